@@ -1,0 +1,104 @@
+/** What a code means to each outlet: the HTTP status and OpenAI `error.type`, and the exit code of the terminal. */
+export interface ErrorKind {
+  readonly httpStatus: number;
+  readonly openaiType: 'invalid_request_error' | 'not_found_error' | 'rate_limit_error' | 'server_error';
+  readonly exitCode: number;
+  readonly meaning: string;
+}
+
+/** Exit codes of the command line, documented in docs/operations.md. */
+export const exitCodes = { ok: 0, internal: 1, usage: 2, model: 3, network: 4, engine: 5 } as const;
+
+const request = (httpStatus: number, meaning: string): ErrorKind => ({
+  httpStatus,
+  openaiType: 'invalid_request_error',
+  exitCode: exitCodes.usage,
+  meaning,
+});
+const server = (httpStatus: number, exitCode: number, meaning: string): ErrorKind => ({
+  httpStatus,
+  openaiType: 'server_error',
+  exitCode,
+  meaning,
+});
+
+/** The one table of error codes, shared by wire, API, command line and docs/errors. */
+export const errorTable = {
+  CONFIG_INVALID: request(400, 'An option or configuration value is malformed or out of range.'),
+  REQUEST_INVALID: request(400, 'The request body is not valid JSON or has a field of the wrong type.'),
+  REQUEST_UNSUPPORTED: request(400, 'The request names an option that this server does not have.'),
+  CONTEXT_EXCEEDED: request(400, 'Prompt and requested output do not fit the context.'),
+  REQUEST_TOO_LARGE: request(413, 'The request body is larger than the limit.'),
+  NOT_FOUND: {
+    httpStatus: 404,
+    openaiType: 'not_found_error',
+    exitCode: exitCodes.usage,
+    meaning: 'No such route or model.',
+  },
+  QUEUE_FULL: {
+    httpStatus: 429,
+    openaiType: 'rate_limit_error',
+    exitCode: exitCodes.engine,
+    meaning: 'Too many requests are waiting; retry later.',
+  },
+  CANCELLED: server(499, exitCodes.internal, 'The client went away or the request was cancelled.'),
+  CLUSTER_NOT_READY: server(503, exitCodes.engine, 'No plan is live: workers are missing or still loading.'),
+  WORKER_LOST: server(503, exitCodes.engine, 'A worker died and nobody could take its layers in time.'),
+  TIMEOUT: server(504, exitCodes.network, 'A wait reached its deadline.'),
+  MODEL_NOT_FOUND: server(500, exitCodes.model, 'The model file does not exist or cannot be read.'),
+  MODEL_NOT_GGUF: server(500, exitCodes.model, 'The file is not a GGUF file of a known version.'),
+  MODEL_TRUNCATED: server(500, exitCodes.model, 'The model file ends before its tensors do.'),
+  MODEL_CORRUPT: server(500, exitCodes.model, 'The metadata or tensor table contradicts itself.'),
+  MODEL_UNSUPPORTED: server(500, exitCodes.model, 'The architecture or a tensor type is not supported.'),
+  MODEL_TOO_LARGE: server(500, exitCodes.model, 'The model does not fit the memory of the workers.'),
+  LIBRARY_MISSING: server(500, exitCodes.engine, 'No ggml libraries were found for this platform.'),
+  LIBRARY_MISMATCH: server(500, exitCodes.engine, 'The ggml libraries lack a symbol or have another version.'),
+  COMPUTE_INVALID: server(500, exitCodes.engine, 'A shape, type or bound check failed before a native call.'),
+  COMPUTE_FAILED: server(500, exitCodes.engine, 'A native computation or allocation failed.'),
+  ADDRESS_INVALID: server(500, exitCodes.usage, 'An address is not HOST:PORT.'),
+  PORT_IN_USE: server(500, exitCodes.network, 'Another process listens on the port.'),
+  PEER_UNREACHABLE: server(503, exitCodes.network, 'A host refused the connection or did not answer.'),
+  CONNECTION_CLOSED: server(503, exitCodes.network, 'The other side closed the connection.'),
+  JOIN_REFUSED: server(403, exitCodes.network, 'The orchestrator refused this worker.'),
+  PROTOCOL_VERSION: server(500, exitCodes.network, 'The two sides speak different protocol versions.'),
+  PROTOCOL_INVALID: server(500, exitCodes.network, 'A frame is malformed, corrupt or out of place.'),
+  INTERNAL: server(500, exitCodes.internal, 'A defect in Butterfly.'),
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+/** An error of the table. `message` says what was wrong and what to do about it. */
+export class ButterflyError extends Error {
+  override readonly name = 'ButterflyError';
+  /** The request field or option that is at fault, where there is one. */
+  readonly param: string | undefined;
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options: { readonly cause?: unknown; readonly param?: string } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.param = options.param;
+  }
+
+  get kind(): ErrorKind {
+    return errorTable[this.code];
+  }
+}
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorTable, code);
+}
+
+/** Wraps anything thrown into a table error, so that every outlet has a code. */
+export function toButterflyError(thrown: unknown): ButterflyError {
+  if (thrown instanceof ButterflyError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new ButterflyError('INTERNAL', message, { cause: thrown });
+}
+
+/** Throws COMPUTE_INVALID unless the condition holds: the guard in front of native calls. */
+export function ensure(condition: boolean, message: () => string): asserts condition {
+  if (!condition) throw new ButterflyError('COMPUTE_INVALID', message());
+}

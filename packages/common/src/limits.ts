@@ -1,0 +1,52 @@
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Every bound of the system with its reason, checked before anything is allocated. */
+export const limits = Object.freeze({
+  /** Control messages and step headers are small; a plan of 128 layers with its tensor table is under 1 MiB. */
+  frameHeaderBytesMax: 8 * MIB,
+  /** 4,096 rows of a hidden size of 16,384 in F32. */
+  framePayloadBytesMax: 256 * MIB,
+  /** A file range asked for at once: large enough to stream at disk speed, small enough to buffer. */
+  fileChunkBytesMax: 4 * MIB,
+  /** Ranges of one worker that are under way at once. */
+  fileFetchesInFlightMax: 4,
+  /** Bytes waiting in one socket before the sender must pause; above one full prefill step of a large model. */
+  connectionQueuedBytesMax: 512 * MIB,
+  /** Rows in one step; also bounds the compute buffers of a stage. */
+  stepRowsMax: 4096,
+  /** Sequences in one step. */
+  stepSequencesMax: 256,
+  /** Requests that wait for a place before clients get 429. */
+  queuedRequestsMax: 256,
+  /** Characters of one stop string, and how many of them. */
+  stopStringsMax: 16,
+  stopStringCharactersMax: 256,
+  /** Body of one HTTP request: a context of 128k tokens in any script. */
+  requestBodyBytesMax: 16 * MIB,
+  /** Bytes of generated text that wait for a slow client before its request is cancelled. */
+  streamBufferedBytesMax: 1 * MIB,
+  /** Workers of one cluster. */
+  workersMax: 1024,
+  /** Files of one split GGUF. */
+  modelFilesMax: 512,
+  /** Metadata of one GGUF file: the largest vocabularies with merges take some 20 MB. */
+  ggufMetadataBytesMax: 256 * MIB,
+  ggufTensorsMax: 65_536,
+});
+
+/** Every wait has a deadline. */
+export const deadlines = Object.freeze({
+  connectMs: 5_000,
+  handshakeMs: 10_000,
+  heartbeatEveryMs: 500,
+  /** Silence of a connection after which the peer counts as lost. */
+  heartbeatSilenceMs: 10_000,
+  loadMs: 30 * 60_000,
+  /** Loading must make progress at least this often. */
+  loadStallMs: 60_000,
+  stepMs: 120_000,
+  fetchMs: 60_000,
+  drainMs: 10_000,
+  requestMs: 60 * 60_000,
+});

@@ -1,0 +1,299 @@
+import type { Socket } from 'node:net';
+import { systemClock } from '../clock.js';
+import type { Clock } from '../clock.js';
+import { ButterflyError, isErrorCode, toButterflyError } from '../errors.js';
+import { deadlines, limits } from '../limits.js';
+import { FrameDecoder } from './frame.js';
+import type { Frame } from './frame.js';
+import { decodeControl, encodeControl } from './messages.js';
+
+/** What a connection needs of its socket; sockets of node:tls have it too. */
+export type ByteStream = Pick<
+  Socket,
+  | 'closed'
+  | 'cork'
+  | 'destroy'
+  | 'end'
+  | 'on'
+  | 'remoteAddress'
+  | 'remotePort'
+  | 'setNoDelay'
+  | 'uncork'
+  | 'writableLength'
+  | 'writableNeedDrain'
+  | 'write'
+>;
+
+export interface ConnectionHandlers {
+  /**
+   * Called for each frame, in order, except for what the connection deals with itself: ping, pong, error and bye. What
+   * it throws is told to the peer and closes the connection. Asynchronous work catches its own errors and passes them
+   * to `fail`.
+   */
+  onFrame(frame: Frame, connection: Connection): void;
+  /**
+   * Called once, never from within a call of the connection, as soon as the connection is of no more use. Null means
+   * that either side closed it in order; `reason` is then what that side gave, and else the message of the error.
+   */
+  onClose(error: ButterflyError | null, reason: string): void;
+}
+
+export interface Heartbeat {
+  readonly everyMs: number;
+  /** Silence of the peer after which it counts as lost; several times `everyMs`. */
+  readonly silenceMs: number;
+}
+
+export interface ConnectionOptions {
+  readonly handlers: ConnectionHandlers;
+  readonly heartbeat?: Heartbeat;
+  readonly clock?: Clock;
+}
+
+interface DrainWaiter {
+  readonly resolve: () => void;
+  readonly reject: (error: ButterflyError) => void;
+}
+
+const defaultHeartbeat: Heartbeat = {
+  everyMs: deadlines.heartbeatEveryMs,
+  silenceMs: deadlines.heartbeatSilenceMs,
+};
+
+/** How long an error message may take to leave before the socket is destroyed. */
+const ERROR_LINGER_MS = 1_000;
+
+/** Frames over one socket: in order, bounded, with a heartbeat. Whatever the peer does, it never throws on its own. */
+export class Connection {
+  /** `host:port` of the other side. */
+  readonly peer: string;
+  readonly #stream: ByteStream;
+  readonly #handlers: ConnectionHandlers;
+  readonly #clock: Clock;
+  readonly #decoder = new FrameDecoder();
+  readonly #streamClosed: Promise<void>;
+  #ending: { readonly error: ButterflyError | null; readonly reason: string } | null = null;
+  #drainWaiters: DrainWaiter[] = [];
+  #heartbeat: Heartbeat;
+  #cancelTimer: () => void = () => undefined;
+  #heard = true;
+  #silentMs = 0;
+  #roundTripMs: number | null = null;
+
+  constructor(stream: ByteStream, options: ConnectionOptions) {
+    this.peer = `${stream.remoteAddress ?? 'unknown'}:${stream.remotePort ?? 0}`;
+    this.#stream = stream;
+    this.#handlers = options.handlers;
+    this.#clock = options.clock ?? systemClock;
+    this.#heartbeat = options.heartbeat ?? defaultHeartbeat;
+    stream.setNoDelay(true);
+    this.#streamClosed = new Promise((resolve) => {
+      stream.on('close', () => {
+        this.#lost();
+        this.#cancelTimer();
+        resolve();
+      });
+      if (stream.closed) resolve();
+    });
+    stream.on('data', (chunk: Uint8Array) => this.#receive(chunk));
+    stream.on('drain', () => this.#releaseWaiters());
+    stream.on('error', (cause) => this.#lost(cause));
+    stream.on('end', () => this.#lost());
+    this.#scheduleBeat();
+    if (stream.closed) this.#lost();
+  }
+
+  /** False from the moment on that frames are neither sent nor delivered any more. */
+  get isOpen(): boolean {
+    return this.#ending === null;
+  }
+
+  /** Bytes that the operating system has not taken yet; at 0 the buffers given to `send` may be reused. */
+  get queuedBytes(): number {
+    return this.#stream.writableLength;
+  }
+
+  /** Of the last answered ping; null before. */
+  get roundTripMs(): number | null {
+    return this.#roundTripMs;
+  }
+
+  /**
+   * Sends the parts of one frame back to back, without copying: they must not change while `queuedBytes` is above 0.
+   * On a closed connection it does nothing, since `onClose` tells of that. A queue above the limit closes the
+   * connection with CONNECTION_CLOSED: the peer does not keep up, and senders of bulk wait for `drained`.
+   */
+  send(parts: readonly Uint8Array[]): void {
+    if (this.#ending !== null) return;
+    let queuedBytes = this.#stream.writableLength;
+    for (const part of parts) queuedBytes += part.length;
+    if (queuedBytes > limits.connectionQueuedBytesMax) {
+      this.destroy(
+        new ButterflyError(
+          'CONNECTION_CLOSED',
+          `${this.peer} reads too slowly: ${queuedBytes} bytes wait for it, more than the limit of ` +
+            `${limits.connectionQueuedBytesMax}. Check the load of that host and the network.`,
+        ),
+      );
+      return;
+    }
+    this.#stream.cork();
+    for (const part of parts) this.#stream.write(part);
+    this.#stream.uncork();
+  }
+
+  /**
+   * Resolves when the socket wants more: at once unless it is filled above its own mark.
+   * @throws ButterflyError the reason of closing, when the connection is closed or closes meanwhile
+   */
+  drained(): Promise<void> {
+    if (this.#ending !== null) return Promise.reject(this.#endingError());
+    if (!this.#stream.writableNeedDrain) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#drainWaiters.push({ resolve, reject });
+    });
+  }
+
+  /** Takes over what the orchestrator asks for in `welcome`. */
+  setHeartbeat(heartbeat: Heartbeat): void {
+    if (this.#ending !== null) return;
+    this.#heartbeat = heartbeat;
+    this.#scheduleBeat();
+  }
+
+  /**
+   * Says goodbye, sends what is queued, and ends; what still arrives is dropped. Resolves when the socket is closed,
+   * at the latest after `deadlines.drainMs`.
+   */
+  close(reason = 'closed'): Promise<void> {
+    if (this.#ending === null) {
+      this.send(encodeControl({ kind: 'bye', reason }));
+      this.#finish(null, reason);
+      this.#linger(deadlines.drainMs);
+    }
+    return this.#streamClosed;
+  }
+
+  /** Tells the peer what is wrong and closes with that error. */
+  fail(error: ButterflyError): void {
+    if (this.#ending !== null) return;
+    this.send(encodeControl({ kind: 'error', code: error.code, message: error.message }));
+    this.#finish(error, error.message);
+    this.#linger(ERROR_LINGER_MS);
+  }
+
+  /** Closes at once and drops what is queued. */
+  destroy(error: ButterflyError): void {
+    this.#finish(error, error.message);
+    this.#stream.destroy();
+  }
+
+  #receive(chunk: Uint8Array): void {
+    this.#heard = true;
+    if (this.#ending !== null) return;
+    try {
+      this.#decoder.push(chunk);
+      for (const frame of this.#decoder.frames()) {
+        if (!this.isOpen) return;
+        this.#dispatch(frame);
+      }
+    } catch (thrown) {
+      this.fail(toButterflyError(thrown));
+    }
+  }
+
+  #dispatch(frame: Frame): void {
+    if (frame.type !== 'control') {
+      this.#handlers.onFrame(frame, this);
+      return;
+    }
+    const message = decodeControl(frame);
+    switch (message.kind) {
+      case 'ping':
+        this.send(encodeControl({ kind: 'pong', sentAtMs: message.sentAtMs }));
+        return;
+      case 'pong':
+        this.#roundTripMs = Math.max(0, this.#clock.nowMs() - message.sentAtMs);
+        return;
+      case 'error':
+        this.destroy(
+          new ButterflyError(isErrorCode(message.code) ? message.code : 'PROTOCOL_INVALID', message.message),
+        );
+        return;
+      case 'bye':
+        this.#finish(null, message.reason);
+        this.#linger(deadlines.drainMs);
+        return;
+      default:
+        this.#handlers.onFrame(frame, this);
+    }
+  }
+
+  #scheduleBeat(): void {
+    this.#cancelTimer();
+    const setAtMs = this.#clock.nowMs();
+    this.#cancelTimer = this.#clock.after(this.#heartbeat.everyMs, () => this.#beat(setAtMs));
+  }
+
+  #beat(setAtMs: number): void {
+    const { everyMs, silenceMs } = this.#heartbeat;
+    // A stall of this process is no silence of the peer, whose bytes then still wait to be read: hence the cap.
+    this.#silentMs = this.#heard ? 0 : this.#silentMs + Math.min(this.#clock.nowMs() - setAtMs, 2 * everyMs);
+    this.#heard = false;
+    if (this.#silentMs >= silenceMs) {
+      this.destroy(
+        new ButterflyError(
+          'TIMEOUT',
+          `${this.peer} was silent for ${silenceMs} ms. Check that the host is up and the network works.`,
+        ),
+      );
+      return;
+    }
+    this.send(encodeControl({ kind: 'ping', sentAtMs: this.#clock.nowMs() }));
+    if (this.isOpen) this.#scheduleBeat();
+  }
+
+  /** The socket ended or broke under an open connection. */
+  #lost(cause?: Error): void {
+    if (this.#ending !== null) return;
+    const detail = cause === undefined ? '' : ` (${cause.message})`;
+    this.destroy(
+      new ButterflyError(
+        'CONNECTION_CLOSED',
+        `${this.peer} closed the connection without a goodbye${detail}.`,
+        {
+          cause,
+        },
+      ),
+    );
+  }
+
+  #finish(error: ButterflyError | null, reason: string): void {
+    if (this.#ending !== null) return;
+    this.#ending = { error, reason };
+    this.#cancelTimer();
+    const waiters = this.#drainWaiters.splice(0);
+    for (const { reject } of waiters) reject(this.#endingError());
+    queueMicrotask(() => this.#handlers.onClose(error, reason));
+  }
+
+  #endingError(): ButterflyError {
+    return (
+      this.#ending?.error ??
+      new ButterflyError(
+        'CONNECTION_CLOSED',
+        `The connection to ${this.peer} is closed: ${this.#ending?.reason ?? ''}.`,
+      )
+    );
+  }
+
+  /** Sends what is queued and ends. Reading goes on meanwhile, because unread bytes would turn the end into a reset. */
+  #linger(lingerMs: number): void {
+    this.#stream.end();
+    this.#cancelTimer = this.#clock.after(lingerMs, () => this.#stream.destroy());
+  }
+
+  #releaseWaiters(): void {
+    for (const { resolve } of this.#drainWaiters.splice(0)) resolve();
+  }
+}

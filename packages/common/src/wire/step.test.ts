@@ -1,0 +1,298 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ButterflyError } from '../errors.js';
+import { limits } from '../limits.js';
+import { FrameDecoder } from './frame.js';
+import type { Frame } from './frame.js';
+import {
+  decodeFileChunk,
+  decodeStep,
+  decodeStepResult,
+  encodeFileChunk,
+  encodeStep,
+  encodeStepResult,
+} from './step.js';
+import type { FileChunk, SamplingParams, Step, StepResult, StepSequence } from './types.js';
+
+function transfer(parts: Uint8Array[]): Frame {
+  const decoder = new FrameDecoder();
+  decoder.push(Buffer.concat(parts));
+  const [frame] = decoder.frames();
+  if (frame === undefined) throw new Error('no frame came out');
+  return frame;
+}
+
+const plainBytes = (bytes: Uint8Array): number[] => [...bytes];
+const plainStep = (step: Step): object => ({ ...step, payload: plainBytes(step.payload) });
+const plainChunk = (chunk: FileChunk): object => ({
+  ...chunk,
+  bytes: plainBytes(chunk.bytes),
+  sha256: plainBytes(chunk.sha256),
+});
+
+const u32 = fc.nat({ max: 0xffff_ffff });
+const id = fc.maxSafeNat();
+const unit = fc.double({ min: 0, max: 1, noNaN: true });
+const finite = fc.double({ noNaN: true, noDefaultInfinity: true });
+const tokens = (minLength: number, maxLength: number): fc.Arbitrary<Int32Array> =>
+  fc.int32Array({ min: 0, minLength, maxLength });
+
+const sampling: fc.Arbitrary<SamplingParams> = fc.record({
+  temperature: fc.double({ min: 0, max: 1e9, noNaN: true }),
+  topK: u32,
+  topP: unit,
+  minP: unit,
+  repeatPenalty: fc.double({ min: 0.01, max: 10, noNaN: true }),
+  frequencyPenalty: finite,
+  presencePenalty: finite,
+  seed: u32,
+});
+
+const sequence: fc.Arbitrary<StepSequence> = fc
+  .record({
+    sequenceId: id,
+    regionStart: fc.nat(),
+    slotsToSpare: fc.nat({ max: 1000 }),
+    positionStart: fc.nat(),
+    rows: fc.integer({ min: 1, max: 64 }),
+    sampling: fc.option(sampling),
+    recentTokens: tokens(0, 70),
+    logitShare: unit,
+  })
+  .map(({ slotsToSpare, logitShare, ...rest }) => ({
+    ...rest,
+    regionSlots: rest.positionStart + rest.rows + slotsToSpare,
+    logitRows: Math.max(rest.sampling === null ? 0 : 1, Math.floor(rest.rows * logitShare)),
+  }));
+
+const step: fc.Arbitrary<Step> = fc.record({
+  epoch: u32,
+  stepId: id,
+  copies: fc.array(fc.record({ fromSlot: fc.nat(), toSlot: fc.nat(), slots: fc.integer({ min: 1 }) })),
+  sequences: fc.array(sequence, { maxLength: 12 }),
+  stageMicros: fc.array(u32),
+  payload: fc.uint8Array({ maxLength: 100 }),
+});
+
+const result: fc.Arbitrary<StepResult> = fc.record({
+  epoch: u32,
+  stepId: id,
+  outputs: fc.array(fc.record({ sequenceId: id, tokens: tokens(1, 5) })),
+  stageMicros: fc.array(u32),
+});
+
+const chunk: fc.Arbitrary<FileChunk> = fc.record({
+  requestId: u32,
+  bytes: fc.uint8Array({ minLength: 1, maxLength: 300 }),
+  sha256: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+});
+
+const greedy: SamplingParams = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  seed: 7,
+};
+const oneSequence: StepSequence = {
+  sequenceId: 5,
+  regionStart: 128,
+  regionSlots: 64,
+  positionStart: 10,
+  rows: 3,
+  logitRows: 1,
+  sampling: greedy,
+  recentTokens: Int32Array.of(1, 2),
+};
+const oneStep: Step = {
+  epoch: 1,
+  stepId: 2,
+  copies: [{ fromSlot: 0, toSlot: 8, slots: 4 }],
+  sequences: [oneSequence],
+  stageMicros: [120],
+  payload: new Uint8Array(12),
+};
+
+/** Runs a decoder and gives its ButterflyError, or null where it accepts; anything else thrown is a failure. */
+function refusal(decode: () => unknown): ButterflyError | null {
+  try {
+    decode();
+    return null;
+  } catch (thrown) {
+    if (thrown instanceof ButterflyError) return thrown;
+    throw thrown;
+  }
+}
+
+describe('roundtrip', () => {
+  it('keeps every step', () => {
+    fc.assert(
+      fc.property(step, (sent) => {
+        expect(plainStep(decodeStep(transfer(encodeStep(sent))))).toEqual(plainStep(sent));
+      }),
+    );
+  });
+
+  it('keeps every result', () => {
+    fc.assert(
+      fc.property(result, (sent) => {
+        expect(decodeStepResult(transfer(encodeStepResult(sent)))).toEqual(sent);
+      }),
+    );
+  });
+
+  it('keeps every file chunk', () => {
+    fc.assert(
+      fc.property(chunk, (sent) => {
+        expect(plainChunk(decodeFileChunk(transfer(encodeFileChunk(sent))))).toEqual(plainChunk(sent));
+      }),
+    );
+  });
+
+  it('does not copy payloads', () => {
+    expect(encodeStep(oneStep)[1]).toBe(oneStep.payload);
+    const frame = transfer(encodeStep(oneStep));
+    expect(decodeStep(frame).payload).toBe(frame.payload);
+  });
+
+  it('rounds measured times and takes views of larger arrays', () => {
+    const recentTokens = Int32Array.of(9, 8, 7, 6).subarray(1, 3);
+    const sent = { ...oneStep, stageMicros: [1.6, 0.2], sequences: [{ ...oneSequence, recentTokens }] };
+    const received = decodeStep(transfer(encodeStep(sent)));
+    expect(received.stageMicros).toEqual([2, 0]);
+    expect(received.sequences[0]?.recentTokens).toEqual(Int32Array.of(8, 7));
+  });
+
+  it('carries the largest step that the limits allow', () => {
+    const largest = { ...oneSequence, rows: 16, recentTokens: new Int32Array(1024).fill(3) };
+    const sequences = Array.from({ length: limits.stepSequencesMax }, (_, sequenceId) => ({
+      ...largest,
+      sequenceId,
+    }));
+    expect(decodeStep(transfer(encodeStep({ ...oneStep, sequences }))).sequences).toEqual(sequences);
+  });
+});
+
+describe('rules', () => {
+  const inSequence = (change: Partial<StepSequence>): Step => ({
+    ...oneStep,
+    sequences: [{ ...oneSequence, ...change }],
+  });
+  const inSampling = (change: Partial<SamplingParams>): Step =>
+    inSequence({ sampling: { ...greedy, ...change } });
+
+  it.each<[string, Step]>([
+    ['a fractional epoch', { ...oneStep, epoch: 0.5 }],
+    ['an unsafe stepId', { ...oneStep, stepId: 2 ** 53 }],
+    [
+      'too many copies',
+      { ...oneStep, copies: Array.from({ length: 1025 }, () => ({ fromSlot: 0, toSlot: 1, slots: 1 })) },
+    ],
+    ['an empty copy', { ...oneStep, copies: [{ fromSlot: 0, toSlot: 1, slots: 0 }] }],
+    ['too many stages', { ...oneStep, stageMicros: new Array<number>(1025).fill(1) }],
+    ['time that is no number', { ...oneStep, stageMicros: [NaN] }],
+    ['too many sequences', { ...oneStep, sequences: new Array<StepSequence>(257).fill(oneSequence) }],
+    [
+      'too many rows in all',
+      {
+        ...oneStep,
+        sequences: new Array<StepSequence>(2).fill({ ...oneSequence, regionSlots: 5000, rows: 2049 }),
+      },
+    ],
+    ['no rows', inSequence({ rows: 0 })],
+    ['more logit rows than rows', inSequence({ logitRows: 4 })],
+    ['sampling without logits', inSequence({ logitRows: 0 })],
+    ['a region that is too small', inSequence({ regionSlots: 12 })],
+    ['a region beyond 32 bits', inSequence({ regionStart: 0xffff_ffff })],
+    ['too many recent tokens', inSequence({ recentTokens: new Int32Array(1025) })],
+    ['a negative token', inSequence({ recentTokens: Int32Array.of(-1) })],
+    ['a negative temperature', inSampling({ temperature: -1 })],
+    ['an infinite temperature', inSampling({ temperature: Infinity })],
+    ['topP above 1', inSampling({ topP: 1.01 })],
+    ['minP that is no number', inSampling({ minP: NaN })],
+    ['a repeat penalty of 0', inSampling({ repeatPenalty: 0 })],
+    ['an infinite presence penalty', inSampling({ presencePenalty: -Infinity })],
+    ['a fractional seed', inSampling({ seed: 1.5 })],
+  ])('refuses to send %s', (_, bad) => {
+    expect(refusal(() => encodeStep(bad))?.code).toBe('PROTOCOL_INVALID');
+  });
+
+  it('refuses results and chunks out of bounds', () => {
+    const outputs = [{ sequenceId: 1, tokens: new Int32Array(0) }];
+    expect(
+      refusal(() => encodeStepResult({ epoch: 1, stepId: 1, outputs, stageMicros: [] }))?.message,
+    ).toMatch(/tokens/);
+    const empty = { requestId: 1, bytes: new Uint8Array(0), sha256: new Uint8Array(32) };
+    expect(refusal(() => encodeFileChunk(empty))?.message).toMatch(/bytes of a file chunk/);
+    const short = { requestId: 1, bytes: new Uint8Array(1), sha256: new Uint8Array(31) };
+    expect(refusal(() => encodeFileChunk(short))?.message).toMatch(/SHA-256/);
+  });
+
+  it('refuses a frame of another type', () => {
+    const frame = transfer(encodeStep(oneStep));
+    for (const decode of [decodeStepResult, decodeFileChunk])
+      expect(refusal(() => decode(frame))?.message).toMatch(/step frame arrived/);
+  });
+});
+
+describe('damaged headers', () => {
+  const samples: readonly (readonly [Frame, (frame: Frame) => unknown])[] = [
+    [transfer(encodeStep(oneStep)), decodeStep],
+    [
+      transfer(
+        encodeStepResult({
+          epoch: 1,
+          stepId: 2,
+          outputs: [{ sequenceId: 5, tokens: Int32Array.of(4) }],
+          stageMicros: [7],
+        }),
+      ),
+      decodeStepResult,
+    ],
+    [
+      transfer(encodeFileChunk({ requestId: 1, bytes: Uint8Array.of(1), sha256: new Uint8Array(32) })),
+      decodeFileChunk,
+    ],
+  ];
+
+  it('refuses every truncation and every extension', () => {
+    for (const [frame, decode] of samples) {
+      for (let length = 0; length < frame.header.length; length++)
+        expect(refusal(() => decode({ ...frame, header: frame.header.subarray(0, length) }))?.code).toBe(
+          'PROTOCOL_INVALID',
+        );
+      const header = Buffer.concat([frame.header, Buffer.alloc(1)]);
+      expect(refusal(() => decode({ ...frame, header }))?.message).toMatch(/1 bytes too many/);
+    }
+  });
+
+  it('throws nothing but PROTOCOL_INVALID for changed bytes and for noise', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...samples),
+        fc.array(fc.record({ at: fc.nat(), value: fc.nat({ max: 255 }) }), { minLength: 1, maxLength: 4 }),
+        fc.uint8Array({ maxLength: 200 }),
+        ([frame, decode], changes, noise) => {
+          const header = Buffer.from(frame.header);
+          for (const { at, value } of changes) header[at % header.length] = value;
+          for (const damaged of [header, noise])
+            expect(['PROTOCOL_INVALID', undefined]).toContain(
+              refusal(() => decode({ ...frame, header: damaged }))?.code,
+            );
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('checks a count before it allocates', () => {
+    const header = Buffer.alloc(18);
+    header.writeUInt16LE(0xffff, 16);
+    expect(refusal(() => decodeStep({ type: 'step', header, payload: header }))?.message).toMatch(
+      /65535 sequences, at most 256/,
+    );
+  });
+});

@@ -1,0 +1,74 @@
+/** How one token is drawn. Every field is explicit, so that a stage needs no memory of the request. */
+export interface SamplingParams {
+  /** 0 means greedy. */
+  readonly temperature: number;
+  /** 0 means no limit. */
+  readonly topK: number;
+  /** 1 means no limit. */
+  readonly topP: number;
+  /** 0 means no limit. */
+  readonly minP: number;
+  /** 1 means none. */
+  readonly repeatPenalty: number;
+  /** 0 means none. */
+  readonly frequencyPenalty: number;
+  /** 0 means none. */
+  readonly presencePenalty: number;
+  /** 32-bit; the draw for a token depends on (seed, position) alone. */
+  readonly seed: number;
+}
+
+/** The part of a step that belongs to one sequence: `rows` consecutive tokens from `positionStart`. */
+export interface StepSequence {
+  readonly sequenceId: number;
+  /** First slot of its region of the KV arena, in tokens; the same in every stage. */
+  readonly regionStart: number;
+  /** Slots of the region. */
+  readonly regionSlots: number;
+  /** Position in the sequence of its first row, which is how many tokens are cached before it. */
+  readonly positionStart: number;
+  readonly rows: number;
+  /** How many of its last rows want logits: 0 in the midst of a prompt, 1 to sample the next token. */
+  readonly logitRows: number;
+  /** Present exactly when a token is to be sampled from each logit row. */
+  readonly sampling: SamplingParams | null;
+  /** Last known tokens for the penalties, oldest first; empty without penalties. */
+  readonly recentTokens: Int32Array;
+}
+
+/** Copies cached tokens inside the arena before the step is computed. */
+export interface ArenaCopy {
+  readonly fromSlot: number;
+  readonly toSlot: number;
+  readonly slots: number;
+}
+
+/** A step as it travels from stage to stage. The header goes on unchanged but for `stageMicros`. */
+export interface Step {
+  /** Epoch of the plan that it belongs to; stages drop steps of any other. */
+  readonly epoch: number;
+  readonly stepId: number;
+  readonly copies: readonly ArenaCopy[];
+  readonly sequences: readonly StepSequence[];
+  /** Microseconds of native compute of each stage passed so far. */
+  readonly stageMicros: readonly number[];
+  /** For stage 0 the token ids, Int32[rows]; for the others the activations, F32[rows, hidden], row by row. */
+  readonly payload: Uint8Array;
+}
+
+/** What the last stage sends to the orchestrator for each step, sampled or not. */
+export interface StepResult {
+  readonly epoch: number;
+  readonly stepId: number;
+  /** One entry for each sequence with `sampling`, in the order of the step; one token for each logit row. */
+  readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
+  readonly stageMicros: readonly number[];
+}
+
+/** A range of a model file. */
+export interface FileChunk {
+  readonly requestId: number;
+  readonly bytes: Uint8Array;
+  /** SHA-256 of `bytes`, 32 bytes. */
+  readonly sha256: Uint8Array;
+}

@@ -1,0 +1,64 @@
+import koffi from 'koffi';
+import { ButterflyError, ensure } from '@butterfly/common';
+import type { Ggml } from './library.js';
+import type { Pointer } from './symbols.js';
+
+/** Where a tensor may live: plain memory, or a layout that the kernels prefer (repacked, AMX). */
+export interface BufferType {
+  readonly pointer: Pointer;
+  readonly name: string;
+  /** Whether bytes may be read and written in place, in ggml's ordinary layout. */
+  readonly isPlain: boolean;
+  readonly alignment: number;
+}
+
+/** Native memory of one buffer type, freed by `dispose`. */
+export class NativeBuffer implements Disposable {
+  readonly address: Pointer;
+  #pointer: Pointer | null;
+
+  /**
+   * @param bytes size, at least 1.
+   * @throws ButterflyError COMPUTE_FAILED when memory is short.
+   */
+  constructor(
+    private readonly ggml: Ggml,
+    readonly type: BufferType,
+    readonly bytes: number,
+  ) {
+    ensure(Number.isSafeInteger(bytes) && bytes > 0, () => `A buffer of ${bytes} bytes cannot be made.`);
+    this.#pointer = ggml.base.ggml_backend_buft_alloc_buffer(type.pointer, bytes);
+    if (this.#pointer === null)
+      throw new ButterflyError('COMPUTE_FAILED', `${bytes} bytes of ${type.name} memory could not be allocated; free memory or use a smaller context.`);
+    this.address = ggml.base.ggml_backend_buffer_get_base(this.#pointer);
+  }
+
+  get pointer(): Pointer {
+    if (this.#pointer === null) throw new ButterflyError('COMPUTE_INVALID', 'The buffer is disposed.');
+    return this.#pointer;
+  }
+
+  /** Fills the buffer with zeros. */
+  clear(): void {
+    this.ggml.base.ggml_backend_buffer_clear(this.pointer, 0);
+  }
+
+  /** Tells ggml that this buffer holds weights, which lets kernels choose by it. */
+  markWeights(): void {
+    this.ggml.base.ggml_backend_buffer_set_usage(this.pointer, 1);
+  }
+
+  /** A view of native memory, without a copy; must not be used after `dispose`. */
+  view(offset: number, bytes: number): Uint8Array<ArrayBuffer> {
+    ensure(this.type.isPlain, () => `${this.type.name} memory has no plain view.`);
+    ensure(offset >= 0 && bytes > 0 && offset + bytes <= this.bytes, () => `View ${offset}+${bytes} exceeds the buffer of ${this.bytes} bytes.`);
+    void this.pointer;
+    return new Uint8Array(koffi.view(this.address + BigInt(offset), bytes));
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#pointer === null) return;
+    this.ggml.base.ggml_backend_buffer_free(this.#pointer);
+    this.#pointer = null;
+  }
+}

@@ -1,0 +1,35 @@
+import { ensure } from '@butterfly/common';
+import type { Ggml } from './library.js';
+
+/** `enum ggml_type` of ggml.h: the types that Butterfly itself names; weights may have any type that ggml knows. */
+export const dtype = { F32: 0, F16: 1, I32: 26, I64: 27, BF16: 30 } as const;
+
+export interface TypeTraits {
+  readonly name: string;
+  /** Elements per block. */
+  readonly blockSize: number;
+  /** Bytes per block. */
+  readonly blockBytes: number;
+}
+
+const cache = new Map<number, TypeTraits>();
+
+/** @throws ButterflyError COMPUTE_INVALID for a type that ggml does not know. */
+export function typeTraits(ggml: Ggml, type: number): TypeTraits {
+  const known = cache.get(type);
+  if (known) return known;
+  // GGML_TYPE_COUNT guards the native table against a read behind its end.
+  ensure(Number.isInteger(type) && type >= 0 && type < 40, () => `ggml has no type ${type}.`);
+  const blockSize = ggml.base.ggml_blck_size(type);
+  ensure(blockSize > 0, () => `ggml type ${type} is retired.`);
+  const traits = { name: ggml.base.ggml_type_name(type) ?? '', blockSize, blockBytes: ggml.base.ggml_type_size(type) };
+  cache.set(type, traits);
+  return traits;
+}
+
+/** Bytes of a row of `elements`. @throws ButterflyError COMPUTE_INVALID unless it is whole blocks. */
+export function rowBytes(ggml: Ggml, type: number, elements: number): number {
+  const { blockSize, blockBytes, name } = typeTraits(ggml, type);
+  ensure(elements % blockSize === 0, () => `A row of ${elements} elements is not whole ${name} blocks of ${blockSize}.`);
+  return (elements / blockSize) * blockBytes;
+}

@@ -1,0 +1,15 @@
+export { CpuBackend } from './backend.js';
+export { NativeBuffer } from './buffer.js';
+export type { BufferType } from './buffer.js';
+export { dtype, rowBytes, typeTraits } from './dtype.js';
+export type { TypeTraits } from './dtype.js';
+export { ComputeAllocator, Graph } from './graph.js';
+export type { RopeParams } from './graph.js';
+export { cpuFeatures, expectedVersions, loadGgml } from './library.js';
+export type { Ggml } from './library.js';
+export { Candidates, SamplerChain } from './sampler.js';
+export type { ChainParams } from './sampler.js';
+export { elements, shapeOf } from './tensor.js';
+export type { Shape, Tensor } from './tensor.js';
+export { loadVocabulary } from './vocabulary.js';
+export type { TokenizeOptions, Vocabulary } from './vocabulary-types.js';

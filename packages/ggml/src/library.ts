@@ -1,0 +1,133 @@
+import koffi, { type LibraryHandle } from 'koffi';
+import { ButterflyError, type Logger } from '@butterfly/common';
+import { findLibraries } from './platform.js';
+import {
+  baseSymbols,
+  cpuSymbols,
+  ggmlSymbols,
+  llamaSymbols,
+  type Bound,
+  type Pointer,
+  type SymbolTable,
+} from './symbols.js';
+
+/** The release whose headers `symbols.ts` follows (ggml.h, llama.h of llama.cpp v0.5.0). */
+export const expectedVersions = { ggml: '0.25.1', llama: '0.5.0' } as const;
+
+/** The bound libraries of this process. */
+export interface Ggml {
+  readonly directory: string;
+  readonly ggmlVersion: string;
+  readonly base: Bound<typeof baseSymbols>;
+  readonly llama: Bound<typeof llamaSymbols>;
+  /** Functions of the CPU backend, which is a library of its own, chosen for this processor. */
+  readonly cpu: Bound<typeof cpuSymbols>;
+  readonly cpuDevice: Pointer;
+}
+
+function bind<T extends SymbolTable>(table: T, library: LibraryHandle, file: string): Bound<T> {
+  const bound: Record<string, unknown> = {};
+  for (const [name, { result, parameters }] of Object.entries(table)) {
+    try {
+      bound[name] = library.func(name, result, [...parameters]);
+    } catch (cause) {
+      throw new ButterflyError(
+        'LIBRARY_MISMATCH',
+        `${file} has no symbol ${name}; Butterfly needs ggml ${expectedVersions.ggml} and llama.cpp ${expectedVersions.llama}.`,
+        { cause },
+      );
+    }
+  }
+  return bound as Bound<T>;
+}
+
+function bindProcAddresses(base: Bound<typeof baseSymbols>, device: Pointer): Bound<typeof cpuSymbols> {
+  const registry = base.ggml_backend_dev_backend_reg(device);
+  const bound: Record<string, unknown> = {};
+  for (const [name, { result, parameters }] of Object.entries(cpuSymbols)) {
+    const address = base.ggml_backend_reg_get_proc_address(registry, name);
+    if (address === null)
+      throw new ButterflyError('LIBRARY_MISMATCH', `The CPU backend does not offer ${name}; reinstall the ggml libraries.`);
+    bound[name] = koffi.decode(address, koffi.proto(result, [...parameters]));
+  }
+  return bound as Bound<typeof cpuSymbols>;
+}
+
+/** ggml_log_level of ggml.h; info is routed to debug because ggml tells much. */
+function routeLog(base: Bound<typeof baseSymbols>, llama: Bound<typeof llamaSymbols>, log: Logger): void {
+  const callback = koffi.register(
+    (level: number, text: string | null) => {
+      const message = text?.trimEnd() ?? '';
+      if (message === '' || message === '.') return;
+      if (level === 4) log.error({}, message);
+      else if (level === 3) log.warn({}, message);
+      else log.debug({}, message);
+    },
+    koffi.pointer(koffi.proto('void', ['int', 'const char *', 'void *'])),
+  );
+  base.ggml_log_set(callback, null);
+  llama.llama_log_set(callback, null);
+}
+
+function checkVersion(what: string, found: string, expected: string): void {
+  if (found !== expected && !found.startsWith(`${expected}-`))
+    throw new ButterflyError(
+      'LIBRARY_MISMATCH',
+      `${what} is version ${found}, expected ${expected}; reinstall the package or correct BUTTERFLY_GGML_DIR.`,
+    );
+}
+
+function open(file: string): LibraryHandle {
+  try {
+    return koffi.load(file, { global: true });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ButterflyError('LIBRARY_MISSING', `${file} could not be loaded: ${reason}`, { cause });
+  }
+}
+
+let loaded: Ggml | undefined;
+
+/**
+ * Loads the libraries once per process, checks their versions and every symbol, and picks the best CPU variant.
+ * @param options.directory a folder with another build of the same version; by default the platform's npm package.
+ * @throws ButterflyError LIBRARY_MISSING, LIBRARY_MISMATCH
+ */
+export function loadGgml(options: { readonly directory?: string | undefined; readonly log: Logger }): Ggml {
+  if (loaded) return loaded;
+  const paths = findLibraries(options.directory);
+  const base = bind(baseSymbols, open(paths.base), paths.base);
+  const ggml = bind(ggmlSymbols, open(paths.ggml), paths.ggml);
+  const llama = bind(llamaSymbols, open(paths.llama), paths.llama);
+  const ggmlVersion = base.ggml_version();
+  checkVersion(paths.base, ggmlVersion, expectedVersions.ggml);
+  checkVersion(paths.llama, llama.llama_version(), expectedVersions.llama);
+  routeLog(base, llama, options.log);
+  ggml.ggml_backend_load_all_from_path(paths.directory);
+  const cpuDevice = ggml.ggml_backend_dev_by_type(0);
+  if (cpuDevice === null)
+    throw new ButterflyError('LIBRARY_MISSING', `${paths.directory} has no CPU backend for this processor.`);
+  llama.llama_backend_init();
+  loaded = {
+    directory: paths.directory,
+    ggmlVersion,
+    base,
+    llama,
+    cpu: bindProcAddresses(base, cpuDevice),
+    cpuDevice,
+  };
+  return loaded;
+}
+
+/** Feature flags of the CPU variant in use, such as AVX512_VNNI. */
+export function cpuFeatures(ggml: Ggml): readonly string[] {
+  const first = ggml.cpu.ggml_backend_get_features(ggml.base.ggml_backend_dev_backend_reg(ggml.cpuDevice));
+  const features: string[] = [];
+  // A NULL-terminated array of {name, value} pairs.
+  for (let pair = first; pair !== null; pair += 16n) {
+    const name = koffi.decode(pair, 'const char *') as string | null;
+    if (name === null) break;
+    features.push(name);
+  }
+  return features;
+}

@@ -1,0 +1,62 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { ButterflyError } from '@butterfly/common';
+
+/** The npm package that ships prebuilt CPU (on Apple silicon: Metal) libraries for a platform. */
+const packages: Readonly<Record<string, string>> = {
+  'linux-x64': '@node-llama-cpp/linux-x64',
+  'linux-arm64': '@node-llama-cpp/linux-arm64',
+  'darwin-arm64': '@node-llama-cpp/mac-arm64-metal',
+  'darwin-x64': '@node-llama-cpp/mac-x64',
+  'win32-x64': '@node-llama-cpp/win-x64',
+  'win32-arm64': '@node-llama-cpp/win-arm64',
+};
+
+export interface LibraryPaths {
+  readonly directory: string;
+  readonly base: string;
+  readonly ggml: string;
+  readonly llama: string;
+}
+
+const overrideHint = 'or set BUTTERFLY_GGML_DIR to a folder with a build of the same version';
+
+function packagedDirectory(platform: string): string {
+  const name = packages[platform];
+  if (name === undefined)
+    throw new ButterflyError('LIBRARY_MISSING', `No prebuilt ggml libraries exist for ${platform}; build llama.cpp ${overrideHint}.`);
+  let entry: string;
+  try {
+    entry = createRequire(import.meta.url).resolve(name);
+  } catch (cause) {
+    throw new ButterflyError(
+      'LIBRARY_MISSING',
+      `The package ${name} with the ggml libraries is not installed; run "npm install ${name}" ${overrideHint}.`,
+      { cause },
+    );
+  }
+  const bins = join(dirname(entry), '..', 'bins');
+  const inner = existsSync(bins) ? readdirSync(bins)[0] : undefined;
+  if (inner === undefined)
+    throw new ButterflyError('LIBRARY_MISSING', `The package ${name} holds no libraries; reinstall it ${overrideHint}.`);
+  return join(bins, inner);
+}
+
+/**
+ * Finds the three libraries, in `directory` when given, else in the platform's npm package.
+ * @throws ButterflyError LIBRARY_MISSING that names the package and the override.
+ */
+export function findLibraries(directory: string | undefined, platform = `${process.platform}-${process.arch}`): LibraryPaths {
+  const folder = directory ?? packagedDirectory(platform);
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  const find = (stem: string): string => {
+    // Release builds carry their version in the name: libllama.v0.5.0.so.
+    const pattern = new RegExp(`^(lib)?${stem}(\\.v[\\d.]+)?\\.(so|dylib|dll)$`);
+    const name = names.find((candidate) => pattern.test(candidate));
+    if (name === undefined)
+      throw new ButterflyError('LIBRARY_MISSING', `${folder} has no ${stem} library; reinstall the package ${overrideHint}.`);
+    return join(folder, name);
+  };
+  return { directory: folder, base: find('ggml-base'), ggml: find('ggml'), llama: find('llama') };
+}

@@ -1,0 +1,193 @@
+import koffi, { type TypeObject } from 'koffi';
+
+/** An address in native memory. */
+export type Pointer = bigint;
+export type NullablePointer = Pointer | null;
+
+/** A bound native function; `async` runs it on a thread of libuv's pool and calls back on the event loop. */
+export interface NativeFunction<A extends readonly unknown[], R> {
+  (...args: A): R;
+  async(...args: [...A, (error: Error | null, result: R) => void]): void;
+}
+
+interface Signature<A extends readonly unknown[], R> {
+  readonly result: string | TypeObject;
+  readonly parameters: readonly (string | TypeObject)[];
+  /** Never present: carries the types. */
+  readonly types?: (...args: A) => R;
+}
+
+function signature<A extends readonly unknown[], R>(
+  result: string | TypeObject,
+  ...parameters: readonly (string | TypeObject)[]
+): Signature<A, R> {
+  return { result, parameters };
+}
+
+const P = 'void *';
+type Ptr = Pointer;
+type In = NullablePointer | ArrayBufferView;
+
+/** `struct llama_model_params` of include/llama.h. */
+const modelParams = koffi.struct({
+  devices: P,
+  tensorBuftOverrides: P,
+  gpuLayers: 'int32_t',
+  splitMode: 'int32_t',
+  loadMode: 'int32_t',
+  lazyMode: 'int32_t',
+  mainGpu: 'int32_t',
+  tensorSplit: P,
+  progressCallback: P,
+  progressUserData: P,
+  kvOverrides: P,
+  vocabOnly: 'bool',
+  checkTensors: 'bool',
+  useExtraBufts: 'bool',
+  noHost: 'bool',
+  noAlloc: 'bool',
+  loadMtp: 'bool',
+});
+export type ModelParams = Record<string, unknown> & { vocabOnly: boolean };
+
+/** `struct ggml_init_params` of ggml.h. */
+const initParams = koffi.struct({ memSize: 'size_t', memBuffer: P, noAlloc: 'bool' });
+const chainParams = koffi.struct({ noPerf: 'bool' });
+
+const unary = signature<[Ptr, Ptr], Ptr>(P, P, P);
+const binary = signature<[Ptr, Ptr, Ptr], Ptr>(P, P, P, P);
+
+/** What is called in libggml-base; signatures as in ggml.h, ggml-alloc.h and ggml-backend.h. */
+export const baseSymbols = {
+  ggml_version: signature<[], string>('const char *'),
+  ggml_log_set: signature<[NullablePointer, null], void>('void', P, P),
+  ggml_type_size: signature<[number], number>('size_t', 'int'),
+  ggml_blck_size: signature<[number], number>('int64_t', 'int'),
+  ggml_type_name: signature<[number], string | null>('const char *', 'int'),
+  ggml_tensor_overhead: signature<[], number>('size_t'),
+  ggml_graph_overhead_custom: signature<[number, boolean], number>('size_t', 'size_t', 'bool'),
+  ggml_init: signature<[{ memSize: number; memBuffer: null; noAlloc: boolean }], NullablePointer>(P, initParams),
+  ggml_free: signature<[Ptr], void>('void', P),
+  ggml_new_tensor_4d: signature<[Ptr, number, number, number, number, number], Ptr>(
+    P, P, 'int', 'int64_t', 'int64_t', 'int64_t', 'int64_t',
+  ),
+  ggml_set_name: signature<[Ptr, string], Ptr>(P, P, 'const char *'),
+  ggml_set_output: signature<[Ptr], void>('void', P),
+  ggml_set_input: signature<[Ptr], void>('void', P),
+  ggml_get_data: signature<[Ptr], NullablePointer>(P, P),
+  ggml_new_graph_custom: signature<[Ptr, number, boolean], Ptr>(P, P, 'size_t', 'bool'),
+  ggml_build_forward_expand: signature<[Ptr, Ptr], void>('void', P, P),
+  ggml_graph_n_nodes: signature<[Ptr], number>('int', P),
+  ggml_add: binary,
+  ggml_mul: binary,
+  ggml_mul_mat: binary,
+  ggml_get_rows: binary,
+  ggml_cpy: binary,
+  ggml_set_rows: signature<[Ptr, Ptr, Ptr, Ptr], Ptr>(P, P, P, P, P),
+  ggml_swiglu_split: binary,
+  ggml_rms_norm: signature<[Ptr, Ptr, number], Ptr>(P, P, P, 'float'),
+  ggml_cont: unary,
+  ggml_argmax: unary,
+  ggml_reshape_4d: signature<[Ptr, Ptr, number, number, number, number], Ptr>(
+    P, P, P, 'int64_t', 'int64_t', 'int64_t', 'int64_t',
+  ),
+  ggml_view_4d: signature<[Ptr, Ptr, number, number, number, number, number, number, number, number], Ptr>(
+    P, P, P, 'int64_t', 'int64_t', 'int64_t', 'int64_t', 'size_t', 'size_t', 'size_t', 'size_t',
+  ),
+  ggml_permute: signature<[Ptr, Ptr, number, number, number, number], Ptr>(P, P, P, 'int', 'int', 'int', 'int'),
+  ggml_rope_ext: signature<
+    [Ptr, Ptr, Ptr, NullablePointer, number, number, number, number, number, number, number, number, number],
+    Ptr
+  >(P, P, P, P, P, 'int', 'int', 'int', 'float', 'float', 'float', 'float', 'float', 'float'),
+  ggml_flash_attn_ext: signature<[Ptr, Ptr, Ptr, Ptr, NullablePointer, number, number, number], Ptr>(
+    P, P, P, P, P, P, 'float', 'float', 'float',
+  ),
+  ggml_gallocr_new: signature<[Ptr], NullablePointer>(P, P),
+  ggml_gallocr_free: signature<[Ptr], void>('void', P),
+  ggml_gallocr_alloc_graph: signature<[Ptr, Ptr], boolean>('bool', P, P),
+  ggml_gallocr_get_buffer_size: signature<[Ptr, number], number>('size_t', P, 'int'),
+  ggml_backend_tensor_alloc: signature<[Ptr, Ptr, Ptr], number>('int', P, P, P),
+  ggml_backend_tensor_set: signature<[Ptr, In, number, number], void>('void', P, P, 'size_t', 'size_t'),
+  ggml_backend_buft_name: signature<[Ptr], string>('const char *', P),
+  ggml_backend_buft_alloc_buffer: signature<[Ptr, number], NullablePointer>(P, P, 'size_t'),
+  ggml_backend_buft_get_alignment: signature<[Ptr], number>('size_t', P),
+  ggml_backend_buft_get_max_size: signature<[Ptr], number>('size_t', P),
+  ggml_backend_buft_get_alloc_size: signature<[Ptr, Ptr], number>('size_t', P, P),
+  ggml_backend_buft_is_host: signature<[Ptr], boolean>('bool', P),
+  ggml_backend_buffer_get_base: signature<[Ptr], Ptr>(P, P),
+  ggml_backend_buffer_get_size: signature<[Ptr], number>('size_t', P),
+  ggml_backend_buffer_free: signature<[Ptr], void>('void', P),
+  ggml_backend_buffer_clear: signature<[Ptr, number], void>('void', P, 'uint8_t'),
+  ggml_backend_buffer_set_usage: signature<[Ptr, number], void>('void', P, 'int'),
+  ggml_backend_free: signature<[Ptr], void>('void', P),
+  ggml_backend_graph_compute: signature<[Ptr, Ptr], number>('int', P, P),
+  ggml_backend_dev_init: signature<[Ptr, null], NullablePointer>(P, P, 'const char *'),
+  ggml_backend_dev_buffer_type: signature<[Ptr], Ptr>(P, P),
+  ggml_backend_dev_backend_reg: signature<[Ptr], Ptr>(P, P),
+  ggml_backend_dev_supports_op: signature<[Ptr, Ptr], boolean>('bool', P, P),
+  ggml_backend_dev_description: signature<[Ptr], string>('const char *', P),
+  ggml_backend_reg_get_proc_address: signature<[Ptr, string], NullablePointer>(P, P, 'const char *'),
+  ggml_threadpool_params_init: signature<[Uint8Array, number], void>('void', P, 'int'),
+  ggml_quantize_chunk: signature<[number, Float32Array, Uint8Array, number, number, number, null], number>(
+    'size_t', 'int', P, P, 'int64_t', 'int64_t', 'int64_t', P,
+  ),
+};
+
+/** What is called in libggml. */
+export const ggmlSymbols = {
+  ggml_backend_load_all_from_path: signature<[string], void>('void', 'const char *'),
+  ggml_backend_dev_by_type: signature<[number], NullablePointer>(P, 'int'),
+};
+
+/** What is called in libllama: its vocabulary and its samplers. */
+export const llamaSymbols = {
+  llama_version: signature<[], string>('const char *'),
+  llama_backend_init: signature<[], void>('void'),
+  llama_log_set: signature<[NullablePointer, null], void>('void', P, P),
+  llama_model_default_params: signature<[], ModelParams>(modelParams),
+  llama_model_load_from_file: signature<[string, ModelParams], NullablePointer>(P, 'const char *', modelParams),
+  llama_model_free: signature<[Ptr], void>('void', P),
+  llama_model_get_vocab: signature<[Ptr], Ptr>(P, P),
+  llama_vocab_n_tokens: signature<[Ptr], number>('int32_t', P),
+  llama_vocab_get_text: signature<[Ptr, number], string | null>('const char *', P, 'int32_t'),
+  llama_vocab_is_eog: signature<[Ptr, number], boolean>('bool', P, 'int32_t'),
+  llama_vocab_bos: signature<[Ptr], number>('int32_t', P),
+  llama_vocab_eos: signature<[Ptr], number>('int32_t', P),
+  llama_vocab_get_add_bos: signature<[Ptr], boolean>('bool', P),
+  llama_tokenize: signature<[Ptr, Uint8Array, number, Int32Array, number, boolean, boolean], number>(
+    'int32_t', P, P, 'int32_t', P, 'int32_t', 'bool', 'bool',
+  ),
+  llama_token_to_piece: signature<[Ptr, number, Uint8Array, number, number, boolean], number>(
+    'int32_t', P, 'int32_t', P, 'int32_t', 'int32_t', 'bool',
+  ),
+  llama_sampler_chain_default_params: signature<[], { noPerf: boolean }>(chainParams),
+  llama_sampler_chain_init: signature<[{ noPerf: boolean }], NullablePointer>(P, chainParams),
+  llama_sampler_chain_add: signature<[Ptr, Ptr], void>('void', P, P),
+  llama_sampler_init_top_k: signature<[number], Ptr>(P, 'int32_t'),
+  llama_sampler_init_top_p: signature<[number, number], Ptr>(P, 'float', 'size_t'),
+  llama_sampler_init_min_p: signature<[number, number], Ptr>(P, 'float', 'size_t'),
+  llama_sampler_init_temp: signature<[number], Ptr>(P, 'float'),
+  llama_sampler_init_penalties: signature<[number, number, number, number, number], Ptr>(
+    P, 'int32_t', 'int32_t', 'float', 'float', 'float',
+  ),
+  llama_sampler_accept: signature<[Ptr, number], void>('void', P, 'int32_t'),
+  llama_sampler_apply: signature<[Ptr, Ptr], void>('void', P, P),
+  llama_sampler_reset: signature<[Ptr], void>('void', P),
+  llama_sampler_free: signature<[Ptr], void>('void', P),
+};
+
+/** What the CPU backend hands out through `ggml_backend_reg_get_proc_address`. */
+export const cpuSymbols = {
+  ggml_backend_set_n_threads: signature<[Ptr, number], void>('void', P, 'int'),
+  ggml_backend_dev_get_extra_bufts: signature<[Ptr], NullablePointer>(P, P),
+  ggml_backend_get_features: signature<[Ptr], NullablePointer>(P, P),
+  ggml_backend_cpu_set_use_ref: signature<[Ptr, boolean], void>('void', P, 'bool'),
+  ggml_threadpool_new: signature<[Uint8Array], NullablePointer>(P, P),
+  ggml_threadpool_free: signature<[Ptr], void>('void', P),
+  ggml_backend_cpu_set_threadpool: signature<[Ptr, NullablePointer], void>('void', P, P),
+};
+
+export type SymbolTable = Record<string, Signature<never, unknown>>;
+export type Bound<T> = {
+  readonly [K in keyof T]: T[K] extends Signature<infer A, infer R> ? NativeFunction<A, R> : never;
+};

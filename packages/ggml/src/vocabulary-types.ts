@@ -1,0 +1,21 @@
+export interface TokenizeOptions {
+  /** Adds the BOS and EOS tokens that the model asks for. */
+  readonly addSpecial: boolean;
+  /** Reads special and control tokens out of the text; off for what users write. */
+  readonly parseSpecial: boolean;
+}
+
+/** The tokenizer of one model, as libllama implements it. */
+export interface Vocabulary extends Disposable {
+  /** Number of tokens. */
+  readonly size: number;
+  readonly bos: number | null;
+  readonly eos: number | null;
+  readonly addsBos: boolean;
+  readonly endOfGenerationTokens: ReadonlySet<number>;
+  tokenize(text: string, options: TokenizeOptions): Int32Array;
+  /** The bytes of one token, which need not be whole code points. Special tokens give nothing unless asked for. */
+  tokenToBytes(token: number, options: { readonly special: boolean }): Uint8Array;
+  /** The text of a token in the vocabulary, such as `<s>`. */
+  tokenText(token: number): string;
+}

@@ -1,0 +1,18 @@
+import type { RopeParams } from '@butterfly/ggml';
+import type { ModelSpec } from '../gguf/spec.js';
+
+/** The rope of a model as ggml_rope_ext takes it. */
+export function ropeParams(spec: ModelSpec): RopeParams {
+  const { dimensions, base, kind, scaling } = spec.rope;
+  return {
+    dimensions,
+    mode: kind === 'neox' ? 2 : 0,
+    originalContext: scaling.originalContext,
+    base,
+    scale: scaling.frequencyScale,
+    extrapolation: scaling.extFactor,
+    attention: scaling.attentionFactor,
+    betaFast: scaling.betaFast,
+    betaSlow: scaling.betaSlow,
+  };
+}

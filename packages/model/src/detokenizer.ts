@@ -1,0 +1,90 @@
+import type { Vocabulary } from '@butterfly/ggml';
+
+/**
+ * Tokens to text, one at a time. Tokens may end inside a code point: those bytes wait for the rest, so
+ * that what is emitted is always whole. Bytes that are no UTF-8 become U+FFFD, the same ones however the
+ * tokens cut them. A leading space of the first token is kept: it belongs to the continuation.
+ */
+export class IncrementalDetokenizer {
+  readonly #vocabulary: Pick<Vocabulary, 'tokenToBytes'>;
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+  constructor(vocabulary: Pick<Vocabulary, 'tokenToBytes'>) {
+    this.#vocabulary = vocabulary;
+  }
+
+  /** The text that this token completes; empty for special tokens and inside a code point. */
+  push(token: number): string {
+    return this.#decoder.decode(this.#vocabulary.tokenToBytes(token, { special: false }), { stream: true });
+  }
+
+  /** What is left at the end: U+FFFD for a code point that never came to its end, else nothing. */
+  flush(): string {
+    return this.#decoder.decode();
+  }
+}
+
+/** Text that may go out, and whether a stop string has ended it. */
+export interface StopMatch {
+  readonly text: string;
+  readonly stopped: boolean;
+}
+
+/**
+ * Cuts a growing text at the first stop string, which is not emitted. Text that could be the beginning of
+ * a stop string is held back until it is decided. The stop string that is complete first wins (of two that
+ * end together the longer), so the result does not depend on how the text was cut into pieces.
+ */
+export class StopMatcher {
+  readonly #stops: readonly string[];
+  #held = '';
+  #stopped = false;
+
+  /** @param stops non-empty strings; none means that all text passes. */
+  constructor(stops: readonly string[]) {
+    this.#stops = stops;
+  }
+
+  push(text: string): StopMatch {
+    if (this.#stopped) return { text: '', stopped: true };
+    const seen = this.#held + text;
+    const cut = this.#firstStop(seen);
+    if (cut !== null) {
+      this.#held = '';
+      this.#stopped = true;
+      return { text: seen.slice(0, cut), stopped: true };
+    }
+    const heldCharacters = this.#undecidedCharacters(seen);
+    this.#held = seen.slice(seen.length - heldCharacters);
+    return { text: seen.slice(0, seen.length - heldCharacters), stopped: false };
+  }
+
+  /** What was held back, once it is sure that no more text follows. */
+  flush(): string {
+    const rest = this.#held;
+    this.#held = '';
+    return rest;
+  }
+
+  /** Where the stop string begins that is complete first, or null. */
+  #firstStop(seen: string): number | null {
+    let first: { readonly start: number; readonly end: number } | null = null;
+    for (const stop of this.#stops) {
+      const start = seen.indexOf(stop);
+      if (start < 0) continue;
+      const end = start + stop.length;
+      if (first === null || end < first.end || (end === first.end && start < first.start))
+        first = { start, end };
+    }
+    return first?.start ?? null;
+  }
+
+  /** Length of the longest tail that begins a stop string. */
+  #undecidedCharacters(seen: string): number {
+    let longest = 0;
+    for (const stop of this.#stops)
+      for (let length = Math.min(stop.length - 1, seen.length); length > longest; length--)
+        if (seen.endsWith(stop.slice(0, length))) longest = length;
+    return longest;
+  }
+}

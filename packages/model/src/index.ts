@@ -1,0 +1,14 @@
+export { batchKey, cacheBlockSlots, cacheBytesPerSlot } from './architecture/batch.js';
+export type { BatchShape } from './architecture/batch.js';
+export type { LayerCache, StageInputs, StageOutputs, StageWeights } from './architecture/llama-family.js';
+export { graphTensorsMax, stageBuilder } from './architecture/registry.js';
+export type { StageBuilder } from './architecture/registry.js';
+export { arrangeWeights, weightUse } from './architecture/weights.js';
+export type { WeightUse } from './architecture/weights.js';
+export { openGguf } from './gguf/gguf-file.js';
+export type { GgufFile } from './gguf/gguf-file.js';
+export { inputBytes, layerBytes, operationsPerToken, outputBytes, parameterCount, quantisation, shardTensors } from './gguf/shard.js';
+export { describeModel } from './gguf/describe.js';
+export { architectures, parseModelSpec } from './gguf/spec.js';
+export type { Architecture, ModelFile, ModelSpec, ModelTensor } from './gguf/spec.js';
+export { drawFraction } from './sampling.js';

@@ -1,0 +1,75 @@
+import { ButterflyError } from '@butterfly/common';
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
+import { answer } from './answer.js';
+import { chatPrompt, generateRequest, textPrompt } from './completions.js';
+import type { ApiContext } from './completions.js';
+import { errorBody } from './errors.js';
+import { chatShape, textShape } from './response-shapes.js';
+import { parseChatRequest, parseTextRequest } from './schemas.js';
+
+type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown;
+
+/** Adds all routes; each path answers 405 to the methods that it does not have. */
+export function addRoutes(app: FastifyInstance, context: ApiContext): void {
+  const add = (method: 'GET' | 'POST', url: string, handler: Handler) => addRoute(app, method, url, handler);
+
+  add('POST', '/v1/chat/completions', async (request, reply) => {
+    const chat = parseChatRequest(request.body);
+    if (chat.model !== null) requireModel(context, chat.model);
+    const prompt = chatPrompt(context, chat.messages);
+    return answer(context, reply, generateRequest(context, prompt, chat, 'messages'), chat, chatShape);
+  });
+
+  add('POST', '/v1/completions', async (request, reply) => {
+    const text = parseTextRequest(request.body);
+    if (text.model !== null) requireModel(context, text.model);
+    const prompt = textPrompt(context, text.prompt);
+    return answer(context, reply, generateRequest(context, prompt, text, 'prompt'), text, textShape);
+  });
+
+  const { id, createdS } = context.model;
+  const model = { id, object: 'model', created: createdS, owned_by: 'butterfly' };
+  add('GET', '/v1/models', () => ({ object: 'list', data: [model] }));
+  add('GET', '/v1/models/:id', (request) => {
+    requireModel(context, (request.params as { readonly id: string }).id);
+    return model;
+  });
+
+  add('GET', '/health', () => ({ status: 'ok' }));
+  add('GET', '/ready', (_request, reply) => {
+    const status = context.engine.status();
+    if (!status.ready) void reply.code(503);
+    return status;
+  });
+}
+
+function requireModel(context: ApiContext, id: string): void {
+  if (id === context.model.id) return;
+  throw new ButterflyError(
+    'NOT_FOUND',
+    `There is no model "${id}" here; this server has "${context.model.id}".`,
+    {
+      param: 'model',
+    },
+  );
+}
+
+function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, handler: Handler): void {
+  app.route({ method, url, handler });
+  // Fastify answers HEAD wherever there is GET.
+  const allowed: readonly HTTPMethods[] = method === 'GET' ? ['GET', 'HEAD'] : [method];
+  const refuse = (request: FastifyRequest, reply: FastifyReply) => {
+    const error = new ButterflyError(
+      'REQUEST_INVALID',
+      `${request.method} is not possible on ${request.url}; use ${method}.`,
+    );
+    return reply.code(405).header('allow', allowed.join(', ')).send(errorBody(error));
+  };
+  app.route({
+    method: app.supportedMethods.filter((other) => !allowed.includes(other)),
+    url,
+    // Before the body is read: whatever it holds, the method is what is wrong.
+    onRequest: async (request, reply) => refuse(request, reply),
+    handler: refuse,
+  });
+}

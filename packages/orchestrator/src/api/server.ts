@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
+import Fastify from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { ApiContext } from './completions.js';
+import { errorBody, publicError, toHttpFailure } from './errors.js';
+import { addRoutes } from './routes.js';
+
+/** Clients that are told to come back later should do so after this long. */
+const retryAfterS = 1;
+
+/**
+ * The OpenAI-style HTTP API. It does not listen yet: the caller does, and closes it. Requests that are
+ * running at `close` go on to their end.
+ */
+export function createApi(context: ApiContext): FastifyInstance {
+  const failWith = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) =>
+    sendFailure(context, thrown, request, reply);
+  const app = Fastify({
+    logger: false,
+    genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
+    bodyLimit: limits.requestBodyBytesMax,
+    routerOptions: { maxParamLength: 1024 },
+    // A client has this long to send its request.
+    requestTimeout: deadlines.fetchMs,
+    // Nothing moves on a connection while a request waits, so silence is cut only after the request's own deadline.
+    connectionTimeout: deadlines.requestMs + deadlines.drainMs,
+    // While closing it is the engine that refuses, in the shape of all errors.
+    return503OnClosing: false,
+    clientErrorHandler: refuseMalformedHttp,
+    frameworkErrors: failWith,
+  });
+  app.removeContentTypeParser('text/plain');
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+    // Before the body is read: whatever it holds, the path is what is wrong.
+    if (request.is404) throw noSuchRoute(request);
+  });
+  app.setErrorHandler(failWith);
+  app.setNotFoundHandler((request) => {
+    throw noSuchRoute(request);
+  });
+  addRoutes(app, context);
+  return app;
+}
+
+function noSuchRoute(request: FastifyRequest): ButterflyError {
+  return new ButterflyError(
+    'NOT_FOUND',
+    `There is nothing at ${request.method} ${request.url}; see docs/api.md.`,
+  );
+}
+
+function sendFailure(
+  context: ApiContext,
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const { error, status } = toHttpFailure(thrown);
+  const fields = {
+    requestId: request.id,
+    method: request.method,
+    url: request.url,
+    status,
+    code: error.code,
+  };
+  if (error.code === 'INTERNAL') context.log.error({ ...fields, err: error }, error.message);
+  else context.log.debug(fields, error.message);
+  if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS);
+  return reply.code(status).send(errorBody(publicError(error, request.id)));
+}
+
+/** Answers bytes that are not HTTP, or too slow: there is no request yet, so this is written by hand. */
+function refuseMalformedHttp(thrown: Error & { readonly code?: string }, socket: Socket): void {
+  if (thrown.code === 'ECONNRESET' || socket.destroyed) return;
+  const [status, what] =
+    thrown.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? ['408 Request Timeout', 'The request did not arrive in time; send it again.']
+      : thrown.code === 'HPE_HEADER_OVERFLOW'
+        ? ['431 Request Header Fields Too Large', 'The headers are too large; send fewer.']
+        : ['400 Bad Request', 'This is not an HTTP request; send HTTP/1.1.'];
+  const body = JSON.stringify(errorBody(new ButterflyError('REQUEST_INVALID', what)));
+  const head = `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
+  if (socket.writable) socket.write(head + body);
+  socket.destroy(thrown);
+}

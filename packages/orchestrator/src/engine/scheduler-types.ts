@@ -1,0 +1,67 @@
+import type { ArenaCopy, SamplingParams, StepSequence } from '@butterfly/common';
+import type { RequestTiming } from './types.js';
+
+/** What a live plan allows. */
+export interface SchedulerConfig {
+  /** Prompt plus output of one sequence, in tokens. */
+  readonly contextTokensMax: number;
+  /** Slots of the KV arena; at least one whole context, so that the oldest sequence can always finish. */
+  readonly arenaSlots: number;
+  /** Pipeline stages; as many steps may be in flight. */
+  readonly stages: number;
+  /** Sequences that may hold regions of the arena at once. */
+  readonly runningMax: number;
+  /** Rows of one step; default 512. */
+  readonly stepRowsMax?: number;
+  /** Regions start and end on multiples of this many slots; default 256. */
+  readonly arenaGranularity?: number;
+}
+
+export interface SchedulerRequest {
+  /** Never used by another living sequence. */
+  readonly id: number;
+  readonly promptTokens: Int32Array;
+  /** At least 1. */
+  readonly outputTokensMax: number;
+  readonly sampling: SamplingParams;
+  readonly stopTokens: ReadonlySet<number>;
+  /** Time of submission. */
+  readonly nowMs: number;
+  /** Time after which the sequence expires. */
+  readonly deadlineMs: number;
+}
+
+/** A step without what only the pipeline knows: its epoch and the encoding of its payload. */
+export interface PlannedStep {
+  /** Grows by 1 from step to step and is never used again. */
+  readonly stepId: number;
+  readonly copies: readonly ArenaCopy[];
+  readonly sequences: readonly StepSequence[];
+  /** The rows of all sequences, one after the other. */
+  readonly tokens: Int32Array;
+}
+
+/** The part of a `StepResult` that the scheduler needs. */
+export interface SchedulerResult {
+  readonly stepId: number;
+  readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
+}
+
+export type SchedulerEvent =
+  | { readonly kind: 'token'; readonly id: number; readonly token: number }
+  | {
+      readonly kind: 'end';
+      readonly id: number;
+      readonly reason: 'stop' | 'length';
+      readonly timing: RequestTiming;
+    }
+  | { readonly kind: 'expired'; readonly id: number };
+
+export interface SchedulerStats {
+  /** Sequences that hold a region. */
+  readonly running: number;
+  readonly waiting: number;
+  /** Steps in flight. */
+  readonly inFlight: number;
+  readonly freeSlots: number;
+}

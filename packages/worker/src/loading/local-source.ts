@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import { open, stat, type FileHandle } from 'node:fs/promises';
+import { ButterflyError } from '@butterfly/common';
+import type { ModelFile, ModelTensor } from '@butterfly/model';
+import type { TensorSource } from './tensor-source.js';
+
+/** Reads tensors from the model's files on this machine. */
+export class LocalSource implements TensorSource {
+  readonly kind = 'local';
+  readonly #handles: readonly FileHandle[];
+
+  private constructor(
+    handles: readonly FileHandle[],
+    private readonly files: readonly ModelFile[],
+  ) {
+    this.#handles = handles;
+  }
+
+  /** Opens the files when this machine has the very same ones (size and hash of the metadata), else gives null. */
+  static async open(files: readonly ModelFile[]): Promise<LocalSource | null> {
+    const handles: FileHandle[] = [];
+    try {
+      for (const file of files) {
+        const found = await stat(file.path).catch(() => null);
+        if (found?.size !== file.bytes) return null;
+        const handle = await open(file.path, 'r');
+        handles.push(handle);
+        if ((await metadataHash(handle, file.metadataBytes)) !== file.metadataSha256) return null;
+      }
+      return new LocalSource(handles.splice(0), files);
+    } catch {
+      return null;
+    } finally {
+      await Promise.all(handles.map((handle) => handle.close()));
+    }
+  }
+
+  async read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> {
+    const handle = this.#handles[tensor.fileIndex];
+    let done = 0;
+    while (done < target.length) {
+      const got = handle ? await handle.read(target, done, target.length - done, tensor.offset + offset + done) : null;
+      if (!got || got.bytesRead === 0)
+        throw new ButterflyError('MODEL_TRUNCATED', `${this.files[tensor.fileIndex]?.path ?? '?'} ends within ${tensor.name}; download it again.`);
+      done += got.bytesRead;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#handles.map((handle) => handle.close()));
+  }
+}
+
+async function metadataHash(handle: FileHandle, bytes: number): Promise<string> {
+  const hash = createHash('sha256');
+  const window = Buffer.alloc(1 << 20);
+  for (let at = 0; at < bytes; ) {
+    const { bytesRead } = await handle.read(window, 0, Math.min(window.length, bytes - at), at);
+    if (bytesRead === 0) break;
+    hash.update(window.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+  return hash.digest('hex');
+}

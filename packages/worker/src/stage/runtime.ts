@@ -1,0 +1,176 @@
+import { ensure, limits, type Step } from '@butterfly/common';
+import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
+import { batchKey, cacheBlockSlots, type ModelSpec } from '@butterfly/model';
+import type { TensorSource } from '../loading/tensor-source.js';
+import { batchShape, CompiledStep } from './compiled-step.js';
+import { KvCache } from './kv-cache.js';
+import { Shard, type LayerRange } from './shard.js';
+
+/** Graphs kept for steps of the same shape; a decoding batch changes its shape every `cacheBlockSlots` tokens. */
+const compiledStepsMax = 16;
+
+export interface StageOptions {
+  readonly ggml: Ggml;
+  readonly spec: ModelSpec;
+  readonly range: LayerRange;
+  readonly threads: number;
+  readonly arenaSlots: number;
+  /** Most rows of one step. */
+  readonly rowsMax: number;
+}
+
+/** The result of a step in this stage. The views are void as soon as the next step runs. */
+export interface StageResult {
+  /** F32 [rows, hidden] for the next stage; null on the last. */
+  readonly activations: Uint8Array | null;
+  /** F32 [logitRows, vocabulary] on the last stage when wanted. */
+  readonly logits: Float32Array | null;
+  /** The greedy token of each logit row. */
+  readonly greedy: Int32Array | null;
+  /** Native compute time. */
+  readonly computeMicros: number;
+}
+
+/** A contiguous range of layers: its weights, its part of the KV arena, and the computation of steps. */
+export class StageRuntime implements Disposable {
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+  readonly #backend: CpuBackend;
+  readonly #shard: Shard;
+  readonly #cache: KvCache;
+  readonly #allocator: ComputeAllocator;
+  readonly #compiled = new Map<string, CompiledStep>();
+
+  /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
+  constructor(private readonly options: StageOptions) {
+    const { ggml, spec, range, threads, arenaSlots, rowsMax } = options;
+    ensure(arenaSlots > 0 && arenaSlots % cacheBlockSlots === 0, () => `An arena of ${arenaSlots} slots is not whole blocks of ${cacheBlockSlots}.`);
+    ensure(rowsMax > 0 && rowsMax <= limits.stepRowsMax, () => `Steps of ${rowsMax} rows are out of bounds.`);
+    this.isFirst = range.layerStart === 0;
+    this.isLast = range.layerEnd === spec.layers;
+    const made: Disposable[] = [];
+    const keep = <T extends Disposable>(resource: T): T => {
+      made.unshift(resource);
+      return resource;
+    };
+    try {
+      this.#backend = keep(new CpuBackend(ggml, threads));
+      this.#shard = keep(new Shard(this.#backend, spec, range));
+      this.#cache = keep(new KvCache(this.#backend, spec, range.layerEnd - range.layerStart, arenaSlots));
+      this.#allocator = keep(new ComputeAllocator(this.#backend));
+    } catch (error) {
+      for (const resource of made) resource[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get shardBytes(): number {
+    return this.#shard.bytes;
+  }
+
+  /** Bytes that `load` reads. */
+  get fileBytes(): number {
+    return this.#shard.fileBytes;
+  }
+
+  get arenaBytes(): number {
+    return this.#cache.bytes;
+  }
+
+  get computeBytes(): number {
+    return this.#allocator.bytes;
+  }
+
+  /** Forces the plain attention path, whose numbers do not depend on batch shape or thread count. */
+  setReferenceKernels(on: boolean): void {
+    this.#backend.setReferenceKernels(on);
+  }
+
+  async load(source: TensorSource, onProgress: (loadedBytes: number) => void = () => undefined): Promise<void> {
+    await this.#shard.load(source, onProgress);
+    // The largest step decides the compute memory, so that it does not grow while serving.
+    const rows = this.options.rowsMax;
+    this.#compile([{ sequenceId: 0, regionStart: 0, regionSlots: this.#cache.slots, positionStart: 0, rows: Math.min(rows, this.#cache.slots), logitRows: 1, sampling: null, recentTokens: new Int32Array(0) }]);
+  }
+
+  /**
+   * Computes one step; one at a time.
+   * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
+   */
+  async run(step: Pick<Step, 'copies' | 'sequences' | 'payload'>): Promise<StageResult> {
+    this.#check(step);
+    for (const copy of step.copies) this.#cache.copy(copy);
+    const compiled = this.#compile(step.sequences);
+    compiled.fill(step.payload, step.sequences);
+    const startedMs = performance.now();
+    await this.#backend.compute(compiled.graph);
+    return { ...compiled.outputs, computeMicros: Math.round((performance.now() - startedMs) * 1000) };
+  }
+
+  [Symbol.dispose](): void {
+    this.#dropCompiled();
+    this.#allocator[Symbol.dispose]();
+    this.#cache[Symbol.dispose]();
+    this.#shard[Symbol.dispose]();
+    this.#backend[Symbol.dispose]();
+  }
+
+  #compile(sequences: Step['sequences']): CompiledStep {
+    const batch = batchShape(sequences);
+    const key = batchKey(batch);
+    const known = this.#compiled.get(key);
+    if (known) {
+      // Moves it to the young end of the map.
+      this.#compiled.delete(key);
+      this.#compiled.set(key, known);
+      return known;
+    }
+    const compiled = new CompiledStep(this.#backend, this.options.spec, this.#shard.weights, this.#cache.layers, batch);
+    const bytesBefore = this.#allocator.bytes;
+    this.#allocator.allocate(compiled.graph);
+    // Memory that moved takes the graphs allocated in it along.
+    if (this.#allocator.bytes !== bytesBefore) this.#dropCompiled();
+    const oldest = this.#compiled.size >= compiledStepsMax ? this.#compiled.entries().next().value : undefined;
+    if (oldest) {
+      oldest[1][Symbol.dispose]();
+      this.#compiled.delete(oldest[0]);
+    }
+    compiled.bind();
+    this.#compiled.set(key, compiled);
+    return compiled;
+  }
+
+  #dropCompiled(): void {
+    for (const compiled of this.#compiled.values()) compiled[Symbol.dispose]();
+    this.#compiled.clear();
+  }
+
+  /** Everything that ggml would end the process for, or that would read or write outside a region. */
+  #check({ copies, sequences, payload }: Pick<Step, 'copies' | 'sequences' | 'payload'>): void {
+    const { spec, rowsMax } = this.options;
+    const { slots } = this.#cache;
+    for (const { fromSlot, toSlot, slots: count } of copies)
+      ensure(fromSlot + count <= slots && toSlot + count <= slots, () => `A copy of ${count} slots from ${fromSlot} to ${toSlot} exceeds the arena of ${slots}.`);
+    let rows = 0;
+    for (const s of sequences) {
+      rows += s.rows;
+      ensure(s.rows >= 1 && s.logitRows <= s.rows, () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits of ${s.rows} rows.`);
+      ensure(
+        s.regionStart % cacheBlockSlots === 0 && s.regionSlots % cacheBlockSlots === 0 && s.regionStart + s.regionSlots <= slots && s.positionStart + s.rows <= s.regionSlots,
+        () => `Positions ${s.positionStart}+${s.rows} do not fit the region ${s.regionStart}+${s.regionSlots} of an arena of ${slots}.`,
+      );
+    }
+    ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
+    const expected = rows * (this.isFirst ? 4 : spec.hidden * 4);
+    ensure(payload.length === expected, () => `A payload of ${payload.length} bytes does not match ${rows} rows (${expected} bytes).`);
+    if (this.isFirst) checkTokens(payload, spec.vocabulary);
+  }
+}
+
+function checkTokens(payload: Uint8Array, vocabulary: number): void {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  for (let at = 0; at < payload.length; at += 4) {
+    const token = view.getInt32(at, true);
+    ensure(token >= 0 && token < vocabulary, () => `Token ${token} is not in the vocabulary of ${vocabulary}.`);
+  }
+}
