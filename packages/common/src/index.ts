@@ -7,3 +7,19 @@ export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger, LogLevel } from './log.js';
 export { parseAddress, parseConfig } from './config.js';
 export type { ArenaCopy, FileChunk, SamplingParams, Step, StepResult, StepSequence } from './wire/types.js';
+export { PROTOCOL_VERSION } from './wire/frame.js';
+export type { Frame, FrameType } from './wire/frame.js';
+export {
+  decodeFileChunk,
+  decodeStep,
+  decodeStepResult,
+  encodeFileChunk,
+  encodeStep,
+  encodeStepResult,
+} from './wire/step.js';
+export { decodeControl, encodeControl } from './wire/messages.js';
+export type { ControlMessage, ControlMessageOf, WorkerIdentity } from './wire/messages.js';
+export { Connection } from './wire/connection.js';
+export type { ByteStream, ConnectionHandlers, ConnectionOptions, Heartbeat } from './wire/connection.js';
+export { dial, listen } from './wire/transport.js';
+export type { DialOptions, Listener } from './wire/transport.js';

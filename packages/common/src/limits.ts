@@ -22,6 +22,8 @@ export const limits = Object.freeze({
   /** Characters of one stop string, and how many of them. */
   stopStringsMax: 16,
   stopStringCharactersMax: 256,
+  /** Last tokens of a sequence that penalties look at, as llama.cpp's default. */
+  recentTokensMax: 64,
   /** Body of one HTTP request: a context of 128k tokens in any script. */
   requestBodyBytesMax: 16 * MIB,
   /** Bytes of generated text that wait for a slow client before its request is cancelled. */

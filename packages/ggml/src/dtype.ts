@@ -19,7 +19,7 @@ export function typeTraits(ggml: Ggml, type: number): TypeTraits {
   const known = cache.get(type);
   if (known) return known;
   // GGML_TYPE_COUNT guards the native table against a read behind its end.
-  ensure(Number.isInteger(type) && type >= 0 && type < 40, () => `ggml has no type ${type}.`);
+  ensure(Number.isInteger(type) && type >= 0 && type < 43, () => `ggml has no type ${type}.`);
   const blockSize = ggml.base.ggml_blck_size(type);
   ensure(blockSize > 0, () => `ggml type ${type} is retired.`);
   const traits = { name: ggml.base.ggml_type_name(type) ?? '', blockSize, blockBytes: ggml.base.ggml_type_size(type) };

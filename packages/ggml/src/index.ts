@@ -13,3 +13,5 @@ export { elements, shapeOf } from './tensor.js';
 export type { Shape, Tensor } from './tensor.js';
 export { loadVocabulary } from './vocabulary.js';
 export type { TokenizeOptions, Vocabulary } from './vocabulary-types.js';
+export { loadQuantizer } from './quantize.js';
+export type { Quantize } from './quantize.js';

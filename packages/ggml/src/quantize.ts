@@ -55,12 +55,22 @@ export function quantizeRows(
   ensure(known, () => `ggml type ${typeId} cannot be quantised to.`);
   const native = nativeOf(library);
   const blockSize = native.blockSize(typeId);
-  ensure(blockSize > 0 && !native.needsImportance(typeId), () => `ggml type ${typeId} cannot be quantised to.`);
   ensure(
-    Number.isSafeInteger(rows) && rows > 0 && Number.isSafeInteger(columns) && columns > 0 && rows * columns === source.length,
+    blockSize > 0 && !native.needsImportance(typeId),
+    () => `ggml type ${typeId} cannot be quantised to.`,
+  );
+  ensure(
+    Number.isSafeInteger(rows) &&
+      rows > 0 &&
+      Number.isSafeInteger(columns) &&
+      columns > 0 &&
+      rows * columns === source.length,
     () => `${source.length} elements are not ${rows} rows of ${columns}.`,
   );
-  ensure(columns % blockSize === 0, () => `A row of ${columns} elements is not whole blocks of ${blockSize}.`);
+  ensure(
+    columns % blockSize === 0,
+    () => `A row of ${columns} elements is not whole blocks of ${blockSize}.`,
+  );
   const target = new Uint8Array((source.length / blockSize) * native.blockBytes(typeId));
   const written = native.quantize(typeId, source, target, 0, rows, columns, null);
   ensure(written === target.byteLength, () => `ggml wrote ${written} bytes instead of ${target.byteLength}.`);

@@ -2,7 +2,7 @@ import { Template } from '@huggingface/jinja';
 import { ButterflyError } from '@butterfly/common';
 
 /** A part of a message in OpenAI's form; `{type: 'text', text}` is the one that models here understand. */
-export interface ChatContentPart {
+interface ChatContentPart {
   readonly type: string;
   readonly text?: string | undefined;
 }
@@ -13,7 +13,7 @@ export interface ChatMessage {
   readonly name?: string | undefined;
 }
 
-export interface SpecialTokenTexts {
+interface SpecialTokenTexts {
   /** Text of the BOS token, empty where the model has none. */
   readonly bosToken: string;
   /** Text of the EOS token, empty where the model has none. */

@@ -25,7 +25,7 @@ export class IncrementalDetokenizer {
 }
 
 /** Text that may go out, and whether a stop string has ended it. */
-export interface StopMatch {
+interface StopMatch {
   readonly text: string;
   readonly stopped: boolean;
 }

@@ -12,3 +12,8 @@ export { describeModel } from './gguf/describe.js';
 export { architectures, parseModelSpec } from './gguf/spec.js';
 export type { Architecture, ModelFile, ModelSpec, ModelTensor } from './gguf/spec.js';
 export { drawFraction } from './sampling.js';
+export { Arena } from './arena.js';
+export type { Region } from './arena.js';
+export { ChatTemplate, defaultChatTemplate } from './chat-template.js';
+export type { ChatMessage } from './chat-template.js';
+export { IncrementalDetokenizer, StopMatcher } from './detokenizer.js';

@@ -51,7 +51,7 @@ const sampling: fc.Arbitrary<SamplingParams> = fc.record({
 const sequence: fc.Arbitrary<StepSequence> = fc
   .record({
     sequenceId: id,
-    regionStart: fc.nat(),
+    regionStart: fc.nat({ max: 2 ** 30 }),
     slotsToSpare: fc.nat({ max: 1000 }),
     positionStart: fc.nat(),
     rows: fc.integer({ min: 1, max: 64 }),

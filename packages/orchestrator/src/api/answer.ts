@@ -1,8 +1,9 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply } from 'fastify';
 import type { GenerateRequest, Generation } from '../engine/types.js';
 import { runCompletion } from './completions.js';
 import type { ApiContext, CompletionEnd } from './completions.js';
 import { errorBody, publicError, toHttpFailure } from './errors.js';
+import { onClientGone } from './open-responses.js';
 import type { ResponseHead, ResponseShape, Usage } from './response-shapes.js';
 import type { CompletionOptions } from './schemas.js';
 import { EventStream } from './sse.js';
@@ -68,7 +69,11 @@ async function streamAnswer(job: Job, generation: Generation): Promise<undefined
   } catch (thrown) {
     if (!stream.opened) throw thrown;
     const { error } = toHttpFailure(thrown);
-    context.log.warn({ requestId: reply.request.id, err: error }, 'A stream ended with an error.');
+    const level = reply.raw.destroyed ? 'debug' : 'warn';
+    context.log[level](
+      { requestId: reply.request.id, code: error.code, err: error },
+      'A stream ended early.',
+    );
     stream.send(JSON.stringify(errorBody(publicError(error, reply.request.id))));
   }
   stream.end();
@@ -77,12 +82,4 @@ async function streamAnswer(job: Job, generation: Generation): Promise<undefined
 
 function usageOf(job: Job, end: CompletionEnd): Usage {
   return { promptTokens: job.request.promptTokens.length, outputTokens: end.outputTokens };
-}
-
-/** Watches the connection itself: a response that waits behind another on it hears of nothing. */
-function onClientGone(request: FastifyRequest, callback: () => void): () => void {
-  const { socket } = request.raw;
-  if (socket.destroyed) callback();
-  socket.once('close', callback);
-  return () => socket.removeListener('close', callback);
 }

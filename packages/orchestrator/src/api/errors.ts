@@ -1,7 +1,7 @@
 import { ButterflyError, limits, toButterflyError } from '@butterfly/common';
 
 /** An error as HTTP gives it: mostly the status of the table, but 405 and 415 have no code of their own. */
-export interface HttpFailure {
+interface HttpFailure {
   readonly error: ButterflyError;
   readonly status: number;
 }

@@ -16,7 +16,7 @@ export interface Usage {
 export type FinishReason = 'stop' | 'length';
 
 /** The JSON texts of the events of one stream. */
-export interface StreamShape {
+interface StreamShape {
   /** The event before all text, where the endpoint has one. */
   readonly opening: string | null;
   piece(text: string): string;

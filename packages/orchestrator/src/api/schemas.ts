@@ -92,6 +92,7 @@ const chatMessage = z.strictObject({
   audio: lacking(),
   tool_calls: lacking('[]'),
   function_call: lacking(),
+  parsed: lacking(),
 });
 
 const chatSchema = z.strictObject({
@@ -117,7 +118,7 @@ const chatSchema = z.strictObject({
   service_tier: lacking('"auto"', '"default"'),
 });
 
-const tokenIds = z.array(z.int().min(0).max(0x7fff_ffff));
+const tokenIds = z.array(z.int().min(0).max(0x7fff_ffff)).transform((ids) => Int32Array.from(ids));
 
 const textSchema = z.strictObject({
   ...sharedFields,
@@ -180,17 +181,15 @@ function options(
 }
 
 function onePrompt(prompt: z.output<typeof textSchema>['prompt']): string | Int32Array {
-  if (typeof prompt === 'string') return prompt;
-  const [first, second] = prompt;
-  if (typeof first === 'number') return Int32Array.from(prompt as number[]);
-  if (second !== undefined)
-    throw new ButterflyError(
-      'REQUEST_UNSUPPORTED',
-      'prompt: several prompts in one request are not supported; send one request for each.',
-      { param: 'prompt' },
-    );
-  if (first === undefined) throw invalid('prompt', 'is empty');
-  return typeof first === 'string' ? first : Int32Array.from(first);
+  if (typeof prompt === 'string' || prompt instanceof Int32Array) return prompt;
+  const [only, ...others] = prompt;
+  if (only === undefined) throw invalid('prompt', 'is empty');
+  if (others.length === 0) return only;
+  throw new ButterflyError(
+    'REQUEST_UNSUPPORTED',
+    'prompt: several prompts in one request are not supported; send one request for each.',
+    { param: 'prompt' },
+  );
 }
 
 function invalid(param: string, what: string): ButterflyError {
@@ -209,7 +208,7 @@ function parse<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
     });
   }
   if (path === '') throw new ButterflyError('REQUEST_INVALID', 'The request body must be a JSON object.');
-  if (issue?.code === 'custom' && issue.params?.['unsupported'] === true)
+  if (issue?.code === 'custom' && issue.params?.unsupported === true)
     throw new ButterflyError('REQUEST_UNSUPPORTED', `${path}: ${issue.message}.`, { param: path });
   throw invalid(path, issue?.message ?? 'invalid');
 }

@@ -5,14 +5,15 @@ import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiContext } from './completions.js';
 import { errorBody, publicError, toHttpFailure } from './errors.js';
+import { OpenResponses } from './open-responses.js';
 import { addRoutes } from './routes.js';
 
 /** Clients that are told to come back later should do so after this long. */
 const retryAfterS = 1;
 
 /**
- * The OpenAI-style HTTP API. It does not listen yet: the caller does, and closes it. Requests that are
- * running at `close` go on to their end.
+ * The OpenAI-style HTTP API. It does not listen yet: the caller does, and closes it. `close` lets the
+ * answers that are under way end, for `deadlines.drainMs`, and then cuts every connection.
  */
 export function createApi(context: ApiContext): FastifyInstance {
   const failWith = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) =>
@@ -28,15 +29,20 @@ export function createApi(context: ApiContext): FastifyInstance {
     connectionTimeout: deadlines.requestMs + deadlines.drainMs,
     // While closing it is the engine that refuses, in the shape of all errors.
     return503OnClosing: false,
+    // Connections without a request would else hold up the closing; `preClose` waits for the others.
+    forceCloseConnections: true,
     clientErrorHandler: refuseMalformedHttp,
-    frameworkErrors: failWith,
+    frameworkErrors: (thrown, request, reply) => void failWith(thrown, request, reply),
   });
   app.removeContentTypeParser('text/plain');
-  app.addHook('onRequest', async (request, reply) => {
+  const openResponses = new OpenResponses();
+  app.addHook('onRequest', (request, reply, done) => {
+    openResponses.add(request, reply.raw);
     reply.header('x-request-id', request.id);
     // Before the body is read: whatever it holds, the path is what is wrong.
-    if (request.is404) throw noSuchRoute(request);
+    done(request.is404 ? noSuchRoute(request) : undefined);
   });
+  app.addHook('preClose', () => openResponses.drained(context.clock, deadlines.drainMs));
   app.setErrorHandler(failWith);
   app.setNotFoundHandler((request) => {
     throw noSuchRoute(request);

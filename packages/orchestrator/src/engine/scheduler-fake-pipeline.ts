@@ -62,7 +62,7 @@ export function reference(request: SchedulerRequest): { tokens: number[]; reason
   );
   let cached = 0;
   for (;;) {
-    let rows = Int32Array.from(known.slice(cached));
+    let rows: Int32Array = Int32Array.from(known.slice(cached));
     for (const [layer, cache] of caches.entries()) rows = runLayer(layer, cache, 0, cached, rows);
     cached = known.length;
     const recent = Int32Array.from(request.sampling.repeatPenalty === 1 ? [] : known.slice(-64));

@@ -53,11 +53,7 @@ export class Sequence {
   #startedMs: number | null = null;
   #firstTokenMs: number | null = null;
 
-  constructor(
-    request: SchedulerRequest,
-    /** Arrival order. */
-    readonly age: number,
-  ) {
+  constructor(request: SchedulerRequest) {
     this.id = request.id;
     this.sampling = request.sampling;
     this.deadlineMs = request.deadlineMs;

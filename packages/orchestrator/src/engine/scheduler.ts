@@ -63,7 +63,6 @@ export class Scheduler {
   readonly #inFlight = new Map<number, readonly ExpectedToken[]>();
   /** Copies that the next step must carry. */
   #copies: ArenaCopy[] = [];
-  #nextAge = 0;
   #nextStepId = 0;
 
   /** @throws ButterflyError CONFIG_INVALID */
@@ -82,8 +81,7 @@ export class Scheduler {
         'QUEUE_FULL',
         `${limits.queuedRequestsMax} requests wait already; retry later.`,
       );
-    this.#sequences.set(request.id, new Sequence(request, this.#nextAge));
-    this.#nextAge += 1;
+    this.#sequences.set(request.id, new Sequence(request));
   }
 
   /** Forms the next step, or null when the pipeline is full or nothing is to be computed. */
@@ -226,7 +224,7 @@ export class Scheduler {
         return;
       }
       const youngest = this.#running().at(-1);
-      if (youngest === undefined || youngest.age <= sequence.age) return;
+      if (youngest === undefined || youngest === sequence) return;
       draft.remove(youngest);
       this.#vacate(youngest);
     }

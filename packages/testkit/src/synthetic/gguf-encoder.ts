@@ -72,22 +72,31 @@ function writeEntry(writer: ByteWriter, entry: MetadataEntry): void {
   }
 }
 
-function writeScalar(writer: ByteWriter, entry: Exclude<MetadataEntry, { readonly type: 'strings' | 'i32s' | 'f32s' }>): void {
+function writeScalar(
+  writer: ByteWriter,
+  entry: Exclude<MetadataEntry, { readonly type: 'strings' | 'i32s' | 'f32s' }>,
+): void {
   switch (entry.type) {
     case 'u16':
-      return writer.u16(entry.value);
+      writer.u16(entry.value);
+      return;
     case 'u32':
-      return writer.u32(entry.value);
+      writer.u32(entry.value);
+      return;
     case 'i32':
-      return writer.i32(entry.value);
+      writer.i32(entry.value);
+      return;
     case 'f32':
-      return writer.f32(entry.value);
+      writer.f32(entry.value);
+      return;
     case 'bool':
-      return writer.u8(entry.value ? 1 : 0);
+      writer.u8(entry.value ? 1 : 0);
+      return;
     case 'string':
-      return writer.string(entry.value);
+      writer.string(entry.value);
+      return;
     default:
-      return entry satisfies never;
+      entry satisfies never;
   }
 }
 

@@ -5,6 +5,7 @@ import type { TensorSource } from '../loading/tensor-source.js';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { KvCache } from './kv-cache.js';
 import { Shard, type LayerRange } from './shard.js';
+import { TokenSampler } from './token-sampler.js';
 
 /** Graphs kept for steps of the same shape; a decoding batch changes its shape every `cacheBlockSlots` tokens. */
 const compiledStepsMax = 16;
@@ -84,6 +85,11 @@ export class StageRuntime implements Disposable {
   /** Forces the plain attention path, whose numbers do not depend on batch shape or thread count. */
   setReferenceKernels(on: boolean): void {
     this.#backend.setReferenceKernels(on);
+  }
+
+  /** A sampler for the logits of the last stage; the caller disposes it. */
+  createSampler(): TokenSampler {
+    return new TokenSampler(this.options.ggml, this.#backend, this.options.spec.vocabulary);
   }
 
   async load(source: TensorSource, onProgress: (loadedBytes: number) => void = () => undefined): Promise<void> {

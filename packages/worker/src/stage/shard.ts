@@ -1,7 +1,8 @@
 import { limits } from '@butterfly/common';
-import { dtype, Graph, shapeOf, type BufferType, type CpuBackend, type NativeBuffer, type Shape, type Tensor } from '@butterfly/ggml';
+import { Graph, shapeOf, type BufferType, type CpuBackend, type NativeBuffer, type Tensor } from '@butterfly/ggml';
 import { arrangeWeights, shardTensors, weightUse, type ModelSpec, type ModelTensor, type StageWeights, type WeightUse } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
+import { chooseBufferType } from './buffer-choice.js';
 
 export interface LayerRange {
   readonly layerStart: number;
@@ -68,7 +69,7 @@ export class Shard implements Disposable {
       const buffer = type.isPlain ? this.#buffers.get(type) : staging;
       if (!buffer) throw new RangeError('a placement lost its buffer');
       await fill(source, wanted, buffer, type.isPlain ? offset : 0, advance);
-      if (!type.isPlain) await this.#convert(tensor, buffer, wanted.bytes);
+      if (!type.isPlain) await this.#graph.setData(tensor, buffer, wanted.bytes);
     }
   }
 
@@ -103,10 +104,6 @@ export class Shard implements Disposable {
     }
     return placements;
   }
-
-  #convert(tensor: Tensor, staging: NativeBuffer, bytes: number): Promise<void> {
-    return this.#graph.setData(tensor, staging, bytes);
-  }
 }
 
 /** The weights of a range with their uses; a tied embedding in a stage that is first and last has two. */
@@ -118,19 +115,6 @@ function listWeights(spec: ModelSpec, range: LayerRange): { readonly source: Mod
     if (range.layerEnd === spec.layers && spec.tiedEmbeddings) uses.push('matmul');
     return uses.map((use) => ({ source, use }));
   });
-}
-
-/** llama.cpp's rule (src/llama-model-loader.cpp, select_weight_buft): the first layout whose kernel takes the operation. */
-function chooseBufferType(backend: CpuBackend, type: number, shape: Shape, use: WeightUse): BufferType {
-  if (use !== 'matmul') return backend.plain;
-  for (const candidate of backend.preferred) {
-    using graph = new Graph(backend.ggml, 4);
-    const weight = graph.tensor(type, shape);
-    using memory = backend.allocate(graph.bytesIn(candidate, weight), candidate);
-    graph.place(weight, memory, 0);
-    if (graph.supported(graph.matmul(weight, graph.tensor(dtype.F32, shapeOf(shape[0], 512))))) return candidate;
-  }
-  return backend.plain;
 }
 
 /** Reads a tensor into `buffer` in chunks, a few at once. */

@@ -1,0 +1,128 @@
+import { randomInt } from 'node:crypto';
+import { createLogger, deadlines, type SamplingParams } from '@butterfly/common';
+import { ChatTemplate, defaultChatTemplate, IncrementalDetokenizer } from '@butterfly/model';
+import type { Generation } from '@butterfly/orchestrator';
+import { Command } from 'commander';
+import type { Environment } from '../environment.js';
+import { openModel, type OpenedModel } from '../model.js';
+import { decimal, wholeNumber } from '../options.js';
+import { waitUntilReady } from '../progress.js';
+import { startSession } from '../session.js';
+import { onStopSignal } from '../signals.js';
+
+interface GenerateFlags {
+  readonly workers: number;
+  readonly threads?: number;
+  readonly ctx?: number;
+  readonly maxTokens?: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly seed?: number;
+  readonly chat?: boolean;
+}
+
+const examples = `
+Examples:
+  butterfly generate model.gguf "Once upon a time"
+  butterfly generate model.gguf "What is a butterfly?" --chat --temperature 0 --workers 2`;
+
+export function generateCommand(environment: Environment): Command {
+  return new Command('generate')
+    .description('Continue one prompt, streaming to the terminal.')
+    .argument('<model>', 'GGUF file')
+    .argument('<prompt>', 'text to continue')
+    .option('--workers <n>', 'local worker processes', wholeNumber(1, 64), 1)
+    .option('--threads <n>', 'threads of each worker (default: the cores, shared evenly)', wholeNumber(1, 512))
+    .option('--ctx <tokens>', 'context (default: as trained, at most 4096)', wholeNumber(8, 1 << 20))
+    .option('--max-tokens <n>', 'longest answer (default: what the context leaves)', wholeNumber(1, 1 << 20))
+    .option('--temperature <t>', '0 always takes the likeliest token', decimal(0, 2), 0.8)
+    .option('--top-p <p>', 'keep the likeliest tokens of this total probability', decimal(0, 1), 0.95)
+    .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0, 0xffff_ffff))
+    .option('--chat', 'wrap the prompt in the chat template of the model')
+    .addHelpText('after', examples)
+    .action((model: string, prompt: string, flags: GenerateFlags) => generate(model, prompt, flags, environment));
+}
+
+async function generate(path: string, prompt: string, flags: GenerateFlags, environment: Environment): Promise<void> {
+  const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'generate' });
+  const model = await openModel(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
+  const session = await startSession({
+    model,
+    http: null,
+    clusterHost: '127.0.0.1',
+    clusterPort: 0,
+    token: undefined,
+    workers: flags.workers,
+    workersElsewhere: 0,
+    threads: flags.threads,
+    contextTokens: flags.ctx,
+    parallel: 1,
+    log,
+  });
+  const aborted = new AbortController();
+  onStopSignal(['SIGINT', 'SIGTERM'], () => aborted.abort());
+  try {
+    const { engine } = session.orchestrator;
+    await waitUntilReady(session.orchestrator, aborted.signal);
+    const promptTokens = tokenizePrompt(model, prompt, flags.chat ?? false);
+    const generation = engine.submit({
+      promptTokens,
+      outputTokensMax: flags.maxTokens ?? Math.max(1, engine.contextTokensMax - promptTokens.length),
+      sampling: samplingOf(flags),
+      stopTokens: model.vocabulary.endOfGenerationTokens,
+      timeoutMs: deadlines.requestMs,
+    });
+    aborted.signal.addEventListener('abort', () => generation.cancel());
+    await print(generation, model);
+  } catch (error) {
+    if (!aborted.signal.aborted) throw error;
+  } finally {
+    await session.stop();
+    model.vocabulary[Symbol.dispose]();
+  }
+}
+
+function tokenizePrompt({ vocabulary, spec }: OpenedModel, prompt: string, chat: boolean): Int32Array {
+  if (!chat) return vocabulary.tokenize(prompt, { addSpecial: true, parseSpecial: false });
+  const text = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
+  const template = new ChatTemplate(spec.tokenizer.chatTemplate ?? defaultChatTemplate, { bosToken: text(vocabulary.bos), eosToken: text(vocabulary.eos) });
+  const rendered = template.render([{ role: 'user', content: prompt }], { addGenerationPrompt: true });
+  return vocabulary.tokenize(rendered, { addSpecial: !rendered.startsWith(text(vocabulary.bos) || '\0'), parseSpecial: true });
+}
+
+function samplingOf(flags: GenerateFlags): SamplingParams {
+  return {
+    temperature: flags.temperature,
+    topK: 0,
+    topP: flags.topP,
+    minP: 0,
+    repeatPenalty: 1,
+    frequencyPenalty: 0,
+    presencePenalty: 0,
+    seed: flags.seed ?? randomInt(0x1_0000_0000),
+  };
+}
+
+async function print(generation: Generation, { vocabulary }: OpenedModel): Promise<void> {
+  const detokenizer = new IncrementalDetokenizer(vocabulary);
+  let tokens = 0;
+  for await (const event of generation) {
+    switch (event.kind) {
+      case 'token':
+        tokens++;
+        process.stdout.write(detokenizer.push(event.token));
+        break;
+      case 'end': {
+        const { firstTokenMs, totalMs } = event.timing;
+        const perSecond = tokens > 1 ? ((tokens - 1) * 1000) / (totalMs - firstTokenMs) : 0;
+        process.stdout.write(`${detokenizer.flush()}\n`);
+        process.stderr.write(`[${tokens} tokens, first after ${firstTokenMs.toFixed(0)} ms, then ${perSecond.toFixed(1)} per second]\n`);
+        break;
+      }
+      case 'error':
+        throw event.error;
+      default:
+        event satisfies never;
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import { createLogger } from '@butterfly/common';
+import { cacheBytesPerSlot, describeModel, inputBytes, layerBytes, openGguf, operationsPerToken, outputBytes, parameterCount, quantisation, type ModelSpec } from '@butterfly/model';
+import { Command } from 'commander';
+import type { Environment } from '../environment.js';
+
+const examples = `
+Examples:
+  butterfly inspect model.gguf
+  butterfly inspect model.gguf --json | jq .layers`;
+
+export function inspectCommand(environment: Environment): Command {
+  return new Command('inspect')
+    .description('Show what a model file holds, without loading it.')
+    .argument('<model>', 'GGUF file')
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples)
+    .action(async (path: string, flags: { readonly json?: boolean }) => {
+      const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'inspect' });
+      const summary = summarize(describeModel(await openGguf(path, { log })));
+      process.stdout.write(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : toText(summary));
+    });
+}
+
+function summarize(spec: ModelSpec) {
+  const { name, architecture, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary, contextTrained, rope, tiedEmbeddings, tokenizer, files } = spec;
+  return {
+    name,
+    architecture,
+    parameters: parameterCount(spec),
+    quantisation: quantisation(spec),
+    layers,
+    hidden,
+    heads,
+    kvHeads,
+    headSize,
+    feedForward,
+    vocabulary,
+    contextTrained,
+    rope,
+    tiedEmbeddings,
+    files: files.map(({ path, bytes }) => ({ path, bytes })),
+    layerBytes: layerBytes(spec),
+    inputBytes: inputBytes(spec),
+    outputBytes: outputBytes(spec),
+    cacheBytesPerToken: cacheBytesPerSlot(spec) * layers,
+    operationsPerToken: operationsPerToken(spec),
+    tokenizer,
+  };
+}
+
+function toText(summary: ReturnType<typeof summarize>): string {
+  const { rope, tokenizer } = summary;
+  const layerSizes = [...new Set(summary.layerBytes)].map(bytes).join(', ');
+  const scaling = rope.scaling.kind === 'none' ? '' : `, ${rope.scaling.kind} scaling by ${rope.scaling.factor}`;
+  const rows: (readonly [string, string])[] = [
+    ['name', summary.name],
+    ['architecture', summary.architecture],
+    ['parameters', summary.parameters.toLocaleString('en')],
+    ['quantisation', summary.quantisation.map((q) => `${q.typeName} ${bytes(q.bytes)} in ${q.tensors} tensors`).join('; ')],
+    ['layers', `${summary.layers}, each ${layerSizes}`],
+    ['embedding', `${bytes(summary.inputBytes)}${summary.tiedEmbeddings ? ', also the output matrix' : ''}`],
+    ['output', bytes(summary.outputBytes)],
+    ['hidden size', String(summary.hidden)],
+    ['attention', `${summary.heads} heads of ${summary.headSize}, ${summary.kvHeads} KV heads`],
+    ['feed-forward', String(summary.feedForward)],
+    ['context trained', `${summary.contextTrained} tokens`],
+    ['rope', `base ${rope.base}, ${rope.kind}${scaling}`],
+    ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token`],
+    ['tokenizer', `${tokenizer.model ?? 'none'}${tokenizer.pre === null ? '' : ` (${tokenizer.pre})`}, ${summary.vocabulary} tokens`],
+    ['chat template', tokenizer.chatTemplate === null ? 'none' : `${tokenizer.chatTemplate.length} characters (see --json)`],
+    ['files', summary.files.map((file) => `${file.path} (${bytes(file.bytes)})`).join(', ')],
+  ];
+  return rows.map(([label, value]) => `${label.padEnd(16)} ${value}\n`).join('');
+}
+
+function bytes(count: number): string {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  const power = count === 0 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(count) / 10));
+  return `${(count / 2 ** (10 * power)).toFixed(power === 0 ? 0 : 1)} ${units[power] ?? ''}`;
+}

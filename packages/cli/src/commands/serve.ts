@@ -1,0 +1,92 @@
+import { createLogger, type LogLevel } from '@butterfly/common';
+import { Command } from 'commander';
+import type { Environment } from '../environment.js';
+import { openModel } from '../model.js';
+import { checkThreads, port, wholeNumber } from '../options.js';
+import { describeWorkers, waitUntilReady } from '../progress.js';
+import { startSession } from '../session.js';
+import { onStopSignal } from '../signals.js';
+
+interface ServeFlags {
+  readonly workers: number;
+  readonly waitFor: number;
+  readonly threads?: number;
+  readonly host: string;
+  readonly port: number;
+  readonly clusterHost?: string;
+  readonly clusterPort: number;
+  readonly token?: string;
+  readonly ctx?: number;
+  readonly parallel: number;
+}
+
+const examples = `
+Examples:
+  butterfly serve model.gguf                        one local worker, API on http://127.0.0.1:8080
+  butterfly serve model.gguf --workers 3            three local workers that share the layers
+  butterfly serve model.gguf --workers 0 --wait-for 2 --cluster-host 0.0.0.0
+                                                    wait for two workers from other machines`;
+
+export function serveCommand(environment: Environment): Command {
+  return new Command('serve')
+    .description('Serve a model over an OpenAI-style HTTP API, split across workers.')
+    .argument('<model>', 'GGUF file; of a split model, any part')
+    .option('--workers <n>', 'local worker processes; 0 waits for workers from elsewhere', wholeNumber(0, 64), 1)
+    .option('--wait-for <n>', 'workers from elsewhere to wait for before the first plan (default: 1 with --workers 0, else 0)', wholeNumber(0, 1024))
+    .option('--threads <n>', 'threads of each local worker (default: the cores, shared evenly)', wholeNumber(1, 512))
+    .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
+    .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
+    .option('--cluster-host <address>', 'where workers join (default: 127.0.0.1, with --workers 0 every address)')
+    .option('--cluster-port <n>', 'port where workers join; 0 chooses a free one', port, 7600)
+    .option('--token <text>', 'join token of the workers (default: BUTTERFLY_TOKEN, else a new one)')
+    .option('--ctx <tokens>', 'context of one request (default: as trained, at most 4096)', wholeNumber(8, 1 << 20))
+    .option('--parallel <n>', 'contexts that the KV cache has room for', wholeNumber(1, 256), 4)
+    .addHelpText('after', examples)
+    .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
+}
+
+async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
+  const log = createLogger({ level: environment.BUTTERFLY_LOG satisfies LogLevel, name: 'orchestrator' });
+  if (flags.threads !== undefined) checkThreads(flags.threads);
+  const model = await openModel(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
+  const isBare = flags.workers === 0;
+  const clusterHost = flags.clusterHost ?? (isBare ? '0.0.0.0' : '127.0.0.1');
+  const session = await startSession({
+    model,
+    http: { host: flags.host, port: flags.port },
+    clusterHost,
+    clusterPort: flags.clusterPort,
+    token: flags.token ?? environment.BUTTERFLY_TOKEN,
+    workers: flags.workers,
+    workersElsewhere: flags.waitFor ?? (isBare ? 1 : 0),
+    threads: flags.threads,
+    contextTokens: flags.ctx,
+    parallel: flags.parallel,
+    log,
+  });
+  const stopped = new Promise<void>((resolve) => {
+    onStopSignal(['SIGINT', 'SIGTERM'], () => resolve());
+  });
+  const { orchestrator } = session;
+  const aborted = new AbortController();
+  void stopped.then(() => aborted.abort());
+  say(`${model.spec.name}: ${model.spec.layers} layers, ${model.spec.architecture}`);
+  if (isBare || flags.clusterHost !== undefined)
+    say(`Join with: BUTTERFLY_TOKEN=${session.token} butterfly worker --join HOST:${orchestrator.clusterPort}`);
+  say(`API on http://${flags.host}:${orchestrator.httpPort}/v1, loading ...`);
+  try {
+    await waitUntilReady(orchestrator, aborted.signal);
+    say(`Ready.\n${describeWorkers(orchestrator.workers())}`);
+    await stopped;
+  } catch (error) {
+    if (!aborted.signal.aborted) throw error;
+  } finally {
+    say('Stopping: running requests may finish ...');
+    await session.stop();
+    model.vocabulary[Symbol.dispose]();
+  }
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

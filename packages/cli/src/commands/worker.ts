@@ -1,0 +1,63 @@
+import { hostname } from 'node:os';
+import { createLogger, parseAddress } from '@butterfly/common';
+import { loadGgml } from '@butterfly/ggml';
+import { describeWorker, Worker } from '@butterfly/worker';
+import { Command } from 'commander';
+import type { Environment } from '../environment.js';
+import { availableMemoryBytes, byteCount, checkThreads, threadsPerWorker, wholeNumber } from '../options.js';
+import { onStopSignal } from '../signals.js';
+import { version } from '../version.js';
+
+interface WorkerFlags {
+  readonly join: string;
+  readonly threads?: number;
+  readonly memory?: number;
+  readonly name?: string;
+  readonly token?: string;
+  readonly remoteOnly?: boolean;
+}
+
+const examples = `
+Examples:
+  BUTTERFLY_TOKEN=... butterfly worker --join 192.168.1.10:7600
+  butterfly worker --join desk:7600 --threads 4 --memory 6G --name laptop`;
+
+export function workerCommand(environment: Environment): Command {
+  return new Command('worker')
+    .description('Offer this machine to an orchestrator: load the layers that it assigns and compute them.')
+    .requiredOption('--join <host:port>', 'address of the orchestrator')
+    .option('--threads <n>', 'threads for computing (default: all cores)', wholeNumber(1, 512))
+    .option('--memory <bytes>', 'memory to offer, such as 6G (default: nine tenths of what is available)', byteCount)
+    .option('--name <text>', 'how people call this worker (default: the host name)')
+    .option('--token <text>', 'join token (default: BUTTERFLY_TOKEN, which other users cannot see)')
+    .option('--remote-only', 'fetch all weights from the orchestrator even where the file is on this machine')
+    .addHelpText('after', examples)
+    .action((flags: WorkerFlags) => runWorker(flags, environment));
+}
+
+async function runWorker(flags: WorkerFlags, environment: Environment): Promise<void> {
+  const join = parseAddress(flags.join);
+  const log = createLogger({ level: environment.BUTTERFLY_LOG, name: flags.name ?? 'worker' });
+  const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
+  const identity = await describeWorker(ggml, {
+    name: flags.name ?? hostname(),
+    threads: checkThreads(flags.threads ?? threadsPerWorker(1)),
+    memoryBytes: flags.memory ?? availableMemoryBytes(),
+    version,
+  });
+  const worker = await Worker.start({
+    join,
+    token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
+    identity,
+    ggml,
+    log,
+    remoteOnly: flags.remoteOnly ?? false,
+  });
+  const isManaged = environment.BUTTERFLY_MANAGED === '1';
+  // A terminal sends SIGINT to the whole group; a managed worker waits for its parent to drain.
+  if (isManaged) process.on('SIGINT', () => undefined);
+  onStopSignal(isManaged ? ['SIGTERM'] : ['SIGINT', 'SIGTERM'], () => void worker.stop());
+  if (!isManaged) process.stdout.write(`Joined ${flags.join} as ${worker.id}, with ${identity.threads} threads.\n`);
+  const error = await worker.closed;
+  if (error && !isManaged) throw error;
+}

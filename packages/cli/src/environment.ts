@@ -1,0 +1,19 @@
+import { logLevels, parseConfig } from '@butterfly/common';
+import { z } from 'zod';
+
+const schema = z.object({
+  /** Folder with another build of the ggml libraries. */
+  BUTTERFLY_GGML_DIR: z.string().min(1).optional(),
+  /** Join token, where the command line would show it to every user of the machine. */
+  BUTTERFLY_TOKEN: z.string().min(1).max(512).optional(),
+  BUTTERFLY_LOG: z.enum(logLevels).default('warn'),
+  /** Set for workers that `serve` starts: their parent decides when they stop. */
+  BUTTERFLY_MANAGED: z.literal('1').optional(),
+});
+
+export type Environment = z.output<typeof schema>;
+
+/** Reads the environment, once. @throws ButterflyError CONFIG_INVALID */
+export function readEnvironment(): Environment {
+  return parseConfig(schema, process.env, 'environment');
+}

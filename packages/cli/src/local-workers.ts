@@ -1,0 +1,79 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from '@butterfly/common';
+
+export interface LocalWorkersOptions {
+  readonly count: number;
+  readonly clusterPort: number;
+  readonly token: string | null;
+  readonly threads: number;
+  /** Of each. */
+  readonly memoryBytes: number;
+  readonly log: Logger;
+  /** A worker ended too often; the others go on. */
+  readonly onGivenUp: (name: string) => void;
+}
+
+/** A worker that ends is started again, this often at most, with a pause that doubles. */
+const restartsMax = 5;
+const firstPauseMs = 250;
+/** A worker that ran this long starts with a clean slate. */
+const healthyMs = 60_000;
+const killAfterMs = 5_000;
+
+/** Worker processes on this machine: started, restarted when they die, and stopped with their parent. */
+export class LocalWorkers {
+  readonly #children = new Set<ChildProcess>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #stopping = false;
+
+  constructor(private readonly options: LocalWorkersOptions) {
+    for (let index = 1; index <= options.count; index++) this.#start(`local-${index}`, 0);
+  }
+
+  get processIds(): number[] {
+    return [...this.#children].flatMap(({ pid }) => pid ?? []);
+  }
+
+  /** Ends all of them; whoever does not go is killed. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    const exits = [...this.#children].map(async (child) => {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+      clearTimeout(timer);
+    });
+    await Promise.all(exits);
+  }
+
+  #start(name: string, restarts: number): void {
+    const { clusterPort, threads, memoryBytes, token } = this.options;
+    const main = fileURLToPath(new URL('main.js', import.meta.url));
+    const args = ['worker', '--join', `127.0.0.1:${clusterPort}`, '--name', name, '--threads', String(threads), '--memory', String(memoryBytes)];
+    const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, BUTTERFLY_MANAGED: '1', ...(token === null ? {} : { BUTTERFLY_TOKEN: token }) },
+      windowsHide: true,
+    });
+    this.#children.add(child);
+    const startedMs = performance.now();
+    child.once('exit', (code, signal) => {
+      this.#children.delete(child);
+      if (this.#stopping) return;
+      const count = performance.now() - startedMs > healthyMs ? 0 : restarts;
+      this.options.log.warn({ name, code, signal, restarts: count }, 'A local worker ended.');
+      if (count >= restartsMax) {
+        this.options.onGivenUp(name);
+        return;
+      }
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        this.#start(name, count + 1);
+      }, firstPauseMs * 2 ** count);
+      this.#timers.add(timer);
+    });
+  }
+}

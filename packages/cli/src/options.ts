@@ -1,0 +1,51 @@
+import { availableParallelism, freemem } from 'node:os';
+import { ButterflyError } from '@butterfly/common';
+import { InvalidArgumentError } from 'commander';
+
+/** A parser for commander: a whole number within bounds. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+export function decimal(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+const units: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+/** Bytes, with an optional binary unit: `6000000000`, `512M`, `6G`. */
+export function byteCount(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text);
+  const bytes = Math.floor(Number(match?.[1]) * (units[match?.[2]?.toUpperCase() ?? ''] ?? 1));
+  if (!match || !Number.isSafeInteger(bytes) || bytes < 1) throw new InvalidArgumentError('It must be a number of bytes, such as 6000000000 or 6G.');
+  return bytes;
+}
+
+export const port = wholeNumber(0, 65_535);
+
+/** Memory that may be taken without hurting the machine. */
+export function availableMemoryBytes(): number {
+  // Present from Node 20.13 on; it respects the limits of a container.
+  const available = 'availableMemory' in process ? process.availableMemory() : freemem();
+  return Math.floor(available * 0.9);
+}
+
+/** Threads of each of `workers` on this machine: together never more than it has cores, if that can be. */
+export function threadsPerWorker(workers: number): number {
+  return Math.max(1, Math.floor(availableParallelism() / Math.max(1, workers)));
+}
+
+/** A limit of this process on the number of threads. */
+export function checkThreads(threads: number): number {
+  const cores = availableParallelism();
+  if (threads > cores * 4) throw new ButterflyError('CONFIG_INVALID', `--threads ${threads} is far above the ${cores} cores of this machine; use at most ${cores}.`);
+  return threads;
+}

@@ -1,0 +1,45 @@
+import type { Orchestrator, WorkerView } from '@butterfly/orchestrator';
+import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+
+const pollMs = 100;
+const mebibyte = 2 ** 20;
+
+/** Waits until the orchestrator is ready, with a bar for each worker that loads (on a terminal only). */
+export async function waitUntilReady(orchestrator: Orchestrator, signal: AbortSignal): Promise<void> {
+  const bars = process.stderr.isTTY
+    ? new MultiBar({ format: '{name} layers {layers} [{bar}] {value}/{total} MB', hideCursor: true, clearOnComplete: true, stream: process.stderr }, Presets.shades_classic)
+    : null;
+  const known = new Map<string, SingleBar>();
+  try {
+    while (!orchestrator.engine.status().ready) {
+      signal.throwIfAborted();
+      if (bars) for (const worker of orchestrator.workers()) update(bars, known, worker);
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+    }
+  } finally {
+    bars?.stop();
+  }
+}
+
+function update(bars: MultiBar, known: Map<string, SingleBar>, worker: WorkerView): void {
+  if (!worker.layers || worker.totalBytes === 0) return;
+  const total = Math.ceil(worker.totalBytes / mebibyte);
+  const fields = { name: worker.name, layers: worker.layers.join('-') };
+  const bar = known.get(worker.workerId) ?? bars.create(total, 0, fields);
+  known.set(worker.workerId, bar);
+  bar.update(Math.ceil(worker.loadedBytes / mebibyte), fields);
+}
+
+/** A line for each worker: its layers and memory. */
+export function describeWorkers(workers: readonly WorkerView[]): string {
+  const lines = workers.map(({ name, layers, threads, report }) => {
+    const place = layers ? `layers ${layers[0]}-${layers[1]}` : 'no layers (spare)';
+    const memory = report ? `, weights ${megabytes(report.shardBytes)}, KV cache ${megabytes(report.arenaBytes)}` : '';
+    return `  ${name}: ${place}, ${threads} thread${threads === 1 ? '' : 's'}${memory}`;
+  });
+  return lines.join('\n');
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / mebibyte).toFixed(1)} MB`;
+}

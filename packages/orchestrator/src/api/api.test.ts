@@ -1,0 +1,209 @@
+import { text as textOf } from 'node:stream/consumers';
+import { ButterflyError, limits } from '@butterfly/common';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { EchoEngine, say, startApi } from './testing.js';
+import type { TestApi } from './testing.js';
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterAll(() => api[Symbol.asyncDispose]());
+beforeEach(() => {
+  const { script, state, contextTokensMax } = new EchoEngine();
+  Object.assign(api.engine, { script, state, contextTokensMax, refusal: null });
+});
+
+interface ErrorBody {
+  error: { message: string; type: string; param: string | null; code: string };
+}
+async function failure(
+  response: Response | Promise<Response>,
+): Promise<[status: number, ErrorBody['error']]> {
+  const { status, ...answer } = await Promise.resolve(response).then(async (received) => ({
+    status: received.status,
+    body: (await received.json()) as ErrorBody,
+  }));
+  expect(Object.keys(answer.body.error).sort()).toEqual(['code', 'message', 'param', 'type']);
+  return [status, answer.body.error];
+}
+
+const chat = (fields: object = {}) =>
+  api.post('/v1/chat/completions', { model: 'echo', messages: [{ role: 'user', content: 'Hi' }], ...fields });
+const complete = (fields: object = {}) =>
+  api.post('/v1/completions', { model: 'echo', prompt: 'Hi', ...fields });
+const get = (path: string) => fetch(api.url + path);
+
+describe('answers in one piece', () => {
+  it('completes a chat through the template', async () => {
+    const response = await chat({ seed: 5, temperature: 0 });
+    expect(await response.json()).toEqual({
+      id: expect.stringMatching(/^chatcmpl-[0-9a-f]{32}$/) as string,
+      object: 'chat.completion',
+      created: expect.any(Number) as number,
+      model: 'echo',
+      choices: [
+        {
+          index: 0,
+          message: { role: 'assistant', content: 'user=Hi|', refusal: null },
+          logprobs: null,
+          finish_reason: 'stop',
+        },
+      ],
+      usage: { prompt_tokens: 9, completion_tokens: 8, total_tokens: 17 },
+    });
+    const request = api.engine.requests.at(-1);
+    expect([...(request?.promptTokens ?? [])]).toEqual([256, ...say('user=Hi|')]);
+    expect(request).toMatchObject({ outputTokensMax: 256 - 9, sampling: { seed: 5, temperature: 0 } });
+  });
+
+  it('completes text, adding BOS once, and tokens as they are', async () => {
+    const body = await (await complete({ prompt: '<s>Hi', max_tokens: 1 })).json();
+    expect(body).toMatchObject({
+      id: expect.stringMatching(/^cmpl-/) as string,
+      object: 'text_completion',
+      choices: [{ text: 'H', index: 0, logprobs: null, finish_reason: 'length' }],
+      usage: { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 },
+    });
+    expect((await complete({ prompt: [72, 105] })).status).toBe(200);
+    expect(api.engine.requests.at(-1)?.promptTokens).toEqual(Int32Array.of(72, 105));
+  });
+
+  it('ends at a stop token and at a stop string that is cut over tokens', async () => {
+    api.engine.script = () => [...say('ab'), 257, ...say('never')];
+    expect(await (await complete()).json()).toMatchObject({
+      choices: [{ text: 'ab', finish_reason: 'stop' }],
+    });
+    api.engine.script = () => [...say('some text\n\nUser: more'), 'hang'];
+    const stopped = await complete({ stop: ['\n\nUser:', 'zzz'], max_tokens: 100 });
+    expect(await stopped.json()).toMatchObject({
+      choices: [{ text: 'some text', finish_reason: 'stop' }],
+      usage: { completion_tokens: 16 },
+    });
+    await api.engine.idle();
+  });
+
+  it('gives out the tail that was held back, and replaces half a code point at the end', async () => {
+    api.engine.script = () => [...say('the EN'), 0xe2, 0x82, 'length'];
+    expect(await (await complete({ stop: 'END' })).json()).toMatchObject({
+      choices: [{ text: 'the EN\ufffd', finish_reason: 'length' }],
+    });
+  });
+});
+
+describe('the other routes', () => {
+  it('lists the model', async () => {
+    const model = { id: 'echo', object: 'model', created: 1_700_000_000, owned_by: 'butterfly' };
+    expect(await (await get('/v1/models')).json()).toEqual({ object: 'list', data: [model] });
+    expect(await (await get('/v1/models/echo')).json()).toEqual(model);
+    const [status, error] = await failure(get('/v1/models/other'));
+    expect([status, error.code]).toEqual([404, 'NOT_FOUND']);
+    expect(error.message).toContain('"echo"');
+  });
+
+  it('tells life from readiness', async () => {
+    expect((await get('/ready')).status).toBe(200);
+    api.engine.state = { ready: false, detail: 'Waiting for 2 workers.', running: 0, queued: 3 };
+    const ready = await get('/ready');
+    expect(ready.status).toBe(503);
+    expect(await ready.json()).toEqual({
+      ready: false,
+      detail: 'Waiting for 2 workers.',
+      running: 0,
+      queued: 3,
+    });
+    const health = await get('/health');
+    expect([health.status, await health.json()]).toEqual([200, { status: 'ok' }]);
+  });
+});
+
+describe('refusals', () => {
+  it('names the field at fault', async () => {
+    expect(await failure(chat({ temperature: 3 }))).toMatchObject([
+      400,
+      { code: 'REQUEST_INVALID', type: 'invalid_request_error', param: 'temperature' },
+    ]);
+    expect(await failure(chat({ tools: [{}] }))).toMatchObject([
+      400,
+      { code: 'REQUEST_UNSUPPORTED', param: 'tools' },
+    ]);
+    expect(await failure(complete({ prompt: [9999] }))).toMatchObject([400, { param: 'prompt' }]);
+    expect(await failure(complete({ model: 'gpt' }))).toMatchObject([
+      404,
+      { code: 'NOT_FOUND', param: 'model' },
+    ]);
+  });
+
+  it("passes on the template's words", async () => {
+    const [status, error] = await failure(chat({ messages: [{ role: 'user', content: 'refuse' }] }));
+    expect([status, error.code, error.param]).toEqual([400, 'REQUEST_INVALID', 'messages']);
+    expect(error.message).toContain('No such talk');
+    const image = [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }];
+    expect(await failure(chat({ messages: image }))).toMatchObject([400, { code: 'REQUEST_UNSUPPORTED' }]);
+  });
+
+  it('refuses what does not fit the context, with the numbers', async () => {
+    const [status, error] = await failure(complete({ prompt: 'x'.repeat(300) }));
+    expect([status, error.code, error.param]).toEqual([400, 'CONTEXT_EXCEEDED', 'prompt']);
+    expect(error.message).toMatch(/301 tokens.*256/);
+    const [, tooMuch] = await failure(complete({ prompt: 'x'.repeat(200), max_tokens: 100 }));
+    expect([tooMuch.code, tooMuch.param]).toEqual(['CONTEXT_EXCEEDED', 'max_tokens']);
+    expect(tooMuch.message).toMatch(/201 tokens.*at most 55/);
+    expect((await failure(complete({ prompt: [] })))[1].message).toContain('empty');
+  });
+
+  it('refuses malformed bodies, other content types and bodies over the limit', async () => {
+    const path = '/v1/chat/completions';
+    for (const body of ['{"messages": [', 'null', '[]', '"x"', '', '{"__proto__": {}}'])
+      expect(await failure(api.post(path, body))).toMatchObject([400, { code: 'REQUEST_INVALID' }]);
+    expect(await failure(api.post(path, 'x', { 'content-type': 'text/plain' }))).toMatchObject([
+      415,
+      { code: 'REQUEST_INVALID' },
+    ]);
+    expect((await failure(fetch(api.url + path, { method: 'POST' })))[0]).toBe(400);
+    const head = `POST ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n`;
+    const tooLarge = api.connect(`${head}content-length: ${limits.requestBodyBytesMax + 1}\r\n\r\n{`);
+    expect(await textOf(tooLarge)).toMatch(/^HTTP\/1\.1 413 [^]*"REQUEST_TOO_LARGE"/);
+  });
+
+  it('knows no other routes and methods', async () => {
+    expect(await failure(get('/v2/nothing'))).toMatchObject([
+      404,
+      { code: 'NOT_FOUND', type: 'not_found_error' },
+    ]);
+    expect((await failure(api.post('/nothing', 'x', { 'content-type': 'text/plain' })))[0]).toBe(404);
+    const wrong = await api.post('/v1/models', '{not json');
+    expect(wrong.headers.get('allow')).toBe('GET, HEAD');
+    expect(await failure(wrong)).toMatchObject([405, { code: 'REQUEST_INVALID' }]);
+    const read = await get('/v1/completions');
+    expect([read.status, read.headers.get('allow')]).toEqual([405, 'POST']);
+    expect((await failure(get('/v1/models/%zz')))[0]).toBe(400);
+    expect((await fetch(`${api.url}/health`, { method: 'HEAD' })).status).toBe(200);
+  });
+
+  it('answers bytes that are not HTTP', async () => {
+    const answer = await textOf(api.connect('hello?\r\n\r\n'));
+    expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*"invalid_request_error"/);
+  });
+
+  it('asks clients to retry when the queue is full', async () => {
+    api.engine.refusal = new ButterflyError('QUEUE_FULL', 'Too many wait.');
+    const response = await chat();
+    expect(response.headers.get('retry-after')).toBe('1');
+    expect(await failure(response)).toMatchObject([429, { code: 'QUEUE_FULL', type: 'rate_limit_error' }]);
+  });
+
+  it('gives errors of the engine their status, and keeps defects to itself', async () => {
+    api.engine.script = () => [...say('so far'), new ButterflyError('WORKER_LOST', 'Worker 2 died.')];
+    expect(await failure(chat())).toMatchObject([503, { code: 'WORKER_LOST', message: 'Worker 2 died.' }]);
+    api.engine.script = () => {
+      throw new Error('secret path');
+    };
+    const response = await chat();
+    const id = response.headers.get('x-request-id') ?? '';
+    const [status, error] = await failure(response);
+    expect([status, error.code]).toEqual([500, 'INTERNAL']);
+    expect(error.message).toContain(id);
+    expect(error.message).not.toContain('secret');
+  });
+});

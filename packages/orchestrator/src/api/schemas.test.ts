@@ -1,0 +1,167 @@
+import { ButterflyError } from '@butterfly/common';
+import { describe, expect, it } from 'vitest';
+import { parseChatRequest, parseTextRequest } from './schemas.js';
+
+const messages = [{ role: 'user', content: 'Hi' }];
+const chat = (fields: object) => parseChatRequest({ model: 'echo', messages, ...fields });
+const text = (fields: object) => parseTextRequest({ model: 'echo', prompt: 'Hi', ...fields });
+
+function refusal(run: () => unknown): [code: string, param: string | undefined] {
+  try {
+    run();
+  } catch (error) {
+    if (!(error instanceof ButterflyError)) throw error;
+    if (error.param !== undefined) expect(error.message).toContain(error.param);
+    return [error.code, error.param];
+  }
+  throw new Error('nothing was thrown');
+}
+
+describe('parseChatRequest and parseTextRequest', () => {
+  it("fill in OpenAI's defaults", () => {
+    const { sampling, ...rest } = chat({});
+    expect(rest).toEqual({
+      model: 'echo',
+      messages,
+      stops: [],
+      outputTokensMax: null,
+      stream: false,
+      includeUsage: false,
+    });
+    const { seed, ...params } = sampling;
+    expect(params).toEqual({
+      temperature: 1,
+      topK: 0,
+      topP: 1,
+      minP: 0,
+      repeatPenalty: 1,
+      frequencyPenalty: 0,
+      presencePenalty: 0,
+    });
+    expect(seed).not.toBe(chat({}).sampling.seed);
+    expect(text({}).outputTokensMax).toBe(16);
+  });
+
+  it('take every option, and null for its default', () => {
+    const given = chat({
+      temperature: 0.5,
+      top_p: 0.9,
+      top_k: 40,
+      min_p: 0.1,
+      seed: 7,
+      repeat_penalty: 1.1,
+      frequency_penalty: -1,
+      presence_penalty: 1,
+      stop: 'END',
+      max_completion_tokens: 5,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    expect(given.sampling).toEqual({
+      temperature: 0.5,
+      topK: 40,
+      topP: 0.9,
+      minP: 0.1,
+      repeatPenalty: 1.1,
+      frequencyPenalty: -1,
+      presencePenalty: 1,
+      seed: 7,
+    });
+    expect(given).toMatchObject({ stops: ['END'], outputTokensMax: 5, stream: true, includeUsage: true });
+    expect(chat({ temperature: null, stop: null, max_tokens: null }).sampling.temperature).toBe(1);
+    expect(chat({ seed: -1 }).sampling.seed).toBe(0xffff_ffff);
+    expect(chat({ max_tokens: 3 }).outputTokensMax).toBe(3);
+    expect(parseChatRequest({ messages }).model).toBeNull();
+  });
+
+  it('let pass what asks for nothing', () => {
+    const idle = {
+      n: 1,
+      user: 'me',
+      metadata: { a: 'b' },
+      store: false,
+      logit_bias: {},
+      logprobs: false,
+      response_format: { type: 'text' },
+      tools: [],
+      tool_choice: 'none',
+    };
+    expect(chat(idle).messages).toEqual(messages);
+    expect(text({ echo: false, best_of: 1, suffix: null, logprobs: null }).prompt).toBe('Hi');
+    const echoed = { role: 'assistant', content: 'Hello', refusal: null, annotations: [], tool_calls: [] };
+    expect(parseChatRequest({ messages: [...messages, echoed] }).messages).toHaveLength(2);
+  });
+
+  it.each([
+    [{ tools: [{ type: 'function', function: { name: 'f' } }] }, 'tools'],
+    [{ logprobs: true }, 'logprobs'],
+    [{ top_logprobs: 3 }, 'top_logprobs'],
+    [{ response_format: { type: 'json_object' } }, 'response_format'],
+    [{ logit_bias: { 5: 1 } }, 'logit_bias'],
+    [{ n: 2 }, 'n'],
+    [{ store: true }, 'store'],
+    [{ nonsense: 1 }, 'nonsense'],
+    [{ stream: true, stream_options: { nonsense: 1 } }, 'stream_options.nonsense'],
+    [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.role'],
+    [{ messages: [{ role: 'user', content: 'x', extra: 1 }] }, 'messages.0.extra'],
+    [{ messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] }, 'messages.0.tool_calls'],
+  ])('refuse %j as unsupported', (fields, param) => {
+    expect(refusal(() => chat(fields))).toEqual(['REQUEST_UNSUPPORTED', param]);
+  });
+
+  it.each([
+    [{ echo: true }, 'echo'],
+    [{ best_of: 2 }, 'best_of'],
+    [{ suffix: 'x' }, 'suffix'],
+    [{ logprobs: 0 }, 'logprobs'],
+    [{ prompt: ['a', 'b'] }, 'prompt'],
+    [{ prompt: [[1], [2]] }, 'prompt'],
+    [{ max_completion_tokens: 5 }, 'max_completion_tokens'],
+  ])('refuse %j as unsupported in a completion', (fields, param) => {
+    expect(refusal(() => text(fields))).toEqual(['REQUEST_UNSUPPORTED', param]);
+  });
+
+  it.each([
+    [{ temperature: 'hot' }, 'temperature'],
+    [{ temperature: 2.1 }, 'temperature'],
+    [{ top_p: -0.1 }, 'top_p'],
+    [{ top_k: 1.5 }, 'top_k'],
+    [{ repeat_penalty: 0 }, 'repeat_penalty'],
+    [{ seed: 0.5 }, 'seed'],
+    [{ max_tokens: 0 }, 'max_tokens'],
+    [{ max_tokens: 4, max_completion_tokens: 5 }, 'max_tokens'],
+    [{ stop: '' }, 'stop'],
+    [{ stop: Array.from({ length: 17 }, () => 'x') }, 'stop'],
+    [{ stop: 'x'.repeat(257) }, 'stop'],
+    [{ stop: '\ud83d' }, 'stop'],
+    [{ stream: 'yes' }, 'stream'],
+    [{ stream_options: { include_usage: true } }, 'stream_options'],
+    [{ messages: [] }, 'messages'],
+    [{ messages: 'Hi' }, 'messages'],
+    [{ messages: [{ role: 'user', content: 5 }] }, 'messages.0.content'],
+    [{ messages: [{ role: 'user' }] }, 'messages.0.content'],
+    [{ messages: undefined }, 'messages'],
+    [{ metadata: 'x' }, 'metadata'],
+  ])('refuse %j as invalid', (fields, param) => {
+    expect(refusal(() => chat(fields))).toEqual(['REQUEST_INVALID', param]);
+  });
+
+  it('refuse bodies that are no objects', () => {
+    for (const body of [undefined, null, 5, 'x', []])
+      expect(refusal(() => parseChatRequest(body))).toEqual(['REQUEST_INVALID', undefined]);
+  });
+
+  it('read prompts in all their forms', () => {
+    expect(text({ prompt: ['one'] }).prompt).toBe('one');
+    expect(text({ prompt: [1, 2] }).prompt).toEqual(Int32Array.of(1, 2));
+    expect(text({ prompt: [[1, 2]] }).prompt).toEqual(Int32Array.of(1, 2));
+    for (const prompt of [[], [-1], [1.5], ['a', 1], 5, null, [2 ** 40]])
+      expect(refusal(() => text({ prompt }))).toEqual(['REQUEST_INVALID', 'prompt']);
+  });
+
+  it('call developers by the name that templates know', () => {
+    expect(chat({ messages: [{ role: 'developer', content: 'x' }] }).messages).toEqual([
+      { role: 'system', content: 'x' },
+    ]);
+  });
+});

@@ -1,0 +1,187 @@
+import { ButterflyError, deadlines, type Clock, type Logger, type StepResult } from '@butterfly/common';
+import type { EpochPlan } from '../cluster/controller.js';
+import { EventStream } from './generation.js';
+import { Scheduler } from './scheduler.js';
+import type { PlannedStep, SchedulerConfig, SchedulerEvent } from './scheduler-types.js';
+import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
+
+/** The pipeline as the engine drives it. */
+export interface Pipeline {
+  readonly isLive: boolean;
+  send(step: PlannedStep): void;
+  /** A step missed its deadline. */
+  stalled(): void;
+  describe(): string;
+}
+
+/** A sequence that saw this many epochs end without a token between them is given up: it may be what ends them. */
+const rewindsWithoutTokenMax = 3;
+const tickMs = 100;
+
+interface Request {
+  readonly stream: EventStream;
+  rewinds: number;
+}
+
+/** Timing of the latest steps, for `--profile` and the demo. */
+export interface StepTrace {
+  readonly rows: number;
+  readonly totalMs: number;
+  readonly stageMicros: readonly number[];
+}
+
+/**
+ * Requests, scheduler and step loop: the only place that turns scheduler decisions into steps and results into tokens.
+ * Results and submissions come in as calls; each runs the scheduler at once and sends what can be sent.
+ */
+export class PipelineEngine implements Engine {
+  readonly #scheduler: Scheduler;
+  readonly #requests = new Map<number, Request>();
+  readonly #sentMs = new Map<number, { readonly sentMs: number; readonly rows: number }>();
+  #nextId = 1;
+  #accepting = true;
+  #cancelTick: () => void;
+  #onIdle: (() => void) | null = null;
+
+  constructor(
+    private readonly options: {
+      readonly pipeline: Pipeline;
+      readonly scheduler: SchedulerConfig;
+      readonly clock: Clock;
+      readonly log: Logger;
+      readonly onStep?: (trace: StepTrace) => void;
+    },
+  ) {
+    this.#scheduler = new Scheduler(options.scheduler);
+    this.#cancelTick = this.#scheduleTick();
+  }
+
+  get contextTokensMax(): number {
+    return this.options.scheduler.contextTokensMax;
+  }
+
+  status(): EngineStatus {
+    const { running, waiting } = this.#scheduler.stats();
+    return { ready: this.#accepting && this.options.pipeline.isLive, detail: this.options.pipeline.describe(), running, queued: waiting };
+  }
+
+  submit(request: GenerateRequest): Generation {
+    if (!this.#accepting) throw new ButterflyError('CLUSTER_NOT_READY', 'The server is shutting down; send the request to another one.');
+    const id = this.#nextId++;
+    const nowMs = this.options.clock.nowMs();
+    this.#scheduler.submit({ ...request, id, nowMs, deadlineMs: nowMs + request.timeoutMs });
+    const stream = new EventStream(() => {
+      this.#scheduler.cancel(id);
+      this.#forget(id);
+      this.#pump();
+    });
+    this.#requests.set(id, { stream, rewinds: 0 });
+    this.#pump();
+    return stream;
+  }
+
+  onResult(result: StepResult): void {
+    const nowMs = this.options.clock.nowMs();
+    const sent = this.#sentMs.get(result.stepId);
+    this.#sentMs.delete(result.stepId);
+    const events = this.#scheduler.complete(result, nowMs);
+    // The next step leaves before the tokens of this one are told.
+    this.#pump();
+    this.#tell(events);
+    if (sent) this.options.onStep?.({ rows: sent.rows, totalMs: nowMs - sent.sentMs, stageMicros: result.stageMicros });
+  }
+
+  onLive({ plan }: EpochPlan): void {
+    this.#scheduler.reconfigure({ ...this.options.scheduler, stages: plan.stages.length });
+    this.#pump();
+  }
+
+  /** What was computed is gone with the epoch; known tokens stay known and are computed again. */
+  onDown(): void {
+    this.#scheduler.rewind();
+    this.#sentMs.clear();
+    for (const [id, request] of this.#requests) {
+      if (++request.rewinds < rewindsWithoutTokenMax) continue;
+      this.#scheduler.cancel(id);
+      this.#end(id, new ButterflyError('WORKER_LOST', `Workers were lost ${request.rewinds} times while this request ran; it was given up.`));
+    }
+  }
+
+  /** Takes no more requests and waits for those that run, at most this long; the rest ends with an error. */
+  async drain(timeoutMs: number): Promise<void> {
+    this.#accepting = false;
+    if (this.#requests.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+        this.options.clock.after(timeoutMs, resolve);
+      });
+    }
+    for (const id of [...this.#requests.keys()]) {
+      this.#scheduler.cancel(id);
+      this.#end(id, new ButterflyError('CANCELLED', 'The server was stopped before this request was done.'));
+    }
+    this.#cancelTick();
+  }
+
+  #pump(): void {
+    const { pipeline, clock } = this.options;
+    while (pipeline.isLive) {
+      const nowMs = clock.nowMs();
+      const step = this.#scheduler.nextStep(nowMs);
+      if (!step) return;
+      this.#sentMs.set(step.stepId, { sentMs: nowMs, rows: step.tokens.length });
+      pipeline.send(step);
+    }
+  }
+
+  #tell(events: readonly SchedulerEvent[]): void {
+    for (const event of events) {
+      const request = this.#requests.get(event.id);
+      if (!request) continue;
+      switch (event.kind) {
+        case 'token':
+          request.rewinds = 0;
+          request.stream.push({ kind: 'token', token: event.token });
+          break;
+        case 'end':
+          request.stream.push({ kind: 'end', reason: event.reason, timing: event.timing });
+          this.#forget(event.id);
+          break;
+        case 'expired':
+          this.#end(event.id, this.#expiry());
+          break;
+        default:
+          event satisfies never;
+      }
+    }
+  }
+
+  #expiry(): ButterflyError {
+    return this.options.pipeline.isLive
+      ? new ButterflyError('TIMEOUT', 'The request reached its deadline; ask for fewer tokens or add workers.')
+      : new ButterflyError('CLUSTER_NOT_READY', `The request waited until its deadline: ${this.options.pipeline.describe()}.`);
+  }
+
+  #end(id: number, error: ButterflyError): void {
+    this.#requests.get(id)?.stream.push({ kind: 'error', error });
+    this.#forget(id);
+  }
+
+  #forget(id: number): void {
+    this.#requests.delete(id);
+    if (this.#requests.size === 0) this.#onIdle?.();
+  }
+
+  #scheduleTick(): () => void {
+    return this.options.clock.after(tickMs, () => {
+      const nowMs = this.options.clock.nowMs();
+      this.#tell(this.#scheduler.expire(nowMs));
+      const oldest = this.#sentMs.values().next().value;
+      if (oldest && nowMs - oldest.sentMs > deadlines.stepMs) {
+        this.options.log.error({ sentMs: oldest.sentMs }, 'A step missed its deadline.');
+        this.options.pipeline.stalled();
+      }
+      this.#cancelTick = this.#scheduleTick();
+    });
+  }
+}
