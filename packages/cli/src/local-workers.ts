@@ -36,11 +36,12 @@ export class LocalWorkers {
     return [...this.#children].flatMap(({ pid }) => pid ?? []);
   }
 
-  /** Ends all of them; whoever does not go is killed. */
+  /** Ends all of them, once the orchestrator has said goodbye; whoever does not go is killed. */
   async stop(): Promise<void> {
     this.#stopping = true;
     for (const timer of this.#timers) clearTimeout(timer);
     const exits = [...this.#children].map(async (child) => {
+      // For one that has not joined yet.
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
@@ -59,6 +60,7 @@ export class LocalWorkers {
       windowsHide: true,
     });
     this.#children.add(child);
+    this.options.log.info({ name, workerPid: child.pid }, 'A local worker starts.');
     const startedMs = performance.now();
     child.once('exit', (code, signal) => {
       this.#children.delete(child);

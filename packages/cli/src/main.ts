@@ -6,6 +6,7 @@ import { inspectCommand } from './commands/inspect.js';
 import { serveCommand } from './commands/serve.js';
 import { workerCommand } from './commands/worker.js';
 import { readEnvironment } from './environment.js';
+import { errorLine, reportUsageErrors } from './terminal.js';
 import { version } from './version.js';
 
 async function main(): Promise<number> {
@@ -13,19 +14,20 @@ async function main(): Promise<number> {
     const environment = readEnvironment();
     const program = new Command('butterfly')
       .description('Run a large language model across the machines that you have.')
-      .version(version)
-      .showHelpAfterError('(add --help for the options)');
-    for (const command of [serveCommand, workerCommand, generateCommand, inspectCommand]) program.addCommand(command(environment));
-    for (const command of [program, ...program.commands]) command.exitOverride();
+      .version(version);
+    for (const command of [serveCommand, workerCommand, generateCommand, inspectCommand])
+      program.addCommand(command(environment));
+    for (const command of [program, ...program.commands]) reportUsageErrors(command);
     await program.parseAsync();
     return exitCodes.ok;
   } catch (thrown) {
-    // Commander has printed its message already; asking for help is no error.
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
     const error = toButterflyError(thrown);
-    process.stderr.write(`butterfly: ${error.code}: ${error.message.replaceAll('\n', ' ')}\n`);
+    process.stderr.write(errorLine(error));
     return error.kind.exitCode;
   }
 }
 
+// Whoever reads the output may leave early, as `head` does; that alone is no reason to fall.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 process.exitCode = await main();

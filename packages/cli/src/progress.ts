@@ -1,24 +1,38 @@
-import type { Orchestrator, WorkerView } from '@butterfly/orchestrator';
+import type { WorkerView } from '@butterfly/orchestrator';
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+import type { Session } from './session.js';
+import { errorLine } from './terminal.js';
 
 const pollMs = 100;
 const mebibyte = 2 ** 20;
 
-/** Waits until the orchestrator is ready, with a bar for each worker that loads (on a terminal only). */
-export async function waitUntilReady(orchestrator: Orchestrator, signal: AbortSignal): Promise<void> {
+/**
+ * Waits until the orchestrator is ready, with a bar for each worker that loads (on a terminal only). False when the
+ * end came first.
+ * @throws ButterflyError when waiting is in vain.
+ */
+export async function waitUntilReady(session: Session, ending: Promise<unknown>): Promise<boolean> {
+  const { orchestrator } = session;
+  let isOver = false;
+  void ending.then(() => (isOver = true));
+  let told: string | undefined;
   const bars = process.stderr.isTTY
     ? new MultiBar({ format: '{name} layers {layers} [{bar}] {value}/{total} MB', hideCursor: true, clearOnComplete: true, stream: process.stderr }, Presets.shades_classic)
     : null;
   const known = new Map<string, SingleBar>();
   try {
     while (!orchestrator.engine.status().ready) {
-      signal.throwIfAborted();
+      if (isOver) return false;
+      const trouble = session.checkTrouble();
+      if (trouble && trouble.message !== told) process.stderr.write(errorLine(trouble));
+      told = trouble?.message;
       if (bars) for (const worker of orchestrator.workers()) update(bars, known, worker);
       await new Promise((resolve) => setTimeout(resolve, pollMs));
     }
   } finally {
     bars?.stop();
   }
+  return true;
 }
 
 function update(bars: MultiBar, known: Map<string, SingleBar>, worker: WorkerView): void {

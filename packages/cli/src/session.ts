@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { systemClock, type Logger } from '@butterfly/common';
+import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/common';
 import { Orchestrator, type OrchestratorOptions, type StepTrace } from '@butterfly/orchestrator';
 import { LocalWorkers } from './local-workers.js';
 import { contextTokens, type OpenedModel } from './model.js';
@@ -16,6 +16,8 @@ export interface SessionOptions {
   readonly workers: number;
   /** Workers from elsewhere to wait for before the first plan. */
   readonly workersElsewhere: number;
+  /** Whether workers from elsewhere may come at any time, so that no lack of workers is final. */
+  readonly othersMayJoin: boolean;
   readonly threads: number | undefined;
   readonly contextTokens: number | undefined;
   readonly parallel: number;
@@ -28,6 +30,10 @@ export interface Session {
   readonly orchestrator: Orchestrator;
   readonly localWorkers: LocalWorkers;
   readonly token: string;
+  /** Resolves when no worker is left and none will come. */
+  readonly lost: Promise<ButterflyError>;
+  /** What keeps these workers from running the model. @throws ButterflyError that, when no others will come */
+  checkTrouble(): ButterflyError | null;
   stop(): Promise<void>;
 }
 
@@ -48,6 +54,9 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     log,
     ...(options.onStep ? { onStep: options.onStep } : {}),
   });
+  let tellLost: (error: ButterflyError) => void = () => undefined;
+  const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));
+  let givenUp = 0;
   const localWorkers = new LocalWorkers({
     count: options.workers,
     clusterPort: orchestrator.clusterPort,
@@ -55,15 +64,31 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     threads: options.threads ?? threadsPerWorker(options.workers),
     memoryBytes: Math.floor(availableMemoryBytes() / Math.max(1, options.workers)),
     log,
-    onGivenUp: (name) => log.error({ name }, 'A local worker ended too often and is not started again; see the log above.'),
+    onGivenUp: (name) => {
+      log.error({ name }, 'A local worker ended too often and is not started again.');
+      if (++givenUp === options.workers && !options.othersMayJoin)
+        tellLost(new ButterflyError('WORKER_LOST', 'The local workers ended again and again; run with BUTTERFLY_LOG=info to see why.'));
+    },
   });
   return {
     orchestrator,
     localWorkers,
     token,
+    lost,
+    checkTrouble: () => {
+      const { trouble } = orchestrator;
+      if (!trouble || !isLasting(trouble)) return null;
+      if (!options.othersMayJoin && orchestrator.workers().length >= options.workers) throw trouble;
+      return trouble;
+    },
     stop: async () => {
       await orchestrator.stop();
       await localWorkers.stop();
     },
   };
+}
+
+/** A worker that died or a plan that was replaced may be better the next time; a model that does not fit is not. */
+function isLasting({ code, kind }: ButterflyError): boolean {
+  return kind.exitCode !== exitCodes.network && code !== 'CANCELLED';
 }

@@ -21,9 +21,13 @@ export class CpuBackend implements Disposable {
     readonly ggml: Ggml,
     readonly threads: number,
   ) {
-    ensure(Number.isInteger(threads) && threads >= 1 && threads <= 512, () => `A backend cannot have ${threads} threads.`);
+    ensure(
+      Number.isInteger(threads) && threads >= 1 && threads <= 512,
+      () => `A backend cannot have ${threads} threads.`,
+    );
     this.#pointer = ggml.base.ggml_backend_dev_init(ggml.cpuDevice, null);
-    if (this.#pointer === null) throw new ButterflyError('COMPUTE_FAILED', 'The CPU backend could not be started.');
+    if (this.#pointer === null)
+      throw new ButterflyError('COMPUTE_FAILED', 'The CPU backend could not be started.');
     this.plain = this.#describe(ggml.base.ggml_backend_dev_buffer_type(ggml.cpuDevice), true);
     this.preferred = this.#extraBufferTypes();
     ggml.cpu.ggml_backend_set_n_threads(this.#pointer, threads);
@@ -46,12 +50,19 @@ export class CpuBackend implements Disposable {
   compute(graph: Graph): Promise<void> {
     ensure(!this.#busy, () => 'A backend computes one graph at a time.');
     const pointer = this.#alive();
+    const { computable } = graph;
     this.#busy = true;
     return new Promise((resolve, reject) => {
-      this.ggml.base.ggml_backend_graph_compute.async(pointer, graph.pointer, (error, status) => {
+      this.ggml.base.ggml_backend_graph_compute.async(pointer, computable, (error, status) => {
         this.#busy = false;
-        if (error) reject(new ButterflyError('COMPUTE_FAILED', `ggml could not be called: ${error.message}`, { cause: error }));
-        else if (status !== 0) reject(new ButterflyError('COMPUTE_FAILED', `ggml reports status ${status} for a graph.`));
+        if (error)
+          reject(
+            new ButterflyError('COMPUTE_FAILED', `ggml could not be called: ${error.message}`, {
+              cause: error,
+            }),
+          );
+        else if (status !== 0)
+          reject(new ButterflyError('COMPUTE_FAILED', `ggml reports status ${status} for a graph.`));
         else resolve();
       });
     });
@@ -78,7 +89,8 @@ export class CpuBackend implements Disposable {
     this.ggml.base.ggml_threadpool_params_init(params, this.threads);
     new DataView(params.buffer).setUint32(threadpoolParams.pollOffset, 100, true);
     this.#threadpool = this.ggml.cpu.ggml_threadpool_new(params);
-    if (this.#threadpool === null) throw new ButterflyError('COMPUTE_FAILED', `${this.threads} threads could not be started.`);
+    if (this.#threadpool === null)
+      throw new ButterflyError('COMPUTE_FAILED', `${this.threads} threads could not be started.`);
     this.ggml.cpu.ggml_backend_cpu_set_threadpool(backend, this.#threadpool);
   }
 

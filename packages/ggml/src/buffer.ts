@@ -14,7 +14,7 @@ export interface BufferType {
 
 /** Native memory of one buffer type, freed by `dispose`. */
 export class NativeBuffer implements Disposable {
-  readonly address: Pointer;
+  readonly #address: Pointer;
   #pointer: Pointer | null;
 
   /**
@@ -29,13 +29,22 @@ export class NativeBuffer implements Disposable {
     ensure(Number.isSafeInteger(bytes) && bytes > 0, () => `A buffer of ${bytes} bytes cannot be made.`);
     this.#pointer = ggml.base.ggml_backend_buft_alloc_buffer(type.pointer, bytes);
     if (this.#pointer === null)
-      throw new ButterflyError('COMPUTE_FAILED', `${bytes} bytes of ${type.name} memory could not be allocated; free memory or use a smaller context.`);
-    this.address = ggml.base.ggml_backend_buffer_get_base(this.#pointer);
+      throw new ButterflyError(
+        'COMPUTE_FAILED',
+        `${bytes} bytes of ${type.name} memory could not be allocated; free memory or use a smaller context.`,
+      );
+    this.#address = ggml.base.ggml_backend_buffer_get_base(this.#pointer);
   }
 
   get pointer(): Pointer {
     if (this.#pointer === null) throw new ButterflyError('COMPUTE_INVALID', 'The buffer is disposed.');
     return this.#pointer;
+  }
+
+  /** Where its bytes begin. */
+  get address(): Pointer {
+    void this.pointer;
+    return this.#address;
   }
 
   /** Fills the buffer with zeros. */
@@ -51,8 +60,13 @@ export class NativeBuffer implements Disposable {
   /** A view of native memory, without a copy; must not be used after `dispose`. */
   view(offset: number, bytes: number): Uint8Array<ArrayBuffer> {
     ensure(this.type.isPlain, () => `${this.type.name} memory has no plain view.`);
-    ensure(offset >= 0 && bytes > 0 && offset + bytes <= this.bytes, () => `View ${offset}+${bytes} exceeds the buffer of ${this.bytes} bytes.`);
-    void this.pointer;
+    const isInside =
+      Number.isInteger(offset) &&
+      Number.isInteger(bytes) &&
+      offset >= 0 &&
+      bytes > 0 &&
+      offset + bytes <= this.bytes;
+    ensure(isInside, () => `View ${offset}+${bytes} exceeds the buffer of ${this.bytes} bytes.`);
     return new Uint8Array(koffi.view(this.address + BigInt(offset), bytes));
   }
 

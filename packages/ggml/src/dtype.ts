@@ -2,7 +2,15 @@ import { ensure } from '@butterfly/common';
 import type { Ggml } from './library.js';
 
 /** `enum ggml_type` of ggml.h: the types that Butterfly itself names; weights may have any type that ggml knows. */
-export const dtype = { F32: 0, F16: 1, I32: 26, I64: 27, BF16: 30 } as const;
+export const dtype = { F32: 0, F16: 1, Q8_0: 8, I32: 26, I64: 27, BF16: 30 } as const;
+
+/** Q8_1, Q8_K, I8, I16, I32, I64, F64: for indices and intermediate results; ggml has no kernels that multiply by them. */
+const weightlessTypes: ReadonlySet<number> = new Set([9, 15, 24, 25, 26, 27, 28]);
+
+/** Whether ggml can multiply by, look up and quantise to tensors of this type. */
+export function isWeightType(type: number): boolean {
+  return !weightlessTypes.has(type);
+}
 
 export interface TypeTraits {
   readonly name: string;
@@ -22,14 +30,21 @@ export function typeTraits(ggml: Ggml, type: number): TypeTraits {
   ensure(Number.isInteger(type) && type >= 0 && type < 43, () => `ggml has no type ${type}.`);
   const blockSize = ggml.base.ggml_blck_size(type);
   ensure(blockSize > 0, () => `ggml type ${type} is retired.`);
-  const traits = { name: ggml.base.ggml_type_name(type) ?? '', blockSize, blockBytes: ggml.base.ggml_type_size(type) };
+  const traits = {
+    name: ggml.base.ggml_type_name(type) ?? '',
+    blockSize,
+    blockBytes: ggml.base.ggml_type_size(type),
+  };
   cache.set(type, traits);
   return traits;
 }
 
-/** Bytes of a row of `elements`. @throws ButterflyError COMPUTE_INVALID unless it is whole blocks. */
+/** Bytes of a row of `elements`. @throws ButterflyError COMPUTE_INVALID unless it is whole blocks, at least one. */
 export function rowBytes(ggml: Ggml, type: number, elements: number): number {
   const { blockSize, blockBytes, name } = typeTraits(ggml, type);
-  ensure(elements % blockSize === 0, () => `A row of ${elements} elements is not whole ${name} blocks of ${blockSize}.`);
+  ensure(
+    elements > 0 && elements % blockSize === 0,
+    () => `A row of ${elements} elements is not whole ${name} blocks of ${blockSize}.`,
+  );
   return (elements / blockSize) * blockBytes;
 }

@@ -15,3 +15,5 @@ export { loadVocabulary } from './vocabulary.js';
 export type { TokenizeOptions, Vocabulary } from './vocabulary-types.js';
 export { loadQuantizer } from './quantize.js';
 export type { Quantize } from './quantize.js';
+export { adamwValues, adamwValuesShape, TrainingGraph } from './training.js';
+export type { AdamwOptions, AdamwState } from './training.js';

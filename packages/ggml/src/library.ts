@@ -47,7 +47,10 @@ function bindProcAddresses(base: Bound<typeof baseSymbols>, device: Pointer): Bo
   for (const [name, { result, parameters }] of Object.entries(cpuSymbols)) {
     const address = base.ggml_backend_reg_get_proc_address(registry, name);
     if (address === null)
-      throw new ButterflyError('LIBRARY_MISMATCH', `The CPU backend does not offer ${name}; reinstall the ggml libraries.`);
+      throw new ButterflyError(
+        'LIBRARY_MISMATCH',
+        `The CPU backend does not offer ${name}; reinstall the ggml libraries.`,
+      );
     bound[name] = koffi.decode(address, koffi.proto(result, [...parameters]));
   }
   return bound as Bound<typeof cpuSymbols>;
@@ -79,7 +82,9 @@ function checkVersion(what: string, found: string, expected: string): void {
 
 function open(file: string): LibraryHandle {
   try {
-    return koffi.load(file, { global: true });
+    const handle = koffi.load(file, { global: true });
+    handles.push(handle);
+    return handle;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ButterflyError('LIBRARY_MISSING', `${file} could not be loaded: ${reason}`, { cause });
@@ -87,6 +92,8 @@ function open(file: string): LibraryHandle {
 }
 
 let loaded: Ggml | undefined;
+/** Koffi unloads a library with its last handle, and ggml-base ends the process when it is loaded a second time. */
+const handles: LibraryHandle[] = [];
 
 /**
  * Loads the libraries once per process, checks their versions and every symbol, and picks the best CPU variant.

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { ButterflyError } from '@butterfly/common';
@@ -25,7 +25,10 @@ const overrideHint = 'or set BUTTERFLY_GGML_DIR to a folder with a build of the 
 function packagedDirectory(platform: string): string {
   const name = packages[platform];
   if (name === undefined)
-    throw new ButterflyError('LIBRARY_MISSING', `No prebuilt ggml libraries exist for ${platform}; build llama.cpp ${overrideHint}.`);
+    throw new ButterflyError(
+      'LIBRARY_MISSING',
+      `No prebuilt ggml libraries exist for ${platform}; build llama.cpp ${overrideHint}.`,
+    );
   let entry: string;
   try {
     entry = createRequire(import.meta.url).resolve(name);
@@ -39,7 +42,10 @@ function packagedDirectory(platform: string): string {
   const bins = join(dirname(entry), '..', 'bins');
   const inner = existsSync(bins) ? readdirSync(bins)[0] : undefined;
   if (inner === undefined)
-    throw new ButterflyError('LIBRARY_MISSING', `The package ${name} holds no libraries; reinstall it ${overrideHint}.`);
+    throw new ButterflyError(
+      'LIBRARY_MISSING',
+      `The package ${name} holds no libraries; reinstall it ${overrideHint}.`,
+    );
   return join(bins, inner);
 }
 
@@ -47,15 +53,27 @@ function packagedDirectory(platform: string): string {
  * Finds the three libraries, in `directory` when given, else in the platform's npm package.
  * @throws ButterflyError LIBRARY_MISSING that names the package and the override.
  */
-export function findLibraries(directory: string | undefined, platform = `${process.platform}-${process.arch}`): LibraryPaths {
+export function findLibraries(
+  directory: string | undefined,
+  platform = `${process.platform}-${process.arch}`,
+): LibraryPaths {
   const folder = directory ?? packagedDirectory(platform);
-  const names = existsSync(folder) ? readdirSync(folder) : [];
+  const isFolder = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  if (!isFolder)
+    throw new ButterflyError(
+      'LIBRARY_MISSING',
+      `${folder} is not a folder; give one with the ggml libraries, or unset BUTTERFLY_GGML_DIR.`,
+    );
+  const names = readdirSync(folder);
   const find = (stem: string): string => {
     // Release builds carry their version in the name: libllama.v0.5.0.so.
     const pattern = new RegExp(`^(lib)?${stem}(\\.v[\\d.]+)?\\.(so|dylib|dll)$`);
     const name = names.find((candidate) => pattern.test(candidate));
     if (name === undefined)
-      throw new ButterflyError('LIBRARY_MISSING', `${folder} has no ${stem} library; reinstall the package ${overrideHint}.`);
+      throw new ButterflyError(
+        'LIBRARY_MISSING',
+        `${folder} has no ${stem} library; reinstall the package ${overrideHint}.`,
+      );
     return join(folder, name);
   };
   return { directory: folder, base: find('ggml-base'), ggml: find('ggml'), llama: find('llama') };

@@ -1,6 +1,6 @@
-import koffi from 'koffi';
+import { silentLogger } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
-import { findLibraries } from './platform.js';
+import { loadGgml } from './library.js';
 import { loadQuantizer, quantizeRows } from './quantize.js';
 
 const quantize = loadQuantizer();
@@ -45,8 +45,8 @@ describe('quantizeRows', () => {
     );
   });
 
-  it('takes any handle of libggml-base', () => {
-    const library = koffi.load(findLibraries(undefined).base);
-    expect(quantizeRows(library, 2, ramp(32), 1, 32)).toEqual(quantize(2, ramp(32), 1, 32));
+  it('serves any bound library', () => {
+    const ggml = loadGgml({ log: silentLogger });
+    expect(quantizeRows(ggml, 2, ramp(32), 1, 32)).toEqual(quantize(2, ramp(32), 1, 32));
   });
 });

@@ -7,7 +7,11 @@ import type { Pointer } from './symbols.js';
 
 /** What a chain of libllama's samplers applies, in this order. A field at its neutral value adds no sampler. */
 export interface ChainParams {
-  readonly penalties: { readonly repeat: number; readonly frequency: number; readonly presence: number } | null;
+  readonly penalties: {
+    readonly repeat: number;
+    readonly frequency: number;
+    readonly presence: number;
+  } | null;
   readonly topK: number;
   readonly topP: number;
   readonly minP: number;
@@ -87,6 +91,7 @@ export class Candidates implements Disposable {
 
   /** Starts anew with all tokens of the vocabulary. */
   fill(logits: Float32Array): void {
+    const { address } = this.#buffer;
     const size = this.vocabularySize;
     ensure(logits.length === size, () => `${logits.length} logits do not match the vocabulary of ${size}.`);
     const ids = this.#ids;
@@ -95,7 +100,7 @@ export class Candidates implements Disposable {
       ids[at] = token;
       values[at + 1] = logits[token] ?? 0;
     }
-    this.#header[0] = this.#buffer.address + BigInt(headerBytes);
+    this.#header[0] = address + BigInt(headerBytes);
     this.#header[1] = BigInt(size);
     this.#header[2] = -1n;
     this.#header[3] = 0n;
@@ -112,11 +117,14 @@ export class Candidates implements Disposable {
     let sum = 0;
     for (let i = 0; i < count; i++) sum += Math.exp((logits[i * 3 + 1] ?? -Infinity) - largest);
     let left = fraction * sum;
-    for (let i = 0; i < count; i++) {
-      left -= Math.exp((logits[i * 3 + 1] ?? -Infinity) - largest);
-      if (left < 0) return ids[i * 3] ?? 0;
+    let token = ids[0] ?? 0;
+    for (let i = 0; i < count && left >= 0; i++) {
+      const weight = Math.exp((logits[i * 3 + 1] ?? -Infinity) - largest);
+      // Rounding may leave a rest behind the last token that can be drawn at all.
+      if (weight > 0) token = ids[i * 3] ?? 0;
+      left -= weight;
     }
-    return ids[(count - 1) * 3] ?? 0;
+    return token;
   }
 
   [Symbol.dispose](): void {
@@ -125,9 +133,9 @@ export class Candidates implements Disposable {
 
   /** Samplers may point `data` into the middle of the array, or elsewhere. */
   #current(): { ids: Int32Array; logits: Float32Array; count: number } {
+    const own = this.#buffer.address + BigInt(headerBytes);
     const count = this.count;
     ensure(count >= 1 && count <= this.vocabularySize, () => `A sampler left ${count} candidates.`);
-    const own = this.#buffer.address + BigInt(headerBytes);
     if (this.#header[0] === own) return { ids: this.#ids, logits: this.#logits, count };
     const data = koffi.view(this.#header[0] ?? own, count * tokenDataBytes);
     return { ids: new Int32Array(data), logits: new Float32Array(data), count };

@@ -25,6 +25,19 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a[0] === b[0] && a[1] === b[1] && a[2] === b[2] && a[3] === b[3];
 }
 
+/** Whether these are dimensions that a tensor can have. */
+export function isShape(shape: Shape): boolean {
+  return shape.every((n) => Number.isSafeInteger(n) && n > 0);
+}
+
+export function isVector({ shape }: Tensor): boolean {
+  return elements(shape) === shape[0];
+}
+
+export function isMatrix({ shape }: Tensor): boolean {
+  return elements(shape) === shape[0] * shape[1];
+}
+
 /** Whether `b` can be broadcast over `a` (ggml_can_repeat). */
 export function repeats(b: Shape, a: Shape): boolean {
   return a[0] % b[0] === 0 && a[1] % b[1] === 0 && a[2] % b[2] === 0 && a[3] % b[3] === 0;

@@ -84,6 +84,11 @@ export class Orchestrator {
     return this.cluster.port;
   }
 
+  /** Why the last plan could not be made or carried out; null when there is a newer one. */
+  get trouble(): ButterflyError | null {
+    return this.cluster.trouble;
+  }
+
   workers(): WorkerView[] {
     return this.cluster.workers();
   }
@@ -123,7 +128,8 @@ function listenError(cause: unknown, host: string, port: number): ButterflyError
   const code = cause instanceof Error && 'code' in cause ? cause.code : '';
   if (code === 'EADDRINUSE')
     return new ButterflyError('PORT_IN_USE', `Another process listens on ${host}:${port}; choose another with --port.`, { cause, param: 'port' });
-  return new ButterflyError('ADDRESS_INVALID', `The API cannot listen on ${host}:${port}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new ButterflyError('ADDRESS_INVALID', `The API cannot listen on ${host}:${port} (${reason}); give an address of this machine with --host, or 0.0.0.0 for all, and a free --port.`, { cause });
 }
 
 /** Compute buffers, the runtime and its libraries. */

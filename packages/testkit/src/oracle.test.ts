@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -71,15 +74,18 @@ it('opens a synthetic model', async () => {
 
 const built = new URL('../dist/oracle.js', import.meta.url);
 
-// A process of its own, which runs what `tsc -b` built.
+// A process of its own, which runs what `tsc -b` built; from a file, since node-llama-cpp forks with the same flags.
 it.skipIf(!existsSync(built))('lets the process exit once it is disposed', async () => {
-  const script = `
-    const { openOracle } = await import(${JSON.stringify(built.href)});
+  const folder = await mkdtemp(join(tmpdir(), 'butterfly-oracle-'));
+  const script = join(folder, 'script.mjs');
+  await writeFile(
+    script,
+    `import { openOracle } from ${JSON.stringify(built.href)};
     const oracle = await openOracle(${JSON.stringify(trained)}, { threads: 2, contextTokens: 128 });
     console.log((await oracle.greedy([1], 3)).length);
-    await oracle[Symbol.asyncDispose]();`;
-  const node = promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
-    timeout: 30_000,
-  });
+    await oracle[Symbol.asyncDispose]();`,
+  );
+  const node = promisify(execFile)(process.execPath, [script], { timeout: 30_000 });
   await expect(node).resolves.toEqual({ stdout: '3\n', stderr: '' });
+  await rm(folder, { recursive: true });
 });

@@ -36,13 +36,21 @@ export async function measureWeightSpeed(ggml: Ggml, threads: number): Promise<n
 /** Tells machines apart: a hash of the host name and its network cards. */
 function machineId(): string {
   const cards = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ mac }) => mac));
-  return createHash('sha256').update([hostname(), ...cards.sort()].join()).digest('hex').slice(0, 16);
+  return createHash('sha256')
+    .update([hostname(), ...cards.sort()].join())
+    .digest('hex')
+    .slice(0, 16);
 }
 
 /** What a worker tells about itself when it joins, but for its data port. */
 export async function describeWorker(
   ggml: Ggml,
-  options: { readonly name: string; readonly threads: number; readonly memoryBytes: number; readonly version: string },
+  options: {
+    readonly name: string;
+    readonly threads: number;
+    readonly memoryBytes: number;
+    readonly version: string;
+  },
 ): Promise<Omit<WorkerIdentity, 'dataPort'>> {
   const features = cpuFeatures(ggml);
   return {

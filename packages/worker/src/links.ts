@@ -44,17 +44,21 @@ export class LinkServer {
   static async start(host: string): Promise<LinkServer> {
     const holder: { current: Listener | null } = { current: null };
     const server = new LinkServer(holder);
-    holder.current = await listen({ host, port: 0, onConnection: (socket) => {
-      const connection: Connection = new Connection(socket, {
-        handlers: {
-          onFrame: (frame) => {
-            if (frame.type === 'step') server.#receive(connection, decodeStep(frame));
-            else server.#greet(connection, decodeControl(frame));
+    holder.current = await listen({
+      host,
+      port: 0,
+      onConnection: (socket) => {
+        const connection: Connection = new Connection(socket, {
+          handlers: {
+            onFrame: (frame) => {
+              if (frame.type === 'step') server.#receive(connection, decodeStep(frame));
+              else server.#greet(connection, decodeControl(frame));
+            },
+            onClose: (error) => server.#lost(connection, error),
           },
-          onClose: (error) => server.#lost(connection, error),
-        },
-      });
-    } });
+        });
+      },
+    });
     return server;
   }
 
@@ -79,7 +83,8 @@ export class LinkServer {
   }
 
   #greet(connection: Connection, message: ReturnType<typeof decodeControl>): void {
-    if (message.kind !== 'link') throw new ButterflyError('PROTOCOL_INVALID', `A link began with "${message.kind}".`);
+    if (message.kind !== 'link')
+      throw new ButterflyError('PROTOCOL_INVALID', `A link began with "${message.kind}".`);
     const expected = this.#expected;
     if (expected?.epoch === message.epoch && expected.linkToken === message.linkToken) {
       this.#active = connection;
@@ -88,18 +93,23 @@ export class LinkServer {
     }
     const isEarly = message.epoch > (expected?.epoch ?? -1);
     if (!isEarly || this.#early.length >= earlyMax) {
-      connection.fail(new ButterflyError('JOIN_REFUSED', `This worker has no stage in epoch ${message.epoch}.`));
+      connection.fail(
+        new ButterflyError('JOIN_REFUSED', `This worker has no stage in epoch ${message.epoch}.`),
+      );
       return;
     }
     const cancelDeadline = systemClock.after(deadlines.handshakeMs, () => {
       this.#early = this.#early.filter((early) => early.connection !== connection);
-      connection.fail(new ButterflyError('TIMEOUT', `This worker was given no stage in epoch ${message.epoch}.`));
+      connection.fail(
+        new ButterflyError('TIMEOUT', `This worker was given no stage in epoch ${message.epoch}.`),
+      );
     });
     this.#early.push({ message, connection, cancelDeadline });
   }
 
   #receive(connection: Connection, step: Step): void {
-    if (connection !== this.#active) throw new ButterflyError('JOIN_REFUSED', 'A step came over a link that proved no epoch.');
+    if (connection !== this.#active)
+      throw new ButterflyError('JOIN_REFUSED', 'A step came over a link that proved no epoch.');
     this.#expected?.onStep(step);
   }
 
@@ -151,7 +161,12 @@ export async function dialNext(
     },
   });
   const cancelDeadline = systemClock.after(deadlines.handshakeMs * 2, () => {
-    connection.destroy(new ButterflyError('TIMEOUT', `The next stage at ${next.host}:${next.port} did not take the link in time.`));
+    connection.destroy(
+      new ButterflyError(
+        'TIMEOUT',
+        `The next stage at ${next.host}:${next.port} did not take the link in time.`,
+      ),
+    );
   });
   connection.send(encodeControl({ kind: 'link', linkToken, epoch, fromStage }));
   try {

@@ -115,16 +115,25 @@ export class Worker {
           this.#receive(frame, () => welcomed(null));
         },
         onClose: (error, reason) => {
-          welcomed(error ?? new ButterflyError('JOIN_REFUSED', `The orchestrator closed the connection: ${reason}`));
+          welcomed(
+            error ?? new ButterflyError('JOIN_REFUSED', `The orchestrator closed the connection: ${reason}`),
+          );
           void this.#shutDown(error);
         },
       },
     });
     this.#connection = connection;
     const cancelDeadline = systemClock.after(deadlines.handshakeMs, () => {
-      connection.destroy(new ButterflyError('TIMEOUT', `${join.host}:${join.port} did not answer like an orchestrator; check the address and port.`));
+      connection.destroy(
+        new ButterflyError(
+          'TIMEOUT',
+          `${join.host}:${join.port} did not answer like an orchestrator; check the address and port.`,
+        ),
+      );
     });
-    connection.send(encodeControl({ kind: 'hello', token, worker: { ...identity, dataPort: this.links.port } }));
+    connection.send(
+      encodeControl({ kind: 'hello', token, worker: { ...identity, dataPort: this.links.port } }),
+    );
     try {
       await welcome;
     } finally {
@@ -145,7 +154,10 @@ export class Worker {
     switch (message.kind) {
       case 'welcome':
         this.#workerId = message.workerId;
-        this.#connection?.setHeartbeat({ everyMs: message.heartbeatEveryMs, silenceMs: message.heartbeatSilenceMs });
+        this.#connection?.setHeartbeat({
+          everyMs: message.heartbeatEveryMs,
+          silenceMs: message.heartbeatSilenceMs,
+        });
         onWelcome();
         return;
       case 'assign':
@@ -183,8 +195,16 @@ export class Worker {
       });
       const connection = this.#connection;
       if (!connection) return;
-      this.#next = assign.next ? await dialNext(assign.next, assign.epoch, assign.linkToken, assign.stageIndex, onFailure) : null;
-      stage = new EpochStage({ epoch: assign.epoch, runtime, next: this.#next, orchestrator: connection, onFailure });
+      this.#next = assign.next
+        ? await dialNext(assign.next, assign.epoch, assign.linkToken, assign.stageIndex, onFailure)
+        : null;
+      stage = new EpochStage({
+        epoch: assign.epoch,
+        runtime,
+        next: this.#next,
+        orchestrator: connection,
+        onFailure,
+      });
       this.#stage = stage;
       connection.send(
         encodeControl({
@@ -195,7 +215,10 @@ export class Worker {
           residentBytes: process.memoryUsage.rss(),
         }),
       );
-      log.info({ epoch: assign.epoch, layers: [assign.layerStart, assign.layerEnd - 1] }, 'The stage is ready.');
+      log.info(
+        { epoch: assign.epoch, layers: [assign.layerStart, assign.layerEnd - 1] },
+        'The stage is ready.',
+      );
     } catch (error) {
       this.#fail(assign.epoch, toButterflyError(error));
     }
@@ -226,7 +249,11 @@ export class Worker {
     return runtime;
   }
 
-  async #load(epoch: number, runtime: StageRuntime, files: ReturnType<typeof parseModelSpec>['files']): Promise<void> {
+  async #load(
+    epoch: number,
+    runtime: StageRuntime,
+    files: ReturnType<typeof parseModelSpec>['files'],
+  ): Promise<void> {
     const connection = this.#connection;
     if (!connection) throw new ButterflyError('CONNECTION_CLOSED', 'The orchestrator is gone.');
     const local = this.options.remoteOnly ? null : await LocalSource.open(files);
@@ -243,7 +270,8 @@ export class Worker {
     };
     try {
       await runtime.load(source, (loadedBytes) => {
-        if (epoch !== this.#wantedEpoch || !connection.isOpen) throw new ButterflyError('CANCELLED', 'Another plan replaced this one.');
+        if (epoch !== this.#wantedEpoch || !connection.isOpen)
+          throw new ButterflyError('CANCELLED', 'Another plan replaced this one.');
         tell(loadedBytes);
       });
     } finally {
@@ -254,7 +282,9 @@ export class Worker {
   #fail(epoch: number, error: ButterflyError): void {
     if (epoch !== this.#wantedEpoch) return;
     this.options.log.error({ epoch, code: error.code }, error.message);
-    this.#connection?.send(encodeControl({ kind: 'failed', epoch, code: error.code, message: error.message }));
+    this.#connection?.send(
+      encodeControl({ kind: 'failed', epoch, code: error.code, message: error.message }),
+    );
   }
 
   /** Ends the epoch; the weights stay loaded in case that the next one wants the same. */

@@ -8,7 +8,7 @@ import { openModel, type OpenedModel } from '../model.js';
 import { decimal, wholeNumber } from '../options.js';
 import { waitUntilReady } from '../progress.js';
 import { startSession } from '../session.js';
-import { onStopSignal } from '../signals.js';
+import { stopSignal } from '../signals.js';
 
 interface GenerateFlags {
   readonly workers: number;
@@ -54,16 +54,16 @@ async function generate(path: string, prompt: string, flags: GenerateFlags, envi
     token: undefined,
     workers: flags.workers,
     workersElsewhere: 0,
+    othersMayJoin: false,
     threads: flags.threads,
     contextTokens: flags.ctx,
     parallel: 1,
     log,
   });
-  const aborted = new AbortController();
-  onStopSignal(['SIGINT', 'SIGTERM'], () => aborted.abort());
-  try {
+  const ending = Promise.race([stopSignal('SIGINT', 'SIGTERM'), readerGone(), session.lost]);
+  const answer = async (): Promise<void> => {
+    if (!(await waitUntilReady(session, ending))) return;
     const { engine } = session.orchestrator;
-    await waitUntilReady(session.orchestrator, aborted.signal);
     const promptTokens = tokenizePrompt(model, prompt, flags.chat ?? false);
     const generation = engine.submit({
       promptTokens,
@@ -72,14 +72,23 @@ async function generate(path: string, prompt: string, flags: GenerateFlags, envi
       stopTokens: model.vocabulary.endOfGenerationTokens,
       timeoutMs: deadlines.requestMs,
     });
-    aborted.signal.addEventListener('abort', () => generation.cancel());
+    void ending.then(() => generation.cancel());
     await print(generation, model);
-  } catch (error) {
-    if (!aborted.signal.aborted) throw error;
+  };
+  try {
+    const error = await Promise.race([answer(), ending]);
+    if (error) throw error;
   } finally {
     await session.stop();
     model.vocabulary[Symbol.dispose]();
   }
+}
+
+/** Resolves when whoever reads the standard output has left, as `head` does. */
+function readerGone(): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdout.once('error', () => resolve());
+  });
 }
 
 function tokenizePrompt({ vocabulary, spec }: OpenedModel, prompt: string, chat: boolean): Int32Array {

@@ -5,7 +5,7 @@ import { openModel } from '../model.js';
 import { checkThreads, port, wholeNumber } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
 import { startSession } from '../session.js';
-import { onStopSignal } from '../signals.js';
+import { stopSignal } from '../signals.js';
 
 interface ServeFlags {
   readonly workers: number;
@@ -50,6 +50,8 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   if (flags.threads !== undefined) checkThreads(flags.threads);
   const model = await openModel(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
   const isBare = flags.workers === 0;
+  const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
+  const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;
   const clusterHost = flags.clusterHost ?? (isBare ? '0.0.0.0' : '127.0.0.1');
   const session = await startSession({
     model,
@@ -58,30 +60,24 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     clusterPort: flags.clusterPort,
     token: flags.token ?? environment.BUTTERFLY_TOKEN,
     workers: flags.workers,
-    workersElsewhere: flags.waitFor ?? (isBare ? 1 : 0),
+    workersElsewhere,
+    othersMayJoin,
     threads: flags.threads,
     contextTokens: flags.ctx,
     parallel: flags.parallel,
     log,
   });
-  const stopped = new Promise<void>((resolve) => {
-    onStopSignal(['SIGINT', 'SIGTERM'], () => resolve());
-  });
+  const ending = Promise.race([stopSignal('SIGINT', 'SIGTERM'), session.lost]);
   const { orchestrator } = session;
-  const aborted = new AbortController();
-  void stopped.then(() => aborted.abort());
   say(`${model.spec.name}: ${model.spec.layers} layers, ${model.spec.architecture}`);
-  if (isBare || flags.clusterHost !== undefined)
-    say(`Join with: BUTTERFLY_TOKEN=${session.token} butterfly worker --join HOST:${orchestrator.clusterPort}`);
+  if (othersMayJoin) say(`Join with: BUTTERFLY_TOKEN=${session.token} butterfly worker --join HOST:${orchestrator.clusterPort}`);
   say(`API on http://${flags.host}:${orchestrator.httpPort}/v1, loading ...`);
   try {
-    await waitUntilReady(orchestrator, aborted.signal);
-    say(`Ready.\n${describeWorkers(orchestrator.workers())}`);
-    await stopped;
-  } catch (error) {
-    if (!aborted.signal.aborted) throw error;
-  } finally {
+    if (await waitUntilReady(session, ending)) say(`Ready.\n${describeWorkers(orchestrator.workers())}`);
+    const error = await ending;
+    if (error) throw error;
     say('Stopping: running requests may finish ...');
+  } finally {
     await session.stop();
     model.vocabulary[Symbol.dispose]();
   }

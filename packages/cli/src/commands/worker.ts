@@ -5,7 +5,7 @@ import { describeWorker, Worker } from '@butterfly/worker';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { availableMemoryBytes, byteCount, checkThreads, threadsPerWorker, wholeNumber } from '../options.js';
-import { onStopSignal } from '../signals.js';
+import { stopSignal } from '../signals.js';
 import { version } from '../version.js';
 
 interface WorkerFlags {
@@ -54,9 +54,9 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     remoteOnly: flags.remoteOnly ?? false,
   });
   const isManaged = environment.BUTTERFLY_MANAGED === '1';
-  // A terminal sends SIGINT to the whole group; a managed worker waits for its parent to drain.
-  if (isManaged) process.on('SIGINT', () => undefined);
-  onStopSignal(isManaged ? ['SIGTERM'] : ['SIGINT', 'SIGTERM'], () => void worker.stop());
+  // Terminals and service managers signal the whole group; a managed worker ends when its parent has drained.
+  if (isManaged) for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => undefined);
+  else void stopSignal('SIGINT', 'SIGTERM').then(() => worker.stop());
   if (!isManaged) process.stdout.write(`Joined ${flags.join} as ${worker.id}, with ${identity.threads} threads.\n`);
   const error = await worker.closed;
   if (error && !isManaged) throw error;

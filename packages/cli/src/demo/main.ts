@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { cachedSyntheticModel } from '@butterfly/testkit';
@@ -19,19 +20,40 @@ async function chooseModel(): Promise<string> {
     say(`Model: ${values.model}`);
     return values.model;
   }
-  say('Model: a synthetic one with random weights (seed 7), so what it writes is noise; pass --model FILE.gguf for a real one.');
+  say(
+    'Model: a synthetic one with random weights (seed 7), so what it writes is noise; pass --model FILE.gguf for a real one.',
+  );
   return cachedSyntheticModel(
-    { architecture: 'llama', layers: 9, hidden: 256, heads: 8, kvHeads: 4, headSize: 32, feedForward: 512, vocabulary: 2000, tiedEmbeddings: false, type: 'Q8_0', seed: 7, contextTrained: 512 },
+    {
+      architecture: 'llama',
+      layers: 9,
+      hidden: 256,
+      heads: 8,
+      kvHeads: 4,
+      headSize: 32,
+      feedForward: 512,
+      vocabulary: 2000,
+      tiedEmbeddings: false,
+      type: 'Q8_0',
+      seed: 7,
+      contextTrained: 512,
+    },
     join(tmpdir(), 'butterfly-synthetic'),
   );
 }
 
 /** Runs `butterfly serve` as a user would and gives the lines that it prints until it is ready. */
-async function serve(model: string): Promise<{ readonly url: string; readonly summary: string; stop(): Promise<number> }> {
+async function serve(
+  model: string,
+): Promise<{ readonly url: string; readonly summary: string; stop(): Promise<number> }> {
   const main = fileURLToPath(new URL('../main.js', import.meta.url));
-  const child = spawn(process.execPath, [main, 'serve', model, '--workers', String(workers), '--port', '0', '--cluster-port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [main, 'serve', model, '--workers', String(workers), '--port', '0', '--cluster-port', '0'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   const exited = once(child, 'exit') as Promise<[number | null]>;
   const lines: string[] = [];
   let url = '';
@@ -57,17 +79,28 @@ async function ask(url: string): Promise<void> {
   const response = await fetch(`${url}/v1/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ prompt, max_tokens: 80, temperature: 0, stream: true, stream_options: { include_usage: true } }),
+    body: JSON.stringify({
+      prompt,
+      max_tokens: 80,
+      temperature: 0,
+      stream: true,
+      stream_options: { include_usage: true },
+    }),
     signal: AbortSignal.timeout(deadlineMs),
   });
-  if (!response.ok || !response.body) throw new Error(`The server answered ${response.status}: ${await response.text()}`);
+  if (!response.ok || !response.body)
+    throw new Error(`The server answered ${response.status}: ${await response.text()}`);
   process.stdout.write(`\n${prompt}`);
   const startedMs = performance.now();
   let firstMs = 0;
   let tokens = 0;
-  for await (const line of createInterface({ input: response.body })) {
+  for await (const line of createInterface({ input: Readable.fromWeb(response.body) })) {
     if (!line.startsWith('data: {')) continue;
-    const event = JSON.parse(line.slice('data: '.length)) as { choices?: { text?: string }[]; usage?: { completion_tokens: number } | null; error?: { message: string } };
+    const event = JSON.parse(line.slice('data: '.length)) as {
+      choices?: { text?: string }[];
+      usage?: { completion_tokens: number } | null;
+      error?: { message: string };
+    };
     if (event.error) throw new Error(event.error.message);
     const text = event.choices?.[0]?.text ?? '';
     if (text !== '') firstMs ||= performance.now() - startedMs;
@@ -75,7 +108,9 @@ async function ask(url: string): Promise<void> {
     tokens = event.usage?.completion_tokens ?? tokens;
   }
   const totalMs = performance.now() - startedMs;
-  say(`\n\n${tokens} tokens: the first after ${firstMs.toFixed(1)} ms, then ${(((tokens - 1) * 1000) / (totalMs - firstMs)).toFixed(1)} per second.`);
+  say(
+    `\n\n${tokens} tokens: the first after ${firstMs.toFixed(1)} ms, then ${(((tokens - 1) * 1000) / (totalMs - firstMs)).toFixed(1)} per second.`,
+  );
 }
 
 function say(text: string): void {

@@ -79,7 +79,8 @@ export class LlamaFamilyBuilder {
     private readonly inputs: StageInputs,
   ) {
     this.#rope = ropeParams(spec);
-    this.#scale = 1 / Math.sqrt(spec.headSize);
+    // Rounded to F32 where llama.cpp does: for a head size of 96 the last bit differs otherwise.
+    this.#scale = Math.fround(1 / Math.fround(Math.sqrt(spec.headSize)));
   }
 
   build(): StageOutputs {

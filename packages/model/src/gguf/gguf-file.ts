@@ -8,7 +8,7 @@ import { parseGgufHeader } from './header.js';
 import type { GgufHeader, Metadata } from './header.js';
 
 /** One file of a model, which may be split over several. */
-export interface GgufPart {
+interface GgufPart {
   readonly path: string;
   readonly bytes: number;
   /** Where the tensor data starts. */

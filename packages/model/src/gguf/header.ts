@@ -2,7 +2,7 @@ import { ButterflyError, limits } from '@butterfly/common';
 import { Cursor, MoreBytesNeeded } from './cursor.js';
 
 /** An array of the metadata. Long ones (vocabularies) are counted, not kept: libllama reads them itself. */
-export interface MetadataArray {
+interface MetadataArray {
   readonly kind: 'array';
   readonly length: number;
   /** Null when there are more than `arrayElementsKeptMax` of them. */
@@ -10,12 +10,12 @@ export interface MetadataArray {
 }
 
 /** 64-bit integers are numbers where those are exact. */
-export type MetadataScalar = string | number | bigint | boolean;
+type MetadataScalar = string | number | bigint | boolean;
 export type MetadataValue = MetadataScalar | MetadataArray;
 export type Metadata = ReadonlyMap<string, MetadataValue>;
 
 /** A row of the tensor table as written, its offset relative to the tensor data. */
-export interface TensorRow {
+interface TensorRow {
   readonly name: string;
   readonly type: number;
   readonly shape: readonly number[];

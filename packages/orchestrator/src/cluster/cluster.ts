@@ -24,8 +24,9 @@ import {
 import type { ModelSpec } from '@butterfly/model';
 import type { PlannedStep } from '../engine/scheduler-types.js';
 import { admit } from './admission.js';
-import { Controller, type ControllerAction, type ControllerConfig, type ControllerEvent, type EpochPlan } from './controller.js';
+import { Controller, type ControllerAction, type ControllerConfig, type ControllerEvent, type EpochPlan, type Member } from './controller.js';
 import { FileServer } from './file-server.js';
+import type { Plan } from './planner.js';
 
 export interface ClusterOptions {
   readonly host: string;
@@ -92,11 +93,13 @@ export class Cluster {
   #handlers: PipelineHandlers | null = null;
   #live: { readonly current: EpochPlan; readonly first: WorkerLink } | null = null;
   #nextWorker = 1;
+  #trouble: ButterflyError | null = null;
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
   private constructor(private readonly options: ClusterOptions) {
-    this.#controller = new Controller(options.controller);
+    const { controller } = options;
+    this.#controller = new Controller({ ...controller, plan: (members) => this.#plan(members) });
     this.#files = new FileServer(options.spec.files);
   }
 
@@ -141,6 +144,11 @@ export class Cluster {
         report: worker.report,
       };
     });
+  }
+
+  /** Why the last plan could not be made or carried out; null when there is a newer one. */
+  get trouble(): ButterflyError | null {
+    return this.#trouble;
   }
 
   attach(handlers: PipelineHandlers): void {
@@ -252,8 +260,10 @@ export class Cluster {
         return;
       case 'failed': {
         const code = isErrorCode(message.code) ? message.code : 'INTERNAL';
+        const error = new ButterflyError(code, message.message);
         this.options.log.error({ workerId, code }, message.message);
-        this.#handle({ kind: 'failed', workerId, epoch: message.epoch, error: new ButterflyError(code, message.message) });
+        if (message.epoch === this.plan?.epoch) this.#trouble = error;
+        this.#handle({ kind: 'failed', workerId, epoch: message.epoch, error });
         return;
       }
       case 'fetch':
@@ -274,6 +284,17 @@ export class Cluster {
     if (result.epoch !== this.#controller.current?.epoch) return;
     if (result.stepId === canaryStepId) this.#handle({ kind: 'canaryPassed', epoch: result.epoch });
     else this.#handlers?.onResult(result);
+  }
+
+  #plan(members: readonly Member[]): Plan {
+    try {
+      const plan = this.options.controller.plan(members);
+      this.#trouble = null;
+      return plan;
+    } catch (error) {
+      this.#trouble = toButterflyError(error);
+      throw error;
+    }
   }
 
   #handle(event: ControllerEvent): void {

@@ -112,8 +112,11 @@ export class PipelineEngine implements Engine {
     this.#accepting = false;
     if (this.#requests.size > 0) {
       await new Promise<void>((resolve) => {
-        this.#onIdle = resolve;
-        this.options.clock.after(timeoutMs, resolve);
+        const cancelDeadline = this.options.clock.after(timeoutMs, resolve);
+        this.#onIdle = () => {
+          cancelDeadline();
+          resolve();
+        };
       });
     }
     for (const id of [...this.#requests.keys()]) {

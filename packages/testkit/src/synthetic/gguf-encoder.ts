@@ -16,7 +16,7 @@ export interface TensorEntry {
   readonly offset: number;
 }
 
-export const ggufAlignment = 32;
+const ggufAlignment = 32;
 
 /** Numbers of the value types in the file. */
 const ids = { u16: 2, u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 } as const;

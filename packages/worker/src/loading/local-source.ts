@@ -39,9 +39,14 @@ export class LocalSource implements TensorSource {
     const handle = this.#handles[tensor.fileIndex];
     let done = 0;
     while (done < target.length) {
-      const got = handle ? await handle.read(target, done, target.length - done, tensor.offset + offset + done) : null;
+      const got = handle
+        ? await handle.read(target, done, target.length - done, tensor.offset + offset + done)
+        : null;
       if (!got || got.bytesRead === 0)
-        throw new ButterflyError('MODEL_TRUNCATED', `${this.files[tensor.fileIndex]?.path ?? '?'} ends within ${tensor.name}; download it again.`);
+        throw new ButterflyError(
+          'MODEL_TRUNCATED',
+          `${this.files[tensor.fileIndex]?.path ?? '?'} ends within ${tensor.name}; download it again.`,
+        );
       done += got.bytesRead;
     }
   }
@@ -54,7 +59,7 @@ export class LocalSource implements TensorSource {
 async function metadataHash(handle: FileHandle, bytes: number): Promise<string> {
   const hash = createHash('sha256');
   const window = Buffer.alloc(1 << 20);
-  for (let at = 0; at < bytes; ) {
+  for (let at = 0; at < bytes;) {
     const { bytesRead } = await handle.read(window, 0, Math.min(window.length, bytes - at), at);
     if (bytesRead === 0) break;
     hash.update(window.subarray(0, bytesRead));

@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto';
-import { ButterflyError, deadlines, encodeControl, type Clock, type Connection, type FileChunk } from '@butterfly/common';
+import {
+  ButterflyError,
+  deadlines,
+  encodeControl,
+  type Clock,
+  type Connection,
+  type FileChunk,
+} from '@butterfly/common';
 import type { ModelTensor } from '@butterfly/model';
 import type { TensorSource } from './tensor-source.js';
 
@@ -26,11 +33,22 @@ export class RemoteSource implements TensorSource {
     return new Promise((resolve, reject) => {
       const cancelDeadline = this.clock.after(deadlines.fetchMs, () => {
         this.#pending.delete(requestId);
-        reject(new ButterflyError('TIMEOUT', `The orchestrator sent no part of ${tensor.name} within ${deadlines.fetchMs} ms; check the network.`));
+        reject(
+          new ButterflyError(
+            'TIMEOUT',
+            `The orchestrator sent no part of ${tensor.name} within ${deadlines.fetchMs} ms; check the network.`,
+          ),
+        );
       });
       this.#pending.set(requestId, { target, resolve, reject, cancelDeadline });
       this.connection.send(
-        encodeControl({ kind: 'fetch', requestId, fileIndex: tensor.fileIndex, offset: tensor.offset + offset, bytes: target.length }),
+        encodeControl({
+          kind: 'fetch',
+          requestId,
+          fileIndex: tensor.fileIndex,
+          offset: tensor.offset + offset,
+          bytes: target.length,
+        }),
       );
     });
   }
@@ -43,7 +61,12 @@ export class RemoteSource implements TensorSource {
     fetch.cancelDeadline();
     const hash = createHash('sha256').update(chunk.bytes).digest();
     if (chunk.bytes.length !== fetch.target.length || !hash.equals(chunk.sha256)) {
-      fetch.reject(new ButterflyError('PROTOCOL_INVALID', 'A part of the model arrived with a wrong hash or length; check the network.'));
+      fetch.reject(
+        new ButterflyError(
+          'PROTOCOL_INVALID',
+          'A part of the model arrived with a wrong hash or length; check the network.',
+        ),
+      );
       return;
     }
     fetch.target.set(chunk.bytes);

@@ -1,6 +1,14 @@
 import type { StepSequence } from '@butterfly/common';
 import { dtype, Graph, shapeOf, type CpuBackend, type Tensor } from '@butterfly/ggml';
-import { cacheBlockSlots, graphTensorsMax, stageBuilder, type BatchShape, type LayerCache, type ModelSpec, type StageWeights } from '@butterfly/model';
+import {
+  cacheBlockSlots,
+  graphTensorsMax,
+  stageBuilder,
+  type BatchShape,
+  type LayerCache,
+  type ModelSpec,
+  type StageWeights,
+} from '@butterfly/model';
 
 /** Bits of 0 and of minus infinity in F16. */
 const visible = 0;
@@ -32,13 +40,18 @@ export class CompiledStep implements Disposable {
     this.graph = graph;
     const { rows, sequences, logitRows } = batch;
     const inputs = {
-      source: weights.embedding ? graph.input(dtype.I32, shapeOf(rows)) : graph.input(dtype.F32, shapeOf(spec.hidden, rows)),
+      source: weights.embedding
+        ? graph.input(dtype.I32, shapeOf(rows))
+        : graph.input(dtype.F32, shapeOf(spec.hidden, rows)),
       positions: graph.input(dtype.I32, shapeOf(rows)),
       slots: graph.input(dtype.I64, shapeOf(rows)),
       masks: sequences.map((s) => graph.input(dtype.F16, shapeOf(s.cachedSlots, s.rows))),
       logitRowIds: weights.head && logitRows > 0 ? graph.input(dtype.I32, shapeOf(logitRows)) : null,
     };
-    this.#tensors = { ...inputs, ...stageBuilder(spec.architecture)(graph, spec, weights, caches, batch, inputs) };
+    this.#tensors = {
+      ...inputs,
+      ...stageBuilder(spec.architecture)(graph, spec, weights, caches, batch, inputs),
+    };
   }
 
   /** Looks up the memory of inputs and outputs, once the allocator has given it. */
@@ -74,7 +87,8 @@ export class CompiledStep implements Disposable {
         views.positions[row + r] = positionStart + r;
         views.slots[row + r] = BigInt(regionStart + positionStart + r);
       }
-      for (let r = rows - logitRows; r < rows; r++) if (views.logitRowIds) views.logitRowIds[logitRow++] = row + r;
+      for (let r = rows - logitRows; r < rows; r++)
+        if (views.logitRowIds) views.logitRowIds[logitRow++] = row + r;
       fillCausalMask(views.masks[i], this.batch.sequences[i]?.cachedSlots ?? 0, positionStart, rows);
       row += rows;
     }
@@ -103,7 +117,12 @@ interface Views {
 }
 
 /** Each row sees the cached tokens before it and itself. */
-function fillCausalMask(mask: Uint16Array | undefined, cachedSlots: number, positionStart: number, rows: number): void {
+function fillCausalMask(
+  mask: Uint16Array | undefined,
+  cachedSlots: number,
+  positionStart: number,
+  rows: number,
+): void {
   if (!mask) return;
   for (let r = 0; r < rows; r++) {
     const start = r * cachedSlots;

@@ -33,14 +33,23 @@ export class KvCache implements Disposable {
       this.#graph.place(tensor, this.#buffer, index * planeBytes);
       return tensor;
     };
-    this.layers = Array.from({ length: layers }, (_, layer) => ({ keys: plane(layer * 2), values: plane(layer * 2 + 1) }));
-    this.#planes = Array.from({ length: layers * 2 }, (_, index) => this.#buffer.view(index * planeBytes, this.#rowBytes * slots));
+    this.layers = Array.from({ length: layers }, (_, layer) => ({
+      keys: plane(layer * 2),
+      values: plane(layer * 2 + 1),
+    }));
+    this.#planes = Array.from({ length: layers * 2 }, (_, index) =>
+      this.#buffer.view(index * planeBytes, this.#rowBytes * slots),
+    );
   }
 
   /** Moves cached tokens from slots to slots, in every layer. */
   copy({ fromSlot, toSlot, slots }: ArenaCopy): void {
     for (const plane of this.#planes)
-      plane.copyWithin(toSlot * this.#rowBytes, fromSlot * this.#rowBytes, (fromSlot + slots) * this.#rowBytes);
+      plane.copyWithin(
+        toSlot * this.#rowBytes,
+        fromSlot * this.#rowBytes,
+        (fromSlot + slots) * this.#rowBytes,
+      );
   }
 
   [Symbol.dispose](): void {

@@ -45,7 +45,10 @@ export class StageRuntime implements Disposable {
   /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
   constructor(private readonly options: StageOptions) {
     const { ggml, spec, range, threads, arenaSlots, rowsMax } = options;
-    ensure(arenaSlots > 0 && arenaSlots % cacheBlockSlots === 0, () => `An arena of ${arenaSlots} slots is not whole blocks of ${cacheBlockSlots}.`);
+    ensure(
+      arenaSlots > 0 && arenaSlots % cacheBlockSlots === 0,
+      () => `An arena of ${arenaSlots} slots is not whole blocks of ${cacheBlockSlots}.`,
+    );
     ensure(rowsMax > 0 && rowsMax <= limits.stepRowsMax, () => `Steps of ${rowsMax} rows are out of bounds.`);
     this.isFirst = range.layerStart === 0;
     this.isLast = range.layerEnd === spec.layers;
@@ -92,11 +95,25 @@ export class StageRuntime implements Disposable {
     return new TokenSampler(this.options.ggml, this.#backend, this.options.spec.vocabulary);
   }
 
-  async load(source: TensorSource, onProgress: (loadedBytes: number) => void = () => undefined): Promise<void> {
+  async load(
+    source: TensorSource,
+    onProgress: (loadedBytes: number) => void = () => undefined,
+  ): Promise<void> {
     await this.#shard.load(source, onProgress);
     // The largest step decides the compute memory, so that it does not grow while serving.
     const rows = this.options.rowsMax;
-    this.#compile([{ sequenceId: 0, regionStart: 0, regionSlots: this.#cache.slots, positionStart: 0, rows: Math.min(rows, this.#cache.slots), logitRows: 1, sampling: null, recentTokens: new Int32Array(0) }]);
+    this.#compile([
+      {
+        sequenceId: 0,
+        regionStart: 0,
+        regionSlots: this.#cache.slots,
+        positionStart: 0,
+        rows: Math.min(rows, this.#cache.slots),
+        logitRows: 1,
+        sampling: null,
+        recentTokens: new Int32Array(0),
+      },
+    ]);
   }
 
   /**
@@ -131,12 +148,19 @@ export class StageRuntime implements Disposable {
       this.#compiled.set(key, known);
       return known;
     }
-    const compiled = new CompiledStep(this.#backend, this.options.spec, this.#shard.weights, this.#cache.layers, batch);
+    const compiled = new CompiledStep(
+      this.#backend,
+      this.options.spec,
+      this.#shard.weights,
+      this.#cache.layers,
+      batch,
+    );
     const bytesBefore = this.#allocator.bytes;
     this.#allocator.allocate(compiled.graph);
     // Memory that moved takes the graphs allocated in it along.
     if (this.#allocator.bytes !== bytesBefore) this.#dropCompiled();
-    const oldest = this.#compiled.size >= compiledStepsMax ? this.#compiled.entries().next().value : undefined;
+    const oldest =
+      this.#compiled.size >= compiledStepsMax ? this.#compiled.entries().next().value : undefined;
     if (oldest) {
       oldest[1][Symbol.dispose]();
       this.#compiled.delete(oldest[0]);
@@ -156,19 +180,32 @@ export class StageRuntime implements Disposable {
     const { spec, rowsMax } = this.options;
     const { slots } = this.#cache;
     for (const { fromSlot, toSlot, slots: count } of copies)
-      ensure(fromSlot + count <= slots && toSlot + count <= slots, () => `A copy of ${count} slots from ${fromSlot} to ${toSlot} exceeds the arena of ${slots}.`);
+      ensure(
+        fromSlot + count <= slots && toSlot + count <= slots,
+        () => `A copy of ${count} slots from ${fromSlot} to ${toSlot} exceeds the arena of ${slots}.`,
+      );
     let rows = 0;
     for (const s of sequences) {
       rows += s.rows;
-      ensure(s.rows >= 1 && s.logitRows <= s.rows, () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits of ${s.rows} rows.`);
       ensure(
-        s.regionStart % cacheBlockSlots === 0 && s.regionSlots % cacheBlockSlots === 0 && s.regionStart + s.regionSlots <= slots && s.positionStart + s.rows <= s.regionSlots,
-        () => `Positions ${s.positionStart}+${s.rows} do not fit the region ${s.regionStart}+${s.regionSlots} of an arena of ${slots}.`,
+        s.rows >= 1 && s.logitRows <= s.rows,
+        () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits of ${s.rows} rows.`,
+      );
+      ensure(
+        s.regionStart % cacheBlockSlots === 0 &&
+          s.regionSlots % cacheBlockSlots === 0 &&
+          s.regionStart + s.regionSlots <= slots &&
+          s.positionStart + s.rows <= s.regionSlots,
+        () =>
+          `Positions ${s.positionStart}+${s.rows} do not fit the region ${s.regionStart}+${s.regionSlots} of an arena of ${slots}.`,
       );
     }
     ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
     const expected = rows * (this.isFirst ? 4 : spec.hidden * 4);
-    ensure(payload.length === expected, () => `A payload of ${payload.length} bytes does not match ${rows} rows (${expected} bytes).`);
+    ensure(
+      payload.length === expected,
+      () => `A payload of ${payload.length} bytes does not match ${rows} rows (${expected} bytes).`,
+    );
     if (this.isFirst) checkTokens(payload, spec.vocabulary);
   }
 }
@@ -177,6 +214,9 @@ function checkTokens(payload: Uint8Array, vocabulary: number): void {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   for (let at = 0; at < payload.length; at += 4) {
     const token = view.getInt32(at, true);
-    ensure(token >= 0 && token < vocabulary, () => `Token ${token} is not in the vocabulary of ${vocabulary}.`);
+    ensure(
+      token >= 0 && token < vocabulary,
+      () => `Token ${token} is not in the vocabulary of ${vocabulary}.`,
+    );
   }
 }

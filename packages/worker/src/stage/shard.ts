@@ -1,6 +1,21 @@
 import { limits } from '@butterfly/common';
-import { Graph, shapeOf, type BufferType, type CpuBackend, type NativeBuffer, type Tensor } from '@butterfly/ggml';
-import { arrangeWeights, shardTensors, weightUse, type ModelSpec, type ModelTensor, type StageWeights, type WeightUse } from '@butterfly/model';
+import {
+  Graph,
+  shapeOf,
+  type BufferType,
+  type CpuBackend,
+  type NativeBuffer,
+  type Tensor,
+} from '@butterfly/ggml';
+import {
+  arrangeWeights,
+  shardTensors,
+  weightUse,
+  type ModelSpec,
+  type ModelTensor,
+  type StageWeights,
+  type WeightUse,
+} from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { chooseBufferType } from './buffer-choice.js';
 
@@ -48,7 +63,10 @@ export class Shard implements Disposable {
     this.bytes = [...this.#buffers.values()].reduce((sum, buffer) => sum + buffer.bytes, 0);
     this.fileBytes = this.#placements.reduce((sum, { source }) => sum + source.bytes, 0);
     const bySlot = new Map(this.#placements.map((p) => [`${p.use} ${p.source.name}`, p.tensor]));
-    this.weights = arrangeWeights({ ...range, layers: spec.layers, tied: spec.tiedEmbeddings }, ({ name, use }) => bySlot.get(`${use} ${name}`) ?? null);
+    this.weights = arrangeWeights(
+      { ...range, layers: spec.layers, tied: spec.tiedEmbeddings },
+      ({ name, use }) => bySlot.get(`${use} ${name}`) ?? null,
+    );
   }
 
   /**
@@ -107,7 +125,10 @@ export class Shard implements Disposable {
 }
 
 /** The weights of a range with their uses; a tied embedding in a stage that is first and last has two. */
-function listWeights(spec: ModelSpec, range: LayerRange): { readonly source: ModelTensor; readonly use: WeightUse }[] {
+function listWeights(
+  spec: ModelSpec,
+  range: LayerRange,
+): { readonly source: ModelTensor; readonly use: WeightUse }[] {
   return shardTensors(spec, range.layerStart, range.layerEnd).flatMap((source) => {
     if (source.name !== 'token_embd.weight') return [{ source, use: weightUse(source.name) }];
     const uses: WeightUse[] = [];
@@ -118,7 +139,13 @@ function listWeights(spec: ModelSpec, range: LayerRange): { readonly source: Mod
 }
 
 /** Reads a tensor into `buffer` in chunks, a few at once. */
-async function fill(source: TensorSource, tensor: ModelTensor, buffer: NativeBuffer, bufferOffset: number, advance: (bytes: number) => void): Promise<void> {
+async function fill(
+  source: TensorSource,
+  tensor: ModelTensor,
+  buffer: NativeBuffer,
+  bufferOffset: number,
+  advance: (bytes: number) => void,
+): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {
     while (next < tensor.bytes) {

@@ -20,7 +20,10 @@ export class TokenSampler implements Disposable {
   }
 
   /** One token for each logit row of each sequence that asks for sampling. */
-  sample(sequences: Step['sequences'], { logits, greedy }: Pick<StageResult, 'logits' | 'greedy'>): StepResult['outputs'] {
+  sample(
+    sequences: Step['sequences'],
+    { logits, greedy }: Pick<StageResult, 'logits' | 'greedy'>,
+  ): StepResult['outputs'] {
     const outputs: { sequenceId: number; tokens: Int32Array }[] = [];
     let logitRow = 0;
     for (const sequence of sequences) {
@@ -32,7 +35,12 @@ export class TokenSampler implements Disposable {
           if (isGreedy(sampling)) return greedy[row] ?? 0;
           const position = sequence.positionStart + sequence.rows - logitRows + i;
           const start = row * this.vocabularySize;
-          return this.#draw(logits.subarray(start, start + this.vocabularySize), sampling, position, sequence.recentTokens);
+          return this.#draw(
+            logits.subarray(start, start + this.vocabularySize),
+            sampling,
+            position,
+            sequence.recentTokens,
+          );
         });
         outputs.push({ sequenceId: sequence.sequenceId, tokens });
       }
@@ -63,8 +71,15 @@ export class TokenSampler implements Disposable {
       for (const chain of this.#chains.values()) chain[Symbol.dispose]();
       this.#chains.clear();
     }
-    const penalties = hasPenalties(sampling) ? { repeat: repeatPenalty, frequency: frequencyPenalty, presence: presencePenalty } : null;
-    const chain = new SamplerChain(this.ggml, { penalties, topK, topP, minP, temperature }, this.vocabularySize, limits.recentTokensMax);
+    const penalties = hasPenalties(sampling)
+      ? { repeat: repeatPenalty, frequency: frequencyPenalty, presence: presencePenalty }
+      : null;
+    const chain = new SamplerChain(
+      this.ggml,
+      { penalties, topK, topP, minP, temperature },
+      this.vocabularySize,
+      limits.recentTokensMax,
+    );
     this.#chains.set(key, chain);
     return chain;
   }

@@ -1,0 +1,93 @@
+import OpenAI from 'openai';
+import { Butterfly } from './butterfly.js';
+import { model } from './models.js';
+
+/** A stage of the plan in force and the process that computes it. */
+export interface StageProcess {
+  readonly epoch: number;
+  readonly layers: readonly [first: number, last: number];
+  readonly pid: number;
+}
+
+/** `butterfly serve` on ports of its own, at the log level that tells of its workers. */
+export class Server extends Butterfly {
+  readonly token = 'a token';
+
+  /** @param options.clusterHost null for the default, with which no other workers are waited for */
+  constructor(args: readonly string[] = [], { clusterHost = '127.0.0.1' }: { readonly clusterHost?: string | null } = {}) {
+    const host = clusterHost === null ? [] : ['--cluster-host', clusterHost];
+    super(['serve', model, '--port', '0', '--cluster-port', '0', ...host, ...args], {
+      env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token' },
+    });
+  }
+
+  /** Until the model can be asked. */
+  async ready(): Promise<this> {
+    await this.line(/^Ready\.$/);
+    return this;
+  }
+
+  get url(): string {
+    return this.#printed(/^API on (\S+)\/v1/);
+  }
+
+  get clusterPort(): number {
+    return Number(this.#printed(/--join HOST:(\d+)$/));
+  }
+
+  get openai(): OpenAI {
+    return new OpenAI({ baseURL: `${this.url}/v1`, apiKey: 'none', maxRetries: 0 });
+  }
+
+  /** Processes of the local workers, those that ended included. */
+  get workerPids(): number[] {
+    return this.records('A local worker starts.').map(({ workerPid }) => Number(workerPid));
+  }
+
+  /** The stages of the plan in force, first to last. */
+  get stages(): StageProcess[] {
+    const all = this.records('The stage is ready.') as unknown as StageProcess[];
+    const epoch = Math.max(...all.map((stage) => stage.epoch));
+    return all.filter((stage) => stage.epoch === epoch).sort((a, b) => a.layers[0] - b.layers[0]);
+  }
+
+  /** Waits for a plan that is live after this many others were. */
+  async plans(count: number): Promise<void> {
+    await this.until(`plan ${count}`, () => (this.records('The plan is live.').length >= count ? true : null));
+  }
+
+  post(path: string, body: unknown): Promise<Response> {
+    return fetch(this.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+  }
+
+  async status(): Promise<{ readonly ready: boolean; readonly detail: string; readonly running: number; readonly queued: number }> {
+    const response = await fetch(`${this.url}/ready`);
+    return (await response.json()) as Awaited<ReturnType<Server['status']>>;
+  }
+
+  #printed(pattern: RegExp): string {
+    for (const line of this.stdout) {
+      const found = pattern.exec(line)?.[1];
+      if (found !== undefined) return found;
+    }
+    throw new Error(`The server has not printed ${String(pattern)}.`);
+  }
+}
+
+/** A worker from elsewhere that joins the server. */
+export function startWorker(server: Server, args: readonly string[] = [], options: { readonly cwd?: string; readonly token?: string } = {}): Butterfly {
+  const { token = server.token, ...rest } = options;
+  return new Butterfly(['worker', '--join', `127.0.0.1:${server.clusterPort}`, ...args], { ...rest, env: { BUTTERFLY_TOKEN: token } });
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
