@@ -70,7 +70,10 @@ export class Network implements Disposable {
     if (purpose !== 'loss') for (const { tensor } of parameters.list) graph.parameter(tensor);
     const labels = graph.getRows(parameters.identity, this.#targets);
     this.#loss = graph.crossEntropy(this.#logits(), labels);
+    graph.keep(this.#loss);
+    graph.expand(this.#loss);
     this.#gradients = purpose === 'loss' ? new Map() : this.#backward(purpose);
+    this.#allocator.allocate(graph);
   }
 
   /** Computes one batch. @returns the mean loss in nats per token, before the weights change */
@@ -98,7 +101,7 @@ export class Network implements Disposable {
 
   #backward(purpose: 'gradients' | 'train'): Map<string, Tensor> {
     const graph = this.#graph;
-    const seed = graph.backward(this.#loss);
+    graph.backward(this.#loss, this.parameters.one);
     const gradients = new Map<string, Tensor>();
     for (const parameter of this.parameters.list) {
       const gradient = graph.gradient(parameter.tensor);
@@ -110,8 +113,6 @@ export class Network implements Disposable {
       graph.expand(gradient);
       gradients.set(parameter.plan.name, gradient);
     }
-    this.#allocator.allocate(graph);
-    new Float32Array(graph.data(seed)).fill(1);
     return gradients;
   }
 

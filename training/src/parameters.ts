@@ -26,13 +26,15 @@ export class Parameters implements Disposable {
   readonly vectorValues: Tensor;
   /** F32 [vocabulary, vocabulary] with ones in the diagonal: its rows are the labels of the cross entropy. */
   readonly identity: Tensor;
+  /** F32 [1]: the gradient of the loss. */
+  readonly one: Tensor;
   readonly #graph: Graph;
   readonly #buffer: NativeBuffer;
   readonly #byName: ReadonlyMap<string, Parameter>;
 
   constructor(backend: CpuBackend, shape: ModelShape) {
     const plans = planParameters(shape);
-    this.#graph = new Graph(backend.ggml, plans.length * 3 + 3);
+    this.#graph = new Graph(backend.ggml, plans.length * 3 + 4);
     const tensors: Tensor[] = [];
     const make = (size: Shape): Tensor => {
       const tensor = this.#graph.tensor(dtype.F32, size);
@@ -42,6 +44,7 @@ export class Parameters implements Disposable {
     this.matrixValues = make(adamwValuesShape);
     this.vectorValues = make(adamwValuesShape);
     this.identity = make(shapeOf(shape.vocabulary, shape.vocabulary));
+    this.one = make(shapeOf(1));
     this.list = plans.map((plan) => {
       const size = shapeOf(plan.columns, plan.rows ?? 1);
       const values = plan.rows === null ? this.vectorValues : this.matrixValues;
@@ -49,6 +52,7 @@ export class Parameters implements Disposable {
     });
     this.#byName = new Map(this.list.map((parameter) => [parameter.plan.name, parameter]));
     this.#buffer = this.#place(backend, tensors);
+    this.values(this.one).fill(1);
     const identity = this.values(this.identity);
     for (let index = 0; index < shape.vocabulary; index++) identity[index * (shape.vocabulary + 1)] = 1;
   }

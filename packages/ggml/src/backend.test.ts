@@ -42,14 +42,14 @@ describe('CpuBackend', () => {
   it('leaves the event loop free while it computes, and takes one computation at a time', async () => {
     using backend = new CpuBackend(ggml, 1);
     using work = prepare(backend, { size: 512, products: 12 });
-    let isDone = false;
-    const computing = backend.compute(work.graph).then(() => {
-      isDone = true;
+    const progress = { isDone: false };
+    const computing = backend.compute(work.graph).finally(() => {
+      progress.isDone = true;
     });
     expect(() => backend.compute(work.graph)).toThrow(invalid);
     expect(() => backend[Symbol.dispose]()).toThrow(invalid);
     let turns = 0;
-    for (; !isDone; turns++) await setImmediate();
+    for (; !progress.isDone; turns++) await setImmediate();
     await computing;
     expect(turns).toBeGreaterThan(10);
     // Free again.

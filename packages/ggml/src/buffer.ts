@@ -37,13 +37,12 @@ export class NativeBuffer implements Disposable {
   }
 
   get pointer(): Pointer {
-    if (this.#pointer === null) throw new ButterflyError('COMPUTE_INVALID', 'The buffer is disposed.');
-    return this.#pointer;
+    return this.#alive();
   }
 
   /** Where its bytes begin. */
   get address(): Pointer {
-    void this.pointer;
+    this.#alive();
     return this.#address;
   }
 
@@ -74,5 +73,10 @@ export class NativeBuffer implements Disposable {
     if (this.#pointer === null) return;
     this.ggml.base.ggml_backend_buffer_free(this.#pointer);
     this.#pointer = null;
+  }
+
+  #alive(): Pointer {
+    if (this.#pointer === null) throw new ButterflyError('COMPUTE_INVALID', 'The buffer is disposed.');
+    return this.#pointer;
   }
 }

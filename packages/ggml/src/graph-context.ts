@@ -27,11 +27,8 @@ export class GraphContext implements Disposable {
   /** Tensors that have no memory yet and may be placed; views and results of operations never may. */
   readonly #placeable = new Set<Pointer>();
 
-  /**
-   * @param tensorsMax how many tensors, views included, it may hold.
-   * @param gradients whether the computation has room for gradients, as training needs.
-   */
-  constructor(ggml: Ggml, tensorsMax: number, gradients = false) {
+  /** @param tensorsMax how many tensors, views included, it may hold. */
+  constructor(ggml: Ggml, tensorsMax: number) {
     ensure(
       Number.isInteger(tensorsMax) && tensorsMax > 0 && tensorsMax <= 1 << 20,
       () => `A graph of ${tensorsMax} tensors is out of bounds.`,
@@ -42,11 +39,11 @@ export class GraphContext implements Disposable {
     // What operations read from other graphs, such as weights, takes room in the computation as well.
     const nodesMax = tensorsMax * sourcesMax;
     const memSize =
-      base.ggml_tensor_overhead() * tensorsMax + base.ggml_graph_overhead_custom(nodesMax, gradients) + 4096;
+      base.ggml_tensor_overhead() * tensorsMax + base.ggml_graph_overhead_custom(nodesMax, false) + 4096;
     this.#context = base.ggml_init({ memSize, memBuffer: null, noAlloc: true });
     if (this.#context === null)
       throw new ButterflyError('COMPUTE_FAILED', `A graph context of ${memSize} bytes could not be made.`);
-    this.#graph = base.ggml_new_graph_custom(this.#context, nodesMax, gradients);
+    this.#graph = base.ggml_new_graph_custom(this.#context, nodesMax, false);
   }
 
   /** The native graph. @throws ButterflyError COMPUTE_INVALID when disposed */

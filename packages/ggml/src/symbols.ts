@@ -56,27 +56,32 @@ const chainParams = koffi.struct({ noPerf: 'bool' });
 
 const unary = signature<[Ptr, Ptr], Ptr>(P, P, P);
 const binary = signature<[Ptr, Ptr, Ptr], Ptr>(P, P, P, P);
+const ternary = signature<[Ptr, Ptr, Ptr, Ptr], Ptr>(P, P, P, P, P);
+const rope = signature<
+  [Ptr, Ptr, Ptr, NullablePointer, number, number, number, number, number, number, number, number, number],
+  Ptr
+>(P, P, P, P, P, 'int', 'int', 'int', 'float', 'float', 'float', 'float', 'float', 'float');
 
 /** What is called in libggml-base; signatures as in ggml.h, ggml-alloc.h and ggml-backend.h. */
 export const baseSymbols = {
   ggml_version: signature<[], string>('const char *'),
-  ggml_log_set: signature<[NullablePointer, null], void>('void', P, P),
+  ggml_log_set: signature<[NullablePointer, null], undefined>('void', P, P),
   ggml_type_size: signature<[number], number>('size_t', 'int'),
   ggml_blck_size: signature<[number], number>('int64_t', 'int'),
   ggml_type_name: signature<[number], string | null>('const char *', 'int'),
   ggml_tensor_overhead: signature<[], number>('size_t'),
   ggml_graph_overhead_custom: signature<[number, boolean], number>('size_t', 'size_t', 'bool'),
   ggml_init: signature<[{ memSize: number; memBuffer: null; noAlloc: boolean }], NullablePointer>(P, initParams),
-  ggml_free: signature<[Ptr], void>('void', P),
+  ggml_free: signature<[Ptr], undefined>('void', P),
   ggml_new_tensor_4d: signature<[Ptr, number, number, number, number, number], Ptr>(
     P, P, 'int', 'int64_t', 'int64_t', 'int64_t', 'int64_t',
   ),
   ggml_set_name: signature<[Ptr, string], Ptr>(P, P, 'const char *'),
-  ggml_set_output: signature<[Ptr], void>('void', P),
-  ggml_set_input: signature<[Ptr], void>('void', P),
+  ggml_set_output: signature<[Ptr], undefined>('void', P),
+  ggml_set_input: signature<[Ptr], undefined>('void', P),
   ggml_get_data: signature<[Ptr], NullablePointer>(P, P),
   ggml_new_graph_custom: signature<[Ptr, number, boolean], Ptr>(P, P, 'size_t', 'bool'),
-  ggml_build_forward_expand: signature<[Ptr, Ptr], void>('void', P, P),
+  ggml_build_forward_expand: signature<[Ptr, Ptr], undefined>('void', P, P),
   ggml_graph_n_nodes: signature<[Ptr], number>('int', P),
   ggml_add: binary,
   ggml_mul: binary,
@@ -95,19 +100,16 @@ export const baseSymbols = {
     P, P, P, 'int64_t', 'int64_t', 'int64_t', 'int64_t', 'size_t', 'size_t', 'size_t', 'size_t',
   ),
   ggml_permute: signature<[Ptr, Ptr, number, number, number, number], Ptr>(P, P, P, 'int', 'int', 'int', 'int'),
-  ggml_rope_ext: signature<
-    [Ptr, Ptr, Ptr, NullablePointer, number, number, number, number, number, number, number, number, number],
-    Ptr
-  >(P, P, P, P, P, 'int', 'int', 'int', 'float', 'float', 'float', 'float', 'float', 'float'),
+  ggml_rope_ext: rope,
   ggml_flash_attn_ext: signature<[Ptr, Ptr, Ptr, Ptr, NullablePointer, number, number, number], Ptr>(
     P, P, P, P, P, P, 'float', 'float', 'float',
   ),
   ggml_gallocr_new: signature<[Ptr], NullablePointer>(P, P),
-  ggml_gallocr_free: signature<[Ptr], void>('void', P),
+  ggml_gallocr_free: signature<[Ptr], undefined>('void', P),
   ggml_gallocr_alloc_graph: signature<[Ptr, Ptr], boolean>('bool', P, P),
   ggml_gallocr_get_buffer_size: signature<[Ptr, number], number>('size_t', P, 'int'),
   ggml_backend_tensor_alloc: signature<[Ptr, Ptr, Ptr], number>('int', P, P, P),
-  ggml_backend_tensor_set: signature<[Ptr, In, number, number], void>('void', P, P, 'size_t', 'size_t'),
+  ggml_backend_tensor_set: signature<[Ptr, In, number, number], undefined>('void', P, P, 'size_t', 'size_t'),
   ggml_backend_buft_name: signature<[Ptr], string>('const char *', P),
   ggml_backend_buft_alloc_buffer: signature<[Ptr, number], NullablePointer>(P, P, 'size_t'),
   ggml_backend_buft_get_alignment: signature<[Ptr], number>('size_t', P),
@@ -116,10 +118,10 @@ export const baseSymbols = {
   ggml_backend_buft_is_host: signature<[Ptr], boolean>('bool', P),
   ggml_backend_buffer_get_base: signature<[Ptr], Ptr>(P, P),
   ggml_backend_buffer_get_size: signature<[Ptr], number>('size_t', P),
-  ggml_backend_buffer_free: signature<[Ptr], void>('void', P),
-  ggml_backend_buffer_clear: signature<[Ptr, number], void>('void', P, 'uint8_t'),
-  ggml_backend_buffer_set_usage: signature<[Ptr, number], void>('void', P, 'int'),
-  ggml_backend_free: signature<[Ptr], void>('void', P),
+  ggml_backend_buffer_free: signature<[Ptr], undefined>('void', P),
+  ggml_backend_buffer_clear: signature<[Ptr, number], undefined>('void', P, 'uint8_t'),
+  ggml_backend_buffer_set_usage: signature<[Ptr, number], undefined>('void', P, 'int'),
+  ggml_backend_free: signature<[Ptr], undefined>('void', P),
   ggml_backend_graph_compute: signature<[Ptr, Ptr], number>('int', P, P),
   ggml_backend_dev_init: signature<[Ptr, null], NullablePointer>(P, P, 'const char *'),
   ggml_backend_dev_buffer_type: signature<[Ptr], Ptr>(P, P),
@@ -127,16 +129,21 @@ export const baseSymbols = {
   ggml_backend_dev_supports_op: signature<[Ptr, Ptr], boolean>('bool', P, P),
   ggml_backend_dev_description: signature<[Ptr], string>('const char *', P),
   ggml_backend_reg_get_proc_address: signature<[Ptr, string], NullablePointer>(P, P, 'const char *'),
-  ggml_threadpool_params_init: signature<[Uint8Array, number], void>('void', P, 'int'),
+  ggml_threadpool_params_init: signature<[Uint8Array, number], undefined>('void', P, 'int'),
   ggml_quantize_requires_imatrix: signature<[number], boolean>('bool', 'int'),
-  ggml_set_param: signature<[Ptr], void>('void', P),
-  ggml_set_loss: signature<[Ptr], void>('void', P),
+  ggml_set_param: signature<[Ptr], undefined>('void', P),
+  ggml_silu: unary,
+  ggml_silu_back: binary,
+  ggml_out_prod: binary,
+  ggml_repeat_back: binary,
+  ggml_rms_norm_back: signature<[Ptr, Ptr, Ptr, number], Ptr>(P, P, P, P, 'float'),
+  ggml_get_rows_back: ternary,
   ggml_soft_max_ext: signature<[Ptr, Ptr, Ptr, number, number], Ptr>(P, P, P, P, 'float', 'float'),
+  ggml_soft_max_ext_back: signature<[Ptr, Ptr, Ptr, number, number], Ptr>(P, P, P, P, 'float', 'float'),
+  ggml_rope_ext_back: rope,
   ggml_cross_entropy_loss: binary,
+  ggml_cross_entropy_loss_back: ternary,
   ggml_opt_step_adamw: signature<[Ptr, Ptr, Ptr, Ptr, Ptr, Ptr], Ptr>(P, P, P, P, P, P, P),
-  ggml_build_backward_expand: signature<[Ptr, Ptr, null], void>('void', P, P, P),
-  ggml_graph_get_grad: signature<[Ptr, Ptr], NullablePointer>(P, P, P),
-  ggml_graph_get_grad_acc: signature<[Ptr, Ptr], NullablePointer>(P, P, P),
   ggml_quantize_chunk: signature<[number, Float32Array, Uint8Array, number, number, number, null], number>(
     'size_t', 'int', P, P, 'int64_t', 'int64_t', 'int64_t', P,
   ),
@@ -144,18 +151,18 @@ export const baseSymbols = {
 
 /** What is called in libggml. */
 export const ggmlSymbols = {
-  ggml_backend_load_all_from_path: signature<[string], void>('void', 'const char *'),
+  ggml_backend_load_all_from_path: signature<[string], undefined>('void', 'const char *'),
   ggml_backend_dev_by_type: signature<[number], NullablePointer>(P, 'int'),
 };
 
 /** What is called in libllama: its vocabulary and its samplers. */
 export const llamaSymbols = {
   llama_version: signature<[], string>('const char *'),
-  llama_backend_init: signature<[], void>('void'),
-  llama_log_set: signature<[NullablePointer, null], void>('void', P, P),
+  llama_backend_init: signature<[], undefined>('void'),
+  llama_log_set: signature<[NullablePointer, null], undefined>('void', P, P),
   llama_model_default_params: signature<[], ModelParams>(modelParams),
   llama_model_load_from_file: signature<[string, ModelParams], NullablePointer>(P, 'const char *', modelParams),
-  llama_model_free: signature<[Ptr], void>('void', P),
+  llama_model_free: signature<[Ptr], undefined>('void', P),
   llama_model_get_vocab: signature<[Ptr], Ptr>(P, P),
   llama_vocab_n_tokens: signature<[Ptr], number>('int32_t', P),
   llama_vocab_get_text: signature<[Ptr, number], string | null>('const char *', P, 'int32_t'),
@@ -171,7 +178,7 @@ export const llamaSymbols = {
   ),
   llama_sampler_chain_default_params: signature<[], { noPerf: boolean }>(chainParams),
   llama_sampler_chain_init: signature<[{ noPerf: boolean }], NullablePointer>(P, chainParams),
-  llama_sampler_chain_add: signature<[Ptr, Ptr], void>('void', P, P),
+  llama_sampler_chain_add: signature<[Ptr, Ptr], undefined>('void', P, P),
   llama_sampler_init_top_k: signature<[number], Ptr>(P, 'int32_t'),
   llama_sampler_init_top_p: signature<[number, number], Ptr>(P, 'float', 'size_t'),
   llama_sampler_init_min_p: signature<[number, number], Ptr>(P, 'float', 'size_t'),
@@ -179,21 +186,21 @@ export const llamaSymbols = {
   llama_sampler_init_penalties: signature<[number, number, number, number, number], Ptr>(
     P, 'int32_t', 'int32_t', 'float', 'float', 'float',
   ),
-  llama_sampler_accept: signature<[Ptr, number], void>('void', P, 'int32_t'),
-  llama_sampler_apply: signature<[Ptr, Ptr], void>('void', P, P),
-  llama_sampler_reset: signature<[Ptr], void>('void', P),
-  llama_sampler_free: signature<[Ptr], void>('void', P),
+  llama_sampler_accept: signature<[Ptr, number], undefined>('void', P, 'int32_t'),
+  llama_sampler_apply: signature<[Ptr, Ptr], undefined>('void', P, P),
+  llama_sampler_reset: signature<[Ptr], undefined>('void', P),
+  llama_sampler_free: signature<[Ptr], undefined>('void', P),
 };
 
 /** What the CPU backend hands out through `ggml_backend_reg_get_proc_address`. */
 export const cpuSymbols = {
-  ggml_backend_set_n_threads: signature<[Ptr, number], void>('void', P, 'int'),
+  ggml_backend_set_n_threads: signature<[Ptr, number], undefined>('void', P, 'int'),
   ggml_backend_dev_get_extra_bufts: signature<[Ptr], NullablePointer>(P, P),
   ggml_backend_get_features: signature<[Ptr], NullablePointer>(P, P),
-  ggml_backend_cpu_set_use_ref: signature<[Ptr, boolean], void>('void', P, 'bool'),
+  ggml_backend_cpu_set_use_ref: signature<[Ptr, boolean], undefined>('void', P, 'bool'),
   ggml_threadpool_new: signature<[Uint8Array], NullablePointer>(P, P),
-  ggml_threadpool_free: signature<[Ptr], void>('void', P),
-  ggml_backend_cpu_set_threadpool: signature<[Ptr, NullablePointer], void>('void', P, P),
+  ggml_threadpool_free: signature<[Ptr], undefined>('void', P),
+  ggml_backend_cpu_set_threadpool: signature<[Ptr, NullablePointer], undefined>('void', P, P),
 };
 
 export type SymbolTable = Record<string, Signature<never, unknown>>;

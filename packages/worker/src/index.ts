@@ -5,3 +5,4 @@ export { StageRuntime } from './stage/runtime.js';
 export type { StageOptions, StageResult } from './stage/runtime.js';
 export { Worker } from './worker.js';
 export type { WorkerOptions } from './worker.js';
+export { SplitModel } from './split-model.js';

@@ -10,6 +10,7 @@ import {
   systemClock,
   toButterflyError,
   type ControlMessageOf,
+  type ErrorCode,
   type Frame,
   type Logger,
   type WorkerIdentity,
@@ -45,6 +46,11 @@ interface Loaded {
 /** Progress is told at most this often. */
 const progressEveryMs = 200;
 
+/** What a worker sees when a neighbour dies. */
+const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
+/** By then the orchestrator has noticed a dead worker too: its heartbeats are as often as those of links. */
+const linkGraceMs = 2 * deadlines.heartbeatEveryMs + 1_000;
+
 /**
  * A worker: joins an orchestrator, loads the layers that it is told, and computes steps until the connection ends.
  * States: joining, then for each `assign` loading and serving, and idle between them.
@@ -60,6 +66,7 @@ export class Worker {
   #next: Connection | null = null;
   #remote: RemoteSource | null = null;
   #wantedEpoch = -1;
+  #cancelReport: () => void = () => undefined;
   /** Assignments are carried out one after the other. */
   #turn: Promise<void> = Promise.resolve();
 
@@ -183,16 +190,17 @@ export class Worker {
     const { log } = this.options;
     if (assign.epoch !== this.#wantedEpoch) return;
     await this.#retire();
+    const onFailure = (error: ButterflyError): void => this.#fail(assign.epoch, error);
+    let stage: EpochStage | null = null;
+    // Before loading: the stage before this one may be ready long before, and steps come only when all are.
+    this.links.expect({
+      epoch: assign.epoch,
+      linkToken: assign.linkToken,
+      onStep: (step) => stage?.enqueue(step),
+      onLost: onFailure,
+    });
     try {
       const runtime = await this.#prepare(assign);
-      const onFailure = (error: ButterflyError): void => this.#fail(assign.epoch, error);
-      let stage: EpochStage | null = null;
-      this.links.expect({
-        epoch: assign.epoch,
-        linkToken: assign.linkToken,
-        onStep: (step) => stage?.enqueue(step),
-        onLost: onFailure,
-      });
       const connection = this.#connection;
       if (!connection) return;
       this.#next = assign.next
@@ -279,7 +287,20 @@ export class Worker {
     }
   }
 
+  /**
+   * A lost link mostly means a lost neighbour, for which the orchestrator ends the epoch by itself. Only when it does
+   * not is it told, because it leaves out whoever reports a failure.
+   */
   #fail(epoch: number, error: ButterflyError): void {
+    if (!linkErrors.has(error.code)) {
+      this.#report(epoch, error);
+      return;
+    }
+    this.#cancelReport();
+    this.#cancelReport = systemClock.after(linkGraceMs, () => this.#report(epoch, error));
+  }
+
+  #report(epoch: number, error: ButterflyError): void {
     if (epoch !== this.#wantedEpoch) return;
     this.options.log.error({ epoch, code: error.code }, error.message);
     this.#connection?.send(
@@ -289,6 +310,7 @@ export class Worker {
 
   /** Ends the epoch; the weights stay loaded in case that the next one wants the same. */
   async #retire(): Promise<void> {
+    this.#cancelReport();
     this.links.expect(null);
     const next = this.#next;
     this.#next = null;

@@ -32,7 +32,7 @@ export class FileServer {
   async close(): Promise<void> {
     const handles = await Promise.allSettled(this.#handles.values());
     this.#handles.clear();
-    await Promise.all(handles.map((handle) => (handle.status === 'fulfilled' ? handle.value.close() : undefined)));
+    for (const handle of handles) if (handle.status === 'fulfilled') await handle.value.close();
   }
 
   async #read(index: number, file: ModelFile, offset: number, bytes: number): Promise<Uint8Array> {

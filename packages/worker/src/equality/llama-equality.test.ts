@@ -7,7 +7,7 @@ import {
   type SyntheticType,
 } from '@butterfly/testkit';
 import { describe, expect, it } from 'vitest';
-import { SplitModel } from './split-model.js';
+import { SplitModel } from '../split-model.js';
 
 /**
  * How far a logit may be from llama.cpp's. On the CPUs tried so far all logits are equal to the last bit. Where another

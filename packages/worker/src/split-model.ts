@@ -1,13 +1,13 @@
 import { ensure, silentLogger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { cacheBlockSlots, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
-import { LocalSource } from '../loading/local-source.js';
-import { StageRuntime, type StageResult } from '../stage/runtime.js';
+import { LocalSource } from './loading/local-source.js';
+import { StageRuntime, type StageResult } from './stage/runtime.js';
 
 /** Rows of one step, as llama.cpp's default batch. */
 const rowsMax = 512;
 
-/** A model split into stages within this process: the stages' arithmetic without processes and sockets. For tests and benchmarks. */
+/** A model split into stages within this process: the stages' arithmetic without processes and sockets. */
 export class SplitModel implements Disposable {
   private constructor(
     readonly spec: ModelSpec,

@@ -1,0 +1,51 @@
+import { LocalCluster, type WorkerMemory } from './local-cluster.js';
+import { promptOf } from './models.js';
+import { median } from './report.js';
+
+const tokens = 64;
+
+export interface StagesResult {
+  readonly stages: number;
+  /** From sending a step to having its token. */
+  readonly msPerToken: number;
+  /** The part of it outside native computation: codec, sockets, scheduling, sampling. */
+  readonly overheadMs: number;
+  /** More time per token than one stage takes, for each hop more. */
+  readonly msPerHop: number | null;
+  readonly overheadMsPerHop: number | null;
+  readonly memory: readonly WorkerMemory[];
+}
+
+/** Time per token of one, two and three local stages of one thread each, turn by turn, over real processes and sockets. */
+export async function measureHops(path: string, repeats: number): Promise<StagesResult[]> {
+  const clusters: LocalCluster[] = [];
+  const totals: number[][] = [];
+  const overheads: number[][] = [];
+  try {
+    for (const workers of [1, 2, 3])
+      clusters.push(await LocalCluster.start(path, { workers, threads: 1, contextTokens: 512 }));
+    for (let round = 0; round <= repeats; round++)
+      for (const [index, cluster] of clusters.entries()) {
+        const traces = await cluster.decode(promptOf(8), tokens);
+        if (round === 0) continue;
+        (totals[index] ??= []).push(median(traces.map(({ totalMs }) => totalMs)));
+        (overheads[index] ??= []).push(
+          median(
+            traces.map(({ totalMs, stageMicros }) => totalMs - stageMicros.reduce((a, b) => a + b, 0) / 1000),
+          ),
+        );
+      }
+    const perToken = totals.map(median);
+    const overhead = overheads.map(median);
+    return clusters.map((cluster, hops) => ({
+      stages: hops + 1,
+      msPerToken: perToken[hops] ?? NaN,
+      overheadMs: overhead[hops] ?? NaN,
+      msPerHop: hops === 0 ? null : ((perToken[hops] ?? NaN) - (perToken[0] ?? NaN)) / hops,
+      overheadMsPerHop: hops === 0 ? null : ((overhead[hops] ?? NaN) - (overhead[0] ?? NaN)) / hops,
+      memory: cluster.memory(),
+    }));
+  } finally {
+    for (const cluster of clusters) await cluster[Symbol.asyncDispose]();
+  }
+}

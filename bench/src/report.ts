@@ -1,0 +1,49 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { arch, cpus, platform, release, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { cpuFeatures, loadGgml } from '@butterfly/ggml';
+import { silentLogger } from '@butterfly/common';
+
+/** The middle of the values, or the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
+}
+
+/** What the figures were measured on. */
+export function machine(): Record<string, unknown> {
+  const ggml = loadGgml({ log: silentLogger });
+  return {
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    platform: `${platform()} ${release()} ${arch()}`,
+    node: process.version,
+    ggml: ggml.ggmlVersion,
+    features: cpuFeatures(ggml).join(' '),
+  };
+}
+
+/** Prints rows as a table with aligned columns. */
+export function printTable(
+  title: string,
+  header: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): void {
+  const texts = [header, ...rows].map((row) =>
+    row.map((cell) => (typeof cell === 'number' ? cell.toFixed(cell < 10 ? 2 : 1) : cell)),
+  );
+  const widths = header.map((_, column) => Math.max(...texts.map((row) => row[column]?.length ?? 0)));
+  const lines = texts.map((row) => row.map((cell, column) => cell.padStart(widths[column] ?? 0)).join('  '));
+  process.stdout.write(`\n${title}\n${lines.join('\n')}\n`);
+}
+
+/** Writes the figures beside the table. */
+export function writeResult(name: string, result: unknown): void {
+  const folder = fileURLToPath(new URL('../results/', import.meta.url));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(`${folder}${name}.json`, `${JSON.stringify(result, null, 2)}\n`);
+  process.stdout.write(`\nWritten to bench/results/${name}.json\n`);
+}

@@ -1,0 +1,66 @@
+import { measureHops } from './hops.js';
+import { oneBillion } from './models.js';
+import { measureOneProcess } from './one-process.js';
+import { machine, printTable, writeResult } from './report.js';
+
+const mebibyte = 2 ** 20;
+
+/** One stream: against llama.cpp in one process, and what each further stage costs. */
+export async function benchSingle(repeats: number): Promise<void> {
+  const path = await oneBillion();
+  const results = [];
+  for (const threads of [1, 2]) results.push(await measureOneProcess(path, threads, repeats));
+  printTable(
+    `One process, 1B shape, Q4_0: tokens per second, medians of ${repeats}`,
+    ['threads', 'phase', 'butterfly', 'llama.cpp', 'ratio'],
+    results.flatMap((r) => [
+      [
+        String(r.threads),
+        'prefill 512',
+        r.butterfly.prefillPerSecond,
+        r.llamaCpp.prefillPerSecond,
+        r.prefillRatio,
+      ],
+      [
+        String(r.threads),
+        'decode 128',
+        r.butterfly.decodePerSecond,
+        r.llamaCpp.decodePerSecond,
+        r.decodeRatio,
+      ],
+    ]),
+  );
+  const stages = await measureHops(path, repeats);
+  printTable(
+    'Local stages of one thread each: milliseconds per token',
+    ['stages', 'total', 'outside native compute', 'per hop, total', 'per hop, outside native compute'],
+    stages.map((s) => [
+      String(s.stages),
+      s.msPerToken,
+      s.overheadMs,
+      s.msPerHop ?? '-',
+      s.overheadMsPerHop ?? '-',
+    ]),
+  );
+  printTable(
+    'Memory of each worker in MiB',
+    ['stages', 'worker', 'shard', 'KV cache', 'resident', 'resident / (1.1 (shard + cache) + 150)'],
+    stages.flatMap((s) =>
+      s.memory.map((m) => [
+        String(s.stages),
+        m.name,
+        m.shardBytes / mebibyte,
+        m.arenaBytes / mebibyte,
+        m.residentBytes / mebibyte,
+        m.residentBytes / mebibyte / ((1.1 * (m.shardBytes + m.arenaBytes)) / mebibyte + 150),
+      ]),
+    ),
+  );
+  writeResult('single', {
+    machine: machine(),
+    date: new Date().toISOString(),
+    repeats,
+    oneProcess: results,
+    stages,
+  });
+}
