@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { Peer } from './testing/peer.js';
 import { isAlive, Server } from './testing/server.js';
 
 const long = { model: 'aidreams-260k', prompt: 'The', max_tokens: 1500, temperature: 0 };
@@ -25,9 +26,11 @@ async function expectNothingLeft(server: Server): Promise<void> {
   expect(await refusesConnections(server.clusterPort)).toBe(true);
 }
 
-describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
-  it('ends an idle server', async () => {
+describe.concurrent.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
+  it('ends an idle server, in spite of peers that say nothing', async () => {
     await using server = await new Server().ready();
+    using _worker = await Peer.connect(server.clusterPort);
+    using _client = await Peer.connect(Number(new URL(server.url).port));
     server.kill(signal);
     await expectNothingLeft(server);
   });
@@ -61,7 +64,7 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
   });
 });
 
-describe('a server that is killed', () => {
+describe.concurrent('a server that is killed', () => {
   it('takes its workers along', async () => {
     await using server = await new Server(['--workers', '3']).ready();
     server.kill('SIGKILL');
@@ -69,7 +72,7 @@ describe('a server that is killed', () => {
   });
 });
 
-describe('a server whose workers end again and again', () => {
+describe.concurrent('a server whose workers end again and again', () => {
   it('gives up, says so and ends', async () => {
     await using server = new Server([], { clusterHost: null });
     const killed = new Set<number>();

@@ -53,7 +53,17 @@ export class LocalWorkers {
   #start(name: string, restarts: number): void {
     const { clusterPort, threads, memoryBytes, token } = this.options;
     const main = fileURLToPath(new URL('main.js', import.meta.url));
-    const args = ['worker', '--join', `127.0.0.1:${clusterPort}`, '--name', name, '--threads', String(threads), '--memory', String(memoryBytes)];
+    const args = [
+      'worker',
+      '--join',
+      `127.0.0.1:${clusterPort}`,
+      '--name',
+      name,
+      '--threads',
+      String(threads),
+      '--memory',
+      String(memoryBytes),
+    ];
     const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, BUTTERFLY_MANAGED: '1', ...(token === null ? {} : { BUTTERFLY_TOKEN: token }) },
@@ -71,10 +81,13 @@ export class LocalWorkers {
         this.options.onGivenUp(name);
         return;
       }
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer);
-        this.#start(name, count + 1);
-      }, firstPauseMs * 2 ** count);
+      const timer = setTimeout(
+        () => {
+          this.#timers.delete(timer);
+          this.#start(name, count + 1);
+        },
+        firstPauseMs * 2 ** count,
+      );
       this.#timers.add(timer);
     });
   }

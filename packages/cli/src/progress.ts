@@ -17,7 +17,15 @@ export async function waitUntilReady(session: Session, ending: Promise<unknown>)
   void ending.then(() => (isOver = true));
   let told: string | undefined;
   const bars = process.stderr.isTTY
-    ? new MultiBar({ format: '{name} layers {layers} [{bar}] {value}/{total} MB', hideCursor: true, clearOnComplete: true, stream: process.stderr }, Presets.shades_classic)
+    ? new MultiBar(
+        {
+          format: '{name} layers {layers} [{bar}] {value}/{total} MB',
+          hideCursor: true,
+          clearOnComplete: true,
+          stream: process.stderr,
+        },
+        Presets.shades_classic,
+      )
     : null;
   const known = new Map<string, SingleBar>();
   try {
@@ -48,7 +56,9 @@ function update(bars: MultiBar, known: Map<string, SingleBar>, worker: WorkerVie
 export function describeWorkers(workers: readonly WorkerView[]): string {
   const lines = workers.map(({ name, layers, threads, report }) => {
     const place = layers ? `layers ${layers[0]}-${layers[1]}` : 'no layers (spare)';
-    const memory = report ? `, weights ${megabytes(report.shardBytes)}, KV cache ${megabytes(report.arenaBytes)}` : '';
+    const memory = report
+      ? `, weights ${megabytes(report.shardBytes)}, KV cache ${megabytes(report.arenaBytes)}`
+      : '';
     return `  ${name}: ${place}, ${threads} thread${threads === 1 ? '' : 's'}${memory}`;
   });
   return lines.join('\n');

@@ -67,7 +67,12 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     onGivenUp: (name) => {
       log.error({ name }, 'A local worker ended too often and is not started again.');
       if (++givenUp === options.workers && !options.othersMayJoin)
-        tellLost(new ButterflyError('WORKER_LOST', 'The local workers ended again and again; run with BUTTERFLY_LOG=info to see why.'));
+        tellLost(
+          new ButterflyError(
+            'WORKER_LOST',
+            'The local workers ended again and again; run with BUTTERFLY_LOG=info to see why.',
+          ),
+        );
     },
   });
   return {

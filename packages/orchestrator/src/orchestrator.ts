@@ -1,6 +1,15 @@
 import { ButterflyError, deadlines, limits, type Clock, type Logger } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
-import { cacheBlockSlots, cacheBytesPerSlot, ChatTemplate, defaultChatTemplate, inputBytes, layerBytes, outputBytes, type ModelSpec } from '@butterfly/model';
+import {
+  cacheBlockSlots,
+  cacheBytesPerSlot,
+  ChatTemplate,
+  defaultChatTemplate,
+  inputBytes,
+  layerBytes,
+  outputBytes,
+  type ModelSpec,
+} from '@butterfly/model';
 import type { FastifyInstance } from 'fastify';
 import { createApi } from './api/server.js';
 import { Cluster, defaultRowsMax, type WorkerView } from './cluster/cluster.js';
@@ -60,7 +69,13 @@ export class Orchestrator {
     });
     const engine = new PipelineEngine({
       pipeline: cluster,
-      scheduler: { contextTokensMax: options.contextTokens, arenaSlots, stages: 1, runningMax: Math.min(options.parallel * 4, limits.stepSequencesMax), stepRowsMax: defaultRowsMax },
+      scheduler: {
+        contextTokensMax: options.contextTokens,
+        arenaSlots,
+        stages: 1,
+        runningMax: Math.min(options.parallel * 4, limits.stepSequencesMax),
+        stepRowsMax: defaultRowsMax,
+      },
       clock,
       log,
       ...(options.onStep ? { onStep: options.onStep } : {}),
@@ -101,14 +116,20 @@ export class Orchestrator {
   }
 }
 
-async function startApi(options: OrchestratorOptions, engine: PipelineEngine): Promise<{ api: FastifyInstance | null; port: number }> {
+async function startApi(
+  options: OrchestratorOptions,
+  engine: PipelineEngine,
+): Promise<{ api: FastifyInstance | null; port: number }> {
   if (!options.http) return { api: null, port: 0 };
   const { vocabulary, spec, clock, log } = options;
   const tokenText = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
   const api = createApi({
     engine,
     vocabulary,
-    chatTemplate: new ChatTemplate(spec.tokenizer.chatTemplate ?? defaultChatTemplate, { bosToken: tokenText(vocabulary.bos), eosToken: tokenText(vocabulary.eos) }),
+    chatTemplate: new ChatTemplate(spec.tokenizer.chatTemplate ?? defaultChatTemplate, {
+      bosToken: tokenText(vocabulary.bos),
+      eosToken: tokenText(vocabulary.eos),
+    }),
     model: { id: options.modelId, createdS: Math.floor(Date.now() / 1000) },
     clock,
     log,
@@ -127,9 +148,17 @@ async function startApi(options: OrchestratorOptions, engine: PipelineEngine): P
 function listenError(cause: unknown, host: string, port: number): ButterflyError {
   const code = cause instanceof Error && 'code' in cause ? cause.code : '';
   if (code === 'EADDRINUSE')
-    return new ButterflyError('PORT_IN_USE', `Another process listens on ${host}:${port}; choose another with --port.`, { cause, param: 'port' });
+    return new ButterflyError(
+      'PORT_IN_USE',
+      `Another process listens on ${host}:${port}; choose another with --port.`,
+      { cause, param: 'port' },
+    );
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new ButterflyError('ADDRESS_INVALID', `The API cannot listen on ${host}:${port} (${reason}); give an address of this machine with --host, or 0.0.0.0 for all, and a free --port.`, { cause });
+  return new ButterflyError(
+    'ADDRESS_INVALID',
+    `The API cannot listen on ${host}:${port} (${reason}); give an address of this machine with --host, or 0.0.0.0 for all, and a free --port.`,
+    { cause },
+  );
 }
 
 /** Compute buffers, the runtime and its libraries. */

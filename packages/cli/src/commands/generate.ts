@@ -32,7 +32,11 @@ export function generateCommand(environment: Environment): Command {
     .argument('<model>', 'GGUF file')
     .argument('<prompt>', 'text to continue')
     .option('--workers <n>', 'local worker processes', wholeNumber(1, 64), 1)
-    .option('--threads <n>', 'threads of each worker (default: the cores, shared evenly)', wholeNumber(1, 512))
+    .option(
+      '--threads <n>',
+      'threads of each worker (default: the cores, shared evenly)',
+      wholeNumber(1, 512),
+    )
     .option('--ctx <tokens>', 'context (default: as trained, at most 4096)', wholeNumber(8, 1 << 20))
     .option('--max-tokens <n>', 'longest answer (default: what the context leaves)', wholeNumber(1, 1 << 20))
     .option('--temperature <t>', '0 always takes the likeliest token', decimal(0, 2), 0.8)
@@ -40,10 +44,17 @@ export function generateCommand(environment: Environment): Command {
     .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0, 0xffff_ffff))
     .option('--chat', 'wrap the prompt in the chat template of the model')
     .addHelpText('after', examples)
-    .action((model: string, prompt: string, flags: GenerateFlags) => generate(model, prompt, flags, environment));
+    .action((model: string, prompt: string, flags: GenerateFlags) =>
+      generate(model, prompt, flags, environment),
+    );
 }
 
-async function generate(path: string, prompt: string, flags: GenerateFlags, environment: Environment): Promise<void> {
+async function generate(
+  path: string,
+  prompt: string,
+  flags: GenerateFlags,
+  environment: Environment,
+): Promise<void> {
   const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'generate' });
   const model = await openModel(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
   const session = await startSession({
@@ -94,9 +105,15 @@ function readerGone(): Promise<void> {
 function tokenizePrompt({ vocabulary, spec }: OpenedModel, prompt: string, chat: boolean): Int32Array {
   if (!chat) return vocabulary.tokenize(prompt, { addSpecial: true, parseSpecial: false });
   const text = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
-  const template = new ChatTemplate(spec.tokenizer.chatTemplate ?? defaultChatTemplate, { bosToken: text(vocabulary.bos), eosToken: text(vocabulary.eos) });
+  const template = new ChatTemplate(spec.tokenizer.chatTemplate ?? defaultChatTemplate, {
+    bosToken: text(vocabulary.bos),
+    eosToken: text(vocabulary.eos),
+  });
   const rendered = template.render([{ role: 'user', content: prompt }], { addGenerationPrompt: true });
-  return vocabulary.tokenize(rendered, { addSpecial: !rendered.startsWith(text(vocabulary.bos) || '\0'), parseSpecial: true });
+  return vocabulary.tokenize(rendered, {
+    addSpecial: !rendered.startsWith(text(vocabulary.bos) || '\0'),
+    parseSpecial: true,
+  });
 }
 
 function samplingOf(flags: GenerateFlags): SamplingParams {
@@ -125,7 +142,9 @@ async function print(generation: Generation, { vocabulary }: OpenedModel): Promi
         const { firstTokenMs, totalMs } = event.timing;
         const perSecond = tokens > 1 ? ((tokens - 1) * 1000) / (totalMs - firstTokenMs) : 0;
         process.stdout.write(`${detokenizer.flush()}\n`);
-        process.stderr.write(`[${tokens} tokens, first after ${firstTokenMs.toFixed(0)} ms, then ${perSecond.toFixed(1)} per second]\n`);
+        process.stderr.write(
+          `[${tokens} tokens, first after ${firstTokenMs.toFixed(0)} ms, then ${perSecond.toFixed(1)} per second]\n`,
+        );
         break;
       }
       case 'error':

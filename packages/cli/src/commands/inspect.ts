@@ -1,5 +1,16 @@
 import { createLogger } from '@butterfly/common';
-import { cacheBytesPerSlot, describeModel, inputBytes, layerBytes, openGguf, operationsPerToken, outputBytes, parameterCount, quantisation, type ModelSpec } from '@butterfly/model';
+import {
+  cacheBytesPerSlot,
+  describeModel,
+  inputBytes,
+  layerBytes,
+  openGguf,
+  operationsPerToken,
+  outputBytes,
+  parameterCount,
+  quantisation,
+  type ModelSpec,
+} from '@butterfly/model';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 
@@ -22,7 +33,22 @@ export function inspectCommand(environment: Environment): Command {
 }
 
 function summarize(spec: ModelSpec) {
-  const { name, architecture, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary, contextTrained, rope, tiedEmbeddings, tokenizer, files } = spec;
+  const {
+    name,
+    architecture,
+    layers,
+    hidden,
+    heads,
+    kvHeads,
+    headSize,
+    feedForward,
+    vocabulary,
+    contextTrained,
+    rope,
+    tiedEmbeddings,
+    tokenizer,
+    files,
+  } = spec;
   return {
     name,
     architecture,
@@ -51,12 +77,16 @@ function summarize(spec: ModelSpec) {
 function toText(summary: ReturnType<typeof summarize>): string {
   const { rope, tokenizer } = summary;
   const layerSizes = [...new Set(summary.layerBytes)].map(bytes).join(', ');
-  const scaling = rope.scaling.kind === 'none' ? '' : `, ${rope.scaling.kind} scaling by ${rope.scaling.factor}`;
+  const scaling =
+    rope.scaling.kind === 'none' ? '' : `, ${rope.scaling.kind} scaling by ${rope.scaling.factor}`;
   const rows: (readonly [string, string])[] = [
     ['name', summary.name],
     ['architecture', summary.architecture],
     ['parameters', summary.parameters.toLocaleString('en')],
-    ['quantisation', summary.quantisation.map((q) => `${q.typeName} ${bytes(q.bytes)} in ${q.tensors} tensors`).join('; ')],
+    [
+      'quantisation',
+      summary.quantisation.map((q) => `${q.typeName} ${bytes(q.bytes)} in ${q.tensors} tensors`).join('; '),
+    ],
     ['layers', `${summary.layers}, each ${layerSizes}`],
     ['embedding', `${bytes(summary.inputBytes)}${summary.tiedEmbeddings ? ', also the output matrix' : ''}`],
     ['output', bytes(summary.outputBytes)],
@@ -66,8 +96,14 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ['context trained', `${summary.contextTrained} tokens`],
     ['rope', `base ${rope.base}, ${rope.kind}${scaling}`],
     ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token`],
-    ['tokenizer', `${tokenizer.model ?? 'none'}${tokenizer.pre === null ? '' : ` (${tokenizer.pre})`}, ${summary.vocabulary} tokens`],
-    ['chat template', tokenizer.chatTemplate === null ? 'none' : `${tokenizer.chatTemplate.length} characters (see --json)`],
+    [
+      'tokenizer',
+      `${tokenizer.model ?? 'none'}${tokenizer.pre === null ? '' : ` (${tokenizer.pre})`}, ${summary.vocabulary} tokens`,
+    ],
+    [
+      'chat template',
+      tokenizer.chatTemplate === null ? 'none' : `${tokenizer.chatTemplate.length} characters (see --json)`,
+    ],
     ['files', summary.files.map((file) => `${file.path} (${bytes(file.bytes)})`).join(', ')],
   ];
   return rows.map(([label, value]) => `${label.padEnd(16)} ${value}\n`).join('');

@@ -31,15 +31,35 @@ export function serveCommand(environment: Environment): Command {
   return new Command('serve')
     .description('Serve a model over an OpenAI-style HTTP API, split across workers.')
     .argument('<model>', 'GGUF file; of a split model, any part')
-    .option('--workers <n>', 'local worker processes; 0 waits for workers from elsewhere', wholeNumber(0, 64), 1)
-    .option('--wait-for <n>', 'workers from elsewhere to wait for before the first plan (default: 1 with --workers 0, else 0)', wholeNumber(0, 1024))
-    .option('--threads <n>', 'threads of each local worker (default: the cores, shared evenly)', wholeNumber(1, 512))
+    .option(
+      '--workers <n>',
+      'local worker processes; 0 waits for workers from elsewhere',
+      wholeNumber(0, 64),
+      1,
+    )
+    .option(
+      '--wait-for <n>',
+      'workers from elsewhere to wait for before the first plan (default: 1 with --workers 0, else 0)',
+      wholeNumber(0, 1024),
+    )
+    .option(
+      '--threads <n>',
+      'threads of each local worker (default: the cores, shared evenly)',
+      wholeNumber(1, 512),
+    )
     .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
     .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
-    .option('--cluster-host <address>', 'where workers join (default: 127.0.0.1, with --workers 0 every address)')
+    .option(
+      '--cluster-host <address>',
+      'where workers join (default: 127.0.0.1, with --workers 0 every address)',
+    )
     .option('--cluster-port <n>', 'port where workers join; 0 chooses a free one', port, 7600)
     .option('--token <text>', 'join token of the workers (default: BUTTERFLY_TOKEN, else a new one)')
-    .option('--ctx <tokens>', 'context of one request (default: as trained, at most 4096)', wholeNumber(8, 1 << 20))
+    .option(
+      '--ctx <tokens>',
+      'context of one request (default: as trained, at most 4096)',
+      wholeNumber(8, 1 << 20),
+    )
     .option('--parallel <n>', 'contexts that the KV cache has room for', wholeNumber(1, 256), 4)
     .addHelpText('after', examples)
     .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
@@ -70,7 +90,10 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const ending = Promise.race([stopSignal('SIGINT', 'SIGTERM'), session.lost]);
   const { orchestrator } = session;
   say(`${model.spec.name}: ${model.spec.layers} layers, ${model.spec.architecture}`);
-  if (othersMayJoin) say(`Join with: BUTTERFLY_TOKEN=${session.token} butterfly worker --join HOST:${orchestrator.clusterPort}`);
+  if (othersMayJoin)
+    say(
+      `Join with: BUTTERFLY_TOKEN=${session.token} butterfly worker --join HOST:${orchestrator.clusterPort}`,
+    );
   say(`API on http://${flags.host}:${orchestrator.httpPort}/v1, loading ...`);
   try {
     if (await waitUntilReady(session, ending)) say(`Ready.\n${describeWorkers(orchestrator.workers())}`);

@@ -27,7 +27,11 @@ export function workerCommand(environment: Environment): Command {
     .description('Offer this machine to an orchestrator: load the layers that it assigns and compute them.')
     .requiredOption('--join <host:port>', 'address of the orchestrator')
     .option('--threads <n>', 'threads for computing (default: all cores)', wholeNumber(1, 512))
-    .option('--memory <bytes>', 'memory to offer, such as 6G (default: nine tenths of what is available)', byteCount)
+    .option(
+      '--memory <bytes>',
+      'memory to offer, such as 6G (default: nine tenths of what is available)',
+      byteCount,
+    )
     .option('--name <text>', 'how people call this worker (default: the host name)')
     .option('--token <text>', 'join token (default: BUTTERFLY_TOKEN, which other users cannot see)')
     .option('--remote-only', 'fetch all weights from the orchestrator even where the file is on this machine')
@@ -57,7 +61,8 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
   // Terminals and service managers signal the whole group; a managed worker ends when its parent has drained.
   if (isManaged) for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => undefined);
   else void stopSignal('SIGINT', 'SIGTERM').then(() => worker.stop());
-  if (!isManaged) process.stdout.write(`Joined ${flags.join} as ${worker.id}, with ${identity.threads} threads.\n`);
+  if (!isManaged)
+    process.stdout.write(`Joined ${flags.join} as ${worker.id}, with ${identity.threads} threads.\n`);
   const error = await worker.closed;
   if (error && !isManaged) throw error;
 }

@@ -28,7 +28,10 @@ export class Butterfly implements AsyncDisposable {
   #exit: Ending | null = null;
   #isClosed = false;
 
-  constructor(args: readonly string[], options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {}) {
+  constructor(
+    args: readonly string[],
+    options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  ) {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('BUTTERFLY_'));
     const child = spawn(process.execPath, [main, ...args], {
       cwd: options.cwd,
@@ -37,8 +40,12 @@ export class Butterfly implements AsyncDisposable {
     });
     this.#child = child;
     running.add(child);
-    createInterface({ input: child.stdout }).on('line', (line) => this.#changed(() => this.stdout.push(line)));
-    createInterface({ input: child.stderr }).on('line', (line) => this.#changed(() => this.stderr.push(line)));
+    createInterface({ input: child.stdout }).on('line', (line) =>
+      this.#changed(() => this.stdout.push(line)),
+    );
+    createInterface({ input: child.stderr }).on('line', (line) =>
+      this.#changed(() => this.stderr.push(line)),
+    );
     child.once('exit', (code, signal) => {
       running.delete(child);
       this.#changed(() => (this.#exit = { code, signal }));
@@ -57,12 +64,19 @@ export class Butterfly implements AsyncDisposable {
 
   /** What `BUTTERFLY_LOG` brought: the lines of this process and of the workers that it started. */
   records(message: string): LogRecord[] {
-    const parsed = this.stderr.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as LogRecord);
+    const parsed = this.stderr
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as LogRecord);
     return parsed.filter(({ msg }) => msg === message);
   }
 
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** Stops reading, as `head` does after its lines. */
+  closeStdout(): void {
+    this.#child.stdout?.destroy();
   }
 
   /** Waits for a line of the standard output and gives its match. */
@@ -119,12 +133,22 @@ export class Butterfly implements AsyncDisposable {
 
   #failure(reason: string): Error {
     const { spawnargs } = this.#child;
-    return new Error([`${spawnargs.slice(2).join(' ')}: ${reason}.`, ...this.stdout, ...this.stderr, JSON.stringify(this.#exit)].join('\n'));
+    return new Error(
+      [
+        `${spawnargs.slice(2).join(' ')}: ${reason}.`,
+        ...this.stdout,
+        ...this.stderr,
+        JSON.stringify(this.#exit),
+      ].join('\n'),
+    );
   }
 }
 
 /** Runs a command that ends by itself. */
-export async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ending & Pick<Butterfly, 'stdout' | 'stderr'>> {
+export async function run(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ending & Pick<Butterfly, 'stdout' | 'stderr'>> {
   await using butterfly = new Butterfly(args, { env });
   const ending = await butterfly.ended();
   return { ...ending, stdout: butterfly.stdout, stderr: butterfly.stderr };

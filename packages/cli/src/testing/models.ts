@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** A trained model of four layers and a context of 128 tokens. */
-export const model = fileURLToPath(new URL('../../../../../shared/models/aidreams-260k.gguf', import.meta.url));
+export const model = fileURLToPath(
+  new URL('../../../../../shared/models/aidreams-260k.gguf', import.meta.url),
+);
 
 /** A folder that goes when it is disposed. */
 export class Folder implements Disposable {

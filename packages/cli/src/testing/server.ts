@@ -14,7 +14,10 @@ export class Server extends Butterfly {
   readonly token = 'a token';
 
   /** @param options.clusterHost null for the default, with which no other workers are waited for */
-  constructor(args: readonly string[] = [], { clusterHost = '127.0.0.1' }: { readonly clusterHost?: string | null } = {}) {
+  constructor(
+    args: readonly string[] = [],
+    { clusterHost = '127.0.0.1' }: { readonly clusterHost?: string | null } = {},
+  ) {
     const host = clusterHost === null ? [] : ['--cluster-host', clusterHost];
     super(['serve', model, '--port', '0', '--cluster-port', '0', ...host, ...args], {
       env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token' },
@@ -53,7 +56,9 @@ export class Server extends Butterfly {
 
   /** Waits for a plan that is live after this many others were. */
   async plans(count: number): Promise<void> {
-    await this.until(`plan ${count}`, () => (this.records('The plan is live.').length >= count ? true : null));
+    await this.until(`plan ${count}`, () =>
+      this.records('The plan is live.').length >= count ? true : null,
+    );
   }
 
   post(path: string, body: unknown): Promise<Response> {
@@ -64,7 +69,12 @@ export class Server extends Butterfly {
     });
   }
 
-  async status(): Promise<{ readonly ready: boolean; readonly detail: string; readonly running: number; readonly queued: number }> {
+  async status(): Promise<{
+    readonly ready: boolean;
+    readonly detail: string;
+    readonly running: number;
+    readonly queued: number;
+  }> {
     const response = await fetch(`${this.url}/ready`);
     return (await response.json()) as Awaited<ReturnType<Server['status']>>;
   }
@@ -79,9 +89,16 @@ export class Server extends Butterfly {
 }
 
 /** A worker from elsewhere that joins the server. */
-export function startWorker(server: Server, args: readonly string[] = [], options: { readonly cwd?: string; readonly token?: string } = {}): Butterfly {
+export function startWorker(
+  server: Server,
+  args: readonly string[] = [],
+  options: { readonly cwd?: string; readonly token?: string } = {},
+): Butterfly {
   const { token = server.token, ...rest } = options;
-  return new Butterfly(['worker', '--join', `127.0.0.1:${server.clusterPort}`, ...args], { ...rest, env: { BUTTERFLY_TOKEN: token } });
+  return new Butterfly(['worker', '--join', `127.0.0.1:${server.clusterPort}`, ...args], {
+    ...rest,
+    env: { BUTTERFLY_TOKEN: token },
+  });
 }
 
 export function isAlive(pid: number): boolean {

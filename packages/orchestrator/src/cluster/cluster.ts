@@ -24,7 +24,14 @@ import {
 import type { ModelSpec } from '@butterfly/model';
 import type { PlannedStep } from '../engine/scheduler-types.js';
 import { admit } from './admission.js';
-import { Controller, type ControllerAction, type ControllerConfig, type ControllerEvent, type EpochPlan, type Member } from './controller.js';
+import {
+  Controller,
+  type ControllerAction,
+  type ControllerConfig,
+  type ControllerEvent,
+  type EpochPlan,
+  type Member,
+} from './controller.js';
 import { FileServer } from './file-server.js';
 import type { Plan } from './planner.js';
 
@@ -179,7 +186,9 @@ export class Cluster {
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelTick();
-    await Promise.all([...this.#workers.values()].map(({ connection }) => connection.close('the orchestrator stops')));
+    await Promise.all(
+      [...this.#workers.values()].map(({ connection }) => connection.close('the orchestrator stops')),
+    );
     await this.#listener?.close();
     await this.#files.close();
   }
@@ -199,7 +208,11 @@ export class Cluster {
         onClose: (error, reason) => {
           cancelDeadline();
           if (worker) this.#left(worker, reason);
-          else this.options.log.warn({ peer: connection.peer, code: error?.code }, `A peer left before it joined: ${reason}`);
+          else
+            this.options.log.warn(
+              { peer: connection.peer, code: error?.code },
+              `A peer left before it joined: ${reason}`,
+            );
         },
       },
     });
@@ -209,7 +222,11 @@ export class Cluster {
   }
 
   #greet(connection: Connection, message: ControlMessage, socket: Socket): WorkerLink {
-    if (message.kind !== 'hello') throw new ButterflyError('PROTOCOL_INVALID', `A worker began with "${message.kind}" instead of "hello".`);
+    if (message.kind !== 'hello')
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        `A worker began with "${message.kind}" instead of "hello".`,
+      );
     admit(this.options.token, message.token, this.#workers.size);
     const workerId = `w${this.#nextWorker++}`;
     const identity = message.worker;
@@ -225,7 +242,12 @@ export class Cluster {
     };
     this.#workers.set(workerId, worker);
     connection.send(
-      encodeControl({ kind: 'welcome', workerId, heartbeatEveryMs: deadlines.heartbeatEveryMs, heartbeatSilenceMs: deadlines.heartbeatSilenceMs }),
+      encodeControl({
+        kind: 'welcome',
+        workerId,
+        heartbeatEveryMs: deadlines.heartbeatEveryMs,
+        heartbeatSilenceMs: deadlines.heartbeatSilenceMs,
+      }),
     );
     const { name, memoryBytes, weightBytesPerSecond, threads } = identity;
     this.options.log.info({ workerId, name, threads, memoryBytes, weightBytesPerSecond }, 'A worker joined.');
@@ -236,7 +258,10 @@ export class Cluster {
   #left(worker: WorkerLink, reason: string): void {
     this.#workers.delete(worker.workerId);
     if (this.#closed) return;
-    this.options.log.warn({ workerId: worker.workerId, name: worker.identity.name }, `A worker left: ${reason}`);
+    this.options.log.warn(
+      { workerId: worker.workerId, name: worker.identity.name },
+      `A worker left: ${reason}`,
+    );
     this.#handle({ kind: 'left', workerId: worker.workerId });
   }
 
@@ -311,7 +336,9 @@ export class Cluster {
         this.#live = null;
         this.#handlers?.onDown();
         for (const { workerId } of action.current.plan.stages)
-          this.#workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch: action.current.epoch }));
+          this.#workers
+            .get(workerId)
+            ?.connection.send(encodeControl({ kind: 'unassign', epoch: action.current.epoch }));
         return;
       case 'canary':
         this.#canary(action.current);
@@ -320,7 +347,10 @@ export class Cluster {
         const first = this.#workers.get(action.current.plan.stages[0]?.workerId ?? '');
         if (!first) return;
         this.#live = { current: action.current, first };
-        this.options.log.info({ epoch: action.current.epoch, stages: action.current.plan.stages }, 'The plan is live.');
+        this.options.log.info(
+          { epoch: action.current.epoch, stages: action.current.plan.stages },
+          'The plan is live.',
+        );
         this.#handlers?.onLive(action.current);
         return;
       }
@@ -353,7 +383,9 @@ export class Cluster {
           model: spec,
           arenaSlots,
           rowsMax,
-          next: next ? { host: addressFor(worker, next), port: next.identity.dataPort, workerId: next.workerId } : null,
+          next: next
+            ? { host: addressFor(worker, next), port: next.identity.dataPort, workerId: next.workerId }
+            : null,
           linkToken,
         }),
       );
@@ -369,7 +401,16 @@ export class Cluster {
         stepId: canaryStepId,
         copies: [],
         sequences: [
-          { sequenceId: 0, regionStart: 0, regionSlots: this.options.arenaSlots, positionStart: 0, rows: 1, logitRows: 1, sampling: null, recentTokens: new Int32Array(0) },
+          {
+            sequenceId: 0,
+            regionStart: 0,
+            regionSlots: this.options.arenaSlots,
+            positionStart: 0,
+            rows: 1,
+            logitRows: 1,
+            sampling: null,
+            recentTokens: new Int32Array(0),
+          },
         ],
         stageMicros: [],
         payload: new Uint8Array(4),

@@ -17,14 +17,39 @@ class CountingClock implements Clock {
   }
 }
 
-const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, seed: 0 };
+const greedy = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  seed: 0,
+};
 
 describe('drain', () => {
   it('leaves no timer behind when the last request ends before its deadline', async () => {
     const clock = new CountingClock();
-    const pipeline = { isLive: false, send: () => undefined, stalled: () => undefined, describe: () => 'not yet' };
-    const engine = new PipelineEngine({ pipeline, scheduler: { contextTokensMax: 64, arenaSlots: 256, stages: 1, runningMax: 4 }, clock, log: silentLogger });
-    const generation = engine.submit({ promptTokens: Int32Array.of(1), outputTokensMax: 4, sampling: greedy, stopTokens: new Set(), timeoutMs: 1000 });
+    const pipeline = {
+      isLive: false,
+      send: () => undefined,
+      stalled: () => undefined,
+      describe: () => 'not yet',
+    };
+    const engine = new PipelineEngine({
+      pipeline,
+      scheduler: { contextTokensMax: 64, arenaSlots: 256, stages: 1, runningMax: 4 },
+      clock,
+      log: silentLogger,
+    });
+    const generation = engine.submit({
+      promptTokens: Int32Array.of(1),
+      outputTokensMax: 4,
+      sampling: greedy,
+      stopTokens: new Set(),
+      timeoutMs: 1000,
+    });
     const drained = engine.drain(10_000);
     generation.cancel();
     await drained;

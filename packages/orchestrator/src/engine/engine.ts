@@ -62,11 +62,20 @@ export class PipelineEngine implements Engine {
 
   status(): EngineStatus {
     const { running, waiting } = this.#scheduler.stats();
-    return { ready: this.#accepting && this.options.pipeline.isLive, detail: this.options.pipeline.describe(), running, queued: waiting };
+    return {
+      ready: this.#accepting && this.options.pipeline.isLive,
+      detail: this.options.pipeline.describe(),
+      running,
+      queued: waiting,
+    };
   }
 
   submit(request: GenerateRequest): Generation {
-    if (!this.#accepting) throw new ButterflyError('CLUSTER_NOT_READY', 'The server is shutting down; send the request to another one.');
+    if (!this.#accepting)
+      throw new ButterflyError(
+        'CLUSTER_NOT_READY',
+        'The server is shutting down; send the request to another one.',
+      );
     const id = this.#nextId++;
     const nowMs = this.options.clock.nowMs();
     this.#scheduler.submit({ ...request, id, nowMs, deadlineMs: nowMs + request.timeoutMs });
@@ -88,7 +97,12 @@ export class PipelineEngine implements Engine {
     // The next step leaves before the tokens of this one are told.
     this.#pump();
     this.#tell(events);
-    if (sent) this.options.onStep?.({ rows: sent.rows, totalMs: nowMs - sent.sentMs, stageMicros: result.stageMicros });
+    if (sent)
+      this.options.onStep?.({
+        rows: sent.rows,
+        totalMs: nowMs - sent.sentMs,
+        stageMicros: result.stageMicros,
+      });
   }
 
   onLive({ plan }: EpochPlan): void {
@@ -103,7 +117,13 @@ export class PipelineEngine implements Engine {
     for (const [id, request] of this.#requests) {
       if (++request.rewinds < rewindsWithoutTokenMax) continue;
       this.#scheduler.cancel(id);
-      this.#end(id, new ButterflyError('WORKER_LOST', `Workers were lost ${request.rewinds} times while this request ran; it was given up.`));
+      this.#end(
+        id,
+        new ButterflyError(
+          'WORKER_LOST',
+          `Workers were lost ${request.rewinds} times while this request ran; it was given up.`,
+        ),
+      );
     }
   }
 
@@ -161,8 +181,14 @@ export class PipelineEngine implements Engine {
 
   #expiry(): ButterflyError {
     return this.options.pipeline.isLive
-      ? new ButterflyError('TIMEOUT', 'The request reached its deadline; ask for fewer tokens or add workers.')
-      : new ButterflyError('CLUSTER_NOT_READY', `The request waited until its deadline: ${this.options.pipeline.describe()}.`);
+      ? new ButterflyError(
+          'TIMEOUT',
+          'The request reached its deadline; ask for fewer tokens or add workers.',
+        )
+      : new ButterflyError(
+          'CLUSTER_NOT_READY',
+          `The request waited until its deadline: ${this.options.pipeline.describe()}.`,
+        );
   }
 
   #end(id: number, error: ButterflyError): void {

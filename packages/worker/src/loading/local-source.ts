@@ -37,15 +37,18 @@ export class LocalSource implements TensorSource {
 
   async read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> {
     const handle = this.#handles[tensor.fileIndex];
+    const path = this.files[tensor.fileIndex]?.path ?? '?';
     let done = 0;
     while (done < target.length) {
-      const got = handle
-        ? await handle.read(target, done, target.length - done, tensor.offset + offset + done)
-        : null;
+      const got = await handle
+        ?.read(target, done, target.length - done, tensor.offset + offset + done)
+        .catch((cause: unknown) => {
+          throw new ButterflyError('MODEL_NOT_FOUND', `${path} cannot be read any more; check its disk.`, { cause });
+        });
       if (!got || got.bytesRead === 0)
         throw new ButterflyError(
           'MODEL_TRUNCATED',
-          `${this.files[tensor.fileIndex]?.path ?? '?'} ends within ${tensor.name}; download it again.`,
+          `${path} ends within ${tensor.name}; download it again.`,
         );
       done += got.bytesRead;
     }

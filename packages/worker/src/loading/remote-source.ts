@@ -22,6 +22,7 @@ export class RemoteSource implements TensorSource {
   readonly kind = 'remote';
   readonly #pending = new Map<number, PendingFetch>();
   #nextId = 0;
+  #failure: ButterflyError | null = null;
 
   constructor(
     private readonly connection: Connection,
@@ -29,8 +30,16 @@ export class RemoteSource implements TensorSource {
   ) {}
 
   read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure);
     const requestId = this.#nextId++;
     return new Promise((resolve, reject) => {
+      const request = encodeControl({
+        kind: 'fetch',
+        requestId,
+        fileIndex: tensor.fileIndex,
+        offset: tensor.offset + offset,
+        bytes: target.length,
+      });
       const cancelDeadline = this.clock.after(deadlines.fetchMs, () => {
         this.#pending.delete(requestId);
         reject(
@@ -41,15 +50,7 @@ export class RemoteSource implements TensorSource {
         );
       });
       this.#pending.set(requestId, { target, resolve, reject, cancelDeadline });
-      this.connection.send(
-        encodeControl({
-          kind: 'fetch',
-          requestId,
-          fileIndex: tensor.fileIndex,
-          offset: tensor.offset + offset,
-          bytes: target.length,
-        }),
-      );
+      this.connection.send(request);
     });
   }
 
@@ -73,8 +74,9 @@ export class RemoteSource implements TensorSource {
     fetch.resolve();
   }
 
-  /** Ends all that is under way, as when the connection is lost. */
+  /** Ends all that is under way and all that is asked for later, as when the connection is lost. */
   fail(error: ButterflyError): void {
+    this.#failure ??= error;
     for (const { reject, cancelDeadline } of this.#pending.values()) {
       cancelDeadline();
       reject(error);

@@ -5,7 +5,7 @@ export interface TensorSource extends AsyncDisposable {
   readonly kind: 'local' | 'remote';
   /**
    * Fills `target` with the tensor's bytes from `offset` on.
-   * @throws ButterflyError MODEL_TRUNCATED, PROTOCOL_INVALID (a wrong hash), TIMEOUT, CONNECTION_CLOSED
+   * @throws ButterflyError MODEL_TRUNCATED, MODEL_NOT_FOUND, PROTOCOL_INVALID (a wrong hash), TIMEOUT, CONNECTION_CLOSED
    */
   read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void>;
 }

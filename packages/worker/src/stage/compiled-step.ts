@@ -18,6 +18,7 @@ const hidden = 0xfc00;
 export class CompiledStep implements Disposable {
   readonly graph: Graph;
   #views: Views | undefined;
+  readonly #attends: boolean;
   readonly #tensors: {
     readonly source: Tensor;
     readonly positions: Tensor;
@@ -38,6 +39,7 @@ export class CompiledStep implements Disposable {
   ) {
     const graph = new Graph(backend.ggml, graphTensorsMax(weights.layers.length, batch));
     this.graph = graph;
+    this.#attends = weights.head === null || weights.layers.length > 1 || batch.logitRows > 0;
     const { rows, sequences, logitRows } = batch;
     const inputs = {
       source: weights.embedding
@@ -62,8 +64,9 @@ export class CompiledStep implements Disposable {
       source: new Uint8Array(data(source)),
       positions: new Int32Array(data(positions)),
       slots: new BigInt64Array(data(slots)),
-      masks: masks.map((mask) => new Uint16Array(data(mask))),
-      // A mid-prompt step of the last stage never reads its row ids.
+      // In the midst of a prompt, the last stage ends with keys and values: it attends in none but its earlier layers.
+      masks: this.#attends ? masks.map((mask) => new Uint16Array(data(mask))) : [],
+      // And it never reads its row ids.
       logitRowIds: logitRowIds && logits ? new Int32Array(data(logitRowIds)) : null,
       activations: activations && new Uint8Array(data(activations)),
       logits: logits && new Float32Array(data(logits)),
@@ -71,8 +74,18 @@ export class CompiledStep implements Disposable {
     };
   }
 
-  get outputs(): Pick<Views, 'activations' | 'logits' | 'greedy'> {
-    return this.#bound();
+  /** What the latest computation gave. Where ggml finds the last of equal largest logits, llama.cpp takes the first. */
+  outputs(): Pick<Views, 'activations' | 'logits' | 'greedy'> {
+    const { activations, logits, greedy } = this.#bound();
+    if (!logits || !greedy) return { activations, logits, greedy };
+    const size = logits.length / greedy.length;
+    const first = greedy.map((token, row) => {
+      const values = logits.subarray(row * size, row * size + token + 1);
+      const found = values.indexOf(values[token] ?? NaN);
+      // Not a number equals nothing, itself included.
+      return found === -1 ? token : found;
+    });
+    return { activations, logits, greedy: first };
   }
 
   /** Writes the inputs of one step. `sequences` must have the shape that this was compiled for. */

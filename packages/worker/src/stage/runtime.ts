@@ -26,7 +26,7 @@ export interface StageResult {
   readonly activations: Uint8Array | null;
   /** F32 [logitRows, vocabulary] on the last stage when wanted. */
   readonly logits: Float32Array | null;
-  /** The greedy token of each logit row. */
+  /** The token with the largest logit of each logit row, the first of equals. */
   readonly greedy: Int32Array | null;
   /** Native compute time. */
   readonly computeMicros: number;
@@ -41,6 +41,7 @@ export class StageRuntime implements Disposable {
   readonly #cache: KvCache;
   readonly #allocator: ComputeAllocator;
   readonly #compiled = new Map<string, CompiledStep>();
+  #isRunning = false;
 
   /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
   constructor(private readonly options: StageOptions) {
@@ -49,7 +50,10 @@ export class StageRuntime implements Disposable {
       arenaSlots > 0 && arenaSlots % cacheBlockSlots === 0,
       () => `An arena of ${arenaSlots} slots is not whole blocks of ${cacheBlockSlots}.`,
     );
-    ensure(rowsMax > 0 && rowsMax <= limits.stepRowsMax, () => `Steps of ${rowsMax} rows are out of bounds.`);
+    ensure(
+      Number.isInteger(rowsMax) && rowsMax > 0 && rowsMax <= limits.stepRowsMax,
+      () => `Steps of ${rowsMax} rows are out of bounds.`,
+    );
     this.isFirst = range.layerStart === 0;
     this.isLast = range.layerEnd === spec.layers;
     const made: Disposable[] = [];
@@ -121,16 +125,25 @@ export class StageRuntime implements Disposable {
    * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
    */
   async run(step: Pick<Step, 'copies' | 'sequences' | 'payload'>): Promise<StageResult> {
+    ensure(!this.#isRunning, () => 'A stage computes one step at a time.');
     this.#check(step);
     for (const copy of step.copies) this.#cache.copy(copy);
     const compiled = this.#compile(step.sequences);
     compiled.fill(step.payload, step.sequences);
     const startedMs = performance.now();
-    await this.#backend.compute(compiled.graph);
-    return { ...compiled.outputs, computeMicros: Math.round((performance.now() - startedMs) * 1000) };
+    this.#isRunning = true;
+    try {
+      await this.#backend.compute(compiled.graph);
+    } finally {
+      this.#isRunning = false;
+    }
+    const computeMicros = Math.round((performance.now() - startedMs) * 1000);
+    return { ...compiled.outputs(), computeMicros };
   }
 
+  /** @throws ButterflyError COMPUTE_INVALID while a step is computed */
   [Symbol.dispose](): void {
+    ensure(!this.#isRunning, () => 'A stage cannot be disposed while it computes.');
     this.#dropCompiled();
     this.#allocator[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
@@ -181,18 +194,19 @@ export class StageRuntime implements Disposable {
     const { slots } = this.#cache;
     for (const { fromSlot, toSlot, slots: count } of copies)
       ensure(
-        fromSlot + count <= slots && toSlot + count <= slots,
+        [fromSlot, toSlot, count].every(isCount) && fromSlot + count <= slots && toSlot + count <= slots,
         () => `A copy of ${count} slots from ${fromSlot} to ${toSlot} exceeds the arena of ${slots}.`,
       );
     let rows = 0;
     for (const s of sequences) {
       rows += s.rows;
       ensure(
-        s.rows >= 1 && s.logitRows <= s.rows,
+        isCount(s.rows) && s.rows >= 1 && isCount(s.logitRows) && s.logitRows <= s.rows,
         () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits of ${s.rows} rows.`,
       );
       ensure(
-        s.regionStart % cacheBlockSlots === 0 &&
+        [s.regionStart, s.regionSlots, s.positionStart].every(isCount) &&
+          s.regionStart % cacheBlockSlots === 0 &&
           s.regionSlots % cacheBlockSlots === 0 &&
           s.regionStart + s.regionSlots <= slots &&
           s.positionStart + s.rows <= s.regionSlots,
@@ -208,6 +222,10 @@ export class StageRuntime implements Disposable {
     );
     if (this.isFirst) checkTokens(payload, spec.vocabulary);
   }
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
 }
 
 function checkTokens(payload: Uint8Array, vocabulary: number): void {

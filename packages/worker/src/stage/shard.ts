@@ -56,17 +56,17 @@ export class Shard implements Disposable {
     this.#graph = new Graph(backend.ggml, wanted.length + 1);
     try {
       this.#placements = this.#place(wanted);
+      const bySlot = new Map(this.#placements.map((p) => [`${p.use} ${p.source.name}`, p.tensor]));
+      this.weights = arrangeWeights(
+        { ...range, layers: spec.layers, tied: spec.tiedEmbeddings },
+        ({ name, use }) => bySlot.get(`${use} ${name}`) ?? null,
+      );
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
     }
     this.bytes = [...this.#buffers.values()].reduce((sum, buffer) => sum + buffer.bytes, 0);
     this.fileBytes = this.#placements.reduce((sum, { source }) => sum + source.bytes, 0);
-    const bySlot = new Map(this.#placements.map((p) => [`${p.use} ${p.source.name}`, p.tensor]));
-    this.weights = arrangeWeights(
-      { ...range, layers: spec.layers, tied: spec.tiedEmbeddings },
-      ({ name, use }) => bySlot.get(`${use} ${name}`) ?? null,
-    );
   }
 
   /**
@@ -152,8 +152,14 @@ async function fill(
       const offset = next;
       const bytes = Math.min(limits.fileChunkBytesMax, tensor.bytes - offset);
       next += bytes;
-      await source.read(tensor, offset, buffer.view(bufferOffset + offset, bytes));
-      advance(bytes);
+      try {
+        await source.read(tensor, offset, buffer.view(bufferOffset + offset, bytes));
+        advance(bytes);
+      } catch (error) {
+        // The other lanes stop, too.
+        next = tensor.bytes;
+        throw error;
+      }
     }
   };
   const lanes = Math.min(readsInFlight, Math.ceil(tensor.bytes / limits.fileChunkBytesMax));

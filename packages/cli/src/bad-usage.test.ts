@@ -1,0 +1,154 @@
+import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
+import { encodeControl, PROTOCOL_VERSION } from '@butterfly/common';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run } from './testing/butterfly.js';
+import { Folder, model, patchedModel } from './testing/models.js';
+
+const folder = new Folder();
+afterAll(() => folder[Symbol.dispose]());
+
+/** The one line that an error leaves, checked to be the only one. */
+async function failure(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<string> {
+  const { code, signal, stdout, stderr } = await run(args, env);
+  expect(stderr).toHaveLength(1);
+  expect(signal).toBeNull();
+  expect(stdout.filter((line) => line.includes('Ready'))).toEqual([]);
+  return `${code} ${stderr[0] ?? ''}`;
+}
+
+const real = readFileSync(model);
+const files: Readonly<Record<string, Uint8Array | string>> = {
+  empty: '',
+  text: '# Not a model\n'.repeat(100),
+  'ends in the metadata': real.subarray(0, 5_000),
+  'ends in the weights': real.subarray(0, -1),
+  'another architecture': patchedModel('llama', 'gemma'),
+  'control characters': patchedModel('llama', '\u001b[2J\n'),
+  'another version': Buffer.concat([real.subarray(0, 4), Buffer.of(99, 0, 0, 0), real.subarray(8)]),
+  'a missing key': patchedModel('llama.block_count', 'llama.block_cound'),
+  'a foreign tensor': patchedModel('blk.2.attn_q.weight', 'blk.2.attn_x.weight'),
+};
+
+describe('a model that', () => {
+  it.concurrent.each([
+    ['empty', /^3 butterfly: MODEL_NOT_GGUF: .*download a \.gguf file/],
+    ['text', /^3 butterfly: MODEL_NOT_GGUF: .*download a \.gguf file/],
+    ['ends in the metadata', /^3 butterfly: MODEL_TRUNCATED: .*Download the file again/],
+    [
+      'ends in the weights',
+      /^3 butterfly: MODEL_TRUNCATED: .*1068704 bytes expected, 1068703 found.*Download/,
+    ],
+    ['another architecture', /^3 butterfly: MODEL_UNSUPPORTED: .*"gemma".*llama, qwen2, qwen3/],
+    ['control characters', /^3 butterfly: MODEL_UNSUPPORTED: .*" \[2J ".*llama, qwen2, qwen3/],
+    ['another version', /^3 butterfly: MODEL_NOT_GGUF: .*version 99.*Convert/],
+    ['a missing key', /^3 butterfly: MODEL_CORRUPT: .*llama\.block_count is missing.*Download/],
+    ['a foreign tensor', /^3 butterfly: MODEL_UNSUPPORTED: .*blk\.2\.attn_x\.weight.*Use another/],
+  ])('is or has: %s', async (what, line) => {
+    const path = folder.write(`${what}.gguf`, files[what] ?? '');
+    expect(await failure(['serve', path, '--port', '0', '--cluster-port', '0'])).toMatch(line);
+  });
+
+  it.concurrent.each([
+    ['is nowhere', 'no such.gguf', /^3 butterfly: MODEL_NOT_FOUND: .*does not exist.*Check the path/],
+    ['is a folder', folder.path, /^3 butterfly: MODEL_NOT_FOUND: .*is not a file.*\.gguf/],
+  ])('%s', async (_, path, line) => {
+    expect(await failure(['generate', path, 'Hi'])).toMatch(line);
+  });
+
+  it.concurrent('has bytes of its metadata flipped: is read or refused, never more', async () => {
+    let state = 5;
+    const random = (below: number): number => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    for (let index = 0; index < 8; index++) {
+      const bytes = Buffer.from(real);
+      for (let flips = 0; flips < 3; flips++) bytes.writeUInt8(random(256), random(13_700));
+      const { code, stderr } = await run(['inspect', folder.write(`flipped-${index}.gguf`, bytes), '--json']);
+      if (code === 0) expect(stderr).toEqual([]);
+      else expect(`${code} ${stderr.join('\n')}`).toMatch(/^3 butterfly: MODEL_.*$/);
+    }
+  });
+
+  it.concurrent('is too large for this machine', async () => {
+    const args = ['--ctx', '1048576', '--parallel', '256', '--port', '0', '--cluster-port', '0'];
+    const line = await failure(['serve', model, ...args], { BUTTERFLY_LOG: 'error' });
+    expect(line).toMatch(/^3 butterfly: MODEL_TOO_LARGE: .*256\.00 GiB.*Lower --ctx/);
+  });
+});
+
+describe('a wrong command line', () => {
+  it.concurrent.each([
+    [['foo'], /^2 .*unknown command 'foo'.*butterfly --help/],
+    [['serve'], /^2 .*missing required argument 'model'.*butterfly serve --help/],
+    [['serve', model, 'more'], /^2 .*too many arguments.*serve --help/],
+    [['serve', model, '--bogus'], /^2 .*unknown option '--bogus'.*serve --help/],
+    [['serve', model, '--workers', '65'], /^2 .*whole number from 0 to 64.*serve --help/],
+    [['serve', model, '--workers', '1.5'], /^2 .*whole number from 0 to 64/],
+    [['serve', model, '--port', '65536'], /^2 .*from 0 to 65535/],
+    [['serve', model, '--threads', '513'], /^2 .*from 1 to 512/],
+    [
+      ['serve', model, '--host', '203.0.113.1', '--port', '0', '--cluster-port', '0'],
+      /^2 butterfly: ADDRESS_INVALID: .*203\.0\.113\.1.*--host/,
+    ],
+    [
+      ['serve', model, '--cluster-host', '203.0.113.1', '--port', '0', '--cluster-port', '0'],
+      /^2 butterfly: ADDRESS_INVALID: .*not an address of this machine/,
+    ],
+    [['worker'], /^2 .*--join.*worker --help/],
+    [['worker', '--join', 'somewhere'], /^2 butterfly: ADDRESS_INVALID: "somewhere".*HOST:PORT/],
+    [['worker', '--join', 'a:70000'], /^2 butterfly: ADDRESS_INVALID: .*HOST:PORT/],
+    [['worker', '--join', 'a:1', '--memory', 'much'], /^2 .*number of bytes, such as.*worker --help/],
+    [['generate', model], /^2 .*missing required argument 'prompt'/],
+    [['generate', model, 'Hi', '--temperature', 'hot'], /^2 .*number from 0 to 2/],
+    [['generate', model, 'word '.repeat(200)], /^2 butterfly: CONTEXT_EXCEEDED: .*--ctx/],
+  ])('is refused, case %$', async (args, line) => {
+    const found = await failure(args);
+    expect(found).toMatch(line);
+    expect(found).toMatch(/^\d butterfly: [A-Z_]+: /);
+  });
+
+  it.concurrent('a wrong environment', async () => {
+    const line = await failure(['inspect', model], { BUTTERFLY_LOG: 'loud' });
+    expect(line).toMatch(/^2 butterfly: CONFIG_INVALID: .*BUTTERFLY_LOG.*"warn"/);
+  });
+});
+
+describe('a port', () => {
+  let taken: NetServer;
+  let port: string;
+  beforeAll(async () => {
+    taken = createServer((socket) => {
+      // An orchestrator of a later version.
+      const [bytes] = encodeControl({ kind: 'bye', reason: '' });
+      const answer = Buffer.from(bytes ?? []);
+      answer.writeUInt8(PROTOCOL_VERSION + 1, 4);
+      socket.on('error', () => undefined).end(answer);
+    }).listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    port = String((taken.address() as AddressInfo).port);
+  });
+  afterAll(() => taken.close());
+
+  it.concurrent('that is in use by another process, for the API', async () => {
+    const line = await failure(['serve', model, '--port', port, '--cluster-port', '0']);
+    expect(line).toMatch(/^4 butterfly: PORT_IN_USE: .*choose another with --port/);
+  });
+
+  it.concurrent('that is in use by another process, for workers', async () => {
+    const line = await failure(['serve', model, '--port', '0', '--cluster-port', port]);
+    expect(line).toMatch(/^4 butterfly: PORT_IN_USE: .*choose another port/);
+  });
+
+  it.concurrent('where an orchestrator of another version listens', async () => {
+    const line = await failure(['worker', '--join', `127.0.0.1:${port}`]);
+    expect(line).toMatch(/^4 butterfly: PROTOCOL_VERSION: .*upgrade Butterfly/);
+  });
+
+  it.concurrent('where nobody listens', async () => {
+    const line = await failure(['worker', '--join', '127.0.0.1:1']);
+    expect(line).toMatch(/^4 butterfly: PEER_UNREACHABLE: .*check the address/);
+  });
+});

@@ -1,0 +1,112 @@
+import {
+  appendFile,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  truncate,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import type { ModelSpec } from '@butterfly/model';
+import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describeFile } from '../stage/testing.js';
+import { LocalSource } from './local-source.js';
+
+let folder: string;
+let spec: ModelSpec;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'butterfly-local-'));
+  const original = await describeFile(await cachedSyntheticModel({ ...tinyModel, split: 2 }));
+  for (const { path } of original.files) await writeFile(join(folder, basename(path)), await readFile(path));
+  spec = {
+    ...original,
+    files: original.files.map((file) => ({ ...file, path: join(folder, basename(file.path)) })),
+  };
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const pathOf = (index: number): string => spec.files[index]?.path ?? '';
+
+/** How many of the model's files this process holds open. */
+async function openFiles(): Promise<number> {
+  const links = (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''));
+  return (await Promise.all(links)).filter((path) => path.startsWith(folder)).length;
+}
+
+async function patch(path: string, change: (bytes: Buffer) => void): Promise<void> {
+  const bytes = await readFile(path);
+  change(bytes);
+  await writeFile(path, bytes);
+}
+
+describe('LocalSource', () => {
+  it('reads every tensor of every file, in pieces', async () => {
+    await using source = await LocalSource.open(spec.files);
+    const contents = await Promise.all(spec.files.map(({ path }) => readFile(path)));
+    expect(source?.kind).toBe('local');
+    expect(new Set(spec.tensors.map(({ fileIndex }) => fileIndex)).size).toBe(2);
+    for (const tensor of spec.tensors) {
+      const start = Math.floor(tensor.bytes / 3);
+      const target = new Uint8Array(tensor.bytes);
+      await source?.read(tensor, start, target.subarray(start));
+      await source?.read(tensor, 0, target.subarray(0, start));
+      const end = tensor.offset + tensor.bytes;
+      const expected = contents[tensor.fileIndex]?.subarray(tensor.offset, end);
+      expect(Buffer.compare(target, expected ?? new Uint8Array(0))).toBe(
+        true,
+      );
+    }
+  });
+
+  it.each<[string, () => Promise<void>]>([
+    ['is missing', () => unlink(pathOf(1))],
+    ['is shorter', () => truncate(pathOf(1), (spec.files[1]?.bytes ?? 0) - 1)],
+    ['is longer', () => appendFile(pathOf(1), 'x')],
+    [
+      'has as many bytes but other metadata',
+      () => patch(pathOf(1), (bytes) => void (bytes[40] = (bytes[40] ?? 0) ^ 1)),
+    ],
+    [
+      'is a folder',
+      () =>
+        rm(pathOf(1))
+          .then(() => mkdtemp(pathOf(1)))
+          .then(() => undefined),
+    ],
+  ])('is not there when the second file %s', async (_, change) => {
+    await change();
+    expect(await LocalSource.open(spec.files)).toBeNull();
+    if (process.platform === 'linux') expect(await openFiles()).toBe(0);
+  });
+
+  it('closes its files', async () => {
+    const source = await LocalSource.open(spec.files);
+    if (process.platform === 'linux') expect(await openFiles()).toBe(2);
+    await source?.[Symbol.asyncDispose]();
+    if (process.platform === 'linux') expect(await openFiles()).toBe(0);
+    const [tensor] = spec.tensors;
+    if (!tensor) throw new RangeError('a model has tensors');
+    await expect(source?.read(tensor, 0, new Uint8Array(4))).rejects.toThrow(
+      expect.objectContaining({ code: 'MODEL_NOT_FOUND' }),
+    );
+  });
+
+  it('says which file became shorter, within which tensor', async () => {
+    await using source = await LocalSource.open(spec.files);
+    const tensor = spec.tensors.findLast(({ fileIndex }) => fileIndex === 1);
+    if (!tensor) throw new RangeError('the second file has tensors');
+    await truncate(pathOf(1), tensor.offset + 10);
+    const reading = source?.read(tensor, 0, new Uint8Array(tensor.bytes));
+    await expect(reading).rejects.toThrow(
+      expect.objectContaining({
+        code: 'MODEL_TRUNCATED',
+        message: expect.stringMatching(`${pathOf(1)} ends within ${tensor.name}`) as string,
+      }),
+    );
+  });
+});
