@@ -2,6 +2,7 @@
 // at hand does not hold them, and then "npm ci" refuses the file everywhere. Run it after each change of dependencies.
 import { readFileSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
+import { URL } from 'node:url';
 
 const path = new URL('../package-lock.json', import.meta.url);
 const lock = JSON.parse(readFileSync(path, 'utf8'));

@@ -29,8 +29,9 @@ async function expectNothingLeft(server: Server): Promise<void> {
 describe.concurrent.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
   it('ends an idle server, in spite of peers that say nothing', async () => {
     await using server = await new Server().ready();
-    using _worker = await Peer.connect(server.clusterPort);
-    using _client = await Peer.connect(Number(new URL(server.url).port));
+    using worker = await Peer.connect(server.clusterPort);
+    using client = await Peer.connect(Number(new URL(server.url).port));
+    expect([worker.socket.closed, client.socket.closed]).toEqual([false, false]);
     server.kill(signal);
     await expectNothingLeft(server);
   });
@@ -45,13 +46,13 @@ describe.concurrent.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
     for await (const { choices } of stream) {
       for (const { text, finish_reason } of choices) {
         texts.push(text);
-        if (finish_reason) reasons.push(finish_reason);
+        reasons.push(finish_reason);
       }
       // As terminals and service managers do.
       if (texts.length === 5) for (const pid of [...server.workerPids, server.pid]) process.kill(pid, signal);
     }
     expect(texts.join('')).toBe(whole.choices[0]?.text);
-    expect(reasons).toEqual(['stop']);
+    expect(reasons.at(-1)).toBe('stop');
     await expectNothingLeft(server);
   });
 

@@ -5,6 +5,8 @@ import type { Logger } from '@butterfly/common';
 
 export interface LocalWorkersOptions {
   readonly count: number;
+  /** Where the orchestrator listens for workers. */
+  readonly clusterHost: string;
   readonly clusterPort: number;
   readonly token: string | null;
   readonly threads: number;
@@ -51,12 +53,16 @@ export class LocalWorkers {
   }
 
   #start(name: string, restarts: number): void {
-    const { clusterPort, threads, memoryBytes, token } = this.options;
+    const { clusterHost, clusterPort, threads, memoryBytes, token } = this.options;
+    const isEveryAddress = clusterHost === '0.0.0.0' || clusterHost === '::';
     const main = fileURLToPath(new URL('main.js', import.meta.url));
     const args = [
       'worker',
       '--join',
-      `127.0.0.1:${clusterPort}`,
+      `${isEveryAddress ? '127.0.0.1' : clusterHost}:${clusterPort}`,
+      // Workers from elsewhere must reach the local ones wherever they reach the orchestrator.
+      '--data-host',
+      clusterHost,
       '--name',
       name,
       '--threads',

@@ -11,13 +11,19 @@ export interface OpenedModel {
 }
 
 /** Reads what the orchestrator needs of a model: its description and its tokenizer, not its weights. */
-export async function openModel(path: string, options: { readonly ggmlDirectory: string | undefined; readonly log: Logger }): Promise<OpenedModel> {
+export async function openModel(
+  path: string,
+  options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
+): Promise<OpenedModel> {
   const spec = describeModel(await openGguf(path, { log: options.log }));
   const ggml = loadGgml({ directory: options.ggmlDirectory, log: options.log });
   const vocabulary = loadVocabulary(ggml, spec.files[0]?.path ?? path);
   if (vocabulary.size !== spec.vocabulary) {
     vocabulary[Symbol.dispose]();
-    throw new ButterflyError('MODEL_CORRUPT', `${path} has ${vocabulary.size} tokens but embeddings for ${spec.vocabulary}; convert it anew.`);
+    throw new ButterflyError(
+      'MODEL_CORRUPT',
+      `${path} has ${vocabulary.size} tokens but embeddings for ${spec.vocabulary}; convert it anew.`,
+    );
   }
   return { spec, vocabulary, id: basename(path, '.gguf') };
 }
@@ -27,6 +33,10 @@ const defaultContextTokens = 4096;
 /** The context to serve: what was asked for, else what the model was trained for, within reason. */
 export function contextTokens(spec: ModelSpec, asked: number | undefined, log: Logger): number {
   const trained = spec.contextTrained * spec.rope.scaling.factor;
-  if (asked !== undefined && asked > trained) log.warn({ asked, trained: spec.contextTrained }, 'The context is longer than the model was trained for.');
+  if (asked !== undefined && asked > trained)
+    log.warn(
+      { asked, trained: spec.contextTrained },
+      'The context is longer than the model was trained for.',
+    );
   return asked ?? Math.min(spec.contextTrained, defaultContextTokens);
 }

@@ -6,7 +6,8 @@ import { InvalidArgumentError } from 'commander';
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max) throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
     return value;
   };
 }
@@ -14,7 +15,8 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 export function decimal(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (text.trim() === '' || !(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`);
+    if (text.trim() === '' || !(value >= min && value <= max))
+      throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`);
     return value;
   };
 }
@@ -25,7 +27,8 @@ const units: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
 export function byteCount(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text);
   const bytes = Math.floor(Number(match?.[1]) * (units[match?.[2]?.toUpperCase() ?? ''] ?? 1));
-  if (!match || !Number.isSafeInteger(bytes) || bytes < 1) throw new InvalidArgumentError('It must be a number of bytes, such as 6000000000 or 6G.');
+  if (!match || !Number.isSafeInteger(bytes) || bytes < 1)
+    throw new InvalidArgumentError('It must be a number of bytes, such as 6000000000 or 6G.');
   return bytes;
 }
 
@@ -46,6 +49,10 @@ export function threadsPerWorker(workers: number): number {
 /** A limit of this process on the number of threads. */
 export function checkThreads(threads: number): number {
   const cores = availableParallelism();
-  if (threads > cores * 4) throw new ButterflyError('CONFIG_INVALID', `--threads ${threads} is far above the ${cores} cores of this machine; use at most ${cores}.`);
+  if (threads > cores * 4)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `--threads ${threads} is far above the ${cores} cores of this machine; use at most ${cores}.`,
+    );
   return threads;
 }

@@ -13,8 +13,8 @@ const mebibyte = 2 ** 20;
  */
 export async function waitUntilReady(session: Session, ending: Promise<unknown>): Promise<boolean> {
   const { orchestrator } = session;
-  let isOver = false;
-  void ending.then(() => (isOver = true));
+  const wait = { isOver: false };
+  void ending.then(() => (wait.isOver = true));
   let told: string | undefined;
   const bars = process.stderr.isTTY
     ? new MultiBar(
@@ -30,7 +30,7 @@ export async function waitUntilReady(session: Session, ending: Promise<unknown>)
   const known = new Map<string, SingleBar>();
   try {
     while (!orchestrator.engine.status().ready) {
-      if (isOver) return false;
+      if (wait.isOver) return false;
       const trouble = session.checkTrouble();
       if (trouble && trouble.message !== told) process.stderr.write(errorLine(trouble));
       told = trouble?.message;

@@ -102,7 +102,9 @@ describe('a client that goes away in mid-stream', () => {
     const before = await complete('The');
     const leaving = Array.from({ length: 6 }, async () => {
       const request = { model, prompt: 'The', max_tokens: 1500, temperature: 0, stream: true } as const;
-      for await (const _ of await openai.completions.create(request)) break;
+      const events = await openai.completions.create(request);
+      await events[Symbol.asyncIterator]().next();
+      events.controller.abort();
     });
     await Promise.all(leaving);
     let status = await server.status();

@@ -59,6 +59,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   let givenUp = 0;
   const localWorkers = new LocalWorkers({
     count: options.workers,
+    clusterHost: options.clusterHost,
     clusterPort: orchestrator.clusterPort,
     token,
     threads: options.threads ?? threadsPerWorker(options.workers),

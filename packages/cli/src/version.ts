@@ -4,4 +4,6 @@ const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', imp
 
 /** Of this package, as in its package.json. */
 export const version =
-  typeof manifest === 'object' && manifest && 'version' in manifest && typeof manifest.version === 'string' ? manifest.version : '0.0.0';
+  typeof manifest === 'object' && manifest && 'version' in manifest && typeof manifest.version === 'string'
+    ? manifest.version
+    : '0.0.0';

@@ -41,12 +41,12 @@ export class LinkServer {
   private constructor(private readonly listener: { current: Listener | null }) {}
 
   /** @throws ButterflyError ADDRESS_INVALID, PORT_IN_USE */
-  static async start(host: string): Promise<LinkServer> {
+  static async start(host: string, port: number): Promise<LinkServer> {
     const holder: { current: Listener | null } = { current: null };
     const server = new LinkServer(holder);
     holder.current = await listen({
       host,
-      port: 0,
+      port,
       onConnection: (socket) => {
         const connection: Connection = new Connection(socket, {
           handlers: {

@@ -31,8 +31,10 @@ export interface WorkerOptions {
   readonly identity: Omit<WorkerIdentity, 'dataPort'>;
   readonly ggml: Ggml;
   readonly log: Logger;
-  /** Where other workers reach this one; by default the address that it reaches the orchestrator from. */
+  /** Address to listen on for the stage before; by default every one, or loopback when the orchestrator is there. */
   readonly dataHost?: string;
+  /** Port for that; 0 lets the system choose. */
+  readonly dataPort?: number;
   /** Load every tensor over the network, as a machine without the file does. */
   readonly remoteOnly?: boolean;
 }
@@ -85,7 +87,10 @@ export class Worker {
    */
   static async start(options: WorkerOptions): Promise<Worker> {
     const isLoopback = /^(127\.|::1$|localhost$)/.test(options.join.host);
-    const links = await LinkServer.start(options.dataHost ?? (isLoopback ? options.join.host : '0.0.0.0'));
+    const links = await LinkServer.start(
+      options.dataHost ?? (isLoopback ? options.join.host : '0.0.0.0'),
+      options.dataPort ?? 0,
+    );
     const worker = new Worker(options, links);
     try {
       await worker.#join();

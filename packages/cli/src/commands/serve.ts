@@ -9,7 +9,7 @@ import { stopSignal } from '../signals.js';
 
 interface ServeFlags {
   readonly workers: number;
-  readonly waitFor: number;
+  readonly waitFor?: number;
   readonly threads?: number;
   readonly host: string;
   readonly port: number;

@@ -4,7 +4,14 @@ import { loadGgml } from '@butterfly/ggml';
 import { describeWorker, Worker } from '@butterfly/worker';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
-import { availableMemoryBytes, byteCount, checkThreads, threadsPerWorker, wholeNumber } from '../options.js';
+import {
+  availableMemoryBytes,
+  byteCount,
+  checkThreads,
+  port,
+  threadsPerWorker,
+  wholeNumber,
+} from '../options.js';
 import { stopSignal } from '../signals.js';
 import { version } from '../version.js';
 
@@ -15,6 +22,8 @@ interface WorkerFlags {
   readonly name?: string;
   readonly token?: string;
   readonly remoteOnly?: boolean;
+  readonly dataHost?: string;
+  readonly dataPort: number;
 }
 
 const examples = `
@@ -35,6 +44,11 @@ export function workerCommand(environment: Environment): Command {
     .option('--name <text>', 'how people call this worker (default: the host name)')
     .option('--token <text>', 'join token (default: BUTTERFLY_TOKEN, which other users cannot see)')
     .option('--remote-only', 'fetch all weights from the orchestrator even where the file is on this machine')
+    .option(
+      '--data-host <address>',
+      'where it listens for the stage before it (default: every address, or loopback)',
+    )
+    .option('--data-port <n>', 'port for that; 0 chooses a free one', port, 0)
     .addHelpText('after', examples)
     .action((flags: WorkerFlags) => runWorker(flags, environment));
 }
@@ -56,6 +70,8 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     ggml,
     log,
     remoteOnly: flags.remoteOnly ?? false,
+    dataPort: flags.dataPort,
+    ...(flags.dataHost === undefined ? {} : { dataHost: flags.dataHost }),
   });
   const isManaged = environment.BUTTERFLY_MANAGED === '1';
   // Terminals and service managers signal the whole group; a managed worker ends when its parent has drained.

@@ -57,9 +57,7 @@ describe('LocalSource', () => {
       await source?.read(tensor, 0, target.subarray(0, start));
       const end = tensor.offset + tensor.bytes;
       const expected = contents[tensor.fileIndex]?.subarray(tensor.offset, end);
-      expect(Buffer.compare(target, expected ?? new Uint8Array(0))).toBe(
-        true,
-      );
+      expect(Buffer.compare(target, expected ?? new Uint8Array(0))).toBe(0);
     }
   });
 

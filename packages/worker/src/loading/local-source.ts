@@ -43,13 +43,12 @@ export class LocalSource implements TensorSource {
       const got = await handle
         ?.read(target, done, target.length - done, tensor.offset + offset + done)
         .catch((cause: unknown) => {
-          throw new ButterflyError('MODEL_NOT_FOUND', `${path} cannot be read any more; check its disk.`, { cause });
+          throw new ButterflyError('MODEL_NOT_FOUND', `${path} cannot be read any more; check its disk.`, {
+            cause,
+          });
         });
       if (!got || got.bytesRead === 0)
-        throw new ButterflyError(
-          'MODEL_TRUNCATED',
-          `${path} ends within ${tensor.name}; download it again.`,
-        );
+        throw new ButterflyError('MODEL_TRUNCATED', `${path} ends within ${tensor.name}; download it again.`);
       done += got.bytesRead;
     }
   }
