@@ -19,13 +19,18 @@ interface Window {
  * Windows packed with whole documents; only the last of a window may be cut, so that no token lacks what comes before
  * it. The same for the same seed.
  */
-export function drawBatch(split: Split, seed: number, size: { windows: number; context: number }, vocabulary: Vocabulary): Batch {
+export function drawBatch(
+  split: Split,
+  seed: number,
+  size: { windows: number; context: number },
+  vocabulary: Vocabulary,
+): Batch {
   const stream = documents(split, seed);
   const next = (): Int32Array => encoded(stream.next().value, vocabulary);
   // One token more than the context: the last is only predicted.
   const length = size.context + 1;
   const windows = Array.from({ length: size.windows }, (): Window => ({ tokens: [], starts: [] }));
-  for (let misses = 0; misses < missesMax; ) {
+  for (let misses = 0; misses < missesMax;) {
     const document = next();
     const window = windows.find(({ tokens }) => tokens.length + document.length <= length);
     if (window) append(window, document);

@@ -48,7 +48,10 @@ export async function writeModel(path: string, content: ModelContent, precision:
   await writeFile(path, Buffer.concat(parts));
 }
 
-function modelMetadata({ shape, tokenizer }: ModelContent, precision: Precision): Record<string, MetadataEntry> {
+function modelMetadata(
+  { shape, tokenizer }: ModelContent,
+  precision: Precision,
+): Record<string, MetadataEntry> {
   const u32 = (value: number): MetadataEntry => ({ type: 'u32', value });
   const f32 = (value: number): MetadataEntry => ({ type: 'f32', value });
   const text = (value: string): MetadataEntry => ({ type: 'string', value });

@@ -144,9 +144,15 @@ export class Network implements Disposable {
     const turned = (name: string): Tensor => {
       const split = graph.reshape(graph.matmul(weight(name), x), shapeOf(headSize, heads, rows));
       const rotated = graph.rope(split, this.#positions, null, this.#rope);
-      return graph.transposed(graph.reshape(rotated, shapeOf(headSize, heads, context, this.windows)), [0, 2, 1, 3]);
+      return graph.transposed(
+        graph.reshape(rotated, shapeOf(headSize, heads, context, this.windows)),
+        [0, 2, 1, 3],
+      );
     };
-    const values = graph.reshape(graph.matmul(weight('attn_v'), x), shapeOf(headSize, heads, context, this.windows));
+    const values = graph.reshape(
+      graph.matmul(weight('attn_v'), x),
+      shapeOf(headSize, heads, context, this.windows),
+    );
     const scores = graph.matmul(turned('attn_k'), turned('attn_q'));
     const shares = graph.softmax(scores, this.#mask, 1 / Math.sqrt(headSize));
     const mixed = graph.matmul(graph.transposed(values, [1, 2, 0, 3]), shares);

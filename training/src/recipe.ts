@@ -36,7 +36,7 @@ export const recipe: Recipe = {
   seed: 1,
   tokenizerDocuments: 20_000,
   windows: 8,
-  steps: 3200,
+  steps: 2400,
   warmUpSteps: 150,
   learningRateMax: 2.5e-3,
   learningRateMin: 1e-4,
@@ -46,7 +46,7 @@ export const recipe: Recipe = {
   weightDecay: 0.05,
   heldOutWindows: 32,
   heldOutEverySteps: 100,
-  checkpointEverySteps: 100,
+  checkpointEverySteps: 50,
 };
 
 /** Warm-up in a line, then down along half a cosine; steps count from 1. */

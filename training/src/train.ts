@@ -1,4 +1,5 @@
-import { appendFile, mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adamwValues, CpuBackend, loadVocabulary, type Ggml, type Vocabulary } from '@butterfly/ggml';
 import { drawBatch } from './batches.js';
@@ -42,6 +43,7 @@ export async function train(options: TrainingOptions): Promise<void> {
   parameters.initialize(recipe.seed);
   const checkpointPath = join(workDirectory, 'checkpoint.bin');
   const first = (await loadCheckpoint(checkpointPath, parameters)) + 1;
+  await keepLog(options.logPath, first - 1);
   await runSteps(options, { backend, parameters, vocabulary }, first, checkpointPath);
   const weights = parameters.list.map(({ plan, tensor }) => ({ plan, values: parameters.values(tensor) }));
   const content: ModelContent = { shape: recipe.shape, tokenizer, weights };
@@ -58,6 +60,14 @@ function makeTokenizer({ shape, seed, tokenizerDocuments }: Recipe): ReturnType<
   if (pieces.length + reservedTokens !== shape.vocabulary)
     throw new RangeError(`the text gives only ${pieces.length} pieces`);
   return tokenizerMetadata(pieces);
+}
+
+/** Drops the lines of steps that a stopped run did not save. */
+async function keepLog(path: string, lastStep: number): Promise<void> {
+  if (!existsSync(path)) return;
+  const lines = (await readFile(path, 'utf8')).split('\n').filter((line) => line !== '');
+  const kept = lines.filter((line) => (JSON.parse(line) as { readonly step: number }).step <= lastStep);
+  await writeFile(path, kept.map((line) => `${line}\n`).join(''));
 }
 
 interface Machinery {
@@ -77,7 +87,9 @@ async function runSteps(
     drawBatch(split, batchSeed, { windows, context: shape.context }, vocabulary);
   using network = new Network(backend, shape, parameters, windows, 'train');
   using measure = new Network(backend, shape, parameters, windows, 'loss');
-  const heldOut = Array.from({ length: recipe.heldOutWindows / windows }, (_, index) => draw('heldOut', index));
+  const heldOut = Array.from({ length: recipe.heldOutWindows / windows }, (_, index) =>
+    draw('heldOut', index),
+  );
   let losses: number[] = [];
   let startedMs = performance.now();
   for (let step = first; step <= recipe.steps; step++) {

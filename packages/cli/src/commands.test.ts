@@ -76,6 +76,8 @@ describe('generate', () => {
       'generate',
       model,
       'Once upon a time',
+      '--threads',
+      '1',
       '--max-tokens',
       '20',
       '--temperature',
@@ -93,14 +95,14 @@ describe('generate', () => {
   });
 
   it('wraps the prompt in the chat template when asked', async () => {
-    const args = ['generate', model, 'Once', '--max-tokens', '10', '--temperature', '0'];
+    const args = ['generate', model, 'Once', '--threads', '1', '--max-tokens', '10', '--temperature', '0'];
     const [plain, chat] = await Promise.all([run(args), run([...args, '--chat'])]);
     expect(chat.code).toBe(0);
     expect(chat.stdout).not.toEqual(plain.stdout);
   });
 
   it('ends when its reader leaves, and leaves no worker behind', async () => {
-    const args = ['generate', model, 'The', '--ctx', '2048', '--temperature', '0'];
+    const args = ['generate', model, 'The', '--threads', '1', '--ctx', '2048', '--temperature', '0'];
     await using butterfly = new Butterfly(args, { env: { BUTTERFLY_LOG: 'error' } });
     butterfly.closeStdout();
     expect(await butterfly.ended()).toEqual({ code: 0, signal: null });
@@ -108,7 +110,7 @@ describe('generate', () => {
   });
 
   it('ends at once on SIGINT', async () => {
-    await using butterfly = new Butterfly(['generate', model, 'The', '--ctx', '2048'], {
+    await using butterfly = new Butterfly(['generate', model, 'The', '--threads', '1', '--ctx', '2048'], {
       env: { BUTTERFLY_LOG: 'info' },
     });
     await butterfly.until('its worker', () => butterfly.records('A local worker starts.')[0] ?? null);

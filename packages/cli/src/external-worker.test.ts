@@ -27,15 +27,24 @@ describe('workers from elsewhere', () => {
 
     const options = { cwd: elsewhere.path };
     await using first = startWorker(server, ['--remote-only', '--name', 'first'], options);
-    await server.ready();
-    expect(server.stdout.at(-1)).toMatch(/first: layers 0-3/);
+    await server.line(/first: layers 0-3/);
     const answer = await server.openai.completions.create({
       model: 'aidreams-260k',
       prompt,
       max_tokens: 100,
       temperature: 0,
     });
-    const { stdout } = await run(['generate', model, prompt, '--max-tokens', '100', '--temperature', '0']);
+    const { stdout } = await run([
+      'generate',
+      model,
+      prompt,
+      '--threads',
+      '1',
+      '--max-tokens',
+      '100',
+      '--temperature',
+      '0',
+    ]);
     expect(answer.choices[0]?.text).toBe(stdout.join('\n'));
 
     // Its successor streams all weights too; nobody started it for us.

@@ -53,6 +53,8 @@ describe.concurrent.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
     }
     expect(texts.join('')).toBe(whole.choices[0]?.text);
     expect(reasons.at(-1)).toBe('stop');
+    // Nobody had to be started again for that.
+    expect(server.workerPids).toHaveLength(2);
     await expectNothingLeft(server);
   });
 
@@ -77,12 +79,12 @@ describe.concurrent('a server whose workers end again and again', () => {
   it('gives up, says so and ends', async () => {
     await using server = new Server([], { clusterHost: null });
     const killed = new Set<number>();
-    const ending = await server.until('the end', () => {
+    await server.until('the end', () => {
       for (const pid of server.workerPids) if (!killed.has(pid)) process.kill(pid, 'SIGKILL');
       for (const pid of server.workerPids) killed.add(pid);
       return server.ending;
     });
-    expect(ending).toEqual({ code: 5, signal: null });
+    expect(await server.ended()).toEqual({ code: 5, signal: null });
     expect(killed.size).toBe(6);
     expect(server.stderr.at(-1)).toMatch(/^butterfly: WORKER_LOST: .*BUTTERFLY_LOG=info/);
   });

@@ -90,7 +90,16 @@ describe('three workers and the official client', () => {
 describe('greedy text', () => {
   it.each([1, 2, 4])('is the same with %i workers as with three', async (workers) => {
     const prompt = 'Once upon a time';
-    const args = ['--workers', String(workers), '--max-tokens', '100', '--temperature', '0'];
+    const args = [
+      '--workers',
+      String(workers),
+      '--threads',
+      '1',
+      '--max-tokens',
+      '100',
+      '--temperature',
+      '0',
+    ];
     const { code, stdout } = await run(['generate', modelPath, prompt, ...args]);
     expect(code).toBe(0);
     expect(stdout.join('\n')).toBe(await complete(prompt, 100));

@@ -35,7 +35,15 @@ export function adamwValues(options: AdamwOptions): Float32Array {
   const { learningRate, beta1, beta2, epsilon, weightDecay, step } = options;
   ensure(Number.isInteger(step) && step >= 1, () => `Steps count from 1, not ${step}.`);
   const correction = (beta: number): number => 1 / (1 - beta ** step);
-  return Float32Array.of(learningRate, beta1, beta2, epsilon, weightDecay, correction(beta1), correction(beta2));
+  return Float32Array.of(
+    learningRate,
+    beta1,
+    beta2,
+    epsilon,
+    weightDecay,
+    correction(beta1),
+    correction(beta2),
+  );
 }
 
 /** How the gradient of a result becomes the gradient of one of its sources. */
@@ -85,7 +93,10 @@ export class TrainingGraph extends Graph {
   }
 
   override add(a: Tensor, b: Tensor): Tensor {
-    ensure(sameShape(a.shape, b.shape), () => `add: ${describe(a)} and ${describe(b)} (no broadcast in training)`);
+    ensure(
+      sameShape(a.shape, b.shape),
+      () => `add: ${describe(a)} and ${describe(b)} (no broadcast in training)`,
+    );
     return this.#record(super.add(a, b), [a, (gradient) => gradient], [b, (gradient) => gradient]);
   }
 
@@ -126,7 +137,10 @@ export class TrainingGraph extends Graph {
           return this.#like(gate, base.ggml_silu_back(this.take(), scaled.pointer, gate.pointer));
         },
       ],
-      [up, (gradient) => super.multiply(this.#like(gate, base.ggml_silu(this.take(), gate.pointer)), gradient)],
+      [
+        up,
+        (gradient) => super.multiply(this.#like(gate, base.ggml_silu(this.take(), gate.pointer)), gradient),
+      ],
     );
   }
 
@@ -178,10 +192,7 @@ export class TrainingGraph extends Graph {
   /** Makes dimension i of `a` dimension `order[i]` of the result, moving the data. */
   transposed(a: Tensor, order: Shape): Tensor {
     const inverse = [0, 1, 2, 3].map((axis) => order.indexOf(axis)) as [number, number, number, number];
-    return this.#record(this.#permuted(a, order), [
-      a,
-      (gradient) => this.#permuted(gradient, inverse),
-    ]);
+    return this.#record(this.#permuted(a, order), [a, (gradient) => this.#permuted(gradient, inverse)]);
   }
 
   /** Mean cross entropy in nats of logits F32 [classes, rows] against probabilities of the same shape: F32 [1]. */
@@ -209,7 +220,10 @@ export class TrainingGraph extends Graph {
    * @param seed the gradient of the loss, an input that holds 1
    */
   backward(loss: Tensor, seed: Tensor): void {
-    ensure(sameShape(loss.shape, seed.shape), () => `backward: ${describe(loss)} with seed ${describe(seed)}`);
+    ensure(
+      sameShape(loss.shape, seed.shape),
+      () => `backward: ${describe(loss)} with seed ${describe(seed)}`,
+    );
     this.#gradients.set(loss.pointer, seed);
     for (const { result, sources } of this.#records.splice(0).reverse()) {
       const gradient = this.#gradients.get(result.pointer);
@@ -234,10 +248,13 @@ export class TrainingGraph extends Graph {
   adamw(parameter: Tensor, { momentum, variance, values }: AdamwState): void {
     const gradient = this.gradient(parameter);
     ensure(
-      [momentum, variance].every((tensor) => tensor.type === dtype.F32 && sameShape(tensor.shape, parameter.shape)) &&
+      [momentum, variance].every(
+        (tensor) => tensor.type === dtype.F32 && sameShape(tensor.shape, parameter.shape),
+      ) &&
         values.type === dtype.F32 &&
         elements(values.shape) === adamwParameters,
-      () => `adamw: ${describe(parameter)}, ${describe(momentum)}, ${describe(variance)}, ${describe(values)}`,
+      () =>
+        `adamw: ${describe(parameter)}, ${describe(momentum)}, ${describe(variance)}, ${describe(values)}`,
     );
     const pointer = this.ggml.base.ggml_opt_step_adamw(
       this.take(),

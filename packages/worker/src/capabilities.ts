@@ -42,6 +42,16 @@ function machineId(): string {
     .slice(0, 16);
 }
 
+/** The variant of the CPU library that ggml chose for this processor, such as "sapphirerapids"; ggml itself does not say. */
+function cpuVariant(): string {
+  const { sharedObjects } = process.report.getReport() as { readonly sharedObjects?: readonly string[] };
+  for (const path of sharedObjects ?? []) {
+    const variant = /ggml-cpu-(\w+)\.(?:so|dylib|dll)$/u.exec(path)?.[1];
+    if (variant !== undefined) return variant;
+  }
+  return 'generic';
+}
+
 /** What a worker tells about itself when it joins, but for its data port. */
 export async function describeWorker(
   ggml: Ggml,
@@ -52,14 +62,13 @@ export async function describeWorker(
     readonly version: string;
   },
 ): Promise<Omit<WorkerIdentity, 'dataPort'>> {
-  const features = cpuFeatures(ggml);
   return {
     name: options.name,
     machineId: machineId(),
     butterflyVersion: options.version,
     ggmlVersion: ggml.ggmlVersion,
-    cpuVariant: features.at(-1) ?? 'generic',
-    cpuFeatures: [...features],
+    cpuVariant: cpuVariant(),
+    cpuFeatures: [...cpuFeatures(ggml)],
     platform: platform(),
     arch: arch(),
     threads: options.threads,

@@ -19,7 +19,9 @@ const chatShare = 0.3;
  * so a held-out story is not one that was trained on in other words.
  */
 export function splitOf(choices: string): Split {
-  return createHash('sha256').update(choices).digest().readUInt32LE(0) % heldOutEvery === 0 ? 'heldOut' : 'train';
+  return createHash('sha256').update(choices).digest().readUInt32LE(0) % heldOutEvery === 0
+    ? 'heldOut'
+    : 'train';
 }
 
 /** An endless stream of documents of one part, the same for the same seed. */
@@ -45,7 +47,9 @@ export function rendered(document: Document): string {
     case 'story':
       return `${document.text}</s>`;
     case 'chat':
-      return document.turns.map(({ role, content }) => `${chatTokens[role]}${content}${chatTokens.end}`).join('');
+      return document.turns
+        .map(({ role, content }) => `${chatTokens[role]}${content}${chatTokens.end}`)
+        .join('');
     default:
       return document satisfies never;
   }

@@ -28,7 +28,11 @@ const alternatives: readonly (readonly [string, ...string[]])[] = [
   ['a soft cry', 'a quiet voice', 'somebody cry softly'],
   ['They danced and sang', 'They sang and laughed', 'Everybody danced'],
   ['and helped', 'and quickly helped', 'and gently helped'],
-  ['It was much more fun to share.', 'Sharing made both of them happy.', 'After that, they never fought again.'],
+  [
+    'It was much more fun to share.',
+    'Sharing made both of them happy.',
+    'After that, they never fought again.',
+  ],
 ];
 
 const replacements = alternatives.map((group) => ({ pattern: new RegExp(escaped(group[0]), 'gu'), group }));

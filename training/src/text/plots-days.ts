@@ -10,7 +10,10 @@ const rain: Plot = {
     const guest = host === h ? f : h;
     return [
       `One day, ${h.name} met ${f.full} ${p.at}, and they played all morning.`,
-      random.pick([`Then dark clouds came, and it began to rain.`, `Suddenly, the sky turned gray and big drops fell.`]),
+      random.pick([
+        `Then dark clouds came, and it began to rain.`,
+        `Suddenly, the sky turned gray and big drops fell.`,
+      ]),
       ...(hasUmbrella
         ? [
             `${host.name} had a big umbrella.`,
@@ -27,15 +30,26 @@ const rain: Plot = {
         `When the rain stopped, they saw a rainbow over ${p.name}.`,
         `Later the sun came out again, and there was a rainbow in the sky.`,
       ]),
-      random.pick([`"What a lovely day," said ${guest.name}.`, `"I like rainy days now," said ${guest.name}.`]),
+      random.pick([
+        `"What a lovely day," said ${guest.name}.`,
+        `"I like rainy days now," said ${guest.name}.`,
+      ]),
     ];
   },
 };
 
 const crops = [
   { seed: 'a tiny seed', plant: 'sunflower', end: 'It was so tall that it looked over the fence.' },
-  { seed: 'a flat white seed', plant: 'pumpkin', end: 'They made a big pot of pumpkin soup and shared it with everybody.' },
-  { seed: 'a small brown seed', plant: 'apple tree', end: 'Years later, they sat under it and ate sweet red apples.' },
+  {
+    seed: 'a flat white seed',
+    plant: 'pumpkin',
+    end: 'They made a big pot of pumpkin soup and shared it with everybody.',
+  },
+  {
+    seed: 'a small brown seed',
+    plant: 'apple tree',
+    end: 'Years later, they sat under it and ate sweet red apples.',
+  },
   { seed: 'a black seed', plant: 'melon', end: 'They cut it and everybody got a sweet piece.' },
   { seed: 'a round seed', plant: 'bean plant', end: 'They climbed it and saw the whole village.' },
 ] as const;
@@ -54,12 +68,18 @@ const seed: Plot = {
         `After one week, there was still nothing to see, and ${h.he} was sad.`,
         `${h.He} waited and waited, but nothing happened.`,
       ]),
-      random.pick([`"Be patient," said ${f.name}. "Good things take time."`, `"Do not give up," said ${f.name}.`]),
+      random.pick([
+        `"Be patient," said ${f.name}. "Good things take time."`,
+        `"Do not give up," said ${f.name}.`,
+      ]),
       `Then one morning, a small green leaf came out of the ground.`,
       `The plant got more sun and more water, and it grew and grew.`,
       `At the end of summer, it was a beautiful ${crop.plant}.`,
       crop.end,
-      random.pick([`${h.name} was very proud.`, `"You were right," said ${h.name} to ${f.name}. "It was good to wait."`]),
+      random.pick([
+        `${h.name} was very proud.`,
+        `"You were right," said ${h.name} to ${f.name}. "It was good to wait."`,
+      ]),
     ];
   },
 };
@@ -80,7 +100,10 @@ const care: Plot = {
     return [
       `One day, ${h.name} was ${p.at} and heard a soft cry.`,
       `${capital(spot)} sat a little ${patient.who} with ${patient.harm}.`,
-      random.pick([`"You poor thing," said ${h.name}.`, `"Do not be afraid," said ${h.name}. "I will help you."`]),
+      random.pick([
+        `"You poor thing," said ${h.name}.`,
+        `"Do not be afraid," said ${h.name}. "I will help you."`,
+      ]),
       `${h.He} carried the ${patient.who} home in a soft cloth.`,
       `${f.full} came and brought ${patient.food}.`,
       `Every day, ${h.name} and ${f.name} fed the little ${patient.who} and kept it warm.`,
@@ -90,7 +113,10 @@ const care: Plot = {
         `${h.name} was a little sad, but also very happy.`,
         `${h.name} and ${f.name} waved until they could not see it any more.`,
       ]),
-      random.pick([`The next spring, the ${patient.who} came back to say hello.`, `They never forgot the little ${patient.who}.`]),
+      random.pick([
+        `The next spring, the ${patient.who} came back to say hello.`,
+        `They never forgot the little ${patient.who}.`,
+      ]),
     ];
   },
 };
@@ -114,7 +140,10 @@ const birthday: Plot = {
         `${f.name} laughed and clapped, because ${f.he} was so happy.`,
       ]),
       `${f.He} ate the ${f.food} and ${random.pick(['looked at', 'showed everybody'])} the ${o.words}.`,
-      random.pick([`"This is my best birthday ever," said ${f.name}.`, `"Thank you, ${h.name} and ${t.name}," said ${f.name}.`]),
+      random.pick([
+        `"This is my best birthday ever," said ${f.name}.`,
+        `"Thank you, ${h.name} and ${t.name}," said ${f.name}.`,
+      ]),
       `They danced and sang until the stars came out.`,
     ];
   },
@@ -171,7 +200,10 @@ const night: Plot = {
     return [
       `One night, ${h.name} lay in bed and could not sleep.`,
       `Suddenly, ${h.he} heard ${noise.sound}.`,
-      random.pick([`${h.He} was so afraid that ${h.he} hid under the blanket.`, `"Is it a monster?" ${h.he} thought.`]),
+      random.pick([
+        `${h.He} was so afraid that ${h.he} hid under the blanket.`,
+        `"Is it a monster?" ${h.he} thought.`,
+      ]),
       ...(isAlone
         ? [
             `Then ${h.he} remembered what ${f.full} always said: "Look first, and then be afraid."`,
@@ -183,7 +215,10 @@ const night: Plot = {
           ]),
       `It was only ${noise.cause}!`,
       isAlone ? `${h.name} had to laugh.` : `${h.name} and ${f.name} had to laugh.`,
-      random.pick([`"There is nothing to be afraid of," ${h.he} said.`, `"I was afraid of nothing," said ${h.name}.`]),
+      random.pick([
+        `"There is nothing to be afraid of," ${h.he} said.`,
+        `"I was afraid of nothing," said ${h.name}.`,
+      ]),
       `${h.He} went back to bed and slept until the morning.`,
     ];
   },
@@ -230,10 +265,13 @@ const lunch: Plot = {
       `One day, ${h.name} packed some ${h.food} and went to ${p.name}.`,
       `There ${h.he} met ${f.full}, who looked very sad.`,
       `"What is the matter?" asked ${h.name}.`,
-      random.pick([`"I forgot my lunch, and I am hungry," said ${f.name}.`, `"I dropped my lunch into the mud," said ${f.name}.`]),
+      random.pick([
+        `"I forgot my lunch, and I am hungry," said ${f.name}.`,
+        `"I dropped my lunch into the mud," said ${f.name}.`,
+      ]),
       `${h.name} had only a little food, but ${h.he} gave half of it to ${f.name}.`,
       random.pick([`They sat in the grass and ate.`, `They ate together and told stories.`]),
-      `"The ${h.food} ${/s$/u.test(h.food) ? 'are' : 'is'} very good," said ${f.name}. "Thank you!"`,
+      `"The ${h.food} ${h.food.endsWith('s') ? 'are' : 'is'} very good," said ${f.name}. "Thank you!"`,
       `The next day, it was ${h.name} who had nothing to eat.`,
       `This time ${f.name} came with a big basket full of ${f.food}.`,
       `"Yesterday you shared with me, and today I share with you," said ${f.name}.`,
@@ -245,7 +283,12 @@ const astray: Plot = {
   name: 'astray',
   suits: ({ friend }) => friend.skills.includes('lead'),
   tell({ hero: h, friend: f, random }) {
-    const lure = random.pick(['a blue butterfly', 'a white feather in the wind', 'a small squirrel', 'a trail of berries']);
+    const lure = random.pick([
+      'a blue butterfly',
+      'a white feather in the wind',
+      'a small squirrel',
+      'a trail of berries',
+    ]);
     return [
       `One day, ${h.name} followed ${lure} deep into the woods.`,
       `${h.He} did not look at the path.`,
@@ -259,7 +302,10 @@ const astray: Plot = {
         : `${f.He} took ${h.his} hand and went ahead, and ${h.name} followed ${f.him}.`,
       `Soon they saw a light, and ${h.name} was home again.`,
       `${h.He} gave ${f.name} some ${f.food} to say thank you.`,
-      random.pick([`From then on, ${h.name} stayed on the path.`, `${h.He} never went into the woods alone again.`]),
+      random.pick([
+        `From then on, ${h.name} stayed on the path.`,
+        `${h.He} never went into the woods alone again.`,
+      ]),
     ];
   },
 };
@@ -280,11 +326,25 @@ const snow: Plot = {
         ? `${h.name} gave the snowman ${h.his} ${h.garment}, and ${f.name} gave him ${o.a}.`
         : `They took two black stones for the eyes and a branch for the mouth.`,
       `The snowman looked very fine.`,
-      random.pick([`Then the sun came out, and day by day the snowman got smaller.`, `But after a week, it got warm, and the snowman melted.`]),
+      random.pick([
+        `Then the sun came out, and day by day the snowman got smaller.`,
+        `But after a week, it got warm, and the snowman melted.`,
+      ]),
       `${h.name} was sad, but ${f.name} said, "Next winter we will build another one."`,
       `And so they did.`,
     ];
   },
 };
 
-export const dayPlots: readonly Plot[] = [rain, seed, care, birthday, race, night, baking, lunch, astray, snow];
+export const dayPlots: readonly Plot[] = [
+  rain,
+  seed,
+  care,
+  birthday,
+  race,
+  night,
+  baking,
+  lunch,
+  astray,
+  snow,
+];

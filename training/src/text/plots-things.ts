@@ -29,7 +29,10 @@ const lost: Plot = {
       `"I lost my ${o.words}," said ${h.name}.`,
       random.pick([`"I will help you," said ${f.name}.`, `"Let us look together," said ${f.name}.`]),
       `They looked everywhere, and then ${finder.name} looked ${spot}.`,
-      random.pick([`There ${o.was} the ${o.words}!`, `"Here ${o.subject === 'it' ? 'it is' : 'they are'}!" called ${finder.name}.`]),
+      random.pick([
+        `There ${o.was} the ${o.words}!`,
+        `"Here ${o.subject === 'it' ? 'it is' : 'they are'}!" called ${finder.name}.`,
+      ]),
       isFoundByFriend
         ? `${h.name} hugged ${f.name} and said, "Thank you for finding my ${o.thing.noun}!"`
         : `${h.name} was happy and thanked ${f.name} for the help.`,
@@ -45,13 +48,25 @@ const lost: Plot = {
 const tree: Plot = {
   name: 'tree',
   weather: 'windy',
-  suits: (scene) => scene.item.thing.isLight && has(scene, 'climb', 'fly', 'reach') && !scene.hero.skills.some((s) => s === 'climb' || s === 'fly'),
+  suits: (scene) =>
+    scene.item.thing.isLight &&
+    has(scene, 'climb', 'fly', 'reach') &&
+    !scene.hero.skills.some((s) => s === 'climb' || s === 'fly'),
   tell({ hero: h, friend: f, place: p, item: o, random }) {
     const rescue = f.skills.includes('fly')
-      ? [`"I can fly," said ${f.name}.`, `${f.He} flew up to the branch and brought the ${o.thing.noun} down.`]
+      ? [
+          `"I can fly," said ${f.name}.`,
+          `${f.He} flew up to the branch and brought the ${o.thing.noun} down.`,
+        ]
       : f.skills.includes('climb')
-        ? [`"I can climb," said ${f.name}.`, `${f.He} climbed up the tree and brought the ${o.thing.noun} down.`]
-        : [`"I am tall," said ${f.name}.`, `${f.He} reached up with ${f.his} long arms and took the ${o.thing.noun} down.`];
+        ? [
+            `"I can climb," said ${f.name}.`,
+            `${f.He} climbed up the tree and brought the ${o.thing.noun} down.`,
+          ]
+        : [
+            `"I am tall," said ${f.name}.`,
+            `${f.He} reached up with ${f.his} long arms and took the ${o.thing.noun} down.`,
+          ];
     return [
       `${h.name} was ${p.at} with ${o.a}.`,
       random.pick([
@@ -80,7 +95,8 @@ const tree: Plot = {
 /** Something falls into the water; who can swim brings it back, and gets wet. */
 const water: Plot = {
   name: 'water',
-  suits: (scene) => has(scene, 'swim') && !scene.hero.skills.includes('swim') && !scene.hero.skills.includes('fly'),
+  suits: (scene) =>
+    has(scene, 'swim') && !scene.hero.skills.includes('swim') && !scene.hero.skills.includes('fly'),
   tell({ hero: h, friend: f, item: o, random }) {
     const where = random.pick(['pond', 'lake', 'river']);
     return [
@@ -142,7 +158,10 @@ const broken: Plot = {
       ]),
       `At last, the ${o.words} ${o.was} as good as new.`,
       `${h.name} thanked ${f.name} and gave ${f.him} some ${f.food}.`,
-      random.pick([`After that, ${h.he} always walked slowly.`, `${f.name} smiled, because ${f.he} liked to help.`]),
+      random.pick([
+        `After that, ${h.he} always walked slowly.`,
+        `${f.name} smiled, because ${f.he} liked to help.`,
+      ]),
     ];
   },
 };

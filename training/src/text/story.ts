@@ -43,11 +43,13 @@ function introduction({ hero: h, friend: f, random }: Scene, plot: Plot): string
   ]);
   const more = [
     `${h.He} loved to ${h.joy}.`,
-`${h.He} always wore ${h.aGarment}.`,
+    `${h.He} always wore ${h.aGarment}.`,
     `${h.His} best friend was ${h.friend}.`,
     `${h.He} liked to eat ${h.food}.`,
   ];
-  const extra = random.chance(0.6) ? [random.pick(more.filter((s) => !s.includes('best friend') || h.friend !== f.name))] : [];
+  const extra = random.chance(0.6)
+    ? [random.pick(more.filter((s) => !s.includes('best friend') || h.friend !== f.name))]
+    : [];
   return [...opening, ...extra, ...weatherOf(plot, random)];
 }
 

@@ -100,13 +100,8 @@ export class Butterfly implements AsyncDisposable {
     }
   }
 
-  /** The end of the process alone; workers that it started may live on. */
-  exited(): Promise<Ending> {
-    return this.until('its exit', () => this.#exit);
-  }
-
   /** The end of the process and of every worker that it started, since those hold its standard error open. */
-  async ended(): Promise<Ending> {
+  ended(): Promise<Ending> {
     return this.until('the end of all its processes', () => (this.#isClosed ? this.#exit : null));
   }
 

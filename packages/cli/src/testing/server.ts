@@ -19,7 +19,7 @@ export class Server extends Butterfly {
     { clusterHost = '127.0.0.1' }: { readonly clusterHost?: string | null } = {},
   ) {
     const host = clusterHost === null ? [] : ['--cluster-host', clusterHost];
-    super(['serve', model, '--port', '0', '--cluster-port', '0', ...host, ...args], {
+    super(['serve', model, '--threads', '1', '--port', '0', '--cluster-port', '0', ...host, ...args], {
       env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token' },
     });
   }
@@ -95,7 +95,7 @@ export function startWorker(
   options: { readonly cwd?: string; readonly token?: string } = {},
 ): Butterfly {
   const { token = server.token, ...rest } = options;
-  return new Butterfly(['worker', '--join', `127.0.0.1:${server.clusterPort}`, ...args], {
+  return new Butterfly(['worker', '--join', `127.0.0.1:${server.clusterPort}`, '--threads', '1', ...args], {
     ...rest,
     env: { BUTTERFLY_TOKEN: token },
   });

@@ -13,18 +13,27 @@ export interface WeightSlot {
 
 /** The use of a layer's or head's tensor, by its GGUF name. */
 export function weightUse(name: string): WeightUse {
-  if (name.endsWith('norm.weight') || name.endsWith('.bias') || name === 'rope_freqs.weight') return 'elementwise';
+  if (name.endsWith('norm.weight') || name.endsWith('.bias') || name === 'rope_freqs.weight')
+    return 'elementwise';
   return 'matmul';
 }
 
-/** Arranges the tensors of a stage by role. `find` gives null for a tensor that the model does not have. */
+/**
+ * Arranges the tensors of a stage by role. `find` gives null for a tensor that the model does not have.
+ * @throws ButterflyError MODEL_CORRUPT when a tensor is missing that no model is without
+ */
 export function arrangeWeights(
-  range: { readonly layerStart: number; readonly layerEnd: number; readonly layers: number; readonly tied: boolean },
+  range: {
+    readonly layerStart: number;
+    readonly layerEnd: number;
+    readonly layers: number;
+    readonly tied: boolean;
+  },
   find: (slot: WeightSlot) => Tensor | null,
 ): StageWeights {
   const optional = (name: string): Tensor | null => find({ name, use: weightUse(name) });
-  const required = (name: string): Tensor => {
-    const tensor = optional(name);
+  const required = (name: string, use = weightUse(name)): Tensor => {
+    const tensor = find({ name, use });
     if (tensor === null) throw new ButterflyError('MODEL_CORRUPT', `The model has no tensor ${name}.`);
     return tensor;
   };
@@ -54,9 +63,14 @@ export function arrangeWeights(
   }
   const isLast = range.layerEnd === range.layers;
   return {
-    embedding: range.layerStart === 0 ? find({ name: 'token_embd.weight', use: 'lookup' }) : null,
+    embedding: range.layerStart === 0 ? required('token_embd.weight', 'lookup') : null,
     ropeFactors: optional('rope_freqs.weight'),
     layers,
-    head: isLast ? { norm: required('output_norm.weight'), output: required(range.tied ? 'token_embd.weight' : 'output.weight') } : null,
+    head: isLast
+      ? {
+          norm: required('output_norm.weight'),
+          output: required(range.tied ? 'token_embd.weight' : 'output.weight'),
+        }
+      : null,
   };
 }

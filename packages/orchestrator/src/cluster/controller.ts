@@ -17,7 +17,12 @@ export interface EpochPlan {
 
 type Phase =
   | { readonly kind: 'waiting' }
-  | { readonly kind: 'loading'; readonly current: EpochPlan; readonly ready: ReadonlySet<string>; readonly movedMs: number }
+  | {
+      readonly kind: 'loading';
+      readonly current: EpochPlan;
+      readonly ready: ReadonlySet<string>;
+      readonly movedMs: number;
+    }
   | { readonly kind: 'canary'; readonly current: EpochPlan; readonly sinceMs: number }
   | { readonly kind: 'live'; readonly current: EpochPlan };
 
@@ -26,7 +31,12 @@ export type ControllerEvent =
   | { readonly kind: 'left'; readonly workerId: string }
   | { readonly kind: 'progress'; readonly workerId: string; readonly epoch: number }
   | { readonly kind: 'ready'; readonly workerId: string; readonly epoch: number }
-  | { readonly kind: 'failed'; readonly workerId: string; readonly epoch: number; readonly error: ButterflyError }
+  | {
+      readonly kind: 'failed';
+      readonly workerId: string;
+      readonly epoch: number;
+      readonly error: ButterflyError;
+    }
   | { readonly kind: 'canaryPassed'; readonly epoch: number }
   /** A step of this epoch missed its deadline. */
   | { readonly kind: 'stalled'; readonly epoch: number }
@@ -63,6 +73,8 @@ export class Controller {
   #hasPlanned = false;
   #lastJoinMs = 0;
   #trouble: ButterflyError | null = null;
+  /** Workers that no plan was found for: it takes others to find one. */
+  #unplannable: string | null = null;
   readonly #members = new Map<string, Member>();
   readonly #leftOutUntilMs = new Map<string, number>();
 
@@ -103,7 +115,8 @@ export class Controller {
         this.#leftOutUntilMs.delete(event.workerId);
         return this.#isPlanned(event.workerId) ? this.#restart(nowMs) : [];
       case 'progress':
-        if (this.#phase.kind === 'loading' && this.#isCurrent(event)) this.#phase = { ...this.#phase, movedMs: nowMs };
+        if (this.#phase.kind === 'loading' && this.#isCurrent(event))
+          this.#phase = { ...this.#phase, movedMs: nowMs };
         return [];
       case 'ready':
         return this.#ready(event, nowMs);
@@ -167,16 +180,21 @@ export class Controller {
     if (this.#phase.kind !== 'waiting') return [];
     const isGathered = nowMs - this.#lastJoinMs >= this.config.gatherMs;
     if (!this.#hasPlanned && (this.#members.size < this.config.workersExpected || !isGathered)) return [];
-    const members = [...this.#members.values()].filter(({ workerId }) => (this.#leftOutUntilMs.get(workerId) ?? 0) <= nowMs);
-    if (members.length === 0) return [];
+    const members = [...this.#members.values()].filter(
+      ({ workerId }) => (this.#leftOutUntilMs.get(workerId) ?? 0) <= nowMs,
+    );
+    const ids = members.map(({ workerId }) => workerId).join();
+    if (members.length === 0 || ids === this.#unplannable) return [];
     let plan: Plan;
     try {
       plan = this.config.plan(members);
     } catch (error) {
       if (!(error instanceof ButterflyError)) throw error;
       this.#trouble = error;
+      this.#unplannable = ids;
       return [];
     }
+    this.#unplannable = null;
     this.#hasPlanned = true;
     const current = { epoch: ++this.#epoch, plan };
     this.#phase = { kind: 'loading', current, ready: new Set(), movedMs: nowMs };
