@@ -57,7 +57,3 @@ export function planParameters(shape: ModelShape): ParameterPlan[] {
 function vector(name: string, columns: number): ParameterPlan {
   return { name, columns, rows: null, deviation: 0 };
 }
-
-export function parameterCount(plans: readonly ParameterPlan[]): number {
-  return plans.reduce((sum, { columns, rows }) => sum + columns * (rows ?? 1), 0);
-}

@@ -5,14 +5,22 @@ import { ButterflyError } from './errors.js';
  * Validates a value once at the edge and freezes it.
  * @throws ButterflyError CONFIG_INVALID that names the field at fault.
  */
-export function parseConfig<S extends z.ZodType>(schema: S, value: unknown, what: string): Readonly<z.output<S>> {
+export function parseConfig<S extends z.ZodType>(
+  schema: S,
+  value: unknown,
+  what: string,
+): Readonly<z.output<S>> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return Object.freeze(parsed.data);
   const issue = parsed.error.issues[0];
   const param = issue?.path.join('.') ?? '';
-  throw new ButterflyError('CONFIG_INVALID', `${what}: ${param ? `${param}: ` : ''}${issue?.message ?? 'invalid'}`, {
-    param,
-  });
+  throw new ButterflyError(
+    'CONFIG_INVALID',
+    `${what}: ${param ? `${param}: ` : ''}${issue?.message ?? 'invalid'}`,
+    {
+      param,
+    },
+  );
 }
 
 /**
@@ -24,6 +32,9 @@ export function parseAddress(text: string): { readonly host: string; readonly po
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   if (host === undefined || port < 1 || port > 65_535)
-    throw new ButterflyError('ADDRESS_INVALID', `"${text}" is not an address; write HOST:PORT, such as 192.168.1.10:7600.`);
+    throw new ButterflyError(
+      'ADDRESS_INVALID',
+      `"${text}" is not an address; write HOST:PORT, such as 192.168.1.10:7600.`,
+    );
   return { host, port };
 }

@@ -52,7 +52,11 @@ export const errorTable = {
   MODEL_UNSUPPORTED: server(500, exitCodes.model, 'The architecture or a tensor type is not supported.'),
   MODEL_TOO_LARGE: server(500, exitCodes.model, 'The model does not fit the memory of the workers.'),
   LIBRARY_MISSING: server(500, exitCodes.engine, 'No ggml libraries were found for this platform.'),
-  LIBRARY_MISMATCH: server(500, exitCodes.engine, 'The ggml libraries lack a symbol or have another version.'),
+  LIBRARY_MISMATCH: server(
+    500,
+    exitCodes.engine,
+    'The ggml libraries lack a symbol or have another version.',
+  ),
   COMPUTE_INVALID: server(500, exitCodes.engine, 'A shape, type or bound check failed before a native call.'),
   COMPUTE_FAILED: server(500, exitCodes.engine, 'A native computation or allocation failed.'),
   ADDRESS_INVALID: server(500, exitCodes.usage, 'An address is not HOST:PORT.'),

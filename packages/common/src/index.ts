@@ -6,7 +6,15 @@ export type { Clock } from './clock.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger, LogLevel } from './log.js';
 export { parseAddress, parseConfig } from './config.js';
-export type { ArenaCopy, FileChunk, SamplingParams, Step, StepResult, StepSequence } from './wire/types.js';
+export type {
+  Activations,
+  ArenaCopy,
+  FileChunk,
+  SamplingParams,
+  Step,
+  StepResult,
+  StepSequence,
+} from './wire/types.js';
 export { PROTOCOL_VERSION } from './wire/frame.js';
 export type { Frame, FrameType } from './wire/frame.js';
 export {
@@ -23,3 +31,4 @@ export { Connection } from './wire/connection.js';
 export type { ByteStream, ConnectionHandlers, ConnectionOptions, Heartbeat } from './wire/connection.js';
 export { dial, listen } from './wire/transport.js';
 export type { DialOptions, Listener } from './wire/transport.js';
+export { decodeActivations, encodeActivations } from './wire/activations.js';

@@ -1,5 +1,6 @@
 import koffi from 'koffi';
 import { ButterflyError, ensure } from '@butterfly/common';
+import { preferHugePages } from './huge-pages.js';
 import type { Ggml } from './library.js';
 import type { Pointer } from './symbols.js';
 
@@ -34,6 +35,7 @@ export class NativeBuffer implements Disposable {
         `${bytes} bytes of ${type.name} memory could not be allocated; free memory or use a smaller context.`,
       );
     this.#address = ggml.base.ggml_backend_buffer_get_base(this.#pointer);
+    preferHugePages(this.#address, bytes);
   }
 
   get pointer(): Pointer {

@@ -29,7 +29,8 @@ class LlamaVocabulary implements Vocabulary {
     this.eos = special(llama.llama_vocab_eos(this.#vocab));
     this.addsBos = llama.llama_vocab_get_add_bos(this.#vocab);
     const ends = new Set<number>();
-    for (let token = 0; token < this.size; token++) if (llama.llama_vocab_is_eog(this.#vocab, token)) ends.add(token);
+    for (let token = 0; token < this.size; token++)
+      if (llama.llama_vocab_is_eog(this.#vocab, token)) ends.add(token);
     this.endOfGenerationTokens = ends;
   }
 
@@ -39,7 +40,15 @@ class LlamaVocabulary implements Vocabulary {
     // One token per byte and the special ones at both ends; more is reported as a negative count.
     let tokens = new Int32Array(bytes.length + 8);
     for (let attempt = 0; attempt < 2; attempt++) {
-      const count = this.#llama.llama_tokenize(vocab, bytes, bytes.length, tokens, tokens.length, options.addSpecial, options.parseSpecial);
+      const count = this.#llama.llama_tokenize(
+        vocab,
+        bytes,
+        bytes.length,
+        tokens,
+        tokens.length,
+        options.addSpecial,
+        options.parseSpecial,
+      );
       if (count >= 0) return tokens.slice(0, count);
       ensure(count > -(1 << 30), () => 'The text is too long to be tokenized.');
       tokens = new Int32Array(-count);
@@ -49,7 +58,14 @@ class LlamaVocabulary implements Vocabulary {
 
   tokenToBytes(token: number, options: { readonly special: boolean }): Uint8Array {
     const vocab = this.#checked(token);
-    const length = this.#llama.llama_token_to_piece(vocab, token, this.#piece, tokenBytesMax, 0, options.special);
+    const length = this.#llama.llama_token_to_piece(
+      vocab,
+      token,
+      this.#piece,
+      tokenBytesMax,
+      0,
+      options.special,
+    );
     ensure(length >= 0, () => `Token ${token} is longer than ${tokenBytesMax} bytes.`);
     return this.#piece.slice(0, length);
   }
@@ -69,7 +85,10 @@ class LlamaVocabulary implements Vocabulary {
   }
 
   #checked(token: number): Pointer {
-    ensure(Number.isInteger(token) && token >= 0 && token < this.size, () => `Token ${token} is not in the vocabulary of ${this.size}.`);
+    ensure(
+      Number.isInteger(token) && token >= 0 && token < this.size,
+      () => `Token ${token} is not in the vocabulary of ${this.size}.`,
+    );
     return this.#alive();
   }
 }
@@ -84,6 +103,9 @@ export function loadVocabulary(ggml: Ggml, path: string): Vocabulary {
   params.vocabOnly = true;
   const model = ggml.llama.llama_model_load_from_file(path, params);
   if (model === null)
-    throw new ButterflyError('MODEL_CORRUPT', `libllama cannot read the tokenizer of ${path}; see the log at level debug, or convert the model anew.`);
+    throw new ButterflyError(
+      'MODEL_CORRUPT',
+      `libllama cannot read the tokenizer of ${path}; see the log at level debug, or convert the model anew.`,
+    );
   return new LlamaVocabulary(ggml, model);
 }

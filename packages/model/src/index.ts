@@ -7,7 +7,15 @@ export { arrangeWeights, weightUse } from './architecture/weights.js';
 export type { WeightUse } from './architecture/weights.js';
 export { openGguf } from './gguf/gguf-file.js';
 export type { GgufFile } from './gguf/gguf-file.js';
-export { inputBytes, layerBytes, operationsPerToken, outputBytes, parameterCount, quantisation, shardTensors } from './gguf/shard.js';
+export {
+  inputBytes,
+  layerBytes,
+  operationsPerToken,
+  outputBytes,
+  parameterCount,
+  quantisation,
+  shardTensors,
+} from './gguf/shard.js';
 export { describeModel } from './gguf/describe.js';
 export { architectures, parseModelSpec } from './gguf/spec.js';
 export type { Architecture, ModelFile, ModelSpec, ModelTensor } from './gguf/spec.js';

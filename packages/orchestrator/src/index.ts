@@ -2,4 +2,11 @@ export { Orchestrator } from './orchestrator.js';
 export type { OrchestratorOptions } from './orchestrator.js';
 export type { WorkerView } from './cluster/cluster.js';
 export type { StepTrace } from './engine/engine.js';
-export type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation, RequestTiming } from './engine/types.js';
+export type {
+  Engine,
+  EngineStatus,
+  GenerateEvent,
+  GenerateRequest,
+  Generation,
+  RequestTiming,
+} from './engine/types.js';

@@ -1,13 +1,15 @@
 import {
   ButterflyError,
+  encodeActivations,
   encodeStep,
   encodeStepResult,
   limits,
   toButterflyError,
+  type Activations,
   type Connection,
   type Step,
 } from '@butterfly/common';
-import type { StageRuntime } from './stage/runtime.js';
+import type { StageResult, StageRuntime } from './stage/runtime.js';
 import type { TokenSampler } from './stage/token-sampler.js';
 
 /** Steps that may wait in a stage: the orchestrator never has more in flight than there are stages. */
@@ -23,10 +25,24 @@ export interface EpochStageOptions {
   readonly onFailure: (error: ButterflyError) => void;
 }
 
-/** One stage of one epoch at work: steps come in from a socket, one loop computes them in order and sends them on. */
+const noBytes = new Uint8Array(0);
+
+/** A step that has arrived, with or without its payload. */
+interface Waiting {
+  readonly step: Step;
+  /** Compute times of the stages before; null until their activations are here. */
+  stageMicros: readonly number[] | null;
+  payload: Uint8Array;
+}
+
+/**
+ * One stage of one epoch at work: steps come in from a socket, one loop computes them in order and sends them on. A
+ * step travels ahead of its activations, so that all but the arithmetic is done when they arrive.
+ */
 export class EpochStage {
-  readonly #queue: Step[] = [];
+  readonly #queue: Waiting[] = [];
   readonly #sampler: TokenSampler | null;
+  #compute: ((payload: Uint8Array) => Promise<StageResult>) | null = null;
   #running: Promise<void> | null = null;
   #stopped = false;
 
@@ -38,13 +54,30 @@ export class EpochStage {
     return this.options.epoch;
   }
 
-  /** Takes a step; one of another epoch is dropped, because its plan is no more. */
+  /** Takes a step, on the first stage with its tokens; one of another epoch is dropped, because its plan is no more. */
   enqueue(step: Step): void {
     if (this.#stopped || step.epoch !== this.options.epoch) return;
     if (this.#queue.length >= queuedStepsMax)
       throw new ButterflyError('PROTOCOL_INVALID', `More than ${queuedStepsMax} steps wait in a stage.`);
-    this.#queue.push(step);
-    this.#running ??= this.#drain();
+    const { isFirst } = this.options.runtime;
+    this.#queue.push({ step, stageMicros: isFirst ? step.stageMicros : null, payload: step.payload });
+    this.#proceed();
+    // While this stage computes, the next one prepares.
+    if (!this.#stopped) this.options.next?.send(encodeStep({ ...step, payload: noBytes }));
+  }
+
+  /** Takes the activations of the oldest step that lacks them. @throws ButterflyError PROTOCOL_INVALID for any other */
+  receive(activations: Activations): void {
+    if (this.#stopped || activations.epoch !== this.options.epoch) return;
+    const waiting = this.#queue.find(({ stageMicros }) => stageMicros === null);
+    if (waiting?.step.stepId !== activations.stepId)
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        `Activations of step ${activations.stepId} came out of order.`,
+      );
+    waiting.stageMicros = activations.stageMicros;
+    waiting.payload = activations.payload;
+    this.#proceed();
   }
 
   /** Lets the step under way end and drops the rest. The runtime stays with the caller. */
@@ -55,28 +88,45 @@ export class EpochStage {
     this.#sampler?.[Symbol.dispose]();
   }
 
-  async #drain(): Promise<void> {
+  /** Prepares the oldest step, and computes it once its activations are here. */
+  #proceed(): void {
+    const head = this.#queue[0];
+    if (this.#stopped || this.#running || !head) return;
     try {
-      for (let step = this.#queue.shift(); step; step = this.#queue.shift()) await this.#compute(step);
+      this.#compute ??= this.options.runtime.prepare(head.step);
     } catch (error) {
-      this.#stopped = true;
-      this.options.onFailure(toButterflyError(error));
-    } finally {
-      this.#running = null;
+      this.#fail(error);
+      return;
     }
+    if (head.stageMicros === null) return;
+    const computed = this.#compute(head.payload);
+    this.#compute = null;
+    this.#queue.shift();
+    this.#running = computed
+      .then((result) => this.#sendOn(head.step, head.stageMicros ?? [], result))
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#running = null;
+        this.#proceed();
+      });
   }
 
-  async #compute(step: Step): Promise<void> {
-    const { runtime, next, orchestrator } = this.options;
-    const result = await runtime.run(step);
+  #fail(error: unknown): void {
+    this.#stopped = true;
+    this.options.onFailure(toButterflyError(error));
+  }
+
+  #sendOn(step: Step, before: readonly number[], result: StageResult): void {
     if (this.#stopped) return;
-    const stageMicros = [...step.stageMicros, result.computeMicros];
+    const { next, orchestrator } = this.options;
+    const { epoch, stepId } = step;
+    const stageMicros = [...before, result.computeMicros];
     if (next && result.activations) {
       // A copy: the next step overwrites the stage's memory while this one may still wait in the socket.
-      next.send(encodeStep({ ...step, stageMicros, payload: result.activations.slice() }));
+      next.send(encodeActivations({ epoch, stepId, stageMicros, payload: result.activations.slice() }));
       return;
     }
     const outputs = this.#sampler?.sample(step.sequences, result) ?? [];
-    orchestrator.send(encodeStepResult({ epoch: step.epoch, stepId: step.stepId, outputs, stageMicros }));
+    orchestrator.send(encodeStepResult({ epoch, stepId, outputs, stageMicros }));
   }
 }

@@ -2,13 +2,16 @@ import {
   ButterflyError,
   Connection,
   deadlines,
+  decodeActivations,
   decodeControl,
   decodeStep,
   dial,
   encodeControl,
   listen,
   systemClock,
+  type Activations,
   type ControlMessageOf,
+  type Frame,
   type Listener,
   type Step,
 } from '@butterfly/common';
@@ -19,6 +22,7 @@ interface Expected {
   readonly epoch: number;
   readonly linkToken: string;
   readonly onStep: (step: Step) => void;
+  readonly onActivations: (activations: Activations) => void;
   readonly onLost: (error: ButterflyError) => void;
 }
 
@@ -51,8 +55,8 @@ export class LinkServer {
         const connection: Connection = new Connection(socket, {
           handlers: {
             onFrame: (frame) => {
-              if (frame.type === 'step') server.#receive(connection, decodeStep(frame));
-              else server.#greet(connection, decodeControl(frame));
+              if (frame.type === 'control') server.#greet(connection, decodeControl(frame));
+              else server.#receive(connection, frame);
             },
             onClose: (error) => server.#lost(connection, error),
           },
@@ -107,10 +111,11 @@ export class LinkServer {
     this.#early.push({ message, connection, cancelDeadline });
   }
 
-  #receive(connection: Connection, step: Step): void {
+  #receive(connection: Connection, frame: Frame): void {
     if (connection !== this.#active)
       throw new ButterflyError('JOIN_REFUSED', 'A step came over a link that proved no epoch.');
-    this.#expected?.onStep(step);
+    if (frame.type === 'activations') this.#expected?.onActivations(decodeActivations(frame));
+    else this.#expected?.onStep(decodeStep(frame));
   }
 
   #lost(connection: Connection, error: ButterflyError | null): void {

@@ -202,6 +202,7 @@ export class Worker {
       epoch: assign.epoch,
       linkToken: assign.linkToken,
       onStep: (step) => stage?.enqueue(step),
+      onActivations: (activations) => stage?.receive(activations),
       onLost: onFailure,
     });
     try {

@@ -2,10 +2,11 @@ import type { Random } from '../random.js';
 import { withArticle } from './language.js';
 import { paraphrased } from './paraphrase.js';
 import { dayPlots } from './plots-days.js';
+import { homePlots } from './plots-home.js';
 import { thingPlots } from './plots-things.js';
 import { drawScene, type Plot, type Scene, type Wish } from './scene.js';
 
-export const plots: readonly Plot[] = [...thingPlots, ...dayPlots];
+export const plots: readonly Plot[] = [...thingPlots, ...dayPlots, ...homePlots];
 
 export interface Story {
   readonly text: string;

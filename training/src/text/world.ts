@@ -173,12 +173,6 @@ export const characters: readonly Character[] = [
   ),
 ];
 
-export function characterNamed(name: string): Character {
-  const found = characters.find((one) => one.name === name);
-  if (!found) throw new RangeError(`nobody is called ${name}`);
-  return found;
-}
-
 /** "girl" for Mia, "fox" for Finn: children are no animals. */
 export function isChild({ kind }: Character): boolean {
   return kind === 'girl' || kind === 'boy';

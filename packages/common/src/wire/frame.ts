@@ -19,6 +19,7 @@ const frameTypes = {
   step: { id: 2, payloadBytesMax: limits.framePayloadBytesMax },
   result: { id: 3, payloadBytesMax: 0 },
   fileChunk: { id: 4, payloadBytesMax: limits.fileChunkBytesMax },
+  activations: { id: 5, payloadBytesMax: limits.framePayloadBytesMax },
 } as const;
 export type FrameType = keyof typeof frameTypes;
 

@@ -43,7 +43,10 @@ export interface ArenaCopy {
   readonly slots: number;
 }
 
-/** A step as it travels from stage to stage. The header goes on unchanged but for `stageMicros`. */
+/**
+ * A step as it travels from stage to stage. It goes on as soon as it arrives and before it is computed, so that the
+ * next stage has all prepared when the activations follow.
+ */
 export interface Step {
   /** Epoch of the plan that it belongs to; stages drop steps of any other. */
   readonly epoch: number;
@@ -52,7 +55,17 @@ export interface Step {
   readonly sequences: readonly StepSequence[];
   /** Microseconds of native compute of each stage passed so far. */
   readonly stageMicros: readonly number[];
-  /** For stage 0 the token ids, Int32[rows]; for the others the activations, F32[rows, hidden], row by row. */
+  /** For stage 0 the token ids, Int32[rows]; empty for the others, which get `Activations` afterwards. */
+  readonly payload: Uint8Array;
+}
+
+/** What the stage before made of the rows of a step; follows the step, and in the order of steps. */
+export interface Activations {
+  readonly epoch: number;
+  readonly stepId: number;
+  /** Microseconds of native compute of each stage passed so far. */
+  readonly stageMicros: readonly number[];
+  /** F32[rows, hidden], row by row. */
   readonly payload: Uint8Array;
 }
 

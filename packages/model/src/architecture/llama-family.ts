@@ -87,14 +87,21 @@ export class LlamaFamilyBuilder {
     const { graph, weights, inputs, batch } = this;
     let x = weights.embedding ? graph.getRows(weights.embedding, inputs.source) : inputs.source;
     // One scratch for all layers: nodes run in the order of expansion, so each layer is done with it before the next.
-    const merged = batch.sequences.length > 1 ? graph.tensor(dtype.F32, shapeOf(this.spec.heads * this.spec.headSize, batch.rows)) : null;
+    const merged =
+      batch.sequences.length > 1
+        ? graph.tensor(dtype.F32, shapeOf(this.spec.heads * this.spec.headSize, batch.rows))
+        : null;
     const last = weights.layers.length - 1;
     for (const [index, layer] of weights.layers.entries()) {
       const attention = this.#attention(x, layer, index, merged);
       // Rows without wanted logits end with their keys and values in the cache.
       if (weights.head && index === last) {
         if (inputs.logitRowIds === null) return { activations: null, logits: null, greedy: null };
-        x = this.#feedForward(graph.getRows(attention(), inputs.logitRowIds), graph.getRows(x, inputs.logitRowIds), layer);
+        x = this.#feedForward(
+          graph.getRows(attention(), inputs.logitRowIds),
+          graph.getRows(x, inputs.logitRowIds),
+          layer,
+        );
       } else {
         x = this.#feedForward(attention(), x, layer);
       }
@@ -118,7 +125,8 @@ export class LlamaFamilyBuilder {
     if (!cache) throw new RangeError(`layer ${index} has no cache`);
     const factors = this.weights.ropeFactors;
     const normed = this.#norm(x, layer.attentionNorm);
-    const split = (t: Tensor, heads: number): Tensor => graph.reshape(t, shapeOf(spec.headSize, heads, batch.rows));
+    const split = (t: Tensor, heads: number): Tensor =>
+      graph.reshape(t, shapeOf(spec.headSize, heads, batch.rows));
     let q = split(this.#linear(layer.query, normed, layer.queryBias), spec.heads);
     let k = split(this.#linear(layer.key, normed, layer.keyBias), spec.kvHeads);
     const v = this.#linear(layer.value, normed, layer.valueBias);
@@ -127,9 +135,16 @@ export class LlamaFamilyBuilder {
     q = graph.rope(q, inputs.positions, factors, this.#rope);
     k = graph.rope(k, inputs.positions, factors, this.#rope);
     graph.expand(q);
-    graph.expand(graph.setRows(cache.keys, graph.reshape(k, shapeOf(spec.headSize * spec.kvHeads, batch.rows)), inputs.slots));
+    graph.expand(
+      graph.setRows(
+        cache.keys,
+        graph.reshape(k, shapeOf(spec.headSize * spec.kvHeads, batch.rows)),
+        inputs.slots,
+      ),
+    );
     graph.expand(graph.setRows(cache.values, v, inputs.slots));
-    return () => this.#linear(layer.attentionOutput, this.#attend(q, cache, merged), layer.attentionOutputBias);
+    return () =>
+      this.#linear(layer.attentionOutput, this.#attend(q, cache, merged), layer.attentionOutputBias);
   }
 
   /** Attention of each sequence over its own region: F32 [heads * headSize, rows]. */
@@ -140,7 +155,12 @@ export class LlamaFamilyBuilder {
     for (const [i, sequence] of batch.sequences.entries()) {
       const mask = inputs.masks[i];
       if (!mask) throw new RangeError(`sequence ${i} has no mask`);
-      const queries = graph.view(q, shapeOf(spec.headSize, spec.heads, sequence.rows), [q.strides[1], q.strides[2], q.strides[3]], row * q.strides[2]);
+      const queries = graph.view(
+        q,
+        shapeOf(spec.headSize, spec.heads, sequence.rows),
+        [q.strides[1], q.strides[2], q.strides[3]],
+        row * q.strides[2],
+      );
       const result = graph.flashAttention(
         graph.swapRowsAndMatrices(queries),
         this.#region(cache.keys, sequence.regionStart, sequence.cachedSlots),
@@ -150,7 +170,12 @@ export class LlamaFamilyBuilder {
       );
       const flat = graph.reshape(result, shapeOf(width, sequence.rows));
       if (!merged) return flat;
-      const place = graph.view(merged, shapeOf(width, sequence.rows), [merged.strides[1], merged.strides[2], merged.strides[3]], row * merged.strides[1]);
+      const place = graph.view(
+        merged,
+        shapeOf(width, sequence.rows),
+        [merged.strides[1], merged.strides[2], merged.strides[3]],
+        row * merged.strides[1],
+      );
       graph.expand(graph.copy(flat, place));
       row += sequence.rows;
     }
@@ -164,7 +189,12 @@ export class LlamaFamilyBuilder {
     const headBytes = cache.strides[1] / spec.kvHeads;
     const shape = shapeOf(spec.headSize, spec.kvHeads, slots);
     return this.graph.swapRowsAndMatrices(
-      this.graph.view(cache, shape, [headBytes, cache.strides[1], cache.strides[1] * slots], start * cache.strides[1]),
+      this.graph.view(
+        cache,
+        shape,
+        [headBytes, cache.strides[1], cache.strides[1] * slots],
+        start * cache.strides[1],
+      ),
     );
   }
 

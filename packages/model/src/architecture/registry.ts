@@ -1,7 +1,13 @@
 import type { Graph } from '@butterfly/ggml';
 import type { Architecture, ModelSpec } from '../gguf/spec.js';
 import type { BatchShape } from './batch.js';
-import { LlamaFamilyBuilder, type LayerCache, type StageInputs, type StageOutputs, type StageWeights } from './llama-family.js';
+import {
+  LlamaFamilyBuilder,
+  type LayerCache,
+  type StageInputs,
+  type StageOutputs,
+  type StageWeights,
+} from './llama-family.js';
 
 /** Turns a stage's weights, caches and inputs into the operations of one step. */
 export type StageBuilder = (

@@ -5,7 +5,10 @@ import { ButterflyError, limits } from '@butterfly/common';
 export function admit(expectedToken: string | null, token: string | null, workers: number): void {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
   if (expectedToken !== null && !timingSafeEqual(digest(expectedToken), digest(token ?? '')))
-    throw new ButterflyError('JOIN_REFUSED', 'The join token is missing or wrong; pass the one of the orchestrator with --token.');
+    throw new ButterflyError(
+      'JOIN_REFUSED',
+      'The join token is missing or wrong; pass the one of the orchestrator with --token.',
+    );
   if (workers >= limits.workersMax)
     throw new ButterflyError('JOIN_REFUSED', `This orchestrator already has ${limits.workersMax} workers.`);
 }

@@ -88,10 +88,14 @@ export class CompiledStep implements Disposable {
     return { activations, logits, greedy: first };
   }
 
-  /** Writes the inputs of one step. `sequences` must have the shape that this was compiled for. */
-  fill(payload: Uint8Array, sequences: readonly StepSequence[]): void {
+  /** Writes token ids or activations. */
+  fillSource(payload: Uint8Array): void {
+    this.#bound().source.set(payload);
+  }
+
+  /** Writes all other inputs. `sequences` must have the shape that this was compiled for. */
+  fill(sequences: readonly StepSequence[]): void {
     const views = this.#bound();
-    views.source.set(payload);
     let row = 0;
     let logitRow = 0;
     for (const [i, sequence] of sequences.entries()) {

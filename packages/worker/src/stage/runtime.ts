@@ -42,6 +42,8 @@ export class StageRuntime implements Disposable {
   readonly #allocator: ComputeAllocator;
   readonly #compiled = new Map<string, CompiledStep>();
   #isRunning = false;
+  /** Counts prepared steps: inputs share memory, so only the latest may be computed. */
+  #prepared = 0;
 
   /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
   constructor(private readonly options: StageOptions) {
@@ -125,20 +127,37 @@ export class StageRuntime implements Disposable {
    * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
    */
   async run(step: Pick<Step, 'copies' | 'sequences' | 'payload'>): Promise<StageResult> {
+    this.#check(step);
+    this.#checkPayload(step.payload, step.sequences);
+    return this.prepare(step)(step.payload);
+  }
+
+  /**
+   * Does all of a step that needs no activations; the returned function does the rest, once, and no other step may come
+   * between.
+   * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
+   */
+  prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult> {
     ensure(!this.#isRunning, () => 'A stage computes one step at a time.');
     this.#check(step);
     for (const copy of step.copies) this.#cache.copy(copy);
     const compiled = this.#compile(step.sequences);
-    compiled.fill(step.payload, step.sequences);
-    const startedMs = performance.now();
-    this.#isRunning = true;
-    try {
-      await this.#backend.compute(compiled.graph);
-    } finally {
-      this.#isRunning = false;
-    }
-    const computeMicros = Math.round((performance.now() - startedMs) * 1000);
-    return { ...compiled.outputs(), computeMicros };
+    compiled.fill(step.sequences);
+    const serial = ++this.#prepared;
+    return async (payload) => {
+      ensure(!this.#isRunning && serial === this.#prepared, () => 'Another step came between.');
+      this.#checkPayload(payload, step.sequences);
+      compiled.fillSource(payload);
+      const startedMs = performance.now();
+      this.#isRunning = true;
+      try {
+        await this.#backend.compute(compiled.graph);
+      } finally {
+        this.#isRunning = false;
+      }
+      const computeMicros = Math.round((performance.now() - startedMs) * 1000);
+      return { ...compiled.outputs(), computeMicros };
+    };
   }
 
   /** @throws ButterflyError COMPUTE_INVALID while a step is computed */
@@ -189,8 +208,8 @@ export class StageRuntime implements Disposable {
   }
 
   /** Everything that ggml would end the process for, or that would read or write outside a region. */
-  #check({ copies, sequences, payload }: Pick<Step, 'copies' | 'sequences' | 'payload'>): void {
-    const { spec, rowsMax } = this.options;
+  #check({ copies, sequences }: Pick<Step, 'copies' | 'sequences'>): void {
+    const { rowsMax } = this.options;
     const { slots } = this.#cache;
     for (const { fromSlot, toSlot, slots: count } of copies)
       ensure(
@@ -215,6 +234,11 @@ export class StageRuntime implements Disposable {
       );
     }
     ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
+  }
+
+  #checkPayload(payload: Uint8Array, sequences: Step['sequences']): void {
+    const { spec } = this.options;
+    const rows = sequences.reduce((sum, s) => sum + s.rows, 0);
     const expected = rows * (this.isFirst ? 4 : spec.hidden * 4);
     ensure(
       payload.length === expected,

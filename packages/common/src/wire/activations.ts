@@ -1,0 +1,50 @@
+import { ButterflyError } from '../errors.js';
+import { limits } from '../limits.js';
+import { encodeFrame } from './frame.js';
+import type { Frame } from './frame.js';
+import type { Activations } from './types.js';
+
+const FIXED_BYTES = 14;
+const TWO_TO_32 = 2 ** 32;
+
+/**
+ * A full frame; its payload is not copied. Short and without helpers, because it runs between the end of one stage and
+ * the start of the next, when nothing of it is in the processor's caches.
+ * @throws ButterflyError PROTOCOL_INVALID
+ */
+export function encodeActivations({ epoch, stepId, stageMicros, payload }: Activations): Uint8Array[] {
+  const header = Buffer.allocUnsafe(FIXED_BYTES + stageMicros.length * 4);
+  header.writeUInt32LE(epoch, 0);
+  header.writeUInt32LE(stepId % TWO_TO_32, 4);
+  header.writeUInt32LE(Math.floor(stepId / TWO_TO_32), 8);
+  header.writeUInt16LE(stageMicros.length, 12);
+  let at = FIXED_BYTES;
+  for (const micros of stageMicros)
+    at = header.writeUInt32LE(Math.min(Math.round(micros), TWO_TO_32 - 1), at);
+  return encodeFrame({ type: 'activations', header, payload });
+}
+
+/**
+ * The payload stays a view of the frame, at any alignment.
+ * @throws ButterflyError PROTOCOL_INVALID
+ */
+export function decodeActivations(frame: Frame): Activations {
+  const header = Buffer.from(frame.header.buffer, frame.header.byteOffset, frame.header.byteLength);
+  const count = header.length >= FIXED_BYTES ? header.readUInt16LE(12) : -1;
+  if (
+    frame.type !== 'activations' ||
+    count < 1 ||
+    count > limits.workersMax ||
+    header.length !== FIXED_BYTES + count * 4
+  )
+    throw new ButterflyError(
+      'PROTOCOL_INVALID',
+      `A header of ${header.length} bytes is none of activations.`,
+    );
+  const stageMicros: number[] = [];
+  for (let at = FIXED_BYTES; at < header.length; at += 4) stageMicros.push(header.readUInt32LE(at));
+  const stepId = header.readUInt32LE(4) + header.readUInt32LE(8) * TWO_TO_32;
+  if (!Number.isSafeInteger(stepId))
+    throw new ButterflyError('PROTOCOL_INVALID', 'The step id of activations is out of bounds.');
+  return { epoch: header.readUInt32LE(0), stepId, stageMicros, payload: frame.payload };
+}
