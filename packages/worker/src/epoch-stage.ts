@@ -62,7 +62,11 @@ export class EpochStage {
     const { isFirst } = this.options.runtime;
     this.#queue.push({ step, stageMicros: isFirst ? step.stageMicros : null, payload: step.payload });
     this.#proceed();
-    // While this stage computes, the next one prepares.
+    this.#announce(step);
+  }
+
+  /** Sends a step ahead: while this stage computes, the next one prepares. */
+  #announce(step: Step): void {
     if (!this.#stopped) this.options.next?.send(encodeStep({ ...step, payload: noBytes }));
   }
 
