@@ -10,6 +10,10 @@ export interface Recipe {
   readonly windows: number;
   readonly steps: number;
   readonly warmUpSteps: number;
+  /** Steps that the learning rate's cosine is laid out for. */
+  readonly cosineSteps: number;
+  /** The step from which the rate goes down in a line instead, to its minimum at the last step. */
+  readonly coolDownStep: number;
   readonly learningRateMax: number;
   readonly learningRateMin: number;
   readonly beta1: number;
@@ -36,8 +40,10 @@ export const recipe: Recipe = {
   seed: 1,
   tokenizerDocuments: 20_000,
   windows: 8,
-  steps: 2400,
+  steps: 1600,
   warmUpSteps: 150,
+  cosineSteps: 2400,
+  coolDownStep: 1100,
   learningRateMax: 2.5e-3,
   learningRateMin: 1e-4,
   beta1: 0.9,
@@ -49,10 +55,13 @@ export const recipe: Recipe = {
   checkpointEverySteps: 50,
 };
 
-/** Warm-up in a line, then down along half a cosine; steps count from 1. */
+/** Warm-up in a line, then down along half a cosine, at last down in a line; steps count from 1. */
 export function learningRate(step: number, of: Recipe): number {
-  const { warmUpSteps, steps, learningRateMax, learningRateMin } = of;
+  const { warmUpSteps, coolDownStep, learningRateMax, learningRateMin } = of;
   if (step <= warmUpSteps) return (learningRateMax * step) / warmUpSteps;
-  const done = Math.min(1, (step - warmUpSteps) / (steps - warmUpSteps));
-  return learningRateMin + ((learningRateMax - learningRateMin) * (1 + Math.cos(Math.PI * done))) / 2;
+  const spread = learningRateMax - learningRateMin;
+  const done = (Math.min(step, coolDownStep) - warmUpSteps) / (of.cosineSteps - warmUpSteps);
+  const cosine = (1 + Math.cos(Math.PI * done)) / 2;
+  const left = step <= coolDownStep ? 1 : (of.steps - step) / (of.steps - coolDownStep);
+  return learningRateMin + spread * cosine * left;
 }

@@ -20,6 +20,8 @@ export const tinyRecipe: Recipe = {
   windows: 2,
   steps: 4,
   warmUpSteps: 2,
+  cosineSteps: 6,
+  coolDownStep: 3,
   learningRateMax: 3e-3,
   learningRateMin: 1e-4,
   beta1: 0.9,

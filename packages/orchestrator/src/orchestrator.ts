@@ -12,8 +12,9 @@ import {
 } from '@butterfly/model';
 import type { FastifyInstance } from 'fastify';
 import { createApi } from './api/server.js';
-import { Cluster, defaultRowsMax, type WorkerView } from './cluster/cluster.js';
+import { Cluster, defaultRowsMax } from './cluster/cluster.js';
 import type { Member } from './cluster/controller.js';
+import type { WorkerView } from './cluster/worker-link.js';
 import { planPipeline, type Plan } from './cluster/planner.js';
 import { PipelineEngine, type StepTrace } from './engine/engine.js';
 

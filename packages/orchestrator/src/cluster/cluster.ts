@@ -19,21 +19,20 @@ import {
   type Listener,
   type Logger,
   type StepResult,
-  type WorkerIdentity,
 } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import type { PlannedStep } from '../engine/scheduler-types.js';
 import { admit } from './admission.js';
+import { assignments, canaryStep, canaryStepId } from './assignments.js';
 import {
   Controller,
   type ControllerAction,
   type ControllerConfig,
   type ControllerEvent,
   type EpochPlan,
-  type Member,
 } from './controller.js';
 import { FileServer } from './file-server.js';
-import type { Plan } from './planner.js';
+import { createWorkerLink, viewOf, type WorkerLink, type WorkerView } from './worker-link.js';
 
 export interface ClusterOptions {
   readonly host: string;
@@ -57,39 +56,7 @@ export interface PipelineHandlers {
   onResult(result: StepResult): void;
 }
 
-/** What a worker tells about a stage that it holds. */
-export interface StageReport {
-  readonly shardBytes: number;
-  readonly arenaBytes: number;
-  readonly residentBytes: number;
-}
-
-interface WorkerLink {
-  readonly workerId: string;
-  readonly identity: WorkerIdentity;
-  readonly connection: Connection;
-  readonly remoteHost: string;
-  /** The address of this machine that the worker dialled. */
-  readonly localHost: string;
-  loadedBytes: number;
-  totalBytes: number;
-  report: StageReport | null;
-}
-
-/** A worker as the outside sees it. */
-export interface WorkerView {
-  readonly workerId: string;
-  readonly name: string;
-  readonly threads: number;
-  readonly layers: readonly [first: number, last: number] | null;
-  readonly loadedBytes: number;
-  readonly totalBytes: number;
-  readonly report: StageReport | null;
-}
-
 const tickMs = 100;
-/** Step ids of canaries are above those of the scheduler, which count from 0. */
-const canaryStepId = 0xffff_ffff;
 
 /** The workers, the plan in force and the way of steps through it. Sockets feed the controller; its actions are carried out here. */
 export class Cluster {
@@ -100,13 +67,11 @@ export class Cluster {
   #handlers: PipelineHandlers | null = null;
   #live: { readonly current: EpochPlan; readonly first: WorkerLink } | null = null;
   #nextWorker = 1;
-  #trouble: ButterflyError | null = null;
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
   private constructor(private readonly options: ClusterOptions) {
-    const { controller } = options;
-    this.#controller = new Controller({ ...controller, plan: (members) => this.#plan(members) });
+    this.#controller = new Controller(options.controller);
     this.#files = new FileServer(options.spec.files);
   }
 
@@ -139,23 +104,12 @@ export class Cluster {
   }
 
   workers(): WorkerView[] {
-    return [...this.#workers.values()].map((worker) => {
-      const stage = this.plan?.plan.stages.find(({ workerId }) => workerId === worker.workerId);
-      return {
-        workerId: worker.workerId,
-        name: worker.identity.name,
-        threads: worker.identity.threads,
-        layers: stage ? [stage.layerStart, stage.layerEnd - 1] : null,
-        loadedBytes: worker.loadedBytes,
-        totalBytes: worker.totalBytes,
-        report: worker.report,
-      };
-    });
+    return [...this.#workers.values()].map((worker) => viewOf(worker, this.plan));
   }
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   get trouble(): ButterflyError | null {
-    return this.#trouble;
+    return this.#controller.trouble;
   }
 
   attach(handlers: PipelineHandlers): void {
@@ -230,16 +184,7 @@ export class Cluster {
     admit(this.options.token, message.token, this.#workers.size);
     const workerId = `w${this.#nextWorker++}`;
     const identity = message.worker;
-    const worker: WorkerLink = {
-      workerId,
-      identity,
-      connection,
-      remoteHost: plainAddress(socket.remoteAddress),
-      localHost: plainAddress(socket.localAddress),
-      loadedBytes: 0,
-      totalBytes: 0,
-      report: null,
-    };
+    const worker = createWorkerLink(workerId, identity, connection, socket);
     this.#workers.set(workerId, worker);
     connection.send(
       encodeControl({
@@ -287,7 +232,6 @@ export class Cluster {
         const code = isErrorCode(message.code) ? message.code : 'INTERNAL';
         const error = new ButterflyError(code, message.message);
         this.options.log.error({ workerId, code }, message.message);
-        if (message.epoch === this.plan?.epoch) this.#trouble = error;
         this.#handle({ kind: 'failed', workerId, epoch: message.epoch, error });
         return;
       }
@@ -311,17 +255,6 @@ export class Cluster {
     else this.#handlers?.onResult(result);
   }
 
-  #plan(members: readonly Member[]): Plan {
-    try {
-      const plan = this.options.controller.plan(members);
-      this.#trouble = null;
-      return plan;
-    } catch (error) {
-      this.#trouble = toButterflyError(error);
-      throw error;
-    }
-  }
-
   #handle(event: ControllerEvent): void {
     if (this.#closed) return;
     for (const action of this.#controller.handle(event, this.options.clock.nowMs())) this.#carryOut(action);
@@ -330,7 +263,15 @@ export class Cluster {
   #carryOut(action: ControllerAction): void {
     switch (action.kind) {
       case 'assign':
-        this.#assign(action.current);
+        for (const { worker, message } of assignments(
+          action.current,
+          this.#workers,
+          this.options,
+          randomBytes(16).toString('hex'),
+        )) {
+          worker.report = null;
+          worker.connection.send(encodeControl(message));
+        }
         return;
       case 'retire':
         this.#live = null;
@@ -341,10 +282,12 @@ export class Cluster {
             ?.connection.send(encodeControl({ kind: 'unassign', epoch: action.current.epoch }));
         return;
       case 'canary':
-        this.#canary(action.current);
+        this.#first(action.current)?.connection.send(
+          encodeStep(canaryStep(action.current.epoch, this.options.arenaSlots)),
+        );
         return;
       case 'live': {
-        const first = this.#workers.get(action.current.plan.stages[0]?.workerId ?? '');
+        const first = this.#first(action.current);
         if (!first) return;
         this.#live = { current: action.current, first };
         this.options.log.info(
@@ -362,60 +305,8 @@ export class Cluster {
     }
   }
 
-  /** Tells the later stages first, so that they expect their links when the earlier ones dial. */
-  #assign({ epoch, plan }: EpochPlan): void {
-    const { spec, arenaSlots, rowsMax } = this.options;
-    const linkToken = randomBytes(16).toString('hex');
-    for (const [index, stage] of [...plan.stages.entries()].reverse()) {
-      const worker = this.#workers.get(stage.workerId);
-      if (!worker) continue;
-      worker.report = null;
-      const following = plan.stages[index + 1];
-      const next = following ? this.#workers.get(following.workerId) : undefined;
-      worker.connection.send(
-        encodeControl({
-          kind: 'assign',
-          epoch,
-          stageIndex: index,
-          stageCount: plan.stages.length,
-          layerStart: stage.layerStart,
-          layerEnd: stage.layerEnd,
-          model: spec,
-          arenaSlots,
-          rowsMax,
-          next: next
-            ? { host: addressFor(worker, next), port: next.identity.dataPort, workerId: next.workerId }
-            : null,
-          linkToken,
-        }),
-      );
-    }
-  }
-
-  /** One token at the start of the arena; whatever it leaves there is overwritten. It also warms every stage up. */
-  #canary({ epoch, plan }: EpochPlan): void {
-    const first = this.#workers.get(plan.stages[0]?.workerId ?? '');
-    first?.connection.send(
-      encodeStep({
-        epoch,
-        stepId: canaryStepId,
-        copies: [],
-        sequences: [
-          {
-            sequenceId: 0,
-            regionStart: 0,
-            regionSlots: this.options.arenaSlots,
-            positionStart: 0,
-            rows: 1,
-            logitRows: 1,
-            sampling: null,
-            recentTokens: new Int32Array(0),
-          },
-        ],
-        stageMicros: [],
-        payload: new Uint8Array(4),
-      }),
-    );
+  #first({ plan }: EpochPlan): WorkerLink | undefined {
+    return this.#workers.get(plan.stages[0]?.workerId ?? '');
   }
 
   #scheduleTick(): void {
@@ -424,19 +315,6 @@ export class Cluster {
       if (!this.#closed) this.#scheduleTick();
     });
   }
-}
-
-function plainAddress(address: string | undefined): string {
-  return (address ?? '127.0.0.1').replace(/^::ffff:/, '');
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.');
-}
-
-/** Where `from` reaches `to`: a worker on this very machine is seen from elsewhere under this machine's address. */
-function addressFor(from: WorkerLink, to: WorkerLink): string {
-  return isLoopback(to.remoteHost) && !isLoopback(from.remoteHost) ? from.localHost : to.remoteHost;
 }
 
 /** Rows of one step when nothing else is asked for, as llama.cpp's default batch. */

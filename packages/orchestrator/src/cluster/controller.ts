@@ -88,6 +88,11 @@ export class Controller {
     return this.#phase.kind === 'waiting' ? null : this.#phase.current;
   }
 
+  /** Why the last plan could not be made or carried out; null when there is a newer one. */
+  get trouble(): ButterflyError | null {
+    return this.#trouble;
+  }
+
   /** What the cluster waits for, in words for a person. */
   describe(): string {
     switch (this.#phase.kind) {
@@ -195,6 +200,7 @@ export class Controller {
       return [];
     }
     this.#unplannable = null;
+    this.#trouble = null;
     this.#hasPlanned = true;
     const current = { epoch: ++this.#epoch, plan };
     this.#phase = { kind: 'loading', current, ready: new Set(), movedMs: nowMs };
