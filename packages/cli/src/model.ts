@@ -1,7 +1,11 @@
 import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { ButterflyError, type Logger } from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf, type ModelSpec } from '@butterfly/model';
+
+/** The small model that ships with Butterfly (models/README.md). */
+export const ownModel = fileURLToPath(new URL('../../../models/butterfly-stories.gguf', import.meta.url));
 
 export interface OpenedModel {
   readonly spec: ModelSpec;

@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
-import { createLogger, deadlines, type SamplingParams } from '@butterfly/common';
+import { ButterflyError, createLogger, deadlines, type SamplingParams } from '@butterfly/common';
 import { ChatTemplate, defaultChatTemplate, IncrementalDetokenizer } from '@butterfly/model';
 import type { Generation } from '@butterfly/orchestrator';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
-import { openModel, type OpenedModel } from '../model.js';
+import { openModel, ownModel, type OpenedModel } from '../model.js';
 import { decimal, wholeNumber } from '../options.js';
 import { waitUntilReady } from '../progress.js';
 import { startSession } from '../session.js';
@@ -23,14 +23,17 @@ interface GenerateFlags {
 
 const examples = `
 Examples:
-  butterfly generate model.gguf "Once upon a time"
+  butterfly generate "Once upon a time"
   butterfly generate model.gguf "What is a butterfly?" --chat --temperature 0 --workers 2`;
 
 export function generateCommand(environment: Environment): Command {
   return new Command('generate')
     .description('Continue one prompt, streaming to the terminal.')
-    .argument('<model>', 'GGUF file')
-    .argument('<prompt>', 'text to continue')
+    .usage('[options] [model] <prompt>')
+    .argument(
+      '<words...>',
+      'GGUF file (default: the small one that ships with Butterfly), then the text to continue',
+    )
     .option('--workers <n>', 'local worker processes', wholeNumber(1, 64), 1)
     .option(
       '--threads <n>',
@@ -44,9 +47,15 @@ export function generateCommand(environment: Environment): Command {
     .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0, 0xffff_ffff))
     .option('--chat', 'wrap the prompt in the chat template of the model')
     .addHelpText('after', examples)
-    .action((model: string, prompt: string, flags: GenerateFlags) =>
-      generate(model, prompt, flags, environment),
-    );
+    .action((words: readonly string[], flags: GenerateFlags) => {
+      const [model, prompt] = words.length === 1 ? [ownModel, words[0]] : words;
+      if (words.length > 2 || !model || prompt === undefined)
+        throw new ButterflyError(
+          'CONFIG_INVALID',
+          'Put the prompt in quotes: butterfly generate [model] "prompt".',
+        );
+      return generate(model, prompt, flags, environment);
+    });
 }
 
 async function generate(
@@ -57,6 +66,8 @@ async function generate(
 ): Promise<void> {
   const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'generate' });
   const model = await openModel(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
+  // Before there is anything that a signal would leave behind.
+  const stopping = stopSignal('SIGINT', 'SIGTERM');
   const session = await startSession({
     model,
     http: null,
@@ -71,7 +82,7 @@ async function generate(
     parallel: 1,
     log,
   });
-  const ending = Promise.race([stopSignal('SIGINT', 'SIGTERM'), readerGone(), session.lost]);
+  const ending = Promise.race([stopping, readerGone(), session.lost]);
   const answer = async (): Promise<void> => {
     if (!(await waitUntilReady(session, ending))) return;
     const { engine } = session.orchestrator;

@@ -13,6 +13,7 @@ import {
 } from '@butterfly/model';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
+import { ownModel } from '../model.js';
 
 const examples = `
 Examples:
@@ -22,7 +23,7 @@ Examples:
 export function inspectCommand(environment: Environment): Command {
   return new Command('inspect')
     .description('Show what a model file holds, without loading it.')
-    .argument('<model>', 'GGUF file')
+    .argument('[model]', 'GGUF file (default: the small one that ships with Butterfly)', ownModel)
     .option('--json', 'print JSON')
     .addHelpText('after', examples)
     .action(async (path: string, flags: { readonly json?: boolean }) => {

@@ -1,7 +1,7 @@
 import { createLogger, type LogLevel } from '@butterfly/common';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
-import { openModel } from '../model.js';
+import { openModel, ownModel } from '../model.js';
 import { checkThreads, port, wholeNumber } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
 import { startSession } from '../session.js';
@@ -22,6 +22,7 @@ interface ServeFlags {
 
 const examples = `
 Examples:
+  butterfly serve                                   the small model that ships with Butterfly
   butterfly serve model.gguf                        one local worker, API on http://127.0.0.1:8080
   butterfly serve model.gguf --workers 3            three local workers that share the layers
   butterfly serve model.gguf --workers 0 --wait-for 2 --cluster-host 0.0.0.0
@@ -30,7 +31,11 @@ Examples:
 export function serveCommand(environment: Environment): Command {
   return new Command('serve')
     .description('Serve a model over an OpenAI-style HTTP API, split across workers.')
-    .argument('<model>', 'GGUF file; of a split model, any part')
+    .argument(
+      '[model]',
+      'GGUF file; of a split model, any part (default: the small one that ships with Butterfly)',
+      ownModel,
+    )
     .option(
       '--workers <n>',
       'local worker processes; 0 waits for workers from elsewhere',
@@ -73,6 +78,8 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
   const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;
   const clusterHost = flags.clusterHost ?? (isBare ? '0.0.0.0' : '127.0.0.1');
+  // Before there is anything that a signal would leave behind.
+  const stopping = stopSignal('SIGINT', 'SIGTERM');
   const session = await startSession({
     model,
     http: { host: flags.host, port: flags.port },
@@ -87,7 +94,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     parallel: flags.parallel,
     log,
   });
-  const ending = Promise.race([stopSignal('SIGINT', 'SIGTERM'), session.lost]);
+  const ending = Promise.race([stopping, session.lost]);
   const { orchestrator } = session;
   say(`${model.spec.name}: ${model.spec.layers} layers, ${model.spec.architecture}`);
   if (othersMayJoin)

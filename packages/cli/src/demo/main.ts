@@ -1,45 +1,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { cachedSyntheticModel } from '@butterfly/testkit';
+import { ownModel } from '../model.js';
 
 /** Three workers, so that every kind of stage is there: first, middle and last. */
 const workers = 3;
 const deadlineMs = 120_000;
-const prompt = 'Once upon a time, there was a butterfly';
+const storyPrompt = 'Once upon a time';
+const question = 'Who is the best friend of Finn?';
 
-/** The file given by `--model`, else one with random weights from a fixed seed. */
-async function chooseModel(): Promise<string> {
+/** The file given by `--model`, else the small model that ships with Butterfly. */
+function chooseModel(): string {
   const { values } = parseArgs({ options: { model: { type: 'string' } } });
-  if (values.model !== undefined) {
-    say(`Model: ${values.model}`);
-    return values.model;
-  }
-  say(
-    'Model: a synthetic one with random weights (seed 7), so what it writes is noise; pass --model FILE.gguf for a real one.',
-  );
-  return cachedSyntheticModel(
-    {
-      architecture: 'llama',
-      layers: 9,
-      hidden: 256,
-      heads: 8,
-      kvHeads: 4,
-      headSize: 32,
-      feedForward: 512,
-      vocabulary: 2000,
-      tiedEmbeddings: false,
-      type: 'Q8_0',
-      seed: 7,
-      contextTrained: 512,
-    },
-    join(tmpdir(), 'butterfly-synthetic'),
-  );
+  say(`Model: ${values.model ?? 'butterfly-stories, the small one that ships with Butterfly'}`);
+  return values.model ?? ownModel;
 }
 
 /** Runs `butterfly serve` as a user would and gives the lines that it prints until it is ready. */
@@ -74,53 +51,60 @@ async function serve(
   };
 }
 
-/** Streams a completion to the terminal and prints its speed. */
-async function ask(url: string): Promise<void> {
-  const response = await fetch(`${url}/v1/completions`, {
+interface Event {
+  readonly choices?: readonly { readonly text?: string; readonly delta?: { readonly content?: string } }[];
+  readonly usage?: { readonly completion_tokens: number } | null;
+  readonly error?: { readonly message: string };
+}
+
+/** Streams an answer to the terminal and prints its speed. */
+async function ask(url: string, route: string, request: object): Promise<void> {
+  const response = await fetch(`${url}/v1/${route}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      prompt,
-      max_tokens: 80,
-      temperature: 0,
-      stream: true,
-      stream_options: { include_usage: true },
-    }),
+    body: JSON.stringify({ ...request, stream: true, stream_options: { include_usage: true } }),
     signal: AbortSignal.timeout(deadlineMs),
   });
   if (!response.ok || !response.body)
     throw new Error(`The server answered ${response.status}: ${await response.text()}`);
-  process.stdout.write(`\n${prompt}`);
   const startedMs = performance.now();
   let firstMs = 0;
   let tokens = 0;
   for await (const line of createInterface({ input: Readable.fromWeb(response.body) })) {
     if (!line.startsWith('data: {')) continue;
-    const event = JSON.parse(line.slice('data: '.length)) as {
-      choices?: { text?: string }[];
-      usage?: { completion_tokens: number } | null;
-      error?: { message: string };
-    };
+    const event = JSON.parse(line.slice('data: '.length)) as Event;
     if (event.error) throw new Error(event.error.message);
-    const text = event.choices?.[0]?.text ?? '';
+    const text = event.choices?.[0]?.text ?? event.choices?.[0]?.delta?.content ?? '';
     if (text !== '') firstMs ||= performance.now() - startedMs;
     process.stdout.write(text);
     tokens = event.usage?.completion_tokens ?? tokens;
   }
-  const totalMs = performance.now() - startedMs;
-  say(
-    `\n\n${tokens} tokens: the first after ${firstMs.toFixed(1)} ms, then ${(((tokens - 1) * 1000) / (totalMs - firstMs)).toFixed(1)} per second.`,
-  );
+  const decodeMs = performance.now() - startedMs - firstMs;
+  const perSecond = (((tokens - 1) * 1000) / decodeMs).toFixed(1);
+  say(`\n[${tokens} tokens: the first after ${firstMs.toFixed(1)} ms, then ${perSecond} per second]\n`);
 }
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-const server = await serve(await chooseModel());
+const model = chooseModel();
+const server = await serve(model);
 try {
-  say(`\nThe layers and who holds them:\n${server.summary}`);
-  await ask(server.url);
+  say(`\nThe layers and who holds them:\n${server.summary}\n`);
+  process.stdout.write(storyPrompt);
+  await ask(server.url, 'completions', {
+    prompt: storyPrompt,
+    max_tokens: model === ownModel ? 220 : 100,
+    temperature: 0.7,
+    seed: 1,
+  });
+  say(`> ${question}`);
+  await ask(server.url, 'chat/completions', {
+    messages: [{ role: 'user', content: question }],
+    max_tokens: 60,
+    temperature: 0,
+  });
 } finally {
   process.exitCode = await server.stop();
 }
