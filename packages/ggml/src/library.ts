@@ -56,13 +56,31 @@ function bindProcAddresses(base: Bound<typeof baseSymbols>, device: Pointer): Bo
   return bound as Bound<typeof cpuSymbols>;
 }
 
+/** Error lines of native code while `withNativeErrors` runs; null otherwise. */
+let caughtErrors: string[] | null = null;
+
+/** Runs a native call whose failure the caller reports; what the libraries log as errors meanwhile is for that report. */
+export function withNativeErrors<R>(work: () => R): {
+  readonly result: R;
+  readonly errors: readonly string[];
+} {
+  const errors: string[] = [];
+  caughtErrors = errors;
+  try {
+    return { result: work(), errors };
+  } finally {
+    caughtErrors = null;
+  }
+}
+
 /** ggml_log_level of ggml.h; info is routed to debug because ggml tells much. */
 function routeLog(base: Bound<typeof baseSymbols>, llama: Bound<typeof llamaSymbols>, log: Logger): void {
   const callback = koffi.register(
     (level: number, text: string | null) => {
       const message = text?.trimEnd() ?? '';
       if (message === '' || message === '.') return;
-      if (level === 4) log.error({}, message);
+      if (level === 4 && caughtErrors) caughtErrors.push(message);
+      else if (level === 4) log.error({}, message);
       else if (level === 3) log.warn({}, message);
       else log.debug({}, message);
     },

@@ -156,4 +156,15 @@ describe('loadVocabulary', () => {
     noise.write('GGUF');
     expect(refused(noise)).toMatchObject({ code: 'MODEL_CORRUPT' });
   });
+
+  it('says what libllama found, in the error alone', () => {
+    const bytes = readFileSync(path);
+    const key = bytes.indexOf('tokenizer.ggml.model');
+    // Behind the key: its type (4 bytes), the length of the text (8 bytes), the text.
+    bytes.write('xlama', key + 'tokenizer.ggml.model'.length + 12);
+    expect(refused(bytes)).toMatchObject({
+      code: 'MODEL_CORRUPT',
+      message: expect.stringContaining("unknown tokenizer: 'xlama'") as string,
+    });
+  });
 });

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { ButterflyError, ensure } from '@butterfly/common';
-import type { Ggml } from './library.js';
+import { withNativeErrors, type Ggml } from './library.js';
 import type { Pointer } from './symbols.js';
 import type { TokenizeOptions, Vocabulary } from './vocabulary-types.js';
 
@@ -101,11 +101,13 @@ export function loadVocabulary(ggml: Ggml, path: string): Vocabulary {
   if (!existsSync(path)) throw new ButterflyError('MODEL_NOT_FOUND', `There is no file ${path}.`);
   const params = ggml.llama.llama_model_default_params();
   params.vocabOnly = true;
-  const model = ggml.llama.llama_model_load_from_file(path, params);
-  if (model === null)
-    throw new ButterflyError(
-      'MODEL_CORRUPT',
-      `libllama cannot read the tokenizer of ${path}; see the log at level debug, or convert the model anew.`,
-    );
-  return new LlamaVocabulary(ggml, model);
+  const { result: model, errors } = withNativeErrors(() =>
+    ggml.llama.llama_model_load_from_file(path, params),
+  );
+  if (model !== null) return new LlamaVocabulary(ggml, model);
+  const reason = errors[0]?.replace(/^\w+: /, '') ?? 'no reason given';
+  throw new ButterflyError(
+    'MODEL_CORRUPT',
+    `libllama cannot read the tokenizer of ${path} (${reason}); download or convert the model again.`,
+  );
 }
