@@ -19,9 +19,9 @@ export interface EpochStageOptions {
   readonly epoch: number;
   readonly runtime: StageRuntime;
   /** Takes the activations of every step; null on the last stage. */
-  readonly next: Connection | null;
+  readonly next: Pick<Connection, 'send'> | null;
   /** Takes the results of the last stage. */
-  readonly orchestrator: Connection;
+  readonly orchestrator: Pick<Connection, 'send'>;
   readonly onFailure: (error: ButterflyError) => void;
 }
 

@@ -1,0 +1,148 @@
+import { ButterflyError, type Step } from '@butterfly/common';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { EpochStage } from './epoch-stage.js';
+import type { StageRuntime } from './stage/runtime.js';
+import { describeFile, loadStage, part, trainedModel } from './stage/testing.js';
+
+const epoch = 7;
+let first: StageRuntime;
+let last: StageRuntime;
+let hidden = 0;
+
+beforeAll(async () => {
+  const spec = await describeFile(trainedModel);
+  ({ hidden } = spec);
+  first = await loadStage(spec, { range: { layerStart: 0, layerEnd: 2 } });
+  last = await loadStage(spec, { range: { layerStart: 2, layerEnd: spec.layers } });
+});
+
+afterAll(() => {
+  first[Symbol.dispose]();
+  last[Symbol.dispose]();
+});
+
+/** Takes what a stage sends, as the type of each frame (its sixth byte, docs/protocol.md). */
+function sink() {
+  const types: number[] = [];
+  let wake: () => void = () => undefined;
+  return {
+    types,
+    send: (parts: readonly Uint8Array[]) => {
+      types.push(parts[0]?.[5] ?? -1);
+      wake();
+    },
+    /** Resolves once so many frames were sent. */
+    count: async (frames: number) => {
+      while (types.length < frames) await new Promise<void>((resolve) => (wake = resolve));
+    },
+  };
+}
+
+const step = (stepId: number, change: Partial<Step> = {}): Step => ({
+  epoch,
+  stepId,
+  copies: [],
+  sequences: [part()],
+  stageMicros: [],
+  payload: new Uint8Array(0),
+  ...change,
+});
+const tokens = (token: number): Uint8Array => new Uint8Array(Int32Array.of(token).buffer);
+const activations = (stepId: number, of = epoch) => ({
+  epoch: of,
+  stepId,
+  stageMicros: [1],
+  payload: new Uint8Array(hidden * 4),
+});
+
+describe('a stage of an epoch', () => {
+  it('passes each step on ahead of its activations, in the order of steps', async () => {
+    const next = sink();
+    const stage = new EpochStage({
+      epoch,
+      runtime: first,
+      next,
+      orchestrator: sink(),
+      onFailure: () => undefined,
+    });
+    stage.enqueue(step(1, { payload: tokens(5) }));
+    stage.enqueue(step(2, { payload: tokens(6) }));
+    // Both steps travel on while the first is still computed.
+    expect(next.types).toEqual([2, 2]);
+    await next.count(4);
+    expect(next.types).toEqual([2, 2, 5, 5]);
+    await stage.stop();
+  });
+
+  it('waits for activations, and then gives a result for each step', async () => {
+    const orchestrator = sink();
+    const stage = new EpochStage({
+      epoch,
+      runtime: last,
+      next: null,
+      orchestrator,
+      onFailure: () => undefined,
+    });
+    stage.enqueue(step(1));
+    stage.enqueue(step(2));
+    expect(orchestrator.types).toEqual([]);
+    stage.receive(activations(1));
+    stage.receive(activations(2));
+    await orchestrator.count(2);
+    expect(orchestrator.types).toEqual([3, 3]);
+    await stage.stop();
+  });
+
+  it('drops what belongs to another epoch, and refuses activations out of order', async () => {
+    const orchestrator = sink();
+    const stage = new EpochStage({
+      epoch,
+      runtime: last,
+      next: null,
+      orchestrator,
+      onFailure: () => undefined,
+    });
+    stage.enqueue(step(1, { epoch: 6 }));
+    stage.receive(activations(1, 6));
+    expect(() => stage.receive(activations(1))).toThrow(ButterflyError);
+    stage.enqueue(step(2));
+    expect(() => stage.receive(activations(3))).toThrow(/out of order/);
+    stage.receive(activations(2));
+    await orchestrator.count(1);
+    await stage.stop();
+    stage.enqueue(step(3));
+    expect(orchestrator.types).toEqual([3]);
+  });
+
+  it('reports a step that does not fit, and does nothing more', async () => {
+    const failures: ButterflyError[] = [];
+    const next = sink();
+    const stage = new EpochStage({
+      epoch,
+      runtime: first,
+      next,
+      orchestrator: sink(),
+      onFailure: (error) => failures.push(error),
+    });
+    stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ regionStart: 100 })] }));
+    stage.enqueue(step(2, { payload: tokens(5) }));
+    expect(failures.map(({ code }) => code)).toEqual(['COMPUTE_INVALID']);
+    expect(next.types).toEqual([]);
+    await stage.stop();
+  });
+
+  it('reports a payload of the wrong size', async () => {
+    const failure = new Promise<ButterflyError>((resolve) => {
+      const stage = new EpochStage({
+        epoch,
+        runtime: last,
+        next: null,
+        orchestrator: sink(),
+        onFailure: resolve,
+      });
+      stage.enqueue(step(1));
+      stage.receive({ ...activations(1), payload: new Uint8Array(3) });
+    });
+    expect((await failure).code).toBe('COMPUTE_INVALID');
+  });
+});
