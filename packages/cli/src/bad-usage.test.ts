@@ -82,7 +82,7 @@ describe('a model that', () => {
 describe('a wrong command line', () => {
   it.concurrent.each([
     [['foo'], /^2 .*unknown command 'foo'.*butterfly --help/],
-    [['serve'], /^2 .*missing required argument 'model'.*butterfly serve --help/],
+    [['worker'], /^2 .*required option '--join.*butterfly worker --help/],
     [['serve', model, 'more'], /^2 .*too many arguments.*serve --help/],
     [['serve', model, '--bogus'], /^2 .*unknown option '--bogus'.*serve --help/],
     [['serve', model, '--workers', '65'], /^2 .*whole number from 0 to 64.*serve --help/],
@@ -101,7 +101,9 @@ describe('a wrong command line', () => {
     [['worker', '--join', 'somewhere'], /^2 butterfly: ADDRESS_INVALID: "somewhere".*HOST:PORT/],
     [['worker', '--join', 'a:70000'], /^2 butterfly: ADDRESS_INVALID: .*HOST:PORT/],
     [['worker', '--join', 'a:1', '--memory', 'much'], /^2 .*number of bytes, such as.*worker --help/],
-    [['generate', model], /^2 .*missing required argument 'prompt'/],
+    [['generate'], /^2 .*missing required argument 'words'/],
+    [['generate', model, 'not', 'quoted'], /^2 butterfly: CONFIG_INVALID: .*in quotes/],
+    [['generate', model, 'Hi', '--threads', '400'], /^2 butterfly: CONFIG_INVALID: .*--threads 400/],
     [['generate', model, 'Hi', '--temperature', 'hot'], /^2 .*number from 0 to 2/],
     [['generate', model, 'word '.repeat(200)], /^2 butterfly: CONTEXT_EXCEEDED: .*--ctx/],
   ])('is refused, case %$', async (args, line) => {

@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, type Logger } from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
@@ -19,7 +19,8 @@ export async function openModel(
   path: string,
   options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
 ): Promise<OpenedModel> {
-  const spec = describeModel(await openGguf(path, { log: options.log }));
+  // Workers on this machine look for the file where this process finds it, from whatever folder they were started in.
+  const spec = describeModel(await openGguf(resolve(path), { log: options.log }));
   const ggml = loadGgml({ directory: options.ggmlDirectory, log: options.log });
   const vocabulary = loadVocabulary(ggml, spec.files[0]?.path ?? path);
   if (vocabulary.size !== spec.vocabulary) {

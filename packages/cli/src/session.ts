@@ -3,7 +3,7 @@ import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/
 import { Orchestrator, type OrchestratorOptions, type StepTrace } from '@butterfly/orchestrator';
 import { LocalWorkers } from './local-workers.js';
 import { contextTokens, type OpenedModel } from './model.js';
-import { availableMemoryBytes, threadsPerWorker } from './options.js';
+import { availableMemoryBytes, checkThreads, threadsPerWorker } from './options.js';
 
 export interface SessionOptions {
   readonly model: OpenedModel;
@@ -40,6 +40,7 @@ export interface Session {
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
 export async function startSession(options: SessionOptions): Promise<Session> {
   const { model, log } = options;
+  const threads = checkThreads(options.threads ?? threadsPerWorker(options.workers));
   const token = options.token ?? randomBytes(16).toString('hex');
   const orchestrator = await Orchestrator.start({
     spec: model.spec,
@@ -62,7 +63,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     clusterHost: options.clusterHost,
     clusterPort: orchestrator.clusterPort,
     token,
-    threads: options.threads ?? threadsPerWorker(options.workers),
+    threads,
     memoryBytes: Math.floor(availableMemoryBytes() / Math.max(1, options.workers)),
     log,
     onGivenUp: (name) => {

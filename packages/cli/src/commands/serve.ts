@@ -1,8 +1,8 @@
-import { createLogger, type LogLevel } from '@butterfly/common';
+import { createLogger } from '@butterfly/common';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { openModel, ownModel } from '../model.js';
-import { checkThreads, port, wholeNumber } from '../options.js';
+import { port, wholeNumber } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
 import { startSession } from '../session.js';
 import { stopSignal } from '../signals.js';
@@ -56,7 +56,7 @@ export function serveCommand(environment: Environment): Command {
     .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
     .option(
       '--cluster-host <address>',
-      'where workers join (default: 127.0.0.1, with --workers 0 every address)',
+      'where workers join (default: 127.0.0.1, or every address when others are waited for)',
     )
     .option('--cluster-port <n>', 'port where workers join; 0 chooses a free one', port, 7600)
     .option('--token <text>', 'join token of the workers (default: BUTTERFLY_TOKEN, else a new one)')
@@ -71,13 +71,12 @@ export function serveCommand(environment: Environment): Command {
 }
 
 async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
-  const log = createLogger({ level: environment.BUTTERFLY_LOG satisfies LogLevel, name: 'orchestrator' });
-  if (flags.threads !== undefined) checkThreads(flags.threads);
+  const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'orchestrator' });
   const model = await openModel(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
   const isBare = flags.workers === 0;
   const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
   const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;
-  const clusterHost = flags.clusterHost ?? (isBare ? '0.0.0.0' : '127.0.0.1');
+  const clusterHost = flags.clusterHost ?? (workersElsewhere > 0 ? '0.0.0.0' : '127.0.0.1');
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal('SIGINT', 'SIGTERM');
   const session = await startSession({
