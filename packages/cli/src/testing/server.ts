@@ -13,13 +13,20 @@ export interface StageProcess {
 export class Server extends Butterfly {
   readonly token = 'a token';
 
-  /** @param options.clusterHost null for the default, with which no other workers are waited for */
+  /**
+   * @param options.clusterHost null for the default, with which no other workers are waited for
+   * @param options.path null for the model that ships with Butterfly
+   */
   constructor(
     args: readonly string[] = [],
-    { clusterHost = '127.0.0.1' }: { readonly clusterHost?: string | null } = {},
+    {
+      clusterHost = '127.0.0.1',
+      path = model,
+    }: { readonly clusterHost?: string | null; readonly path?: string | null } = {},
   ) {
     const host = clusterHost === null ? [] : ['--cluster-host', clusterHost];
-    super(['serve', model, '--threads', '1', '--port', '0', '--cluster-port', '0', ...host, ...args], {
+    const file = path === null ? [] : [path];
+    super(['serve', ...file, '--threads', '1', '--port', '0', '--cluster-port', '0', ...host, ...args], {
       env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token' },
     });
   }

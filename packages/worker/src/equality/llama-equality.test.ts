@@ -21,6 +21,7 @@ const splits = [1, 2, 3, 5];
 const trainedModel = fileURLToPath(
   new URL('../../../../../shared/models/aidreams-260k.gguf', import.meta.url),
 );
+const ownModel = fileURLToPath(new URL('../../../../models/butterfly-stories.gguf', import.meta.url));
 const twoThreadTokens = 24;
 const twoThreadPrompt = [1, 403, 407, 261, 378];
 const cacheDirectory = '/tmp/butterfly-synthetic';
@@ -175,8 +176,8 @@ describe('tokens and logits equal those of llama.cpp, and of every split', () =>
     report(name, await checkModel(path, 1));
   });
 
-  it('the trained model agrees outright', async () => {
-    expect(await checkModel(trainedModel, 1)).toEqual([]);
+  it.each([trainedModel, ownModel])('the trained model %s agrees outright', async (path) => {
+    expect(await checkModel(path, 1)).toEqual([]);
   });
 
   // Two busy threads on a machine that runs other tests at the same time wait for each other: hence one short prompt.
