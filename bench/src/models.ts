@@ -23,6 +23,27 @@ export function oneBillion(): Promise<string> {
   );
 }
 
+/** Wide activations and little arithmetic, so that what passes between the stages weighs most; Q8_0, 37 MB. */
+export function lightModel(): Promise<string> {
+  return cachedSyntheticModel(
+    {
+      architecture: 'llama',
+      layers: 9,
+      hidden: 1024,
+      heads: 16,
+      kvHeads: 4,
+      headSize: 64,
+      feedForward: 1024,
+      vocabulary: 10_000,
+      tiedEmbeddings: false,
+      type: 'Q8_0',
+      seed: 7,
+      contextTrained: 512,
+    },
+    join(tmpdir(), 'butterfly-synthetic'),
+  );
+}
+
 /** Token ids from the middle of the vocabulary, the same for both sides. */
 export function promptOf(length: number): number[] {
   return Array.from({ length }, (_, i) => 300 + ((i * 7919) % 9_000));

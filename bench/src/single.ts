@@ -1,5 +1,5 @@
-import { measureHops } from './hops.js';
-import { oneBillion } from './models.js';
+import { measureHops, type StagesResult } from './hops.js';
+import { lightModel, oneBillion } from './models.js';
 import { measureOneProcess } from './one-process.js';
 import { machine, printTable, writeResult } from './report.js';
 
@@ -31,17 +31,9 @@ export async function benchSingle(repeats: number): Promise<void> {
     ]),
   );
   const stages = await measureHops(path, repeats);
-  printTable(
-    'Local stages of one thread each: milliseconds per token',
-    ['stages', 'total', 'outside native compute', 'per hop, total', 'per hop, outside native compute'],
-    stages.map((s) => [
-      String(s.stages),
-      s.msPerToken,
-      s.overheadMs,
-      s.msPerHop ?? '-',
-      s.overheadMsPerHop ?? '-',
-    ]),
-  );
+  printHops('1B shape', stages);
+  const lightStages = await measureHops(await lightModel(), repeats);
+  printHops('light model', lightStages);
   printTable(
     'Memory of each worker in MiB',
     ['stages', 'worker', 'shard', 'KV cache', 'resident', 'resident / (1.1 (shard + cache) + 150)'],
@@ -62,5 +54,20 @@ export async function benchSingle(repeats: number): Promise<void> {
     repeats,
     oneProcess: results,
     stages,
+    lightStages,
   });
+}
+
+function printHops(model: string, stages: readonly StagesResult[]): void {
+  printTable(
+    `Local stages of one thread each, ${model}: milliseconds per token`,
+    ['stages', 'total', 'outside native compute', 'per hop, total', 'per hop, outside native compute'],
+    stages.map((s) => [
+      String(s.stages),
+      s.msPerToken,
+      s.overheadMs,
+      s.msPerHop ?? '-',
+      s.overheadMsPerHop ?? '-',
+    ]),
+  );
 }
