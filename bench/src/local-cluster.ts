@@ -2,22 +2,12 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { silentLogger, systemClock, type SamplingParams } from '@butterfly/common';
+import { greedySampling, silentLogger, systemClock } from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf } from '@butterfly/model';
 import { Orchestrator, type StepTrace } from '@butterfly/orchestrator';
 
 const readyDeadlineMs = 120_000;
-const greedy: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 0,
-};
 
 export interface WorkerMemory {
   readonly name: string;
@@ -87,7 +77,7 @@ export class LocalCluster implements AsyncDisposable {
     const generation = this.orchestrator.engine.submit({
       promptTokens: Int32Array.from(prompt),
       outputTokensMax: tokens + 1,
-      sampling: greedy,
+      sampling: greedySampling,
       stopTokens: new Set(),
       timeoutMs: readyDeadlineMs,
     });

@@ -1,4 +1,4 @@
-import type { SamplingParams } from '@butterfly/common';
+import { greedySampling } from '@butterfly/common';
 import { loadVocabulary, type Ggml } from '@butterfly/ggml';
 import { openOracle } from '@butterfly/testkit';
 import { encoded } from './batches.js';
@@ -9,17 +9,6 @@ import { documents, type Document } from './text/documents.js';
 /** Seeds of the documents of the evaluation, which no training step draws. */
 const evaluationSeed = 900_000_001;
 const bigramDocuments = 40_000;
-
-const greedy: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 0,
-};
 
 /** Texts that the model never trained on, nor any about the same choices. */
 export function heldOutTexts(kind: Document['kind'], count: number): Document[] {
@@ -72,7 +61,7 @@ export async function answerAccuracy(
       parseSpecial: true,
     });
     of++;
-    if (reader.text(await reader.generate(prompt, greedy)).trim() === answer.content) right++;
+    if (reader.text(await reader.generate(prompt, greedySampling)).trim() === answer.content) right++;
   }
   return { right, of };
 }
@@ -82,7 +71,7 @@ export async function samples(reader: Reader, start: string, seeds: readonly num
   const prompt = reader.vocabulary.tokenize(start, { addSpecial: true, parseSpecial: false });
   const texts: string[] = [];
   for (const seed of seeds) {
-    const sampling = { ...greedy, temperature: 0.8, topP: 0.95, seed };
+    const sampling = { ...greedySampling, temperature: 0.8, topP: 0.95, seed };
     texts.push(start + reader.text(await reader.generate(prompt, sampling)));
   }
   return texts;
@@ -99,7 +88,7 @@ export async function differencesFromLlama(
   const different: string[] = [];
   for (const prompt of prompts) {
     const tokens = reader.vocabulary.tokenize(prompt, { addSpecial: true, parseSpecial: true });
-    const ours = await reader.generate(tokens, greedy, tokensMax);
+    const ours = await reader.generate(tokens, greedySampling, tokensMax);
     const theirs = await oracle.greedy([...tokens], ours.length);
     if (ours.join() !== theirs.join()) different.push(prompt);
   }

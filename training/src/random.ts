@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { randomBits } from '@butterfly/testkit';
 
 /** A stream of random numbers that depends on its key alone, on every machine. */
 export interface Random {
@@ -13,7 +13,7 @@ export interface Random {
 }
 
 export function createRandom(key: string): Random {
-  const next = sfc32(createHash('sha256').update(key).digest());
+  const next = randomBits(key);
   const fraction = (): number => (next() >>> 0) / 2 ** 32;
   const below = (bound: number): number => Math.floor(fraction() * bound);
   return {
@@ -39,21 +39,5 @@ export function createRandom(key: string): Random {
         target[index] =
           deviation * Math.sqrt(-2 * Math.log(1 - fraction())) * Math.cos(2 * Math.PI * fraction());
     },
-  };
-}
-
-/** The small fast counter generator of 128 bits: 32 random bits for each call. */
-function sfc32(seed: Buffer): () => number {
-  let a = seed.readInt32LE(0);
-  let b = seed.readInt32LE(4);
-  let c = seed.readInt32LE(8);
-  let counter = seed.readInt32LE(12);
-  return () => {
-    const bits = (((a + b) | 0) + counter) | 0;
-    counter = (counter + 1) | 0;
-    a = b ^ (b >>> 9);
-    b = (c + (c << 3)) | 0;
-    c = (((c << 21) | (c >>> 11)) + bits) | 0;
-    return bits;
   };
 }

@@ -32,3 +32,4 @@ export type { ByteStream, ConnectionHandlers, ConnectionOptions, Heartbeat } fro
 export { dial, listen } from './wire/transport.js';
 export type { DialOptions, Listener } from './wire/transport.js';
 export { decodeActivations, encodeActivations } from './wire/activations.js';
+export { greedySampling } from './wire/sampling.js';

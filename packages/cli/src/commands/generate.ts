@@ -1,5 +1,11 @@
 import { randomInt } from 'node:crypto';
-import { ButterflyError, createLogger, deadlines, type SamplingParams } from '@butterfly/common';
+import {
+  ButterflyError,
+  createLogger,
+  deadlines,
+  greedySampling,
+  type SamplingParams,
+} from '@butterfly/common';
 import { ChatTemplate, defaultChatTemplate, IncrementalDetokenizer } from '@butterfly/model';
 import type { Generation } from '@butterfly/orchestrator';
 import { Command } from 'commander';
@@ -127,17 +133,8 @@ function tokenizePrompt({ vocabulary, spec }: OpenedModel, prompt: string, chat:
   });
 }
 
-function samplingOf(flags: GenerateFlags): SamplingParams {
-  return {
-    temperature: flags.temperature,
-    topK: 0,
-    topP: flags.topP,
-    minP: 0,
-    repeatPenalty: 1,
-    frequencyPenalty: 0,
-    presencePenalty: 0,
-    seed: flags.seed ?? randomInt(0x1_0000_0000),
-  };
+function samplingOf({ temperature, topP, seed }: GenerateFlags): SamplingParams {
+  return { ...greedySampling, temperature, topP, seed: seed ?? randomInt(0x1_0000_0000) };
 }
 
 async function print(generation: Generation, { vocabulary }: OpenedModel): Promise<void> {

@@ -9,7 +9,7 @@ export interface Random {
 
 /** A stream of random numbers that depends on its key alone, on every machine. */
 export function createRandom(key: string): Random {
-  const next = sfc32(createHash('sha256').update(key).digest());
+  const next = randomBits(key);
   return {
     below: (bound) => Math.floor(((next() >>> 0) / 2 ** 32) * bound),
     fillNormal(target, mean, deviation) {
@@ -24,8 +24,12 @@ export function createRandom(key: string): Random {
   };
 }
 
-/** The small fast counter generator of 128 bits: 32 random bits for each call. */
-function sfc32(seed: Buffer): () => number {
+/**
+ * 32 random bits for each call, as a signed number, from a stream that depends on its key alone, on every machine: the
+ * small fast counter generator of 128 bits (sfc32 of PractRand).
+ */
+export function randomBits(key: string): () => number {
+  const seed = createHash('sha256').update(key).digest();
   let a = seed.readInt32LE(0);
   let b = seed.readInt32LE(4);
   let c = seed.readInt32LE(8);
