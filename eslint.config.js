@@ -33,7 +33,7 @@ const layerRules = Object.entries(allowed).map(([name, below]) => ({
 }));
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/node_modules/**', '.cache/**', 'vitest.config.ts'] },
+  { ignores: ['**/dist/**', '**/node_modules/**', '.cache/**', 'vitest.config.ts', 'vitest.setup.ts'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

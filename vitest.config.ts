@@ -5,6 +5,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['butterfly-source'] } },
   test: {
     include: ['packages/*/src/**/*.test.ts', 'training/src/**/*.test.ts'],
+    setupFiles: ['./vitest.setup.ts'],
     // Native libraries and child processes: a process per file, and never more than the two cores of CI.
     pool: 'forks',
     maxWorkers: 2,

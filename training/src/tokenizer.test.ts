@@ -51,8 +51,10 @@ describe('the tokenizer', () => {
     for (const text of texts(20))
       expect(tokenize(text).map((token) => vocabulary.tokenText(token))).toEqual(merged(text));
     const decoder = new TextDecoder();
+    // SentencePiece writes spaces as this character, so it alone cannot come back.
+    const anyText = fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => !text.includes('▁'));
     fc.assert(
-      fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), (text) => {
+      fc.property(anyText, (text) => {
         const bytes = tokenize(text).flatMap((token) => [
           ...vocabulary.tokenToBytes(token, { special: false }),
         ]);
