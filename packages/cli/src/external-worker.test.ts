@@ -9,7 +9,7 @@ describe('workers from elsewhere', () => {
   it('serve as soon as they hold the model together, with weights from the orchestrator', async () => {
     using elsewhere = new Folder();
     await using server = new Server(['--workers', '0', '--wait-for', '1']);
-    await server.line(/--join HOST/);
+    await server.line(/^API on/);
     expect(await server.status()).toMatchObject({
       ready: false,
       detail: '0 of 1 expected workers have joined',
