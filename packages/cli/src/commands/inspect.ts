@@ -34,44 +34,17 @@ export function inspectCommand(environment: Environment): Command {
 }
 
 function summarize(spec: ModelSpec) {
-  const {
-    name,
-    architecture,
-    layers,
-    hidden,
-    heads,
-    kvHeads,
-    headSize,
-    feedForward,
-    vocabulary,
-    contextTrained,
-    rope,
-    tiedEmbeddings,
-    tokenizer,
-    files,
-  } = spec;
   return {
-    name,
-    architecture,
+    ...spec,
+    tensors: spec.tensors.length,
     parameters: parameterCount(spec),
     quantisation: quantisation(spec),
-    layers,
-    hidden,
-    heads,
-    kvHeads,
-    headSize,
-    feedForward,
-    vocabulary,
-    contextTrained,
-    rope,
-    tiedEmbeddings,
-    files: files.map(({ path, bytes }) => ({ path, bytes })),
+    files: spec.files.map(({ path, bytes }) => ({ path, bytes })),
     layerBytes: layerBytes(spec),
     inputBytes: inputBytes(spec),
     outputBytes: outputBytes(spec),
-    cacheBytesPerToken: cacheBytesPerSlot(spec) * layers,
+    cacheBytesPerToken: cacheBytesPerSlot(spec) * spec.layers,
     operationsPerToken: operationsPerToken(spec),
-    tokenizer,
   };
 }
 

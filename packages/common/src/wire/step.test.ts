@@ -4,6 +4,7 @@ import { ButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
 import { FrameDecoder } from './frame.js';
 import type { Frame } from './frame.js';
+import { greedySampling } from './sampling.js';
 import {
   decodeFileChunk,
   decodeStep,
@@ -87,16 +88,7 @@ const chunk: fc.Arbitrary<FileChunk> = fc.record({
   sha256: fc.uint8Array({ minLength: 32, maxLength: 32 }),
 });
 
-const greedy: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 7,
-};
+const greedy: SamplingParams = { ...greedySampling, seed: 7 };
 const oneSequence: StepSequence = {
   sequenceId: 5,
   regionStart: 128,

@@ -1,4 +1,4 @@
-import { silentLogger, type Clock } from '@butterfly/common';
+import { greedySampling, silentLogger, type Clock } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import { PipelineEngine } from './engine.js';
 
@@ -16,17 +16,6 @@ class CountingClock implements Clock {
     return () => this.pending.delete(timer);
   }
 }
-
-const greedy = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 0,
-};
 
 describe('drain', () => {
   it('leaves no timer behind when the last request ends before its deadline', async () => {
@@ -46,7 +35,7 @@ describe('drain', () => {
     const generation = engine.submit({
       promptTokens: Int32Array.of(1),
       outputTokensMax: 4,
-      sampling: greedy,
+      sampling: greedySampling,
       stopTokens: new Set(),
       timeoutMs: 1000,
     });

@@ -1,19 +1,8 @@
-import { ButterflyError, limits } from '@butterfly/common';
-import type { ErrorCode, SamplingParams } from '@butterfly/common';
+import { ButterflyError, greedySampling, limits } from '@butterfly/common';
+import type { ErrorCode } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import { Scheduler } from './scheduler.js';
 import type { PlannedStep, SchedulerConfig, SchedulerEvent, SchedulerRequest } from './scheduler-types.js';
-
-const greedy: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 0,
-};
 
 const roomy: SchedulerConfig = { contextTokensMax: 4096, arenaSlots: 65_536, stages: 1, runningMax: 64 };
 
@@ -26,7 +15,7 @@ function request(
     id,
     promptTokens: Int32Array.from({ length: promptLength }, (_, index) => 1000 + index),
     outputTokensMax: 16,
-    sampling: greedy,
+    sampling: greedySampling,
     stopTokens: new Set([2]),
     nowMs: 0,
     deadlineMs: 1e9,
@@ -161,7 +150,7 @@ describe('nextStep', () => {
 
   it('sends the last 64 tokens where a penalty needs them, and only with a row that is sampled', () => {
     const scheduler = new Scheduler({ ...roomy, stepRowsMax: 100 });
-    scheduler.submit(request(1, 150, { sampling: { ...greedy, presencePenalty: 0.5 } }));
+    scheduler.submit(request(1, 150, { sampling: { ...greedySampling, presencePenalty: 0.5 } }));
     scheduler.submit(request(2, 20));
     const first = next(scheduler);
     expect(first.sequences[0]).toMatchObject({

@@ -1,4 +1,4 @@
-import type { SamplingParams, StepSequence } from '@butterfly/common';
+import { greedySampling, type SamplingParams, type StepSequence } from '@butterfly/common';
 import { CpuBackend } from '@butterfly/ggml';
 import { drawFraction } from '@butterfly/model';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -16,16 +16,7 @@ afterAll(() => {
   backend[Symbol.dispose]();
 });
 
-const plain: SamplingParams = {
-  temperature: 1,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 42,
-};
+const plain: SamplingParams = { ...greedySampling, temperature: 1, seed: 42 };
 
 /** Logits of one row; the same for the same seed. */
 const row = (seed: number): number[] =>
