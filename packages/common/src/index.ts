@@ -11,6 +11,7 @@ export type {
   ArenaCopy,
   FileChunk,
   SamplingParams,
+  StageTime,
   Step,
   StepResult,
   StepSequence,
@@ -26,6 +27,8 @@ export {
   encodeStepResult,
 } from './wire/step.js';
 export { decodeControl, encodeControl } from './wire/messages.js';
+export { cacheTypes } from './wire/cache-type.js';
+export type { CacheType } from './wire/cache-type.js';
 export type { ControlMessage, ControlMessageOf, WorkerIdentity } from './wire/messages.js';
 export { Connection } from './wire/connection.js';
 export type { ByteStream, ConnectionHandlers, ConnectionOptions, Heartbeat } from './wire/connection.js';

@@ -15,10 +15,18 @@ export const limits = Object.freeze({
   connectionQueuedBytesMax: 512 * MIB,
   /** Rows in one step; also bounds the compute buffers of a stage. */
   stepRowsMax: 4096,
+  /** What their count field holds; one compaction of an arena of 16 million slots in blocks of 256 needs no more. */
+  stepCopiesMax: 0xffff,
+  /** Guessed tokens of one sequence in one step: more than any text repeats often, and few enough to compute in vain. */
+  draftTokensMax: 32,
   /** Sequences in one step. */
   stepSequencesMax: 256,
-  /** Requests that wait for a place before clients get 429. */
-  queuedRequestsMax: 256,
+  /** Requests that wait for a place before clients get 429; each holds a connection and its prompt. */
+  queuedRequestsMax: 1024,
+  /** Tokens of all waiting prompts together: 64 MB. */
+  queuedTokensMax: 16 * MIB,
+  /** Distance of `priority` from 0, each step of which counts as ten seconds of waiting. */
+  priorityMax: 1000,
   /** Characters of one stop string, and how many of them. */
   stopStringsMax: 16,
   stopStringCharactersMax: 256,

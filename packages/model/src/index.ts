@@ -1,5 +1,5 @@
 export { batchKey, cacheBlockSlots, cacheBytesPerSlot } from './architecture/batch.js';
-export type { BatchShape } from './architecture/batch.js';
+export type { AttentionSpan, BatchShape } from './architecture/batch.js';
 export type { LayerCache, StageInputs, StageOutputs, StageWeights } from './architecture/llama-family.js';
 export { graphTensorsMax, stageBuilder } from './architecture/registry.js';
 export type { StageBuilder } from './architecture/registry.js';
@@ -22,6 +22,8 @@ export type { Architecture, ModelFile, ModelSpec, ModelTensor } from './gguf/spe
 export { drawFraction } from './sampling.js';
 export { Arena } from './arena.js';
 export type { Region } from './arena.js';
+export { PrefixIndex } from './prefix-index.js';
+export type { PrefixMatch, TokenReader } from './prefix-index.js';
 export { ChatTemplate, defaultChatTemplate } from './chat-template.js';
 export type { ChatMessage } from './chat-template.js';
 export { IncrementalDetokenizer, StopMatcher } from './detokenizer.js';

@@ -2,7 +2,7 @@ import { ButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
 import { encodeFrame } from './frame.js';
 import type { Frame } from './frame.js';
-import type { Activations } from './types.js';
+import type { Activations, StageTime } from './types.js';
 
 const FIXED_BYTES = 14;
 const TWO_TO_32 = 2 ** 32;
@@ -12,15 +12,17 @@ const TWO_TO_32 = 2 ** 32;
  * the start of the next, when nothing of it is in the processor's caches.
  * @throws ButterflyError PROTOCOL_INVALID
  */
-export function encodeActivations({ epoch, stepId, stageMicros, payload }: Activations): Uint8Array[] {
-  const header = Buffer.allocUnsafe(FIXED_BYTES + stageMicros.length * 4);
+export function encodeActivations({ epoch, stepId, stageTimes, payload }: Activations): Uint8Array[] {
+  const header = Buffer.allocUnsafe(FIXED_BYTES + stageTimes.length * 8);
   header.writeUInt32LE(epoch, 0);
   header.writeUInt32LE(stepId % TWO_TO_32, 4);
   header.writeUInt32LE(Math.floor(stepId / TWO_TO_32), 8);
-  header.writeUInt16LE(stageMicros.length, 12);
+  header.writeUInt16LE(stageTimes.length, 12);
   let at = FIXED_BYTES;
-  for (const micros of stageMicros)
-    at = header.writeUInt32LE(Math.min(Math.round(micros), TWO_TO_32 - 1), at);
+  for (const { computeMicros, hostMicros } of stageTimes) {
+    at = header.writeUInt32LE(Math.min(Math.round(computeMicros), TWO_TO_32 - 1), at);
+    at = header.writeUInt32LE(Math.min(Math.round(hostMicros), TWO_TO_32 - 1), at);
+  }
   return encodeFrame({ type: 'activations', header, payload });
 }
 
@@ -35,16 +37,17 @@ export function decodeActivations(frame: Frame): Activations {
     frame.type !== 'activations' ||
     count < 1 ||
     count > limits.workersMax ||
-    header.length !== FIXED_BYTES + count * 4
+    header.length !== FIXED_BYTES + count * 8
   )
     throw new ButterflyError(
       'PROTOCOL_INVALID',
       `A header of ${header.length} bytes is none of activations.`,
     );
-  const stageMicros: number[] = [];
-  for (let at = FIXED_BYTES; at < header.length; at += 4) stageMicros.push(header.readUInt32LE(at));
+  const stageTimes: StageTime[] = [];
+  for (let at = FIXED_BYTES; at < header.length; at += 8)
+    stageTimes.push({ computeMicros: header.readUInt32LE(at), hostMicros: header.readUInt32LE(at + 4) });
   const stepId = header.readUInt32LE(4) + header.readUInt32LE(8) * TWO_TO_32;
   if (!Number.isSafeInteger(stepId))
     throw new ButterflyError('PROTOCOL_INVALID', 'The step id of activations is out of bounds.');
-  return { epoch: header.readUInt32LE(0), stepId, stageMicros, payload: frame.payload };
+  return { epoch: header.readUInt32LE(0), stepId, stageTimes, payload: frame.payload };
 }

@@ -20,6 +20,7 @@ const worker: WorkerIdentity = {
   memoryBytes: 8_000_000_000,
   dataPort: 7601,
   weightBytesPerSecond: 1.5e10,
+  attentionMicros: { f16: 120.5, bf16: 90, q8_0: 60 },
 };
 
 const assign = {
@@ -31,16 +32,29 @@ const assign = {
   layerEnd: 8,
   model: { architecture: 'llama', tensors: [{ name: 'blk.0.attn_q.weight', bytes: 12 }] },
   arenaSlots: 4096,
+  cacheType: 'q8_0',
   rowsMax: 512,
   next: { host: '10.0.0.2', port: 7601, workerId: 'w2' },
   linkToken: 'secret',
+} satisfies ControlMessage;
+
+const ready = {
+  kind: 'ready',
+  epoch: 3,
+  shardBytes: 1,
+  arenaBytes: 2,
+  residentBytes: 3,
+  stepCurve: [
+    { rows: 1, micros: 31_000.5 },
+    { rows: 8, micros: 61_000 },
+  ],
 } satisfies ControlMessage;
 
 const everyKind: readonly ControlMessage[] = [
   { kind: 'hello', token: null, worker },
   { kind: 'hello', token: 'join-token', worker },
   { kind: 'progress', epoch: 3, loadedBytes: 10, totalBytes: 20 },
-  { kind: 'ready', epoch: 3, shardBytes: 1, arenaBytes: 2, residentBytes: 3 },
+  ready,
   { kind: 'failed', epoch: 3, code: 'MODEL_TRUNCATED', message: 'The file ends early.' },
   { kind: 'fetch', requestId: 1, fileIndex: 0, offset: 2 ** 40, bytes: limits.fileChunkBytesMax },
   { kind: 'welcome', workerId: 'w1', heartbeatEveryMs: 500, heartbeatSilenceMs: 10_000 },
@@ -119,6 +133,40 @@ describe('control messages', () => {
       { kind: 'fetch', requestId: 1, fileIndex: 0, offset: 0, bytes: limits.fileChunkBytesMax + 1 },
       /bytes/,
     ],
+    [
+      'the speed of an unknown type of cache',
+      {
+        kind: 'hello',
+        token: null,
+        worker: { ...worker, attentionMicros: { ...worker.attentionMicros, q4_0: 1 } },
+      },
+      /attentionMicros/,
+    ],
+    [
+      'the speed of fewer types than there are',
+      { kind: 'hello', token: null, worker: { ...worker, attentionMicros: { f16: 1 } } },
+      /attentionMicros/,
+    ],
+    [
+      'attention in no time',
+      {
+        kind: 'hello',
+        token: null,
+        worker: { ...worker, attentionMicros: { ...worker.attentionMicros, f16: 0 } },
+      },
+      /attentionMicros\.f16/,
+    ],
+    ['an unknown type of cache', { ...assign, cacheType: 'f32' }, /cacheType/],
+    ['no step curve', { ...ready, stepCurve: undefined }, /stepCurve/],
+    ['an empty step curve', { ...ready, stepCurve: [] }, /stepCurve/],
+    ['a long step curve', { ...ready, stepCurve: Array(65).fill({ rows: 1, micros: 1 }) }, /stepCurve/],
+    ['a step of no rows', { ...ready, stepCurve: [{ rows: 0, micros: 1 }] }, /stepCurve\.0\.rows/],
+    [
+      'a step over the limit',
+      { ...ready, stepCurve: [{ rows: limits.stepRowsMax + 1, micros: 1 }] },
+      /stepCurve\.0\.rows/,
+    ],
+    ['a step in no time', { ...ready, stepCurve: [{ rows: 1, micros: 0 }] }, /stepCurve\.0\.micros/],
     ['layers backwards', { ...assign, layerEnd: 0 }, /layerEnd/],
     ['a stage beyond the last', { ...assign, stageIndex: 2 }, /stageIndex/],
     ['a middle stage without a next', { ...assign, next: null }, /next/],

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
+import { cacheTypes } from './cache-type.js';
 import { encodeFrame } from './frame.js';
 import type { Frame } from './frame.js';
 
@@ -39,6 +40,8 @@ const worker = z
     dataPort: port,
     /** Measured speed of streaming quantised weights through a matrix product. */
     weightBytesPerSecond: z.number().positive(),
+    /** Measured time of one query over 2,048 cached tokens of one layer, by type of the cache. */
+    attentionMicros: z.record(z.enum(cacheTypes), z.number().positive()).readonly(),
   })
   .readonly();
 
@@ -49,7 +52,19 @@ const progress = z
   .object({ kind: z.literal('progress'), epoch, loadedBytes: count, totalBytes: count })
   .readonly();
 const ready = z
-  .object({ kind: z.literal('ready'), epoch, shardBytes: count, arenaBytes: count, residentBytes: count })
+  .object({
+    kind: z.literal('ready'),
+    epoch,
+    shardBytes: count,
+    arenaBytes: count,
+    residentBytes: count,
+    /** Measured time of a step of this stage by its rows, each row of a sequence of its own; rows ascend. */
+    stepCurve: z
+      .array(z.object({ rows: positive.max(limits.stepRowsMax), micros: z.number().positive() }).readonly())
+      .min(1)
+      .max(64)
+      .readonly(),
+  })
   .readonly();
 const failed = z.object({ kind: z.literal('failed'), epoch, code: name, message: prose }).readonly();
 const fetch = z
@@ -88,6 +103,7 @@ const assign = z
     model: z.record(z.string(), z.unknown()).readonly(),
     /** Slots of the KV arena, in tokens. */
     arenaSlots: positive.max(0xffff_ffff),
+    cacheType: z.enum(cacheTypes),
     /** Largest number of rows that a step will have. */
     rowsMax: positive.max(limits.stepRowsMax),
     /** Who takes the activations; null for the last stage. */

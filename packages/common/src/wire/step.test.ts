@@ -13,7 +13,7 @@ import {
   encodeStep,
   encodeStepResult,
 } from './step.js';
-import type { FileChunk, SamplingParams, Step, StepResult, StepSequence } from './types.js';
+import type { FileChunk, SamplingParams, StageTime, Step, StepResult, StepSequence } from './types.js';
 
 function transfer(parts: Uint8Array[]): Frame {
   const decoder = new FrameDecoder();
@@ -59,19 +59,27 @@ const sequence: fc.Arbitrary<StepSequence> = fc
     sampling: fc.option(sampling),
     recentTokens: tokens(0, 70),
     logitShare: unit,
+    guesses: tokens(0, limits.draftTokensMax),
   })
-  .map(({ slotsToSpare, logitShare, ...rest }) => ({
-    ...rest,
-    regionSlots: rest.positionStart + rest.rows + slotsToSpare,
-    logitRows: Math.max(rest.sampling === null ? 0 : 1, Math.floor(rest.rows * logitShare)),
-  }));
+  .map(({ slotsToSpare, logitShare, guesses, ...rest }) => {
+    const draftTokens = rest.sampling === null ? new Int32Array(0) : guesses.slice(0, rest.rows - 1);
+    const logitRows = Math.max(rest.sampling === null ? 0 : 1, Math.floor(rest.rows * logitShare));
+    return {
+      ...rest,
+      regionSlots: rest.positionStart + rest.rows + slotsToSpare,
+      draftTokens,
+      logitRows: draftTokens.length > 0 ? draftTokens.length + 1 : logitRows,
+    };
+  });
+
+const stageTimes: fc.Arbitrary<StageTime[]> = fc.array(fc.record({ computeMicros: u32, hostMicros: u32 }));
 
 const step: fc.Arbitrary<Step> = fc.record({
   epoch: u32,
   stepId: id,
   copies: fc.array(fc.record({ fromSlot: fc.nat(), toSlot: fc.nat(), slots: fc.integer({ min: 1 }) })),
   sequences: fc.array(sequence, { maxLength: 12 }),
-  stageMicros: fc.array(u32),
+  stageTimes,
   payload: fc.uint8Array({ maxLength: 100 }),
 });
 
@@ -79,7 +87,7 @@ const result: fc.Arbitrary<StepResult> = fc.record({
   epoch: u32,
   stepId: id,
   outputs: fc.array(fc.record({ sequenceId: id, tokens: tokens(1, 5) })),
-  stageMicros: fc.array(u32),
+  stageTimes,
 });
 
 const chunk: fc.Arbitrary<FileChunk> = fc.record({
@@ -97,6 +105,7 @@ const oneSequence: StepSequence = {
   rows: 3,
   logitRows: 1,
   sampling: greedy,
+  draftTokens: new Int32Array(0),
   recentTokens: Int32Array.of(1, 2),
 };
 const oneStep: Step = {
@@ -104,7 +113,7 @@ const oneStep: Step = {
   stepId: 2,
   copies: [{ fromSlot: 0, toSlot: 8, slots: 4 }],
   sequences: [oneSequence],
-  stageMicros: [120],
+  stageTimes: [{ computeMicros: 120, hostMicros: 3 }],
   payload: new Uint8Array(12),
 };
 
@@ -152,14 +161,23 @@ describe('roundtrip', () => {
 
   it('rounds measured times and takes views of larger arrays', () => {
     const recentTokens = Int32Array.of(9, 8, 7, 6).subarray(1, 3);
-    const sent = { ...oneStep, stageMicros: [1.6, 0.2], sequences: [{ ...oneSequence, recentTokens }] };
+    const draftTokens = Int32Array.of(4, 5, 6).subarray(1);
+    const sequences = [{ ...oneSequence, logitRows: 3, draftTokens, recentTokens }];
+    const sent = { ...oneStep, stageTimes: [{ computeMicros: 1.6, hostMicros: 0.2 }], sequences };
     const received = decodeStep(transfer(encodeStep(sent)));
-    expect(received.stageMicros).toEqual([2, 0]);
+    expect(received.stageTimes).toEqual([{ computeMicros: 2, hostMicros: 0 }]);
+    expect(received.sequences[0]?.draftTokens).toEqual(Int32Array.of(5, 6));
     expect(received.sequences[0]?.recentTokens).toEqual(Int32Array.of(8, 7));
   });
 
   it('carries the largest step that the limits allow', () => {
-    const largest = { ...oneSequence, rows: 16, recentTokens: new Int32Array(1024).fill(3) };
+    const largest = {
+      ...oneSequence,
+      rows: 16,
+      logitRows: 16,
+      draftTokens: new Int32Array(15).fill(2),
+      recentTokens: new Int32Array(1024).fill(3),
+    };
     const sequences = Array.from({ length: limits.stepSequencesMax }, (_, sequenceId) => ({
       ...largest,
       sequenceId,
@@ -173,6 +191,9 @@ describe('rules', () => {
     ...oneStep,
     sequences: [{ ...oneSequence, ...change }],
   });
+  const guessing = (guesses: number, change: Partial<StepSequence>): Step =>
+    inSequence({ draftTokens: new Int32Array(guesses), ...change });
+  const aTime: StageTime = { computeMicros: 1, hostMicros: 1 };
   const inSampling = (change: Partial<SamplingParams>): Step =>
     inSequence({ sampling: { ...greedy, ...change } });
 
@@ -181,11 +202,12 @@ describe('rules', () => {
     ['an unsafe stepId', { ...oneStep, stepId: 2 ** 53 }],
     [
       'too many copies',
-      { ...oneStep, copies: Array.from({ length: 1025 }, () => ({ fromSlot: 0, toSlot: 1, slots: 1 })) },
+      { ...oneStep, copies: Array.from({ length: 65_536 }, () => ({ fromSlot: 0, toSlot: 1, slots: 1 })) },
     ],
     ['an empty copy', { ...oneStep, copies: [{ fromSlot: 0, toSlot: 1, slots: 0 }] }],
-    ['too many stages', { ...oneStep, stageMicros: new Array<number>(1025).fill(1) }],
-    ['time that is no number', { ...oneStep, stageMicros: [NaN] }],
+    ['too many stages', { ...oneStep, stageTimes: new Array<StageTime>(1025).fill(aTime) }],
+    ['compute time that is no number', { ...oneStep, stageTimes: [{ ...aTime, computeMicros: NaN }] }],
+    ['host time beyond 32 bits', { ...oneStep, stageTimes: [{ ...aTime, hostMicros: 2 ** 32 }] }],
     ['too many sequences', { ...oneStep, sequences: new Array<StepSequence>(257).fill(oneSequence) }],
     [
       'too many rows in all',
@@ -200,6 +222,18 @@ describe('rules', () => {
     ['a region that is too small', inSequence({ regionSlots: 12 })],
     ['a region beyond 32 bits', inSequence({ regionStart: 0xffff_ffff })],
     ['too many recent tokens', inSequence({ recentTokens: new Int32Array(1025) })],
+    ['fewer guesses than logit rows ask for', guessing(1, { logitRows: 3 })],
+    ['more guesses than logit rows confirm', guessing(2, { logitRows: 2 })],
+    ['guesses for every row', guessing(3, { logitRows: 3 })],
+    ['guesses without sampling', guessing(2, { logitRows: 3, sampling: null })],
+    [
+      'too many guesses',
+      guessing(limits.draftTokensMax + 1, {
+        rows: limits.draftTokensMax + 2,
+        logitRows: limits.draftTokensMax + 2,
+      }),
+    ],
+    ['a negative guess', inSequence({ logitRows: 2, draftTokens: Int32Array.of(-1) })],
     ['a negative token', inSequence({ recentTokens: Int32Array.of(-1) })],
     ['a negative temperature', inSampling({ temperature: -1 })],
     ['an infinite temperature', inSampling({ temperature: Infinity })],
@@ -215,7 +249,7 @@ describe('rules', () => {
   it('refuses results and chunks out of bounds', () => {
     const outputs = [{ sequenceId: 1, tokens: new Int32Array(0) }];
     expect(
-      refusal(() => encodeStepResult({ epoch: 1, stepId: 1, outputs, stageMicros: [] }))?.message,
+      refusal(() => encodeStepResult({ epoch: 1, stepId: 1, outputs, stageTimes: [] }))?.message,
     ).toMatch(/tokens/);
     const empty = { requestId: 1, bytes: new Uint8Array(0), sha256: new Uint8Array(32) };
     expect(refusal(() => encodeFileChunk(empty))?.message).toMatch(/bytes of a file chunk/);
@@ -239,7 +273,7 @@ describe('damaged headers', () => {
           epoch: 1,
           stepId: 2,
           outputs: [{ sequenceId: 5, tokens: Int32Array.of(4) }],
-          stageMicros: [7],
+          stageTimes: [{ computeMicros: 7, hostMicros: 1 }],
         }),
       ),
       decodeStepResult,
@@ -278,6 +312,21 @@ describe('damaged headers', () => {
       ),
       { numRuns: 1000 },
     );
+  });
+
+  it('refuses guesses that do not match, also in what arrives', () => {
+    const sequences = [{ ...oneSequence, logitRows: 3, draftTokens: Int32Array.of(7, 8) }];
+    const frame = transfer(encodeStep({ ...oneStep, sequences }));
+    const sequenceAt = 18 + 12 + 8;
+    const changed = (at: number, change: (header: Buffer) => void): Frame => {
+      const header = Buffer.from(frame.header);
+      change(header.subarray(sequenceAt + at));
+      return { ...frame, header };
+    };
+    const fewerLogits = changed(24, (at) => at.writeUInt32LE(2));
+    expect(refusal(() => decodeStep(fewerLogits))?.message).toMatch(/number of draftTokens 2/);
+    const tooMany = changed(28, (at) => at.writeUInt16LE(limits.draftTokensMax + 1));
+    expect(refusal(() => decodeStep(tooMany))?.message).toMatch(/33 draft tokens, at most 32/);
   });
 
   it('checks a count before it allocates', () => {

@@ -3,10 +3,16 @@ import { limits } from '../limits.js';
 import { ByteReader, ByteWriter } from './bytes.js';
 import { encodeFrame } from './frame.js';
 import type { Frame, FrameType } from './frame.js';
-import type { ArenaCopy, FileChunk, SamplingParams, Step, StepResult, StepSequence } from './types.js';
+import type {
+  ArenaCopy,
+  FileChunk,
+  SamplingParams,
+  StageTime,
+  Step,
+  StepResult,
+  StepSequence,
+} from './types.js';
 
-/** Prefix reuse copies at most a few ranges for each sequence of a step. */
-const COPIES_MAX = 4 * limits.stepSequencesMax;
 /** One entry for each stage, and a worker holds one stage. */
 const STAGES_MAX = limits.workersMax;
 /** The longest window that any penalty looks back on. */
@@ -17,29 +23,34 @@ const SHA256_BYTES = 32;
 
 const STEP_FIXED_BYTES = 18;
 const COPY_BYTES = 12;
-const SEQUENCE_FIXED_BYTES = 31;
+const STAGE_TIME_BYTES = 8;
+const SEQUENCE_FIXED_BYTES = 33;
 const SAMPLING_BYTES = 56;
 const RESULT_FIXED_BYTES = 16;
 const OUTPUT_FIXED_BYTES = 10;
 
 /**
- * A full frame; its payload is not copied. Fractions of `stageMicros` are rounded.
+ * A full frame; its payload is not copied. Fractions of microseconds are rounded.
  * @throws ButterflyError PROTOCOL_INVALID when a value is out of its bounds.
  */
 export function encodeStep(step: Step): Uint8Array[] {
   checkStep(step);
-  const { copies, sequences, stageMicros } = step;
-  let headerBytes = STEP_FIXED_BYTES + copies.length * COPY_BYTES + stageMicros.length * 4;
-  for (const { sampling, recentTokens } of sequences)
-    headerBytes += SEQUENCE_FIXED_BYTES + (sampling === null ? 0 : SAMPLING_BYTES) + recentTokens.byteLength;
+  const { copies, sequences, stageTimes } = step;
+  let headerBytes = STEP_FIXED_BYTES + copies.length * COPY_BYTES + stageTimes.length * STAGE_TIME_BYTES;
+  for (const { sampling, draftTokens, recentTokens } of sequences)
+    headerBytes +=
+      SEQUENCE_FIXED_BYTES +
+      (sampling === null ? 0 : SAMPLING_BYTES) +
+      draftTokens.byteLength +
+      recentTokens.byteLength;
   const writer = new ByteWriter(headerBytes);
   writer.u32(step.epoch);
   writer.u64(step.stepId);
   writer.u16(copies.length);
-  writer.u16(stageMicros.length);
+  writer.u16(stageTimes.length);
   writer.u16(sequences.length);
   for (const { fromSlot, toSlot, slots } of copies) writer.u32s([fromSlot, toSlot, slots]);
-  writer.u32s(stageMicros.map(Math.round));
+  writeStageTimes(writer, stageTimes);
   for (const sequence of sequences) writeSequence(writer, sequence);
   return encodeFrame({ type: 'step', header: writer.bytes, payload: step.payload });
 }
@@ -52,17 +63,17 @@ export function decodeStep(frame: Frame): Step {
   const reader = open(frame, 'step');
   const epoch = reader.u32();
   const stepId = reader.u64();
-  const copyCount = reader.count(COPIES_MAX, 'copies');
+  const copyCount = reader.count(limits.stepCopiesMax, 'copies');
   const stageCount = reader.count(STAGES_MAX, 'stage times');
   const sequenceCount = reader.count(limits.stepSequencesMax, 'sequences');
   const copies: ArenaCopy[] = [];
   for (let index = 0; index < copyCount; index++)
     copies.push({ fromSlot: reader.u32(), toSlot: reader.u32(), slots: reader.u32() });
-  const stageMicros = reader.u32s(stageCount);
+  const stageTimes = readStageTimes(reader, stageCount);
   const sequences: StepSequence[] = [];
   for (let index = 0; index < sequenceCount; index++) sequences.push(readSequence(reader));
   reader.end();
-  const step = { epoch, stepId, copies, sequences, stageMicros, payload: frame.payload };
+  const step = { epoch, stepId, copies, sequences, stageTimes, payload: frame.payload };
   checkStep(step);
   return step;
 }
@@ -70,15 +81,15 @@ export function decodeStep(frame: Frame): Step {
 /** @throws ButterflyError PROTOCOL_INVALID when a value is out of its bounds. */
 export function encodeStepResult(result: StepResult): Uint8Array[] {
   checkResult(result);
-  const { outputs, stageMicros } = result;
-  let headerBytes = RESULT_FIXED_BYTES + stageMicros.length * 4;
+  const { outputs, stageTimes } = result;
+  let headerBytes = RESULT_FIXED_BYTES + stageTimes.length * STAGE_TIME_BYTES;
   for (const { tokens } of outputs) headerBytes += OUTPUT_FIXED_BYTES + tokens.byteLength;
   const writer = new ByteWriter(headerBytes);
   writer.u32(result.epoch);
   writer.u64(result.stepId);
-  writer.u16(stageMicros.length);
+  writer.u16(stageTimes.length);
   writer.u16(outputs.length);
-  writer.u32s(stageMicros.map(Math.round));
+  writeStageTimes(writer, stageTimes);
   for (const { sequenceId, tokens } of outputs) {
     writer.u64(sequenceId);
     writer.u16(tokens.length);
@@ -94,14 +105,14 @@ export function decodeStepResult(frame: Frame): StepResult {
   const stepId = reader.u64();
   const stageCount = reader.count(STAGES_MAX, 'stage times');
   const outputCount = reader.count(limits.stepSequencesMax, 'outputs');
-  const stageMicros = reader.u32s(stageCount);
+  const stageTimes = readStageTimes(reader, stageCount);
   const outputs: { sequenceId: number; tokens: Int32Array }[] = [];
   for (let index = 0; index < outputCount; index++) {
     const sequenceId = reader.u64();
     outputs.push({ sequenceId, tokens: reader.int32s(reader.count(limits.stepRowsMax, 'tokens')) });
   }
   reader.end();
-  const result = { epoch, stepId, outputs, stageMicros };
+  const result = { epoch, stepId, outputs, stageTimes };
   checkResult(result);
   return result;
 }
@@ -130,6 +141,19 @@ export function decodeFileChunk(frame: Frame): FileChunk {
   return chunk;
 }
 
+function writeStageTimes(writer: ByteWriter, stageTimes: readonly StageTime[]): void {
+  writer.u32s(
+    stageTimes.flatMap(({ computeMicros, hostMicros }) => [
+      Math.round(computeMicros),
+      Math.round(hostMicros),
+    ]),
+  );
+}
+
+function readStageTimes(reader: ByteReader, count: number): StageTime[] {
+  return Array.from({ length: count }, () => ({ computeMicros: reader.u32(), hostMicros: reader.u32() }));
+}
+
 function open(frame: Frame, type: FrameType): ByteReader {
   if (frame.type !== type)
     throw new ButterflyError(
@@ -140,16 +164,18 @@ function open(frame: Frame, type: FrameType): ByteReader {
 }
 
 function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
-  const { sampling, recentTokens } = sequence;
+  const { sampling, draftTokens, recentTokens } = sequence;
   writer.u64(sequence.sequenceId);
   writer.u32(sequence.regionStart);
   writer.u32(sequence.regionSlots);
   writer.u32(sequence.positionStart);
   writer.u32(sequence.rows);
   writer.u32(sequence.logitRows);
+  writer.u16(draftTokens.length);
   writer.u16(recentTokens.length);
   writer.u8(sampling === null ? 0 : 1);
   if (sampling !== null) writeSampling(writer, sampling);
+  writer.int32s(draftTokens);
   writer.int32s(recentTokens);
 }
 
@@ -162,11 +188,13 @@ function readSequence(reader: ByteReader): StepSequence {
     rows: reader.u32(),
     logitRows: reader.u32(),
   };
+  const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(RECENT_TOKENS_MAX, 'recent tokens');
   const hasSampling = reader.u8();
   if (hasSampling > 1) throw reader.fail(`the sampling mark is ${hasSampling}, not 0 or 1`);
   const sampling = hasSampling === 1 ? readSampling(reader) : null;
-  return { ...fixed, sampling, recentTokens: reader.int32s(recentCount) };
+  const draftTokens = reader.int32s(draftCount);
+  return { ...fixed, sampling, draftTokens, recentTokens: reader.int32s(recentCount) };
 }
 
 function writeSampling(writer: ByteWriter, sampling: SamplingParams): void {
@@ -209,11 +237,14 @@ function integer(value: number, min: number, max: number, name: string): void {
     throw new ButterflyError('PROTOCOL_INVALID', `A frame has ${name} ${value}, which is no integer.`);
 }
 
-function checkIds(epoch: number, stepId: number, stageMicros: readonly number[]): void {
+function checkIds(epoch: number, stepId: number, stageTimes: readonly StageTime[]): void {
   integer(epoch, 0, U32_MAX, 'epoch');
   integer(stepId, 0, Number.MAX_SAFE_INTEGER, 'stepId');
-  integer(stageMicros.length, 0, STAGES_MAX, 'number of stageMicros');
-  for (const micros of stageMicros) integer(Math.round(micros), 0, U32_MAX, 'stageMicros');
+  integer(stageTimes.length, 0, STAGES_MAX, 'number of stageTimes');
+  for (const { computeMicros, hostMicros } of stageTimes) {
+    integer(Math.round(computeMicros), 0, U32_MAX, 'computeMicros');
+    integer(Math.round(hostMicros), 0, U32_MAX, 'hostMicros');
+  }
 }
 
 function checkTokens(tokens: Int32Array, min: number, max: number, name: string): void {
@@ -222,8 +253,8 @@ function checkTokens(tokens: Int32Array, min: number, max: number, name: string)
 }
 
 function checkStep(step: Step): void {
-  checkIds(step.epoch, step.stepId, step.stageMicros);
-  integer(step.copies.length, 0, COPIES_MAX, 'number of copies');
+  checkIds(step.epoch, step.stepId, step.stageTimes);
+  integer(step.copies.length, 0, limits.stepCopiesMax, 'number of copies');
   for (const { fromSlot, toSlot, slots } of step.copies) {
     integer(slots, 1, U32_MAX, 'slots of a copy');
     integer(fromSlot, 0, U32_MAX - slots, 'fromSlot');
@@ -239,10 +270,18 @@ function checkStep(step: Step): void {
 }
 
 function checkSequence(sequence: StepSequence): void {
-  const { regionStart, regionSlots, positionStart, rows, logitRows, sampling } = sequence;
+  const { regionStart, regionSlots, positionStart, rows, logitRows, draftTokens, sampling } = sequence;
   integer(sequence.sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
   integer(rows, 1, limits.stepRowsMax, 'rows');
   integer(logitRows, sampling === null ? 0 : 1, rows, 'logitRows');
+  checkTokens(draftTokens, 0, limits.draftTokensMax, 'draftTokens');
+  if (draftTokens.length > 0)
+    integer(
+      draftTokens.length,
+      logitRows - 1,
+      sampling === null ? 0 : logitRows - 1,
+      'number of draftTokens',
+    );
   integer(positionStart, 0, U32_MAX - rows, 'positionStart');
   integer(regionSlots, positionStart + rows, U32_MAX, 'regionSlots');
   integer(regionStart, 0, U32_MAX - regionSlots, 'regionStart');
@@ -262,7 +301,7 @@ function checkSampling(sampling: SamplingParams): void {
 }
 
 function checkResult(result: StepResult): void {
-  checkIds(result.epoch, result.stepId, result.stageMicros);
+  checkIds(result.epoch, result.stepId, result.stageTimes);
   integer(result.outputs.length, 0, limits.stepSequencesMax, 'number of outputs');
   let tokenCount = 0;
   for (const { sequenceId, tokens } of result.outputs) {

@@ -18,6 +18,14 @@ export interface SamplingParams {
   readonly seed: number;
 }
 
+/** Where one stage spent its time on a step. */
+export interface StageTime {
+  /** Native compute. */
+  readonly computeMicros: number;
+  /** This stage's own code from having all of the step to sending it on: inputs and sampling. */
+  readonly hostMicros: number;
+}
+
 /** The part of a step that belongs to one sequence: `rows` consecutive tokens from `positionStart`. */
 export interface StepSequence {
   readonly sequenceId: number;
@@ -32,7 +40,12 @@ export interface StepSequence {
   readonly logitRows: number;
   /** Present exactly when a token is to be sampled from each logit row. */
   readonly sampling: SamplingParams | null;
-  /** Last known tokens for the penalties, oldest first; empty without penalties. */
+  /**
+   * The tokens of its last rows that are guesses: row by row, the token sampled from the row before confirms a guess or
+   * ends the line. With guesses, `logitRows` is one more than there are of them. Empty when nothing is guessed.
+   */
+  readonly draftTokens: Int32Array;
+  /** Last known tokens for the penalties, oldest first, guesses left out; empty without penalties. */
   readonly recentTokens: Int32Array;
 }
 
@@ -53,8 +66,8 @@ export interface Step {
   readonly stepId: number;
   readonly copies: readonly ArenaCopy[];
   readonly sequences: readonly StepSequence[];
-  /** Microseconds of native compute of each stage passed so far. */
-  readonly stageMicros: readonly number[];
+  /** One entry for each stage passed so far. */
+  readonly stageTimes: readonly StageTime[];
   /** For stage 0 the token ids, Int32[rows]; empty for the others, which get `Activations` afterwards. */
   readonly payload: Uint8Array;
 }
@@ -63,8 +76,8 @@ export interface Step {
 export interface Activations {
   readonly epoch: number;
   readonly stepId: number;
-  /** Microseconds of native compute of each stage passed so far. */
-  readonly stageMicros: readonly number[];
+  /** One entry for each stage passed so far. */
+  readonly stageTimes: readonly StageTime[];
   /** F32[rows, hidden], row by row. */
   readonly payload: Uint8Array;
 }
@@ -73,9 +86,12 @@ export interface Activations {
 export interface StepResult {
   readonly epoch: number;
   readonly stepId: number;
-  /** One entry for each sequence with `sampling`, in the order of the step; one token for each logit row. */
+  /**
+   * One entry for each sequence with `sampling`, in the order of the step: the guesses that were confirmed and the token
+   * sampled after them; without guesses, one token.
+   */
   readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
-  readonly stageMicros: readonly number[];
+  readonly stageTimes: readonly StageTime[];
 }
 
 /** A range of a model file. */

@@ -37,6 +37,7 @@ describe('drain', () => {
       outputTokensMax: 4,
       sampling: greedySampling,
       stopTokens: new Set(),
+      priority: 0,
       timeoutMs: 1000,
     });
     const drained = engine.drain(10_000);

@@ -1,8 +1,17 @@
-import { ButterflyError, deadlines, type Clock, type Logger, type StepResult } from '@butterfly/common';
+import {
+  ButterflyError,
+  deadlines,
+  type Clock,
+  type Logger,
+  type StageTime,
+  type StepResult,
+} from '@butterfly/common';
 import type { EpochPlan } from '../cluster/controller.js';
+import { EndRate } from './end-rate.js';
 import { EventStream } from './generation.js';
 import { Scheduler } from './scheduler.js';
 import type { PlannedStep, SchedulerConfig, SchedulerEvent } from './scheduler-types.js';
+import type { CurvePoint } from './step-curve.js';
 import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
 
 /** The pipeline as the engine drives it. */
@@ -23,11 +32,25 @@ interface Request {
   rewinds: number;
 }
 
-/** Timing of the latest steps, for `--profile` and the demo. */
+/** Where one step spent its time, for `--profile` and the demo. */
 export interface StepTrace {
   readonly rows: number;
+  readonly sequences: number;
+  /** From beginning to form the step to having its result. */
   readonly totalMs: number;
-  readonly stageMicros: readonly number[];
+  readonly stageTimes: readonly StageTime[];
+  /** Forming the step and handing it to the socket. */
+  readonly scheduleMicros: number;
+  /** Taking the result in, without what the next step takes. */
+  readonly completeMicros: number;
+}
+
+/** A step under way. */
+interface Sent {
+  readonly sentMs: number;
+  readonly rows: number;
+  readonly sequences: number;
+  readonly scheduleMicros: number;
 }
 
 /**
@@ -37,7 +60,8 @@ export interface StepTrace {
 export class PipelineEngine implements Engine {
   readonly #scheduler: Scheduler;
   readonly #requests = new Map<number, Request>();
-  readonly #sentMs = new Map<number, { readonly sentMs: number; readonly rows: number }>();
+  readonly #sent = new Map<number, Sent>();
+  readonly #ends: EndRate;
   #nextId = 1;
   #accepting = true;
   #cancelTick: () => void;
@@ -53,6 +77,7 @@ export class PipelineEngine implements Engine {
     },
   ) {
     this.#scheduler = new Scheduler(options.scheduler);
+    this.#ends = new EndRate(options.clock.nowMs());
     this.#cancelTick = this.#scheduleTick();
   }
 
@@ -67,6 +92,7 @@ export class PipelineEngine implements Engine {
       detail: this.options.pipeline.describe(),
       running,
       queued: waiting,
+      retryAfterMs: this.#ends.expectedWaitMs(),
     };
   }
 
@@ -91,29 +117,30 @@ export class PipelineEngine implements Engine {
 
   onResult(result: StepResult): void {
     const nowMs = this.options.clock.nowMs();
-    const sent = this.#sentMs.get(result.stepId);
-    this.#sentMs.delete(result.stepId);
+    const sent = this.#sent.get(result.stepId);
+    this.#sent.delete(result.stepId);
     const events = this.#scheduler.complete(result, nowMs);
+    const completeMicros = (this.options.clock.nowMs() - nowMs) * 1000;
     // The next step leaves before the tokens of this one are told.
     this.#pump();
-    this.#tell(events);
-    if (sent)
-      this.options.onStep?.({
-        rows: sent.rows,
-        totalMs: nowMs - sent.sentMs,
-        stageMicros: result.stageMicros,
-      });
+    this.#tell(events, nowMs);
+    if (sent && this.options.onStep) {
+      const { sentMs, ...trace } = sent;
+      const { stageTimes } = result;
+      this.options.onStep({ ...trace, totalMs: nowMs - sentMs, stageTimes, completeMicros });
+    }
   }
 
-  onLive({ plan }: EpochPlan): void {
-    this.#scheduler.reconfigure({ ...this.options.scheduler, stages: plan.stages.length });
+  /** A plan is live; `stepCurves` is what its stages measured. */
+  onLive({ plan }: EpochPlan, stepCurves: readonly (readonly CurvePoint[])[]): void {
+    this.#scheduler.reconfigure({ ...this.options.scheduler, stages: plan.stages.length, stepCurves });
     this.#pump();
   }
 
   /** What was computed is gone with the epoch; known tokens stay known and are computed again. */
   onDown(): void {
     this.#scheduler.rewind();
-    this.#sentMs.clear();
+    this.#sent.clear();
     for (const [id, request] of this.#requests) {
       if (++request.rewinds < rewindsWithoutTokenMax) continue;
       this.#scheduler.cancel(id);
@@ -152,12 +179,18 @@ export class PipelineEngine implements Engine {
       const nowMs = clock.nowMs();
       const step = this.#scheduler.nextStep(nowMs);
       if (!step) return;
-      this.#sentMs.set(step.stepId, { sentMs: nowMs, rows: step.tokens.length });
       pipeline.send(step);
+      const sentMs = clock.nowMs();
+      this.#sent.set(step.stepId, {
+        sentMs: nowMs,
+        rows: step.tokens.length,
+        sequences: step.sequences.length,
+        scheduleMicros: (sentMs - nowMs) * 1000,
+      });
     }
   }
 
-  #tell(events: readonly SchedulerEvent[]): void {
+  #tell(events: readonly SchedulerEvent[], nowMs: number): void {
     for (const event of events) {
       const request = this.#requests.get(event.id);
       if (!request) continue;
@@ -167,7 +200,13 @@ export class PipelineEngine implements Engine {
           request.stream.push({ kind: 'token', token: event.token });
           break;
         case 'end':
-          request.stream.push({ kind: 'end', reason: event.reason, timing: event.timing });
+          request.stream.push({
+            kind: 'end',
+            reason: event.reason,
+            timing: event.timing,
+            cachedPromptTokens: event.cachedPromptTokens,
+          });
+          this.#ends.ended(nowMs);
           this.#forget(event.id);
           break;
         case 'expired':
@@ -204,8 +243,8 @@ export class PipelineEngine implements Engine {
   #scheduleTick(): () => void {
     return this.options.clock.after(tickMs, () => {
       const nowMs = this.options.clock.nowMs();
-      this.#tell(this.#scheduler.expire(nowMs));
-      const oldest = this.#sentMs.values().next().value;
+      this.#tell(this.#scheduler.expire(nowMs), nowMs);
+      const oldest = this.#sent.values().next().value;
       if (oldest && nowMs - oldest.sentMs > deadlines.stepMs) {
         this.options.log.error({ sentMs: oldest.sentMs }, 'A step missed its deadline.');
         this.options.pipeline.stalled();

@@ -8,6 +8,7 @@ const end: GenerateEvent = {
   kind: 'end',
   reason: 'stop',
   timing: { queuedMs: 0, firstTokenMs: 1, totalMs: 2 },
+  cachedPromptTokens: 0,
 };
 const error: GenerateEvent = { kind: 'error', error: new ButterflyError('WORKER_LOST', 'gone') };
 

@@ -25,12 +25,28 @@ export function checkRequest(
  * @throws ButterflyError CONFIG_INVALID that names the field at fault
  */
 export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig> {
-  const checked = { stepRowsMax: 512, arenaGranularity: 256, ...config };
-  for (const [param, value] of Object.entries(checked))
-    if (!Number.isSafeInteger(value) || value < 1)
+  const checked = {
+    stepRowsMax: 512,
+    arenaGranularity: 256,
+    prefixBlockTokens: 32,
+    guessesMax: 15,
+    stepCurves: [],
+    ...config,
+  };
+  const { guessesMax } = checked;
+  for (const [param, value] of Object.entries({ ...checked, guessesMax: guessesMax + 1 }))
+    if (typeof value === 'number' && (!Number.isSafeInteger(value) || value < 1))
       throw new ButterflyError('CONFIG_INVALID', `${param} must be a positive integer, not ${value}.`, {
         param,
       });
+  if (guessesMax > limits.draftTokensMax)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `guessesMax is ${guessesMax}, over ${limits.draftTokensMax}.`,
+      {
+        param: 'guessesMax',
+      },
+    );
   const { stepRowsMax, arenaSlots, arenaGranularity, contextTokensMax } = checked;
   if (stepRowsMax > limits.stepRowsMax)
     throw new ButterflyError('CONFIG_INVALID', `stepRowsMax is ${stepRowsMax}, over ${limits.stepRowsMax}.`, {
@@ -41,6 +57,12 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     throw new ButterflyError(
       'CONFIG_INVALID',
       `A KV arena of ${usableSlots} slots cannot hold one context of ${contextTokensMax} tokens; lower --ctx.`,
+      { param: 'arenaSlots' },
+    );
+  if (usableSlots / arenaGranularity > limits.stepCopiesMax + 1)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `A KV arena of ${usableSlots} slots is too large to be compacted in one step; lower --ctx or --parallel.`,
       { param: 'arenaSlots' },
     );
   return checked;

@@ -48,9 +48,16 @@ function runLayer(
   });
 }
 
-function draw(activation: number, position: number, sampling: SamplingParams, recent: Int32Array): number {
+function draw(
+  activation: number,
+  position: number,
+  sampling: SamplingParams,
+  recent: readonly number[],
+): number {
   const penalties = recent.reduce(mix, recent.length);
-  return (mix(mix(activation, penalties), mix(position, sampling.seed)) >>> 0) % vocabulary;
+  // Half of the requests speak in so few words that they repeat themselves, as guesses need it.
+  const words = sampling.seed % 2 === 0 ? vocabulary : 3;
+  return (mix(mix(activation, penalties), mix(position, sampling.seed)) >>> 0) % words;
 }
 
 /** What the sequence gives alone. */
@@ -65,7 +72,7 @@ export function reference(request: SchedulerRequest): { tokens: number[]; reason
     let rows: Int32Array = Int32Array.from(known.slice(cached));
     for (const [layer, cache] of caches.entries()) rows = runLayer(layer, cache, 0, cached, rows);
     cached = known.length;
-    const recent = Int32Array.from(request.sampling.repeatPenalty === 1 ? [] : known.slice(-64));
+    const recent = request.sampling.repeatPenalty === 1 ? [] : known.slice(-64);
     const token = draw(rows.at(-1) ?? 0, cached, request.sampling, recent);
     const tokens = known.slice(request.promptTokens.length);
     if (request.stopTokens.has(token)) return { tokens, reason: 'stop' };
@@ -130,13 +137,20 @@ export class FakePipeline {
 
 function sample({ step, rows }: Work): SchedulerResult {
   let end = 0;
-  const outputs = step.sequences.flatMap(
-    ({ sequenceId, positionStart, rows: count, sampling, recentTokens }) => {
-      end += count;
-      if (sampling === null) return [];
-      const token = draw(rows[end - 1] ?? 0, positionStart + count, sampling, recentTokens);
-      return [{ sequenceId, tokens: Int32Array.of(token) }];
-    },
-  );
+  const outputs = step.sequences.flatMap((sequence) => {
+    end += sequence.rows;
+    const { sequenceId, sampling, logitRows, draftTokens } = sequence;
+    if (sampling === null) return [];
+    const recent = [...sequence.recentTokens];
+    const tokens: number[] = [];
+    for (let behind = logitRows - 1; behind >= 0; behind -= 1) {
+      const position = sequence.positionStart + sequence.rows - behind;
+      const token = draw(rows[end - 1 - behind] ?? 0, position, sampling, recent.slice(-64));
+      tokens.push(token);
+      if (token !== draftTokens[tokens.length - 1]) break;
+      if (sampling.repeatPenalty !== 1) recent.push(token);
+    }
+    return [{ sequenceId, tokens: Int32Array.from(tokens) }];
+  });
   return { stepId: step.stepId, outputs };
 }

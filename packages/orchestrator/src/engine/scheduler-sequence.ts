@@ -1,76 +1,86 @@
-import type { SamplingParams } from '@butterfly/common';
+import { limits, type SamplingParams } from '@butterfly/common';
+import { Acceptance, PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
+import { TokenList } from './token-list.js';
 import type { RequestTiming } from './types.js';
 
-/** Penalties look back this many tokens. */
-const recentTokensMax = 64;
-
-/** A list of token ids that grows at its end. */
-export class TokenList {
-  #tokens: Int32Array;
-  #length: number;
-
-  constructor(tokens: Int32Array) {
-    this.#tokens = Int32Array.from(tokens);
-    this.#length = tokens.length;
-  }
-
-  get length(): number {
-    return this.#length;
-  }
-
-  push(token: number): void {
-    if (this.#length === this.#tokens.length) {
-      const larger = new Int32Array(Math.max(16, this.#length * 2));
-      larger.set(this.#tokens);
-      this.#tokens = larger;
-    }
-    this.#tokens[this.#length] = token;
-    this.#length += 1;
-  }
-
-  /** A copy, so that a step never changes after it was formed. */
-  slice(start: number, end: number): Int32Array {
-    return this.#tokens.slice(start, Math.min(end, this.#length));
-  }
-}
+/** What one step of `priority` counts in waiting, and how long before its deadline a request goes before others. */
+const rankStepMs = 10_000;
 
 /** One request in the scheduler: what is known of it, and how far the pipeline has been told to cache it. */
 export class Sequence {
   readonly id: number;
   readonly sampling: SamplingParams;
+  readonly priority: number;
   readonly deadlineMs: number;
+  /** Those with the lower rank go first. It never changes, so everybody's turn comes. */
+  readonly rank: number;
   /** Prompt, then output. */
   readonly known: TokenList;
   /** Known tokens when the sequence has its full output. */
   readonly tokensMax: number;
-  /** Tokens dispatched since the last start from nothing; the stages cache them in that order. */
+  readonly lookup: PromptLookup;
+  readonly acceptance = new Acceptance();
+  /** Its region of the arena; null while it waits. */
+  regionId: number | null = null;
+  /** Tokens cached or on the way to be, guesses included; the stages cache them in that order. */
   scheduled = 0;
-  /** The last step that it took part in. */
-  lastStepId = -1;
+  /** A step in flight will bring its next token. */
+  awaiting = false;
+  /** How often it lost its region: what older steps bring must not be mixed with what newer ones compute. */
+  life = 0;
   readonly #stopTokens: ReadonlySet<number>;
+  readonly #promptTokens: number;
   readonly #submittedMs: number;
   #startedMs: number | null = null;
   #firstTokenMs: number | null = null;
+  #cachedPromptTokens: number | null = null;
 
   constructor(request: SchedulerRequest) {
     this.id = request.id;
     this.sampling = request.sampling;
+    this.priority = request.priority;
     this.deadlineMs = request.deadlineMs;
+    this.rank = Math.min(request.nowMs + request.priority * rankStepMs, request.deadlineMs - rankStepMs);
     this.known = new TokenList(request.promptTokens);
     this.tokensMax = request.promptTokens.length + request.outputTokensMax;
+    this.lookup = new PromptLookup(this.known);
     this.#stopTokens = request.stopTokens;
+    this.#promptTokens = request.promptTokens.length;
     this.#submittedMs = request.nowMs;
   }
 
   /** Known tokens that no step has carried yet. */
   get pending(): number {
-    return this.known.length - this.scheduled;
+    return Math.max(0, this.known.length - this.scheduled);
   }
 
-  dispatched(stepId: number, end: number, nowMs: number): void {
-    this.lastStepId = stepId;
+  /** Known tokens that are cached or on the way to be. */
+  get cached(): number {
+    return Math.min(this.known.length, this.scheduled);
+  }
+
+  /** Tokens of the prompt that it found in the cache when it first ran. */
+  get cachedPromptTokens(): number {
+    return this.#cachedPromptTokens ?? 0;
+  }
+
+  /** It holds a region whose first tokens are cached already. */
+  entered(cachedTokens: number): void {
+    this.scheduled = cachedTokens;
+    this.#cachedPromptTokens ??= Math.min(cachedTokens, this.#promptTokens);
+  }
+
+  /** It holds no region any more and computes everything again. */
+  left(): void {
+    this.scheduled = 0;
+    this.awaiting = false;
+    this.life += 1;
+  }
+
+  dispatched(end: number, isSampled: boolean, nowMs: number): void {
     this.scheduled = end;
+    this.awaiting = isSampled;
     this.#startedMs ??= nowMs;
   }
 
@@ -86,7 +96,7 @@ export class Sequence {
   recentTokens(): Int32Array {
     const { repeatPenalty, frequencyPenalty, presencePenalty } = this.sampling;
     if (repeatPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0) return new Int32Array(0);
-    return this.known.slice(Math.max(0, this.known.length - recentTokensMax), this.known.length);
+    return this.known.slice(Math.max(0, this.known.length - limits.recentTokensMax), this.known.length);
   }
 
   timing(nowMs: number): RequestTiming {

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { FakePipeline, layerCount, randomSource, reference, vocabulary } from './scheduler-fake-pipeline.js';
 import { Scheduler } from './scheduler.js';
+import { precedes } from './waiting-queue.js';
 import type { PlannedStep, SchedulerConfig, SchedulerRequest, SchedulerResult } from './scheduler-types.js';
 
 function check(condition: boolean, message: () => string): asserts condition {
@@ -12,18 +13,21 @@ interface Client {
   readonly request: SchedulerRequest;
   readonly output: number[];
   end: 'stop' | 'length' | 'cancelled' | 'expired' | null;
+  readonly rank: number;
   scheduled: number;
   seen: boolean;
-  /** It has been served while it was the oldest: from then on it must never be set back. */
-  servedAsOldest: boolean;
-  starts: number;
+  /** It has been served while it was first in order: as long as it is, it must never be set back. */
+  servedAsFirst: boolean;
 }
 
 const coverage = {
   restarts: 0,
+  cachedStarts: 0,
   copies: 0,
   splitSlides: 0,
-  staleAccepted: 0,
+  overtaken: 0,
+  guessesConfirmed: 0,
+  guessesRefuted: 0,
   droppedDuplicates: 0,
   rewinds: 0,
   ended: 0,
@@ -32,7 +36,7 @@ const coverage = {
 class Simulation {
   readonly #random;
   readonly #clients = new Map<number, Client>();
-  readonly #startsAtStep = new Map<number, Map<number, number>>();
+  readonly #guesses = new Map<number, number>();
   readonly #staleResults: SchedulerResult[] = [];
   readonly #contextTokensMax: number;
   /** Short prompts, long outputs and an arena of little more than a context: preemption all the time. */
@@ -61,8 +65,8 @@ class Simulation {
       check(actions < 100_000, () => 'starvation');
     }
     const { arenaSlots, arenaGranularity } = this.#config;
-    const freeSlots = arenaSlots - (arenaSlots % arenaGranularity);
-    expect(this.#scheduler.stats()).toEqual({ running: 0, waiting: 0, inFlight: 0, freeSlots });
+    const availableSlots = arenaSlots - (arenaSlots % arenaGranularity);
+    expect(this.#scheduler.stats()).toMatchObject({ running: 0, waiting: 0, inFlight: 0, availableSlots });
     for (const client of this.#clients.values()) checkOutput(client);
   }
 
@@ -91,6 +95,11 @@ class Simulation {
       stages: random.between(1, layerCount),
       runningMax: random.between(1, 10),
       stepRowsMax: random.between(1, 40),
+      prefixBlockTokens: random.between(1, 4),
+      guessesMax: random.between(0, 4),
+      stepCurves: Array.from({ length: random.below(3) }, () =>
+        [1, 2, 4, 8, 32].map((rows) => ({ rows, micros: random.between(100, 1000 * rows) })),
+      ),
     };
   }
 
@@ -99,9 +108,13 @@ class Simulation {
     this.#unsubmitted -= 1;
     const random = this.#random;
     const promptLength = random.between(1, this.#crowded ? 4 : this.#contextTokensMax - 1);
+    const topic = random.below(3);
+    const sharedTokens = random.between(0, promptLength);
     const request: SchedulerRequest = {
       id: this.#clients.size,
-      promptTokens: Int32Array.from({ length: promptLength }, () => random.below(vocabulary)),
+      promptTokens: Int32Array.from({ length: promptLength }, (_, index) =>
+        index < sharedTokens ? (topic * 7 + index) % vocabulary : random.below(vocabulary),
+      ),
       outputTokensMax: random.between(this.#crowded ? 4 : 1, this.#contextTokensMax - promptLength),
       sampling: {
         temperature: 0,
@@ -114,28 +127,36 @@ class Simulation {
         seed: random.below(1000),
       },
       stopTokens: new Set(random.below(2) === 0 ? [] : [3, 5]),
+      priority: random.below(4) === 0 ? random.between(-1, 1) : 0,
       nowMs: this.#nowMs,
       deadlineMs: this.#nowMs + (random.below(10) === 0 ? random.below(300) : 1e9),
     };
+    const rank = Math.min(request.nowMs + request.priority * 10_000, request.deadlineMs - 10_000);
+    for (const other of this.#living())
+      if (inOrder({ request, rank }, other) < 0) {
+        other.servedAsFirst = false;
+        coverage.overtaken += 1;
+      }
     this.#clients.set(request.id, {
       request,
       output: [],
       end: null,
-      scheduled: 0,
+      rank,
+      scheduled: -1,
       seen: false,
-      servedAsOldest: false,
-      starts: 0,
+      servedAsFirst: false,
     });
     this.#scheduler.submit(request);
   }
 
+  /** Those that have not ended, in the order in which they are to be served. */
   #living(): Client[] {
-    return [...this.#clients.values()].filter(({ end }) => end === null);
+    return [...this.#clients.values()].filter(({ end }) => end === null).sort(inOrder);
   }
 
   #cancel(): void {
     const living = this.#living();
-    // Often the oldest: it makes room for one that was just preempted while its tokens are still under way.
+    // Often the first: it makes room for one that was just preempted while its tokens are still under way.
     const client = living[this.#random.below(this.#crowded ? 2 : Math.max(1, living.length))];
     if (client === undefined) return;
     check(this.#scheduler.cancel(client.request.id), () => 'a living sequence was unknown');
@@ -165,8 +186,8 @@ class Simulation {
     }
     this.#pipeline = new FakePipeline(this.#config.stages, this.#config.arenaSlots, this.#nowMs);
     for (const client of this.#clients.values()) {
-      client.scheduled = 0;
-      client.servedAsOldest = false;
+      client.scheduled = -1;
+      client.servedAsFirst = false;
     }
   }
 
@@ -221,61 +242,70 @@ class Simulation {
   }
 
   #checkTokens(step: PlannedStep): void {
-    const [oldest] = this.#living();
-    const starts = new Map<number, number>();
+    const [first] = this.#living();
+    const seen = new Set<number>();
     let offset = 0;
-    for (const { sequenceId, positionStart, rows, logitRows, sampling } of step.sequences) {
+    for (const { sequenceId, positionStart, rows, logitRows, sampling, draftTokens } of step.sequences) {
       const client = this.#client(sequenceId);
       const known = [...client.request.promptTokens, ...client.output];
-      const end = positionStart + rows;
-      check(client.end === null && rows > 0, () => 'an ended sequence was scheduled');
+      const end = positionStart + rows - draftTokens.length;
+      check(client.end === null && rows > draftTokens.length, () => 'an ended sequence was scheduled');
       check(
-        known.slice(positionStart, end).join() === step.tokens.slice(offset, offset + rows).join(),
+        [...known.slice(positionStart, end), ...draftTokens].join() ===
+          step.tokens.slice(offset, offset + rows).join(),
         () => 'wrong tokens',
       );
       check(
-        logitRows === (end === known.length ? 1 : 0) && (sampling !== null) === (logitRows === 1),
+        logitRows === (end === known.length ? 1 + draftTokens.length : 0) &&
+          (sampling !== null) === logitRows > 0,
         () => 'wrong logits',
       );
-      if (positionStart === 0) this.#checkStart(client);
-      else check(positionStart === client.scheduled, () => 'a gap or repetition in what is cached');
-      if (client === oldest) client.servedAsOldest = true;
+      check(
+        known.length + draftTokens.length <
+          known.length - client.output.length + client.request.outputTokensMax,
+        () => 'guesses beyond the end',
+      );
+      if (positionStart !== client.scheduled) this.#checkStart(client, positionStart);
+      if (client === first) client.servedAsFirst = true;
       client.scheduled = end;
-      starts.set(sequenceId, client.starts);
+      this.#guesses.set(sequenceId, draftTokens.length);
+      seen.add(sequenceId);
       offset += rows;
     }
     check(
-      offset === step.tokens.length && starts.size === step.sequences.length,
+      offset === step.tokens.length && seen.size === step.sequences.length,
       () => 'a sequence comes twice',
     );
-    this.#startsAtStep.set(step.stepId, starts);
   }
 
-  #checkStart(client: Client): void {
-    check(!client.servedAsOldest, () => 'the oldest was preempted');
-    if (client.scheduled > 0) coverage.restarts += 1;
-    client.starts += 1;
+  /** That what it takes for cached really is so, the tokens will show. */
+  #checkStart(client: Client, cachedTokens: number): void {
+    check(!client.servedAsFirst, () => 'the first in order was preempted');
+    if (client.scheduled >= 0) coverage.restarts += 1;
+    if (cachedTokens > 0) coverage.cachedStarts += 1;
     client.seen = true;
     for (const other of this.#living())
-      if (other.request.id < client.request.id) check(other.seen, () => 'a younger one overtook');
+      if (inOrder(other, client) < 0) check(other.seen, () => 'a later one overtook');
   }
 
   #deliver(): void {
     const result = this.#pipeline.results.shift();
     if (result === undefined) return;
     const events = this.#scheduler.complete(result, this.#nowMs);
-    for (const { sequenceId } of result.outputs) {
+    for (const { sequenceId, tokens } of result.outputs) {
       const client = this.#client(sequenceId);
       const answered = events.some(({ id }) => id === sequenceId);
       if (client.end === null && !answered) coverage.droppedDuplicates += 1;
-      if (answered && this.#startsAtStep.get(result.stepId)?.get(sequenceId) !== client.starts)
-        coverage.staleAccepted += 1;
+      coverage.guessesConfirmed += tokens.length - 1;
+      if (tokens.length <= (this.#guesses.get(sequenceId) ?? 0)) coverage.guessesRefuted += 1;
     }
     for (const event of events) {
       const client = this.#client(event.id);
       check(client.end === null && event.kind !== 'expired', () => 'an event after the end');
-      if (event.kind === 'token') client.output.push(event.token);
-      else client.end = event.reason;
+      if (event.kind === 'token') {
+        client.output.push(event.token);
+        client.scheduled = client.request.promptTokens.length + client.output.length - 1;
+      } else client.end = event.reason;
     }
   }
 
@@ -284,6 +314,10 @@ class Simulation {
     check(client !== undefined, () => `sequence ${id} is unknown`);
     return client;
   }
+}
+
+function inOrder(a: Pick<Client, 'request' | 'rank'>, b: Pick<Client, 'request' | 'rank'>): number {
+  return precedes({ id: a.request.id, rank: a.rank }, { id: b.request.id, rank: b.rank }) ? -1 : 1;
 }
 
 function checkOutput({ request, output, end }: Client): void {

@@ -1,11 +1,12 @@
 import type { ArenaCopy, SamplingParams, StepSequence } from '@butterfly/common';
+import type { CurvePoint } from './step-curve.js';
 import type { RequestTiming } from './types.js';
 
 /** What a live plan allows. */
 export interface SchedulerConfig {
   /** Prompt plus output of one sequence, in tokens. */
   readonly contextTokensMax: number;
-  /** Slots of the KV arena; at least one whole context, so that the oldest sequence can always finish. */
+  /** Slots of the KV arena; at least one whole context, so that the first in order can always finish. */
   readonly arenaSlots: number;
   /** Pipeline stages; as many steps may be in flight. */
   readonly stages: number;
@@ -15,16 +16,24 @@ export interface SchedulerConfig {
   readonly stepRowsMax?: number;
   /** Regions start and end on multiples of this many slots; default 256. */
   readonly arenaGranularity?: number;
+  /** Shared prefixes are found by whole blocks of this many tokens; default 32. */
+  readonly prefixBlockTokens?: number;
+  /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
+  readonly guessesMax?: number;
+  /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */
+  readonly stepCurves?: readonly (readonly CurvePoint[])[];
 }
 
 export interface SchedulerRequest {
-  /** Never used by another living sequence. */
+  /** Never used by another living sequence; grows from one request to the next. */
   readonly id: number;
   readonly promptTokens: Int32Array;
   /** At least 1. */
   readonly outputTokensMax: number;
   readonly sampling: SamplingParams;
   readonly stopTokens: ReadonlySet<number>;
+  /** The lower, the earlier; each step counts as ten seconds of waiting, so nobody waits for ever. */
+  readonly priority: number;
   /** Time of submission. */
   readonly nowMs: number;
   /** Time after which the sequence expires. */
@@ -54,6 +63,7 @@ export type SchedulerEvent =
       readonly id: number;
       readonly reason: 'stop' | 'length';
       readonly timing: RequestTiming;
+      readonly cachedPromptTokens: number;
     }
   | { readonly kind: 'expired'; readonly id: number };
 
@@ -63,5 +73,8 @@ export interface SchedulerStats {
   readonly waiting: number;
   /** Steps in flight. */
   readonly inFlight: number;
-  readonly freeSlots: number;
+  /** Slots that are free or hold only what may be dropped at once. */
+  readonly availableSlots: number;
+  /** Slots with prefixes kept for later requests. */
+  readonly retainedSlots: number;
 }

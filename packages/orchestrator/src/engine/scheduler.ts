@@ -1,6 +1,6 @@
 import { ButterflyError, limits } from '@butterfly/common';
-import type { ArenaCopy, StepSequence } from '@butterfly/common';
-import { Arena } from '@butterfly/model';
+import { KvSpace } from './kv-space.js';
+import { guessesWorthwhile } from './prompt-lookup.js';
 import { checkedConfig, checkRequest } from './scheduler-checks.js';
 import { Sequence } from './scheduler-sequence.js';
 import type {
@@ -11,64 +11,63 @@ import type {
   SchedulerResult,
   SchedulerStats,
 } from './scheduler-types.js';
+import { decodeGroups, prefillChunk, StepCurve } from './step-curve.js';
+import { StepDraft } from './step-draft.js';
+import { precedes, WaitingQueue } from './waiting-queue.js';
 
-/** A token that a step in flight will bring: the last stage samples it for `position` of the sequence. */
-interface ExpectedToken {
+/** What a step in flight will bring: tokens of the sequence from `position` on. */
+interface Expected {
   readonly sequence: Sequence;
+  readonly life: number;
   readonly position: number;
+  readonly guesses: Int32Array;
 }
 
-/** The rows chosen so far for the step that is being formed. */
-class Draft {
-  readonly rows = new Map<Sequence, number>();
-  rowsLeft: number;
+type Answered = Expected & { readonly tokens: Int32Array };
 
-  constructor(readonly rowsMax: number) {
-    this.rowsLeft = rowsMax;
-  }
-
-  get full(): boolean {
-    return this.rowsLeft === 0 || this.rows.size >= limits.stepSequencesMax;
-  }
-
-  add(sequence: Sequence, rows: number): void {
-    this.rows.set(sequence, rows);
-    this.rowsLeft -= rows;
-  }
-
-  remove(sequence: Sequence): void {
-    this.rowsLeft += this.rows.get(sequence) ?? 0;
-    this.rows.delete(sequence);
-  }
-}
+/** While others decode, a step with a part of a prompt may take this long: they wait for it. */
+const mixedStepMicrosMax = 400_000;
+/** What a step costs in each stage beside arithmetic: sockets, waking up, sampling (measured, docs/performance.md). */
+const hopMicros = 500;
+/** Row groups of all kernels that we know divide this. */
+const rowsMultiple = 8;
+/** A prefix that another sequence is about to cache is worth waiting for when it is this many blocks longer than what is. */
+const sharedBlocksMin = 2;
 
 /**
  * Decides what each step of the pipeline computes. A sequence has known tokens (prompt, then output) and scheduled
  * tokens; a step lets scheduled catch up with known, and decode and prefill differ only in the number of rows.
  *
  * Everything rests on one fact: each stage executes steps, copies included, in the order in which `nextStep` made
- * them. So a token counts as cached once its step is made; regions may be moved, freed and given to others while
- * older steps that use them are still under way; and the tokens of those older steps stay valid.
+ * them. So a token counts as cached once its step is made; regions may be moved, copied, freed and given to others
+ * while older steps that use them are still under way; and the tokens of those older steps stay valid.
  *
- * Sequences are served in order of arrival, and those that hold regions are always older than those that wait. An
- * older one takes the region of the youngest when the arena is full, never the other way round; as the arena holds
- * a whole context, the oldest always gets on.
+ * Sequences are served in order of rank, which is given once (docs/architecture.md). When the arena is full, a sequence
+ * takes the region of one that comes later in order, never the other way round; as the arena holds a whole context, the
+ * first in order always gets on.
  */
 export class Scheduler {
   #config: Required<SchedulerConfig>;
-  #arena: Arena;
-  /** All living sequences in order of arrival. */
+  #curve: StepCurve;
+  #space: KvSpace;
+  /** All living sequences. */
   readonly #sequences = new Map<number, Sequence>();
+  readonly #waiting = new WaitingQueue<Sequence>();
+  #waitingTokens = 0;
+  /** Those that hold a region: each is ready, prefilling, or awaits a token. */
+  readonly #running = new Set<Sequence>();
+  /** Those with one token to compute, least recently served first. */
+  readonly #ready = new Set<Sequence>();
+  readonly #prefilling = new Set<Sequence>();
   /** Steps in flight by id, oldest first. */
-  readonly #inFlight = new Map<number, readonly ExpectedToken[]>();
-  /** Copies that the next step must carry. */
-  #copies: ArenaCopy[] = [];
+  readonly #inFlight = new Map<number, readonly Expected[]>();
   #nextStepId = 0;
 
   /** @throws ButterflyError CONFIG_INVALID */
   constructor(config: SchedulerConfig) {
     this.#config = checkedConfig(config);
-    this.#arena = new Arena(this.#config.arenaSlots, this.#config.arenaGranularity);
+    this.#curve = StepCurve.slowest(this.#config.stepCurves);
+    this.#space = spaceOf(this.#config);
   }
 
   /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID or QUEUE_FULL */
@@ -76,54 +75,52 @@ export class Scheduler {
     if (this.#sequences.has(request.id))
       throw new ButterflyError('INTERNAL', `Sequence ${request.id} exists already; ids must be unique.`);
     checkRequest(request, this.#config.contextTokensMax);
-    if (this.#waiting().length >= limits.queuedRequestsMax)
-      throw new ButterflyError(
-        'QUEUE_FULL',
-        `${limits.queuedRequestsMax} requests wait already; retry later.`,
-      );
-    this.#sequences.set(request.id, new Sequence(request));
+    if (
+      this.#waiting.size >= limits.queuedRequestsMax ||
+      this.#waitingTokens + request.promptTokens.length > limits.queuedTokensMax
+    )
+      throw new ButterflyError('QUEUE_FULL', `${this.#waiting.size} requests wait already; retry later.`);
+    const sequence = new Sequence(request);
+    this.#sequences.set(request.id, sequence);
+    this.#wait(sequence);
   }
 
   /** Forms the next step, or null when the pipeline is full or nothing is to be computed. */
   nextStep(nowMs: number): PlannedStep | null {
     if (this.#inFlight.size >= this.#config.stages) return null;
-    const draft = new Draft(this.#config.stepRowsMax);
+    const draft = new StepDraft(this.#config.stepRowsMax);
     this.#chooseDecodes(draft);
-    this.#choosePrefills(draft);
-    this.#admit(draft);
-    return draft.rows.size === 0 ? null : this.#dispatch(draft, nowMs);
+    const rowsMax = this.#prefillRowsEnd(draft);
+    this.#choosePrefills(draft, rowsMax);
+    this.#admit(draft, rowsMax);
+    return draft.isEmpty ? null : this.#dispatch(draft, nowMs);
   }
 
   /**
    * Takes the result of a step. Results of forgotten steps, and tokens of sequences that ended meanwhile, are
-   * dropped. A sequence that was preempted after the step was made still takes the token if it is the next one,
-   * since it is as true as any; whatever computes it a second time is dropped in turn.
+   * dropped. A sequence that was preempted after the step was made and still waits takes the tokens, since they are as
+   * true as any; one that runs again computes them again.
    * @throws ButterflyError PROTOCOL_INVALID, and nothing changed, when the result does not answer its step.
    */
   complete(result: SchedulerResult, nowMs: number): SchedulerEvent[] {
     const expected = this.#inFlight.get(result.stepId);
     if (expected === undefined) return [];
     const [oldestStepId] = this.#inFlight.keys();
-    const tokens = answeredTokens(expected, result);
-    if (tokens === null || oldestStepId !== result.stepId)
+    const answers = answersOf(expected, result);
+    if (answers === null || oldestStepId !== result.stepId)
       throw new ButterflyError(
         'PROTOCOL_INVALID',
         `The result of step ${result.stepId} is out of order or does not answer it; restart the last worker.`,
       );
     this.#inFlight.delete(result.stepId);
-    return tokens.flatMap(({ sequence, position, token }) =>
-      this.#sequences.get(sequence.id) === sequence && sequence.known.length === position
-        ? this.#accept(sequence, token, nowMs)
-        : [],
-    );
+    return answers.flatMap((answer) => (this.#isCurrent(answer) ? this.#accept(answer, nowMs) : []));
   }
 
-  /** Ends the sequence without an event and frees what it holds; false when it has ended already. */
+  /** Ends the sequence without an event; what it cached stays for others. False when it has ended already. */
   cancel(id: number): boolean {
     const sequence = this.#sequences.get(id);
     if (sequence === undefined) return false;
-    this.#sequences.delete(id);
-    this.#vacate(sequence);
+    this.#remove(sequence, sequence.cached);
     return true;
   }
 
@@ -134,11 +131,15 @@ export class Scheduler {
     return late.map(({ id }) => ({ kind: 'expired', id }));
   }
 
-  /** After the loss of cached tokens: forgets all steps in flight and starts every sequence anew from what is known. */
+  /** After the loss of all caches: forgets all steps in flight and starts every sequence anew from what is known. */
   rewind(): void {
     this.#inFlight.clear();
-    this.#copies = [];
-    for (const sequence of this.#sequences.values()) this.#vacate(sequence);
+    this.#space = spaceOf(this.#config);
+    for (const sequence of [...this.#running]) {
+      sequence.regionId = null;
+      this.#stopRunning(sequence);
+      this.#wait(sequence);
+    }
   }
 
   /**
@@ -153,176 +154,253 @@ export class Scheduler {
           'CONFIG_INVALID',
           `A context of ${checked.contextTokensMax} tokens is too small for a running request of ${tokensMax}.`,
         );
-    this.rewind();
     this.#config = checked;
-    this.#arena = new Arena(checked.arenaSlots, checked.arenaGranularity);
+    this.#curve = StepCurve.slowest(checked.stepCurves);
+    this.rewind();
   }
 
   stats(): SchedulerStats {
-    const waiting = this.#waiting().length;
     return {
-      running: this.#sequences.size - waiting,
-      waiting,
+      running: this.#running.size,
+      waiting: this.#waiting.size,
       inFlight: this.#inFlight.size,
-      freeSlots: this.#arena.freeSlots,
+      availableSlots: this.#space.availableSlots,
+      retainedSlots: this.#space.retainedSlots,
     };
   }
 
-  #running(): Sequence[] {
-    return [...this.#sequences.values()].filter(({ id }) => this.#arena.has(id));
+  /** One row for each sequence that waits for nothing else, least recently served first, and guesses where they pay. */
+  #chooseDecodes(draft: StepDraft): void {
+    // Those in flight count too: only then do the steps under way get equal shares.
+    const decoding = this.#running.size - this.#prefilling.size;
+    if (this.#ready.size === 0) return;
+    const groups = decodeGroups(decoding, this.#config.stages, this.#curve);
+    let left = Math.min(Math.ceil(decoding / groups), this.#ready.size);
+    for (const sequence of this.#ready) {
+      if (left === 0 || draft.isFull) break;
+      if (this.#choose(draft, sequence, 1)) left -= 1;
+    }
+    // Beside a part of a prompt every row is dear.
+    if (this.#prefilling.size === 0) this.#addGuesses(draft);
   }
 
-  #waiting(): Sequence[] {
-    return [...this.#sequences.values()].filter(({ id }) => !this.#arena.has(id));
-  }
-
-  /** One row for each sequence that waits for nothing else, least recently served first. */
-  #chooseDecodes(draft: Draft): void {
-    const decoding = this.#running().filter(({ pending }) => pending <= 1);
-    // Those in flight count too: only then do as many steps as there are stages get equal shares.
-    const share = Math.ceil(decoding.length / this.#config.stages);
-    const ready = decoding.filter(({ pending }) => pending === 1).sort((a, b) => a.lastStepId - b.lastStepId);
-    for (const sequence of ready) {
-      if (draft.full || draft.rows.size >= share) return;
-      this.#choose(draft, sequence, 1);
+  #addGuesses(draft: StepDraft): void {
+    const { guessesMax, stepRowsMax } = this.#config;
+    if (guessesMax === 0) return;
+    const guessers = [...draft.sequences].flatMap((sequence) => {
+      // The last token of the output is never computed, so nothing is guessed behind it.
+      const tokens = sequence.lookup.guess(
+        Math.min(guessesMax, sequence.tokensMax - sequence.known.length - 1),
+      );
+      return tokens.length === 0
+        ? []
+        : [{ sequence, tokens, guesses: tokens.length, rate: sequence.acceptance.rate }];
+    });
+    if (guessers.length === 0) return;
+    const stepMicros = (rows: number): number => this.#curve.micros(rows) + hopMicros;
+    const count = guessesWorthwhile(guessers, draft.rows, stepRowsMax, stepMicros);
+    for (const { sequence, tokens } of guessers) {
+      const guesses = tokens.subarray(0, count);
+      if (count > 0 && this.#space.grow(sequence, sequence.scheduled + 1 + guesses.length))
+        draft.add(sequence, 1, guesses);
+      else sequence.acceptance.passed();
     }
   }
 
-  #choosePrefills(draft: Draft): void {
-    for (const sequence of this.#running()) {
-      if (draft.full) return;
-      if (sequence.pending > 1) this.#choose(draft, sequence, Math.min(sequence.pending, draft.rowsLeft));
+  /** Up to how many rows the step may be filled with parts of prompts. */
+  #prefillRowsEnd(draft: StepDraft): number {
+    const { stages, stepRowsMax } = this.#config;
+    if (this.#prefilling.size === 0 && this.#waiting.size === 0) return draft.rows;
+    const decoding = this.#running.size - this.#prefilling.size;
+    if (decoding === 0) {
+      // Whole prompts, not what is left of them: the chunks of one prompt are of one size.
+      let tokens = this.#waitingTokens;
+      for (const { known } of this.#prefilling) tokens += known.length;
+      return prefillChunk(tokens, stages, stepRowsMax, this.#curve);
+    }
+    return Math.max(
+      this.#curve.rowsWithin(mixedStepMicrosMax, stepRowsMax, rowsMultiple),
+      Math.min(stepRowsMax, draft.rows + 4 * rowsMultiple),
+    );
+  }
+
+  #choosePrefills(draft: StepDraft, rowsMax: number): void {
+    for (const sequence of [...this.#prefilling].sort((a, b) => (precedes(a, b) ? -1 : 1))) {
+      const rows = Math.min(sequence.pending, rowsMax - draft.rows, draft.rowsLeft);
+      if (rows <= 0 || draft.isFull) return;
+      this.#choose(draft, sequence, rows);
     }
   }
 
-  /** Lets waiting sequences in, strictly in order of arrival. */
-  #admit(draft: Draft): void {
-    const running = this.#running();
-    let places = this.#config.runningMax - running.length;
+  /** Lets waiting sequences in, strictly in order. */
+  #admit(draft: StepDraft, rowsMax: number): void {
+    for (let next = this.#waiting.head; next; next = this.#waiting.head) {
+      if (draft.isFull || draft.rows >= rowsMax) return;
+      if (this.#isWorthWaiting(next) || !this.#makeRoom(draft, next)) return;
+      const cached = this.#space.enter(next, next.known.length + 1);
+      if (cached === null) return;
+      this.#stopWaiting(next);
+      next.entered(cached);
+      this.#running.add(next);
+      (next.pending > 1 ? this.#prefilling : this.#ready).add(next);
+      draft.add(next, Math.min(next.pending, rowsMax - draft.rows, draft.rowsLeft));
+    }
+  }
+
+  /** Whether a sequence that is being prefilled will soon have cached more of this one's prompt than there is now. */
+  #isWorthWaiting(next: Sequence): boolean {
+    let shared = 0;
+    for (const sequence of this.#prefilling)
+      shared = Math.max(shared, next.known.commonPrefix(sequence.known, next.known.length - 1));
+    const worthwhile = sharedBlocksMin * this.#config.prefixBlockTokens;
+    return shared >= worthwhile && shared >= this.#space.longestPrefix(next) + worthwhile;
+  }
+
+  /** Whether there is a place and a region for it, at the cost of those that are less urgent and later in order. */
+  #makeRoom(draft: StepDraft, next: Sequence): boolean {
+    while (!this.#hasRoom(next)) {
+      const last = this.#lastInOrder((each) => each.priority > next.priority && precedes(next, each));
+      if (last === undefined) return false;
+      this.#preempt(draft, last);
+    }
+    return true;
+  }
+
+  #hasRoom(next: Sequence): boolean {
+    if (this.#running.size >= this.#config.runningMax) return false;
     // A granule for each sequence that will yet grow: without it, newcomers would soon be preempted again.
-    let headroom = running.filter((sequence) => this.#grows(sequence)).length * this.#config.arenaGranularity;
-    for (const sequence of this.#waiting()) {
-      const slots = sequence.known.length + 1;
-      if (draft.full || places === 0 || this.#arena.freeSlots < slots + headroom) return;
-      if (!this.#place(sequence, slots)) return;
-      draft.add(sequence, Math.min(sequence.pending, draft.rowsLeft));
-      places -= 1;
-      if (this.#grows(sequence)) headroom += this.#config.arenaGranularity;
-    }
+    let headroom = 0;
+    for (const sequence of this.#running)
+      if (this.#space.region(sequence).slots < sequence.tokensMax) headroom += this.#config.arenaGranularity;
+    return next.known.length + 1 + headroom <= this.#space.availableSlots;
   }
 
-  #grows(sequence: Sequence): boolean {
-    return this.#arena.region(sequence.id).slots < sequence.tokensMax;
-  }
-
-  /** Adds rows of a running sequence if its region holds them or can be made to, at the cost of younger ones. */
-  #choose(draft: Draft, sequence: Sequence, rows: number): void {
-    // An older sequence may have taken its region while this step was formed.
-    while (this.#arena.has(sequence.id)) {
-      if (this.#place(sequence, sequence.scheduled + rows)) {
+  /** Adds rows of a running sequence if its region holds them or can be made to, at the cost of those later in order. */
+  #choose(draft: StepDraft, sequence: Sequence, rows: number): boolean {
+    // One before it in order may have taken its region while this step was formed.
+    while (this.#running.has(sequence)) {
+      if (this.#space.grow(sequence, sequence.scheduled + rows)) {
         draft.add(sequence, rows);
-        return;
+        return true;
       }
-      const youngest = this.#running().at(-1);
-      if (youngest === undefined || youngest === sequence) return;
-      draft.remove(youngest);
-      this.#vacate(youngest);
+      const last = this.#lastInOrder(() => true);
+      // It is the last itself and must wait until another one leaves.
+      if (last === undefined || last === sequence) return false;
+      this.#preempt(draft, last);
     }
+    return false;
   }
 
-  /** Gives the sequence a region of at least `slots`, moving others where that helps; false without free slots. */
-  #place(sequence: Sequence, slots: number): boolean {
-    const { id } = sequence;
-    const held = this.#arena.has(id) ? this.#arena.region(id).slots : 0;
-    if (held >= slots) return true;
-    if (this.#arena.freeSlots < slots - held) return false;
-    if (held === 0) {
-      if (this.#arena.allocate(id, slots) !== null) return true;
-      this.#carry(this.#arena.compact());
-      return this.#arena.allocate(id, slots) !== null;
-    }
-    let grown = this.#arena.grow(id, slots);
-    if (grown === null) {
-      this.#carry(this.#arena.compact({ id, slots }));
-      grown = this.#arena.grow(id, slots);
-    }
-    this.#carry(grown?.copies ?? []);
-    return grown !== null;
+  #lastInOrder(isEligible: (sequence: Sequence) => boolean): Sequence | undefined {
+    let last: Sequence | undefined;
+    for (const sequence of this.#running)
+      if (isEligible(sequence) && (last === undefined || precedes(last, sequence))) last = sequence;
+    return last;
   }
 
-  #carry(copies: readonly ArenaCopy[]): void {
-    for (const copy of copies) this.#copies.push(copy);
+  /** Takes the place of a running sequence; what is known stays known, and what is cached as long as nobody needs it. */
+  #preempt(draft: StepDraft, sequence: Sequence): void {
+    draft.remove(sequence);
+    this.#space.leave(sequence, sequence.cached);
+    this.#stopRunning(sequence);
+    this.#wait(sequence);
   }
 
-  /** Takes back the region; what is known stays known. */
-  #vacate(sequence: Sequence): void {
-    sequence.scheduled = 0;
-    if (this.#arena.has(sequence.id)) this.#arena.release(sequence.id);
-  }
-
-  #dispatch(draft: Draft, nowMs: number): PlannedStep {
+  #dispatch(draft: StepDraft, nowMs: number): PlannedStep {
     const stepId = this.#nextStepId;
     this.#nextStepId += 1;
-    const sequences: StepSequence[] = [];
-    const expected: ExpectedToken[] = [];
-    const tokens = new Int32Array(draft.rowsMax - draft.rowsLeft);
-    let offset = 0;
-    // Only now: a region may have moved after its sequence was chosen.
-    for (const [sequence, rows] of draft.rows) {
+    const { sequences, tokens, parts } = draft.form((sequence) => this.#space.region(sequence));
+    const expected: Expected[] = [];
+    for (const [sequence, { rows, guesses }] of parts) {
       const end = sequence.scheduled + rows;
-      const sampled = end === sequence.known.length;
-      sequences.push(this.#stepSequence(sequence, rows, sampled));
-      tokens.set(sequence.known.slice(sequence.scheduled, end), offset);
-      offset += rows;
-      sequence.dispatched(stepId, end, nowMs);
-      this.#arena.setUsed(sequence.id, end);
-      if (sampled) expected.push({ sequence, position: end });
+      const isSampled = end === sequence.known.length;
+      sequence.dispatched(end + guesses.length, isSampled, nowMs);
+      this.#space.advance(sequence, end, end + guesses.length);
+      if (!isSampled) continue;
+      this.#ready.delete(sequence);
+      this.#prefilling.delete(sequence);
+      expected.push({ sequence, life: sequence.life, position: end, guesses });
     }
     this.#inFlight.set(stepId, expected);
-    const copies = this.#copies;
-    this.#copies = [];
-    return { stepId, copies, sequences, tokens };
+    return { stepId, copies: this.#space.takeCopies(), sequences, tokens };
   }
 
-  #stepSequence(sequence: Sequence, rows: number, sampled: boolean): StepSequence {
-    const region = this.#arena.region(sequence.id);
-    return {
-      sequenceId: sequence.id,
-      regionStart: region.start,
-      regionSlots: region.slots,
-      positionStart: sequence.scheduled,
-      rows,
-      logitRows: sampled ? 1 : 0,
-      sampling: sampled ? sequence.sampling : null,
-      recentTokens: sampled ? sequence.recentTokens() : new Int32Array(0),
-    };
+  #isCurrent({ sequence, life, position }: Expected): boolean {
+    return (
+      this.#sequences.get(sequence.id) === sequence &&
+      sequence.known.length === position &&
+      (sequence.life === life || !this.#running.has(sequence))
+    );
   }
 
-  #accept(sequence: Sequence, token: number, nowMs: number): SchedulerEvent[] {
+  #accept({ sequence, position, guesses, tokens }: Answered, nowMs: number): SchedulerEvent[] {
     const { id } = sequence;
-    const reason = sequence.extend(token, nowMs);
-    const events: SchedulerEvent[] = reason === 'stop' ? [] : [{ kind: 'token', id, token }];
-    if (reason !== null) {
-      this.cancel(id);
-      events.push({ kind: 'end', id, reason, timing: sequence.timing(nowMs) });
+    const confirmed = tokens.length - 1;
+    if (guesses.length > 0) sequence.acceptance.judged(guesses.length, confirmed);
+    const events: SchedulerEvent[] = [];
+    for (const token of tokens) {
+      if (!this.#running.has(sequence)) this.#waitingTokens += 1;
+      const reason = sequence.extend(token, nowMs);
+      if (reason !== 'stop') events.push({ kind: 'token', id, token });
+      if (reason === null) continue;
+      this.#remove(sequence, Math.min(sequence.known.length, position + confirmed));
+      const { cachedPromptTokens } = sequence;
+      events.push({ kind: 'end', id, reason, timing: sequence.timing(nowMs), cachedPromptTokens });
+      return events;
+    }
+    if (this.#running.has(sequence)) {
+      sequence.scheduled = position + confirmed;
+      sequence.awaiting = false;
+      this.#ready.add(sequence);
     }
     return events;
   }
+
+  #remove(sequence: Sequence, cachedTokens: number): void {
+    this.#sequences.delete(sequence.id);
+    if (this.#waiting.has(sequence)) this.#stopWaiting(sequence);
+    if (!this.#running.has(sequence)) return;
+    this.#space.leave(sequence, cachedTokens);
+    this.#stopRunning(sequence);
+  }
+
+  #stopRunning(sequence: Sequence): void {
+    this.#running.delete(sequence);
+    this.#ready.delete(sequence);
+    this.#prefilling.delete(sequence);
+    sequence.left();
+  }
+
+  #wait(sequence: Sequence): void {
+    this.#waiting.add(sequence);
+    this.#waitingTokens += sequence.known.length;
+  }
+
+  #stopWaiting(sequence: Sequence): void {
+    if (this.#waiting.delete(sequence)) this.#waitingTokens -= sequence.known.length;
+  }
+}
+
+function spaceOf({ arenaSlots, arenaGranularity, prefixBlockTokens }: Required<SchedulerConfig>): KvSpace {
+  return new KvSpace(arenaSlots, arenaGranularity, prefixBlockTokens);
 }
 
 /** The tokens of a result beside what its step expects, or null when the two do not match. */
-function answeredTokens(
-  expected: readonly ExpectedToken[],
-  { outputs }: SchedulerResult,
-): (ExpectedToken & { readonly token: number })[] | null {
+function answersOf(expected: readonly Expected[], { outputs }: SchedulerResult): Answered[] | null {
   if (outputs.length !== expected.length) return null;
-  const answered: (ExpectedToken & { readonly token: number })[] = [];
+  const answers: Answered[] = [];
   for (const [index, each] of expected.entries()) {
     const output = outputs[index];
-    const token = output?.tokens[0];
-    if (output?.sequenceId !== each.sequence.id || output.tokens.length !== 1 || token === undefined)
-      return null;
-    answered.push({ ...each, token });
+    if (output?.sequenceId !== each.sequence.id || !confirms(output.tokens, each.guesses)) return null;
+    answers.push({ ...each, tokens: output.tokens });
   }
-  return answered;
+  return answers;
+}
+
+/** Whether tokens are some of the guesses, from the first on, and one more. */
+function confirms(tokens: Int32Array, guesses: Int32Array): boolean {
+  const confirmed = tokens.length - 1;
+  if (confirmed < 0 || confirmed > guesses.length) return false;
+  for (let index = 0; index < confirmed; index += 1) if (tokens[index] !== guesses[index]) return false;
+  return true;
 }

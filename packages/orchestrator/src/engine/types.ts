@@ -8,6 +8,8 @@ export interface GenerateRequest {
   readonly sampling: SamplingParams;
   /** Tokens that end the sequence; they are reported in the end event, not as tokens. */
   readonly stopTokens: ReadonlySet<number>;
+  /** As vLLM has it: the lower, the earlier; 0 for most. At most `limits.priorityMax` from 0. */
+  readonly priority: number;
   /** How long the request may take, waiting included. */
   readonly timeoutMs: number;
 }
@@ -22,7 +24,13 @@ export interface RequestTiming {
 
 export type GenerateEvent =
   | { readonly kind: 'token'; readonly token: number }
-  | { readonly kind: 'end'; readonly reason: 'stop' | 'length'; readonly timing: RequestTiming }
+  | {
+      readonly kind: 'end';
+      readonly reason: 'stop' | 'length';
+      readonly timing: RequestTiming;
+      /** Tokens of the prompt that were cached already and not computed for this request. */
+      readonly cachedPromptTokens: number;
+    }
   | { readonly kind: 'error'; readonly error: ButterflyError };
 
 /** A running request. Leaving the iteration early, or `cancel`, frees everything that it held. */
@@ -36,6 +44,8 @@ export interface EngineStatus {
   readonly detail: string;
   readonly running: number;
   readonly queued: number;
+  /** When a client that was refused for a full queue should try again. */
+  readonly retryAfterMs: number;
 }
 
 export interface Engine {

@@ -1,0 +1,189 @@
+import { limits, type ArenaCopy } from '@butterfly/common';
+import { Arena, PrefixIndex, type Region, type TokenReader } from '@butterfly/model';
+
+/** Whoever holds a region: the scheduler's sequence, as far as the space needs to know it. */
+export interface Tenant {
+  readonly known: TokenReader;
+  /** Its region of the arena; null while it has none. */
+  regionId: number | null;
+}
+
+/**
+ * The KV arena as sequences share it: who holds which region, and which cached prefixes of those that left are kept
+ * until their place is needed, least recently used first. It moves no bytes itself; the copies that its decisions ask
+ * for travel with the next step, and stages carry them out before they compute it.
+ */
+export class KvSpace {
+  readonly #arena: Arena;
+  readonly #index: PrefixIndex;
+  /** Length of the prefix that each tenant left behind, by region, least recently used first. */
+  readonly #retained = new Map<number, number>();
+  #retainedSlots = 0;
+  #copies: ArenaCopy[] = [];
+  #nextRegionId = 0;
+
+  /** Prefixes are found by whole blocks of `blockTokens`; a shorter one is computed anew as fast. */
+  constructor(
+    slots: number,
+    granularity: number,
+    private readonly blockTokens: number,
+  ) {
+    this.#arena = new Arena(slots, granularity);
+    this.#index = new PrefixIndex(blockTokens);
+  }
+
+  /** Slots that are free or can be made so at once. */
+  get availableSlots(): number {
+    return this.#arena.freeSlots + this.#retainedSlots;
+  }
+
+  /** Slots of prefixes that nobody runs on. */
+  get retainedSlots(): number {
+    return this.#retainedSlots;
+  }
+
+  region(tenant: Tenant): Region {
+    return this.#arena.region(idOf(tenant));
+  }
+
+  /** Length of the longest cached prefix that the tenant could begin with. */
+  longestPrefix({ known }: Tenant): number {
+    return this.#index.longest(known, known.length - 1)?.tokens ?? 0;
+  }
+
+  /**
+   * Gives a region of at least `slots`, with the longest cached prefix of its known tokens in it; at least one token is
+   * left to compute. Returns the length of that prefix, or null when there is no room.
+   */
+  enter(tenant: Tenant, slots: number): number | null {
+    if (slots > this.availableSlots) return null;
+    const match = this.#index.longest(tenant.known, tenant.known.length - 1);
+    if (match === null) {
+      tenant.regionId = this.#fresh(slots, null);
+      return tenant.regionId === null ? null : 0;
+    }
+    tenant.regionId = this.#copied(match.id, match.tokens, slots) ?? this.#takenOver(match, slots);
+    if (tenant.regionId === null) return null;
+    this.#index.set(tenant.regionId, tenant.known, match.tokens);
+    return match.tokens;
+  }
+
+  /** Makes the region at least `slots` large; false when others would have to leave for that. */
+  grow(tenant: Tenant, slots: number): boolean {
+    return this.#grow(idOf(tenant), slots);
+  }
+
+  /**
+   * Says how many of its known tokens are cached once the steps made so far have run, and how many slots are worth
+   * moving with it: guesses behind what is known may yet come true.
+   */
+  advance(tenant: Tenant, tokens: number, slots: number): void {
+    const id = idOf(tenant);
+    this.#arena.setUsed(id, slots);
+    this.#index.set(id, tenant.known, tokens);
+  }
+
+  /** The tenant leaves; the first `tokens` of its known tokens stay cached until their place is needed. */
+  leave(tenant: Tenant, tokens: number): void {
+    const id = idOf(tenant);
+    tenant.regionId = null;
+    if (tokens < this.blockTokens) {
+      this.#release(id);
+      return;
+    }
+    this.#arena.setUsed(id, tokens);
+    this.#arena.shrink(id, tokens);
+    this.#index.set(id, tenant.known, tokens);
+    this.#retained.set(id, tokens);
+    this.#retainedSlots += this.#arena.region(id).slots;
+  }
+
+  /** Copies decided since the last call, in the order in which stages must carry them out. */
+  takeCopies(): readonly ArenaCopy[] {
+    const copies = this.#copies;
+    this.#copies = [];
+    return copies;
+  }
+
+  /** A new region with a copy of a prefix; null when only the end of that prefix is worth less than its place. */
+  #copied(fromId: number, tokens: number, slots: number): number | null {
+    const length = this.#retained.get(fromId);
+    if (length !== undefined) {
+      // Used now, so that it is the last to go.
+      this.#retained.delete(fromId);
+      this.#retained.set(fromId, length);
+      // Nobody else will miss what goes on for less than a block: a chat that continues is the common case.
+      if (length - tokens < this.blockTokens) return null;
+    }
+    const id = this.#fresh(slots, fromId);
+    if (id !== null) this.#carry(this.#arena.copyPrefix(fromId, id, tokens));
+    return id;
+  }
+
+  /** The region of a retained prefix itself, cut to what is shared and made as large as asked for. */
+  #takenOver({ id, tokens }: { readonly id: number; readonly tokens: number }, slots: number): number | null {
+    if (!this.#unretain(id)) return null;
+    this.#arena.setUsed(id, tokens);
+    if (this.#grow(id, slots)) return id;
+    this.#release(id);
+    return null;
+  }
+
+  /** An empty region; retained prefixes but for `keptId` make way. */
+  #fresh(slots: number, keptId: number | null): number | null {
+    if (!this.#free(slots, keptId)) return null;
+    const id = this.#nextRegionId++;
+    if (this.#arena.allocate(id, slots) !== null) return id;
+    return this.#compact({ slots }) && this.#arena.allocate(id, slots) !== null ? id : null;
+  }
+
+  #grow(id: number, slots: number): boolean {
+    const held = this.#arena.region(id).slots;
+    if (held >= slots) return true;
+    if (!this.#free(slots - held, null)) return false;
+    let grown = this.#arena.grow(id, slots);
+    if (grown === null && this.#compact({ id, slots })) grown = this.#arena.grow(id, slots);
+    this.#carry(grown?.copies ?? []);
+    return grown !== null;
+  }
+
+  /** Moves regions so that a gap opens; not when the next step could not carry all the copies. */
+  #compact(room: { readonly id?: number; readonly slots: number }): boolean {
+    if (this.#copies.length + this.#arena.compactionCopiesMax > limits.stepCopiesMax) return false;
+    this.#carry(this.#arena.compact(room));
+    return true;
+  }
+
+  /** Drops retained prefixes until so many slots are free; drops none when that would not do. */
+  #free(slots: number, keptId: number | null): boolean {
+    const kept = keptId !== null && this.#retained.has(keptId) ? this.#arena.region(keptId).slots : 0;
+    if (slots > this.availableSlots - kept) return false;
+    for (const id of this.#retained.keys()) {
+      if (this.#arena.freeSlots >= slots) break;
+      if (id === keptId) continue;
+      this.#unretain(id);
+      this.#release(id);
+    }
+    return true;
+  }
+
+  #unretain(id: number): boolean {
+    if (!this.#retained.delete(id)) return false;
+    this.#retainedSlots -= this.#arena.region(id).slots;
+    return true;
+  }
+
+  #release(id: number): void {
+    this.#arena.release(id);
+    this.#index.delete(id);
+  }
+
+  #carry(copies: readonly ArenaCopy[]): void {
+    for (const copy of copies) this.#copies.push(copy);
+  }
+}
+
+function idOf({ regionId }: Tenant): number {
+  if (regionId === null) throw new RangeError('the tenant has no region');
+  return regionId;
+}

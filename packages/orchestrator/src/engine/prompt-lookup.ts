@@ -1,0 +1,110 @@
+import type { TokenList } from './token-list.js';
+
+/** A guess is made where this many tokens have occurred before: fewer repeat by chance, more are found too seldom. */
+const ngramTokens = 3;
+
+/**
+ * Guesses how a sequence goes on from its own tokens: what followed the last time that its latest tokens occurred.
+ * Prompt lookup decoding (A. Saxena, https://github.com/apoorvumang/prompt-lookup-decoding).
+ */
+export class PromptLookup {
+  /** The end of the latest occurrence of each n-gram, by its hash, but for the one that ends the list. */
+  readonly #ends = new Map<number, number>();
+  #indexed = ngramTokens;
+
+  constructor(private readonly tokens: TokenList) {}
+
+  /** At most `max` tokens; empty when the latest tokens are new. */
+  guess(max: number): Int32Array {
+    const { length } = this.tokens;
+    for (; this.#indexed < length; this.#indexed += 1)
+      this.#ends.set(this.#hash(this.#indexed), this.#indexed);
+    if (length < ngramTokens || max < 1) return new Int32Array(0);
+    const end = this.#ends.get(this.#hash(length));
+    if (end === undefined || !this.#isRepeatedAt(end)) return new Int32Array(0);
+    // What follows may reach into the repetition itself: a cycle goes on as it went.
+    return Int32Array.from({ length: max }, (_, i) => this.tokens.at(end + (i % (length - end))));
+  }
+
+  #isRepeatedAt(end: number): boolean {
+    for (let back = 1; back <= ngramTokens; back += 1)
+      if (this.tokens.at(end - back) !== this.tokens.at(this.tokens.length - back)) return false;
+    return true;
+  }
+
+  #hash(end: number): number {
+    let hash = 0;
+    for (let back = ngramTokens; back >= 1; back -= 1)
+      hash = Math.imul(hash ^ this.tokens.at(end - back), 0x9e3779b1) ^ (hash >>> 15);
+    return hash;
+  }
+}
+
+/** What a new sequence is credited with: most that repeats an n-gram goes on repeating. */
+const credit = { hits: 2, misses: 0.7 } as const;
+/** How much of the past counts on with each guess judged: some twenty guesses are remembered. */
+const memory = 0.95;
+/** With each chance to guess that is let pass, so much of the past is forgotten: some hundred chances later it tries anew. */
+const forgetting = 0.02;
+
+/** How often the guesses for one sequence came true. */
+export class Acceptance {
+  #hits: number = credit.hits;
+  #misses: number = credit.misses;
+
+  /** Estimated probability that the next guess is right when all before it were. */
+  get rate(): number {
+    return this.#hits / (this.#hits + this.#misses);
+  }
+
+  /** Of `guessed` tokens the first `confirmed` were right. */
+  judged(guessed: number, confirmed: number): void {
+    const trials = confirmed < guessed ? confirmed + 1 : confirmed;
+    const decay = memory ** trials;
+    this.#hits = this.#hits * decay + confirmed;
+    this.#misses = this.#misses * decay + (trials - confirmed);
+  }
+
+  /** A guess could have been made and was not. */
+  passed(): void {
+    this.#hits += forgetting * (credit.hits - this.#hits);
+    this.#misses += forgetting * (credit.misses - this.#misses);
+  }
+}
+
+/** A sequence that could add guesses to the row that it decodes. */
+export interface Guesser {
+  readonly rate: number;
+  /** How many guesses it has. */
+  readonly guesses: number;
+}
+
+/** Tokens that one step gives on average, when each guess is right with the given probability once those before it are. */
+function expectedTokens({ rate, guesses }: Guesser, count: number): number {
+  const tried = Math.min(count, guesses);
+  return (1 - rate ** (tried + 1)) / (1 - rate);
+}
+
+/**
+ * How many guesses each sequence may add to a step, so that the step gives the most tokens per time; 0 where none pay.
+ * @param baseRows rows of the step without guesses
+ * @param stepMicros predicted time of a step of so many rows
+ */
+export function guessesWorthwhile(
+  guessers: readonly Guesser[],
+  baseRows: number,
+  rowsMax: number,
+  stepMicros: (rows: number) => number,
+): number {
+  const countMax = Math.max(0, ...guessers.map(({ guesses }) => guesses));
+  let best = 0;
+  let bestRate = baseRows / stepMicros(baseRows);
+  for (let count = 1; count <= countMax; count += 1) {
+    const rows = guessers.reduce((sum, { guesses }) => sum + Math.min(count, guesses), baseRows);
+    if (rows > rowsMax) break;
+    const gained = guessers.reduce((sum, guesser) => sum + expectedTokens(guesser, count) - 1, baseRows);
+    const rate = gained / stepMicros(rows);
+    if (rate > bestRate) [best, bestRate] = [count, rate];
+  }
+  return best;
+}

@@ -1,0 +1,97 @@
+/** One measured time of a step of so many rows, in any unit of time. */
+export interface CurvePoint {
+  readonly rows: number;
+  readonly micros: number;
+}
+
+/** Rows whose arithmetic takes as long as streaming the weights once, where nothing is measured: a common CPU. */
+const balancedRows = 16;
+const assumedCurve: readonly CurvePoint[] = [1, 8, 64, 512].map((rows) => ({
+  rows,
+  micros: 1000 * (1 + rows / balancedRows),
+}));
+
+/**
+ * The time of a step over its rows, as measured on the slowest stage. It is no smooth function: kernels take rows in
+ * groups, so it has cliffs and sweet spots. Workers fill a step up to the next sweet spot where that is faster, so
+ * between two measured points a step is taken to cost no more than at the upper one.
+ */
+export class StepCurve {
+  static readonly assumed = new StepCurve(assumedCurve);
+  readonly #points: readonly CurvePoint[];
+
+  /** @param points with ascending rows, at least one */
+  constructor(points: readonly CurvePoint[]) {
+    this.#points = points;
+  }
+
+  /** The slowest stage decides the pace at each number of rows. */
+  static slowest(curves: readonly (readonly CurvePoint[])[]): StepCurve {
+    const known = curves.filter((points) => points.length > 0);
+    if (known.length === 0) return StepCurve.assumed;
+    const rows = [...new Set(known.flatMap((points) => points.map((point) => point.rows)))].sort(
+      (a, b) => a - b,
+    );
+    const all = known.map((points) => new StepCurve(points));
+    return new StepCurve(
+      rows.map((count) => ({ rows: count, micros: Math.max(...all.map((curve) => curve.micros(count))) })),
+    );
+  }
+
+  /** Predicted time of a step in one stage. */
+  micros(rows: number): number {
+    const points = this.#points;
+    const upper = points.findIndex((point) => point.rows >= rows);
+    const last = points.at(-1) ?? { rows: 1, micros: 1 };
+    if (upper === -1) return (last.micros * rows) / last.rows;
+    const above = points[upper] ?? last;
+    const below = points[upper - 1];
+    if (below === undefined || below.micros >= above.micros) return above.micros;
+    const slope = (above.micros - below.micros) / (above.rows - below.rows);
+    return below.micros + slope * (rows - below.rows);
+  }
+
+  /** The most rows, a multiple of `multiple`, whose step stays within the time; at least one multiple. */
+  rowsWithin(micros: number, rowsMax: number, multiple: number): number {
+    let rows = multiple;
+    while (rows + multiple <= rowsMax && this.micros(rows + multiple) <= micros) rows += multiple;
+    return Math.min(rows, rowsMax);
+  }
+}
+
+/**
+ * In how many steps to let `sequences` decode in turn through a pipeline of `stages`, so that a round takes the least
+ * time. Fewer steps than stages leave stages idle; more than needed read the weights more often.
+ */
+export function decodeGroups(sequences: number, stages: number, curve: StepCurve): number {
+  let best = 1;
+  let bestMicros = Infinity;
+  for (let groups = 1; groups <= Math.min(sequences, 2 * stages); groups += 1) {
+    const micros = Math.max(groups, stages) * curve.micros(Math.ceil(sequences / groups));
+    if (micros < bestMicros) [best, bestMicros] = [groups, micros];
+  }
+  return best;
+}
+
+/** Rows of a chunk are whole multiples of this: the row groups of all kernels that we know divide it. */
+const chunkMultiple = 32;
+
+/**
+ * Rows of each chunk of prompts of `tokens` together: small enough that all stages soon have one to work on, large
+ * enough that the weights are not read too often.
+ */
+export function prefillChunk(tokens: number, stages: number, rowsMax: number, curve: StepCurve): number {
+  let best = Math.min(tokens, rowsMax);
+  let bestMicros = Infinity;
+  for (let chunks = Math.ceil(tokens / rowsMax); chunks <= 4 * stages; chunks += 1) {
+    const rows = Math.min(tokens, rowsMax, roundUp(Math.ceil(tokens / chunks)));
+    const micros = (Math.ceil(tokens / rows) + stages - 1) * curve.micros(rows);
+    if (micros < bestMicros) [best, bestMicros] = [rows, micros];
+    if (rows <= chunkMultiple) break;
+  }
+  return best;
+}
+
+function roundUp(rows: number): number {
+  return Math.ceil(rows / chunkMultiple) * chunkMultiple;
+}

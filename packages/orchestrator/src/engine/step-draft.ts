@@ -1,0 +1,91 @@
+import { limits, type StepSequence } from '@butterfly/common';
+import type { Region } from '@butterfly/model';
+import type { Sequence } from './scheduler-sequence.js';
+
+/** What one sequence takes of a step. */
+interface Part {
+  /** Known tokens to compute. */
+  readonly rows: number;
+  readonly guesses: Int32Array;
+}
+
+const noTokens = new Int32Array(0);
+
+/** The rows chosen so far for the step that is being formed. */
+export class StepDraft {
+  readonly #parts = new Map<Sequence, Part>();
+  #rows = 0;
+
+  constructor(readonly rowsMax: number) {}
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  get rowsLeft(): number {
+    return this.rowsMax - this.#rows;
+  }
+
+  get isFull(): boolean {
+    return this.rowsLeft <= 0 || this.#parts.size >= limits.stepSequencesMax;
+  }
+
+  get isEmpty(): boolean {
+    return this.#parts.size === 0;
+  }
+
+  get sequences(): IterableIterator<Sequence> {
+    return this.#parts.keys();
+  }
+
+  has(sequence: Sequence): boolean {
+    return this.#parts.has(sequence);
+  }
+
+  add(sequence: Sequence, rows: number, guesses: Int32Array = noTokens): void {
+    this.remove(sequence);
+    this.#parts.set(sequence, { rows, guesses });
+    this.#rows += rows + guesses.length;
+  }
+
+  remove(sequence: Sequence): void {
+    const part = this.#parts.get(sequence);
+    if (part === undefined) return;
+    this.#parts.delete(sequence);
+    this.#rows -= part.rows + part.guesses.length;
+  }
+
+  /** The parts with their tokens. Regions are asked for only now, because they may have moved since they were chosen. */
+  form(region: (sequence: Sequence) => Region): {
+    readonly sequences: readonly StepSequence[];
+    readonly tokens: Int32Array;
+    readonly parts: readonly (readonly [Sequence, Part])[];
+  } {
+    const tokens = new Int32Array(this.#rows);
+    const sequences: StepSequence[] = [];
+    let offset = 0;
+    for (const [sequence, { rows, guesses }] of this.#parts) {
+      const end = sequence.scheduled + rows;
+      sequences.push(stepSequence(sequence, rows, guesses, region(sequence)));
+      tokens.set(sequence.known.slice(sequence.scheduled, end), offset);
+      tokens.set(guesses, offset + rows);
+      offset += rows + guesses.length;
+    }
+    return { sequences, tokens, parts: [...this.#parts] };
+  }
+}
+
+function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, region: Region): StepSequence {
+  const isSampled = sequence.scheduled + rows === sequence.known.length;
+  return {
+    sequenceId: sequence.id,
+    regionStart: region.start,
+    regionSlots: region.slots,
+    positionStart: sequence.scheduled,
+    rows: rows + guesses.length,
+    logitRows: isSampled ? 1 + guesses.length : 0,
+    sampling: isSampled ? sequence.sampling : null,
+    draftTokens: guesses,
+    recentTokens: isSampled ? sequence.recentTokens() : noTokens,
+  };
+}
