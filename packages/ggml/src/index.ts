@@ -1,3 +1,4 @@
+export { allowedCpus, coreOf, parseCpuList, pinToCpus } from './affinity.js';
 export { CpuBackend } from './backend.js';
 export { NativeBuffer } from './buffer.js';
 export type { BufferType } from './buffer.js';
@@ -7,10 +8,9 @@ export { ComputeAllocator, Graph } from './graph.js';
 export type { RopeParams } from './graph.js';
 export { cpuFeatures, expectedVersions, loadGgml } from './library.js';
 export type { Ggml } from './library.js';
-export { Candidates, SamplerChain } from './sampler.js';
-export type { ChainParams } from './sampler.js';
 export { elements, shapeOf } from './tensor.js';
 export type { Shape, Tensor } from './tensor.js';
+export { Softmax } from './softmax.js';
 export { loadVocabulary } from './vocabulary.js';
 export type { TokenizeOptions, Vocabulary } from './vocabulary-types.js';
 export { loadQuantizer } from './quantize.js';

@@ -179,7 +179,7 @@ export const baseSymbols = {
   ggml_repeat_back: binary,
   ggml_rms_norm_back: signature<[Ptr, Ptr, Ptr, number], Ptr>(P, P, P, P, 'float'),
   ggml_get_rows_back: ternary,
-  ggml_soft_max_ext: signature<[Ptr, Ptr, Ptr, number, number], Ptr>(P, P, P, P, 'float', 'float'),
+  ggml_soft_max_ext: signature<[Ptr, Ptr, NullablePointer, number, number], Ptr>(P, P, P, P, 'float', 'float'),
   ggml_soft_max_ext_back: signature<[Ptr, Ptr, Ptr, number, number], Ptr>(P, P, P, P, 'float', 'float'),
   ggml_rope_ext_back: rope,
   ggml_cross_entropy_loss: binary,

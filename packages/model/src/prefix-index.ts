@@ -175,6 +175,7 @@ export class PrefixIndex {
   }
 
   #truncate(owner: Owner, blocks: number): void {
+    if (owner.hashes.length <= blocks) return;
     for (const [index, hash] of owner.hashes.splice(blocks).entries()) {
       const owners = this.#depths[blocks + index]?.get(hash);
       owners?.delete(owner);

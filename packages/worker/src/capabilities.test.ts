@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodeControl, encodeControl, type Frame } from '@butterfly/common';
+import { cacheTypes, decodeControl, encodeControl, type Frame } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import { describeWorker, measureWeightSpeed } from './capabilities.js';
+import { measureAttention } from './capabilities-attention.js';
 import { ggml } from './stage/testing.js';
 
 describe('measureWeightSpeed', () => {
@@ -10,6 +11,17 @@ describe('measureWeightSpeed', () => {
     const speed = await measureWeightSpeed(ggml, 1);
     expect(speed).toBeGreaterThan(10e6);
     expect(speed).toBeLessThan(10e12);
+  });
+});
+
+describe('measureAttention', () => {
+  it.each([1, 2])('finds a time for each type of cache, with threads %i', async (threads) => {
+    const micros = await measureAttention(ggml, threads);
+    expect(Object.keys(micros)).toEqual([...cacheTypes]);
+    for (const type of cacheTypes) {
+      expect(micros[type]).toBeGreaterThan(1);
+      expect(micros[type]).toBeLessThan(1e6);
+    }
   });
 });
 

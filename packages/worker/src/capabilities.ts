@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { arch, hostname, networkInterfaces, platform } from 'node:os';
 import type { WorkerIdentity } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, cpuFeatures, dtype, Graph, shapeOf, type Ggml } from '@butterfly/ggml';
+import { measureAttention } from './capabilities-attention.js';
 import { chooseBufferType } from './stage/buffer-choice.js';
 
 /** A feed-forward matrix of an 8B model, 33 MB in Q4_0: beyond most caches, so that it measures what decoding does. */
@@ -74,5 +75,6 @@ export async function describeWorker(
     threads: options.threads,
     memoryBytes: options.memoryBytes,
     weightBytesPerSecond: await measureWeightSpeed(ggml, options.threads),
+    attentionMicros: await measureAttention(ggml, options.threads),
   };
 }

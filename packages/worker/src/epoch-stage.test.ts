@@ -1,10 +1,11 @@
-import { ButterflyError, type Step } from '@butterfly/common';
+import { ButterflyError, decodeStepResult, greedySampling, type Step } from '@butterfly/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EpochStage } from './epoch-stage.js';
 import type { StageRuntime } from './stage/runtime.js';
 import { describeFile, loadStage, part, trainedModel } from './stage/testing.js';
 
 const epoch = 7;
+const noBytes = new Uint8Array(0);
 let first: StageRuntime;
 let last: StageRuntime;
 let hidden = 0;
@@ -21,14 +22,20 @@ afterAll(() => {
   last[Symbol.dispose]();
 });
 
-/** Takes what a stage sends, as the type of each frame (its sixth byte, docs/protocol.md). */
+/** Bytes of a frame before its header, docs/protocol.md. */
+const preludeBytes = 24;
+
+/** Takes what a stage sends: the type of each frame (its sixth byte) and the headers. */
 function sink() {
   const types: number[] = [];
+  const headers: Uint8Array[] = [];
   let wake: () => void = () => undefined;
   return {
     types,
+    headers,
     send: (parts: readonly Uint8Array[]) => {
       types.push(parts[0]?.[5] ?? -1);
+      headers.push(parts[0]?.subarray(preludeBytes) ?? noBytes);
       wake();
     },
     /** Resolves once so many frames were sent. */
@@ -43,7 +50,7 @@ const step = (stepId: number, change: Partial<Step> = {}): Step => ({
   stepId,
   copies: [],
   sequences: [part()],
-  stageMicros: [],
+  stageTimes: [],
   payload: new Uint8Array(0),
   ...change,
 });
@@ -51,7 +58,7 @@ const tokens = (token: number): Uint8Array => new Uint8Array(Int32Array.of(token
 const activations = (stepId: number, of = epoch) => ({
   epoch: of,
   stepId,
-  stageMicros: [1],
+  stageTimes: [{ computeMicros: 1, hostMicros: 1 }],
   payload: new Uint8Array(hidden * 4),
 });
 
@@ -90,6 +97,25 @@ describe('a stage of an epoch', () => {
     stage.receive(activations(2));
     await orchestrator.count(2);
     expect(orchestrator.types).toEqual([3, 3]);
+    await stage.stop();
+  });
+
+  it('tells what each stage did, and what was sampled', async () => {
+    const orchestrator = sink();
+    const options = { epoch, next: null, orchestrator, onFailure: () => undefined };
+    const stage = new EpochStage({ ...options, runtime: last });
+    const guessing = { rows: 3, logitRows: 3, draftTokens: Int32Array.of(1, 2), sampling: greedySampling };
+    stage.enqueue(step(1, { sequences: [part({ sequenceId: 9 }), part({ sequenceId: 8, ...guessing })] }));
+    stage.receive({ ...activations(1), payload: new Uint8Array(4 * hidden * 4) });
+    await orchestrator.count(1);
+    const [header = noBytes] = orchestrator.headers;
+    const { outputs, stageTimes } = decodeStepResult({ type: 'result', header, payload: noBytes });
+    expect(outputs.map(({ sequenceId }) => sequenceId)).toEqual([8]);
+    expect([1, 2, 3]).toContain(outputs[0]?.tokens.length);
+    expect(stageTimes).toHaveLength(2);
+    expect(stageTimes[0]).toEqual({ computeMicros: 1, hostMicros: 1 });
+    expect(stageTimes[1]?.computeMicros).toBeGreaterThan(0);
+    expect(stageTimes[1]?.hostMicros).toBeGreaterThan(0);
     await stage.stop();
   });
 

@@ -7,6 +7,7 @@ import {
   toButterflyError,
   type Activations,
   type Connection,
+  type StageTime,
   type Step,
 } from '@butterfly/common';
 import type { StageResult, StageRuntime } from './stage/runtime.js';
@@ -30,8 +31,8 @@ const noBytes = new Uint8Array(0);
 /** A step that has arrived, with or without its payload. */
 interface Waiting {
   readonly step: Step;
-  /** Compute times of the stages before; null until their activations are here. */
-  stageMicros: readonly number[] | null;
+  /** Times of the stages before; null until their activations are here. */
+  stageTimes: readonly StageTime[] | null;
   payload: Uint8Array;
 }
 
@@ -60,7 +61,7 @@ export class EpochStage {
     if (this.#queue.length >= queuedStepsMax)
       throw new ButterflyError('PROTOCOL_INVALID', `More than ${queuedStepsMax} steps wait in a stage.`);
     const { isFirst } = this.options.runtime;
-    this.#queue.push({ step, stageMicros: isFirst ? step.stageMicros : null, payload: step.payload });
+    this.#queue.push({ step, stageTimes: isFirst ? step.stageTimes : null, payload: step.payload });
     this.#proceed();
     this.#announce(step);
   }
@@ -73,13 +74,13 @@ export class EpochStage {
   /** Takes the activations of the oldest step that lacks them. @throws ButterflyError PROTOCOL_INVALID for any other */
   receive(activations: Activations): void {
     if (this.#stopped || activations.epoch !== this.options.epoch) return;
-    const waiting = this.#queue.find(({ stageMicros }) => stageMicros === null);
+    const waiting = this.#queue.find(({ stageTimes }) => stageTimes === null);
     if (waiting?.step.stepId !== activations.stepId)
       throw new ButterflyError(
         'PROTOCOL_INVALID',
         `Activations of step ${activations.stepId} came out of order.`,
       );
-    waiting.stageMicros = activations.stageMicros;
+    waiting.stageTimes = activations.stageTimes;
     waiting.payload = activations.payload;
     this.#proceed();
   }
@@ -96,18 +97,20 @@ export class EpochStage {
   #proceed(): void {
     const head = this.#queue[0];
     if (this.#stopped || this.#running || !head) return;
+    const startedMs = performance.now();
     try {
       this.#compute ??= this.options.runtime.prepare(head.step);
     } catch (error) {
       this.#fail(error);
       return;
     }
-    if (head.stageMicros === null) return;
-    const computed = this.#compute(head.payload);
+    const { step, stageTimes, payload } = head;
+    if (stageTimes === null) return;
+    const compute = this.#compute;
     this.#compute = null;
     this.#queue.shift();
-    this.#running = computed
-      .then((result) => this.#sendOn(head.step, head.stageMicros ?? [], result))
+    this.#running = compute(payload)
+      .then((result) => this.#sendOn(step, stageTimes, result, startedMs))
       .catch((error: unknown) => this.#fail(error))
       .finally(() => {
         this.#running = null;
@@ -120,17 +123,20 @@ export class EpochStage {
     this.options.onFailure(toButterflyError(error));
   }
 
-  #sendOn(step: Step, before: readonly number[], result: StageResult): void {
-    if (this.#stopped) return;
+  async #sendOn(
+    { epoch, stepId, sequences }: Step,
+    before: readonly StageTime[],
+    { activations, logits, computeMicros }: StageResult,
+    startedMs: number,
+  ): Promise<void> {
     const { next, orchestrator } = this.options;
-    const { epoch, stepId } = step;
-    const stageMicros = [...before, result.computeMicros];
-    if (next && result.activations) {
-      // A copy: the next step overwrites the stage's memory while this one may still wait in the socket.
-      next.send(encodeActivations({ epoch, stepId, stageMicros, payload: result.activations.slice() }));
-      return;
-    }
-    const outputs = this.#sampler?.sample(step.sequences, result) ?? [];
-    orchestrator.send(encodeStepResult({ epoch, stepId, outputs, stageMicros }));
+    // A copy: the next step overwrites the stage's memory while this one may still wait in the socket.
+    const payload = activations?.slice();
+    const outputs = (await this.#sampler?.sample(sequences, logits)) ?? [];
+    if (this.#stopped) return;
+    const hostMicros = Math.max(0, (performance.now() - startedMs) * 1000 - computeMicros);
+    const stageTimes = [...before, { computeMicros, hostMicros }];
+    if (next && payload) next.send(encodeActivations({ epoch, stepId, stageTimes, payload }));
+    else orchestrator.send(encodeStepResult({ epoch, stepId, outputs, stageTimes }));
   }
 }

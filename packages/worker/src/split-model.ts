@@ -1,11 +1,20 @@
-import { ensure, silentLogger } from '@butterfly/common';
+import { ensure, silentLogger, type CacheType } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { cacheBlockSlots, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
 import { LocalSource } from './loading/local-source.js';
+import { largestIndex } from './stage/draw.js';
 import { StageRuntime, type StageResult } from './stage/runtime.js';
 
 /** Rows of one step, as llama.cpp's default batch. */
 const rowsMax = 512;
+const noTokens = new Int32Array(0);
+
+/** What follows the last token of a run. */
+interface SplitResult {
+  /** F32 [vocabulary]; void as soon as the next run begins. */
+  readonly logits: Float32Array;
+  readonly likeliest: number;
+}
 
 /** A model split into stages within this process: the stages' arithmetic without processes and sockets. */
 export class SplitModel implements Disposable {
@@ -17,7 +26,13 @@ export class SplitModel implements Disposable {
 
   static async load(
     path: string,
-    options: { readonly stages: number; readonly threads: number; readonly contextTokens: number },
+    options: {
+      readonly stages: number;
+      readonly threads: number;
+      readonly contextTokens: number;
+      /** F16 by default, as llama.cpp has it. */
+      readonly cacheType?: CacheType;
+    },
   ): Promise<SplitModel> {
     const spec = describeModel(await openGguf(path));
     ensure(
@@ -35,6 +50,7 @@ export class SplitModel implements Disposable {
         range,
         threads: options.threads,
         arenaSlots: slots,
+        cacheType: options.cacheType ?? 'f16',
         rowsMax,
       });
       stages.push(stage);
@@ -46,8 +62,8 @@ export class SplitModel implements Disposable {
     return new SplitModel(spec, stages, slots);
   }
 
-  /** Computes tokens from `position` on; with the logits of the last one. */
-  async run(tokens: readonly number[], position: number): Promise<StageResult> {
+  /** Computes tokens from `position` on: the logits of the last one, and the token with the largest. */
+  async run(tokens: readonly number[], position: number): Promise<SplitResult> {
     let payload: Uint8Array = new Uint8Array(Int32Array.from(tokens).buffer);
     let result: StageResult | undefined;
     for (const stage of this.stages) {
@@ -62,7 +78,8 @@ export class SplitModel implements Disposable {
             rows: tokens.length,
             logitRows: 1,
             sampling: null,
-            recentTokens: new Int32Array(0),
+            draftTokens: noTokens,
+            recentTokens: noTokens,
           },
         ],
         payload,
@@ -70,7 +87,8 @@ export class SplitModel implements Disposable {
       if (result.activations) payload = result.activations.slice();
     }
     ensure(result !== undefined, () => 'A model has at least one stage.');
-    return result;
+    const logits = result.logits ?? new Float32Array(0);
+    return { logits, likeliest: largestIndex(logits) };
   }
 
   /** The `count` likeliest tokens, one after the other. */
@@ -78,11 +96,10 @@ export class SplitModel implements Disposable {
     const tokens: number[] = [];
     let next = prompt;
     for (let position = 0; tokens.length < count;) {
-      const { greedy } = await this.run(next, position);
+      const { likeliest } = await this.run(next, position);
       position += next.length;
-      const token = greedy?.[0] ?? -1;
-      tokens.push(token);
-      next = [token];
+      tokens.push(likeliest);
+      next = [likeliest];
     }
     return tokens;
   }
@@ -94,7 +111,7 @@ export class SplitModel implements Disposable {
     for (const tokens of [prompt, ...continuation.map((token) => [token])]) {
       const { logits } = await this.run(tokens, position);
       position += tokens.length;
-      results.push((logits ?? new Float32Array(0)).slice());
+      results.push(logits.slice());
     }
     return results;
   }

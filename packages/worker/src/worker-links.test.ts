@@ -32,6 +32,7 @@ const identity = {
   threads: 1,
   memoryBytes: 1e9,
   weightBytesPerSecond: 1e9,
+  attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
 };
 
 /** The other side of a connection, message by message. */
@@ -92,6 +93,7 @@ describe('the link from the stage before', () => {
         layerEnd: 4,
         model: spec,
         arenaSlots: 256,
+        cacheType: 'f16',
         rowsMax: 64,
         next: null,
         linkToken: 'secret',

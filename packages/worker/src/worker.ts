@@ -22,6 +22,7 @@ import { dialNext, LinkServer } from './links.js';
 import { LocalSource } from './loading/local-source.js';
 import { RemoteSource } from './loading/remote-source.js';
 import { StageRuntime } from './stage/runtime.js';
+import type { StageMeasurement } from './stage/step-measurement.js';
 
 type Assign = ControlMessageOf<'assign'>;
 
@@ -43,6 +44,7 @@ export interface WorkerOptions {
 interface Loaded {
   readonly key: string;
   readonly runtime: StageRuntime;
+  readonly measured: StageMeasurement;
 }
 
 /** Progress is told at most this often. */
@@ -206,7 +208,7 @@ export class Worker {
       onLost: onFailure,
     });
     try {
-      const runtime = await this.#prepare(assign);
+      const { runtime, measured } = await this.#prepare(assign);
       const connection = this.#connection;
       if (!connection) return;
       this.#next = assign.next
@@ -227,6 +229,8 @@ export class Worker {
           shardBytes: runtime.shardBytes,
           arenaBytes: runtime.arenaBytes,
           residentBytes: process.memoryUsage.rss(),
+          stepCurve: measured.curve,
+          isBatchInvariant: measured.isBatchInvariant,
         }),
       );
       log.info(
@@ -239,11 +243,11 @@ export class Worker {
   }
 
   /** The runtime for these layers: the one at hand, or one loaded from the local file or over the network. */
-  async #prepare(assign: Assign): Promise<StageRuntime> {
+  async #prepare(assign: Assign): Promise<Loaded> {
     const spec = parseModelSpec(assign.model);
-    const { layerStart, layerEnd, arenaSlots, rowsMax } = assign;
-    const key = JSON.stringify([spec.files, layerStart, layerEnd, arenaSlots, rowsMax]);
-    if (this.#loaded?.key === key) return this.#loaded.runtime;
+    const { layerStart, layerEnd, arenaSlots, cacheType, rowsMax } = assign;
+    const key = JSON.stringify([spec.files, layerStart, layerEnd, arenaSlots, cacheType, rowsMax]);
+    if (this.#loaded?.key === key) return this.#loaded;
     this.#unload();
     const runtime = new StageRuntime({
       ggml: this.options.ggml,
@@ -251,16 +255,18 @@ export class Worker {
       range: { layerStart, layerEnd },
       threads: this.options.identity.threads,
       arenaSlots,
+      cacheType,
       rowsMax,
     });
     try {
       await this.#load(assign.epoch, runtime, spec.files);
+      const measured = await runtime.measureSteps(() => this.#ensureWanted(assign.epoch));
+      this.#loaded = { key, runtime, measured };
+      return this.#loaded;
     } catch (error) {
       runtime[Symbol.dispose]();
       throw error;
     }
-    this.#loaded = { key, runtime };
-    return runtime;
   }
 
   async #load(
@@ -284,13 +290,17 @@ export class Worker {
     };
     try {
       await runtime.load(source, (loadedBytes) => {
-        if (epoch !== this.#wantedEpoch || !connection.isOpen)
-          throw new ButterflyError('CANCELLED', 'Another plan replaced this one.');
+        this.#ensureWanted(epoch);
         tell(loadedBytes);
       });
     } finally {
       this.#remote = null;
     }
+  }
+
+  #ensureWanted(epoch: number): void {
+    if (epoch !== this.#wantedEpoch || !this.#connection?.isOpen)
+      throw new ButterflyError('CANCELLED', 'Another plan replaced this one.');
   }
 
   /**

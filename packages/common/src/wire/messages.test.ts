@@ -44,6 +44,7 @@ const ready = {
   shardBytes: 1,
   arenaBytes: 2,
   residentBytes: 3,
+  isBatchInvariant: true,
   stepCurve: [
     { rows: 1, micros: 31_000.5 },
     { rows: 8, micros: 61_000 },

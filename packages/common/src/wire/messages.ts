@@ -64,6 +64,8 @@ const ready = z
       .min(1)
       .max(64)
       .readonly(),
+    /** Whether a row has the same numbers to the last bit whatever other rows are in its step. */
+    isBatchInvariant: z.boolean(),
   })
   .readonly();
 const failed = z.object({ kind: z.literal('failed'), epoch, code: name, message: prose }).readonly();

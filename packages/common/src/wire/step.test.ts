@@ -63,12 +63,11 @@ const sequence: fc.Arbitrary<StepSequence> = fc
   })
   .map(({ slotsToSpare, logitShare, guesses, ...rest }) => {
     const draftTokens = rest.sampling === null ? new Int32Array(0) : guesses.slice(0, rest.rows - 1);
-    const logitRows = Math.max(rest.sampling === null ? 0 : 1, Math.floor(rest.rows * logitShare));
     return {
       ...rest,
       regionSlots: rest.positionStart + rest.rows + slotsToSpare,
       draftTokens,
-      logitRows: draftTokens.length > 0 ? draftTokens.length + 1 : logitRows,
+      logitRows: rest.sampling === null ? Math.floor(rest.rows * logitShare) : draftTokens.length + 1,
     };
   });
 
@@ -219,6 +218,7 @@ describe('rules', () => {
     ['no rows', inSequence({ rows: 0 })],
     ['more logit rows than rows', inSequence({ logitRows: 4 })],
     ['sampling without logits', inSequence({ logitRows: 0 })],
+    ['sampling of more rows than there are guesses for', inSequence({ logitRows: 2 })],
     ['a region that is too small', inSequence({ regionSlots: 12 })],
     ['a region beyond 32 bits', inSequence({ regionStart: 0xffff_ffff })],
     ['too many recent tokens', inSequence({ recentTokens: new Int32Array(1025) })],
@@ -324,7 +324,7 @@ describe('damaged headers', () => {
       return { ...frame, header };
     };
     const fewerLogits = changed(24, (at) => at.writeUInt32LE(2));
-    expect(refusal(() => decodeStep(fewerLogits))?.message).toMatch(/number of draftTokens 2/);
+    expect(refusal(() => decodeStep(fewerLogits))?.message).toMatch(/logitRows 2/);
     const tooMany = changed(28, (at) => at.writeUInt16LE(limits.draftTokensMax + 1));
     expect(refusal(() => decodeStep(tooMany))?.message).toMatch(/33 draft tokens, at most 32/);
   });

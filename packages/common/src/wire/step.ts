@@ -273,15 +273,16 @@ function checkSequence(sequence: StepSequence): void {
   const { regionStart, regionSlots, positionStart, rows, logitRows, draftTokens, sampling } = sequence;
   integer(sequence.sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
   integer(rows, 1, limits.stepRowsMax, 'rows');
-  integer(logitRows, sampling === null ? 0 : 1, rows, 'logitRows');
   checkTokens(draftTokens, 0, limits.draftTokensMax, 'draftTokens');
-  if (draftTokens.length > 0)
-    integer(
-      draftTokens.length,
-      logitRows - 1,
-      sampling === null ? 0 : logitRows - 1,
-      'number of draftTokens',
-    );
+  if (sampling === null) integer(draftTokens.length, 0, 0, 'number of draftTokens');
+  const sampledRows = draftTokens.length + 1;
+  integer(
+    logitRows,
+    sampling === null ? 0 : sampledRows,
+    sampling === null ? rows : sampledRows,
+    'logitRows',
+  );
+  integer(rows, logitRows, limits.stepRowsMax, 'rows');
   integer(positionStart, 0, U32_MAX - rows, 'positionStart');
   integer(regionSlots, positionStart + rows, U32_MAX, 'regionSlots');
   integer(regionStart, 0, U32_MAX - regionSlots, 'regionStart');

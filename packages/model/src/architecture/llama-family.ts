@@ -1,6 +1,6 @@
-import { dtype, shapeOf, type Graph, type RopeParams, type Tensor } from '@butterfly/ggml';
+import { shapeOf, type Graph, type RopeParams, type Tensor } from '@butterfly/ggml';
 import type { ModelSpec } from '../gguf/spec.js';
-import type { BatchShape } from './batch.js';
+import type { AttentionSpan, BatchShape } from './batch.js';
 import { ropeParams } from './rope.js';
 
 /** Weights of one layer; a null is a tensor that this model does not have. */
@@ -41,24 +41,27 @@ export interface LayerCache {
 
 /** What the caller fills before each computation. */
 export interface StageInputs {
-  /** I32 [rows] token ids on the first stage, else F32 [hidden, rows] activations. */
+  /** I32 [paddedRows] token ids on the first stage, else F32 [hidden, paddedRows] activations. */
   readonly source: Tensor;
-  /** I32 [rows]. */
+  /** I32 [paddedRows]. */
   readonly positions: Tensor;
   /** I64 [rows]: the arena slot of each row. */
   readonly slots: Tensor;
-  /** F16 [cachedSlots, rows] of each sequence: 0 where a row may look, minus infinity elsewhere. */
-  readonly masks: readonly Tensor[];
-  /** I32 [logitRows], on the last stage when logits are wanted. */
+  /** F16 [cachedSlots, rows] of each span, one after the other: 0 where a row may look, minus infinity elsewhere. */
+  readonly masks: Tensor;
+  /**
+   * F32 [heads * headSize, paddedRows] for the attention of all spans, of which the caller sets the rows that pad; null
+   * when one span is all. One for all layers: nodes run in the order of expansion, so each is done with it in time.
+   */
+  readonly attended: Tensor | null;
+  /** I32 [paddedLogitRows], on the last stage when logits are wanted. */
   readonly logitRowIds: Tensor | null;
 }
 
-/** Results to read after the computation: activations F32 [hidden, rows], or logits F32 [vocabulary, logitRows]. */
+/** Results to read after the computation: activations F32 [hidden, paddedRows], or logits F32 [vocabulary, paddedLogitRows]. */
 export interface StageOutputs {
   readonly activations: Tensor | null;
   readonly logits: Tensor | null;
-  /** I32 [logitRows]: the first token with the largest logit. */
-  readonly greedy: Tensor | null;
 }
 
 /**
@@ -84,19 +87,15 @@ export class LlamaFamilyBuilder {
   }
 
   build(): StageOutputs {
-    const { graph, weights, inputs, batch } = this;
+    const { graph, weights, inputs } = this;
     let x = weights.embedding ? graph.getRows(weights.embedding, inputs.source) : inputs.source;
-    // One scratch for all layers: nodes run in the order of expansion, so each layer is done with it before the next.
-    const merged =
-      batch.sequences.length > 1
-        ? graph.tensor(dtype.F32, shapeOf(this.spec.heads * this.spec.headSize, batch.rows))
-        : null;
+    const masks = this.#masks();
     const last = weights.layers.length - 1;
     for (const [index, layer] of weights.layers.entries()) {
-      const attention = this.#attention(x, layer, index, merged);
+      const attention = this.#attention(x, layer, index, masks);
       // Rows without wanted logits end with their keys and values in the cache.
       if (weights.head && index === last) {
-        if (inputs.logitRowIds === null) return { activations: null, logits: null, greedy: null };
+        if (inputs.logitRowIds === null) return { activations: null, logits: null };
         x = this.#feedForward(
           graph.getRows(attention(), inputs.logitRowIds),
           graph.getRows(x, inputs.logitRowIds),
@@ -118,15 +117,29 @@ export class LlamaFamilyBuilder {
     return bias ? this.graph.add(product, bias) : product;
   }
 
+  /** The mask of each span. */
+  #masks(): Tensor[] {
+    const { graph, batch, inputs } = this;
+    const elementBytes = inputs.masks.strides[0];
+    let offset = 0;
+    return batch.spans.map(({ rows, cachedSlots }) => {
+      const row = cachedSlots * elementBytes;
+      const size = row * rows;
+      const mask = graph.view(inputs.masks, shapeOf(cachedSlots, rows), [row, size, size], offset);
+      offset += size;
+      return mask;
+    });
+  }
+
   /** Writes keys and values of this layer to the cache; the returned function adds the attention itself. */
-  #attention(x: Tensor, layer: LayerWeights, index: number, merged: Tensor | null): () => Tensor {
+  #attention(x: Tensor, layer: LayerWeights, index: number, masks: readonly Tensor[]): () => Tensor {
     const { graph, spec, inputs, batch } = this;
     const cache = this.caches[index];
     if (!cache) throw new RangeError(`layer ${index} has no cache`);
     const factors = this.weights.ropeFactors;
     const normed = this.#norm(x, layer.attentionNorm);
     const split = (t: Tensor, heads: number): Tensor =>
-      graph.reshape(t, shapeOf(spec.headSize, heads, batch.rows));
+      graph.reshape(t, shapeOf(spec.headSize, heads, batch.paddedRows));
     let q = split(this.#linear(layer.query, normed, layer.queryBias), spec.heads);
     let k = split(this.#linear(layer.key, normed, layer.keyBias), spec.kvHeads);
     const v = this.#linear(layer.value, normed, layer.valueBias);
@@ -135,67 +148,51 @@ export class LlamaFamilyBuilder {
     q = graph.rope(q, inputs.positions, factors, this.#rope);
     k = graph.rope(k, inputs.positions, factors, this.#rope);
     graph.expand(q);
-    graph.expand(
-      graph.setRows(
-        cache.keys,
-        graph.reshape(k, shapeOf(spec.headSize * spec.kvHeads, batch.rows)),
-        inputs.slots,
-      ),
-    );
-    graph.expand(graph.setRows(cache.values, v, inputs.slots));
+    // Of rows that pad, nothing is written.
+    const width = spec.headSize * spec.kvHeads;
+    const written = (t: Tensor): Tensor => graph.view(t, shapeOf(width, batch.rows), outerStrides(v), 0);
+    graph.expand(graph.setRows(cache.keys, written(k), inputs.slots));
+    graph.expand(graph.setRows(cache.values, written(v), inputs.slots));
     return () =>
-      this.#linear(layer.attentionOutput, this.#attend(q, cache, merged), layer.attentionOutputBias);
+      this.#linear(layer.attentionOutput, this.#attend(q, cache, masks), layer.attentionOutputBias);
   }
 
-  /** Attention of each sequence over its own region: F32 [heads * headSize, rows]. */
-  #attend(q: Tensor, cache: LayerCache, merged: Tensor | null): Tensor {
-    const { graph, spec, batch, inputs } = this;
-    const width = spec.heads * spec.headSize;
+  /** Attention of each span over the region of its sequence: F32 [heads * headSize, paddedRows]. */
+  #attend(q: Tensor, cache: LayerCache, masks: readonly Tensor[]): Tensor {
+    const { graph, spec, batch } = this;
+    const { attended } = this.inputs;
     let row = 0;
-    for (const [i, sequence] of batch.sequences.entries()) {
-      const mask = inputs.masks[i];
-      if (!mask) throw new RangeError(`sequence ${i} has no mask`);
-      const queries = graph.view(
-        q,
-        shapeOf(spec.headSize, spec.heads, sequence.rows),
-        [q.strides[1], q.strides[2], q.strides[3]],
-        row * q.strides[2],
-      );
+    for (const [i, span] of batch.spans.entries()) {
+      const mask = masks[i];
+      if (!mask) throw new RangeError(`span ${i} has no mask`);
+      const offset = row * q.strides[2];
       const result = graph.flashAttention(
-        graph.swapRowsAndMatrices(queries),
-        this.#region(cache.keys, sequence.regionStart, sequence.cachedSlots),
-        this.#region(cache.values, sequence.regionStart, sequence.cachedSlots),
+        // Queries as [headSize, rows, heads].
+        graph.view(
+          q,
+          shapeOf(spec.headSize, span.rows, spec.heads),
+          [q.strides[2], q.strides[1], q.strides[3]],
+          offset,
+        ),
+        this.#region(cache.keys, span),
+        this.#region(cache.values, span),
         mask,
         this.#scale,
       );
-      const flat = graph.reshape(result, shapeOf(width, sequence.rows));
-      if (!merged) return flat;
-      const place = graph.view(
-        merged,
-        shapeOf(width, sequence.rows),
-        [merged.strides[1], merged.strides[2], merged.strides[3]],
-        row * merged.strides[1],
-      );
-      graph.expand(graph.copy(flat, place));
-      row += sequence.rows;
+      if (!attended) return graph.reshape(result, shapeOf(spec.headSize * spec.heads, span.rows));
+      graph.expand(graph.copy(result, graph.view(attended, result.shape, outerStrides(result), offset)));
+      row += span.rows;
     }
-    if (!merged) throw new RangeError('a batch needs at least one sequence');
-    return merged;
+    if (!attended) throw new RangeError('a batch needs at least one span');
+    return attended;
   }
 
   /** The cached rows of a region as [headSize, cachedSlots, kvHeads]. */
-  #region(cache: Tensor, start: number, slots: number): Tensor {
-    const { spec } = this;
-    const headBytes = cache.strides[1] / spec.kvHeads;
-    const shape = shapeOf(spec.headSize, spec.kvHeads, slots);
-    return this.graph.swapRowsAndMatrices(
-      this.graph.view(
-        cache,
-        shape,
-        [headBytes, cache.strides[1], cache.strides[1] * slots],
-        start * cache.strides[1],
-      ),
-    );
+  #region(cache: Tensor, { regionStart, cachedSlots }: AttentionSpan): Tensor {
+    const { headSize, kvHeads } = this.spec;
+    const row = cache.strides[1];
+    const strides = [row, row / kvHeads, row * cachedSlots] as const;
+    return this.graph.view(cache, shapeOf(headSize, cachedSlots, kvHeads), strides, regionStart * row);
   }
 
   #feedForward(attention: Tensor, residual: Tensor, layer: LayerWeights): Tensor {
@@ -210,16 +207,18 @@ export class LlamaFamilyBuilder {
   #head(x: Tensor, head: NonNullable<StageWeights['head']>): StageOutputs {
     const { graph } = this;
     const logits = graph.matmul(head.output, this.#norm(x, head.norm));
-    const greedy = graph.argmax(logits);
     graph.keep(logits);
-    graph.keep(greedy);
-    graph.expand(greedy);
-    return { activations: null, logits, greedy };
+    graph.expand(logits);
+    return { activations: null, logits };
   }
 
   #activations(x: Tensor): StageOutputs {
     this.graph.keep(x);
     this.graph.expand(x);
-    return { activations: x, logits: null, greedy: null };
+    return { activations: x, logits: null };
   }
+}
+
+function outerStrides({ strides }: Tensor): readonly [number, number, number] {
+  return [strides[1], strides[2], strides[3]];
 }

@@ -36,6 +36,6 @@ export function stageBuilder(architecture: Architecture): StageBuilder {
 /** An upper bound of the tensors, views included, that a builder makes for a step. */
 export function graphTensorsMax(layers: number, batch: BatchShape): number {
   const perLayer = 48;
-  const perSequenceAndLayer = 12;
-  return 64 + batch.sequences.length + layers * (perLayer + perSequenceAndLayer * batch.sequences.length);
+  const perSpanAndLayer = 6;
+  return 64 + batch.spans.length + layers * (perLayer + perSpanAndLayer * batch.spans.length);
 }

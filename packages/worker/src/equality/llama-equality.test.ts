@@ -135,7 +135,7 @@ async function fingerprint(model: SplitModel): Promise<string> {
 }
 
 async function checkModel(path: string, threads: number): Promise<Divergence[]> {
-  const options = { threads, contextTokens: 512 };
+  const options = { threads, contextTokens: 512, cacheType: 'f16' } as const;
   await using oracle = await openOracle(path, options);
   using whole = await SplitModel.load(path, { ...options, stages: 1 });
   const divergences = await compare(whole, oracle);
@@ -182,7 +182,7 @@ describe('tokens and logits equal those of llama.cpp, and of every split', () =>
 
   // Two busy threads on a machine that runs other tests at the same time wait for each other: hence one short prompt.
   it('the trained model agrees outright with two threads', async () => {
-    const options = { threads: 2, contextTokens: 256 };
+    const options = { threads: 2, contextTokens: 256, cacheType: 'f16' } as const;
     await using oracle = await openOracle(trainedModel, options);
     using whole = await SplitModel.load(trainedModel, { ...options, stages: 1 });
     using split = await SplitModel.load(trainedModel, { ...options, stages: 3 });

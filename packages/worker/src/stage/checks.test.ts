@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { StepSequence } from '@butterfly/common';
+import { greedySampling, type StepSequence } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -46,6 +46,8 @@ const badSteps: readonly (readonly [what: string, make: () => PlainStep])[] = [
   ['a negative number of rows', () => step({ rows: -1, logitRows: -1 })],
   ['more logits than rows', () => step({ logitRows: 2 })],
   ['a negative number of logits', () => step({ logitRows: -1 })],
+  ['fewer logits than guesses need', () => step({ rows: 2, draftTokens: Int32Array.of(5) }, [1, 5])],
+  ['as many guesses as rows', () => step({ draftTokens: Int32Array.of(5) })],
   ['half a row', () => step({ rows: 1.5 })],
   ['more rows than a step has', () => step({ rows: 65 }, Array<number>(65).fill(1))],
   ['a region behind the arena', () => step({ regionStart: 512 })],
@@ -116,28 +118,31 @@ describe('StageRuntime', () => {
   it('takes the first of equal largest logits, as llama.cpp does', async () => {
     using whole = await loadStage(await withTwins(spec));
     const tokens = Array.from({ length: 40 }, (_, i) => i * 7);
-    const { logits, greedy } = await whole.run(step({ rows: 40, logitRows: 40 }, tokens));
+    const sequences = tokens.map((_, positionStart) => part({ positionStart, sampling: greedySampling }));
+    const { logits } = await whole.run(tokenStep(sequences, tokens));
     expect(logits).toHaveLength(40 * spec.vocabulary);
     const expected = tokens.map((_, row) => {
       const values = [...(logits ?? [])].slice(row * spec.vocabulary, (row + 1) * spec.vocabulary);
       return values.indexOf(Math.max(...values));
     });
-    expect([...(greedy ?? [])]).toEqual(expected);
+    using sampler = whole.createSampler();
+    const outputs = await sampler.sample(sequences, logits);
+    expect(outputs.flatMap((output) => [...output.tokens])).toEqual(expected);
     expect(expected.every((token) => token % 2 === 0)).toBe(true);
   });
 
   it.each([0, 100, -256, 300.5])('refuses an arena of %d slots', (arenaSlots) => {
     const range = { layerStart: 0, layerEnd: 3 };
-    expect(() => new StageRuntime({ ggml, spec, range, threads: 1, arenaSlots, rowsMax: 8 })).toThrow(
-      invalid,
-    );
+    expect(
+      () => new StageRuntime({ ggml, spec, range, threads: 1, arenaSlots, cacheType: 'f16', rowsMax: 8 }),
+    ).toThrow(invalid);
   });
 
   it.each([0, -1, 5000, NaN, 7.5])('refuses steps of up to %d rows', (rowsMax) => {
     const range = { layerStart: 0, layerEnd: 3 };
-    expect(() => new StageRuntime({ ggml, spec, range, threads: 1, arenaSlots: 256, rowsMax })).toThrow(
-      invalid,
-    );
+    expect(
+      () => new StageRuntime({ ggml, spec, range, threads: 1, arenaSlots: 256, cacheType: 'f16', rowsMax }),
+    ).toThrow(invalid);
   });
 
   it('tells what it holds', async () => {
@@ -149,7 +154,15 @@ describe('StageRuntime', () => {
     expect(first.shardBytes).toBeGreaterThanOrEqual(first.fileBytes);
     const loaded: number[] = [];
     const range = { layerStart: 0, layerEnd: 3 };
-    using whole = new StageRuntime({ ggml, spec, range, threads: 1, arenaSlots: 256, rowsMax: 8 });
+    using whole = new StageRuntime({
+      ggml,
+      spec,
+      range,
+      threads: 1,
+      arenaSlots: 256,
+      cacheType: 'f16',
+      rowsMax: 8,
+    });
     await using source = await openSource(spec);
     await whole.load(source, (bytes) => loaded.push(bytes));
     expect(loaded.at(-1)).toBe(whole.fileBytes);

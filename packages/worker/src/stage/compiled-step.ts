@@ -4,9 +4,12 @@ import {
   cacheBlockSlots,
   graphTensorsMax,
   stageBuilder,
+  type AttentionSpan,
   type BatchShape,
   type LayerCache,
   type ModelSpec,
+  type StageInputs,
+  type StageOutputs,
   type StageWeights,
 } from '@butterfly/model';
 
@@ -18,17 +21,9 @@ const hidden = 0xfc00;
 export class CompiledStep implements Disposable {
   readonly graph: Graph;
   #views: Views | undefined;
+  /** Whether any layer attends: in the midst of a prompt, the last stage ends with the keys and values of its last layer. */
   readonly #attends: boolean;
-  readonly #tensors: {
-    readonly source: Tensor;
-    readonly positions: Tensor;
-    readonly slots: Tensor;
-    readonly masks: readonly Tensor[];
-    readonly logitRowIds: Tensor | null;
-    readonly activations: Tensor | null;
-    readonly logits: Tensor | null;
-    readonly greedy: Tensor | null;
-  };
+  readonly #tensors: StageInputs & StageOutputs;
 
   constructor(
     backend: CpuBackend,
@@ -40,15 +35,21 @@ export class CompiledStep implements Disposable {
     const graph = new Graph(backend.ggml, graphTensorsMax(weights.layers.length, batch));
     this.graph = graph;
     this.#attends = weights.head === null || weights.layers.length > 1 || batch.logitRows > 0;
-    const { rows, sequences, logitRows } = batch;
-    const inputs = {
+    const { rows, paddedRows, paddedLogitRows, spans } = batch;
+    const maskElements = spans.reduce((sum, span) => sum + span.rows * span.cachedSlots, 0);
+    const inputs: StageInputs = {
       source: weights.embedding
-        ? graph.input(dtype.I32, shapeOf(rows))
-        : graph.input(dtype.F32, shapeOf(spec.hidden, rows)),
-      positions: graph.input(dtype.I32, shapeOf(rows)),
+        ? graph.input(dtype.I32, shapeOf(paddedRows))
+        : graph.input(dtype.F32, shapeOf(spec.hidden, paddedRows)),
+      positions: graph.input(dtype.I32, shapeOf(paddedRows)),
       slots: graph.input(dtype.I64, shapeOf(rows)),
-      masks: sequences.map((s) => graph.input(dtype.F16, shapeOf(s.cachedSlots, s.rows))),
-      logitRowIds: weights.head && logitRows > 0 ? graph.input(dtype.I32, shapeOf(logitRows)) : null,
+      masks: graph.input(dtype.F16, shapeOf(maskElements)),
+      attended:
+        spans.length > 1 || paddedRows > rows
+          ? graph.input(dtype.F32, shapeOf(spec.heads * spec.headSize, paddedRows))
+          : null,
+      logitRowIds:
+        weights.head && paddedLogitRows > 0 ? graph.input(dtype.I32, shapeOf(paddedLogitRows)) : null,
     };
     this.#tensors = {
       ...inputs,
@@ -58,57 +59,55 @@ export class CompiledStep implements Disposable {
 
   /** Looks up the memory of inputs and outputs, once the allocator has given it. */
   bind(): void {
-    const { source, positions, slots, masks, logitRowIds, activations, logits, greedy } = this.#tensors;
+    const { source, positions, slots, masks, attended, logitRowIds, activations, logits } = this.#tensors;
+    const { rows, paddedRows, logitRows, paddedLogitRows } = this.batch;
     const data = (tensor: Tensor): ArrayBuffer => this.graph.data(tensor);
     this.#views = {
       source: new Uint8Array(data(source)),
       positions: new Int32Array(data(positions)),
       slots: new BigInt64Array(data(slots)),
-      // In the midst of a prompt, the last stage ends with keys and values: it attends in none but its earlier layers.
-      masks: this.#attends ? masks.map((mask) => new Uint16Array(data(mask))) : [],
-      // And it never reads its row ids.
+      masks: this.#attends ? new Uint16Array(data(masks)) : null,
+      attendedPadding:
+        this.#attends && attended
+          ? new Uint8Array(data(attended)).subarray(rows * attended.strides[1])
+          : null,
+      // In the midst of a prompt, nobody reads them.
       logitRowIds: logitRowIds && logits ? new Int32Array(data(logitRowIds)) : null,
-      activations: activations && new Uint8Array(data(activations)),
-      logits: logits && new Float32Array(data(logits)),
-      greedy: greedy && new Int32Array(data(greedy)),
+      activations: activations && firstRows(new Uint8Array(data(activations)), rows, paddedRows),
+      logits: logits && firstRows(new Float32Array(data(logits)), logitRows, paddedLogitRows),
     };
   }
 
-  /** What the latest computation gave. Where ggml finds the last of equal largest logits, llama.cpp takes the first. */
-  outputs(): Pick<Views, 'activations' | 'logits' | 'greedy'> {
-    const { activations, logits, greedy } = this.#bound();
-    if (!logits || !greedy) return { activations, logits, greedy };
-    const size = logits.length / greedy.length;
-    const first = greedy.map((token, row) => {
-      const values = logits.subarray(row * size, row * size + token + 1);
-      const found = values.indexOf(values[token] ?? NaN);
-      // Not a number equals nothing, itself included.
-      return found === -1 ? token : found;
-    });
-    return { activations, logits, greedy: first };
+  /** What the latest computation gave, without the rows that pad. */
+  outputs(): Pick<Views, 'activations' | 'logits'> {
+    const { activations, logits } = this.#bound();
+    return { activations, logits };
   }
 
   /** Writes token ids or activations. */
   fillSource(payload: Uint8Array): void {
-    this.#bound().source.set(payload);
+    const { source } = this.#bound();
+    source.set(payload);
+    source.fill(0, payload.length);
   }
 
   /** Writes all other inputs. `sequences` must have the shape that this was compiled for. */
   fill(sequences: readonly StepSequence[]): void {
-    const views = this.#bound();
+    const { positions, slots, logitRowIds, attendedPadding, masks } = this.#bound();
     let row = 0;
     let logitRow = 0;
-    for (const [i, sequence] of sequences.entries()) {
-      const { positionStart, rows, regionStart, logitRows } = sequence;
+    for (const { positionStart, rows, regionStart, logitRows } of sequences) {
       for (let r = 0; r < rows; r++) {
-        views.positions[row + r] = positionStart + r;
-        views.slots[row + r] = BigInt(regionStart + positionStart + r);
+        positions[row + r] = positionStart + r;
+        slots[row + r] = BigInt(regionStart + positionStart + r);
       }
-      for (let r = rows - logitRows; r < rows; r++)
-        if (views.logitRowIds) views.logitRowIds[logitRow++] = row + r;
-      fillCausalMask(views.masks[i], this.batch.sequences[i]?.cachedSlots ?? 0, positionStart, rows);
+      for (let r = rows - logitRows; logitRowIds && r < rows; r++) logitRowIds[logitRow++] = row + r;
       row += rows;
     }
+    positions.fill(0, row);
+    logitRowIds?.fill(0, logitRow);
+    attendedPadding?.fill(0);
+    if (masks) fillCausalMasks(masks, this.batch.spans, positions);
   }
 
   [Symbol.dispose](): void {
@@ -126,38 +125,51 @@ interface Views {
   readonly source: Uint8Array;
   readonly positions: Int32Array;
   readonly slots: BigInt64Array;
-  readonly masks: readonly Uint16Array[];
+  readonly masks: Uint16Array | null;
+  readonly attendedPadding: Uint8Array | null;
   readonly logitRowIds: Int32Array | null;
   readonly activations: Uint8Array | null;
   readonly logits: Float32Array | null;
-  readonly greedy: Int32Array | null;
+}
+
+function firstRows<T extends Uint8Array | Float32Array>(values: T, rows: number, of: number): T {
+  return values.subarray(0, (values.length / of) * rows) as T;
 }
 
 /** Each row sees the cached tokens before it and itself. */
-function fillCausalMask(
-  mask: Uint16Array | undefined,
-  cachedSlots: number,
-  positionStart: number,
-  rows: number,
-): void {
-  if (!mask) return;
-  for (let r = 0; r < rows; r++) {
-    const start = r * cachedSlots;
-    const seen = positionStart + r + 1;
-    mask.fill(visible, start, start + seen);
-    mask.fill(hidden, start + seen, start + cachedSlots);
-  }
+function fillCausalMasks(masks: Uint16Array, spans: readonly AttentionSpan[], positions: Int32Array): void {
+  let row = 0;
+  let start = 0;
+  for (const { rows, cachedSlots } of spans)
+    for (let r = 0; r < rows; r++) {
+      const seen = start + (positions[row++] ?? 0) + 1;
+      const end = start + cachedSlots;
+      masks.fill(visible, start, seen);
+      masks.fill(hidden, seen, end);
+      start = end;
+    }
 }
 
-/** The shape of a step, with the cache of each sequence rounded up to whole blocks. */
-export function batchShape(sequences: readonly StepSequence[]): BatchShape {
-  return {
-    rows: sequences.reduce((sum, s) => sum + s.rows, 0),
-    logitRows: sequences.reduce((sum, s) => sum + s.logitRows, 0),
-    sequences: sequences.map(({ rows, regionStart, positionStart }) => ({
-      rows,
+/**
+ * The shape of a step. The rows of a sequence are attended together, but each guess by itself and over as many slots as
+ * if it were decoded alone: attention over several rows has another code path, whose last bits differ.
+ * @param padded how many rows to compute for so many.
+ */
+export function batchShape(sequences: readonly StepSequence[], padded: (rows: number) => number): BatchShape {
+  let rows = 0;
+  let logitRows = 0;
+  const spans: AttentionSpan[] = [];
+  for (const { rows: all, regionStart, positionStart, draftTokens, logitRows: wanted } of sequences) {
+    const span = (count: number, position: number): AttentionSpan => ({
+      rows: count,
       regionStart,
-      cachedSlots: Math.ceil((positionStart + rows) / cacheBlockSlots) * cacheBlockSlots,
-    })),
-  };
+      cachedSlots: Math.ceil((position + count) / cacheBlockSlots) * cacheBlockSlots,
+    });
+    const known = all - draftTokens.length;
+    spans.push(span(known, positionStart));
+    for (let r = known; r < all; r++) spans.push(span(1, positionStart + r));
+    rows += all;
+    logitRows += wanted;
+  }
+  return { rows, paddedRows: padded(rows), spans, logitRows, paddedLogitRows: padded(logitRows) };
 }

@@ -1,9 +1,16 @@
-import type { ArenaCopy } from '@butterfly/common';
+import { ensure, type ArenaCopy, type CacheType } from '@butterfly/common';
 import { dtype, Graph, rowBytes, shapeOf, type CpuBackend, type NativeBuffer } from '@butterfly/ggml';
 import type { LayerCache, ModelSpec } from '@butterfly/model';
 
-/** Type of cached keys and values. */
-const cacheType = dtype.F16;
+/** What the cache depends on of a model. */
+type CacheShape = Pick<ModelSpec, 'heads' | 'kvHeads' | 'headSize'>;
+
+/** The ggml type of each type of cache. */
+export const dtypeOf: Readonly<Record<CacheType, number>> = {
+  f16: dtype.F16,
+  bf16: dtype.BF16,
+  q8_0: dtype.Q8_0,
+};
 
 /** The KV arena of a stage: for each of its layers, keys and values of every slot. Zeroed, as masked slots are read. */
 export class KvCache implements Disposable {
@@ -14,20 +21,24 @@ export class KvCache implements Disposable {
   readonly #rowBytes: number;
   readonly #planes: readonly Uint8Array[];
 
+  /** @throws ButterflyError COMPUTE_INVALID for a type that heads of this size or the backend cannot have, COMPUTE_FAILED */
   constructor(
     backend: CpuBackend,
-    spec: ModelSpec,
+    shape: CacheShape,
     layers: number,
     readonly slots: number,
+    readonly type: CacheType,
   ) {
-    const width = spec.kvHeads * spec.headSize;
+    const cacheType = dtypeOf[type];
+    ensureAttends(backend, shape, type);
+    const width = shape.kvHeads * shape.headSize;
     this.#rowBytes = rowBytes(backend.ggml, cacheType, width);
     const alignment = backend.plain.alignment;
     const planeBytes = Math.ceil((this.#rowBytes * slots) / alignment) * alignment;
-    this.#graph = new Graph(backend.ggml, layers * 2 + 1);
     this.bytes = planeBytes * layers * 2;
     this.#buffer = backend.allocate(this.bytes);
     this.#buffer.clear();
+    this.#graph = new Graph(backend.ggml, layers * 2 + 1);
     const plane = (index: number): LayerCache['keys'] => {
       const tensor = this.#graph.tensor(cacheType, shapeOf(width, slots));
       this.#graph.place(tensor, this.#buffer, index * planeBytes);
@@ -56,4 +67,27 @@ export class KvCache implements Disposable {
     this.#buffer[Symbol.dispose]();
     this.#graph[Symbol.dispose]();
   }
+}
+
+/** Asks the backend whether it writes rows of this type and attends over them: it would end the process otherwise. */
+function ensureAttends(
+  { ggml }: CpuBackend,
+  { heads, kvHeads, headSize }: CacheShape,
+  type: CacheType,
+): void {
+  const cacheType = dtypeOf[type];
+  const slots = 256;
+  // Throws by itself where a head is not whole blocks of the type.
+  rowBytes(ggml, cacheType, headSize);
+  using graph = new Graph(ggml, 16);
+  const table = graph.tensor(cacheType, shapeOf(kvHeads * headSize, slots));
+  const row = graph.tensor(dtype.F32, shapeOf(kvHeads * headSize));
+  const written = graph.setRows(table, row, graph.tensor(dtype.I64, shapeOf(1)));
+  const cached = graph.tensor(cacheType, shapeOf(headSize, slots, kvHeads));
+  const query = graph.tensor(dtype.F32, shapeOf(headSize, 1, heads));
+  const attention = graph.flashAttention(query, cached, cached, graph.tensor(dtype.F16, shapeOf(slots)), 1);
+  ensure(
+    graph.supported(written) && graph.supported(attention),
+    () => `This backend cannot keep keys and values in ${type}; use --kv-cache-type f16.`,
+  );
 }

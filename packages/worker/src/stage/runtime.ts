@@ -1,14 +1,17 @@
-import { ensure, limits, type Step } from '@butterfly/common';
+import { ensure, limits, type CacheType, type Step } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
 import { batchKey, cacheBlockSlots, type ModelSpec } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { KvCache } from './kv-cache.js';
 import { Shard, type LayerRange } from './shard.js';
+import { paddedCurve, paddedRows, type StepTime } from './step-curve.js';
+import { measureStage, type StageMeasurement } from './step-measurement.js';
 import { TokenSampler } from './token-sampler.js';
 
 /** Graphs kept for steps of the same shape; a decoding batch changes its shape every `cacheBlockSlots` tokens. */
 const compiledStepsMax = 16;
+const noTokens = new Int32Array(0);
 
 export interface StageOptions {
   readonly ggml: Ggml;
@@ -16,6 +19,8 @@ export interface StageOptions {
   readonly range: LayerRange;
   readonly threads: number;
   readonly arenaSlots: number;
+  /** Type of the cached keys and values; the same in all stages of a model. */
+  readonly cacheType: CacheType;
   /** Most rows of one step. */
   readonly rowsMax: number;
 }
@@ -24,10 +29,8 @@ export interface StageOptions {
 export interface StageResult {
   /** F32 [rows, hidden] for the next stage; null on the last. */
   readonly activations: Uint8Array | null;
-  /** F32 [logitRows, vocabulary] on the last stage when wanted. */
+  /** F32 [logitRows, vocabulary] on the last stage when wanted; whoever reads them may write to them, too. */
   readonly logits: Float32Array | null;
-  /** The token with the largest logit of each logit row, the first of equals. */
-  readonly greedy: Int32Array | null;
   /** Native compute time. */
   readonly computeMicros: number;
 }
@@ -41,13 +44,15 @@ export class StageRuntime implements Disposable {
   readonly #cache: KvCache;
   readonly #allocator: ComputeAllocator;
   readonly #compiled = new Map<string, CompiledStep>();
+  /** Measured times of steps that are not padded; empty until then. */
+  #curve: readonly StepTime[] = [];
   #isRunning = false;
   /** Counts prepared steps: inputs share memory, so only the latest may be computed. */
   #prepared = 0;
 
   /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
   constructor(private readonly options: StageOptions) {
-    const { ggml, spec, range, threads, arenaSlots, rowsMax } = options;
+    const { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax } = options;
     ensure(
       arenaSlots > 0 && arenaSlots % cacheBlockSlots === 0,
       () => `An arena of ${arenaSlots} slots is not whole blocks of ${cacheBlockSlots}.`,
@@ -66,7 +71,8 @@ export class StageRuntime implements Disposable {
     try {
       this.#backend = keep(new CpuBackend(ggml, threads));
       this.#shard = keep(new Shard(this.#backend, spec, range));
-      this.#cache = keep(new KvCache(this.#backend, spec, range.layerEnd - range.layerStart, arenaSlots));
+      const layers = range.layerEnd - range.layerStart;
+      this.#cache = keep(new KvCache(this.#backend, spec, layers, arenaSlots, cacheType));
       this.#allocator = keep(new ComputeAllocator(this.#backend));
     } catch (error) {
       for (const resource of made) resource[Symbol.dispose]();
@@ -96,9 +102,14 @@ export class StageRuntime implements Disposable {
     this.#backend.setReferenceKernels(on);
   }
 
+  /** From now on, computes steps with as many rows more as make them fastest by this curve of unpadded steps. */
+  padSteps(curve: readonly StepTime[]): void {
+    this.#curve = curve;
+  }
+
   /** A sampler for the logits of the last stage; the caller disposes it. */
   createSampler(): TokenSampler {
-    return new TokenSampler(this.options.ggml, this.#backend, this.options.spec.vocabulary);
+    return new TokenSampler(this.#backend, this.options.spec.vocabulary);
   }
 
   async load(
@@ -117,9 +128,35 @@ export class StageRuntime implements Disposable {
         rows: Math.min(rows, this.#cache.slots),
         logitRows: 1,
         sampling: null,
-        recentTokens: new Int32Array(0),
+        draftTokens: noTokens,
+        recentTokens: noTokens,
       },
     ]);
+  }
+
+  /**
+   * Measures the time of decoding over the number of sequences, which takes up to some two seconds; from then on steps
+   * are padded to where they are fastest, unless that changed their numbers; the curve is then of padded steps. Warms up everything on the way. It writes
+   * to the arena: nothing may be cached.
+   * @param onStep is called before each step, and may throw to end it.
+   */
+  async measureSteps(onStep: () => void = () => undefined): Promise<StageMeasurement> {
+    using sampler = this.isLast ? this.createSampler() : null;
+    this.padSteps([]);
+    const measured = await measureStage({
+      ...this.options,
+      isFirst: this.isFirst,
+      slots: this.#cache.slots,
+      run: async (step) => {
+        onStep();
+        const result = await this.run(step);
+        await sampler?.sample(step.sequences, result.logits);
+        return result;
+      },
+    });
+    if (!measured.isRowwise) return measured;
+    this.padSteps(measured.curve);
+    return { ...measured, curve: paddedCurve(measured.curve) };
   }
 
   /**
@@ -171,7 +208,7 @@ export class StageRuntime implements Disposable {
   }
 
   #compile(sequences: Step['sequences']): CompiledStep {
-    const batch = batchShape(sequences);
+    const batch = batchShape(sequences, (rows) => paddedRows(rows, this.#curve));
     const key = batchKey(batch);
     const known = this.#compiled.get(key);
     if (known) {
@@ -222,6 +259,10 @@ export class StageRuntime implements Disposable {
       ensure(
         isCount(s.rows) && s.rows >= 1 && isCount(s.logitRows) && s.logitRows <= s.rows,
         () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits of ${s.rows} rows.`,
+      );
+      ensure(
+        s.draftTokens.length === 0 || s.draftTokens.length === s.logitRows - 1,
+        () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits for ${s.draftTokens.length} guesses.`,
       );
       ensure(
         [s.regionStart, s.regionSlots, s.positionStart].every(isCount) &&

@@ -29,6 +29,7 @@ export async function loadStage(spec: ModelSpec, options: Partial<StageOptions> 
     range: { layerStart: 0, layerEnd: spec.layers },
     threads: 1,
     arenaSlots: 1024,
+    cacheType: 'f16',
     rowsMax: 64,
     ...options,
   });
@@ -47,6 +48,7 @@ export function part(change: Partial<StepSequence> = {}): StepSequence {
     rows: 1,
     logitRows: 1,
     sampling: null,
+    draftTokens: new Int32Array(0),
     recentTokens: new Int32Array(0),
     ...change,
   };

@@ -1,94 +1,142 @@
-import { limits, type SamplingParams, type Step, type StepResult } from '@butterfly/common';
-import { Candidates, SamplerChain, type Ggml, type CpuBackend } from '@butterfly/ggml';
+import {
+  limits,
+  type SamplingParams,
+  type Step,
+  type StepResult,
+  type StepSequence,
+} from '@butterfly/common';
+import { Softmax, type CpuBackend } from '@butterfly/ggml';
 import { drawFraction } from '@butterfly/model';
-import type { StageResult } from './runtime.js';
+import { drawToken, inverse, isNarrowing, largestIndex } from './draw.js';
 
-/** Chains kept for requests with the same parameters. */
-const chainsMax = 32;
+/** Rows whose probabilities are computed at once; each takes 4 bytes for each token of the vocabulary. */
+const rowsAtOnce = 16;
+
+/** A row of logits and the token to be sampled from it. */
+interface SampledRow {
+  readonly row: number;
+  readonly position: number;
+  readonly sampling: SamplingParams;
+  /** The tokens that penalties look at. */
+  readonly recentTokens: Int32Array;
+}
 
 /** Draws tokens from logits on the last stage. It remembers nothing of a sequence: each step says all it needs. */
 export class TokenSampler implements Disposable {
-  readonly #candidates: Candidates;
-  readonly #chains = new Map<string, SamplerChain>();
+  readonly #softmax: Softmax;
 
   constructor(
-    private readonly ggml: Ggml,
     backend: CpuBackend,
     private readonly vocabularySize: number,
   ) {
-    this.#candidates = new Candidates(backend, vocabularySize);
+    this.#softmax = new Softmax(backend, vocabularySize, rowsAtOnce);
   }
 
-  /** One token for each logit row of each sequence that asks for sampling. */
-  sample(
-    sequences: Step['sequences'],
-    { logits, greedy }: Pick<StageResult, 'logits' | 'greedy'>,
-  ): StepResult['outputs'] {
-    const outputs: { sequenceId: number; tokens: Int32Array }[] = [];
-    let logitRow = 0;
+  /**
+   * For each sequence that samples, its guesses as far as they are what is sampled, and the token sampled after them.
+   * @param logits F32 of the logit rows of all sequences in turn; used up, as penalties are applied in place. Null in
+   * the midst of prompts.
+   */
+  async sample(sequences: Step['sequences'], logits: Float32Array | null): Promise<StepResult['outputs']> {
+    if (!logits) return [];
+    const lines: { readonly sequence: StepSequence; readonly rows: SampledRow[] }[] = [];
+    let end = 0;
     for (const sequence of sequences) {
-      const { sampling, logitRows } = sequence;
-      if (sampling && logits && greedy) {
-        const first = logitRow;
-        const tokens = Int32Array.from({ length: logitRows }, (_, i) => {
-          const row = first + i;
-          if (isGreedy(sampling)) return greedy[row] ?? 0;
-          const position = sequence.positionStart + sequence.rows - logitRows + i;
-          const start = row * this.vocabularySize;
-          return this.#draw(
-            logits.subarray(start, start + this.vocabularySize),
-            sampling,
-            position,
-            sequence.recentTokens,
-          );
-        });
-        outputs.push({ sequenceId: sequence.sequenceId, tokens });
-      }
-      logitRow += logitRows;
+      end += sequence.logitRows;
+      if (sequence.sampling && sequence.logitRows > 0)
+        lines.push({ sequence, rows: sampledRows(sequence, sequence.sampling, end) });
     }
-    return outputs;
+    const tokens = await this.#tokens(
+      lines.flatMap(({ rows }) => rows),
+      logits,
+    );
+    let start = 0;
+    return lines.map(({ sequence, rows }) => {
+      const sampled = tokens.subarray(start, (start += rows.length));
+      return { sequenceId: sequence.sequenceId, tokens: confirmed(sampled, sequence.draftTokens) };
+    });
   }
 
   [Symbol.dispose](): void {
-    for (const chain of this.#chains.values()) chain[Symbol.dispose]();
-    this.#chains.clear();
-    this.#candidates[Symbol.dispose]();
+    this.#softmax[Symbol.dispose]();
   }
 
-  #draw(logits: Float32Array, sampling: SamplingParams, position: number, recentTokens: Int32Array): number {
-    this.#candidates.fill(logits);
-    this.#chain(sampling).apply(this.#candidates, recentTokens);
-    // Temperature 0 leaves the chosen token alone with a finite logit, so any fraction draws it.
-    return this.#candidates.draw(drawFraction(sampling.seed, position));
-  }
-
-  #chain(sampling: SamplingParams): SamplerChain {
-    const { temperature, topK, topP, minP, repeatPenalty, frequencyPenalty, presencePenalty } = sampling;
-    const key = [temperature, topK, topP, minP, repeatPenalty, frequencyPenalty, presencePenalty].join();
-    const known = this.#chains.get(key);
-    if (known) return known;
-    if (this.#chains.size >= chainsMax) {
-      for (const chain of this.#chains.values()) chain[Symbol.dispose]();
-      this.#chains.clear();
+  /** The token of each row. */
+  async #tokens(rows: readonly SampledRow[], logits: Float32Array): Promise<Int32Array> {
+    const tokens = new Int32Array(rows.length);
+    const drawn: number[] = [];
+    for (const [i, { row, sampling, recentTokens }] of rows.entries()) {
+      const values = this.#row(logits, row);
+      penalise(values, sampling, recentTokens);
+      if (sampling.temperature === 0) tokens[i] = largestIndex(values);
+      else drawn.push(i);
     }
-    const penalties = hasPenalties(sampling)
-      ? { repeat: repeatPenalty, frequency: frequencyPenalty, presence: presencePenalty }
-      : null;
-    const chain = new SamplerChain(
-      this.ggml,
-      { penalties, topK, topP, minP, temperature },
-      this.vocabularySize,
-      limits.recentTokensMax,
-    );
-    this.#chains.set(key, chain);
-    return chain;
+    for (let start = 0; start < drawn.length; start += rowsAtOnce) {
+      const indices = drawn.slice(start, start + rowsAtOnce);
+      const inputs = this.#softmax.inputs(indices.length);
+      for (const [i, index] of indices.entries()) {
+        const wanted = rows[index];
+        if (wanted) scale(this.#row(logits, wanted.row), wanted.sampling, this.#row(inputs, i));
+      }
+      const probabilities = await this.#softmax.compute(indices.length);
+      for (const [i, index] of indices.entries()) {
+        const wanted = rows[index];
+        if (!wanted) continue;
+        const fraction = drawFraction(wanted.sampling.seed, wanted.position);
+        tokens[index] = drawToken(this.#row(probabilities, i), wanted.sampling, fraction);
+      }
+    }
+    return tokens;
+  }
+
+  #row(values: Float32Array, row: number): Float32Array {
+    return values.subarray(row * this.vocabularySize, (row + 1) * this.vocabularySize);
   }
 }
 
-function hasPenalties({ repeatPenalty, frequencyPenalty, presencePenalty }: SamplingParams): boolean {
-  return repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+/** The row before its guesses and those of the guesses, given the end of its rows of logits. */
+function sampledRows(sequence: StepSequence, sampling: SamplingParams, end: number): SampledRow[] {
+  const { draftTokens, recentTokens } = sequence;
+  const count = draftTokens.length + 1;
+  const positionEnd = sequence.positionStart + sequence.rows;
+  return Array.from({ length: count }, (_, i) => ({
+    row: end - count + i,
+    position: positionEnd - count + i,
+    sampling,
+    // The row of a guess counts only if it and those before it are confirmed.
+    recentTokens: i === 0 ? recentTokens : Int32Array.of(...recentTokens, ...draftTokens.subarray(0, i)),
+  }));
 }
 
-function isGreedy(sampling: SamplingParams): boolean {
-  return sampling.temperature === 0 && !hasPenalties(sampling);
+/** A token that is not the one guessed ends the line, as the rows behind it belong to another text. */
+function confirmed(sampled: Int32Array, draftTokens: Int32Array): Int32Array {
+  let count = 0;
+  while (count < draftTokens.length && sampled[count] === draftTokens[count]) count++;
+  return sampled.slice(0, count + 1);
+}
+
+/** Makes recent tokens less likely, as libllama's sampler does. */
+function penalise(logits: Float32Array, sampling: SamplingParams, recentTokens: Int32Array): void {
+  const { repeatPenalty, frequencyPenalty, presencePenalty } = sampling;
+  if (repeatPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0) return;
+  const counts = new Map<number, number>();
+  for (const token of recentTokens.subarray(-limits.recentTokensMax))
+    counts.set(token, (counts.get(token) ?? 0) + 1);
+  for (const [token, count] of counts) {
+    const logit = logits[token];
+    if (logit === undefined) continue;
+    const repeated = logit <= 0 ? logit * repeatPenalty : logit / repeatPenalty;
+    logits[token] = repeated - count * frequencyPenalty - presencePenalty;
+  }
+}
+
+/** Divides by the temperature, unless that comes after narrowing. */
+function scale(logits: Float32Array, sampling: SamplingParams, target: Float32Array): void {
+  const { temperature } = sampling;
+  if (temperature === 1 || isNarrowing(sampling)) {
+    target.set(logits);
+    return;
+  }
+  const factor = inverse(temperature);
+  for (let i = 0; i < target.length; i++) target[i] = (logits[i] ?? 0) * factor;
 }

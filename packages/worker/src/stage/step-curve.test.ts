@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { paddedCurve, paddedRows, stepMicros, type StepTime } from './step-curve.js';
+import { measureCurve } from './step-measurement.js';
+
+const anyCurve = fc
+  .uniqueArray(fc.integer({ min: 1, max: 80 }), { minLength: 1, maxLength: 12 })
+  .chain((rows) =>
+    fc
+      .array(fc.integer({ min: 1, max: 1000 }), { minLength: rows.length, maxLength: rows.length })
+      .map((micros) =>
+        rows.sort((a, b) => a - b).map((count, i): StepTime => ({ rows: count, micros: micros[i] ?? 1 })),
+      ),
+  );
+const anyRows = fc.integer({ min: 1, max: 600 });
+
+/** As measured on two cores: kernels take rows by four. */
+const cliffs: readonly StepTime[] = [31, 53, 86, 66, 97, 119, 171, 139].map((micros, i) => ({
+  rows: i + 1,
+  micros,
+}));
+
+describe('stepMicros', () => {
+  it('is what was measured there, between its neighbours elsewhere, and in proportion behind the end', () => {
+    fc.assert(
+      fc.property(anyCurve, anyRows, (curve, rows) => {
+        for (const point of curve) expect(stepMicros(point.rows, curve)).toBe(point.micros);
+        const below = curve.findLast((point) => point.rows <= rows) ?? curve[0];
+        const above = curve.find((point) => point.rows >= rows);
+        const micros = stepMicros(rows, curve);
+        if (!below) return;
+        if (!above) expect(micros).toBeCloseTo((below.micros / below.rows) * rows);
+        else {
+          expect(micros).toBeGreaterThanOrEqual(Math.min(below.micros, above.micros) - 1e-9);
+          expect(micros).toBeLessThanOrEqual(Math.max(below.micros, above.micros) + 1e-9);
+        }
+      }),
+    );
+  });
+});
+
+describe('paddedRows', () => {
+  it('takes at most seven more, never takes longer, and leaves a single row alone', () => {
+    fc.assert(
+      fc.property(anyCurve, anyRows, (curve, rows) => {
+        const padded = paddedRows(rows, curve);
+        expect(padded).toBeGreaterThanOrEqual(rows);
+        expect(padded).toBeLessThan(rows + 8);
+        if (rows === 1) expect(padded).toBe(1);
+        else
+          for (let other = rows; other < rows + 8; other++)
+            expect(stepMicros(padded, curve)).toBeLessThanOrEqual(stepMicros(other, curve));
+      }),
+    );
+  });
+
+  it('pads nothing before anything is measured, nor behind what was measured', () => {
+    for (const rows of [1, 2, 3, 8, 500]) expect(paddedRows(rows, [])).toBe(rows);
+    expect(paddedRows(100, cliffs)).toBe(100);
+    expect(paddedRows(0, cliffs)).toBe(0);
+  });
+
+  it('fills up to the groups of kernels', () => {
+    expect([1, 2, 3, 4, 5, 6, 7, 8].map((rows) => paddedRows(rows, cliffs))).toEqual([
+      1, 2, 4, 4, 5, 6, 8, 8,
+    ]);
+    expect(paddedCurve(cliffs).map(({ micros }) => micros)).toEqual([31, 53, 66, 66, 97, 119, 139, 139]);
+  });
+});
+
+describe('measureCurve', () => {
+  /** Measures steps that take so long, on a clock of their own. */
+  async function measure(microsOf: (rows: number, turn: number) => number, rowsMax = 512) {
+    let elapsedMs = 0;
+    const turns: number[] = [];
+    const curve = await measureCurve(
+      (rows) => {
+        const micros = microsOf(rows, turns.length);
+        turns.push(rows);
+        elapsedMs += micros / 1000;
+        return Promise.resolve(micros);
+      },
+      { rowsMax, budgetMs: 1500, nowMs: () => elapsedMs },
+    );
+    return { curve, turns, elapsedMs };
+  }
+
+  it('takes the least of three of each where there is time', async () => {
+    const { curve, turns } = await measure((rows, turn) => rows * 10 + (turn < 10 ? 500 : 0));
+    expect(curve.map(({ rows }) => rows)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 128, 256]);
+    expect(turns).toHaveLength(curve.length * 3);
+    for (const { rows, micros } of curve) expect(micros).toBe(rows * 10);
+  });
+
+  it('ends in time, or in twice the time for the first eight', async () => {
+    const slow = await measure((rows) => 200_000 + rows);
+    expect(slow.turns).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    const slower = await measure((rows) => 1_100_000 + rows);
+    expect(slower.turns).toEqual([1]);
+    const slowest = await measure(() => 60_000_000);
+    expect(slowest.turns).toEqual([1]);
+    const middling = await measure((rows) => rows * 10_000);
+    expect(middling.elapsedMs).toBeLessThanOrEqual(1500);
+    expect(middling.curve.at(-1)?.rows).toBe(32);
+  });
+
+  it('stays within the rows that a step may have', async () => {
+    expect((await measure(() => 10, 5)).curve.map(({ rows }) => rows)).toEqual([1, 2, 3, 4, 5]);
+    expect((await measure(() => 10, 20)).curve.at(-1)?.rows).toBe(16);
+  });
+});

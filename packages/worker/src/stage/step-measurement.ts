@@ -1,0 +1,105 @@
+import { greedySampling, limits, type Step, type StepSequence } from '@butterfly/common';
+import { cacheBlockSlots, type ModelSpec } from '@butterfly/model';
+import type { StageResult } from './runtime.js';
+import { stepMicros, type StepTime } from './step-curve.js';
+
+const budgetMs = 1500;
+/** Rows that are measured even where they take twice the time, as most steps have so few. */
+const firstMeasured = [1, 2, 3, 4, 5, 6, 7, 8];
+const measuredInTime = [12, 16, 24, 32, 48, 64, 128, 256];
+const sweepsMax = 3;
+const noTokens = new Int32Array(0);
+
+type DecodingStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
+
+/** The stage that is measured. */
+interface MeasuredStage {
+  readonly spec: Pick<ModelSpec, 'hidden' | 'vocabulary'>;
+  readonly isFirst: boolean;
+  readonly slots: number;
+  readonly rowsMax: number;
+  readonly run: (step: DecodingStep) => Promise<StageResult>;
+}
+
+export interface StageMeasurement {
+  /** Times of decoding over the number of sequences, rows ascending. */
+  readonly curve: readonly StepTime[];
+  /**
+   * Whether some rows beside a row leave its numbers as they are. Not so with K-quants in ggml's repacked layouts, which
+   * round activations otherwise in whole groups of four rows than in the rest.
+   */
+  readonly isRowwise: boolean;
+  /** Whether that holds for a row alone too. Not so with F16 and F32 weights, for which ggml has a kernel of one row. */
+  readonly isBatchInvariant: boolean;
+}
+
+/** Computes decoding steps of many sizes, in the time of two seconds; their sequences lie anywhere in the arena. */
+export async function measureStage(stage: MeasuredStage): Promise<StageMeasurement> {
+  const firstRow = async (rows: number): Promise<Buffer> => {
+    const { activations, logits } = await stage.run(decodingStep(rows, stage));
+    const output = activations ?? logits ?? noTokens;
+    return Buffer.from(Buffer.from(output.buffer, output.byteOffset, output.byteLength / rows));
+  };
+  const rowsMax = Math.min(stage.rowsMax, limits.stepSequencesMax, stage.slots);
+  // Three rows are no group of any kernel that we know, and eight are whole groups.
+  const few = await firstRow(Math.min(3, rowsMax));
+  const isRowwise = few.equals(await firstRow(Math.min(8, rowsMax)));
+  const isBatchInvariant = isRowwise && few.equals(await firstRow(1));
+  const curve = await measureCurve(
+    async (rows) => Math.max(1, (await stage.run(decodingStep(rows, stage))).computeMicros),
+    { rowsMax, budgetMs, nowMs: () => performance.now() },
+  );
+  return { curve, isRowwise, isBatchInvariant };
+}
+
+/**
+ * Measures steps of ascending rows, and again while time is left: of each the least time, since whatever else the
+ * machine does can only add to it.
+ * @param measure computes a step of so many rows and gives the microseconds that count.
+ */
+export async function measureCurve(
+  measure: (rows: number) => Promise<number>,
+  options: { readonly rowsMax: number; readonly budgetMs: number; readonly nowMs: () => number },
+): Promise<StepTime[]> {
+  const { rowsMax, budgetMs, nowMs } = options;
+  const startedMs = nowMs();
+  const leastMicros = new Map<number, number>();
+  const curve = (): StepTime[] => [...leastMicros].map(([rows, micros]) => ({ rows, micros }));
+  const hasTimeFor = (rows: number, budgetMs: number): boolean =>
+    nowMs() - startedMs + stepMicros(rows, curve()) / 1000 <= budgetMs;
+  const take = async (rows: number): Promise<void> => {
+    const micros = await measure(rows);
+    leastMicros.set(rows, Math.min(leastMicros.get(rows) ?? Infinity, micros));
+  };
+  const candidates = [
+    ...firstMeasured.map((rows) => ({ rows, withinMs: 2 * budgetMs })),
+    ...measuredInTime.map((rows) => ({ rows, withinMs: budgetMs })),
+  ];
+  for (const { rows, withinMs } of candidates) {
+    if (rows > rowsMax || !hasTimeFor(rows, withinMs)) break;
+    await take(rows);
+  }
+  for (let sweep = 1; sweep < sweepsMax; sweep++)
+    for (const rows of leastMicros.keys()) if (hasTimeFor(rows, budgetMs)) await take(rows);
+  return curve();
+}
+
+/** Each row is a sequence of its own, spread over the arena, no two in one slot; they sample as requests do. */
+function decodingStep(rows: number, { spec, isFirst, slots }: MeasuredStage): DecodingStep {
+  const regions = slots / cacheBlockSlots;
+  const sequences = Array.from({ length: rows }, (_, i): StepSequence => ({
+    sequenceId: i,
+    regionStart: (i % regions) * cacheBlockSlots,
+    regionSlots: cacheBlockSlots,
+    positionStart: Math.floor(i / regions),
+    rows: 1,
+    logitRows: 1,
+    sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 1, topP: 0.95 },
+    draftTokens: noTokens,
+    recentTokens: noTokens,
+  }));
+  const source = isFirst
+    ? Int32Array.from(sequences, (_, i) => (i * 7919 + 1) % spec.vocabulary)
+    : Float32Array.from({ length: rows * spec.hidden }, (_, i) => Math.sin(i));
+  return { copies: [], sequences, payload: new Uint8Array(source.buffer) };
+}
