@@ -25,6 +25,7 @@ export class Reader implements Disposable {
       range,
       threads,
       arenaSlots: contextTokens,
+      cacheType: 'f16',
       rowsMax: contextTokens,
     });
     await using source = await LocalSource.open(spec.files);
@@ -56,7 +57,8 @@ export class Reader implements Disposable {
     let input = prompt;
     for (let position = 0; position + input.length <= this.contextTokens && tokens.length < tokensMax;) {
       const step = this.#step(input, position, 1, sampling);
-      const [output] = this.#sampler.sample(step.sequences, await this.stage.run(step));
+      const { logits } = await this.stage.run(step);
+      const [output] = await this.#sampler.sample(step.sequences, logits);
       const token = output?.tokens[0];
       if (token === undefined) throw new RangeError('a step with sampling gives a token');
       tokens.push(token);
@@ -88,6 +90,7 @@ export class Reader implements Disposable {
       rows: tokens.length,
       logitRows,
       sampling,
+      draftTokens: new Int32Array(0),
       recentTokens: new Int32Array(0),
     };
     const payload = new Uint8Array(Int32Array.from(tokens).buffer);

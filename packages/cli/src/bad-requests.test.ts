@@ -133,6 +133,7 @@ const hello: ControlMessage = {
     memoryBytes: 1,
     dataPort: 1,
     weightBytesPerSecond: 1,
+    attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
   },
 };
 const frame = (message: ControlMessage): Buffer => Buffer.concat(encodeControl(message));

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
 import { encodeControl, PROTOCOL_VERSION } from '@butterfly/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ownModel } from './model.js';
 import { run } from './testing/butterfly.js';
 import { Folder, model, patchedModel } from './testing/models.js';
 
@@ -73,9 +74,16 @@ describe('a model that', () => {
   });
 
   it.concurrent('is too large for this machine', async () => {
+    const size = ['--ctx', '65536', '--parallel', '256', '--kv-cache-type', 'f16'];
+    const args = ['serve', ownModel, ...size, '--port', '0', '--cluster-port', '0'];
+    const line = await failure(args, { BUTTERFLY_LOG: 'error' });
+    expect(line).toMatch(/^3 butterfly: MODEL_TOO_LARGE: .*64\.00 GiB.*Lower --ctx/);
+  });
+
+  it.concurrent('has an arena that no step could compact', async () => {
     const args = ['--ctx', '1048576', '--parallel', '256', '--port', '0', '--cluster-port', '0'];
     const line = await failure(['serve', model, ...args], { BUTTERFLY_LOG: 'error' });
-    expect(line).toMatch(/^3 butterfly: MODEL_TOO_LARGE: .*256\.00 GiB.*Lower --ctx/);
+    expect(line).toMatch(/^2 butterfly: CONFIG_INVALID: .*lower --ctx or --parallel/);
   });
 });
 

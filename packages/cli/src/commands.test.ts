@@ -84,6 +84,8 @@ describe('generate', () => {
       '1',
       '--seed',
       '5',
+      '--kv-cache-type',
+      'f16',
     ];
     const [one, two] = await Promise.all([run(args), run([...args, '--workers', '2'])]);
     expect(one.code).toBe(0);

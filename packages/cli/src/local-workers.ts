@@ -10,6 +10,8 @@ export interface LocalWorkersOptions {
   readonly clusterPort: number;
   readonly token: string | null;
   readonly threads: number;
+  /** CPUs of each, to which it is pinned; null leaves that to the system. */
+  readonly cpus: readonly (readonly number[])[] | null;
   /** Of each. */
   readonly memoryBytes: number;
   readonly log: Logger;
@@ -31,7 +33,7 @@ export class LocalWorkers {
   #stopping = false;
 
   constructor(private readonly options: LocalWorkersOptions) {
-    for (let index = 1; index <= options.count; index++) this.#start(`local-${index}`, 0);
+    for (let index = 1; index <= options.count; index++) this.#start(index, 0);
   }
 
   get processIds(): number[] {
@@ -52,7 +54,9 @@ export class LocalWorkers {
     await Promise.all(exits);
   }
 
-  #start(name: string, restarts: number): void {
+  #start(index: number, restarts: number): void {
+    const name = `local-${index}`;
+    const cpus = this.options.cpus?.[index - 1];
     const { clusterHost, clusterPort, threads, memoryBytes, token } = this.options;
     const isEveryAddress = clusterHost === '0.0.0.0' || clusterHost === '::';
     const main = fileURLToPath(new URL('main.js', import.meta.url));
@@ -69,6 +73,7 @@ export class LocalWorkers {
       String(threads),
       '--memory',
       String(memoryBytes),
+      ...(cpus ? ['--cpus', cpus.join()] : []),
     ];
     const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
       stdio: ['ignore', 'ignore', 'inherit'],
@@ -90,7 +95,7 @@ export class LocalWorkers {
       const timer = setTimeout(
         () => {
           this.#timers.delete(timer);
-          this.#start(name, count + 1);
+          this.#start(index, count + 1);
         },
         firstPauseMs * 2 ** count,
       );

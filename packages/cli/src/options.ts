@@ -1,6 +1,6 @@
 import { availableParallelism, freemem } from 'node:os';
-import { ButterflyError } from '@butterfly/common';
-import { InvalidArgumentError } from 'commander';
+import { ButterflyError, cacheTypes, type Logger } from '@butterfly/common';
+import { InvalidArgumentError, Option } from 'commander';
 
 /** A parser for commander: a whole number within bounds. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -34,6 +34,13 @@ export function byteCount(text: string): number {
 
 export const port = wholeNumber(0, 65_535);
 
+/** `--kv-cache-type`, for the commands that run a model. */
+export function cacheTypeOption(): Option {
+  return new Option('--kv-cache-type <type>', 'type of cached keys and values; auto takes the fastest')
+    .choices(['auto', ...cacheTypes])
+    .default('auto');
+}
+
 /** Memory that may be taken without hurting the machine. */
 export function availableMemoryBytes(): number {
   // Present from Node 20.13 on; it respects the limits of a container.
@@ -55,4 +62,24 @@ export function checkThreads(threads: number): number {
       `--threads ${threads} is far above the ${cores} cores of this machine; use at most ${cores}.`,
     );
   return threads;
+}
+
+/** `--speculation`, for the commands that run a model. */
+export function speculationOption(): Option {
+  return new Option(
+    '--speculation <mode>',
+    'guess tokens by prompt lookup where that pays and leaves the output as it is',
+  )
+    .choices(['auto', 'off'])
+    .default('auto');
+}
+
+/** Threads wait for each other by polling, so more of them than cores are slower than few. */
+export function warnOfCrowding(workers: number, threads: number, log: Logger): void {
+  const cores = availableParallelism();
+  if (workers * threads <= cores) return;
+  log.warn(
+    { workers, threads, cores },
+    `${workers} x ${threads} threads compute on ${cores} cores and will wait for each other; lower --threads or --workers.`,
+  );
 }

@@ -3,7 +3,8 @@ import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/
 import { Orchestrator, type OrchestratorOptions, type StepTrace } from '@butterfly/orchestrator';
 import { LocalWorkers } from './local-workers.js';
 import { contextTokens, type OpenedModel } from './model.js';
-import { availableMemoryBytes, checkThreads, threadsPerWorker } from './options.js';
+import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './options.js';
+import { cpusOfWorkers } from './placement.js';
 
 export interface SessionOptions {
   readonly model: OpenedModel;
@@ -19,6 +20,11 @@ export interface SessionOptions {
   /** Whether workers from elsewhere may come at any time, so that no lack of workers is final. */
   readonly othersMayJoin: boolean;
   readonly threads: number | undefined;
+  /** Whether each of several local workers keeps to cores of its own, where there are enough. */
+  readonly pin: boolean;
+  /** One of `cacheTypes`, or `auto`. */
+  readonly kvCacheType: string;
+  readonly speculation: 'auto' | 'off';
   readonly contextTokens: number | undefined;
   readonly parallel: number;
   readonly log: Logger;
@@ -41,6 +47,7 @@ export interface Session {
 export async function startSession(options: SessionOptions): Promise<Session> {
   const { model, log } = options;
   const threads = checkThreads(options.threads ?? threadsPerWorker(options.workers));
+  warnOfCrowding(options.workers, threads, log);
   const token = options.token ?? randomBytes(16).toString('hex');
   const orchestrator = await Orchestrator.start({
     spec: model.spec,
@@ -51,6 +58,8 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     contextTokens: contextTokens(model.spec, options.contextTokens, log),
     parallel: options.parallel,
     workersExpected: options.workers + options.workersElsewhere,
+    kvCacheType: options.kvCacheType,
+    speculation: options.speculation,
     clock: systemClock,
     log,
     ...(options.onStep ? { onStep: options.onStep } : {}),
@@ -64,6 +73,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     clusterPort: orchestrator.clusterPort,
     token,
     threads,
+    cpus: options.pin ? cpusOfWorkers(options.workers, threads) : null,
     memoryBytes: Math.floor(availableMemoryBytes() / Math.max(1, options.workers)),
     log,
     onGivenUp: (name) => {

@@ -1,21 +1,11 @@
 import { ButterflyError, deadlines, limits, type Clock, type Logger } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
-import {
-  cacheBlockSlots,
-  cacheBytesPerSlot,
-  ChatTemplate,
-  defaultChatTemplate,
-  inputBytes,
-  layerBytes,
-  outputBytes,
-  type ModelSpec,
-} from '@butterfly/model';
+import { cacheBlockSlots, ChatTemplate, defaultChatTemplate, type ModelSpec } from '@butterfly/model';
 import type { FastifyInstance } from 'fastify';
 import { createApi } from './api/server.js';
 import { Cluster, defaultRowsMax } from './cluster/cluster.js';
-import type { Member } from './cluster/controller.js';
+import { modelPlanner } from './cluster/model-planner.js';
 import type { WorkerView } from './cluster/worker-link.js';
-import { planPipeline, type Plan } from './cluster/planner.js';
 import { PipelineEngine, type StepTrace } from './engine/engine.js';
 
 export interface OrchestratorOptions {
@@ -31,6 +21,10 @@ export interface OrchestratorOptions {
   /** Requests that may hold a place in the arena at once. */
   readonly parallel: number;
   readonly workersExpected: number;
+  /** Type of cached keys and values, one of `cacheTypes`; by default `auto`, the fastest whose loss is allowed. */
+  readonly kvCacheType?: string | undefined;
+  /** Whether tokens are guessed by prompt lookup where that pays and changes nothing; by default they are. */
+  readonly speculation?: 'auto' | 'off' | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onStep?: (trace: StepTrace) => void;
@@ -49,7 +43,7 @@ export class Orchestrator {
     readonly httpPort: number,
   ) {}
 
-  /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID */
+  /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
   static async start(options: OrchestratorOptions): Promise<Orchestrator> {
     const { spec, clock, log } = options;
     const contextSlots = Math.ceil(options.contextTokens / cacheBlockSlots) * cacheBlockSlots;
@@ -65,32 +59,16 @@ export class Orchestrator {
         workersExpected: options.workersExpected,
         gatherMs,
         cooldownMs,
-        plan: (members) => planFor(spec, arenaSlots, members),
+        plan: modelPlanner({ ...options, arenaSlots, rowsMax: defaultRowsMax }),
       },
     });
-    const engine = new PipelineEngine({
-      pipeline: cluster,
-      scheduler: {
-        contextTokensMax: options.contextTokens,
-        arenaSlots,
-        stages: 1,
-        runningMax: Math.min(options.parallel * 4, limits.stepSequencesMax),
-        stepRowsMax: defaultRowsMax,
-      },
-      clock,
-      log,
-      ...(options.onStep ? { onStep: options.onStep } : {}),
-    });
-    cluster.attach({
-      onLive: (current) => engine.onLive(current),
-      onDown: () => engine.onDown(),
-      onResult: (result) => engine.onResult(result),
-    });
+    let engine: PipelineEngine | null = null;
     try {
+      engine = startEngine(options, cluster, arenaSlots);
       const { api, port } = await startApi(options, engine);
       return new Orchestrator(engine, cluster, api, port);
     } catch (error) {
-      await engine.drain(0);
+      await engine?.drain(0);
       await cluster.close();
       throw error;
     }
@@ -115,6 +93,30 @@ export class Orchestrator {
     await this.api?.close();
     await this.cluster.close();
   }
+}
+
+/** @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
+function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots: number): PipelineEngine {
+  const engine = new PipelineEngine({
+    pipeline: cluster,
+    scheduler: {
+      contextTokensMax: options.contextTokens,
+      arenaSlots,
+      stages: 1,
+      runningMax: Math.min(options.parallel * 4, limits.stepSequencesMax),
+      stepRowsMax: defaultRowsMax,
+      ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
+    },
+    clock: options.clock,
+    log: options.log,
+    ...(options.onStep ? { onStep: options.onStep } : {}),
+  });
+  cluster.attach({
+    onLive: (current, reports) => engine.onLive(current, reports),
+    onDown: () => engine.onDown(),
+    onResult: (result) => engine.onResult(result),
+  });
+  return engine;
 }
 
 async function startApi(
@@ -160,22 +162,4 @@ function listenError(cause: unknown, host: string, port: number): ButterflyError
     `The API cannot listen on ${host}:${port} (${reason}); give an address of this machine with --host, or 0.0.0.0 for all, and a free --port.`,
     { cause },
   );
-}
-
-/** Compute buffers, the runtime and its libraries. */
-function overheadBytes(spec: ModelSpec): number {
-  const activationBytes = defaultRowsMax * 4 * (spec.hidden * 8 + spec.feedForward * 3);
-  return 128 * 2 ** 20 + activationBytes + spec.vocabulary * 4 * 16;
-}
-
-function planFor(spec: ModelSpec, arenaSlots: number, members: readonly Member[]): Plan {
-  return planPipeline({
-    layerBytes: layerBytes(spec),
-    inputBytes: inputBytes(spec),
-    outputBytes: outputBytes(spec),
-    kvBytesPerSlotPerLayer: cacheBytesPerSlot(spec),
-    arenaSlots,
-    overheadBytes: overheadBytes(spec),
-    workers: members,
-  });
 }

@@ -1,5 +1,7 @@
 export { openOracle } from './oracle.js';
 export type { Oracle, OracleOptions } from './oracle.js';
+export { openOracleBatches } from './oracle-batch.js';
+export type { OracleBatch, OracleBatches, OracleBatchOptions } from './oracle-batch.js';
 export { cachedSyntheticModel } from './synthetic/cached-model.js';
 export { encodeGgufHeader } from './synthetic/gguf-encoder.js';
 export type { MetadataEntry, TensorEntry } from './synthetic/gguf-encoder.js';

@@ -1,11 +1,6 @@
-import { ensure } from '@butterfly/common';
-import type {
-  ControlledEvaluateInputItem,
-  Llama,
-  LlamaContextSequence,
-  LlamaModel,
-  Token,
-} from 'node-llama-cpp';
+import { ensure, type CacheType } from '@butterfly/common';
+import type { ControlledEvaluateInputItem, Llama, LlamaContextSequence, LlamaModel } from 'node-llama-cpp';
+import { branded, ggmlCacheTypes, loadLlama } from './oracle-library.js';
 
 export interface OracleOptions {
   readonly threads: number;
@@ -15,6 +10,8 @@ export interface OracleOptions {
   readonly batchTokens?: number;
   /** On by default. */
   readonly flashAttention?: boolean;
+  /** Of keys and of values; F16 by default. */
+  readonly cacheType?: CacheType;
 }
 
 /** Takes the token after this one greedily. */
@@ -28,23 +25,16 @@ type Wanted = typeof nextToken | typeof nextLogits;
  * @throws whatever node-llama-cpp throws for a file that llama.cpp refuses
  */
 export async function openOracle(path: string, options: OracleOptions): Promise<Oracle> {
-  // Loaded here, since few users of the test kit need it and it takes its time.
-  const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');
-  const llama = await getLlama({
-    gpu: false,
-    build: 'never',
-    progressLogs: false,
-    logLevel: LlamaLogLevel.disabled,
-    // No limit: the context takes exactly the threads that it asks for.
-    maxThreads: 0,
-  });
+  const { llama, model } = await loadLlama(path);
   try {
-    const model = await llama.loadModel({ modelPath: path, ignoreMemorySafetyChecks: true });
     const batchTokens = options.batchTokens ?? 512;
+    const cacheType = ggmlCacheTypes[options.cacheType ?? 'f16'];
     const context = await model.createContext({
       contextSize: options.contextTokens,
       batchSize: batchTokens,
       flashAttention: options.flashAttention ?? true,
+      experimentalKvCacheKeyType: cacheType,
+      experimentalKvCacheValueType: cacheType,
       threads: { ideal: options.threads, min: options.threads },
       ignoreMemorySafetyChecks: true,
       failedCreationRemedy: false,
@@ -57,7 +47,7 @@ export async function openOracle(path: string, options: OracleOptions): Promise<
 }
 
 /**
- * llama.cpp itself, through node-llama-cpp, on the same CPU with an F16 cache: what Butterfly's numbers and speed are
+ * llama.cpp itself, through node-llama-cpp, on the same CPU: what Butterfly's numbers and speed are
  * compared with. One sequence; every call starts from an empty cache, and only one may run at a time.
  */
 export class Oracle implements AsyncDisposable {
@@ -152,11 +142,6 @@ export class Oracle implements AsyncDisposable {
     );
     return required((await this.sequence.controlledEvaluate(items)).at(-1)).next;
   }
-}
-
-/** node-llama-cpp marks token ids with a type of its own. */
-function branded(tokens: readonly number[]): Token[] {
-  return tokens as Token[];
 }
 
 function required<T>(value: T | null | undefined): T {

@@ -11,7 +11,7 @@ import type { Generation } from '@butterfly/orchestrator';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { openModel, ownModel, type OpenedModel } from '../model.js';
-import { decimal, wholeNumber } from '../options.js';
+import { cacheTypeOption, speculationOption, decimal, wholeNumber } from '../options.js';
 import { waitUntilReady } from '../progress.js';
 import { startSession } from '../session.js';
 import { stopSignal } from '../signals.js';
@@ -19,6 +19,8 @@ import { stopSignal } from '../signals.js';
 interface GenerateFlags {
   readonly workers: number;
   readonly threads?: number;
+  readonly kvCacheType: string;
+  readonly speculation: 'auto' | 'off';
   readonly ctx?: number;
   readonly maxTokens?: number;
   readonly temperature: number;
@@ -52,6 +54,8 @@ export function generateCommand(environment: Environment): Command {
     .option('--top-p <p>', 'keep the likeliest tokens of this total probability', decimal(0, 1), 0.95)
     .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0, 0xffff_ffff))
     .option('--chat', 'wrap the prompt in the chat template of the model')
+    .addOption(cacheTypeOption())
+    .addOption(speculationOption())
     .addHelpText('after', examples)
     .action((words: readonly string[], flags: GenerateFlags) => {
       const [model, prompt] = words.length === 1 ? [ownModel, words[0]] : words;
@@ -84,6 +88,9 @@ async function generate(
     workersElsewhere: 0,
     othersMayJoin: false,
     threads: flags.threads,
+    pin: true,
+    kvCacheType: flags.kvCacheType,
+    speculation: flags.speculation,
     contextTokens: flags.ctx,
     parallel: 1,
     log,
@@ -98,6 +105,7 @@ async function generate(
       outputTokensMax: flags.maxTokens ?? Math.max(1, engine.contextTokensMax - promptTokens.length),
       sampling: samplingOf(flags),
       stopTokens: model.vocabulary.endOfGenerationTokens,
+      priority: 0,
       timeoutMs: deadlines.requestMs,
     });
     void ending.then(() => generation.cancel());

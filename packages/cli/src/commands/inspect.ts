@@ -43,7 +43,7 @@ function summarize(spec: ModelSpec) {
     layerBytes: layerBytes(spec),
     inputBytes: inputBytes(spec),
     outputBytes: outputBytes(spec),
-    cacheBytesPerToken: cacheBytesPerSlot(spec) * spec.layers,
+    cacheBytesPerToken: cacheBytesPerSlot(spec, 'f16') * spec.layers,
     operationsPerToken: operationsPerToken(spec),
   };
 }
@@ -69,7 +69,7 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ['feed-forward', String(summary.feedForward)],
     ['context trained', `${summary.contextTrained} tokens`],
     ['rope', `base ${rope.base}, ${rope.kind}${scaling}`],
-    ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token`],
+    ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16`],
     [
       'tokenizer',
       `${tokenizer.model ?? 'none'}${tokenizer.pre === null ? '' : ` (${tokenizer.pre})`}, ${summary.vocabulary} tokens`,

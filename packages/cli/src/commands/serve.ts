@@ -2,7 +2,7 @@ import { createLogger } from '@butterfly/common';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { openModel, ownModel } from '../model.js';
-import { port, wholeNumber } from '../options.js';
+import { cacheTypeOption, speculationOption, port, wholeNumber } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
 import { startSession } from '../session.js';
 import { stopSignal } from '../signals.js';
@@ -11,6 +11,9 @@ interface ServeFlags {
   readonly workers: number;
   readonly waitFor?: number;
   readonly threads?: number;
+  readonly pin: boolean;
+  readonly kvCacheType: string;
+  readonly speculation: 'auto' | 'off';
   readonly host: string;
   readonly port: number;
   readonly clusterHost?: string;
@@ -52,6 +55,7 @@ export function serveCommand(environment: Environment): Command {
       'threads of each local worker (default: the cores, shared evenly)',
       wholeNumber(1, 512),
     )
+    .option('--no-pin', 'let the system place several local workers, instead of giving each its own cores')
     .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
     .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
     .option(
@@ -66,6 +70,8 @@ export function serveCommand(environment: Environment): Command {
       wholeNumber(8, 1 << 20),
     )
     .option('--parallel <n>', 'contexts that the KV cache has room for', wholeNumber(1, 256), 4)
+    .addOption(cacheTypeOption())
+    .addOption(speculationOption())
     .addHelpText('after', examples)
     .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
 }
@@ -89,6 +95,9 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     workersElsewhere,
     othersMayJoin,
     threads: flags.threads,
+    pin: flags.pin,
+    kvCacheType: flags.kvCacheType,
+    speculation: flags.speculation,
     contextTokens: flags.ctx,
     parallel: flags.parallel,
     log,

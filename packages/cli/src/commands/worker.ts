@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
-import { createLogger, parseAddress } from '@butterfly/common';
-import { loadGgml } from '@butterfly/ggml';
+import { createLogger, parseAddress, toButterflyError, type Logger } from '@butterfly/common';
+import { loadGgml, parseCpuList, pinToCpus } from '@butterfly/ggml';
 import { describeWorker, Worker } from '@butterfly/worker';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
@@ -10,6 +10,7 @@ import {
   checkThreads,
   port,
   threadsPerWorker,
+  warnOfCrowding,
   wholeNumber,
 } from '../options.js';
 import { stopSignal } from '../signals.js';
@@ -18,6 +19,7 @@ import { version } from '../version.js';
 interface WorkerFlags {
   readonly join: string;
   readonly threads?: number;
+  readonly cpus?: readonly number[];
   readonly memory?: number;
   readonly name?: string;
   readonly token?: string;
@@ -35,7 +37,12 @@ export function workerCommand(environment: Environment): Command {
   return new Command('worker')
     .description('Offer this machine to an orchestrator: load the layers that it assigns and compute them.')
     .requiredOption('--join <host:port>', 'address of the orchestrator')
-    .option('--threads <n>', 'threads for computing (default: all cores)', wholeNumber(1, 512))
+    .option(
+      '--threads <n>',
+      'threads for computing (default: one for each core, or each of --cpus)',
+      wholeNumber(1, 512),
+    )
+    .option('--cpus <list>', 'CPUs to keep to, such as 0-1,4 (Linux only; default: any)', parseCpuList)
     .option(
       '--memory <bytes>',
       'memory to offer, such as 6G (default: nine tenths of what is available)',
@@ -56,10 +63,16 @@ export function workerCommand(environment: Environment): Command {
 async function runWorker(flags: WorkerFlags, environment: Environment): Promise<void> {
   const join = parseAddress(flags.join);
   const log = createLogger({ level: environment.BUTTERFLY_LOG, name: flags.name ?? 'worker' });
+  const isManaged = environment.BUTTERFLY_MANAGED === '1';
+  // Before any thread is started that is not one of Node's own.
+  if (flags.cpus) pin(flags.cpus, isManaged, log);
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
+  const threads = checkThreads(flags.threads ?? threadsPerWorker(1));
+  // Whoever started it counts the threads of all of its workers.
+  if (!isManaged) warnOfCrowding(1, threads, log);
   const identity = await describeWorker(ggml, {
     name: flags.name ?? hostname(),
-    threads: checkThreads(flags.threads ?? threadsPerWorker(1)),
+    threads,
     memoryBytes: flags.memory ?? availableMemoryBytes(),
     version,
   });
@@ -73,7 +86,6 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     dataPort: flags.dataPort,
     ...(flags.dataHost === undefined ? {} : { dataHost: flags.dataHost }),
   });
-  const isManaged = environment.BUTTERFLY_MANAGED === '1';
   // Terminals and service managers signal the whole group; a managed worker ends when its parent has drained.
   if (isManaged) for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => undefined);
   else void stopSignal('SIGINT', 'SIGTERM').then(() => worker.stop());
@@ -81,4 +93,14 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     process.stdout.write(`Joined ${flags.join} as ${worker.id}, with ${identity.threads} threads.\n`);
   const error = await worker.closed;
   if (error && !isManaged) throw error;
+}
+
+/** @throws ButterflyError CONFIG_INVALID, unless it was the idea of `serve`, which can do without. */
+function pin(cpus: readonly number[], isManaged: boolean, log: Logger): void {
+  try {
+    pinToCpus(cpus);
+  } catch (thrown) {
+    if (!isManaged) throw thrown;
+    log.warn({ cpus }, toButterflyError(thrown).message);
+  }
 }

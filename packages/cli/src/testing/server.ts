@@ -26,7 +26,9 @@ export class Server extends Butterfly {
   ) {
     const host = clusterHost === null ? [] : ['--cluster-host', clusterHost];
     const file = path === null ? [] : [path];
-    super(['serve', ...file, '--threads', '1', '--port', '0', '--cluster-port', '0', ...host, ...args], {
+    // What auto takes follows a measurement: servers that are compared must be told.
+    const fixed = ['--threads', '1', '--kv-cache-type', 'f16', '--port', '0', '--cluster-port', '0'];
+    super(['serve', ...file, ...fixed, ...host, ...args], {
       env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token' },
     });
   }

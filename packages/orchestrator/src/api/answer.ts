@@ -81,5 +81,6 @@ async function streamAnswer(job: Job, generation: Generation): Promise<undefined
 }
 
 function usageOf(job: Job, end: CompletionEnd): Usage {
-  return { promptTokens: job.request.promptTokens.length, outputTokens: end.outputTokens };
+  const { outputTokens, cachedPromptTokens } = end;
+  return { promptTokens: job.request.promptTokens.length, outputTokens, cachedPromptTokens };
 }

@@ -1,7 +1,7 @@
 import { text as textOf } from 'node:stream/consumers';
-import { ButterflyError, limits } from '@butterfly/common';
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { EchoEngine, say, startApi } from './testing.js';
+import { EchoEngine, longestTokenized, say, startApi } from './testing.js';
 import type { TestApi } from './testing.js';
 
 let api: TestApi;
@@ -10,8 +10,8 @@ beforeAll(async () => {
 });
 afterAll(() => api[Symbol.asyncDispose]());
 beforeEach(() => {
-  const { script, state, contextTokensMax } = new EchoEngine();
-  Object.assign(api.engine, { script, state, contextTokensMax, refusal: null });
+  const { script, state, contextTokensMax, cachedPromptTokens } = new EchoEngine();
+  Object.assign(api.engine, { script, state, contextTokensMax, cachedPromptTokens, refusal: null });
 });
 
 interface ErrorBody {
@@ -50,11 +50,45 @@ describe('answers in one piece', () => {
           finish_reason: 'stop',
         },
       ],
-      usage: { prompt_tokens: 9, completion_tokens: 8, total_tokens: 17 },
+      usage: {
+        prompt_tokens: 9,
+        completion_tokens: 8,
+        total_tokens: 17,
+        prompt_tokens_details: { cached_tokens: 0 },
+      },
     });
     const request = api.engine.requests.at(-1);
     expect([...(request?.promptTokens ?? [])]).toEqual([256, ...say('user=Hi|')]);
-    expect(request).toMatchObject({ outputTokensMax: 256 - 9, sampling: { seed: 5, temperature: 0 } });
+    expect(request).toMatchObject({
+      outputTokensMax: 256 - 9,
+      sampling: { seed: 5, temperature: 0 },
+      stopTokens: new Set([257]),
+      priority: 0,
+      timeoutMs: deadlines.requestMs,
+    });
+  });
+
+  it('hands on priority, deadline and whether to go on after the end', async () => {
+    api.engine.script = () => [...say('ab'), 257, ...say('c'), 'length'];
+    const response = await chat({ priority: -7, timeout_ms: 1500, ignore_eos: true });
+    expect(await response.json()).toMatchObject({
+      choices: [{ message: { content: 'abc' }, finish_reason: 'length' }],
+      usage: { completion_tokens: 4 },
+    });
+    expect(api.engine.requests.at(-1)).toMatchObject({
+      priority: -7,
+      timeoutMs: 1500,
+      stopTokens: new Set(),
+    });
+  });
+
+  it('tells how much of the prompt was cached, where the engine could say', async () => {
+    api.engine.cachedPromptTokens = 2;
+    const details = { prompt_tokens: 3, prompt_tokens_details: { cached_tokens: 2 } };
+    expect(await (await complete()).json()).toMatchObject({ usage: details });
+    api.engine.script = () => [...say('a END'), 'hang'];
+    const { usage } = (await (await complete({ stop: 'END' })).json()) as { usage: object };
+    expect(usage).toEqual({ prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 });
   });
 
   it('completes text, adding BOS once, and tokens as they are', async () => {
@@ -103,7 +137,10 @@ describe('the other routes', () => {
 
   it('tells life from readiness', async () => {
     expect((await get('/ready')).status).toBe(200);
-    api.engine.state = { ready: false, detail: 'Waiting for 2 workers.', running: 0, queued: 3 };
+    api.engine.state = {
+      ...{ ready: false, detail: 'Waiting for 2 workers.', running: 0, queued: 3 },
+      retryAfterMs: 500,
+    };
     const ready = await get('/ready');
     expect(ready.status).toBe(503);
     expect(await ready.json()).toEqual({
@@ -152,6 +189,52 @@ describe('refusals', () => {
     expect((await failure(complete({ prompt: [] })))[1].message).toContain('empty');
   });
 
+  it('reads of a text that cannot fit only what it needs to know that', async () => {
+    longestTokenized.characters = 0;
+    const content = '蝶'.repeat(5 * 2 ** 20);
+    for (const [response, param] of [
+      [complete({ prompt: content }), 'prompt'],
+      [chat({ messages: [{ role: 'user', content }] }), 'messages'],
+    ] as const) {
+      const [status, error] = await failure(response);
+      expect([status, error.code, error.param]).toEqual([400, 'CONTEXT_EXCEEDED', param]);
+      expect(error.message).toMatch(/over 256 tokens/);
+    }
+    expect(longestTokenized.characters).toBeLessThan(20_000);
+  });
+
+  it('reads a long text that fits as a whole', async () => {
+    api.engine.contextTokensMax = 50_000;
+    const prompt = `${'x'.repeat(16 * 1024 - 2)}</s>${'👋'.repeat(5000)}`;
+    expect((await complete({ prompt, max_tokens: 1 })).status).toBe(200);
+    const tokens = [256, ...say('x'.repeat(16 * 1024 - 2)), 257, ...say('👋'.repeat(5000))];
+    expect(api.engine.requests.at(-1)?.promptTokens).toEqual(Int32Array.from(tokens));
+  });
+
+  it.each([
+    ['token ids', `{"prompt":[${'1,'.repeat(2 ** 21)}1]}`],
+    ['lists', `{"prompt":[${'[],'.repeat(2 ** 21)}[]]}`],
+    ['messages', `{"messages":[${'{},'.repeat(2 ** 21)}{}]}`],
+    ['unknown fields', `{${'"a":1,'.repeat(2 ** 20)}"a":1}`],
+    ['lists in lists', `{"prompt":${'['.repeat(2 ** 22)}${']'.repeat(2 ** 22)}}`],
+    ['lists without an end', '['.repeat(2 ** 22)],
+  ])('refuses millions of %s before it makes values of them', async (_, body) => {
+    for (const path of ['/v1/completions', '/v1/chat/completions'])
+      expect(await failure(api.post(path, body))).toMatchObject([413, { code: 'REQUEST_TOO_LARGE' }]);
+  });
+
+  it('counts nothing within strings', async () => {
+    api.engine.contextTokensMax = 2 ** 20;
+    const prompt = `${'[{,'.repeat(100_000)}\\"[[`;
+    expect((await complete({ prompt, max_tokens: 1 })).status).toBe(200);
+    expect(api.engine.requests.at(-1)?.promptTokens).toHaveLength(prompt.length + 1);
+    for (const body of ['{"prompt": "a', '{"prompt": "a\\', '{"prompt": "a\\"}', '"', ']]]', '{"a": [}'])
+      expect(await failure(api.post('/v1/completions', body))).toMatchObject([
+        400,
+        { code: 'REQUEST_INVALID' },
+      ]);
+  });
+
   it('refuses malformed bodies, other content types and bodies over the limit', async () => {
     const path = '/v1/chat/completions';
     for (const body of ['{"messages": [', 'null', '[]', '"x"', '', '{"__proto__": {}}'])
@@ -191,6 +274,14 @@ describe('refusals', () => {
     const response = await chat();
     expect(response.headers.get('retry-after')).toBe('1');
     expect(await failure(response)).toMatchObject([429, { code: 'QUEUE_FULL', type: 'rate_limit_error' }]);
+    for (const [retryAfterMs, seconds] of [
+      [1, '1'],
+      [1001, '2'],
+      [59_000, '59'],
+    ] as const) {
+      api.engine.state = { ...api.engine.state, retryAfterMs };
+      expect((await chat()).headers.get('retry-after')).toBe(seconds);
+    }
   });
 
   it('gives errors of the engine their status, and keeps defects to itself', async () => {

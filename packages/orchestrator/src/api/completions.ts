@@ -1,9 +1,10 @@
-import { ButterflyError, deadlines } from '@butterfly/common';
+import { ButterflyError } from '@butterfly/common';
 import type { Clock, Logger } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
 import { IncrementalDetokenizer, StopMatcher } from '@butterfly/model';
-import type { ChatMessage, ChatTemplate } from '@butterfly/model';
+import type { ChatTemplate } from '@butterfly/model';
 import type { Engine, GenerateRequest, Generation } from '../engine/types.js';
+import { contextExceeded, type PromptParam } from './prompt.js';
 import type { FinishReason } from './response-shapes.js';
 import type { CompletionOptions } from './schemas.js';
 
@@ -21,33 +22,7 @@ export interface ApiContext {
   readonly clock: Clock;
 }
 
-/** @throws ButterflyError REQUEST_UNSUPPORTED or REQUEST_INVALID when the template refuses the messages. */
-export function chatPrompt(context: ApiContext, messages: readonly ChatMessage[]): Int32Array {
-  return tokenize(context.vocabulary, context.chatTemplate.render(messages, { addGenerationPrompt: true }));
-}
-
-/** @throws ButterflyError REQUEST_INVALID for a token that the vocabulary does not have. */
-export function textPrompt(context: ApiContext, prompt: string | Int32Array): Int32Array {
-  if (typeof prompt === 'string') return tokenize(context.vocabulary, prompt);
-  const unknown = prompt.find((token) => token >= context.vocabulary.size);
-  if (unknown !== undefined)
-    throw new ButterflyError(
-      'REQUEST_INVALID',
-      `prompt: there is no token ${unknown}; the vocabulary ends at ${context.vocabulary.size - 1}.`,
-      { param: 'prompt' },
-    );
-  return prompt;
-}
-
-/** Templates often write BOS themselves, so it is added only where it is missing. */
-function tokenize(vocabulary: Vocabulary, text: string): Int32Array {
-  const tokens = vocabulary.tokenize(text, { addSpecial: false, parseSpecial: true });
-  if (!vocabulary.addsBos || vocabulary.bos === null || tokens[0] === vocabulary.bos) return tokens;
-  const withBos = new Int32Array(tokens.length + 1);
-  withBos[0] = vocabulary.bos;
-  withBos.set(tokens, 1);
-  return withBos;
-}
+const noTokens: ReadonlySet<number> = new Set();
 
 /**
  * The request for the engine.
@@ -57,7 +32,7 @@ export function generateRequest(
   context: ApiContext,
   promptTokens: Int32Array,
   options: CompletionOptions,
-  promptParam: 'messages' | 'prompt',
+  promptParam: PromptParam,
 ): GenerateRequest {
   const { contextTokensMax } = context.engine;
   const roomTokens = contextTokensMax - promptTokens.length;
@@ -69,12 +44,7 @@ export function generateRequest(
         param: promptParam,
       },
     );
-  if (roomTokens < 1)
-    throw new ButterflyError(
-      'CONTEXT_EXCEEDED',
-      `The prompt has ${promptTokens.length} tokens, but prompt and output together may have ${contextTokensMax}; shorten the prompt.`,
-      { param: promptParam },
-    );
+  if (roomTokens < 1) throw contextExceeded(String(promptTokens.length), context, promptParam);
   const outputTokensMax = options.outputTokensMax ?? roomTokens;
   if (outputTokensMax > roomTokens)
     throw new ButterflyError(
@@ -86,14 +56,17 @@ export function generateRequest(
     promptTokens,
     outputTokensMax,
     sampling: options.sampling,
-    stopTokens: context.vocabulary.endOfGenerationTokens,
-    timeoutMs: deadlines.requestMs,
+    stopTokens: options.ignoreEos ? noTokens : context.vocabulary.endOfGenerationTokens,
+    priority: options.priority,
+    timeoutMs: options.timeoutMs,
   };
 }
 
 export interface CompletionEnd {
   readonly reason: FinishReason;
   readonly outputTokens: number;
+  /** Null after a stop string, where the generation is left before it could tell. */
+  readonly cachedPromptTokens: number | null;
 }
 
 /**
@@ -116,13 +89,14 @@ export async function runCompletion(
         outputTokens++;
         const match = matcher.push(detokenizer.push(event.token));
         onText(match.text);
-        if (match.stopped) return { reason: 'stop', outputTokens };
+        if (match.stopped) return { reason: 'stop', outputTokens, cachedPromptTokens: null };
         break;
       }
       case 'end': {
         const match = matcher.push(detokenizer.flush());
         onText(match.text + matcher.flush());
-        return { reason: match.stopped ? 'stop' : event.reason, outputTokens };
+        const { reason, cachedPromptTokens } = event;
+        return { reason: match.stopped ? 'stop' : reason, outputTokens, cachedPromptTokens };
       }
       case 'error':
         throw event.error;

@@ -11,6 +11,8 @@ export interface ResponseHead {
 export interface Usage {
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** How many of the prompt were cached; null where it is not known. */
+  readonly cachedPromptTokens: number | null;
 }
 
 export type FinishReason = 'stop' | 'length';
@@ -34,10 +36,11 @@ export interface ResponseShape {
 
 const newId = (prefix: string) => `${prefix}-${randomUUID().replaceAll('-', '')}`;
 
-const usageObject = ({ promptTokens, outputTokens }: Usage) => ({
+const usageObject = ({ promptTokens, outputTokens, cachedPromptTokens }: Usage) => ({
   prompt_tokens: promptTokens,
   completion_tokens: outputTokens,
   total_tokens: promptTokens + outputTokens,
+  ...(cachedPromptTokens === null ? {} : { prompt_tokens_details: { cached_tokens: cachedPromptTokens } }),
 });
 
 /** How the chunks of an endpoint differ: JSON texts of the fields of a choice. */

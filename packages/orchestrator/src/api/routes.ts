@@ -1,9 +1,10 @@
 import { ButterflyError } from '@butterfly/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { answer } from './answer.js';
-import { chatPrompt, generateRequest, textPrompt } from './completions.js';
+import { generateRequest } from './completions.js';
 import type { ApiContext } from './completions.js';
 import { errorBody } from './errors.js';
+import { chatPrompt, textPrompt } from './prompt.js';
 import { chatShape, textShape } from './response-shapes.js';
 import { parseChatRequest, parseTextRequest } from './schemas.js';
 
@@ -16,14 +17,14 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   add('POST', '/v1/chat/completions', async (request, reply) => {
     const chat = parseChatRequest(request.body);
     if (chat.model !== null) requireModel(context, chat.model);
-    const prompt = chatPrompt(context, chat.messages);
+    const prompt = await chatPrompt(context, chat.messages);
     return answer(context, reply, generateRequest(context, prompt, chat, 'messages'), chat, chatShape);
   });
 
   add('POST', '/v1/completions', async (request, reply) => {
     const text = parseTextRequest(request.body);
     if (text.model !== null) requireModel(context, text.model);
-    const prompt = textPrompt(context, text.prompt);
+    const prompt = await textPrompt(context, text.prompt);
     return answer(context, reply, generateRequest(context, prompt, text, 'prompt'), text, textShape);
   });
 
@@ -37,9 +38,9 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
 
   add('GET', '/health', () => ({ status: 'ok' }));
   add('GET', '/ready', (_request, reply) => {
-    const status = context.engine.status();
-    if (!status.ready) void reply.code(503);
-    return status;
+    const { ready, detail, running, queued } = context.engine.status();
+    if (!ready) void reply.code(503);
+    return { ready, detail, running, queued };
   });
 }
 

@@ -1,4 +1,4 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import { parseChatRequest, parseTextRequest } from './schemas.js';
 
@@ -27,6 +27,9 @@ describe('parseChatRequest and parseTextRequest', () => {
       outputTokensMax: null,
       stream: false,
       includeUsage: false,
+      priority: 0,
+      timeoutMs: deadlines.requestMs,
+      ignoreEos: false,
     });
     const { seed, ...params } = sampling;
     expect(params).toEqual({
@@ -68,6 +71,16 @@ describe('parseChatRequest and parseTextRequest', () => {
       seed: 7,
     });
     expect(given).toMatchObject({ stops: ['END'], outputTokensMax: 5, stream: true, includeUsage: true });
+    expect(chat({ priority: -limits.priorityMax, timeout_ms: 1, ignore_eos: true })).toMatchObject({
+      priority: -limits.priorityMax,
+      timeoutMs: 1,
+      ignoreEos: true,
+    });
+    expect(text({ priority: null, timeout_ms: deadlines.requestMs, ignore_eos: null })).toMatchObject({
+      priority: 0,
+      timeoutMs: deadlines.requestMs,
+      ignoreEos: false,
+    });
     expect(chat({ temperature: null, stop: null, max_tokens: null }).sampling.temperature).toBe(1);
     expect(chat({ seed: -1 }).sampling.seed).toBe(0xffff_ffff);
     expect(chat({ max_tokens: 3 }).outputTokensMax).toBe(3);
@@ -142,6 +155,20 @@ describe('parseChatRequest and parseTextRequest', () => {
     [{ messages: [{ role: 'user' }] }, 'messages.0.content'],
     [{ messages: undefined }, 'messages'],
     [{ metadata: 'x' }, 'metadata'],
+    [{ metadata: [] }, 'metadata'],
+    [{ priority: limits.priorityMax + 1 }, 'priority'],
+    [{ priority: -limits.priorityMax - 1 }, 'priority'],
+    [{ priority: 0.5 }, 'priority'],
+    [{ priority: 'high' }, 'priority'],
+    [{ timeout_ms: 0 }, 'timeout_ms'],
+    [{ timeout_ms: 1.5 }, 'timeout_ms'],
+    [{ timeout_ms: deadlines.requestMs + 1 }, 'timeout_ms'],
+    [{ ignore_eos: 1 }, 'ignore_eos'],
+    [{ messages: Array.from({ length: 8193 }, () => messages[0]) }, 'messages'],
+    [
+      { messages: [{ role: 'user', content: Array.from({ length: 8192 }, () => ({ type: 'text' })) }] },
+      'messages',
+    ],
   ])('refuse %j as invalid', (fields, param) => {
     expect(refusal(() => chat(fields))).toEqual(['REQUEST_INVALID', param]);
   });

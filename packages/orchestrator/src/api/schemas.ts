@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { ButterflyError, limits } from '@butterfly/common';
+import { isDeepStrictEqual } from 'node:util';
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import type { SamplingParams } from '@butterfly/common';
 import type { ChatMessage } from '@butterfly/model';
 import { z } from 'zod';
@@ -14,6 +15,12 @@ export interface CompletionOptions {
   readonly outputTokensMax: number | null;
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** The lower, the earlier. */
+  readonly priority: number;
+  /** From here to the last token, waiting included. */
+  readonly timeoutMs: number;
+  /** Goes on after tokens that end the generation. */
+  readonly ignoreEos: boolean;
 }
 
 export interface ChatRequest extends CompletionOptions {
@@ -27,15 +34,33 @@ export interface TextRequest extends CompletionOptions {
 /** What OpenAI's `/v1/completions` generates unless told otherwise. */
 const textOutputTokensDefault = 16;
 
-/** A field that this server lacks; only null and the given JSON texts, which ask for nothing, are let through. */
-const lacking = (...idle: readonly string[]) =>
+/** Messages of one chat, and parts of their contents, together: a context of 128k tokens in pieces of 16. */
+const messagePartsMax = 8192;
+
+/**
+ * Looks at a list before its items are: a schema costs far more for each item than the JSON that it came in, and a body
+ * has room for millions.
+ */
+const boundedList = <S extends z.ZodType>(
+  items: S,
+  max: number,
+  size: (list: readonly unknown[]) => number = (list) => list.length,
+) =>
   z
+    .custom<unknown>((value) => !Array.isArray(value) || size(value) <= max, `at most ${max} are allowed`)
+    .pipe(z.array(items));
+
+/** A field that this server lacks; only null and the given JSON texts, which ask for nothing, are let through. */
+const lacking = (...idle: readonly string[]) => {
+  const idleValues = idle.map((json) => JSON.parse(json) as unknown);
+  return z
     .unknown()
-    .refine((value) => value == null || idle.includes(JSON.stringify(value)), {
+    .refine((value) => value == null || idleValues.some((idleValue) => isDeepStrictEqual(value, idleValue)), {
       params: { unsupported: true },
       error: `not supported; leave it out${idle.length > 0 ? ` or send ${idle.join(' or ')}` : ''}`,
     })
     .optional();
+};
 
 /** Anything of this type passes and changes nothing. */
 const ignored = <S extends z.ZodType>(schema: S) => schema.nullish();
@@ -60,7 +85,7 @@ const sharedFields = {
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   seed: z.int().nullish(),
   stop: z
-    .union([stopString, z.array(stopString).max(limits.stopStringsMax)], {
+    .union([stopString, boundedList(stopString, limits.stopStringsMax)], {
       error: `expected a string or up to ${limits.stopStringsMax} strings of 1 to ${limits.stopStringCharactersMax} characters`,
     })
     .nullish(),
@@ -68,8 +93,13 @@ const sharedFields = {
   stream_options: z
     .strictObject({ include_usage: z.boolean().nullish(), include_obfuscation: lacking('false') })
     .nullish(),
+  priority: z.int().min(-limits.priorityMax).max(limits.priorityMax).nullish(),
+  timeout_ms: z.int().min(1).max(deadlines.requestMs).nullish(),
+  ignore_eos: z.boolean().nullish(),
   user: ignored(z.string()),
-  metadata: ignored(z.record(z.string(), z.string())),
+  metadata: ignored(
+    z.custom((value) => typeof value === 'object' && !Array.isArray(value), 'expected an object'),
+  ),
   store: lacking('false'),
   n: lacking('1'),
   logit_bias: lacking('{}'),
@@ -95,9 +125,25 @@ const chatMessage = z.strictObject({
   parsed: lacking(),
 });
 
+function countParts(messages: readonly unknown[]): number {
+  let parts = messages.length;
+  for (const message of messages)
+    if (
+      typeof message === 'object' &&
+      message !== null &&
+      'content' in message &&
+      Array.isArray(message.content)
+    )
+      parts += message.content.length;
+  return parts;
+}
+
 const chatSchema = z.strictObject({
   ...sharedFields,
-  messages: z.array(chatMessage).min(1),
+  messages: boundedList(chatMessage, messagePartsMax, countParts).refine(
+    (list) => list.length > 0,
+    'is empty',
+  ),
   max_completion_tokens: tokenCount,
   safety_identifier: ignored(z.string()),
   prompt_cache_key: ignored(z.string()),
@@ -118,13 +164,10 @@ const chatSchema = z.strictObject({
   service_tier: lacking('"auto"', '"default"'),
 });
 
-const tokenIds = z.array(z.int().min(0).max(0x7fff_ffff)).transform((ids) => Int32Array.from(ids));
-
 const textSchema = z.strictObject({
   ...sharedFields,
-  prompt: z.union([z.string(), z.array(z.string()), tokenIds, z.array(tokenIds)], {
-    error: 'expected a string or an array of token ids',
-  }),
+  /** Read by hand, since it may be millions of numbers. */
+  prompt: z.unknown().optional(),
   best_of: lacking('1'),
   echo: lacking('false'),
   logprobs: lacking(),
@@ -177,19 +220,39 @@ function options(
     outputTokensMax,
     stream,
     includeUsage: fields.stream_options?.include_usage ?? false,
+    priority: fields.priority ?? 0,
+    timeoutMs: fields.timeout_ms ?? deadlines.requestMs,
+    ignoreEos: fields.ignore_eos ?? false,
   };
 }
 
-function onePrompt(prompt: z.output<typeof textSchema>['prompt']): string | Int32Array {
-  if (typeof prompt === 'string' || prompt instanceof Int32Array) return prompt;
-  const [only, ...others] = prompt;
-  if (only === undefined) throw invalid('prompt', 'is empty');
-  if (others.length === 0) return only;
-  throw new ButterflyError(
-    'REQUEST_UNSUPPORTED',
-    'prompt: several prompts in one request are not supported; send one request for each.',
-    { param: 'prompt' },
-  );
+function onePrompt(prompt: unknown): string | Int32Array {
+  if (typeof prompt === 'string') return prompt;
+  if (!Array.isArray(prompt)) throw invalid('prompt', 'expected a string or an array of token ids');
+  const items: readonly unknown[] = prompt;
+  const [first] = items;
+  if (first === undefined) throw invalid('prompt', 'is empty');
+  if (typeof first === 'number') return tokenIds(items);
+  if (items.some((item) => typeof item !== 'string' && !Array.isArray(item)))
+    throw invalid('prompt', 'expected a string or an array of token ids');
+  if (items.length > 1)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'prompt: several prompts in one request are not supported; send one request for each.',
+      { param: 'prompt' },
+    );
+  return typeof first === 'string' ? first : tokenIds(first as readonly unknown[]);
+}
+
+function tokenIds(items: readonly unknown[]): Int32Array {
+  const tokens = new Int32Array(items.length);
+  for (let at = 0; at < items.length; at++) {
+    const item = items[at];
+    if (typeof item !== 'number' || !Number.isInteger(item) || item < 0 || item > 0x7fff_ffff)
+      throw invalid('prompt', `expected token ids, but item ${at} is none`);
+    tokens[at] = item;
+  }
+  return tokens;
 }
 
 function invalid(param: string, what: string): ButterflyError {

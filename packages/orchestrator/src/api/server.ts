@@ -5,11 +5,9 @@ import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiContext } from './completions.js';
 import { errorBody, publicError, toHttpFailure } from './errors.js';
+import { readBodiesAsJson } from './json-body.js';
 import { OpenResponses } from './open-responses.js';
 import { addRoutes } from './routes.js';
-
-/** Clients that are told to come back later should do so after this long. */
-const retryAfterS = 1;
 
 /**
  * The OpenAI-style HTTP API. It does not listen yet: the caller does, and closes it. `close` lets the
@@ -34,7 +32,7 @@ export function createApi(context: ApiContext): FastifyInstance {
     clientErrorHandler: refuseMalformedHttp,
     frameworkErrors: (thrown, request, reply) => void failWith(thrown, request, reply),
   });
-  app.removeContentTypeParser('text/plain');
+  readBodiesAsJson(app, context.engine.contextTokensMax);
   const openResponses = new OpenResponses();
   app.addHook('onRequest', (request, reply, done) => {
     openResponses.add(request, reply.raw);
@@ -49,6 +47,11 @@ export function createApi(context: ApiContext): FastifyInstance {
   });
   addRoutes(app, context);
   return app;
+}
+
+/** When a client that was refused for a full queue should come back, in the whole seconds that HTTP has. */
+function retryAfterS({ engine }: ApiContext): number {
+  return Math.max(1, Math.ceil(engine.status().retryAfterMs / 1000));
 }
 
 function noSuchRoute(request: FastifyRequest): ButterflyError {
@@ -74,7 +77,7 @@ function sendFailure(
   };
   if (error.code === 'INTERNAL') context.log.error({ ...fields, err: error }, error.message);
   else context.log.debug(fields, error.message);
-  if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS);
+  if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS(context));
   return reply.code(status).send(errorBody(publicError(error, request.id)));
 }
 

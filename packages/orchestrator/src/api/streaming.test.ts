@@ -50,6 +50,7 @@ describe('the event stream', () => {
 
   it('streams text completions, with the usage when asked', async () => {
     api.engine.script = () => say('ab');
+    api.engine.cachedPromptTokens = 1;
     const body = { prompt: 'x', stream: true, stream_options: { include_usage: true } };
     const { data, done } = await events(await api.post('/v1/completions', body));
     expect(done).toBe(true);
@@ -60,7 +61,15 @@ describe('the event stream', () => {
       { choices: choice('a', null), usage: null },
       { choices: choice('b', null), usage: null },
       { choices: choice('', 'stop'), usage: null },
-      { choices: [], usage: { prompt_tokens: 2, completion_tokens: 2, total_tokens: 4 } },
+      {
+        choices: [],
+        usage: {
+          prompt_tokens: 2,
+          completion_tokens: 2,
+          total_tokens: 4,
+          prompt_tokens_details: { cached_tokens: 1 },
+        },
+      },
     ]);
   });
 

@@ -21,6 +21,7 @@ const byteVocabulary: Vocabulary = {
   addsBos: true,
   endOfGenerationTokens: new Set([eos]),
   tokenize(text, { addSpecial, parseSpecial }) {
+    longestTokenized.characters = Math.max(longestTokenized.characters, text.length);
     const parts = parseSpecial ? text.split(/(<s>|<\/s>)/) : [text];
     const tokens = parts.flatMap((part) =>
       part === '<s>' ? [bos] : part === '</s>' ? [eos] : [...Buffer.from(part)],
@@ -39,16 +40,27 @@ const byteVocabulary: Vocabulary = {
 /** What a test lets the engine say: a token, the end, an error, or waiting until it is cancelled. */
 type Line = number | ButterflyError | 'stop' | 'length' | 'hang';
 
+/** The longest text that was ever tokenized at once, which nobody else runs during. */
+export const longestTokenized = { characters: 0 };
+
 export const say = (text: string): number[] => [...Buffer.from(text)];
 
 /** Answers every prompt with its own tokens (BOS aside), one per turn of the event loop, unless told what to say. */
 export class EchoEngine implements Engine {
   contextTokensMax = 256;
-  state: EngineStatus = { ready: true, detail: 'All layers are live.', running: 0, queued: 0 };
+  state: EngineStatus = {
+    ready: true,
+    detail: 'All layers are live.',
+    running: 0,
+    queued: 0,
+    retryAfterMs: 0,
+  };
   /** Thrown by the next submissions. */
   refusal: ButterflyError | null = null;
   script: (request: GenerateRequest) => readonly Line[] = ({ promptTokens }) =>
     [...promptTokens].filter((token) => token < 256);
+  /** What the end of each answer tells. */
+  cachedPromptTokens = 0;
   readonly requests: GenerateRequest[] = [];
   cancellations = 0;
   #running = 0;
@@ -91,7 +103,13 @@ export class EchoEngine implements Engine {
     cancelled: () => boolean,
     waitForCancel: () => Promise<void>,
   ): AsyncGenerator<GenerateEvent, void, undefined> {
-    const timing = { queuedMs: 0, firstTokenMs: 0, totalMs: 0 };
+    const { cachedPromptTokens } = this;
+    const end = (reason: 'stop' | 'length'): GenerateEvent => ({
+      kind: 'end',
+      reason,
+      timing: { queuedMs: 0, firstTokenMs: 0, totalMs: 0 },
+      cachedPromptTokens,
+    });
     let left = request.outputTokensMax;
     try {
       for (const line of this.script(request)) {
@@ -102,12 +120,12 @@ export class EchoEngine implements Engine {
         }
         if (cancelled()) return;
         if (line instanceof ButterflyError) return yield { kind: 'error', error: line };
-        if (line === 'stop' || line === 'length') return yield { kind: 'end', reason: line, timing };
-        if (request.stopTokens.has(line)) return yield { kind: 'end', reason: 'stop', timing };
+        if (line === 'stop' || line === 'length') return yield end(line);
+        if (request.stopTokens.has(line)) return yield end('stop');
         yield { kind: 'token', token: line };
-        if (--left === 0) return yield { kind: 'end', reason: 'length', timing };
+        if (--left === 0) return yield end('length');
       }
-      yield { kind: 'end', reason: 'stop', timing };
+      yield end('stop');
     } finally {
       this.#running--;
       if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();

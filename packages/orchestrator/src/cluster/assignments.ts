@@ -27,6 +27,7 @@ export function assignments(
       layerEnd: stage.layerEnd,
       model: model.spec,
       arenaSlots: model.arenaSlots,
+      cacheType: plan.cacheType,
       rowsMax: model.rowsMax,
       next: next
         ? { host: addressFor(worker, next), port: next.identity.dataPort, workerId: next.workerId }
@@ -52,10 +53,11 @@ export function canaryStep(epoch: number, arenaSlots: number): Step {
         rows: 1,
         logitRows: 1,
         sampling: null,
+        draftTokens: new Int32Array(0),
         recentTokens: new Int32Array(0),
       },
     ],
-    stageMicros: [],
+    stageTimes: [],
     payload: new Uint8Array(4),
   };
 }

@@ -32,7 +32,13 @@ import {
   type EpochPlan,
 } from './controller.js';
 import { FileServer } from './file-server.js';
-import { createWorkerLink, viewOf, type WorkerLink, type WorkerView } from './worker-link.js';
+import {
+  createWorkerLink,
+  viewOf,
+  type StageReport,
+  type WorkerLink,
+  type WorkerView,
+} from './worker-link.js';
 
 export interface ClusterOptions {
   readonly host: string;
@@ -50,7 +56,8 @@ export interface ClusterOptions {
 
 /** What the engine hears from the pipeline. */
 export interface PipelineHandlers {
-  onLive(current: EpochPlan): void;
+  /** With what each stage measured of itself. */
+  onLive(current: EpochPlan, reports: readonly StageReport[]): void;
   /** The epoch is over; steps under way are lost. */
   onDown(): void;
   onResult(result: StepResult): void;
@@ -126,7 +133,7 @@ export class Cluster {
         stepId: step.stepId,
         copies: step.copies,
         sequences: step.sequences,
-        stageMicros: [],
+        stageTimes: [],
         payload: new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength),
       }),
     );
@@ -194,9 +201,10 @@ export class Cluster {
         heartbeatSilenceMs: deadlines.heartbeatSilenceMs,
       }),
     );
-    const { name, memoryBytes, weightBytesPerSecond, threads } = identity;
-    this.options.log.info({ workerId, name, threads, memoryBytes, weightBytesPerSecond }, 'A worker joined.');
-    this.#handle({ kind: 'joined', member: { workerId, name, memoryBytes, weightBytesPerSecond } });
+    const { name, memoryBytes, weightBytesPerSecond, attentionMicros, threads } = identity;
+    const member = { workerId, name, memoryBytes, weightBytesPerSecond, attentionMicros };
+    this.options.log.info({ ...member, threads }, 'A worker joined.');
+    this.#handle({ kind: 'joined', member });
     return worker;
   }
 
@@ -294,7 +302,7 @@ export class Cluster {
           { epoch: action.current.epoch, stages: action.current.plan.stages },
           'The plan is live.',
         );
-        this.#handlers?.onLive(action.current);
+        this.#handlers?.onLive(action.current, this.#reports(action.current));
         return;
       }
       case 'drop':
@@ -303,6 +311,13 @@ export class Cluster {
       default:
         action satisfies never;
     }
+  }
+
+  #reports({ plan }: EpochPlan): StageReport[] {
+    return plan.stages.flatMap(({ workerId }) => {
+      const report = this.#workers.get(workerId)?.report;
+      return report ? [report] : [];
+    });
   }
 
   #first({ plan }: EpochPlan): WorkerLink | undefined {

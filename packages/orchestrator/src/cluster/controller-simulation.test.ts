@@ -14,6 +14,7 @@ function plan(workers: readonly Member[]): Plan {
     layerBytes: Array<number>(layers).fill(100),
     inputBytes: 50,
     outputBytes: 60,
+    cacheType: 'f16',
     kvBytesPerSlotPerLayer: 1,
     arenaSlots: 10,
     overheadBytes: 20,
@@ -52,7 +53,13 @@ class Cluster {
     this.members.add(workerId);
     this.handle({
       kind: 'joined',
-      member: { workerId, name: workerId, memoryBytes, weightBytesPerSecond: 1e6 },
+      member: {
+        workerId,
+        name: workerId,
+        memoryBytes,
+        weightBytesPerSecond: 1e6,
+        attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
+      },
     });
   }
 

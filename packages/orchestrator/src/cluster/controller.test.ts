@@ -8,6 +8,7 @@ const member = (workerId: string): Member => ({
   name: workerId.toUpperCase(),
   memoryBytes: 100,
   weightBytesPerSecond: 1e9,
+  attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
 });
 
 /** One layer for each member, in order. */
@@ -19,6 +20,7 @@ const planAll = (members: readonly Member[]): Plan => ({
     bytes: 1,
     predictedMs: 1,
   })),
+  cacheType: 'f16',
   predictedStepMs: members.length,
   leftOut: [],
 });

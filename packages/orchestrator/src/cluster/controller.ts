@@ -1,12 +1,12 @@
-import { ButterflyError, deadlines } from '@butterfly/common';
+import { ButterflyError, deadlines, type WorkerIdentity } from '@butterfly/common';
 import type { Plan } from './planner.js';
 
 /** What the controller knows of a worker. */
-export interface Member {
+export interface Member extends Pick<
+  WorkerIdentity,
+  'name' | 'memoryBytes' | 'weightBytesPerSecond' | 'attentionMicros'
+> {
   readonly workerId: string;
-  readonly name: string;
-  readonly memoryBytes: number;
-  readonly weightBytesPerSecond: number;
 }
 
 /** A plan in force, told apart from all before it by its epoch. */

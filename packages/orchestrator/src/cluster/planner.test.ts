@@ -1,4 +1,4 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, cacheTypes } from '@butterfly/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assertPlan, planPipeline } from './planner.js';
@@ -11,6 +11,7 @@ const plain: PlannerInput = {
   layerBytes: new Array<number>(16).fill(gib),
   inputBytes: gib,
   outputBytes: 2 * gib,
+  cacheType: 'f16',
   kvBytesPerSlotPerLayer: 1024,
   arenaSlots: 65_536,
   overheadBytes: gib / 4,
@@ -69,6 +70,7 @@ const smallInput: fc.Arbitrary<PlannerInput> = fc.record({
   layerBytes: fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 7 }),
   inputBytes: fc.nat(6),
   outputBytes: fc.nat(9),
+  cacheType: fc.constantFrom(...cacheTypes),
   kvBytesPerSlotPerLayer: fc.nat(2),
   arenaSlots: fc.nat(2),
   overheadBytes: fc.nat(3),

@@ -1,4 +1,4 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, type CacheType } from '@butterfly/common';
 
 export interface PlannerWorker {
   readonly workerId: string;
@@ -15,6 +15,8 @@ export interface PlannerInput {
   readonly inputBytes: number;
   /** Norm and head: memory and time of the last stage. */
   readonly outputBytes: number;
+  readonly cacheType: CacheType;
+  /** With a cache of that type. */
   readonly kvBytesPerSlotPerLayer: number;
   readonly arenaSlots: number;
   /** Compute buffers and the like, for each worker. */
@@ -36,6 +38,8 @@ export interface PlanStage {
 
 export interface Plan {
   readonly stages: readonly PlanStage[];
+  /** Of all stages. */
+  readonly cacheType: CacheType;
   /** Time of one decode step through all stages, without the network; a full pipeline gives one per slowest stage. */
   readonly predictedStepMs: number;
   readonly leftOut: readonly { readonly workerId: string; readonly reason: string }[];
@@ -71,6 +75,7 @@ export function planPipeline(input: PlannerInput): Plan {
     if (prefix.stage !== null) stages.unshift(Object.freeze(prefix.stage));
   const plan: Plan = Object.freeze({
     stages: Object.freeze(stages),
+    cacheType: input.cacheType,
     predictedStepMs: best.sumMs,
     leftOut: Object.freeze(explainLeftOut(input, stages)),
   });
@@ -194,7 +199,10 @@ function inGiB(bytes: number): string {
   return mebibytes < 1024 ? `${mebibytes.toFixed(1)} MiB` : `${(mebibytes / 1024).toFixed(2)} GiB`;
 }
 
-function checkInput({ layerBytes, workers, ...sizes }: PlannerInput): void {
+function checkInput(input: PlannerInput): void {
+  const { layerBytes, inputBytes, outputBytes, kvBytesPerSlotPerLayer, arenaSlots, overheadBytes, workers } =
+    input;
+  const sizes = { inputBytes, outputBytes, kvBytesPerSlotPerLayer, arenaSlots, overheadBytes };
   const check = (value: number, param: string, min: number): void => {
     if (!Number.isFinite(value) || value < min)
       throw new ButterflyError(

@@ -1,13 +1,12 @@
 import type { Socket } from 'node:net';
-import type { Connection, WorkerIdentity } from '@butterfly/common';
+import type { Connection, ControlMessageOf, WorkerIdentity } from '@butterfly/common';
 import type { EpochPlan } from './controller.js';
 
 /** What a worker tells about a stage that it holds. */
-export interface StageReport {
-  readonly shardBytes: number;
-  readonly arenaBytes: number;
-  readonly residentBytes: number;
-}
+export type StageReport = Pick<
+  ControlMessageOf<'ready'>,
+  'shardBytes' | 'arenaBytes' | 'residentBytes' | 'stepCurve' | 'isBatchInvariant'
+>;
 
 /** A worker that joined, with its connection. */
 export interface WorkerLink {
