@@ -1,6 +1,6 @@
 import { LocalCluster, type WorkerMemory } from './local-cluster.js';
 import { promptOf } from './models.js';
-import { median } from './report.js';
+import { median } from './load/statistics.js';
 
 const tokens = 64;
 
@@ -23,7 +23,15 @@ export async function measureHops(path: string, repeats: number): Promise<Stages
   const overheads: number[][] = [];
   try {
     for (const workers of [1, 2, 3])
-      clusters.push(await LocalCluster.start(path, { workers, threads: 1, contextTokens: 512 }));
+      clusters.push(
+        await LocalCluster.start(path, {
+          workers,
+          threads: 1,
+          contextTokens: 512,
+          parallel: 1,
+          speculation: 'off',
+        }),
+      );
     for (let round = 0; round <= repeats; round++)
       for (const [index, cluster] of clusters.entries()) {
         const traces = await cluster.decode(promptOf(8), tokens);
@@ -31,7 +39,10 @@ export async function measureHops(path: string, repeats: number): Promise<Stages
         (totals[index] ??= []).push(median(traces.map(({ totalMs }) => totalMs)));
         (overheads[index] ??= []).push(
           median(
-            traces.map(({ totalMs, stageMicros }) => totalMs - stageMicros.reduce((a, b) => a + b, 0) / 1000),
+            traces.map(
+              ({ totalMs, stageTimes }) =>
+                totalMs - stageTimes.reduce((sum, { computeMicros }) => sum + computeMicros, 0) / 1000,
+            ),
           ),
         );
       }

@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { greedySampling, silentLogger, systemClock } from '@butterfly/common';
+import { greedySampling, silentLogger, systemClock, type SamplingParams } from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf } from '@butterfly/model';
 import { Orchestrator, type StepTrace } from '@butterfly/orchestrator';
+import type { RequestRecord } from './load/run-load.js';
+import { residentBytes } from './processes/memory.js';
 
 const readyDeadlineMs = 120_000;
 
@@ -16,22 +17,39 @@ export interface WorkerMemory {
   readonly residentBytes: number;
 }
 
+export interface LocalClusterOptions {
+  readonly workers: number;
+  /** Of each worker. */
+  readonly threads: number;
+  /** Of one request. */
+  readonly contextTokens: number;
+  readonly parallel: number;
+  readonly speculation: 'auto' | 'off';
+}
+
+/** What came of one request, and when. */
+export interface GeneratedText extends RequestRecord {
+  readonly tokenIds: readonly number[];
+}
+
+/** A step and when its result was there, on this process's clock. */
+export interface TimedStep extends StepTrace {
+  readonly endedMs: number;
+}
+
 /** The product as it runs: an orchestrator in this process and real worker processes on this machine. */
 export class LocalCluster implements AsyncDisposable {
   private constructor(
     private readonly orchestrator: Orchestrator,
     private readonly children: ReadonlyMap<string, ChildProcess>,
     private readonly vocabulary: Vocabulary,
-    private readonly traces: StepTrace[],
+    private readonly traces: TimedStep[],
   ) {}
 
-  static async start(
-    path: string,
-    options: { readonly workers: number; readonly threads: number; readonly contextTokens: number },
-  ): Promise<LocalCluster> {
+  static async start(path: string, options: LocalClusterOptions): Promise<LocalCluster> {
     const spec = describeModel(await openGguf(path));
     const vocabulary = loadVocabulary(loadGgml({ log: silentLogger }), path);
-    const traces: StepTrace[] = [];
+    const traces: TimedStep[] = [];
     const orchestrator = await Orchestrator.start({
       spec,
       vocabulary,
@@ -39,11 +57,12 @@ export class LocalCluster implements AsyncDisposable {
       http: null,
       cluster: { host: '127.0.0.1', port: 0, token: null },
       contextTokens: options.contextTokens,
-      parallel: 1,
+      parallel: options.parallel,
+      speculation: options.speculation,
       workersExpected: options.workers,
       clock: systemClock,
       log: silentLogger,
-      onStep: (trace) => traces.push(trace),
+      onStep: (trace) => traces.push({ ...trace, endedMs: performance.now() }),
     });
     const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url));
     const children = new Map<string, ChildProcess>();
@@ -72,31 +91,57 @@ export class LocalCluster implements AsyncDisposable {
   }
 
   /** Decodes greedily after a prompt; gives the traces of the decode steps. */
-  async decode(prompt: readonly number[], tokens: number): Promise<StepTrace[]> {
+  async decode(prompt: readonly number[], tokens: number): Promise<TimedStep[]> {
+    const traces = await this.decodeAll([prompt], tokens);
+    return traces.filter(({ rows }) => rows === 1);
+  }
+
+  /** Decodes greedily after all of the prompts at once; gives the traces of every step. */
+  async decodeAll(prompts: readonly (readonly number[])[], tokens: number): Promise<TimedStep[]> {
     this.traces.length = 0;
+    await Promise.all(prompts.map((prompt) => this.generate(prompt, tokens + 1)));
+    return [...this.traces];
+  }
+
+  /** Tokens of a text, with the one that begins it. */
+  tokenize(text: string): number[] {
+    return [...this.vocabulary.tokenize(text, { addSpecial: true, parseSpecial: false })];
+  }
+
+  /** One request, past tokens that end the text. */
+  async generate(
+    prompt: readonly number[],
+    tokens: number,
+    sampling: SamplingParams = greedySampling,
+  ): Promise<GeneratedText> {
+    const startMs = performance.now();
     const generation = this.orchestrator.engine.submit({
       promptTokens: Int32Array.from(prompt),
-      outputTokensMax: tokens + 1,
-      sampling: greedySampling,
+      outputTokensMax: tokens,
+      sampling,
       stopTokens: new Set(),
+      priority: 0,
       timeoutMs: readyDeadlineMs,
     });
-    for await (const event of generation) if (event.kind === 'error') throw event.error;
-    return this.traces.filter(({ rows }) => rows === 1);
+    const tokenIds: number[] = [];
+    const piecesMs: number[] = [];
+    for await (const event of generation) {
+      if (event.kind === 'error') throw event.error;
+      if (event.kind === 'end') break;
+      tokenIds.push(event.token);
+      piecesMs.push(performance.now());
+    }
+    return { startMs, piecesMs, tokens: tokenIds.length, tokenIds };
   }
 
   /** Resident memory now, from the system, beside what each worker holds. */
   memory(): WorkerMemory[] {
-    return this.orchestrator.workers().map(({ name, report }) => {
-      const status = readFileSync(`/proc/${this.children.get(name)?.pid ?? 0}/status`, 'utf8');
-      const residentBytes = Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
-      return {
-        name,
-        shardBytes: report?.shardBytes ?? 0,
-        arenaBytes: report?.arenaBytes ?? 0,
-        residentBytes,
-      };
-    });
+    return this.orchestrator.workers().map(({ name, report }) => ({
+      name,
+      shardBytes: report?.shardBytes ?? 0,
+      arenaBytes: report?.arenaBytes ?? 0,
+      residentBytes: residentBytes(this.children.get(name)?.pid ?? 0),
+    }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

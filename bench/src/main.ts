@@ -1,18 +1,64 @@
-import { parseArgs } from 'node:util';
+import { benchDepth } from './depth.js';
+import { benchLookup } from './lookup.js';
+import { benchOccupancy } from './occupancy.js';
+import { parseOptions, type BenchOptions } from './options.js';
+import { benchPrefix } from './prefix.js';
+import { benchProfile } from './profile.js';
+import { benchScheduler } from './scheduler.js';
+import { benchServe } from './serve.js';
 import { benchSingle } from './single.js';
+import { benchSoak } from './soak.js';
 
-const usage = `Usage: npm run bench -- single [--repeats N]
+const usage = `Usage: npm run bench -- NAME [options]
 
-  single   one stream: prefill and decode beside llama.cpp, cost of each further stage, memory of workers
+  single     one stream: prefill and decode beside llama.cpp, cost of each further stage, memory of workers
+  serve      many clients over HTTP beside llama.cpp's continuous batching; with --profile, where a step spends its time
+  prefix     time to the first token of a prompt whose beginning is cached
+  lookup     speculative decoding by prompt lookup, on against off
+  depth      decode behind a long prompt with each type of KV cache beside llama.cpp
+  soak       memory over 10,000 requests
+  scheduler  the scheduler alone: what a step of it costs
+  occupancy  how busy the stages of pipelines are, simulated; draws docs/pictures/stage-occupancy.svg
+
+Options:
+  --repeats N      rounds that medians are taken over (default: 3; single: 5)
+  --model PATH     a GGUF file instead of the synthetic models (not: single)
+  --clients LIST   numbers of clients for serve (default: 1,2,4,8,16)
+  --requests N     requests of one load of serve, or of soak
+  --rate N         Poisson arrivals per second for serve (default: 0.7 of what both sides can do)
+  --threads N      threads of one process (default: 2)
+  --profile        see serve
 `;
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: { repeats: { type: 'string', default: '5' } },
-});
-const repeats = Number(values.repeats);
-if (positionals[0] === 'single' && Number.isInteger(repeats) && repeats >= 1) await benchSingle(repeats);
-else {
-  process.stderr.write(usage);
+const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>> = {
+  single: ({ repeats }) => benchSingle(repeats),
+  serve: (options) => (options.profile ? benchProfile(options) : benchServe(options)),
+  prefix: benchPrefix,
+  lookup: benchLookup,
+  depth: benchDepth,
+  soak: benchSoak,
+  scheduler: benchScheduler,
+  occupancy: benchOccupancy,
+};
+
+// Leaving by `exit` takes along the processes that a benchmark started.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+await main();
+
+async function main(): Promise<void> {
+  let chosen: { readonly name: string; readonly options: BenchOptions };
+  try {
+    chosen = parseOptions(process.argv.slice(2));
+  } catch (thrown) {
+    fail(thrown instanceof Error ? `${thrown.message}\n\n` : '');
+    return;
+  }
+  const bench = Object.hasOwn(benches, chosen.name) ? benches[chosen.name] : undefined;
+  if (bench) await bench(chosen.options);
+  else fail('');
+}
+
+function fail(reason: string): void {
+  process.stderr.write(reason + usage);
   process.exitCode = 2;
 }

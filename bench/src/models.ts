@@ -1,50 +1,97 @@
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { cachedSyntheticModel } from '@butterfly/testkit';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describeModel, openGguf } from '@butterfly/model';
+import { cachedSyntheticModel, type SyntheticModelOptions } from '@butterfly/testkit';
+
+export interface BenchModel {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** The small trained model that ships with Butterfly. */
+export const ownModel = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
 
 /** The shape of Llama-3.2-1B with a smaller vocabulary and random weights, in Q4_0: made once (622 MB) and cached. */
 export function oneBillion(): Promise<string> {
-  return cachedSyntheticModel(
-    {
-      architecture: 'llama',
-      layers: 16,
-      hidden: 2048,
-      heads: 32,
-      kvHeads: 8,
-      headSize: 64,
-      feedForward: 8192,
-      vocabulary: 32_000,
-      tiedEmbeddings: false,
-      type: 'Q4_0',
-      seed: 1,
-      contextTrained: 4096,
-    },
-    join(tmpdir(), 'butterfly-synthetic'),
-  );
+  return cached({
+    architecture: 'llama',
+    layers: 16,
+    hidden: 2048,
+    heads: 32,
+    kvHeads: 8,
+    headSize: 64,
+    feedForward: 8192,
+    vocabulary: 32_000,
+    tiedEmbeddings: false,
+    type: 'Q4_0',
+    seed: 1,
+    contextTrained: 4096,
+  });
+}
+
+/** The shape of Qwen2.5-0.5B with a smaller vocabulary and random weights, in Q4_0: made once (234 MB) and cached. */
+export function halfBillion(): Promise<string> {
+  return cached({
+    architecture: 'llama',
+    layers: 24,
+    hidden: 896,
+    heads: 14,
+    kvHeads: 2,
+    headSize: 64,
+    feedForward: 4864,
+    vocabulary: 32_000,
+    tiedEmbeddings: false,
+    type: 'Q4_0',
+    seed: 2,
+    contextTrained: 4096,
+  });
 }
 
 /** Wide activations and little arithmetic, so that what passes between the stages weighs most; Q8_0, 37 MB. */
 export function lightModel(): Promise<string> {
-  return cachedSyntheticModel(
-    {
-      architecture: 'llama',
-      layers: 9,
-      hidden: 1024,
-      heads: 16,
-      kvHeads: 4,
-      headSize: 64,
-      feedForward: 1024,
-      vocabulary: 10_000,
-      tiedEmbeddings: false,
-      type: 'Q8_0',
-      seed: 7,
-      contextTrained: 512,
-    },
-    join(tmpdir(), 'butterfly-synthetic'),
-  );
+  return cached({
+    architecture: 'llama',
+    layers: 9,
+    hidden: 1024,
+    heads: 16,
+    kvHeads: 4,
+    headSize: 64,
+    feedForward: 1024,
+    vocabulary: 10_000,
+    tiedEmbeddings: false,
+    type: 'Q8_0',
+    seed: 7,
+    contextTrained: 512,
+  });
+}
+
+/** The file that was asked for, or both shapes. */
+export async function benchModels(path: string | null): Promise<BenchModel[]> {
+  if (path !== null) return [{ name: basename(path), path }];
+  return [
+    { name: '1B shape, Q4_0', path: await oneBillion() },
+    { name: '0.5B shape, Q4_0', path: await halfBillion() },
+  ];
+}
+
+/** The file that was asked for, or the 1B shape. */
+export async function benchModel(path: string | null): Promise<BenchModel> {
+  return path === null
+    ? { name: '1B shape, Q4_0', path: await oneBillion() }
+    : { name: basename(path), path };
+}
+
+/** How many tokens the model knows. */
+export async function vocabularyOf(path: string): Promise<number> {
+  return describeModel(await openGguf(path)).vocabulary;
 }
 
 /** Token ids from the middle of the vocabulary, the same for both sides. */
 export function promptOf(length: number): number[] {
   return Array.from({ length }, (_, i) => 300 + ((i * 7919) % 9_000));
+}
+
+function cached(options: SyntheticModelOptions): Promise<string> {
+  return cachedSyntheticModel(options, join(tmpdir(), 'butterfly-synthetic'));
 }

@@ -1,7 +1,7 @@
 import { openOracle, type Oracle } from '@butterfly/testkit';
 import { SplitModel } from '@butterfly/worker';
 import { promptOf } from './models.js';
-import { median } from './report.js';
+import { median } from './load/statistics.js';
 
 const prefillTokens = 512;
 const decodeTokens = 128;
@@ -55,10 +55,10 @@ async function runButterfly(model: SplitModel): Promise<Speeds> {
   await model.run(promptOf(prefillTokens), 0);
   const prefillMs = performance.now() - startedMs;
   const first = await model.run(promptOf(1), 0);
-  let token = first.greedy?.[0] ?? 0;
+  let token = first.likeliest;
   const decodeStartedMs = performance.now();
   for (let position = 1; position <= decodeTokens; position++)
-    token = (await model.run([token], position)).greedy?.[0] ?? 0;
+    token = (await model.run([token], position)).likeliest;
   return speeds(prefillMs, performance.now() - decodeStartedMs);
 }
 

@@ -4,14 +4,6 @@ import { fileURLToPath } from 'node:url';
 import { cpuFeatures, loadGgml } from '@butterfly/ggml';
 import { silentLogger } from '@butterfly/common';
 
-/** The middle of the values, or the mean of the two in the middle. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
-}
-
 /** What the figures were measured on. */
 export function machine(): Record<string, unknown> {
   const ggml = loadGgml({ log: silentLogger });

@@ -45,6 +45,12 @@ export interface StepTrace {
   readonly completeMicros: number;
 }
 
+/** What a stage measured of itself before it became ready. */
+export interface StageMeasured {
+  readonly stepCurve: readonly CurvePoint[];
+  readonly isBatchInvariant: boolean;
+}
+
 /** A step under way. */
 interface Sent {
   readonly sentMs: number;
@@ -131,9 +137,16 @@ export class PipelineEngine implements Engine {
     }
   }
 
-  /** A plan is live; `stepCurves` is what its stages measured. */
-  onLive({ plan }: EpochPlan, stepCurves: readonly (readonly CurvePoint[])[]): void {
-    this.#scheduler.reconfigure({ ...this.options.scheduler, stages: plan.stages.length, stepCurves });
+  /** A plan is live, with stages that measured this of themselves. */
+  onLive({ plan }: EpochPlan, reports: readonly StageMeasured[]): void {
+    const { scheduler } = this.options;
+    this.#scheduler.reconfigure({
+      ...scheduler,
+      stages: plan.stages.length,
+      stepCurves: reports.map(({ stepCurve }) => stepCurve),
+      // A guess must never change what is said: rows that are verified together must be what they are alone.
+      ...(reports.every(({ isBatchInvariant }) => isBatchInvariant) ? {} : { guessesMax: 0 }),
+    });
     this.#pump();
   }
 

@@ -8,6 +8,15 @@ export interface Tenant {
   regionId: number | null;
 }
 
+/** What a compaction is to make possible: a new region, or the growth of one to so many slots. */
+interface Room {
+  readonly id?: number;
+  readonly slots: number;
+}
+
+/** With this share of the arena free, gaps lie so close together that a compaction moves little. */
+const airyShare = 1 / 8;
+
 /**
  * The KV arena as sequences share it: who holds which region, and which cached prefixes of those that left are kept
  * until their place is needed, least recently used first. It moves no bytes itself; the copies that its decisions ask
@@ -15,6 +24,7 @@ export interface Tenant {
  */
 export class KvSpace {
   readonly #arena: Arena;
+  readonly #airySlots: number;
   readonly #index: PrefixIndex;
   /** Length of the prefix that each tenant left behind, by region, least recently used first. */
   readonly #retained = new Map<number, number>();
@@ -29,6 +39,7 @@ export class KvSpace {
     private readonly blockTokens: number,
   ) {
     this.#arena = new Arena(slots, granularity);
+    this.#airySlots = slots * airyShare;
     this.#index = new PrefixIndex(blockTokens);
   }
 
@@ -124,6 +135,7 @@ export class KvSpace {
   #takenOver({ id, tokens }: { readonly id: number; readonly tokens: number }, slots: number): number | null {
     if (!this.#unretain(id)) return null;
     this.#arena.setUsed(id, tokens);
+    this.#arena.shrink(id, slots);
     if (this.#grow(id, slots)) return id;
     this.#release(id);
     return null;
@@ -133,22 +145,31 @@ export class KvSpace {
   #fresh(slots: number, keptId: number | null): number | null {
     if (!this.#free(slots, keptId)) return null;
     const id = this.#nextRegionId++;
-    if (this.#arena.allocate(id, slots) !== null) return id;
-    return this.#compact({ slots }) && this.#arena.allocate(id, slots) !== null ? id : null;
+    return this.#fitted(() => this.#arena.allocate(id, slots), { slots }, keptId) === null ? null : id;
   }
 
   #grow(id: number, slots: number): boolean {
     const held = this.#arena.region(id).slots;
     if (held >= slots) return true;
     if (!this.#free(slots - held, null)) return false;
-    let grown = this.#arena.grow(id, slots);
-    if (grown === null && this.#compact({ id, slots })) grown = this.#arena.grow(id, slots);
+    const grown = this.#fitted(() => this.#arena.grow(id, slots), { id, slots }, null);
     this.#carry(grown?.copies ?? []);
     return grown !== null;
   }
 
+  /**
+   * Tries, until there is a gap. An arena full of prefixes has nothing but single granules free, anywhere: to bring some
+   * together would move half of it, so some more prefixes go first.
+   */
+  #fitted<T>(attempt: () => T | null, room: Room, keptId: number | null): T | null {
+    let result = attempt();
+    while (result === null && this.#arena.freeSlots < this.#airySlots && this.#dropOldest(keptId))
+      result = attempt();
+    return result ?? (this.#compact(room) ? attempt() : null);
+  }
+
   /** Moves regions so that a gap opens; not when the next step could not carry all the copies. */
-  #compact(room: { readonly id?: number; readonly slots: number }): boolean {
+  #compact(room: Room): boolean {
     if (this.#copies.length + this.#arena.compactionCopiesMax > limits.stepCopiesMax) return false;
     this.#carry(this.#arena.compact(room));
     return true;
@@ -158,13 +179,19 @@ export class KvSpace {
   #free(slots: number, keptId: number | null): boolean {
     const kept = keptId !== null && this.#retained.has(keptId) ? this.#arena.region(keptId).slots : 0;
     if (slots > this.availableSlots - kept) return false;
+    while (this.#arena.freeSlots < slots && this.#dropOldest(keptId));
+    return true;
+  }
+
+  /** Drops the least recently used prefix; false when there is none but the one to keep. */
+  #dropOldest(keptId: number | null): boolean {
     for (const id of this.#retained.keys()) {
-      if (this.#arena.freeSlots >= slots) break;
       if (id === keptId) continue;
       this.#unretain(id);
       this.#release(id);
+      return true;
     }
-    return true;
+    return false;
   }
 
   #unretain(id: number): boolean {

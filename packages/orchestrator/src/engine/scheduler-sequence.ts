@@ -1,7 +1,7 @@
 import { limits, type SamplingParams } from '@butterfly/common';
 import { Acceptance, PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
-import { TokenList } from './token-list.js';
+import { noTokens, TokenList } from './token-list.js';
 import type { RequestTiming } from './types.js';
 
 /** What one step of `priority` counts in waiting, and how long before its deadline a request goes before others. */
@@ -95,7 +95,7 @@ export class Sequence {
   /** What the penalties need to know; empty when none is active. */
   recentTokens(): Int32Array {
     const { repeatPenalty, frequencyPenalty, presencePenalty } = this.sampling;
-    if (repeatPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0) return new Int32Array(0);
+    if (repeatPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0) return noTokens;
     return this.known.slice(Math.max(0, this.known.length - limits.recentTokensMax), this.known.length);
   }
 

@@ -1,6 +1,6 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import { KvSpace } from './kv-space.js';
-import { guessesWorthwhile } from './prompt-lookup.js';
+import { guessesWorthwhile, type Guesser } from './prompt-lookup.js';
 import { checkedConfig, checkRequest } from './scheduler-checks.js';
 import { Sequence } from './scheduler-sequence.js';
 import type {
@@ -11,7 +11,7 @@ import type {
   SchedulerResult,
   SchedulerStats,
 } from './scheduler-types.js';
-import { decodeGroups, prefillChunk, StepCurve } from './step-curve.js';
+import { decodeGroups, mixedRows, prefillChunk, StepCurve } from './step-curve.js';
 import { StepDraft } from './step-draft.js';
 import { precedes, WaitingQueue } from './waiting-queue.js';
 
@@ -22,8 +22,6 @@ interface Expected {
   readonly position: number;
   readonly guesses: Int32Array;
 }
-
-type Answered = Expected & { readonly tokens: Int32Array };
 
 /** While others decode, a step with a part of a prompt may take this long: they wait for it. */
 const mixedStepMicrosMax = 400_000;
@@ -106,14 +104,18 @@ export class Scheduler {
     const expected = this.#inFlight.get(result.stepId);
     if (expected === undefined) return [];
     const [oldestStepId] = this.#inFlight.keys();
-    const answers = answersOf(expected, result);
-    if (answers === null || oldestStepId !== result.stepId)
+    if (oldestStepId !== result.stepId || !isAnsweredBy(expected, result))
       throw new ButterflyError(
         'PROTOCOL_INVALID',
         `The result of step ${result.stepId} is out of order or does not answer it; restart the last worker.`,
       );
     this.#inFlight.delete(result.stepId);
-    return answers.flatMap((answer) => (this.#isCurrent(answer) ? this.#accept(answer, nowMs) : []));
+    const events: SchedulerEvent[] = [];
+    for (const [index, { tokens }] of result.outputs.entries()) {
+      const each = expected[index];
+      if (each && this.#isCurrent(each)) this.#accept(each, tokens, nowMs, events);
+    }
+    return events;
   }
 
   /** Ends the sequence without an event; what it cached stays for others. False when it has ended already. */
@@ -187,15 +189,14 @@ export class Scheduler {
   #addGuesses(draft: StepDraft): void {
     const { guessesMax, stepRowsMax } = this.#config;
     if (guessesMax === 0) return;
-    const guessers = [...draft.sequences].flatMap((sequence) => {
+    const guessers: (Guesser & { readonly sequence: Sequence; readonly tokens: Int32Array })[] = [];
+    for (const sequence of draft.sequences) {
       // The last token of the output is never computed, so nothing is guessed behind it.
-      const tokens = sequence.lookup.guess(
-        Math.min(guessesMax, sequence.tokensMax - sequence.known.length - 1),
-      );
-      return tokens.length === 0
-        ? []
-        : [{ sequence, tokens, guesses: tokens.length, rate: sequence.acceptance.rate }];
-    });
+      const behind = sequence.tokensMax - sequence.known.length - 1;
+      const tokens = sequence.lookup.guess(Math.min(guessesMax, behind));
+      const { rate } = sequence.acceptance;
+      if (tokens.length > 0) guessers.push({ sequence, tokens, guesses: tokens.length, rate });
+    }
     if (guessers.length === 0) return;
     const stepMicros = (rows: number): number => this.#curve.micros(rows) + hopMicros;
     const count = guessesWorthwhile(guessers, draft.rows, stepRowsMax, stepMicros);
@@ -218,9 +219,15 @@ export class Scheduler {
       for (const { known } of this.#prefilling) tokens += known.length;
       return prefillChunk(tokens, stages, stepRowsMax, this.#curve);
     }
-    return Math.max(
+    const rowsMax = Math.max(
       this.#curve.rowsWithin(mixedStepMicrosMax, stepRowsMax, rowsMultiple),
       Math.min(stepRowsMax, draft.rows + 4 * rowsMultiple),
+    );
+    let promptTokens = this.#waiting.head?.known.length ?? 0;
+    for (const { known } of this.#prefilling) promptTokens += known.length;
+    return mixedRows(
+      { decodeRows: draft.rows, promptTokens, stages, rowsMax, multiple: rowsMultiple },
+      this.#curve,
     );
   }
 
@@ -267,12 +274,15 @@ export class Scheduler {
   }
 
   #hasRoom(next: Sequence): boolean {
-    if (this.#running.size >= this.#config.runningMax) return false;
+    const { runningMax, arenaGranularity } = this.#config;
+    if (this.#running.size >= runningMax) return false;
     // A granule for each sequence that will yet grow: without it, newcomers would soon be preempted again.
-    let headroom = 0;
+    const granules = (this.#space.availableSlots - next.known.length - 1) / arenaGranularity;
+    if (granules < 0 || granules >= this.#running.size) return granules >= 0;
+    let growing = 0;
     for (const sequence of this.#running)
-      if (this.#space.region(sequence).slots < sequence.tokensMax) headroom += this.#config.arenaGranularity;
-    return next.known.length + 1 + headroom <= this.#space.availableSlots;
+      if (this.#space.region(sequence).slots < sequence.tokensMax) growing += 1;
+    return growing <= granules;
   }
 
   /** Adds rows of a running sequence if its region holds them or can be made to, at the cost of those later in order. */
@@ -333,27 +343,31 @@ export class Scheduler {
     );
   }
 
-  #accept({ sequence, position, guesses, tokens }: Answered, nowMs: number): SchedulerEvent[] {
+  #accept(
+    { sequence, position, guesses }: Expected,
+    tokens: Int32Array,
+    nowMs: number,
+    events: SchedulerEvent[],
+  ): void {
     const { id } = sequence;
     const confirmed = tokens.length - 1;
     if (guesses.length > 0) sequence.acceptance.judged(guesses.length, confirmed);
-    const events: SchedulerEvent[] = [];
     for (const token of tokens) {
-      if (!this.#running.has(sequence)) this.#waitingTokens += 1;
       const reason = sequence.extend(token, nowMs);
-      if (reason !== 'stop') events.push({ kind: 'token', id, token });
+      if (reason !== 'stop') {
+        events.push({ kind: 'token', id, token });
+        if (this.#waiting.has(sequence)) this.#waitingTokens += 1;
+      }
       if (reason === null) continue;
       this.#remove(sequence, Math.min(sequence.known.length, position + confirmed));
       const { cachedPromptTokens } = sequence;
       events.push({ kind: 'end', id, reason, timing: sequence.timing(nowMs), cachedPromptTokens });
-      return events;
+      return;
     }
-    if (this.#running.has(sequence)) {
-      sequence.scheduled = position + confirmed;
-      sequence.awaiting = false;
-      this.#ready.add(sequence);
-    }
-    return events;
+    if (!this.#running.has(sequence)) return;
+    sequence.scheduled = position + confirmed;
+    sequence.awaiting = false;
+    this.#ready.add(sequence);
   }
 
   #remove(sequence: Sequence, cachedTokens: number): void {
@@ -385,16 +399,14 @@ function spaceOf({ arenaSlots, arenaGranularity, prefixBlockTokens }: Required<S
   return new KvSpace(arenaSlots, arenaGranularity, prefixBlockTokens);
 }
 
-/** The tokens of a result beside what its step expects, or null when the two do not match. */
-function answersOf(expected: readonly Expected[], { outputs }: SchedulerResult): Answered[] | null {
-  if (outputs.length !== expected.length) return null;
-  const answers: Answered[] = [];
-  for (const [index, each] of expected.entries()) {
-    const output = outputs[index];
-    if (output?.sequenceId !== each.sequence.id || !confirms(output.tokens, each.guesses)) return null;
-    answers.push({ ...each, tokens: output.tokens });
-  }
-  return answers;
+function isAnsweredBy(expected: readonly Expected[], { outputs }: SchedulerResult): boolean {
+  return (
+    outputs.length === expected.length &&
+    expected.every(({ sequence, guesses }, index) => {
+      const output = outputs[index];
+      return output?.sequenceId === sequence.id && confirms(output.tokens, guesses);
+    })
+  );
 }
 
 /** Whether tokens are some of the guesses, from the first on, and one more. */

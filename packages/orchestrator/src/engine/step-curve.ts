@@ -95,3 +95,32 @@ export function prefillChunk(tokens: number, stages: number, rowsMax: number, cu
 function roundUp(rows: number): number {
   return Math.ceil(rows / chunkMultiple) * chunkMultiple;
 }
+
+/** A step that decodes, and prompts that wait to be computed beside. */
+interface MixedStep {
+  readonly decodeRows: number;
+  /** Tokens of all these prompts together. */
+  readonly promptTokens: number;
+  readonly stages: number;
+  readonly rowsMax: number;
+  /** Rows are to be a multiple of this. */
+  readonly multiple: number;
+}
+
+/**
+ * Up to how many rows to fill a step that decodes with parts of prompts, so that the prompts are soon through the
+ * pipeline. A single step that is far larger than its neighbours would keep one stage busy and all others waiting.
+ */
+export function mixedRows(step: MixedStep, curve: StepCurve): number {
+  const { decodeRows, promptTokens, stages, rowsMax, multiple } = step;
+  let best = rowsMax;
+  let bestMicros = Infinity;
+  const least = multiple * (Math.floor(decodeRows / multiple) + 1);
+  for (let rows = least; rows <= rowsMax; rows += multiple) {
+    const chunks = Math.ceil(promptTokens / (rows - decodeRows));
+    const micros = (chunks + stages - 1) * curve.micros(rows);
+    if (micros < bestMicros) [best, bestMicros] = [rows, micros];
+    if (chunks <= 1) break;
+  }
+  return best;
+}

@@ -1,6 +1,7 @@
 import { limits, type StepSequence } from '@butterfly/common';
 import type { Region } from '@butterfly/model';
 import type { Sequence } from './scheduler-sequence.js';
+import { noTokens } from './token-list.js';
 
 /** What one sequence takes of a step. */
 interface Part {
@@ -8,8 +9,6 @@ interface Part {
   readonly rows: number;
   readonly guesses: Int32Array;
 }
-
-const noTokens = new Int32Array(0);
 
 /** The rows chosen so far for the step that is being formed. */
 export class StepDraft {
@@ -67,8 +66,8 @@ export class StepDraft {
     for (const [sequence, { rows, guesses }] of this.#parts) {
       const end = sequence.scheduled + rows;
       sequences.push(stepSequence(sequence, rows, guesses, region(sequence)));
-      tokens.set(sequence.known.slice(sequence.scheduled, end), offset);
-      tokens.set(guesses, offset + rows);
+      sequence.known.copyTo(tokens, offset, sequence.scheduled, end);
+      if (guesses.length > 0) tokens.set(guesses, offset + rows);
       offset += rows + guesses.length;
     }
     return { sequences, tokens, parts: [...this.#parts] };

@@ -1,5 +1,8 @@
 import type { TokenReader } from '@butterfly/model';
 
+/** Shared, because nothing in it can change: to make a typed array, even an empty one, takes some 0.2 µs. */
+export const noTokens = new Int32Array(0);
+
 /** A list of token ids that grows at its end. */
 export class TokenList implements TokenReader {
   #tokens: Int32Array;
@@ -32,6 +35,11 @@ export class TokenList implements TokenReader {
   /** A copy, so that a step never changes after it was formed. */
   slice(start: number, end: number): Int32Array {
     return this.#tokens.slice(start, Math.min(end, this.#length));
+  }
+
+  /** Copies the tokens from `start` to `end` to `offset` of another array. */
+  copyTo(target: Int32Array, offset: number, start: number, end: number): void {
+    for (let index = start; index < end; index += 1) target[offset + index - start] = this.at(index);
   }
 
   /** How many tokens the two lists begin with in common, counted up to `max`. */

@@ -1,0 +1,175 @@
+import { greedySampling, type SamplingParams } from '@butterfly/common';
+import { LocalCluster, type GeneratedText } from './local-cluster.js';
+import { cycleAtEnd } from './load/cycle.js';
+import { decodePerSecond } from './load/run-load.js';
+import { median } from './load/statistics.js';
+import { lightModel, oneBillion, ownModel, promptOf, type BenchModel } from './models.js';
+import type { BenchOptions } from './options.js';
+import { machine, printTable, writeResult } from './report.js';
+
+/** Texts to go on with, one after the other. */
+interface LookupCase {
+  readonly text: string;
+  /** Whether what follows was there before, and with that what is to be reached. */
+  readonly repeats: boolean;
+  readonly prompt: readonly number[];
+  readonly tokens: number;
+  /** How each text is drawn. */
+  readonly samplings: readonly SamplingParams[];
+}
+
+interface LookupSetup {
+  readonly model: BenchModel;
+  readonly workers: number;
+  readonly contextTokens: number;
+  /** Texts of a round, so that it takes a second at least. */
+  readonly texts: number;
+  /** Random weights fall into cycles and can be drawn from without end; a trained model writes text. */
+  readonly weights: 'random' | 'trained';
+}
+
+interface LookupResult {
+  readonly model: string;
+  readonly workers: number;
+  readonly text: string;
+  readonly repeats: boolean;
+  readonly offPerSecond: number;
+  readonly onPerSecond: number;
+  /** The median over the rounds, in each of which both ran one after the other. */
+  readonly ratio: number;
+  /** Whether both gave the same tokens every time. */
+  readonly identical: boolean;
+}
+
+/** Prompt lookup on against off, one request at a time, on text that repeats and on text that does not. */
+export async function benchLookup(options: BenchOptions): Promise<void> {
+  const { repeats, threads } = options;
+  const results: LookupResult[] = [];
+  for (const setup of await setups(options)) results.push(...(await measureLookup(setup, threads, repeats)));
+  printTable(
+    `Prompt lookup, ${threads} threads, medians of ${repeats}: tokens per second`,
+    ['model', 'workers', 'text', 'off', 'on', 'ratio', 'to reach', 'same tokens'],
+    results.map((r) => [
+      r.model,
+      String(r.workers),
+      r.text,
+      r.offPerSecond,
+      r.onPerSecond,
+      r.ratio,
+      r.repeats ? '1.5' : '0.97',
+      r.identical ? 'yes' : 'NO',
+    ]),
+  );
+  writeResult('lookup', { machine: machine(), date: new Date().toISOString(), repeats, threads, results });
+}
+
+async function setups(options: BenchOptions): Promise<LookupSetup[]> {
+  const random = { contextTokens: 1024, texts: 4, weights: 'random' } as const;
+  if (options.model !== null) {
+    const model = { name: 'given model', path: options.model };
+    return [1, 3].map((workers) => ({ ...random, model, workers }));
+  }
+  const large = { name: '1B shape', path: await oneBillion() };
+  const light = { name: 'light model', path: await lightModel() };
+  const stories = { name: 'stories', path: ownModel };
+  return [
+    { ...random, model: large, workers: 1, texts: 1 },
+    ...[1, 3].map((workers): LookupSetup => ({ ...random, model: light, workers })),
+    ...[1, 3].map((workers): LookupSetup => ({
+      model: stories,
+      workers,
+      contextTokens: 256,
+      texts: 12,
+      weights: 'trained',
+    })),
+  ];
+}
+
+async function measureLookup(setup: LookupSetup, threads: number, repeats: number): Promise<LookupResult[]> {
+  const { model, workers, contextTokens, weights, texts } = setup;
+  const shape = { workers, threads: Math.max(1, Math.floor(threads / workers)), contextTokens, parallel: 1 };
+  await using off = await LocalCluster.start(model.path, { ...shape, speculation: 'off' });
+  await using on = await LocalCluster.start(model.path, { ...shape, speculation: 'auto' });
+  const results: LookupResult[] = [];
+  for (const lookupCase of weights === 'random' ? await randomCases(off, texts) : trainedCases(off, texts)) {
+    const rounds: { readonly off: Round; readonly on: Round }[] = [];
+    // The first round warms up and does not count; who begins changes from round to round.
+    for (let round = 0; round <= repeats; round++) {
+      const early = round % 2 === 0 ? await runRound(off, lookupCase) : null;
+      const later = await runRound(on, lookupCase);
+      if (round > 0) rounds.push({ off: early ?? (await runRound(off, lookupCase)), on: later });
+    }
+    results.push({
+      model: model.name,
+      workers,
+      text: lookupCase.text,
+      repeats: lookupCase.repeats,
+      offPerSecond: median(rounds.map((round) => round.off.perSecond)),
+      onPerSecond: median(rounds.map((round) => round.on.perSecond)),
+      ratio: median(rounds.map((round) => round.on.perSecond / round.off.perSecond)),
+      identical: new Set(rounds.flatMap((round) => [round.off.tokens, round.on.tokens])).size === 1,
+    });
+  }
+  return results;
+}
+
+interface Round {
+  readonly perSecond: number;
+  /** All tokens, to be compared. */
+  readonly tokens: string;
+}
+
+async function runRound(cluster: LocalCluster, { prompt, tokens, samplings }: LookupCase): Promise<Round> {
+  const generated: GeneratedText[] = [];
+  for (const sampling of samplings) generated.push(await cluster.generate(prompt, tokens, sampling));
+  return {
+    // As many tokens each, so that the harmonic mean is the rate of all.
+    perSecond: generated.length / generated.reduce((sum, text) => sum + 1 / decodePerSecond(text), 0),
+    tokens: generated.map(({ tokenIds }) => tokenIds.join()).join(';'),
+  };
+}
+
+async function randomCases(cluster: LocalCluster, texts: number): Promise<LookupCase[]> {
+  return [
+    {
+      text: 'a cycle, goes on',
+      repeats: true,
+      prompt: await cyclicPrompt(cluster),
+      tokens: 128,
+      samplings: likeliest(texts),
+    },
+    {
+      text: 'drawn at random',
+      repeats: false,
+      prompt: promptOf(100),
+      tokens: 128,
+      samplings: drawn(texts),
+    },
+  ];
+}
+
+function trainedCases(cluster: LocalCluster, texts: number): LookupCase[] {
+  const shared = { repeats: false, prompt: cluster.tokenize('Once upon a time'), tokens: 160 };
+  return [
+    { ...shared, text: 'a story, likeliest words', samplings: likeliest(texts) },
+    { ...shared, text: 'stories, drawn', samplings: drawn(texts) },
+  ];
+}
+
+function likeliest(texts: number): SamplingParams[] {
+  return Array.from({ length: texts }, () => greedySampling);
+}
+
+function drawn(texts: number): SamplingParams[] {
+  return Array.from({ length: texts }, (_, seed) => ({ ...greedySampling, temperature: 1, seed }));
+}
+
+/** A prompt and its greedy continuation up to the cycle that it falls into, so that all further text repeats it. */
+async function cyclicPrompt(cluster: LocalCluster): Promise<number[]> {
+  for (let length = 32; length < 96; length++) {
+    const prompt = promptOf(length);
+    const { tokenIds } = await cluster.generate(prompt, 320);
+    if (cycleAtEnd(tokenIds) !== null) return [...prompt, ...tokenIds];
+  }
+  throw new Error('No prompt leads this model into a cycle; try another model.');
+}

@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { parseOptions } from './options.js';
+
+describe('the options of a benchmark', () => {
+  it('have defaults', () => {
+    expect(parseOptions(['serve'])).toEqual({
+      name: 'serve',
+      options: {
+        repeats: 3,
+        model: null,
+        clients: [1, 2, 4, 8, 16],
+        requests: null,
+        ratePerSecond: null,
+        threads: 2,
+        profile: false,
+      },
+    });
+    expect(parseOptions(['single']).options.repeats).toBe(5);
+  });
+
+  it('take what is given', () => {
+    const { options } = parseOptions(['serve', '--clients', '2,8', '--rate', '1.5', '--profile']);
+    expect(options).toMatchObject({ clients: [2, 8], ratePerSecond: 1.5, profile: true });
+  });
+
+  it.each([['--repeats', '0'], ['--repeats', '1.5'], ['--clients', '1,x'], ['--rate', '-1'], ['--unknown']])(
+    'refuse %s %s',
+    (...args) => {
+      expect(() => parseOptions(['serve', ...args])).toThrow();
+    },
+  );
+});

@@ -1,0 +1,154 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Acceptance, guessesWorthwhile, PromptLookup, type Guesser } from './prompt-lookup.js';
+import { TokenList } from './token-list.js';
+
+/** Where what the last three tokens are occurred before for the last time, and what followed; by looking everywhere. */
+function followers(tokens: readonly number[], max: number): number[] {
+  const { length } = tokens;
+  const last = tokens.slice(-3).join();
+  for (let end = length - 1; end >= 3 && length >= 3; end -= 1)
+    if (tokens.slice(end - 3, end).join() === last) {
+      const guesses: number[] = [];
+      for (let index = end; guesses.length < max; index += 1)
+        guesses.push((index < length ? tokens[index] : guesses[index - length]) ?? NaN);
+      return guesses;
+    }
+  return [];
+}
+
+describe('PromptLookup', () => {
+  it('guesses what followed the last time, also when asked only now and then', () => {
+    const asked = fc.record({ token: fc.integer({ min: 0, max: 2 }), max: fc.integer({ min: -1, max: 12 }) });
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 0, max: 2 }), { maxLength: 30 }),
+        fc.array(asked),
+        (prompt, more) => {
+          const list = new TokenList(Int32Array.from(prompt));
+          const lookup = new PromptLookup(list);
+          const tokens = [...prompt];
+          for (const { token, max } of more) {
+            if (max >= 0) expect([...lookup.guess(max)]).toEqual(max === 0 ? [] : followers(tokens, max));
+            list.push(token);
+            tokens.push(token);
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('lets a cycle go on as it went', () => {
+    const lookup = new PromptLookup(new TokenList(Int32Array.of(9, 1, 2, 3, 1, 2, 3)));
+    expect([...lookup.guess(8)]).toEqual([1, 2, 3, 1, 2, 3, 1, 2]);
+    expect([...new PromptLookup(new TokenList(Int32Array.of(5, 5, 5, 5))).guess(5)]).toEqual([5, 5, 5, 5, 5]);
+  });
+
+  it('guesses nothing where the latest tokens are new or too few', () => {
+    for (const tokens of [[], [1], [1, 1, 1], [1, 2, 3, 4, 5, 6], [1, 2, 3, 1, 2]])
+      expect([...new PromptLookup(new TokenList(Int32Array.from(tokens))).guess(4)]).toEqual([]);
+  });
+});
+
+describe('Acceptance', () => {
+  const rateAfter = (
+    times: number,
+    act: (acceptance: Acceptance) => void,
+    acceptance = new Acceptance(),
+  ): number => {
+    for (let time = 0; time < times; time += 1) act(acceptance);
+    return acceptance.rate;
+  };
+
+  it('starts confident and follows what comes true', () => {
+    expect(new Acceptance().rate).toBeGreaterThan(0.6);
+    expect(rateAfter(20, (acceptance) => acceptance.judged(4, 4))).toBeGreaterThan(0.98);
+    expect(rateAfter(20, (acceptance) => acceptance.judged(4, 0))).toBeLessThan(0.1);
+    expect(rateAfter(100, (acceptance) => acceptance.judged(4, 1))).toBeCloseTo(0.5, 1);
+  });
+
+  it('rises with a line of guesses that comes true as a whole, falls with one refuted at once, and is a probability', () => {
+    const judged = fc
+      .integer({ min: 1, max: 32 })
+      .chain((guessed) => fc.tuple(fc.constant(guessed), fc.integer({ min: 0, max: guessed })));
+    fc.assert(
+      fc.property(fc.array(fc.option(judged), { maxLength: 200 }), (past) => {
+        const grown = (): Acceptance => {
+          const acceptance = new Acceptance();
+          for (const each of past) {
+            if (each === null) acceptance.passed();
+            else acceptance.judged(...each);
+          }
+          return acceptance;
+        };
+        const { rate } = grown();
+        expect(rate).toBeGreaterThan(0);
+        expect(rate).toBeLessThanOrEqual(1);
+        expect(rateAfter(1, (acceptance) => acceptance.judged(3, 3), grown())).toBeGreaterThanOrEqual(rate);
+        expect(rateAfter(1, (acceptance) => acceptance.judged(3, 0), grown())).toBeLessThan(rate);
+      }),
+    );
+  });
+
+  it('is given another chance some hundred passes after everything was refuted', () => {
+    const acceptance = new Acceptance();
+    const refuted = rateAfter(50, () => acceptance.judged(4, 0), acceptance);
+    expect(rateAfter(10, () => acceptance.passed(), acceptance)).toBeLessThan(0.3);
+    expect(rateAfter(190, () => acceptance.passed(), acceptance)).toBeGreaterThan(0.6);
+    expect(refuted).toBeLessThan(0.1);
+  });
+});
+
+describe('guessesWorthwhile', () => {
+  /** Tokens that a step gives on average: a guess counts when it and all before it come true. */
+  function tokensOf(guessers: readonly Guesser[], baseRows: number, count: number): number {
+    let tokens = baseRows;
+    for (const { rate, guesses } of guessers)
+      for (let guess = 1; guess <= Math.min(count, guesses); guess += 1) tokens += rate ** guess;
+    return tokens;
+  }
+  const rowsOf = (guessers: readonly Guesser[], baseRows: number, count: number): number =>
+    guessers.reduce((rows, { guesses }) => rows + Math.min(count, guesses), baseRows);
+
+  const guesser = fc.record({
+    rate: fc.double({ min: 0.001, max: 1, noNaN: true }),
+    guesses: fc.integer({ min: 0, max: 15 }),
+  });
+
+  it('gives the most tokens per time of all counts that the step has rows for', () => {
+    fc.assert(
+      fc.property(
+        fc.array(guesser, { minLength: 1, maxLength: 6 }),
+        fc.nat(10),
+        fc.integer({ min: 1, max: 80 }),
+        fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 100, maxLength: 100 }),
+        (guessers, others, rowsMax, times) => {
+          const baseRows = guessers.length + others;
+          const stepMicros = (rows: number): number => times[rows % times.length] ?? 1;
+          const perMicro = (count: number): number =>
+            tokensOf(guessers, baseRows, count) / stepMicros(rowsOf(guessers, baseRows, count));
+          const count = guessesWorthwhile(guessers, baseRows, rowsMax, stepMicros);
+          const fitting = Array.from({ length: 16 }, (_, each) => each).filter(
+            (each) => each === 0 || rowsOf(guessers, baseRows, each) <= rowsMax,
+          );
+          expect(fitting).toContain(count);
+          expect(perMicro(count)).toBeGreaterThan(Math.max(...fitting.map(perMicro)) * (1 - 1e-9));
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('makes as many as there are where rows cost nothing and every guess has come true so far', () => {
+    const acceptance = new Acceptance();
+    for (let step = 0; step < 2000; step += 1) acceptance.judged(15, 15);
+    expect(guessesWorthwhile([{ rate: acceptance.rate, guesses: 15 }], 1, 512, () => 1000)).toBe(15);
+  });
+
+  it('makes none where rows are dear or guesses seldom come true', () => {
+    expect(guessesWorthwhile([{ rate: 0.7, guesses: 15 }], 1, 512, (rows) => rows)).toBe(0);
+    expect(guessesWorthwhile([{ rate: 0.02, guesses: 15 }], 1, 512, (rows) => 1000 + 60 * rows)).toBe(0);
+    expect(guessesWorthwhile([], 4, 512, () => 1)).toBe(0);
+  });
+});
