@@ -16,6 +16,7 @@ export type {
   StepResult,
   StepSequence,
 } from './wire/types.js';
+export { tokenOfStepBefore } from './wire/types.js';
 export { PROTOCOL_VERSION } from './wire/frame.js';
 export type { Frame, FrameType } from './wire/frame.js';
 export {

@@ -83,11 +83,14 @@ export class CpuBackend implements Disposable {
     return this.#pointer;
   }
 
-  /** Threads that poll between graphs save the wake-up at each step; with one thread there are none. */
+  /**
+   * Threads that poll between graphs for a few milliseconds save the wake-up at each step, and leave the cores to others
+   * when there is none; with one thread there are none. The measure is ggml's `poll`, of 0 to 100.
+   */
   #startThreadpool(backend: Pointer): void {
     const params = new Uint8Array(threadpoolParams.bytes);
     this.ggml.base.ggml_threadpool_params_init(params, this.threads);
-    new DataView(params.buffer).setUint32(threadpoolParams.pollOffset, 100, true);
+    new DataView(params.buffer).setUint32(threadpoolParams.pollOffset, 1, true);
     this.#threadpool = this.ggml.cpu.ggml_threadpool_new(params);
     if (this.#threadpool === null)
       throw new ButterflyError('COMPUTE_FAILED', `${this.threads} threads could not be started.`);

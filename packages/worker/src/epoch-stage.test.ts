@@ -1,4 +1,10 @@
-import { ButterflyError, decodeStepResult, greedySampling, type Step } from '@butterfly/common';
+import {
+  ButterflyError,
+  decodeStepResult,
+  greedySampling,
+  tokenOfStepBefore,
+  type Step,
+} from '@butterfly/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EpochStage } from './epoch-stage.js';
 import type { StageRuntime } from './stage/runtime.js';
@@ -117,6 +123,52 @@ describe('a stage of an epoch', () => {
     expect(stageTimes[1]?.computeMicros).toBeGreaterThan(0);
     expect(stageTimes[1]?.hostMicros).toBeGreaterThan(0);
     await stage.stop();
+  });
+
+  it('computes a step that went ahead with the token that the step before sampled', async () => {
+    using whole = await loadStage(await describeFile(trainedModel), {});
+    const sampledBy = async (second: (first: number) => number): Promise<number[]> => {
+      const orchestrator = sink();
+      const stage = new EpochStage({
+        epoch,
+        runtime: whole,
+        next: null,
+        orchestrator,
+        onFailure: (error) => expect.unreachable(error.message),
+      });
+      const sampled = (): number[] =>
+        orchestrator.headers.map(
+          (header) =>
+            decodeStepResult({ type: 'result', header, payload: noBytes }).outputs[0]?.tokens[0] ?? -1,
+        );
+      const sampling = greedySampling;
+      stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ sampling })] }));
+      const isAhead = second(0) === tokenOfStepBefore;
+      if (!isAhead) await orchestrator.count(1);
+      const payload = tokens(second(sampled()[0] ?? 0));
+      stage.enqueue(step(2, { payload, sequences: [part({ sampling, positionStart: 1 })] }));
+      await orchestrator.count(2);
+      await stage.stop();
+      return sampled();
+    };
+    const inTurn = await sampledBy((first) => first);
+    expect(await sampledBy(() => tokenOfStepBefore)).toEqual(inTurn);
+    expect(inTurn[0]).not.toBe(5);
+  });
+
+  it('refuses a step that went ahead of nothing', async () => {
+    using whole = await loadStage(await describeFile(trainedModel), {});
+    const failure = new Promise<ButterflyError>((resolve) => {
+      const stage = new EpochStage({
+        epoch,
+        runtime: whole,
+        next: null,
+        orchestrator: sink(),
+        onFailure: resolve,
+      });
+      stage.enqueue(step(1, { payload: tokens(tokenOfStepBefore) }));
+    });
+    expect((await failure).code).toBe('COMPUTE_INVALID');
   });
 
   it('drops what belongs to another epoch, and refuses activations out of order', async () => {

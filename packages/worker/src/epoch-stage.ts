@@ -5,10 +5,12 @@ import {
   encodeStepResult,
   limits,
   toButterflyError,
+  tokenOfStepBefore,
   type Activations,
   type Connection,
   type StageTime,
   type Step,
+  type StepResult,
 } from '@butterfly/common';
 import type { StageResult, StageRuntime } from './stage/runtime.js';
 import type { TokenSampler } from './stage/token-sampler.js';
@@ -36,6 +38,14 @@ interface Waiting {
   payload: Uint8Array;
 }
 
+/** A step that this stage is done with. */
+interface Computed {
+  readonly step: Step;
+  readonly payload: Uint8Array | null;
+  readonly outputs: StepResult['outputs'];
+  readonly stageTimes: readonly StageTime[];
+}
+
 /**
  * One stage of one epoch at work: steps come in from a socket, one loop computes them in order and sends them on. A
  * step travels ahead of its activations, so that all but the arithmetic is done when they arrive.
@@ -43,11 +53,16 @@ interface Waiting {
 export class EpochStage {
   readonly #queue: Waiting[] = [];
   readonly #sampler: TokenSampler | null;
+  /** Whether this stage is the whole model. */
+  readonly #isWhole: boolean;
+  /** What the latest step sampled, by sequence. */
+  #sampled: ReadonlyMap<number, number> = new Map();
   #compute: ((payload: Uint8Array) => Promise<StageResult>) | null = null;
   #running: Promise<void> | null = null;
   #stopped = false;
 
   constructor(private readonly options: EpochStageOptions) {
+    this.#isWhole = options.runtime.isFirst && options.runtime.isLast;
     this.#sampler = options.runtime.isLast ? options.runtime.createSampler() : null;
   }
 
@@ -104,18 +119,51 @@ export class EpochStage {
       this.#fail(error);
       return;
     }
-    const { step, stageTimes, payload } = head;
+    const { stageTimes } = head;
     if (stageTimes === null) return;
     const compute = this.#compute;
     this.#compute = null;
     this.#queue.shift();
-    this.#running = compute(payload)
-      .then((result) => this.#sendOn(step, stageTimes, result, startedMs))
-      .catch((error: unknown) => this.#fail(error))
-      .finally(() => {
-        this.#running = null;
-        this.#proceed();
-      });
+    this.#running = this.#run(head.step, stageTimes, startedMs, () =>
+      compute(this.#isWhole ? this.#withSampled(head) : head.payload),
+    ).catch((error: unknown) => {
+      this.#running = null;
+      this.#fail(error);
+    });
+  }
+
+  async #run(
+    step: Step,
+    before: readonly StageTime[],
+    startedMs: number,
+    compute: () => Promise<StageResult>,
+  ): Promise<void> {
+    const { activations, logits, computeMicros } = await compute();
+    // A copy: the next step overwrites the stage's memory while this one may still wait in the socket.
+    const payload = activations?.slice() ?? null;
+    const outputs = (await this.#sampler?.sample(step.sequences, logits)) ?? [];
+    const hostMicros = Math.max(0, (performance.now() - startedMs) * 1000 - computeMicros);
+    const stageTimes = [...before, { computeMicros, hostMicros }];
+    this.#running = null;
+    if (this.#isWhole) {
+      this.#sampled = new Map(outputs.map(({ sequenceId, tokens }) => [sequenceId, tokens.at(-1) ?? 0]));
+      // The step that went ahead computes while this one is on its way; elsewhere another stage waits for it.
+      this.#proceed();
+    }
+    this.#send({ step, payload, outputs, stageTimes });
+    if (!this.#isWhole) this.#proceed();
+  }
+
+  /** The tokens of a step, with those that the step before sampled where it went ahead of them. */
+  #withSampled({ step, payload }: Waiting): Uint8Array {
+    const bytes = new Uint8Array(payload);
+    const tokens = new Int32Array(bytes.buffer, 0, bytes.length >> 2);
+    let row = 0;
+    for (const { sequenceId, rows } of step.sequences) {
+      if (tokens[row] === tokenOfStepBefore) tokens[row] = this.#sampled.get(sequenceId) ?? tokenOfStepBefore;
+      row += rows;
+    }
+    return bytes;
   }
 
   #fail(error: unknown): void {
@@ -123,19 +171,10 @@ export class EpochStage {
     this.options.onFailure(toButterflyError(error));
   }
 
-  async #sendOn(
-    { epoch, stepId, sequences }: Step,
-    before: readonly StageTime[],
-    { activations, logits, computeMicros }: StageResult,
-    startedMs: number,
-  ): Promise<void> {
-    const { next, orchestrator } = this.options;
-    // A copy: the next step overwrites the stage's memory while this one may still wait in the socket.
-    const payload = activations?.slice();
-    const outputs = (await this.#sampler?.sample(sequences, logits)) ?? [];
+  #send({ step, payload, outputs, stageTimes }: Computed): void {
     if (this.#stopped) return;
-    const hostMicros = Math.max(0, (performance.now() - startedMs) * 1000 - computeMicros);
-    const stageTimes = [...before, { computeMicros, hostMicros }];
+    const { next, orchestrator } = this.options;
+    const { epoch, stepId } = step;
     if (next && payload) next.send(encodeActivations({ epoch, stepId, stageTimes, payload }));
     else orchestrator.send(encodeStepResult({ epoch, stepId, outputs, stageTimes }));
   }

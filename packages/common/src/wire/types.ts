@@ -49,6 +49,12 @@ export interface StepSequence {
   readonly recentTokens: Int32Array;
 }
 
+/**
+ * Stands for the token that the sequence was sampled in the step before. Where one stage is the whole model, a step may
+ * go ahead of the tokens that it computes.
+ */
+export const tokenOfStepBefore = -1;
+
 /** Copies cached tokens inside the arena before the step is computed. */
 export interface ArenaCopy {
   readonly fromSlot: number;
@@ -68,7 +74,7 @@ export interface Step {
   readonly sequences: readonly StepSequence[];
   /** One entry for each stage passed so far. */
   readonly stageTimes: readonly StageTime[];
-  /** For stage 0 the token ids, Int32[rows]; empty for the others, which get `Activations` afterwards. */
+  /** For stage 0 the token ids, or `tokenOfStepBefore`, Int32[rows]; empty for the others, which get `Activations` afterwards. */
   readonly payload: Uint8Array;
 }
 

@@ -1,4 +1,4 @@
-import type { SamplingParams } from '@butterfly/common';
+import { tokenOfStepBefore, type SamplingParams } from '@butterfly/common';
 import type { PlannedStep, SchedulerRequest, SchedulerResult } from './scheduler-types.js';
 
 /*
@@ -90,6 +90,7 @@ interface Work {
 /** Stages in a row, each with its range of layers and a queue; steps stay in order but stages drift apart freely. */
 export class FakePipeline {
   readonly results: SchedulerResult[] = [];
+  #lastSampled = new Map<number, number>();
   readonly #stages: {
     readonly layers: { readonly index: number; readonly cache: Int32Array }[];
     readonly queue: Work[];
@@ -113,7 +114,7 @@ export class FakePipeline {
     const stage = this.#stages[index];
     const work = stage?.queue.shift();
     if (stage === undefined || work === undefined) return;
-    let { rows } = work;
+    let rows = index === 0 ? this.#resolved(work.step) : work.rows;
     for (const layer of stage.layers) {
       for (const { fromSlot, toSlot, slots } of work.step.copies)
         layer.cache.set(layer.cache.slice(fromSlot, fromSlot + slots), toSlot);
@@ -127,7 +128,28 @@ export class FakePipeline {
     }
     const next = this.#stages[index + 1];
     if (next) next.queue.push({ step: work.step, rows });
-    else this.results.push(sample({ step: work.step, rows }));
+    else {
+      const result = sample({ step: work.step, rows });
+      this.#lastSampled = new Map(
+        result.outputs.map(({ sequenceId, tokens }) => [sequenceId, tokens.at(-1) ?? 0]),
+      );
+      this.results.push(result);
+    }
+  }
+
+  /** The tokens of a step, those that the step before sampled among them. */
+  #resolved({ sequences, tokens }: PlannedStep): Int32Array {
+    const resolved = Int32Array.from(tokens);
+    let offset = 0;
+    for (const { sequenceId, rows } of sequences) {
+      if (resolved[offset] === tokenOfStepBefore) {
+        const token = this.#lastSampled.get(sequenceId);
+        if (this.#stages.length > 1 || token === undefined) throw new Error('nothing was sampled before');
+        resolved[offset] = token;
+      }
+      offset += rows;
+    }
+    return resolved;
   }
 
   get stages(): number {

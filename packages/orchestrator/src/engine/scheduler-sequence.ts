@@ -25,8 +25,8 @@ export class Sequence {
   regionId: number | null = null;
   /** Tokens cached or on the way to be, guesses included; the stages cache them in that order. */
   scheduled = 0;
-  /** A step in flight will bring its next token. */
-  awaiting = false;
+  /** How many steps in flight will bring a token of it; more than one only when a step went ahead of the tokens. */
+  awaited = 0;
   /** How often it lost its region: what older steps bring must not be mixed with what newer ones compute. */
   life = 0;
   readonly #stopTokens: ReadonlySet<number>;
@@ -35,6 +35,7 @@ export class Sequence {
   #startedMs: number | null = null;
   #firstTokenMs: number | null = null;
   #cachedPromptTokens: number | null = null;
+  #isGuessed = false;
 
   constructor(request: SchedulerRequest) {
     this.id = request.id;
@@ -74,13 +75,15 @@ export class Sequence {
   /** It holds no region any more and computes everything again. */
   left(): void {
     this.scheduled = 0;
-    this.awaiting = false;
+    this.awaited = 0;
     this.life += 1;
   }
 
-  dispatched(end: number, isSampled: boolean, nowMs: number): void {
-    this.scheduled = end;
-    this.awaiting = isSampled;
+  /** A step computes its tokens up to `end` and guesses behind them. */
+  dispatched(end: number, guesses: number, isSampled: boolean, nowMs: number): void {
+    this.scheduled = end + guesses;
+    if (isSampled) this.awaited += 1;
+    this.#isGuessed = guesses > 0;
     this.#startedMs ??= nowMs;
   }
 
@@ -92,10 +95,19 @@ export class Sequence {
     return this.known.length === this.tokensMax ? 'length' : null;
   }
 
+  /** Whether its next token may be computed before the one under way is known: penalties and guesses need to know it. */
+  get mayGoAhead(): boolean {
+    return this.awaited === 1 && !this.#isGuessed && !this.#hasPenalties;
+  }
+
+  get #hasPenalties(): boolean {
+    const { repeatPenalty, frequencyPenalty, presencePenalty } = this.sampling;
+    return repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+  }
+
   /** What the penalties need to know; empty when none is active. */
   recentTokens(): Int32Array {
-    const { repeatPenalty, frequencyPenalty, presencePenalty } = this.sampling;
-    if (repeatPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0) return noTokens;
+    if (!this.#hasPenalties) return noTokens;
     return this.known.slice(Math.max(0, this.known.length - limits.recentTokensMax), this.known.length);
   }
 

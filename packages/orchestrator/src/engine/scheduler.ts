@@ -1,6 +1,6 @@
 import { ButterflyError, limits } from '@butterfly/common';
+import { chooseGuesses } from './guesses.js';
 import { KvSpace } from './kv-space.js';
-import { guessesWorthwhile, type Guesser } from './prompt-lookup.js';
 import { checkedConfig, checkRequest } from './scheduler-checks.js';
 import { Sequence } from './scheduler-sequence.js';
 import type {
@@ -85,7 +85,7 @@ export class Scheduler {
 
   /** Forms the next step, or null when the pipeline is full or nothing is to be computed. */
   nextStep(nowMs: number): PlannedStep | null {
-    if (this.#inFlight.size >= this.#config.stages) return null;
+    if (this.#inFlight.size >= this.#config.stages) return this.#stepAhead(nowMs);
     const draft = new StepDraft(this.#config.stepRowsMax);
     this.#chooseDecodes(draft);
     const rowsMax = this.#prefillRowsEnd(draft);
@@ -187,25 +187,40 @@ export class Scheduler {
   }
 
   #addGuesses(draft: StepDraft): void {
-    const { guessesMax, stepRowsMax } = this.#config;
-    if (guessesMax === 0) return;
-    const guessers: (Guesser & { readonly sequence: Sequence; readonly tokens: Int32Array })[] = [];
-    for (const sequence of draft.sequences) {
-      // The last token of the output is never computed, so nothing is guessed behind it.
-      const behind = sequence.tokensMax - sequence.known.length - 1;
-      const tokens = sequence.lookup.guess(Math.min(guessesMax, behind));
-      const { rate } = sequence.acceptance;
-      if (tokens.length > 0) guessers.push({ sequence, tokens, guesses: tokens.length, rate });
-    }
-    if (guessers.length === 0) return;
-    const stepMicros = (rows: number): number => this.#curve.micros(rows) + hopMicros;
-    const count = guessesWorthwhile(guessers, draft.rows, stepRowsMax, stepMicros);
-    for (const { sequence, tokens } of guessers) {
-      const guesses = tokens.subarray(0, count);
-      if (count > 0 && this.#space.grow(sequence, sequence.scheduled + 1 + guesses.length))
+    for (const [sequence, guesses] of this.#guessesFor([...draft.sequences], draft.rows))
+      if (guesses.length > 0 && this.#space.grow(sequence, sequence.scheduled + 1 + guesses.length))
         draft.add(sequence, 1, guesses);
       else sequence.acceptance.passed();
+  }
+
+  #guessesFor(sequences: readonly Sequence[], rows: number): ReadonlyMap<Sequence, Int32Array> {
+    const { guessesMax, stepRowsMax: rowsMax } = this.#config;
+    const stepMicros = (count: number): number => this.#curve.micros(count) + hopMicros;
+    return chooseGuesses(sequences, { rows, rowsMax, guessesMax, stepMicros });
+  }
+
+  /**
+   * With one stage, the step after the one that computes: of what only decodes, with the tokens still unknown, so that
+   * the stage goes on with those that it sampled while their way here and back takes its time. Not when anything else
+   * is to be done, because that would have to wait for it.
+   */
+  #stepAhead(nowMs: number): PlannedStep | null {
+    if (this.#config.stages > 1 || this.#inFlight.size > 1) return null;
+    if (this.#waiting.size > 0 || this.#prefilling.size > 0 || this.#ready.size > 0) return null;
+    // Whose output is full with the token under way has no next one.
+    const sequences = [...this.#running].filter(({ known, tokensMax }) => known.length + 1 < tokensMax);
+    const draft = new StepDraft(this.#config.stepRowsMax);
+    for (const sequence of sequences) {
+      if (draft.isFull || !sequence.mayGoAhead) return null;
+      if (!this.#space.grow(sequence, sequence.scheduled + 1)) return null;
+      draft.add(sequence, 1);
     }
+    if (draft.isEmpty) return null;
+    const guesses = this.#guessesFor(sequences, draft.rows);
+    // Where guesses pay, the next token must be known first.
+    if ([...guesses.values()].some(({ length }) => length > 0)) return null;
+    for (const sequence of guesses.keys()) sequence.acceptance.passed();
+    return this.#dispatch(draft, nowMs);
   }
 
   /** Up to how many rows the step may be filled with parts of prompts. */
@@ -323,9 +338,9 @@ export class Scheduler {
     const expected: Expected[] = [];
     for (const [sequence, { rows, guesses }] of parts) {
       const end = sequence.scheduled + rows;
-      const isSampled = end === sequence.known.length;
-      sequence.dispatched(end + guesses.length, isSampled, nowMs);
-      this.#space.advance(sequence, end, end + guesses.length);
+      const isSampled = end >= sequence.known.length;
+      sequence.dispatched(end, guesses.length, isSampled, nowMs);
+      this.#space.advance(sequence, Math.min(end, sequence.known.length), end + guesses.length);
       if (!isSampled) continue;
       this.#ready.delete(sequence);
       this.#prefilling.delete(sequence);
@@ -365,8 +380,9 @@ export class Scheduler {
       return;
     }
     if (!this.#running.has(sequence)) return;
+    sequence.awaited -= 1;
+    if (sequence.awaited > 0) return;
     sequence.scheduled = position + confirmed;
-    sequence.awaiting = false;
     this.#ready.add(sequence);
   }
 

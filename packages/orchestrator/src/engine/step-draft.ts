@@ -1,4 +1,4 @@
-import { limits, type StepSequence } from '@butterfly/common';
+import { limits, tokenOfStepBefore, type StepSequence } from '@butterfly/common';
 import type { Region } from '@butterfly/model';
 import type { Sequence } from './scheduler-sequence.js';
 import { noTokens } from './token-list.js';
@@ -66,7 +66,8 @@ export class StepDraft {
     for (const [sequence, { rows, guesses }] of this.#parts) {
       const end = sequence.scheduled + rows;
       sequences.push(stepSequence(sequence, rows, guesses, region(sequence)));
-      sequence.known.copyTo(tokens, offset, sequence.scheduled, end);
+      if (sequence.scheduled >= sequence.known.length) tokens[offset] = tokenOfStepBefore;
+      else sequence.known.copyTo(tokens, offset, sequence.scheduled, end);
       if (guesses.length > 0) tokens.set(guesses, offset + rows);
       offset += rows + guesses.length;
     }
@@ -75,7 +76,7 @@ export class StepDraft {
 }
 
 function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, region: Region): StepSequence {
-  const isSampled = sequence.scheduled + rows === sequence.known.length;
+  const isSampled = sequence.scheduled + rows >= sequence.known.length;
   return {
     sequenceId: sequence.id,
     regionStart: region.start,

@@ -1,0 +1,39 @@
+import { guessesWorthwhile } from './prompt-lookup.js';
+import type { Sequence } from './scheduler-sequence.js';
+
+/** The step that guesses are for. */
+interface GuessedStep {
+  /** Rows without guesses. */
+  readonly rows: number;
+  readonly rowsMax: number;
+  /** Most guesses of one sequence. */
+  readonly guessesMax: number;
+  /** Predicted time of a step of so many rows. */
+  readonly stepMicros: (rows: number) => number;
+}
+
+/**
+ * Guesses for those of the decoding sequences that have any, as many as give the most tokens per time: all sequences may
+ * have the same number of them, which is 0 where none pay.
+ */
+export function chooseGuesses(
+  sequences: Iterable<Sequence>,
+  { rows, rowsMax, guessesMax, stepMicros }: GuessedStep,
+): ReadonlyMap<Sequence, Int32Array> {
+  const found = new Map<Sequence, Int32Array>();
+  if (guessesMax === 0) return found;
+  for (const sequence of sequences) {
+    // The last token of the output is never computed, so nothing is guessed behind it.
+    const behind = sequence.tokensMax - sequence.known.length - 1;
+    const tokens = sequence.lookup.guess(Math.min(guessesMax, behind));
+    if (tokens.length > 0) found.set(sequence, tokens);
+  }
+  if (found.size === 0) return found;
+  const guessers = [...found].map(([{ acceptance }, { length }]) => ({
+    rate: acceptance.rate,
+    guesses: length,
+  }));
+  const count = guessesWorthwhile(guessers, rows, rowsMax, stepMicros);
+  for (const [sequence, tokens] of found) found.set(sequence, tokens.subarray(0, count));
+  return found;
+}
