@@ -90,6 +90,10 @@ export class LocalCluster implements AsyncDisposable {
     return cluster;
   }
 
+  get vocabularySize(): number {
+    return this.vocabulary.size;
+  }
+
   /** Decodes greedily after a prompt; gives the traces of the decode steps. */
   async decode(prompt: readonly number[], tokens: number): Promise<TimedStep[]> {
     const traces = await this.decodeAll([prompt], tokens);

@@ -9,11 +9,13 @@ export interface BenchModel {
   readonly path: string;
 }
 
+type ModelChanges = Partial<Pick<SyntheticModelOptions, 'circleTokens'>>;
+
 /** The small trained model that ships with Butterfly. */
 export const ownModel = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
 
 /** The shape of Llama-3.2-1B with a smaller vocabulary and random weights, in Q4_0: made once (622 MB) and cached. */
-export function oneBillion(): Promise<string> {
+export function oneBillion(changes: ModelChanges = {}): Promise<string> {
   return cached({
     architecture: 'llama',
     layers: 16,
@@ -27,11 +29,12 @@ export function oneBillion(): Promise<string> {
     type: 'Q4_0',
     seed: 1,
     contextTrained: 4096,
+    ...changes,
   });
 }
 
 /** The shape of Qwen2.5-0.5B with a smaller vocabulary and random weights, in Q4_0: made once (234 MB) and cached. */
-export function halfBillion(): Promise<string> {
+export function halfBillion(changes: ModelChanges = {}): Promise<string> {
   return cached({
     architecture: 'llama',
     layers: 24,
@@ -45,6 +48,7 @@ export function halfBillion(): Promise<string> {
     type: 'Q4_0',
     seed: 2,
     contextTrained: 4096,
+    ...changes,
   });
 }
 

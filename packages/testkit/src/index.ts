@@ -6,6 +6,7 @@ export { cachedSyntheticModel } from './synthetic/cached-model.js';
 export { encodeGgufHeader } from './synthetic/gguf-encoder.js';
 export type { MetadataEntry, TensorEntry } from './synthetic/gguf-encoder.js';
 export { randomBits } from './synthetic/random.js';
+export { successorsOf } from './synthetic/shape.js';
 export type { SyntheticModelOptions, SyntheticType } from './synthetic/shape.js';
 export { tinyModel } from './synthetic/tiny-model.js';
 export { writeSyntheticModel } from './synthetic/write-model.js';

@@ -1,24 +1,15 @@
-import { guessesWorthwhile } from './prompt-lookup.js';
+import { guessesWorthwhile, type GuessedStep } from './prompt-lookup.js';
 import type { Sequence } from './scheduler-sequence.js';
 
-/** The step that guesses are for. */
-interface GuessedStep {
-  /** Rows without guesses. */
-  readonly rows: number;
-  readonly rowsMax: number;
-  /** Most guesses of one sequence. */
-  readonly guessesMax: number;
-  /** Predicted time of a step of so many rows. */
-  readonly stepMicros: (rows: number) => number;
-}
-
 /**
- * Guesses for those of the decoding sequences that have any, as many as give the most tokens per time: all sequences may
- * have the same number of them, which is 0 where none pay.
+ * Guesses for those of the decoding sequences that have any, as many as give the most tokens per time: all may have the
+ * same number of them, which is 0 where none pay.
+ * @param guessesMax most guesses of one sequence
  */
 export function chooseGuesses(
   sequences: Iterable<Sequence>,
-  { rows, rowsMax, guessesMax, stepMicros }: GuessedStep,
+  guessesMax: number,
+  step: GuessedStep,
 ): ReadonlyMap<Sequence, Int32Array> {
   const found = new Map<Sequence, Int32Array>();
   if (guessesMax === 0) return found;
@@ -33,7 +24,10 @@ export function chooseGuesses(
     rate: acceptance.rate,
     guesses: length,
   }));
-  const count = guessesWorthwhile(guessers, rows, rowsMax, stepMicros);
-  for (const [sequence, tokens] of found) found.set(sequence, tokens.subarray(0, count));
+  const count = guessesWorthwhile(guessers, step);
+  for (const [sequence, tokens] of found) {
+    if (count === 0) sequence.acceptance.foresaw(tokens[0] ?? 0);
+    found.set(sequence, tokens.subarray(0, count));
+  }
   return found;
 }

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Acceptance, guessesWorthwhile, PromptLookup, type Guesser } from './prompt-lookup.js';
+import {
+  Acceptance,
+  guessesWorthwhile,
+  PromptLookup,
+  type GuessedStep,
+  type Guesser,
+} from './prompt-lookup.js';
 import { TokenList } from './token-list.js';
 
 /** Where what the last three tokens are occurred before for the last time, and what followed; by looking everywhere. */
@@ -61,8 +67,8 @@ describe('Acceptance', () => {
     return acceptance.rate;
   };
 
-  it('starts confident and follows what comes true', () => {
-    expect(new Acceptance().rate).toBeGreaterThan(0.6);
+  it('starts doubtful and follows what comes true', () => {
+    expect(new Acceptance().rate).toBeLessThan(0.4);
     expect(rateAfter(20, (acceptance) => acceptance.judged(4, 4))).toBeGreaterThan(0.98);
     expect(rateAfter(20, (acceptance) => acceptance.judged(4, 0))).toBeLessThan(0.1);
     expect(rateAfter(100, (acceptance) => acceptance.judged(4, 1))).toBeCloseTo(0.5, 1);
@@ -77,8 +83,11 @@ describe('Acceptance', () => {
         const grown = (): Acceptance => {
           const acceptance = new Acceptance();
           for (const each of past) {
-            if (each === null) acceptance.passed();
-            else acceptance.judged(...each);
+            if (each !== null) acceptance.judged(...each);
+            else {
+              acceptance.foresaw(1);
+              acceptance.came(1);
+            }
           }
           return acceptance;
         };
@@ -91,12 +100,27 @@ describe('Acceptance', () => {
     );
   });
 
-  it('is given another chance some hundred passes after everything was refuted', () => {
+  it('learns for nothing from what could have been guessed', () => {
     const acceptance = new Acceptance();
-    const refuted = rateAfter(50, () => acceptance.judged(4, 0), acceptance);
-    expect(rateAfter(10, () => acceptance.passed(), acceptance)).toBeLessThan(0.3);
-    expect(rateAfter(190, () => acceptance.passed(), acceptance)).toBeGreaterThan(0.6);
-    expect(refuted).toBeLessThan(0.1);
+    const comes = (token: number): void => {
+      acceptance.foresaw(7);
+      acceptance.came(token);
+    };
+    expect(rateAfter(20, () => comes(8), acceptance)).toBeLessThan(0.1);
+    expect(rateAfter(60, () => comes(7), acceptance)).toBeGreaterThan(0.9);
+  });
+
+  it('learns nothing from a token that was not foreseen', () => {
+    const acceptance = new Acceptance();
+    const { rate } = acceptance;
+    acceptance.came(7);
+    expect(acceptance.rate).toBe(rate);
+    // What was foreseen before a guess was made says nothing of what comes after it.
+    acceptance.foresaw(7);
+    acceptance.judged(1, 1);
+    const judged = acceptance.rate;
+    acceptance.came(8);
+    expect(acceptance.rate).toBe(judged);
   });
 });
 
@@ -108,6 +132,12 @@ describe('guessesWorthwhile', () => {
       for (let guess = 1; guess <= Math.min(count, guesses); guess += 1) tokens += rate ** guess;
     return tokens;
   }
+  const step = (stepMicros: (rows: number) => number): GuessedStep => ({
+    rows: 1,
+    rowsMax: 512,
+    stepMicros,
+    waitMicros: 0,
+  });
   const rowsOf = (guessers: readonly Guesser[], baseRows: number, count: number): number =>
     guessers.reduce((rows, { guesses }) => rows + Math.min(count, guesses), baseRows);
 
@@ -128,7 +158,7 @@ describe('guessesWorthwhile', () => {
           const stepMicros = (rows: number): number => times[rows % times.length] ?? 1;
           const perMicro = (count: number): number =>
             tokensOf(guessers, baseRows, count) / stepMicros(rowsOf(guessers, baseRows, count));
-          const count = guessesWorthwhile(guessers, baseRows, rowsMax, stepMicros);
+          const count = guessesWorthwhile(guessers, { rows: baseRows, rowsMax, stepMicros, waitMicros: 0 });
           const fitting = Array.from({ length: 16 }, (_, each) => each).filter(
             (each) => each === 0 || rowsOf(guessers, baseRows, each) <= rowsMax,
           );
@@ -143,12 +173,43 @@ describe('guessesWorthwhile', () => {
   it('makes as many as there are where rows cost nothing and every guess has come true so far', () => {
     const acceptance = new Acceptance();
     for (let step = 0; step < 2000; step += 1) acceptance.judged(15, 15);
-    expect(guessesWorthwhile([{ rate: acceptance.rate, guesses: 15 }], 1, 512, () => 1000)).toBe(15);
+    expect(
+      guessesWorthwhile(
+        [{ rate: acceptance.rate, guesses: 15 }],
+        step(() => 1000),
+      ),
+    ).toBe(15);
   });
 
   it('makes none where rows are dear or guesses seldom come true', () => {
-    expect(guessesWorthwhile([{ rate: 0.7, guesses: 15 }], 1, 512, (rows) => rows)).toBe(0);
-    expect(guessesWorthwhile([{ rate: 0.02, guesses: 15 }], 1, 512, (rows) => 1000 + 60 * rows)).toBe(0);
-    expect(guessesWorthwhile([], 4, 512, () => 1)).toBe(0);
+    expect(
+      guessesWorthwhile(
+        [{ rate: 0.7, guesses: 15 }],
+        step((rows) => rows),
+      ),
+    ).toBe(0);
+    expect(
+      guessesWorthwhile(
+        [{ rate: 0.02, guesses: 15 }],
+        step((rows) => 1000 + 60 * rows),
+      ),
+    ).toBe(0);
+    expect(
+      guessesWorthwhile(
+        [],
+        step(() => 1),
+      ),
+    ).toBe(0);
+  });
+
+  it('makes none where what they save is less than the wait for the tokens', () => {
+    const guessers = [{ rate: 0.5, guesses: 15 }];
+    expect(
+      guessesWorthwhile(
+        guessers,
+        step(() => 1000),
+      ),
+    ).toBeGreaterThan(0);
+    expect(guessesWorthwhile(guessers, { ...step(() => 1000), waitMicros: 1000 })).toBe(0);
   });
 });

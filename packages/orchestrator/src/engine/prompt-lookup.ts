@@ -68,35 +68,39 @@ export class PromptLookup {
   }
 }
 
-/** What a new sequence is credited with: most that repeats an n-gram goes on repeating. */
-const credit = { hits: 2, misses: 0.7 } as const;
+/** What a new sequence is credited with: without evidence, guesses seldom pay. */
+const credit = { hits: 0.5, misses: 1 } as const;
 /** How much of the past counts on with each guess judged: some twenty guesses are remembered. */
 const memory = 0.95;
-/** With each chance to guess that is let pass, so much of the past is forgotten: some hundred chances later it tries anew. */
-const forgetting = 0.02;
 
-/** How often the guesses for one sequence came true. */
+/** How often guesses for one sequence come true, those that were made and those that only could have been. */
 export class Acceptance {
   #hits: number = credit.hits;
   #misses: number = credit.misses;
+  #foreseen: number | null = null;
 
   /** Estimated probability that the next guess is right when all before it were. */
   get rate(): number {
     return this.#hits / (this.#hits + this.#misses);
   }
 
-  /** Of `guessed` tokens the first `confirmed` were right. */
+  /** Of `guessed` tokens that a step computed the first `confirmed` were right. */
   judged(guessed: number, confirmed: number): void {
+    this.#foreseen = null;
     const trials = confirmed < guessed ? confirmed + 1 : confirmed;
     const decay = memory ** trials;
     this.#hits = this.#hits * decay + confirmed;
     this.#misses = this.#misses * decay + (trials - confirmed);
   }
 
-  /** A guess could have been made and was not. */
-  passed(): void {
-    this.#hits += forgetting * (credit.hits - this.#hits);
-    this.#misses += forgetting * (credit.misses - this.#misses);
+  /** A token could have been guessed and was not: whether it comes is learned for nothing. */
+  foresaw(token: number): void {
+    this.#foreseen = token;
+  }
+
+  /** The next token, which no guess was made for. */
+  came(token: number): void {
+    if (this.#foreseen !== null) this.judged(1, token === this.#foreseen ? 1 : 0);
   }
 }
 
@@ -107,6 +111,17 @@ export interface Guesser {
   readonly guesses: number;
 }
 
+/** The step that guesses are for. */
+export interface GuessedStep {
+  /** Rows without guesses. */
+  readonly rows: number;
+  readonly rowsMax: number;
+  /** Predicted time of a step of so many rows. */
+  readonly stepMicros: (rows: number) => number;
+  /** What a step with guesses costs besides, because it cannot go ahead of the tokens. */
+  readonly waitMicros: number;
+}
+
 /** Tokens that one step gives on average, when each guess is right with the given probability once those before it are. */
 function expectedTokens({ rate, guesses }: Guesser, count: number): number {
   // A sum, not the closed form of it: rates of 1 occur.
@@ -115,17 +130,9 @@ function expectedTokens({ rate, guesses }: Guesser, count: number): number {
   return expected;
 }
 
-/**
- * How many guesses each sequence may add to a step, so that the step gives the most tokens per time; 0 where none pay.
- * @param baseRows rows of the step without guesses
- * @param stepMicros predicted time of a step of so many rows
- */
-export function guessesWorthwhile(
-  guessers: readonly Guesser[],
-  baseRows: number,
-  rowsMax: number,
-  stepMicros: (rows: number) => number,
-): number {
+/** How many guesses each sequence may add to a step, so that the step gives the most tokens per time; 0 where none pay. */
+export function guessesWorthwhile(guessers: readonly Guesser[], step: GuessedStep): number {
+  const { rows: baseRows, rowsMax, stepMicros, waitMicros } = step;
   const countMax = Math.max(0, ...guessers.map(({ guesses }) => guesses));
   let best = 0;
   let bestRate = baseRows / stepMicros(baseRows);
@@ -133,7 +140,7 @@ export function guessesWorthwhile(
     const rows = guessers.reduce((sum, { guesses }) => sum + Math.min(count, guesses), baseRows);
     if (rows > rowsMax) break;
     const gained = guessers.reduce((sum, guesser) => sum + expectedTokens(guesser, count) - 1, baseRows);
-    const rate = gained / stepMicros(rows);
+    const rate = gained / (stepMicros(rows) + waitMicros);
     if (rate > bestRate) [best, bestRate] = [count, rate];
   }
   return best;

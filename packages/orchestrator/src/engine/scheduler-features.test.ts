@@ -241,7 +241,7 @@ describe('speculation', () => {
     expect(spent / (2000 * micros(1))).toBeLessThan(1.03);
   });
 
-  it('tries again now and then where guesses have proved wrong, and goes on where they have become right', () => {
+  it('makes none where they would have been wrong, and goes on with them where they become right', () => {
     const steep = [
       { rows: 1, micros: 1000 },
       { rows: 64, micros: 20_000 },
@@ -252,9 +252,7 @@ describe('speculation', () => {
     run.submit(1, tokensFrom(0, 4), { outputTokensMax: 2000 });
     const made = drafts(run.finish().steps);
     const guessing = made.slice(100, 1000).filter((count) => count > 0);
-    expect(guessing.length).toBeGreaterThan(0);
-    expect(guessing.length).toBeLessThan(150);
-    expect(Math.max(...guessing)).toBe(1);
+    expect(guessing.length).toBeLessThan(10);
     expect(made.at(-10)).toBe(15);
     expect(made.length).toBeLessThan(1500);
   });
@@ -262,12 +260,12 @@ describe('speculation', () => {
   it('adds nothing beside a part of a prompt, where every row is dear', () => {
     const run = new ScriptedRun({ ...roomy, stepRowsMax: 128 }, parrot);
     run.submit(1, [...phrase, ...phrase], { outputTokensMax: 200 });
-    run.step();
-    expect(drafts([run.step().step])).not.toEqual([0]);
+    const warm = Array.from({ length: 8 }, () => run.step().step);
+    expect(drafts(warm).at(-1)).toBeGreaterThan(0);
     run.submit(2, tokensFrom(1000, 400));
     const first = run.step().step;
     expect(firstServed([first])).toEqual([1, 2]);
-    expect(drafts([run.step().step, run.step().step])).toEqual([0, 0]);
+    expect(drafts([first, run.step().step, run.step().step])).toEqual([0, 0, 0]);
   });
 
   it('shortens what several guess to what pays together', () => {

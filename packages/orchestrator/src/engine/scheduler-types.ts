@@ -54,6 +54,8 @@ export interface PlannedStep {
 export interface SchedulerResult {
   readonly stepId: number;
   readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
+  /** Native compute of each stage. */
+  readonly stageTimes?: readonly { readonly computeMicros: number }[];
 }
 
 export type SchedulerEvent =

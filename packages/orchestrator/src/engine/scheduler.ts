@@ -23,6 +23,12 @@ interface Expected {
   readonly guesses: Int32Array;
 }
 
+/** A step that is under way. */
+interface StepInFlight {
+  readonly rows: number;
+  readonly expected: readonly Expected[];
+}
+
 /** While others decode, a step with a part of a prompt may take this long: they wait for it. */
 const mixedStepMicrosMax = 400_000;
 /** What a step costs in each stage beside arithmetic: sockets, waking up, sampling (measured, docs/performance.md). */
@@ -58,7 +64,7 @@ export class Scheduler {
   readonly #ready = new Set<Sequence>();
   readonly #prefilling = new Set<Sequence>();
   /** Steps in flight by id, oldest first. */
-  readonly #inFlight = new Map<number, readonly Expected[]>();
+  readonly #inFlight = new Map<number, StepInFlight>();
   #nextStepId = 0;
 
   /** @throws ButterflyError CONFIG_INVALID */
@@ -101,8 +107,9 @@ export class Scheduler {
    * @throws ButterflyError PROTOCOL_INVALID, and nothing changed, when the result does not answer its step.
    */
   complete(result: SchedulerResult, nowMs: number): SchedulerEvent[] {
-    const expected = this.#inFlight.get(result.stepId);
-    if (expected === undefined) return [];
+    const step = this.#inFlight.get(result.stepId);
+    if (step === undefined) return [];
+    const { rows, expected } = step;
     const [oldestStepId] = this.#inFlight.keys();
     if (oldestStepId !== result.stepId || !isAnsweredBy(expected, result))
       throw new ButterflyError(
@@ -110,6 +117,8 @@ export class Scheduler {
         `The result of step ${result.stepId} is out of order or does not answer it; restart the last worker.`,
       );
     this.#inFlight.delete(result.stepId);
+    const slowest = Math.max(0, ...(result.stageTimes ?? []).map(({ computeMicros }) => computeMicros));
+    if (slowest > 0) this.#curve.observe(rows, slowest);
     const events: SchedulerEvent[] = [];
     for (const [index, { tokens }] of result.outputs.entries()) {
       const each = expected[index];
@@ -183,20 +192,21 @@ export class Scheduler {
       if (this.#choose(draft, sequence, 1)) left -= 1;
     }
     // Beside a part of a prompt every row is dear.
-    if (this.#prefilling.size === 0) this.#addGuesses(draft);
+    if (this.#prefilling.size === 0 && this.#waiting.size === 0) this.#addGuesses(draft);
   }
 
   #addGuesses(draft: StepDraft): void {
     for (const [sequence, guesses] of this.#guessesFor([...draft.sequences], draft.rows))
       if (guesses.length > 0 && this.#space.grow(sequence, sequence.scheduled + 1 + guesses.length))
         draft.add(sequence, 1, guesses);
-      else sequence.acceptance.passed();
   }
 
   #guessesFor(sequences: readonly Sequence[], rows: number): ReadonlyMap<Sequence, Int32Array> {
-    const { guessesMax, stepRowsMax: rowsMax } = this.#config;
-    const stepMicros = (count: number): number => this.#curve.micros(count) + hopMicros;
-    return chooseGuesses(sequences, { rows, rowsMax, guessesMax, stepMicros });
+    const { guessesMax, stepRowsMax: rowsMax, stages } = this.#config;
+    // A single stage need not wait for the way there and back, unless there are guesses.
+    const waitMicros = stages === 1 ? 2 * hopMicros : 0;
+    const stepMicros = (count: number): number => this.#curve.micros(count) + (stages === 1 ? 0 : hopMicros);
+    return chooseGuesses(sequences, guessesMax, { rows, rowsMax, stepMicros, waitMicros });
   }
 
   /**
@@ -219,7 +229,6 @@ export class Scheduler {
     const guesses = this.#guessesFor(sequences, draft.rows);
     // Where guesses pay, the next token must be known first.
     if ([...guesses.values()].some(({ length }) => length > 0)) return null;
-    for (const sequence of guesses.keys()) sequence.acceptance.passed();
     return this.#dispatch(draft, nowMs);
   }
 
@@ -346,7 +355,7 @@ export class Scheduler {
       this.#prefilling.delete(sequence);
       expected.push({ sequence, life: sequence.life, position: end, guesses });
     }
-    this.#inFlight.set(stepId, expected);
+    this.#inFlight.set(stepId, { rows: tokens.length, expected });
     return { stepId, copies: this.#space.takeCopies(), sequences, tokens };
   }
 
@@ -367,6 +376,7 @@ export class Scheduler {
     const { id } = sequence;
     const confirmed = tokens.length - 1;
     if (guesses.length > 0) sequence.acceptance.judged(guesses.length, confirmed);
+    else sequence.acceptance.came(tokens[0] ?? 0);
     for (const token of tokens) {
       const reason = sequence.extend(token, nowMs);
       if (reason !== 'stop') {

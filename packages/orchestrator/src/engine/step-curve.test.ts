@@ -97,6 +97,29 @@ describe('StepCurve', () => {
   });
 });
 
+describe('what steps teach', () => {
+  it('moves the measured point that they meet, a little at a time and never by much', () => {
+    const curve = new StepCurve([
+      { rows: 1, micros: 1000 },
+      { rows: 4, micros: 2000 },
+    ]);
+    curve.observe(4, 3000);
+    expect(curve.micros(4)).toBeCloseTo(2100);
+    curve.observe(1, 1_000_000);
+    expect(curve.micros(1)).toBeCloseTo(1300);
+    curve.observe(3, 9000);
+    expect(curve.micros(4)).toBeCloseTo(2100);
+    for (let step = 0; step < 100; step += 1) curve.observe(4, 5000);
+    expect(curve.micros(4)).toBeCloseTo(5000, -1);
+  });
+
+  it('never changes what is assumed elsewhere', () => {
+    const before = StepCurve.assumed.micros(1);
+    StepCurve.slowest([]).observe(1, 10 * before);
+    expect(StepCurve.assumed.micros(1)).toBe(before);
+  });
+});
+
 describe('decodeGroups', () => {
   const roundMicros = (sequences: number, stages: number, groups: number, curve: StepCurve): number =>
     Math.max(groups, stages) * curve.micros(Math.ceil(sequences / groups));

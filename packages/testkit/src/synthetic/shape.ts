@@ -1,4 +1,5 @@
 import { ensure } from '@butterfly/common';
+import { vocabularyMin } from './vocabulary.js';
 
 /** What a synthetic model looks like. Everything that decides its bytes is here. */
 export interface SyntheticModelOptions {
@@ -28,6 +29,12 @@ export interface SyntheticModelOptions {
   readonly biases?: boolean;
   /** Number of files; 1 by default. */
   readonly split?: number;
+  /**
+   * Makes text that can be foretold, at the price of a whole model: the layers add nothing, and after each token comes
+   * its successor. In the lower half of the vocabulary (from `vocabularyMin` on) successors run in circles of so many
+   * tokens, in the upper half in one circle. Needs embeddings that are not tied.
+   */
+  readonly circleTokens?: number;
   /** Jinja source; none by default. */
   readonly chatTemplate?: string;
 }
@@ -51,11 +58,17 @@ export interface PlannedTensor {
   readonly type: SyntheticType;
   readonly mean: number;
   readonly deviation: number;
+  /** Rows with the same key are the same, in whatever tensor; without it, each row has values of its own. */
+  readonly rowKey?: (row: number) => string;
 }
 
 /** Tensors in file order. */
 export function planTensors(options: SyntheticModelOptions): PlannedTensor[] {
   checkShape(options);
+  ensure(
+    options.circleTokens === undefined || !options.tiedEmbeddings,
+    () => 'circles need embeddings that are not tied',
+  );
   const { hidden, vocabulary, headSize } = options;
   const matrix = (name: string, columns: number, rows: number): PlannedTensor => ({
     name: `${name}.weight`,
@@ -65,13 +78,23 @@ export function planTensors(options: SyntheticModelOptions): PlannedTensor[] {
     // Keeps activations near 1 however wide the layer.
     deviation: 1 / Math.sqrt(columns),
   });
+  const { circleTokens } = options;
+  const successors = circleTokens === undefined ? null : successorsOf(circleTokens, vocabulary);
+  const word = (token: number): string => `word ${token}`;
   return [
-    matrix('token_embd', hidden, vocabulary),
+    { ...matrix('token_embd', hidden, vocabulary), ...(successors && { rowKey: word }) },
     ...Array.from({ length: options.layers }, (_, layer) =>
       planLayer(options, `blk.${layer}.`, matrix),
     ).flat(),
     vector('output_norm.weight', hidden, 1),
-    ...(options.tiedEmbeddings ? [] : [matrix('output', hidden, vocabulary)]),
+    ...(options.tiedEmbeddings
+      ? []
+      : [
+          {
+            ...matrix('output', hidden, vocabulary),
+            ...(successors && { rowKey: (row: number) => word(successors.before(row)) }),
+          },
+        ]),
     ...(options.ropeFactors ? [vector('rope_freqs.weight', headSize / 2, 2)] : []),
   ];
 }
@@ -84,6 +107,10 @@ function planLayer(
   const { architecture, hidden, headSize, feedForward } = options;
   const query = options.heads * headSize;
   const keyValue = options.kvHeads * headSize;
+  const closing = (name: string, columns: number): PlannedTensor => ({
+    ...matrix(`${prefix}${name}`, columns, hidden),
+    ...(options.circleTokens !== undefined && { deviation: 0 }),
+  });
   const bias = (name: string, size: number): PlannedTensor => vector(`${prefix}${name}.bias`, size, 0);
   return [
     vector(`${prefix}attn_norm.weight`, hidden, 1),
@@ -99,16 +126,33 @@ function planLayer(
           vector(`${prefix}attn_k_norm.weight`, headSize, 1),
         ]
       : []),
-    matrix(`${prefix}attn_output`, query, hidden),
+    closing('attn_output', query),
     ...(options.biases ? [bias('attn_output', hidden)] : []),
     vector(`${prefix}ffn_norm.weight`, hidden, 1),
     matrix(`${prefix}ffn_gate`, hidden, feedForward),
     matrix(`${prefix}ffn_up`, hidden, feedForward),
-    matrix(`${prefix}ffn_down`, feedForward, hidden),
+    closing('ffn_down', feedForward),
     ...(options.biases
       ? [bias('ffn_gate', feedForward), bias('ffn_up', feedForward), bias('ffn_down', hidden)]
       : []),
   ];
+}
+
+/** Which token comes after and before which, see `circleTokens`. */
+export function successorsOf(
+  circleTokens: number,
+  vocabulary: number,
+): { after(token: number): number; before(token: number): number } {
+  const half = vocabulary >> 1;
+  const turn = (token: number, by: 1 | -1): number => {
+    // Bytes and special tokens have no place in a text.
+    if (token < vocabularyMin) return token;
+    const inCircle = token < half ? (token - vocabularyMin) % circleTokens : token - half;
+    const start = token - inCircle;
+    const size = token < half ? Math.min(circleTokens, half - start) : vocabulary - half;
+    return start + ((inCircle + by + size) % size);
+  };
+  return { after: (token) => turn(token, 1), before: (token) => turn(token, -1) };
 }
 
 /** Norms, biases and factors stay F32, as llama.cpp's quantizer leaves them. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { readGgufFileInfo } from 'node-llama-cpp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openOracle } from '../oracle.js';
-import type { SyntheticModelOptions } from './shape.js';
+import { successorsOf, type SyntheticModelOptions } from './shape.js';
 import { writeSyntheticModel } from './write-model.js';
 
 let folder: string;
@@ -116,4 +116,24 @@ it.each<[string, Partial<SyntheticModelOptions>]>([
   ['options of another architecture', { architecture: 'qwen3', ropeFactors: true }],
 ])('refuses %s', async (_, changes) => {
   await expect(write(changes)).rejects.toMatchObject({ code: 'COMPUTE_INVALID' });
+});
+
+describe('a model of circles', () => {
+  it('says the successor of each token, in llama.cpp', async () => {
+    const circleTokens = 12;
+    const { path } = await write({ type: 'Q4_0', circleTokens });
+    await using oracle = await openOracle(path, { threads: 1, contextTokens: 256 });
+    const { after, before } = successorsOf(circleTokens, base.vocabulary);
+    for (const start of [304, 345, 349, 350, 690]) {
+      const said = [after(start)];
+      while (said.length < 30) said.push(after(said.at(-1) ?? 0));
+      expect(await oracle.greedy([1, start], 30)).toEqual(said);
+      expect(before(after(start))).toBe(start);
+      expect(said.includes(start)).toBe(start < 350);
+    }
+  });
+
+  it('needs embeddings that are not tied', async () => {
+    await expect(write({ circleTokens: 12, tiedEmbeddings: true })).rejects.toThrow(/tied/);
+  });
 });

@@ -139,7 +139,14 @@ async function writeTensor(file: FileHandle, tensor: PlannedTensor, source: Weig
   for (let row = 0; row < rows; row += rowsAtOnce) {
     const chunkRows = Math.min(rowsAtOnce, rows - row);
     const values = new Float32Array(chunkRows * columns);
-    random.fillNormal(values, tensor.mean, tensor.deviation);
+    if (tensor.rowKey)
+      for (let index = 0; index < chunkRows; index++)
+        createRandom(`${source.seed} ${tensor.rowKey(row + index)}`).fillNormal(
+          values.subarray(index * columns, (index + 1) * columns),
+          tensor.mean,
+          tensor.deviation,
+        );
+    else random.fillNormal(values, tensor.mean, tensor.deviation);
     await file.writeFile(source.quantize(id, values, chunkRows, columns));
   }
   const bytes = plannedBytes(tensor);
