@@ -142,7 +142,7 @@ function planLayer(
 export function successorsOf(
   circleTokens: number,
   vocabulary: number,
-): { after(token: number): number; before(token: number): number } {
+): { readonly after: (token: number) => number; readonly before: (token: number) => number } {
   const half = vocabulary >> 1;
   const turn = (token: number, by: 1 | -1): number => {
     // Bytes and special tokens have no place in a text.
