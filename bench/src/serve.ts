@@ -86,7 +86,7 @@ async function serveOne(model: BenchModel, options: BenchOptions): Promise<Serve
       trafficOf({
         key: `serve ${clients}`,
         // Fewer than two for each client would have no steady time.
-        requests: Math.max(8, clients * 2, options.requests ?? clients * 4),
+        requests: Math.max(8, clients * 2, options.requests ?? clients * 3),
         tokens: [300, vocabulary],
         ...chatLengths,
       }),

@@ -34,6 +34,14 @@ export const limits = Object.freeze({
   recentTokensMax: 64,
   /** Body of one HTTP request: a context of 128k tokens in any script. */
   requestBodyBytesMax: 16 * MIB,
+  /** Bodies of all HTTP requests that are on their way at once. */
+  requestBodiesBytesMax: 256 * MIB,
+  /** JSON values of a body beside the tokens of a prompt: more than a chat of the most messages has. */
+  requestValuesBesideTokensMax: 64 * 1024,
+  /** Nesting of a body: deeper than any field that is known. */
+  requestDepthMax: 32,
+  /** Messages of one chat, and parts of their contents, together: a context of 128k tokens in pieces of 16. */
+  messagePartsMax: 8192,
   /** Bytes of generated text that wait for a slow client before its request is cancelled. */
   streamBufferedBytesMax: 1 * MIB,
   /** Workers of one cluster. */

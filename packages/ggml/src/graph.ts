@@ -200,12 +200,6 @@ export class Graph extends GraphContext {
     return { pointer, type: target.type, shape: target.shape, strides: target.strides };
   }
 
-  /** Index of the largest column of each row of `a` F32 [n, rows], the last one of equals: I32 [rows]. */
-  argmax(a: Tensor): Tensor {
-    ensure(a.type === dtype.F32 && isMatrix(a), () => `argmax: ${describe(a)}`);
-    return this.result(this.ggml.base.ggml_argmax(this.take(), a.pointer), dtype.I32, shapeOf(a.shape[1]));
-  }
-
   reshape(a: Tensor, shape: Shape): Tensor {
     ensure(
       isShape(shape) && this.isContiguous(a) && elements(a.shape) === elements(shape),

@@ -52,7 +52,6 @@ export type ModelParams = Record<string, unknown> & { vocabOnly: boolean };
 
 /** `struct ggml_init_params` of ggml.h. */
 const initParams = koffi.struct({ memSize: 'size_t', memBuffer: P, noAlloc: 'bool' });
-const chainParams = koffi.struct({ noPerf: 'bool' });
 
 const unary = signature<[Ptr, Ptr], Ptr>(P, P, P);
 const binary = signature<[Ptr, Ptr, Ptr], Ptr>(P, P, P, P);
@@ -101,7 +100,6 @@ export const baseSymbols = {
   ggml_swiglu_split: binary,
   ggml_rms_norm: signature<[Ptr, Ptr, number], Ptr>(P, P, P, 'float'),
   ggml_cont: unary,
-  ggml_argmax: unary,
   ggml_reshape_4d: signature<[Ptr, Ptr, number, number, number, number], Ptr>(
     P,
     P,
@@ -248,25 +246,6 @@ export const llamaSymbols = {
     'int32_t',
     'bool',
   ),
-  llama_sampler_chain_default_params: signature<[], { noPerf: boolean }>(chainParams),
-  llama_sampler_chain_init: signature<[{ noPerf: boolean }], NullablePointer>(P, chainParams),
-  llama_sampler_chain_add: signature<[Ptr, Ptr], undefined>('void', P, P),
-  llama_sampler_init_top_k: signature<[number], Ptr>(P, 'int32_t'),
-  llama_sampler_init_top_p: signature<[number, number], Ptr>(P, 'float', 'size_t'),
-  llama_sampler_init_min_p: signature<[number, number], Ptr>(P, 'float', 'size_t'),
-  llama_sampler_init_temp: signature<[number], Ptr>(P, 'float'),
-  llama_sampler_init_penalties: signature<[number, number, number, number, number], Ptr>(
-    P,
-    'int32_t',
-    'int32_t',
-    'float',
-    'float',
-    'float',
-  ),
-  llama_sampler_accept: signature<[Ptr, number], undefined>('void', P, 'int32_t'),
-  llama_sampler_apply: signature<[Ptr, Ptr], undefined>('void', P, P),
-  llama_sampler_reset: signature<[Ptr], undefined>('void', P),
-  llama_sampler_free: signature<[Ptr], undefined>('void', P),
 };
 
 /** What the CPU backend hands out through `ggml_backend_reg_get_proc_address`. */

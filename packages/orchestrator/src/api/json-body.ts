@@ -1,10 +1,5 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, limits } from '@butterfly/common';
 import type { FastifyInstance } from 'fastify';
-
-/** Values beside the tokens of a prompt: more than a chat of the most messages has. */
-const valuesBesideTokensMax = 64 * 1024;
-/** Deeper than any field that is known here. */
-const depthMax = 32;
 
 /**
  * Reads bodies as JSON, but none that holds far more values than a request that fits: a value can take a hundred times
@@ -12,11 +7,11 @@ const depthMax = 32;
  */
 export function readBodiesAsJson(app: FastifyInstance, contextTokensMax: number): void {
   const parse = app.getDefaultJsonParser('error', 'error');
-  const valuesMax = contextTokensMax + valuesBesideTokensMax;
+  const valuesMax = contextTokensMax + limits.requestValuesBesideTokensMax;
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (isWithin(body, valuesMax)) return void parse(request, body, done);
-    const message = `The body has over ${valuesMax} values, or nests them deeper than ${depthMax}; shorten it.`;
+    const message = `The body has over ${valuesMax} values, or nests them deeper than ${limits.requestDepthMax}; shorten it.`;
     done(new ButterflyError('REQUEST_TOO_LARGE', message));
   });
 }
@@ -43,7 +38,7 @@ function isWithin(json: string, valuesMax: number): boolean {
         values++;
         break;
     }
-    if (values > valuesMax || depth > depthMax) return false;
+    if (values > valuesMax || depth > limits.requestDepthMax) return false;
   }
   return true;
 }

@@ -34,9 +34,6 @@ export interface TextRequest extends CompletionOptions {
 /** What OpenAI's `/v1/completions` generates unless told otherwise. */
 const textOutputTokensDefault = 16;
 
-/** Messages of one chat, and parts of their contents, together: a context of 128k tokens in pieces of 16. */
-const messagePartsMax = 8192;
-
 /**
  * Looks at a list before its items are: a schema costs far more for each item than the JSON that it came in, and a body
  * has room for millions.
@@ -140,7 +137,7 @@ function countParts(messages: readonly unknown[]): number {
 
 const chatSchema = z.strictObject({
   ...sharedFields,
-  messages: boundedList(chatMessage, messagePartsMax, countParts).refine(
+  messages: boundedList(chatMessage, limits.messagePartsMax, countParts).refine(
     (list) => list.length > 0,
     'is empty',
   ),

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { boundBodies } from './body-budget.js';
 import type { ApiContext } from './completions.js';
 import { errorBody, publicError, toHttpFailure } from './errors.js';
 import { readBodiesAsJson } from './json-body.js';
@@ -32,6 +33,7 @@ export function createApi(context: ApiContext): FastifyInstance {
     clientErrorHandler: refuseMalformedHttp,
     frameworkErrors: (thrown, request, reply) => void failWith(thrown, request, reply),
   });
+  boundBodies(app);
   readBodiesAsJson(app, context.engine.contextTokensMax);
   const openResponses = new OpenResponses();
   app.addHook('onRequest', (request, reply, done) => {

@@ -1,6 +1,6 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import { chooseGuesses } from './guesses.js';
-import { KvSpace } from './kv-space.js';
+import { Roster } from './roster.js';
 import { checkedConfig, checkRequest } from './scheduler-checks.js';
 import { Sequence } from './scheduler-sequence.js';
 import type {
@@ -13,21 +13,8 @@ import type {
 } from './scheduler-types.js';
 import { decodeGroups, mixedRows, prefillChunk, StepCurve } from './step-curve.js';
 import { StepDraft } from './step-draft.js';
-import { precedes, WaitingQueue } from './waiting-queue.js';
-
-/** What a step in flight will bring: tokens of the sequence from `position` on. */
-interface Expected {
-  readonly sequence: Sequence;
-  readonly life: number;
-  readonly position: number;
-  readonly guesses: Int32Array;
-}
-
-/** A step that is under way. */
-interface StepInFlight {
-  readonly rows: number;
-  readonly expected: readonly Expected[];
-}
+import { isAnsweredBy, type Expected, type StepInFlight } from './step-in-flight.js';
+import { precedes } from './waiting-queue.js';
 
 /** While others decode, a step with a part of a prompt may take this long: they wait for it. */
 const mixedStepMicrosMax = 400_000;
@@ -35,9 +22,6 @@ const mixedStepMicrosMax = 400_000;
 const hopMicros = 500;
 /** Row groups of all kernels that we know divide this. */
 const rowsMultiple = 8;
-/** A prefix that another sequence is about to cache is worth waiting for when it is this many blocks longer than what is. */
-const sharedBlocksMin = 2;
-
 /**
  * Decides what each step of the pipeline computes. A sequence has known tokens (prompt, then output) and scheduled
  * tokens; a step lets scheduled catch up with known, and decode and prefill differ only in the number of rows.
@@ -46,23 +30,14 @@ const sharedBlocksMin = 2;
  * them. So a token counts as cached once its step is made; regions may be moved, copied, freed and given to others
  * while older steps that use them are still under way; and the tokens of those older steps stay valid.
  *
- * Sequences are served in order of rank, which is given once (docs/architecture.md). When the arena is full, a sequence
+ * Sequences are served in order of rank, which is given once (decision 0011). When the arena is full, a sequence
  * takes the region of one that comes later in order, never the other way round; as the arena holds a whole context, the
  * first in order always gets on.
  */
 export class Scheduler {
   #config: Required<SchedulerConfig>;
   #curve: StepCurve;
-  #space: KvSpace;
-  /** All living sequences. */
-  readonly #sequences = new Map<number, Sequence>();
-  readonly #waiting = new WaitingQueue<Sequence>();
-  #waitingTokens = 0;
-  /** Those that hold a region: each is ready, prefilling, or awaits a token. */
-  readonly #running = new Set<Sequence>();
-  /** Those with one token to compute, least recently served first. */
-  readonly #ready = new Set<Sequence>();
-  readonly #prefilling = new Set<Sequence>();
+  readonly #roster: Roster;
   /** Steps in flight by id, oldest first. */
   readonly #inFlight = new Map<number, StepInFlight>();
   #nextStepId = 0;
@@ -71,22 +46,20 @@ export class Scheduler {
   constructor(config: SchedulerConfig) {
     this.#config = checkedConfig(config);
     this.#curve = StepCurve.slowest(this.#config.stepCurves);
-    this.#space = spaceOf(this.#config);
+    this.#roster = new Roster(this.#config);
   }
 
   /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID or QUEUE_FULL */
   submit(request: SchedulerRequest): void {
-    if (this.#sequences.has(request.id))
+    if (this.#roster.sequences.has(request.id))
       throw new ButterflyError('INTERNAL', `Sequence ${request.id} exists already; ids must be unique.`);
     checkRequest(request, this.#config.contextTokensMax);
     if (
-      this.#waiting.size >= limits.queuedRequestsMax ||
-      this.#waitingTokens + request.promptTokens.length > limits.queuedTokensMax
+      this.#roster.waiting >= limits.queuedRequestsMax ||
+      this.#roster.waitingTokens + request.promptTokens.length > limits.queuedTokensMax
     )
-      throw new ButterflyError('QUEUE_FULL', `${this.#waiting.size} requests wait already; retry later.`);
-    const sequence = new Sequence(request);
-    this.#sequences.set(request.id, sequence);
-    this.#wait(sequence);
+      throw new ButterflyError('QUEUE_FULL', `${this.#roster.waiting} requests wait already; retry later.`);
+    this.#roster.add(new Sequence(request));
   }
 
   /** Forms the next step, or null when the pipeline is full or nothing is to be computed. */
@@ -129,15 +102,15 @@ export class Scheduler {
 
   /** Ends the sequence without an event; what it cached stays for others. False when it has ended already. */
   cancel(id: number): boolean {
-    const sequence = this.#sequences.get(id);
+    const sequence = this.#roster.sequences.get(id);
     if (sequence === undefined) return false;
-    this.#remove(sequence, sequence.cached);
+    this.#roster.remove(sequence, sequence.cached);
     return true;
   }
 
   /** Ends every sequence whose deadline has come. */
   expire(nowMs: number): SchedulerEvent[] {
-    const late = [...this.#sequences.values()].filter(({ deadlineMs }) => deadlineMs <= nowMs);
+    const late = [...this.#roster.sequences.values()].filter(({ deadlineMs }) => deadlineMs <= nowMs);
     for (const { id } of late) this.cancel(id);
     return late.map(({ id }) => ({ kind: 'expired', id }));
   }
@@ -145,12 +118,7 @@ export class Scheduler {
   /** After the loss of all caches: forgets all steps in flight and starts every sequence anew from what is known. */
   rewind(): void {
     this.#inFlight.clear();
-    this.#space = spaceOf(this.#config);
-    for (const sequence of [...this.#running]) {
-      sequence.regionId = null;
-      this.#stopRunning(sequence);
-      this.#wait(sequence);
-    }
+    this.#roster.restart(this.#config);
   }
 
   /**
@@ -159,7 +127,7 @@ export class Scheduler {
    */
   reconfigure(config: SchedulerConfig): void {
     const checked = checkedConfig(config);
-    for (const { tokensMax } of this.#sequences.values())
+    for (const { tokensMax } of this.#roster.sequences.values())
       if (tokensMax > checked.contextTokensMax)
         throw new ButterflyError(
           'CONFIG_INVALID',
@@ -172,32 +140,32 @@ export class Scheduler {
 
   stats(): SchedulerStats {
     return {
-      running: this.#running.size,
-      waiting: this.#waiting.size,
+      running: this.#roster.running.size,
+      waiting: this.#roster.waiting,
       inFlight: this.#inFlight.size,
-      availableSlots: this.#space.availableSlots,
-      retainedSlots: this.#space.retainedSlots,
+      availableSlots: this.#roster.availableSlots,
+      retainedSlots: this.#roster.retainedSlots,
     };
   }
 
   /** One row for each sequence that waits for nothing else, least recently served first, and guesses where they pay. */
   #chooseDecodes(draft: StepDraft): void {
+    const { ready, decoding } = this.#roster;
+    if (ready.size === 0) return;
     // Those in flight count too: only then do the steps under way get equal shares.
-    const decoding = this.#running.size - this.#prefilling.size;
-    if (this.#ready.size === 0) return;
     const groups = decodeGroups(decoding, this.#config.stages, this.#curve);
-    let left = Math.min(Math.ceil(decoding / groups), this.#ready.size);
-    for (const sequence of this.#ready) {
+    let left = Math.min(Math.ceil(decoding / groups), ready.size);
+    for (const sequence of ready) {
       if (left === 0 || draft.isFull) break;
       if (this.#choose(draft, sequence, 1)) left -= 1;
     }
     // Beside a part of a prompt every row is dear.
-    if (this.#prefilling.size === 0 && this.#waiting.size === 0) this.#addGuesses(draft);
+    if (!this.#hasPrompts) this.#addGuesses(draft);
   }
 
   #addGuesses(draft: StepDraft): void {
     for (const [sequence, guesses] of this.#guessesFor([...draft.sequences], draft.rows))
-      if (guesses.length > 0 && this.#space.grow(sequence, sequence.scheduled + 1 + guesses.length))
+      if (guesses.length > 0 && this.#roster.grow(sequence, sequence.scheduled + 1 + guesses.length))
         draft.add(sequence, 1, guesses);
   }
 
@@ -216,13 +184,15 @@ export class Scheduler {
    */
   #stepAhead(nowMs: number): PlannedStep | null {
     if (this.#config.stages > 1 || this.#inFlight.size > 1) return null;
-    if (this.#waiting.size > 0 || this.#prefilling.size > 0 || this.#ready.size > 0) return null;
+    if (this.#hasPrompts || this.#roster.ready.size > 0) return null;
     // Whose output is full with the token under way has no next one.
-    const sequences = [...this.#running].filter(({ known, tokensMax }) => known.length + 1 < tokensMax);
+    const sequences = [...this.#roster.running].filter(
+      ({ known, tokensMax }) => known.length + 1 < tokensMax,
+    );
     const draft = new StepDraft(this.#config.stepRowsMax);
     for (const sequence of sequences) {
       if (draft.isFull || !sequence.mayGoAhead) return null;
-      if (!this.#space.grow(sequence, sequence.scheduled + 1)) return null;
+      if (!this.#roster.grow(sequence, sequence.scheduled + 1)) return null;
       draft.add(sequence, 1);
     }
     if (draft.isEmpty) return null;
@@ -232,23 +202,27 @@ export class Scheduler {
     return this.#dispatch(draft, nowMs);
   }
 
+  get #hasPrompts(): boolean {
+    return this.#roster.prefilling.size > 0 || this.#roster.waiting > 0;
+  }
+
   /** Up to how many rows the step may be filled with parts of prompts. */
   #prefillRowsEnd(draft: StepDraft): number {
     const { stages, stepRowsMax } = this.#config;
-    if (this.#prefilling.size === 0 && this.#waiting.size === 0) return draft.rows;
-    const decoding = this.#running.size - this.#prefilling.size;
+    const { prefilling, decoding, waitingTokens, next } = this.#roster;
+    if (!this.#hasPrompts) return draft.rows;
     if (decoding === 0) {
       // Whole prompts, not what is left of them: the chunks of one prompt are of one size.
-      let tokens = this.#waitingTokens;
-      for (const { known } of this.#prefilling) tokens += known.length;
+      let tokens = waitingTokens;
+      for (const { known } of prefilling) tokens += known.length;
       return prefillChunk(tokens, stages, stepRowsMax, this.#curve);
     }
     const rowsMax = Math.max(
       this.#curve.rowsWithin(mixedStepMicrosMax, stepRowsMax, rowsMultiple),
       Math.min(stepRowsMax, draft.rows + 4 * rowsMultiple),
     );
-    let promptTokens = this.#waiting.head?.known.length ?? 0;
-    for (const { known } of this.#prefilling) promptTokens += known.length;
+    let promptTokens = next?.known.length ?? 0;
+    for (const { known } of prefilling) promptTokens += known.length;
     return mixedRows(
       { decodeRows: draft.rows, promptTokens, stages, rowsMax, multiple: rowsMultiple },
       this.#curve,
@@ -256,7 +230,7 @@ export class Scheduler {
   }
 
   #choosePrefills(draft: StepDraft, rowsMax: number): void {
-    for (const sequence of [...this.#prefilling].sort((a, b) => (precedes(a, b) ? -1 : 1))) {
+    for (const sequence of [...this.#roster.prefilling].sort((a, b) => (precedes(a, b) ? -1 : 1))) {
       const rows = Math.min(sequence.pending, rowsMax - draft.rows, draft.rowsLeft);
       if (rows <= 0 || draft.isFull) return;
       this.#choose(draft, sequence, rows);
@@ -265,59 +239,35 @@ export class Scheduler {
 
   /** Lets waiting sequences in, strictly in order. */
   #admit(draft: StepDraft, rowsMax: number): void {
-    for (let next = this.#waiting.head; next; next = this.#waiting.head) {
+    for (let next = this.#roster.next; next; next = this.#roster.next) {
       if (draft.isFull || draft.rows >= rowsMax) return;
-      if (this.#isWorthWaiting(next) || !this.#makeRoom(draft, next)) return;
-      const cached = this.#space.enter(next, next.known.length + 1);
-      if (cached === null) return;
-      this.#stopWaiting(next);
-      next.entered(cached);
-      this.#running.add(next);
-      (next.pending > 1 ? this.#prefilling : this.#ready).add(next);
+      if (this.#roster.isWorthWaiting(next) || !this.#makeRoom(draft, next)) return;
+      if (!this.#roster.enter(next)) return;
       draft.add(next, Math.min(next.pending, rowsMax - draft.rows, draft.rowsLeft));
     }
   }
 
-  /** Whether a sequence that is being prefilled will soon have cached more of this one's prompt than there is now. */
-  #isWorthWaiting(next: Sequence): boolean {
-    let shared = 0;
-    for (const sequence of this.#prefilling)
-      shared = Math.max(shared, next.known.commonPrefix(sequence.known, next.known.length - 1));
-    const worthwhile = sharedBlocksMin * this.#config.prefixBlockTokens;
-    return shared >= worthwhile && shared >= this.#space.longestPrefix(next) + worthwhile;
-  }
-
   /** Whether there is a place and a region for it, at the cost of those that are less urgent and later in order. */
   #makeRoom(draft: StepDraft, next: Sequence): boolean {
-    while (!this.#hasRoom(next)) {
-      const last = this.#lastInOrder((each) => each.priority > next.priority && precedes(next, each));
+    const mayGo = (each: Sequence): boolean => each.priority > next.priority && precedes(next, each);
+    if (!this.#roster.couldHaveRoom(next, mayGo)) return false;
+    while (!this.#roster.hasRoom(next)) {
+      const last = this.#roster.lastInOrder(mayGo);
       if (last === undefined) return false;
       this.#preempt(draft, last);
     }
     return true;
   }
 
-  #hasRoom(next: Sequence): boolean {
-    const { runningMax, arenaGranularity } = this.#config;
-    if (this.#running.size >= runningMax) return false;
-    // A granule for each sequence that will yet grow: without it, newcomers would soon be preempted again.
-    const granules = (this.#space.availableSlots - next.known.length - 1) / arenaGranularity;
-    if (granules < 0 || granules >= this.#running.size) return granules >= 0;
-    let growing = 0;
-    for (const sequence of this.#running)
-      if (this.#space.region(sequence).slots < sequence.tokensMax) growing += 1;
-    return growing <= granules;
-  }
-
   /** Adds rows of a running sequence if its region holds them or can be made to, at the cost of those later in order. */
   #choose(draft: StepDraft, sequence: Sequence, rows: number): boolean {
     // One before it in order may have taken its region while this step was formed.
-    while (this.#running.has(sequence)) {
-      if (this.#space.grow(sequence, sequence.scheduled + rows)) {
+    while (this.#roster.running.has(sequence)) {
+      if (this.#roster.grow(sequence, sequence.scheduled + rows)) {
         draft.add(sequence, rows);
         return true;
       }
-      const last = this.#lastInOrder(() => true);
+      const last = this.#roster.lastInOrder();
       // It is the last itself and must wait until another one leaves.
       if (last === undefined || last === sequence) return false;
       this.#preempt(draft, last);
@@ -325,45 +275,32 @@ export class Scheduler {
     return false;
   }
 
-  #lastInOrder(isEligible: (sequence: Sequence) => boolean): Sequence | undefined {
-    let last: Sequence | undefined;
-    for (const sequence of this.#running)
-      if (isEligible(sequence) && (last === undefined || precedes(last, sequence))) last = sequence;
-    return last;
-  }
-
-  /** Takes the place of a running sequence; what is known stays known, and what is cached as long as nobody needs it. */
   #preempt(draft: StepDraft, sequence: Sequence): void {
     draft.remove(sequence);
-    this.#space.leave(sequence, sequence.cached);
-    this.#stopRunning(sequence);
-    this.#wait(sequence);
+    this.#roster.preempt(sequence);
   }
 
   #dispatch(draft: StepDraft, nowMs: number): PlannedStep {
     const stepId = this.#nextStepId;
     this.#nextStepId += 1;
-    const { sequences, tokens, parts } = draft.form((sequence) => this.#space.region(sequence));
+    const { sequences, tokens, parts } = draft.form((sequence) => this.#roster.region(sequence));
     const expected: Expected[] = [];
     for (const [sequence, { rows, guesses }] of parts) {
       const end = sequence.scheduled + rows;
       const isSampled = end >= sequence.known.length;
       sequence.dispatched(end, guesses.length, isSampled, nowMs);
-      this.#space.advance(sequence, Math.min(end, sequence.known.length), end + guesses.length);
-      if (!isSampled) continue;
-      this.#ready.delete(sequence);
-      this.#prefilling.delete(sequence);
-      expected.push({ sequence, life: sequence.life, position: end, guesses });
+      this.#roster.dispatched(sequence, end, guesses.length, isSampled);
+      if (isSampled) expected.push({ sequence, life: sequence.life, position: end, guesses });
     }
     this.#inFlight.set(stepId, { rows: tokens.length, expected });
-    return { stepId, copies: this.#space.takeCopies(), sequences, tokens };
+    return { stepId, copies: this.#roster.takeCopies(), sequences, tokens };
   }
 
   #isCurrent({ sequence, life, position }: Expected): boolean {
     return (
-      this.#sequences.get(sequence.id) === sequence &&
+      this.#roster.sequences.get(sequence.id) === sequence &&
       sequence.known.length === position &&
-      (sequence.life === life || !this.#running.has(sequence))
+      (sequence.life === life || !this.#roster.running.has(sequence))
     );
   }
 
@@ -381,64 +318,18 @@ export class Scheduler {
       const reason = sequence.extend(token, nowMs);
       if (reason !== 'stop') {
         events.push({ kind: 'token', id, token });
-        if (this.#waiting.has(sequence)) this.#waitingTokens += 1;
+        this.#roster.extended(sequence);
       }
       if (reason === null) continue;
-      this.#remove(sequence, Math.min(sequence.known.length, position + confirmed));
+      this.#roster.remove(sequence, Math.min(sequence.known.length, position + confirmed));
       const { cachedPromptTokens } = sequence;
       events.push({ kind: 'end', id, reason, timing: sequence.timing(nowMs), cachedPromptTokens });
       return;
     }
-    if (!this.#running.has(sequence)) return;
+    if (!this.#roster.running.has(sequence)) return;
     sequence.awaited -= 1;
     if (sequence.awaited > 0) return;
     sequence.scheduled = position + confirmed;
-    this.#ready.add(sequence);
+    this.#roster.becomesReady(sequence);
   }
-
-  #remove(sequence: Sequence, cachedTokens: number): void {
-    this.#sequences.delete(sequence.id);
-    if (this.#waiting.has(sequence)) this.#stopWaiting(sequence);
-    if (!this.#running.has(sequence)) return;
-    this.#space.leave(sequence, cachedTokens);
-    this.#stopRunning(sequence);
-  }
-
-  #stopRunning(sequence: Sequence): void {
-    this.#running.delete(sequence);
-    this.#ready.delete(sequence);
-    this.#prefilling.delete(sequence);
-    sequence.left();
-  }
-
-  #wait(sequence: Sequence): void {
-    this.#waiting.add(sequence);
-    this.#waitingTokens += sequence.known.length;
-  }
-
-  #stopWaiting(sequence: Sequence): void {
-    if (this.#waiting.delete(sequence)) this.#waitingTokens -= sequence.known.length;
-  }
-}
-
-function spaceOf({ arenaSlots, arenaGranularity, prefixBlockTokens }: Required<SchedulerConfig>): KvSpace {
-  return new KvSpace(arenaSlots, arenaGranularity, prefixBlockTokens);
-}
-
-function isAnsweredBy(expected: readonly Expected[], { outputs }: SchedulerResult): boolean {
-  return (
-    outputs.length === expected.length &&
-    expected.every(({ sequence, guesses }, index) => {
-      const output = outputs[index];
-      return output?.sequenceId === sequence.id && confirms(output.tokens, guesses);
-    })
-  );
-}
-
-/** Whether tokens are some of the guesses, from the first on, and one more. */
-function confirms(tokens: Int32Array, guesses: Int32Array): boolean {
-  const confirmed = tokens.length - 1;
-  if (confirmed < 0 || confirmed > guesses.length) return false;
-  for (let index = 0; index < confirmed; index += 1) if (tokens[index] !== guesses[index]) return false;
-  return true;
 }
