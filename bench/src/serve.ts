@@ -59,15 +59,16 @@ export async function benchServe(options: BenchOptions): Promise<void> {
     const result = await serveOne(model, options);
     print(result, options);
     results.push(result);
+    // After each model: a run takes long, and what it has is kept when it is broken off.
+    writeResult('serve', {
+      machine: machine(),
+      date: new Date().toISOString(),
+      repeats: options.repeats,
+      threads: options.threads,
+      lengths: chatLengths,
+      results,
+    });
   }
-  writeResult('serve', {
-    machine: machine(),
-    date: new Date().toISOString(),
-    repeats: options.repeats,
-    threads: options.threads,
-    lengths: chatLengths,
-    results,
-  });
 }
 
 async function serveOne(model: BenchModel, options: BenchOptions): Promise<ServeResult> {
@@ -86,7 +87,7 @@ async function serveOne(model: BenchModel, options: BenchOptions): Promise<Serve
       trafficOf({
         key: `serve ${clients}`,
         // Fewer than two for each client would have no steady time.
-        requests: Math.max(8, clients * 2, options.requests ?? clients * 3),
+        requests: Math.max(8, clients * 2, options.requests ?? 0),
         tokens: [300, vocabulary],
         ...chatLengths,
       }),

@@ -61,7 +61,7 @@ export async function benchSingle(repeats: number): Promise<void> {
 function printHops(model: string, stages: readonly StagesResult[]): void {
   printTable(
     `Local stages of one thread each, ${model}: milliseconds per token`,
-    ['stages', 'total', 'outside native compute', 'per hop, total', 'per hop, outside native compute'],
+    ['stages', 'total', 'outside native compute', 'one stage more, total', 'outside native compute'],
     stages.map((s) => [
       String(s.stages),
       s.msPerToken,

@@ -15,8 +15,7 @@ beforeEach(async () => {
     reply.code(error instanceof ButterflyError ? error.kind.httpStatus : 500).send(),
   );
   app.post('/', (_request, reply) => reply.send('taken'));
-  await app.listen({ host: '127.0.0.1', port: 0 });
-  port = app.addresses()[0]?.port ?? 0;
+  port = Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port);
 });
 
 afterEach(() => app.close());
