@@ -41,7 +41,7 @@ interface Waiting {
 /** A step that this stage is done with. */
 interface Computed {
   readonly step: Step;
-  readonly payload: Uint8Array | null;
+  readonly activations: Uint8Array | null;
   readonly outputs: StepResult['outputs'];
   readonly stageTimes: readonly StageTime[];
 }
@@ -139,8 +139,6 @@ export class EpochStage {
     compute: () => Promise<StageResult>,
   ): Promise<void> {
     const { activations, logits, computeMicros } = await compute();
-    // A copy: the next step overwrites the stage's memory while this one may still wait in the socket.
-    const payload = activations?.slice() ?? null;
     const outputs = (await this.#sampler?.sample(step.sequences, logits)) ?? [];
     const hostMicros = Math.max(0, (performance.now() - startedMs) * 1000 - computeMicros);
     const stageTimes = [...before, { computeMicros, hostMicros }];
@@ -150,7 +148,7 @@ export class EpochStage {
       // The step that went ahead computes while this one is on its way; elsewhere another stage waits for it.
       this.#proceed();
     }
-    this.#send({ step, payload, outputs, stageTimes });
+    this.#send({ step, activations, outputs, stageTimes });
     if (!this.#isWhole) this.#proceed();
   }
 
@@ -171,11 +169,12 @@ export class EpochStage {
     this.options.onFailure(toButterflyError(error));
   }
 
-  #send({ step, payload, outputs, stageTimes }: Computed): void {
+  #send({ step, activations, outputs, stageTimes }: Computed): void {
     if (this.#stopped) return;
     const { next, orchestrator } = this.options;
     const { epoch, stepId } = step;
-    if (next && payload) next.send(encodeActivations({ epoch, stepId, stageTimes, payload }));
+    if (next && activations)
+      next.send(encodeActivations({ epoch, stepId, stageTimes, payload: activations }));
     else orchestrator.send(encodeStepResult({ epoch, stepId, outputs, stageTimes }));
   }
 }

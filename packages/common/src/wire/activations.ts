@@ -1,6 +1,6 @@
 import { ButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
-import { encodeFrame } from './frame.js';
+import { encodeFrameWhole } from './frame.js';
 import type { Frame } from './frame.js';
 import type { Activations, StageTime } from './types.js';
 
@@ -8,7 +8,7 @@ const FIXED_BYTES = 14;
 const TWO_TO_32 = 2 ** 32;
 
 /**
- * A full frame; its payload is not copied. Short and without helpers, because it runs between the end of one stage and
+ * A full frame in one buffer; its payload is copied, because the next step overwrites it. Short and without helpers, because it runs between the end of one stage and
  * the start of the next, when nothing of it is in the processor's caches.
  * @throws ButterflyError PROTOCOL_INVALID
  */
@@ -23,7 +23,7 @@ export function encodeActivations({ epoch, stepId, stageTimes, payload }: Activa
     at = header.writeUInt32LE(Math.min(Math.round(computeMicros), TWO_TO_32 - 1), at);
     at = header.writeUInt32LE(Math.min(Math.round(hostMicros), TWO_TO_32 - 1), at);
   }
-  return encodeFrame({ type: 'activations', header, payload });
+  return encodeFrameWhole('activations', header, payload);
 }
 
 /**

@@ -137,6 +137,11 @@ export class Connection {
       );
       return;
     }
+    const [only] = parts;
+    if (only && parts.length === 1) {
+      this.#stream.write(only);
+      return;
+    }
     this.#stream.cork();
     for (const part of parts) this.#stream.write(part);
     this.#stream.uncork();

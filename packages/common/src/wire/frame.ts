@@ -47,8 +47,25 @@ export function encodeFrame(frame: {
   readonly payload?: Uint8Array;
 }): Uint8Array[] {
   const { type, header, payload = EMPTY } = frame;
+  const head = startFrame(type, header, payload, 0);
+  return payload.length === 0 ? [head] : [head, payload];
+}
+
+/**
+ * Lays out one frame in one buffer, with a copy of the payload, which may change afterwards. For what would have to be
+ * copied anyway: one buffer is one write.
+ * @throws ButterflyError PROTOCOL_INVALID when header or payload exceed the limits.
+ */
+export function encodeFrameWhole(type: FrameType, header: Uint8Array, payload: Uint8Array): Uint8Array[] {
+  const whole = startFrame(type, header, payload, payload.length);
+  whole.set(payload, PRELUDE_BYTES + header.length);
+  return [whole];
+}
+
+/** Prelude and header, in a buffer with so many bytes more. */
+function startFrame(type: FrameType, header: Uint8Array, payload: Uint8Array, moreBytes: number): Buffer {
   checkLengths(type, header.length, payload.length);
-  const head = Buffer.allocUnsafe(PRELUDE_BYTES + header.length);
+  const head = Buffer.allocUnsafe(PRELUDE_BYTES + header.length + moreBytes);
   head.writeUInt32LE(MAGIC, 0);
   head.writeUInt8(PROTOCOL_VERSION, 4);
   head.writeUInt8(frameTypes[type].id, 5);
@@ -58,7 +75,7 @@ export function encodeFrame(frame: {
   head.writeUInt32LE(crc32(payload, crc32(header)), 16);
   head.writeUInt32LE(crc32(head.subarray(0, CHECKED_BYTES)), 20);
   head.set(header, PRELUDE_BYTES);
-  return payload.length === 0 ? [head] : [head, payload];
+  return head;
 }
 
 interface Prelude {
