@@ -14,6 +14,8 @@ const parallel = 16;
 const arrivalShare = 0.7;
 const wholeClients = 8;
 const splitClients = 16;
+/** Bytes and special tokens come before it. */
+const firstToken = 300;
 
 type Pace = 'together' | 'free';
 
@@ -80,15 +82,15 @@ async function serveOne(model: BenchModel, options: BenchOptions): Promise<Serve
   await using peer = Peer.start(model.path);
   const vocabulary = await vocabularyOf(model.path);
   const sides: Sides = {
-    whole: serverSide(whole),
-    split: serverSide(split),
+    whole: serverSide(whole, vocabulary),
+    split: serverSide(split, vocabulary),
     peer: { together: peerSide(peer, threads, 'together'), free: peerSide(peer, threads, 'free') },
     requestsFor: (clients) =>
       trafficOf({
         key: `serve ${clients}`,
         // Fewer than two for each client would have no steady time.
         requests: Math.max(8, clients * 2, options.requests ?? 0),
-        tokens: [300, vocabulary],
+        tokens: [firstToken, vocabulary],
         ...chatLengths,
       }),
   };
@@ -111,7 +113,7 @@ async function serveOne(model: BenchModel, options: BenchOptions): Promise<Serve
 async function compareClosed(sides: Sides, clients: number, repeats: number): Promise<Comparison> {
   const requests = sides.requestsFor(clients);
   const pattern = { kind: 'closed', clients } as const;
-  const pace = await fasterPace(sides, requests.slice(0, clients * 2), clients);
+  const pace = await fasterPace(sides, requests.slice(0, clients), clients);
   return comparison(`${clients} clients`, sides, requests, pattern, pace, repeats);
 }
 
@@ -156,8 +158,20 @@ async function compareSplit(sides: Sides, repeats: number): Promise<SplitCompari
   return { split, whole, ratio: split.tokensPerSecond / whole.tokensPerSecond };
 }
 
-function serverSide(server: ServeProcess): Side {
-  return (requests, pattern) => runLoad(requests, pattern, (request) => server.client.complete(request));
+/** Each run has prompts of its own, as long as those of the others: what one run cached must not help the next. */
+function serverSide(server: ServeProcess, vocabulary: number): Side {
+  let runs = 0;
+  return (requests, pattern) => {
+    runs += 1;
+    const shift = runs * 7919;
+    const fresh = requests.map((request) => ({
+      ...request,
+      prompt: request.prompt.map(
+        (token) => firstToken + ((token - firstToken + shift) % (vocabulary - firstToken)),
+      ),
+    }));
+    return runLoad(fresh, pattern, (request) => server.client.complete(request));
+  };
 }
 
 function peerSide(peer: Peer, threads: number, pace: Pace): Side {
