@@ -6,7 +6,7 @@ import { benchModel, promptOf } from './models.js';
 import type { BenchOptions } from './options.js';
 import { Peer } from './processes/peer.js';
 import { ServeProcess } from './processes/serve-process.js';
-import { machine, printTable, writeResult } from './report.js';
+import { printTable, writeResult } from './report.js';
 
 const depths = [512, 2048];
 const outputTokens = 64;
@@ -42,8 +42,6 @@ export async function benchDepth(options: BenchOptions): Promise<void> {
     ]),
   );
   writeResult('depth', {
-    machine: machine(),
-    date: new Date().toISOString(),
     repeats,
     model: name,
     threads,

@@ -5,7 +5,7 @@ import { decodePerSecond } from './load/run-load.js';
 import { median } from './load/statistics.js';
 import { halfBillion, oneBillion, ownModel, type BenchModel } from './models.js';
 import type { BenchOptions } from './options.js';
-import { machine, printTable, writeResult } from './report.js';
+import { printTable, writeResult } from './report.js';
 
 /** Tokens after which the text of a circle is the same again. */
 const circleTokens = 48;
@@ -63,7 +63,7 @@ export async function benchLookup(options: BenchOptions): Promise<void> {
       r.identical ? 'yes' : 'NO',
     ]),
   );
-  writeResult('lookup', { machine: machine(), date: new Date().toISOString(), repeats, threads, results });
+  writeResult('lookup', { repeats, threads, results });
 }
 
 async function setups(options: BenchOptions): Promise<LookupSetup[]> {

@@ -3,7 +3,7 @@ import { trafficOf } from './load/traffic.js';
 import { benchModel, vocabularyOf } from './models.js';
 import type { BenchOptions } from './options.js';
 import { ServeProcess } from './processes/serve-process.js';
-import { machine, printTable, writeResult } from './report.js';
+import { printTable, writeResult } from './report.js';
 
 const sharedTokens = 1000;
 /** What each request adds of its own. */
@@ -30,8 +30,6 @@ export async function benchPrefix(options: BenchOptions): Promise<void> {
     results.map(({ workers, firstMs, secondMs, ratio }) => [String(workers), firstMs, secondMs, ratio]),
   );
   writeResult('prefix', {
-    machine: machine(),
-    date: new Date().toISOString(),
     repeats,
     model: name,
     threads,

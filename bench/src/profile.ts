@@ -2,7 +2,7 @@ import { LocalCluster } from './local-cluster.js';
 import { median } from './load/statistics.js';
 import { benchModel, promptOf } from './models.js';
 import type { BenchOptions } from './options.js';
-import { machine, printTable, writeResult } from './report.js';
+import { printTable, writeResult } from './report.js';
 
 const decodeTokens = 128;
 const batches = [1, 8, 16];
@@ -56,8 +56,6 @@ export async function benchProfile(options: BenchOptions): Promise<void> {
     ]),
   );
   writeResult('profile', {
-    machine: machine(),
-    date: new Date().toISOString(),
     repeats,
     model: name,
     threads,

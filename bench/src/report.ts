@@ -5,7 +5,7 @@ import { cpuFeatures, loadGgml } from '@butterfly/ggml';
 import { silentLogger } from '@butterfly/common';
 
 /** What the figures were measured on. */
-export function machine(): Record<string, unknown> {
+function machine(): Record<string, unknown> {
   const ggml = loadGgml({ log: silentLogger });
   return {
     cpu: cpus()[0]?.model,
@@ -32,10 +32,11 @@ export function printTable(
   process.stdout.write(`\n${title}\n${lines.join('\n')}\n`);
 }
 
-/** Writes the figures beside the table. */
-export function writeResult(name: string, result: unknown): void {
+/** Writes the figures beside the table, with where and when they were measured. */
+export function writeResult(name: string, result: object): void {
   const folder = fileURLToPath(new URL('../results/', import.meta.url));
+  const dated = { machine: machine(), date: new Date().toISOString(), ...result };
   mkdirSync(folder, { recursive: true });
-  writeFileSync(`${folder}${name}.json`, `${JSON.stringify(result, null, 2)}\n`);
+  writeFileSync(`${folder}${name}.json`, `${JSON.stringify(dated, null, 2)}\n`);
   process.stdout.write(`\nWritten to bench/results/${name}.json\n`);
 }

@@ -2,7 +2,7 @@ import { greedySampling } from '@butterfly/common';
 import { Scheduler, type PlannedStep, type SchedulerConfig } from '@butterfly/orchestrator';
 import { percentile } from './load/statistics.js';
 import { chatLengths, trafficOf, type LoadRequest } from './load/traffic.js';
-import { machine, printTable, writeResult } from './report.js';
+import { printTable, writeResult } from './report.js';
 
 const sequences = 10_000;
 const vocabulary = 32_000;
@@ -175,7 +175,7 @@ export function benchScheduler(): Promise<void> {
       stepsPerSecond.toFixed(0),
     ]),
   );
-  writeResult('scheduler', { machine: machine(), date: new Date().toISOString(), sequences, results });
+  writeResult('scheduler', { sequences, results });
   return Promise.resolve();
 }
 

@@ -5,7 +5,7 @@ import { benchModels, vocabularyOf, type BenchModel } from './models.js';
 import type { BenchOptions } from './options.js';
 import { Peer } from './processes/peer.js';
 import { ServeProcess } from './processes/serve-process.js';
-import { machine, printTable, writeResult } from './report.js';
+import { printTable, writeResult } from './report.js';
 
 /** The longest prompt and output together, and some room. */
 const contextTokens = 1024;
@@ -63,8 +63,6 @@ export async function benchServe(options: BenchOptions): Promise<void> {
     results.push(result);
     // After each model: a run takes long, and what it has is kept when it is broken off.
     writeResult('serve', {
-      machine: machine(),
-      date: new Date().toISOString(),
       repeats: options.repeats,
       threads: options.threads,
       lengths: chatLengths,

@@ -1,7 +1,7 @@
 import { measureHops, type StagesResult } from './hops.js';
 import { lightModel, oneBillion } from './models.js';
 import { measureOneProcess } from './one-process.js';
-import { machine, printTable, writeResult } from './report.js';
+import { printTable, writeResult } from './report.js';
 
 const mebibyte = 2 ** 20;
 
@@ -49,8 +49,6 @@ export async function benchSingle(repeats: number): Promise<void> {
     ),
   );
   writeResult('single', {
-    machine: machine(),
-    date: new Date().toISOString(),
     repeats,
     oneProcess: results,
     stages,

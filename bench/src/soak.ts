@@ -4,7 +4,7 @@ import { trafficOf, type LoadRequest } from './load/traffic.js';
 import { ownModel, vocabularyOf } from './models.js';
 import type { BenchOptions } from './options.js';
 import { ServeProcess } from './processes/serve-process.js';
-import { machine, printTable, writeResult } from './report.js';
+import { printTable, writeResult } from './report.js';
 
 const requestsDefault = 10_000;
 const samples = 20;
@@ -53,8 +53,6 @@ export async function benchSoak(options: BenchOptions): Promise<void> {
     [[growthMiBPerThousand.orchestrator, growthMiBPerThousand.workers]],
   );
   writeResult('soak', {
-    machine: machine(),
-    date: new Date().toISOString(),
     repeats: 1,
     clients,
     workers,

@@ -36,4 +36,6 @@ export type { ByteStream, ConnectionHandlers, ConnectionOptions, Heartbeat } fro
 export { dial, listen } from './wire/transport.js';
 export type { DialOptions, Listener } from './wire/transport.js';
 export { decodeActivations, encodeActivations } from './wire/activations.js';
+export { stepMicros } from './step-time.js';
+export type { StepTime } from './step-time.js';
 export { greedySampling } from './wire/sampling.js';

@@ -7,11 +7,11 @@ import {
   type StepResult,
 } from '@butterfly/common';
 import type { EpochPlan } from '../cluster/controller.js';
+import type { StageReport } from '../cluster/worker-link.js';
 import { EndRate } from './end-rate.js';
 import { EventStream } from './generation.js';
 import { Scheduler } from './scheduler.js';
 import type { PlannedStep, SchedulerConfig, SchedulerEvent } from './scheduler-types.js';
-import type { CurvePoint } from './step-curve.js';
 import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
 
 /** The pipeline as the engine drives it. */
@@ -43,12 +43,6 @@ export interface StepTrace {
   readonly scheduleMicros: number;
   /** Taking the result in, without what the next step takes. */
   readonly completeMicros: number;
-}
-
-/** What a stage measured of itself before it became ready. */
-export interface StageMeasured {
-  readonly stepCurve: readonly CurvePoint[];
-  readonly isBatchInvariant: boolean;
 }
 
 /** A step under way. */
@@ -138,7 +132,7 @@ export class PipelineEngine implements Engine {
   }
 
   /** A plan is live, with stages that measured this of themselves. */
-  onLive({ plan }: EpochPlan, reports: readonly StageMeasured[]): void {
+  onLive({ plan }: EpochPlan, reports: readonly Pick<StageReport, 'stepCurve' | 'isBatchInvariant'>[]): void {
     const { scheduler } = this.options;
     this.#scheduler.reconfigure({
       ...scheduler,

@@ -1,5 +1,4 @@
-import type { ArenaCopy, SamplingParams, StepSequence } from '@butterfly/common';
-import type { CurvePoint } from './step-curve.js';
+import type { ArenaCopy, SamplingParams, StepSequence, StepTime } from '@butterfly/common';
 import type { RequestTiming } from './types.js';
 
 /** What a live plan allows. */
@@ -21,7 +20,7 @@ export interface SchedulerConfig {
   /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
   readonly guessesMax?: number;
   /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */
-  readonly stepCurves?: readonly (readonly CurvePoint[])[];
+  readonly stepCurves?: readonly (readonly StepTime[])[];
 }
 
 export interface SchedulerRequest {

@@ -1,9 +1,10 @@
+import type { StepTime } from '@butterfly/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeGroups, mixedRows, prefillChunk, StepCurve, type CurvePoint } from './step-curve.js';
+import { decodeGroups, mixedRows, prefillChunk, StepCurve } from './step-curve.js';
 
 /** Measured on the 1B shape (design, section 4): 4 rows cost more than 8, 24 more than 32. */
-const cliffs: readonly CurvePoint[] = [
+const cliffs: readonly StepTime[] = [
   [1, 31],
   [2, 53],
   [4, 65],
@@ -16,7 +17,7 @@ const cliffs: readonly CurvePoint[] = [
 ].map(([rows = 0, millis = 0]) => ({ rows, micros: millis * 1000 }));
 
 /** Curves with ascending rows and any times, so with cliffs. */
-const points: fc.Arbitrary<CurvePoint[]> = fc
+const points: fc.Arbitrary<StepTime[]> = fc
   .uniqueArray(fc.integer({ min: 1, max: 600 }), { minLength: 1, maxLength: 8 })
   .chain((rows) =>
     fc.tuple(

@@ -1,12 +1,8 @@
-/** One measured time of a step of so many rows, in any unit of time. */
-export interface CurvePoint {
-  readonly rows: number;
-  readonly micros: number;
-}
+import { stepMicros, type StepTime } from '@butterfly/common';
 
 /** Rows whose arithmetic takes as long as streaming the weights once, where nothing is measured: a common CPU. */
 const balancedRows = 16;
-const assumedCurve: readonly CurvePoint[] = [1, 8, 64, 512].map((rows) => ({
+const assumedCurve: readonly StepTime[] = [1, 8, 64, 512].map((rows) => ({
   rows,
   micros: 1000 * (1 + rows / balancedRows),
 }));
@@ -24,12 +20,12 @@ export class StepCurve {
   readonly #points: { readonly rows: number; micros: number }[];
 
   /** @param points with ascending rows, at least one */
-  constructor(points: readonly CurvePoint[]) {
+  constructor(points: readonly StepTime[]) {
     this.#points = points.map((point) => ({ ...point }));
   }
 
   /** The slowest stage decides the pace at each number of rows. */
-  static slowest(curves: readonly (readonly CurvePoint[])[]): StepCurve {
+  static slowest(curves: readonly (readonly StepTime[])[]): StepCurve {
     const known = curves.filter((points) => points.length > 0);
     if (known.length === 0) return new StepCurve(assumedCurve);
     const rows = [...new Set(known.flatMap((points) => points.map((point) => point.rows)))].sort(
@@ -52,15 +48,8 @@ export class StepCurve {
 
   /** Predicted time of a step in one stage. */
   micros(rows: number): number {
-    const points = this.#points;
-    const upper = points.findIndex((point) => point.rows >= rows);
-    const last = points.at(-1) ?? { rows: 1, micros: 1 };
-    if (upper === -1) return (last.micros * rows) / last.rows;
-    const above = points[upper] ?? last;
-    const below = points[upper - 1];
-    if (below === undefined || below.micros >= above.micros) return above.micros;
-    const slope = (above.micros - below.micros) / (above.rows - below.rows);
-    return below.micros + slope * (rows - below.rows);
+    const above = this.#points.find((point) => point.rows >= rows);
+    return Math.min(stepMicros(rows, this.#points), above?.micros ?? Infinity);
   }
 
   /** The most rows, a multiple of `multiple`, whose step stays within the time; at least one multiple. */

@@ -1,24 +1,20 @@
 import { greedySampling, limits, type SamplingParams, type StepSequence } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
-import { cachedSyntheticModel, type SyntheticModelOptions } from '@butterfly/testkit';
+import { cachedSyntheticModel } from '@butterfly/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StageRuntime } from './runtime.js';
-import { describeFile, difference, loadStage, part, runThrough, someTokens, tokenStep } from './testing.js';
+import {
+  describeFile,
+  difference,
+  loadStage,
+  part,
+  runThrough,
+  smallModel,
+  someTokens,
+  tokenStep,
+} from './testing.js';
 
-const small: SyntheticModelOptions = {
-  architecture: 'llama',
-  layers: 3,
-  hidden: 256,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 64,
-  feedForward: 512,
-  vocabulary: 320,
-  tiedEmbeddings: true,
-  type: 'Q4_0',
-  seed: 5,
-  contextTrained: 2048,
-};
+const small = { ...smallModel, seed: 5, contextTrained: 2048 };
 
 const cases = [
   ['Q4_0', 1],

@@ -1,40 +1,26 @@
+import type { StepTime } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
-import { cachedSyntheticModel, type SyntheticModelOptions } from '@butterfly/testkit';
+import { cachedSyntheticModel } from '@butterfly/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { StageRuntime } from './runtime.js';
-import type { StepTime } from './step-curve.js';
 import {
   describeFile,
   difference,
   loadStage,
   part,
   runThrough,
+  smallModel,
   someTokens,
   tokenStep,
   trainedModel,
 } from './testing.js';
 
-const small: SyntheticModelOptions = {
-  architecture: 'llama',
-  layers: 3,
-  hidden: 256,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 64,
-  feedForward: 512,
-  vocabulary: 320,
-  tiedEmbeddings: true,
-  type: 'Q4_0',
-  seed: 6,
-  contextTrained: 1024,
-};
-
 const models: Readonly<Record<string, () => Promise<string>>> = {
   F32: () => Promise.resolve(trainedModel),
-  F16: () => cachedSyntheticModel({ ...small, type: 'F16', architecture: 'qwen2' }),
-  Q4_0: () => cachedSyntheticModel(small),
-  Q8_0: () => cachedSyntheticModel({ ...small, type: 'Q8_0', architecture: 'qwen3' }),
-  Q6_K: () => cachedSyntheticModel({ ...small, type: 'Q6_K' }),
+  F16: () => cachedSyntheticModel({ ...smallModel, type: 'F16', architecture: 'qwen2' }),
+  Q4_0: () => cachedSyntheticModel(smallModel),
+  Q8_0: () => cachedSyntheticModel({ ...smallModel, type: 'Q8_0', architecture: 'qwen3' }),
+  Q6_K: () => cachedSyntheticModel({ ...smallModel, type: 'Q6_K' }),
 };
 
 /** By this, seven more rows are always faster. */
@@ -87,9 +73,9 @@ describe.each(Object.entries(models))('%s', (_, path) => {
 
 it.each<[string, () => Promise<string>]>([
   ['F32', () => Promise.resolve(trainedModel)],
-  ['Q4_0', () => cachedSyntheticModel(small)],
+  ['Q4_0', () => cachedSyntheticModel(smallModel)],
   // Kernels of K-quants may round rows otherwise in groups than alone.
-  ['Q4_K', () => cachedSyntheticModel({ ...small, type: 'Q4_K' })],
+  ['Q4_K', () => cachedSyntheticModel({ ...smallModel, type: 'Q4_K' })],
 ])('measures the steps of a model in %s, and pads none whose numbers that changed', async (_, path) => {
   const spec = await describeFile(await path());
   const stage = await load(spec, 0, spec.layers);

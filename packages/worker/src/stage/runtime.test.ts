@@ -1,6 +1,6 @@
 import type { StepSequence } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
-import { cachedSyntheticModel, type SyntheticModelOptions } from '@butterfly/testkit';
+import { cachedSyntheticModel } from '@butterfly/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StageRuntime } from './runtime.js';
 import {
@@ -9,25 +9,13 @@ import {
   loadStage,
   part,
   runThrough,
+  smallModel,
   someTokens,
   tokenStep,
   trainedModel,
 } from './testing.js';
 
-const small: SyntheticModelOptions = {
-  architecture: 'llama',
-  layers: 4,
-  hidden: 256,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 64,
-  feedForward: 512,
-  vocabulary: 320,
-  tiedEmbeddings: true,
-  type: 'Q4_0',
-  seed: 3,
-  contextTrained: 1024,
-};
+const small = { ...smallModel, layers: 4, seed: 3 };
 
 interface Model {
   readonly path: () => Promise<string>;

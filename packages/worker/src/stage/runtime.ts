@@ -1,11 +1,11 @@
-import { ensure, limits, type CacheType, type Step } from '@butterfly/common';
+import { ensure, limits, type CacheType, type Step, type StepTime } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
 import { batchKey, cacheBlockSlots, type ModelSpec } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { KvCache } from './kv-cache.js';
 import { Shard, type LayerRange } from './shard.js';
-import { paddedCurve, paddedRows, type StepTime } from './step-curve.js';
+import { paddedCurve, paddedRows } from './step-curve.js';
 import { measureStage, type StageMeasurement } from './step-measurement.js';
 import { TokenSampler } from './token-sampler.js';
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { paddedCurve, paddedRows, stepMicros, type StepTime } from './step-curve.js';
+import { stepMicros, type StepTime } from '@butterfly/common';
+import { paddedCurve, paddedRows } from './step-curve.js';
 import { measureCurve } from './step-measurement.js';
 
 const anyCurve = fc

@@ -1,7 +1,13 @@
-import { greedySampling, limits, type Step, type StepSequence } from '@butterfly/common';
+import {
+  greedySampling,
+  limits,
+  stepMicros,
+  type Step,
+  type StepSequence,
+  type StepTime,
+} from '@butterfly/common';
 import { cacheBlockSlots, type ModelSpec } from '@butterfly/model';
 import type { StageResult } from './runtime.js';
-import { stepMicros, type StepTime } from './step-curve.js';
 
 const budgetMs = 1500;
 /** Rows that are measured even where they take twice the time, as most steps have so few. */

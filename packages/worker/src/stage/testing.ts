@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { ensure, silentLogger, type Step, type StepSequence } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { describeModel, openGguf, type ModelSpec } from '@butterfly/model';
+import type { SyntheticModelOptions } from '@butterfly/testkit';
 import { LocalSource } from '../loading/local-source.js';
 import { StageRuntime, type StageOptions } from './runtime.js';
 
@@ -12,6 +13,22 @@ export const ggml = loadGgml({ log: silentLogger });
 export const trainedModel = fileURLToPath(
   new URL('../../../../../shared/models/aidreams-260k.gguf', import.meta.url),
 );
+
+/** A model of random weights for which a stage takes milliseconds. */
+export const smallModel: SyntheticModelOptions = {
+  architecture: 'llama',
+  layers: 3,
+  hidden: 256,
+  heads: 4,
+  kvHeads: 2,
+  headSize: 64,
+  feedForward: 512,
+  vocabulary: 320,
+  tiedEmbeddings: true,
+  type: 'Q4_0',
+  seed: 6,
+  contextTrained: 1024,
+};
 
 export const describeFile = async (path: string): Promise<ModelSpec> => describeModel(await openGguf(path));
 
