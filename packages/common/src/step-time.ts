@@ -13,7 +13,7 @@ export function stepMicros(rows: number, curve: readonly StepTime[]): number {
   const above = curve[next];
   const below = next === -1 ? curve.at(-1) : curve[next - 1];
   if (!above) return below ? (below.micros * rows) / below.rows : 0;
-  if (!below) return above.micros;
+  if (!below || above.rows === rows) return above.micros;
   const share = (rows - below.rows) / (above.rows - below.rows);
   return below.micros + share * (above.micros - below.micros);
 }

@@ -2,7 +2,6 @@ import { fileURLToPath } from 'node:url';
 import { ensure, silentLogger, type Step, type StepSequence } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { describeModel, openGguf, type ModelSpec } from '@butterfly/model';
-import type { SyntheticModelOptions } from '@butterfly/testkit';
 import { LocalSource } from '../loading/local-source.js';
 import { StageRuntime, type StageOptions } from './runtime.js';
 
@@ -15,7 +14,7 @@ export const trainedModel = fileURLToPath(
 );
 
 /** A model of random weights for which a stage takes milliseconds. */
-export const smallModel: SyntheticModelOptions = {
+export const smallModel = {
   architecture: 'llama',
   layers: 3,
   hidden: 256,
@@ -28,7 +27,7 @@ export const smallModel: SyntheticModelOptions = {
   type: 'Q4_0',
   seed: 6,
   contextTrained: 1024,
-};
+} as const;
 
 export const describeFile = async (path: string): Promise<ModelSpec> => describeModel(await openGguf(path));
 
