@@ -8,11 +8,13 @@ import { benchScheduler } from './scheduler.js';
 import { benchServe } from './serve.js';
 import { benchSingle } from './single.js';
 import { benchSoak } from './soak.js';
+import { benchSplit } from './split.js';
 
 const usage = `Usage: npm run bench -- NAME [options]
 
   single     one stream: prefill and decode beside llama.cpp, cost of each further stage, memory of workers
   serve      many clients over HTTP beside llama.cpp's continuous batching; with --profile, where a step spends its time
+  split      two workers with half the threads each beside one with all of them, over HTTP
   prefix     time to the first token of a prompt whose beginning is cached
   lookup     speculative decoding by prompt lookup, on against off
   depth      decode behind a long prompt with each type of KV cache beside llama.cpp
@@ -33,6 +35,7 @@ Options:
 const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>> = {
   single: ({ repeats }) => benchSingle(repeats),
   serve: (options) => (options.profile ? benchProfile(options) : benchServe(options)),
+  split: benchSplit,
   prefix: benchPrefix,
   lookup: benchLookup,
   depth: benchDepth,

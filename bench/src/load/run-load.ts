@@ -105,6 +105,17 @@ export function figuresOf({ records, windowMs: [startMs, endMs] }: LoadRun): Loa
   };
 }
 
+/** Titles of `figureCells`. */
+export const figureHeader = ['tok/s', 'first p50', 'p95', 'p99', 'between p50', 'p95', 'p99'] as const;
+
+/** A row of a table. */
+export function figureCells(figures: LoadFigures): number[] {
+  return [
+    figures.tokensPerSecond,
+    ...[figures.firstTokenMs, figures.betweenTokensMs].flatMap(({ p50, p95, p99 }) => [p50, p95, p99]),
+  ];
+}
+
 /** Tokens per second of one request after its first token. */
 export function decodePerSecond({ piecesMs, tokens }: RequestRecord): number {
   const elapsedMs = (piecesMs.at(-1) ?? NaN) - (piecesMs[0] ?? NaN);
