@@ -30,7 +30,12 @@ export default defineConfig({
   resolve: { conditions: ['butterfly-source'] },
   ssr: { resolve: { conditions: ['butterfly-source'] } },
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'bench/src/**/*.test.ts', 'training/src/**/*.test.ts'],
+    include: [
+      'packages/*/src/**/*.test.ts',
+      'bench/src/**/*.test.ts',
+      'chaos/src/**/*.test.ts',
+      'training/src/**/*.test.ts',
+    ],
     exclude: [...configDefaults.exclude, ...withoutSharedModel()],
     setupFiles: ['./vitest.setup.ts'],
     // Native libraries and child processes: a process per file, and never more than the two cores of CI.

@@ -1,7 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { greedySampling, silentLogger, systemClock, type SamplingParams } from '@butterfly/common';
+import {
+  greedySampling,
+  silentLogger,
+  systemClock,
+  type Logger,
+  type SamplingParams,
+} from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf } from '@butterfly/model';
 import { Orchestrator, type StepTrace } from '@butterfly/orchestrator';
@@ -9,6 +15,7 @@ import type { RequestRecord } from './load/run-load.js';
 import { residentBytes } from './processes/memory.js';
 
 const readyDeadlineMs = 120_000;
+const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url));
 
 export interface WorkerMemory {
   readonly name: string;
@@ -25,6 +32,13 @@ export interface LocalClusterOptions {
   readonly contextTokens: number;
   readonly parallel: number;
   readonly speculation: 'auto' | 'off';
+  /** Pipeline stages at least; by default all workers. */
+  readonly stagesMin?: number;
+  readonly spares?: number;
+  /** Hears what the orchestrator logs. */
+  readonly onLog?: (message: string, fields: object) => void;
+  /** Further arguments of a worker, by its index from 1. */
+  readonly workerArguments?: (index: number) => readonly string[];
 }
 
 /** What came of one request, and when. */
@@ -39,9 +53,12 @@ export interface TimedStep extends StepTrace {
 
 /** The product as it runs: an orchestrator in this process and real worker processes on this machine. */
 export class LocalCluster implements AsyncDisposable {
+  /** By name. */
+  readonly #children = new Map<string, ChildProcess>();
+
   private constructor(
     private readonly orchestrator: Orchestrator,
-    private readonly children: ReadonlyMap<string, ChildProcess>,
+    private readonly options: LocalClusterOptions,
     private readonly vocabulary: Vocabulary,
     private readonly traces: TimedStep[],
   ) {}
@@ -60,27 +77,14 @@ export class LocalCluster implements AsyncDisposable {
       parallel: options.parallel,
       speculation: options.speculation,
       workersExpected: options.workers,
+      stagesMin: options.stagesMin ?? options.workers,
+      spares: options.spares ?? 0,
       clock: systemClock,
-      log: silentLogger,
+      log: options.onLog ? listeningLogger(options.onLog) : silentLogger,
       onStep: (trace) => traces.push({ ...trace, endedMs: performance.now() }),
     });
-    const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url));
-    const children = new Map<string, ChildProcess>();
-    for (let index = 1; index <= options.workers; index++) {
-      const name = `worker-${index}`;
-      const args = [
-        main,
-        'worker',
-        '--join',
-        `127.0.0.1:${orchestrator.clusterPort}`,
-        '--threads',
-        String(options.threads),
-        '--name',
-        name,
-      ];
-      children.set(name, spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] }));
-    }
-    const cluster = new LocalCluster(orchestrator, children, vocabulary, traces);
+    const cluster = new LocalCluster(orchestrator, options, vocabulary, traces);
+    for (let index = 1; index <= options.workers; index++) cluster.startWorker(index);
     const deadlineMs = performance.now() + readyDeadlineMs;
     while (!orchestrator.engine.status().ready) {
       if (performance.now() > deadlineMs)
@@ -88,6 +92,29 @@ export class LocalCluster implements AsyncDisposable {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     return cluster;
+  }
+
+  /** Starts one more worker, or one again. */
+  startWorker(index: number): void {
+    const { threads, workerArguments } = this.options;
+    const name = `worker-${index}`;
+    const args = [
+      [main, 'worker', '--join', `127.0.0.1:${this.orchestrator.clusterPort}`],
+      ['--threads', String(threads), '--name', name],
+      workerArguments?.(index) ?? [],
+    ];
+    const child = spawn(process.execPath, args.flat(), { stdio: ['ignore', 'ignore', 'inherit'] });
+    this.#children.set(name, child);
+  }
+
+  /** Sends a signal to a worker's process. */
+  signal(name: string, signal: NodeJS.Signals): void {
+    this.#children.get(name)?.kill(signal);
+  }
+
+  /** The cluster as `butterfly status` shows it. */
+  describe(): ReturnType<Orchestrator['describe']> {
+    return this.orchestrator.describe();
   }
 
   get vocabularySize(): number {
@@ -117,6 +144,7 @@ export class LocalCluster implements AsyncDisposable {
     prompt: readonly number[],
     tokens: number,
     sampling: SamplingParams = greedySampling,
+    onPiece: (pieces: number) => void = () => undefined,
   ): Promise<GeneratedText> {
     const startMs = performance.now();
     const generation = this.orchestrator.engine.submit({
@@ -134,6 +162,7 @@ export class LocalCluster implements AsyncDisposable {
       if (event.kind === 'end') break;
       tokenIds.push(event.token);
       piecesMs.push(performance.now());
+      onPiece(piecesMs.length);
     }
     return { startMs, piecesMs, tokens: tokenIds.length, tokenIds };
   }
@@ -144,16 +173,31 @@ export class LocalCluster implements AsyncDisposable {
       name,
       shardBytes: report?.shardBytes ?? 0,
       arenaBytes: report?.arenaBytes ?? 0,
-      residentBytes: residentBytes(this.children.get(name)?.pid ?? 0),
+      residentBytes: residentBytes(this.#children.get(name)?.pid ?? 0),
     }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const exits = [...this.children.values()].map(
-      async (child) => child.exitCode ?? (await once(child, 'exit')),
+    const exits = [...this.#children.values()].map(
+      async (child) => child.exitCode ?? child.signalCode ?? (await once(child, 'exit')),
     );
     await this.orchestrator.stop();
+    // Whoever was paused or did not come back in time has no goodbye to hear.
+    for (const child of this.#children.values()) child.kill('SIGKILL');
     await Promise.all(exits);
     this.vocabulary[Symbol.dispose]();
   }
+}
+
+function listeningLogger(onLog: (message: string, fields: object) => void): Logger {
+  const listen = (fields: object, message: string): void => onLog(message, fields);
+  const ignore = (): void => undefined;
+  return {
+    trace: ignore,
+    debug: ignore,
+    info: listen,
+    warn: listen,
+    error: listen,
+    child: () => listeningLogger(onLog),
+  };
 }

@@ -1,7 +1,10 @@
 import { benchDepth } from './depth.js';
+import { benchFailover } from './failover.js';
 import { benchLookup } from './lookup.js';
 import { benchOccupancy } from './occupancy.js';
 import { parseOptions, type BenchOptions } from './options.js';
+import { benchPlanning } from './planning.js';
+import { benchPrediction } from './prediction.js';
 import { benchPrefix } from './prefix.js';
 import { benchProfile } from './profile.js';
 import { benchScheduler } from './scheduler.js';
@@ -9,6 +12,7 @@ import { benchServe } from './serve.js';
 import { benchSingle } from './single.js';
 import { benchSoak } from './soak.js';
 import { benchSplit } from './split.js';
+import { benchWeights } from './weights.js';
 
 const usage = `Usage: npm run bench -- NAME [options]
 
@@ -20,6 +24,10 @@ const usage = `Usage: npm run bench -- NAME [options]
   depth      decode behind a long prompt with each type of KV cache beside llama.cpp
   soak       memory over 10,000 requests
   scheduler  the scheduler alone: what a step of it costs
+  failover   how long a stream stands still when a worker dies, and how soon a new one serves
+  weights    bytes that move when workers load, and loading from disk beside the disk alone
+  planning   how long the planner takes for 5 to 1,000 workers
+  prediction what the planner predicts for several clusters, beside what comes of it
   occupancy  how busy the stages of pipelines are, simulated; draws docs/pictures/stage-occupancy.svg
 
 Options:
@@ -41,6 +49,10 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>
   depth: benchDepth,
   soak: benchSoak,
   scheduler: benchScheduler,
+  failover: benchFailover,
+  weights: benchWeights,
+  planning: benchPlanning,
+  prediction: benchPrediction,
   occupancy: benchOccupancy,
 };
 

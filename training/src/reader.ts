@@ -28,7 +28,7 @@ export class Reader implements Disposable {
       cacheType: 'f16',
       rowsMax: contextTokens,
     });
-    await using source = await LocalSource.open(spec.files);
+    await using source = await LocalSource.open(spec);
     if (!source) throw new RangeError(`${path} changed while it was opened`);
     await stage.load(source);
     return new Reader(loadVocabulary(ggml, path), stage, contextTokens);

@@ -132,8 +132,7 @@ const hello: ControlMessage = {
     threads: 1,
     memoryBytes: 1,
     dataPort: 1,
-    weightBytesPerSecond: 1,
-    attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
+    heldShards: [],
   },
 };
 const frame = (message: ControlMessage): Buffer => Buffer.concat(encodeControl(message));

@@ -90,7 +90,7 @@ describe('a model that', () => {
 describe('a wrong command line', () => {
   it.concurrent.each([
     [['foo'], /^2 .*unknown command 'foo'.*butterfly --help/],
-    [['worker'], /^2 .*required option '--join.*butterfly worker --help/],
+    [['worker'], /^2 .*--join HOST:PORT.*--discover.*butterfly worker --help/],
     [['serve', model, 'more'], /^2 .*too many arguments.*serve --help/],
     [['serve', model, '--bogus'], /^2 .*unknown option '--bogus'.*serve --help/],
     [['serve', model, '--workers', '65'], /^2 .*whole number from 0 to 64.*serve --help/],

@@ -9,6 +9,14 @@ const schema = z.object({
   BUTTERFLY_LOG: z.enum(logLevels).default('warn'),
   /** Set for workers that `serve` starts: their parent decides when they stop. */
   BUTTERFLY_MANAGED: z.literal('1').optional(),
+  /** Token for a hub of models, and its older name. Of no concern to anything but `pull`, and never shown. */
+  HF_TOKEN: z.string().optional(),
+  HUGGING_FACE_HUB_TOKEN: z.string().optional(),
+  /** URL of another hub. */
+  HF_ENDPOINT: z.string().optional(),
+  /** Where systems say that caches go. */
+  XDG_CACHE_HOME: z.string().optional(),
+  LOCALAPPDATA: z.string().optional(),
 });
 
 export type Environment = z.output<typeof schema>;

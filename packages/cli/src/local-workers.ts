@@ -14,6 +14,9 @@ export interface LocalWorkersOptions {
   readonly cpus: readonly (readonly number[])[] | null;
   /** Of each. */
   readonly memoryBytes: number;
+  /** Where they keep weights from elsewhere and measurements, and how much; undefined for their defaults. */
+  readonly cacheDirectory?: string | undefined;
+  readonly cacheBytes?: number | undefined;
   readonly log: Logger;
   /** A worker ended too often; the others go on. */
   readonly onGivenUp: (name: string) => void;
@@ -57,7 +60,8 @@ export class LocalWorkers {
   #start(index: number, restarts: number): void {
     const name = `local-${index}`;
     const cpus = this.options.cpus?.[index - 1];
-    const { clusterHost, clusterPort, threads, memoryBytes, token } = this.options;
+    const { clusterHost, clusterPort, threads, memoryBytes, token, cacheDirectory, cacheBytes } =
+      this.options;
     const isEveryAddress = clusterHost === '0.0.0.0' || clusterHost === '::';
     const main = fileURLToPath(new URL('main.js', import.meta.url));
     const args = [
@@ -74,10 +78,19 @@ export class LocalWorkers {
       '--memory',
       String(memoryBytes),
       ...(cpus ? ['--cpus', cpus.join()] : []),
+      ...(cacheDirectory === undefined ? [] : ['--cache-dir', cacheDirectory]),
+      ...(cacheBytes === undefined ? [] : ['--cache-bytes', String(cacheBytes)]),
     ];
     const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
       stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, BUTTERFLY_MANAGED: '1', ...(token === null ? {} : { BUTTERFLY_TOKEN: token }) },
+      env: {
+        ...process.env,
+        // What opens a hub is of no use to a worker.
+        HF_TOKEN: undefined,
+        HUGGING_FACE_HUB_TOKEN: undefined,
+        BUTTERFLY_MANAGED: '1',
+        ...(token === null ? {} : { BUTTERFLY_TOKEN: token }),
+      },
       windowsHide: true,
     });
     this.#children.add(child);
@@ -86,6 +99,10 @@ export class LocalWorkers {
     child.once('exit', (code, signal) => {
       this.#children.delete(child);
       if (this.#stopping) return;
+      if (code === 0) {
+        this.options.log.info({ name }, 'A local worker was sent away.');
+        return;
+      }
       const count = performance.now() - startedMs > healthyMs ? 0 : restarts;
       this.options.log.warn({ name, code, signal, restarts: count }, 'A local worker ended.');
       if (count >= restartsMax) {

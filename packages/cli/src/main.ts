@@ -1,13 +1,31 @@
 #!/usr/bin/env node
 import { exitCodes, toButterflyError } from '@butterfly/common';
 import { Command, CommanderError } from 'commander';
+import { discoverCommand } from './commands/discover.js';
+import { drainCommand } from './commands/drain.js';
 import { generateCommand } from './commands/generate.js';
 import { inspectCommand } from './commands/inspect.js';
+import { planCommand } from './commands/plan.js';
+import { pullCommand } from './commands/pull.js';
 import { serveCommand } from './commands/serve.js';
+import { statusCommand } from './commands/status.js';
 import { workerCommand } from './commands/worker.js';
 import { readEnvironment } from './environment.js';
 import { errorLine, reportUsageErrors } from './terminal.js';
 import { version } from './version.js';
+
+/** In the order of the help. */
+const commands = [
+  serveCommand,
+  workerCommand,
+  generateCommand,
+  inspectCommand,
+  pullCommand,
+  planCommand,
+  statusCommand,
+  drainCommand,
+  discoverCommand,
+];
 
 async function main(): Promise<number> {
   try {
@@ -15,8 +33,7 @@ async function main(): Promise<number> {
     const program = new Command('butterfly')
       .description('Run a large language model across the machines that you have.')
       .version(version);
-    for (const command of [serveCommand, workerCommand, generateCommand, inspectCommand])
-      program.addCommand(command(environment));
+    for (const command of commands) program.addCommand(command(environment));
     for (const command of [program, ...program.commands]) reportUsageErrors(command);
     await program.parseAsync();
     return exitCodes.ok;

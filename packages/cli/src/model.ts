@@ -3,6 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { ButterflyError, type Logger } from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf, type ModelSpec } from '@butterfly/model';
+import { modelsDirectory } from './directories.js';
+import type { Environment } from './environment.js';
+import { findPulled } from './hub/pulled.js';
+import { isHubReference, parseHubReference } from './hub/reference.js';
 
 /** The small model that ships with Butterfly (models/README.md). */
 export const ownModel = fileURLToPath(new URL('../../../models/butterfly-stories.gguf', import.meta.url));
@@ -31,6 +35,14 @@ export async function openModel(
     );
   }
   return { spec, vocabulary, id: basename(path, '.gguf') };
+}
+
+/**
+ * The path of a model that a person named: a path, or what was pulled under a name of a hub.
+ * @throws ButterflyError CONFIG_INVALID, MODEL_NOT_FOUND
+ */
+export async function resolveModelPath(named: string, environment: Environment): Promise<string> {
+  return isHubReference(named) ? findPulled(parseHubReference(named), modelsDirectory(environment)) : named;
 }
 
 const defaultContextTokens = 4096;

@@ -1,5 +1,8 @@
+import { statfs } from 'node:fs/promises';
 import { availableParallelism, freemem } from 'node:os';
+import { dirname, resolve } from 'node:path';
 import { ButterflyError, cacheTypes, type Logger } from '@butterfly/common';
+import { objectives } from '@butterfly/orchestrator';
 import { InvalidArgumentError, Option } from 'commander';
 
 /** A parser for commander: a whole number within bounds. */
@@ -32,6 +35,11 @@ export function byteCount(text: string): number {
   return bytes;
 }
 
+/** As `byteCount`, with 0 for nothing at all. */
+export function byteCountOrNone(text: string): number {
+  return text === '0' ? 0 : byteCount(text);
+}
+
 export const port = wholeNumber(0, 65_535);
 
 /** `--kv-cache-type`, for the commands that run a model. */
@@ -39,6 +47,53 @@ export function cacheTypeOption(): Option {
   return new Option('--kv-cache-type <type>', 'type of cached keys and values; auto takes the fastest')
     .choices(['auto', ...cacheTypes])
     .default('auto');
+}
+
+/** `--objective`, for the commands that make a plan. */
+export function objectiveOption(): Option {
+  return new Option(
+    '--objective <what>',
+    'latency: the time of a token of one stream; throughput: all together',
+  )
+    .choices([...objectives])
+    .default('throughput');
+}
+
+/** `--ctx` and `--parallel`, for the commands that reserve a KV cache. */
+export function contextOption(): Option {
+  return new Option('--ctx <tokens>', 'context of one request (default: as trained, at most 4096)').argParser(
+    wholeNumber(8, 1 << 20),
+  );
+}
+export function parallelOption(): Option {
+  return new Option('--parallel <n>', 'contexts that the KV cache has room for')
+    .argParser(wholeNumber(1, 256))
+    .default(4);
+}
+
+/** `--cache-dir` and `--cache-bytes`, for the commands that run workers. */
+export function cacheDirectoryOption(): Option {
+  return new Option(
+    '--cache-dir <path>',
+    'where weights from elsewhere and measurements are kept (default: butterfly/weights in the cache of the user)',
+  );
+}
+export function cacheBytesOption(): Option {
+  return new Option(
+    '--cache-bytes <bytes>',
+    'most bytes of weights kept there, such as 20G; 0 keeps none (default: 50G, or a tenth of the disk if that is less)',
+  ).argParser(byteCountOrNone);
+}
+
+const cacheBytesMax = 50 * 2 ** 30;
+
+/** What a cache of weights may take of the disk that the directory is, or will be, on. */
+export async function defaultCacheBytes(directory: string): Promise<number> {
+  for (let path = resolve(directory); ; path = dirname(path)) {
+    const disk = await statfs(path).catch(() => null);
+    if (disk) return Math.min(cacheBytesMax, Math.floor((disk.blocks * disk.bsize) / 10));
+    if (path === dirname(path)) return 0;
+  }
 }
 
 /** Memory that may be taken without hurting the machine. */
@@ -72,6 +127,14 @@ export function speculationOption(): Option {
   )
     .choices(['auto', 'off'])
     .default('auto');
+}
+
+/** `--deterministic`, for the commands that run a model. */
+export function deterministicOption(): Option {
+  return new Option(
+    '--deterministic',
+    'compute so that a stream never depends on others, or on failures: slower, and the same to the last bit',
+  );
 }
 
 /** Threads wait for each other by polling, so more of them than cores are slower than few. */

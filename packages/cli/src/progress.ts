@@ -1,7 +1,8 @@
 import type { WorkerView } from '@butterfly/orchestrator';
-import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+import { MultiBar, Presets, SingleBar } from 'cli-progress';
 import type { Session } from './session.js';
 import { errorLine } from './terminal.js';
+import { formatBytes } from './units.js';
 
 const pollMs = 100;
 const mebibyte = 2 ** 20;
@@ -50,6 +51,44 @@ function update(bars: MultiBar, known: Map<string, SingleBar>, worker: WorkerVie
   const bar = known.get(worker.workerId) ?? bars.create(total, 0, fields);
   known.set(worker.workerId, bar);
   bar.update(Math.ceil(worker.loadedBytes / mebibyte), fields);
+}
+
+/** Shows how a file grows. */
+export interface DownloadBar {
+  /** Begins with a file, and gives what is to be told of its bytes. */
+  start(name: string, totalBytes: number): (bytes: number) => void;
+  stop(): void;
+}
+
+/** A bar on a terminal; elsewhere one line for each file. */
+export function downloadBar(): DownloadBar {
+  let bar: SingleBar | null = null;
+  const stop = (): void => {
+    bar?.stop();
+    bar = null;
+  };
+  return {
+    start: (name, totalBytes) => {
+      stop();
+      const total = formatBytes(totalBytes);
+      if (!process.stderr.isTTY) {
+        process.stderr.write(`${name}: ${total}\n`);
+        return () => undefined;
+      }
+      const started = new SingleBar(
+        {
+          format: '{name} [{bar}] {percentage}% of {size}, {eta_formatted} left',
+          hideCursor: true,
+          stream: process.stderr,
+        },
+        Presets.shades_classic,
+      );
+      started.start(totalBytes, 0, { name, size: total });
+      bar = started;
+      return (bytes) => started.update(bytes);
+    },
+    stop,
+  };
 }
 
 /** A line for each worker: its layers and memory. */

@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/common';
-import { Orchestrator, type OrchestratorOptions, type StepTrace } from '@butterfly/orchestrator';
+import {
+  Orchestrator,
+  type Objective,
+  type OrchestratorOptions,
+  type StepTrace,
+} from '@butterfly/orchestrator';
 import { LocalWorkers } from './local-workers.js';
 import { contextTokens, type OpenedModel } from './model.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './options.js';
@@ -25,6 +30,16 @@ export interface SessionOptions {
   /** One of `cacheTypes`, or `auto`. */
   readonly kvCacheType: string;
   readonly speculation: 'auto' | 'off';
+  readonly objective: Objective;
+  /** As many stages at least, where there are as many workers. */
+  readonly stagesMin: number;
+  /** Workers that are to hold a second copy of a shard. */
+  readonly spares: number;
+  /** Whether the numbers of a stream must not depend on anything else, failures included. */
+  readonly isDeterministic: boolean;
+  /** Of the local workers; undefined for their defaults. */
+  readonly cacheDirectory?: string | undefined;
+  readonly cacheBytes?: number | undefined;
   readonly contextTokens: number | undefined;
   readonly parallel: number;
   readonly log: Logger;
@@ -60,6 +75,10 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     workersExpected: options.workers + options.workersElsewhere,
     kvCacheType: options.kvCacheType,
     speculation: options.speculation,
+    objective: options.objective,
+    stagesMin: options.stagesMin,
+    spares: options.spares,
+    isDeterministic: options.isDeterministic,
     clock: systemClock,
     log,
     ...(options.onStep ? { onStep: options.onStep } : {}),
@@ -75,6 +94,8 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     threads,
     cpus: options.pin ? cpusOfWorkers(options.workers, threads) : null,
     memoryBytes: Math.floor(availableMemoryBytes() / Math.max(1, options.workers)),
+    cacheDirectory: options.cacheDirectory,
+    cacheBytes: options.cacheBytes,
     log,
     onGivenUp: (name) => {
       log.error({ name }, 'A local worker ended too often and is not started again.');

@@ -33,7 +33,13 @@ export const errorTable = {
     httpStatus: 404,
     openaiType: 'not_found_error',
     exitCode: exitCodes.usage,
-    meaning: 'No such route or model.',
+    meaning: 'There is no such route, model, worker or file.',
+  },
+  ACCESS_DENIED: {
+    httpStatus: 403,
+    openaiType: 'invalid_request_error',
+    exitCode: exitCodes.network,
+    meaning: 'A token is missing or does not allow this.',
   },
   QUEUE_FULL: {
     httpStatus: 429,
@@ -51,6 +57,7 @@ export const errorTable = {
   MODEL_CORRUPT: server(500, exitCodes.model, 'The metadata or tensor table contradicts itself.'),
   MODEL_UNSUPPORTED: server(500, exitCodes.model, 'The architecture or a tensor type is not supported.'),
   MODEL_TOO_LARGE: server(500, exitCodes.model, 'The model does not fit the memory of the workers.'),
+  DISK_FULL: server(500, exitCodes.model, 'There is no room on the disk for a file.'),
   LIBRARY_MISSING: server(500, exitCodes.engine, 'No ggml libraries were found for this platform.'),
   LIBRARY_MISMATCH: server(
     500,

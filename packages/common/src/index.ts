@@ -5,6 +5,7 @@ export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger, LogLevel } from './log.js';
+export { sha256 } from './sha256.js';
 export { parseAddress, parseConfig } from './config.js';
 export type {
   Activations,
@@ -17,7 +18,7 @@ export type {
   StepSequence,
 } from './wire/types.js';
 export { tokenOfStepBefore } from './wire/types.js';
-export { PROTOCOL_VERSION } from './wire/frame.js';
+export { encodeFrame, PROTOCOL_VERSION } from './wire/frame.js';
 export type { Frame, FrameType } from './wire/frame.js';
 export {
   decodeFileChunk,
@@ -30,11 +31,20 @@ export {
 export { decodeControl, encodeControl } from './wire/messages.js';
 export { cacheTypes } from './wire/cache-type.js';
 export type { CacheType } from './wire/cache-type.js';
-export type { ControlMessage, ControlMessageOf, WorkerIdentity } from './wire/messages.js';
+export type { ControlMessage, ControlMessageOf, WorkerIdentity, WorkerProfile } from './wire/messages.js';
 export { Connection } from './wire/connection.js';
 export type { ByteStream, ConnectionHandlers, ConnectionOptions, Heartbeat } from './wire/connection.js';
-export { dial, listen } from './wire/transport.js';
-export type { DialOptions, Listener } from './wire/transport.js';
+export { dial, dialOver, listen, listenError, tcpTransport } from './wire/transport.js';
+export type {
+  DialOptions,
+  IncomingStream,
+  Listener,
+  ListenOptions,
+  OpeningStream,
+  Transport,
+} from './wire/transport.js';
+export { RangeServer } from './wire/range-server.js';
+export type { RangeReader } from './wire/range-server.js';
 export { decodeActivations, encodeActivations } from './wire/activations.js';
 export { stepMicros } from './step-time.js';
 export type { StepTime } from './step-time.js';

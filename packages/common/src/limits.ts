@@ -44,6 +44,12 @@ export const limits = Object.freeze({
   messagePartsMax: 8192,
   /** Bytes of generated text that wait for a slow client before its request is cancelled. */
   streamBufferedBytesMax: 1 * MIB,
+  /** Shards that a worker holds at once: those of its stage, of the next plan, and a spare. */
+  shardsHeldMax: 8,
+  /** Peers that a worker is told of for the weights of one shard; it asks few of them at once. */
+  weightSourcesMax: 16,
+  /** Other workers that a worker lets in at once to fetch weights or to measure; the rest asks elsewhere. */
+  peerGuestsMax: 64,
   /** Workers of one cluster. */
   workersMax: 1024,
   /** Files of one split GGUF. */
@@ -57,14 +63,23 @@ export const limits = Object.freeze({
 export const deadlines = Object.freeze({
   connectMs: 5_000,
   handshakeMs: 10_000,
-  heartbeatEveryMs: 500,
-  /** Silence of a connection after which the peer counts as lost. */
+  /** Silence is found in 6 to 8 beats on a calm network: within 2 s. */
+  heartbeatEveryMs: 250,
+  /** The longest silence of a connection that the rhythm of a jittery network excuses. */
   heartbeatSilenceMs: 10_000,
   loadMs: 30 * 60_000,
   /** Loading must make progress at least this often. */
   loadStallMs: 60_000,
   stepMs: 120_000,
+  /** The first step through all stages: one token, with cold caches. */
+  canaryMs: 30_000,
+  /** A worker that takes longer to measure its way to another one cannot use it either. */
+  probeMs: 8_000,
+  /** Measuring itself on a model, between joining and taking part. */
+  profileMs: 120_000,
   fetchMs: 60_000,
+  /** Shorter than for the orchestrator: a slow peer has others beside it, and the orchestrator behind it. */
+  peerFetchMs: 10_000,
   drainMs: 10_000,
   requestMs: 60 * 60_000,
 });

@@ -16,6 +16,7 @@ export {
   quantisation,
   shardTensors,
 } from './gguf/shard.js';
+export { sampleWeights } from './gguf/weight-sample.js';
 export { describeModel } from './gguf/describe.js';
 export { architectures, parseModelSpec } from './gguf/spec.js';
 export type { Architecture, ModelFile, ModelSpec, ModelTensor } from './gguf/spec.js';

@@ -1,12 +1,22 @@
-import { ButterflyError, deadlines, limits, type Clock, type Logger } from '@butterfly/common';
+import {
+  ButterflyError,
+  deadlines,
+  limits,
+  type Clock,
+  type Logger,
+  type Transport,
+} from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
 import { cacheBlockSlots, ChatTemplate, defaultChatTemplate, type ModelSpec } from '@butterfly/model';
 import type { FastifyInstance } from 'fastify';
 import { createApi } from './api/server.js';
+import type { ClusterDescription, ClusterView } from './api/cluster-view.js';
 import { Cluster, defaultRowsMax } from './cluster/cluster.js';
-import { modelPlanner } from './cluster/model-planner.js';
+import { describeCluster, viewOf } from './cluster/cluster-description.js';
+import { clusterPlanner } from './cluster/cluster-planner.js';
 import type { WorkerView } from './cluster/worker-link.js';
 import { PipelineEngine, type StepTrace } from './engine/engine.js';
+import type { Objective } from './planning/types.js';
 
 export interface OrchestratorOptions {
   readonly spec: ModelSpec;
@@ -25,20 +35,30 @@ export interface OrchestratorOptions {
   readonly kvCacheType?: string | undefined;
   /** Whether tokens are guessed by prompt lookup where that pays and changes nothing; by default they are. */
   readonly speculation?: 'auto' | 'off' | undefined;
+  /** What plans are to be best at; by default tokens per second of all requests together. */
+  readonly objective?: Objective | undefined;
+  /** Pipeline stages at least, where there are as many workers; default 1. */
+  readonly stagesMin?: number | undefined;
+  /** Second copies of shards on workers that have nothing else to do; default 0. */
+  readonly spares?: number | undefined;
+  /** Whether stages compute so that a token's numbers depend on the tokens before it alone; default false. */
+  readonly isDeterministic?: boolean | undefined;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Sockets, unless a simulation says otherwise. */
+  readonly transport?: Transport;
   readonly onStep?: (trace: StepTrace) => void;
 }
 
-/** How long after one worker joined others are waited for, and how long one that failed is left out. */
+/** How long after one worker joined others are waited for. */
 const gatherMs = 300;
-const cooldownMs = 30_000;
 
 /** Cluster, engine and API of one model, wired together. */
 export class Orchestrator {
   private constructor(
     readonly engine: PipelineEngine,
     private readonly cluster: Cluster,
+    private readonly view: ClusterView,
     private readonly api: FastifyInstance | null,
     readonly httpPort: number,
   ) {}
@@ -48,25 +68,36 @@ export class Orchestrator {
     const { spec, clock, log } = options;
     const contextSlots = Math.ceil(options.contextTokens / cacheBlockSlots) * cacheBlockSlots;
     const arenaSlots = contextSlots * options.parallel;
+    const { isDeterministic = false, stagesMin = 1, objective = 'throughput' } = options;
     const cluster = await Cluster.start({
       ...options.cluster,
-      spec,
-      arenaSlots,
-      rowsMax: defaultRowsMax,
+      shards: { spec, arenaSlots, rowsMax: defaultRowsMax, isDeterministic },
       clock,
       log,
+      ...(options.transport ? { transport: options.transport } : {}),
       controller: {
         workersExpected: options.workersExpected,
         gatherMs,
-        cooldownMs,
-        plan: modelPlanner({ ...options, arenaSlots, rowsMax: defaultRowsMax }),
+        stagesMin,
+        spares: options.spares ?? 0,
       },
+      planner: clusterPlanner({
+        spec,
+        arenaSlots,
+        rowsMax: defaultRowsMax,
+        kvCacheType: options.kvCacheType,
+        objective,
+        concurrency: options.parallel,
+        stagesMin,
+        log,
+      }),
     });
     let engine: PipelineEngine | null = null;
     try {
       engine = startEngine(options, cluster, arenaSlots);
-      const { api, port } = await startApi(options, engine);
-      return new Orchestrator(engine, cluster, api, port);
+      const view = clusterView(options, cluster, engine, arenaSlots);
+      const { api, port } = await startApi(options, engine, view);
+      return new Orchestrator(engine, cluster, view, api, port);
     } catch (error) {
       await engine?.drain(0);
       await cluster.close();
@@ -83,8 +114,25 @@ export class Orchestrator {
     return this.cluster.trouble;
   }
 
+  /** Whether a plan is in force. */
+  get isLive(): boolean {
+    return this.cluster.isLive;
+  }
+
+  /**
+   * Begins to empty a worker while requests go on; it is told goodbye when it is empty.
+   * @throws ButterflyError NOT_FOUND, MODEL_TOO_LARGE when the others cannot hold the model; nothing has changed then
+   */
+  drain(workerId: string): void {
+    this.view.drain(workerId);
+  }
+
   workers(): WorkerView[] {
-    return this.cluster.workers();
+    return this.cluster.workers().map((worker) => viewOf(this.cluster, worker));
+  }
+
+  describe(): ClusterDescription {
+    return this.view.describe();
   }
 
   /** Finishes what runs (for at most `timeoutMs`), then closes API, workers and sockets. */
@@ -115,13 +163,28 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     onLive: (current, reports) => engine.onLive(current, reports),
     onDown: () => engine.onDown(),
     onResult: (result) => engine.onResult(result),
+    isIdle: () => engine.isIdle,
   });
   return engine;
+}
+
+function clusterView(
+  options: OrchestratorOptions,
+  cluster: Cluster,
+  engine: PipelineEngine,
+  arenaSlots: number,
+): ClusterView {
+  const model = { id: options.modelId, layers: options.spec.layers, arenaSlots };
+  return {
+    describe: () => describeCluster(cluster, engine, model),
+    drain: (workerId) => cluster.drain(workerId),
+  };
 }
 
 async function startApi(
   options: OrchestratorOptions,
   engine: PipelineEngine,
+  view: ClusterView,
 ): Promise<{ api: FastifyInstance | null; port: number }> {
   if (!options.http) return { api: null, port: 0 };
   const { vocabulary, spec, clock, log } = options;
@@ -134,6 +197,7 @@ async function startApi(
       eosToken: tokenText(vocabulary.eos),
     }),
     model: { id: options.modelId, createdS: Math.floor(Date.now() / 1000) },
+    administration: { view, token: options.cluster.token },
     clock,
     log,
   });

@@ -11,3 +11,11 @@ export type { SyntheticModelOptions, SyntheticType } from './synthetic/shape.js'
 export { tinyModel } from './synthetic/tiny-model.js';
 export { writeSyntheticModel } from './synthetic/write-model.js';
 export type { WrittenModel } from './synthetic/write-model.js';
+export { SimulatedClock } from './clock/simulated-clock.js';
+export { SimulatedHost } from './network/simulated-host.js';
+export { SimulatedLink } from './network/simulated-link.js';
+export type { LinkConditions } from './network/simulated-link.js';
+export { SimulatedNetwork } from './network/simulated-network.js';
+export type { SimulatedNetworkOptions } from './network/simulated-network.js';
+export { TcpProxy } from './network/tcp-proxy.js';
+export type { TcpProxyOptions } from './network/tcp-proxy.js';

@@ -2,6 +2,7 @@ import {
   ButterflyError,
   decodeStepResult,
   greedySampling,
+  systemClock,
   tokenOfStepBefore,
   type Step,
 } from '@butterfly/common';
@@ -73,9 +74,10 @@ describe('a stage of an epoch', () => {
     const next = sink();
     const stage = new EpochStage({
       epoch,
-      runtime: first,
+      stage: first,
       next,
       orchestrator: sink(),
+      clock: systemClock,
       onFailure: () => undefined,
     });
     stage.enqueue(step(1, { payload: tokens(5) }));
@@ -91,9 +93,10 @@ describe('a stage of an epoch', () => {
     const orchestrator = sink();
     const stage = new EpochStage({
       epoch,
-      runtime: last,
+      stage: last,
       next: null,
       orchestrator,
+      clock: systemClock,
       onFailure: () => undefined,
     });
     stage.enqueue(step(1));
@@ -108,8 +111,8 @@ describe('a stage of an epoch', () => {
 
   it('tells what each stage did, and what was sampled', async () => {
     const orchestrator = sink();
-    const options = { epoch, next: null, orchestrator, onFailure: () => undefined };
-    const stage = new EpochStage({ ...options, runtime: last });
+    const options = { epoch, next: null, orchestrator, clock: systemClock, onFailure: () => undefined };
+    const stage = new EpochStage({ ...options, stage: last });
     const guessing = { rows: 3, logitRows: 3, draftTokens: Int32Array.of(1, 2), sampling: greedySampling };
     stage.enqueue(step(1, { sequences: [part({ sequenceId: 9 }), part({ sequenceId: 8, ...guessing })] }));
     stage.receive({ ...activations(1), payload: new Uint8Array(4 * hidden * 4) });
@@ -131,9 +134,10 @@ describe('a stage of an epoch', () => {
       const orchestrator = sink();
       const stage = new EpochStage({
         epoch,
-        runtime: whole,
+        stage: whole,
         next: null,
         orchestrator,
+        clock: systemClock,
         onFailure: (error) => expect.unreachable(error.message),
       });
       const sampled = (): number[] =>
@@ -161,9 +165,10 @@ describe('a stage of an epoch', () => {
     const failure = new Promise<ButterflyError>((resolve) => {
       const stage = new EpochStage({
         epoch,
-        runtime: whole,
+        stage: whole,
         next: null,
         orchestrator: sink(),
+        clock: systemClock,
         onFailure: resolve,
       });
       stage.enqueue(step(1, { payload: tokens(tokenOfStepBefore) }));
@@ -175,9 +180,10 @@ describe('a stage of an epoch', () => {
     const orchestrator = sink();
     const stage = new EpochStage({
       epoch,
-      runtime: last,
+      stage: last,
       next: null,
       orchestrator,
+      clock: systemClock,
       onFailure: () => undefined,
     });
     stage.enqueue(step(1, { epoch: 6 }));
@@ -197,9 +203,10 @@ describe('a stage of an epoch', () => {
     const next = sink();
     const stage = new EpochStage({
       epoch,
-      runtime: first,
+      stage: first,
       next,
       orchestrator: sink(),
+      clock: systemClock,
       onFailure: (error) => failures.push(error),
     });
     stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ regionStart: 100 })] }));
@@ -213,9 +220,10 @@ describe('a stage of an epoch', () => {
     const failure = new Promise<ButterflyError>((resolve) => {
       const stage = new EpochStage({
         epoch,
-        runtime: last,
+        stage: last,
         next: null,
         orchestrator: sink(),
+        clock: systemClock,
         onFailure: resolve,
       });
       stage.enqueue(step(1));

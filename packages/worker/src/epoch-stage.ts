@@ -7,24 +7,26 @@ import {
   toButterflyError,
   tokenOfStepBefore,
   type Activations,
+  type Clock,
   type Connection,
   type StageTime,
   type Step,
   type StepResult,
 } from '@butterfly/common';
-import type { StageResult, StageRuntime } from './stage/runtime.js';
-import type { TokenSampler } from './stage/token-sampler.js';
+import type { StageResult } from './stage/runtime.js';
+import type { Stage, StageSampler } from './stage/stage.js';
 
 /** Steps that may wait in a stage: the orchestrator never has more in flight than there are stages. */
 const queuedStepsMax = limits.workersMax;
 
 export interface EpochStageOptions {
   readonly epoch: number;
-  readonly runtime: StageRuntime;
-  /** Takes the activations of every step; null on the last stage. */
+  readonly stage: Stage;
+  /** Takes every step and its activations: a link, or the orchestrator that relays them; null on the last stage. */
   readonly next: Pick<Connection, 'send'> | null;
   /** Takes the results of the last stage. */
   readonly orchestrator: Pick<Connection, 'send'>;
+  readonly clock: Clock;
   readonly onFailure: (error: ButterflyError) => void;
 }
 
@@ -52,7 +54,7 @@ interface Computed {
  */
 export class EpochStage {
   readonly #queue: Waiting[] = [];
-  readonly #sampler: TokenSampler | null;
+  readonly #sampler: StageSampler | null;
   /** Whether this stage is the whole model. */
   readonly #isWhole: boolean;
   /** What the latest step sampled, by sequence. */
@@ -62,8 +64,8 @@ export class EpochStage {
   #stopped = false;
 
   constructor(private readonly options: EpochStageOptions) {
-    this.#isWhole = options.runtime.isFirst && options.runtime.isLast;
-    this.#sampler = options.runtime.isLast ? options.runtime.createSampler() : null;
+    this.#isWhole = options.stage.isFirst && options.stage.isLast;
+    this.#sampler = options.stage.isLast ? options.stage.createSampler() : null;
   }
 
   get epoch(): number {
@@ -75,7 +77,7 @@ export class EpochStage {
     if (this.#stopped || step.epoch !== this.options.epoch) return;
     if (this.#queue.length >= queuedStepsMax)
       throw new ButterflyError('PROTOCOL_INVALID', `More than ${queuedStepsMax} steps wait in a stage.`);
-    const { isFirst } = this.options.runtime;
+    const { isFirst } = this.options.stage;
     this.#queue.push({ step, stageTimes: isFirst ? step.stageTimes : null, payload: step.payload });
     this.#proceed();
     this.#announce(step);
@@ -100,7 +102,7 @@ export class EpochStage {
     this.#proceed();
   }
 
-  /** Lets the step under way end and drops the rest. The runtime stays with the caller. */
+  /** Lets the step under way end and drops the rest. The stage itself stays with the caller. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#queue.length = 0;
@@ -112,9 +114,9 @@ export class EpochStage {
   #proceed(): void {
     const head = this.#queue[0];
     if (this.#stopped || this.#running || !head) return;
-    const startedMs = performance.now();
+    const startedMs = this.options.clock.nowMs();
     try {
-      this.#compute ??= this.options.runtime.prepare(head.step);
+      this.#compute ??= this.options.stage.prepare(head.step);
     } catch (error) {
       this.#fail(error);
       return;
@@ -140,7 +142,7 @@ export class EpochStage {
   ): Promise<void> {
     const { activations, logits, computeMicros } = await compute();
     const outputs = (await this.#sampler?.sample(step.sequences, logits)) ?? [];
-    const hostMicros = Math.max(0, (performance.now() - startedMs) * 1000 - computeMicros);
+    const hostMicros = Math.max(0, (this.options.clock.nowMs() - startedMs) * 1000 - computeMicros);
     const stageTimes = [...before, { computeMicros, hostMicros }];
     this.#running = null;
     if (this.#isWhole) {

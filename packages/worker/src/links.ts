@@ -1,29 +1,34 @@
 import {
   ButterflyError,
-  Connection,
   deadlines,
   decodeActivations,
   decodeControl,
   decodeStep,
-  dial,
   encodeControl,
-  listen,
-  systemClock,
   type Activations,
+  type Clock,
+  type Connection,
   type ControlMessageOf,
   type Frame,
-  type Listener,
   type Step,
+  type Transport,
 } from '@butterfly/common';
+import { isSameSecret } from './secrets.js';
 
-type NextHop = NonNullable<ControlMessageOf<'assign'>['next']>;
+/** A neighbour that can be dialled. */
+type DirectHop = Extract<ControlMessageOf<'assign'>['next'], { readonly kind: 'direct' }>;
 
-interface Expected {
+/** The link of an epoch from the stage before. */
+export interface ExpectedLink {
   readonly epoch: number;
   readonly linkToken: string;
   readonly onStep: (step: Step) => void;
   readonly onActivations: (activations: Activations) => void;
   readonly onLost: (error: ButterflyError) => void;
+}
+
+interface Expectation extends ExpectedLink {
+  active: Connection | null;
 }
 
 /** A dialled link that waits for this worker to learn of its epoch. */
@@ -36,97 +41,76 @@ interface Early {
 /** Links waiting for their epoch; more than a few means that somebody plays tricks. */
 const earlyMax = 16;
 
-/** The door through which the stage before this one sends activations. */
-export class LinkServer {
-  #expected: Expected | null = null;
+/** The links over which the stages before this worker's send activations: one for each epoch. */
+export class IncomingLinks {
+  readonly #expected = new Map<number, Expectation>();
   #early: Early[] = [];
-  #active: Connection | null = null;
 
-  private constructor(private readonly listener: { current: Listener | null }) {}
+  constructor(private readonly clock: Clock) {}
 
-  /** @throws ButterflyError ADDRESS_INVALID, PORT_IN_USE */
-  static async start(host: string, port: number): Promise<LinkServer> {
-    const holder: { current: Listener | null } = { current: null };
-    const server = new LinkServer(holder);
-    holder.current = await listen({
-      host,
-      port,
-      onConnection: (socket) => {
-        const connection: Connection = new Connection(socket, {
-          handlers: {
-            onFrame: (frame) => {
-              if (frame.type === 'control') server.#greet(connection, decodeControl(frame));
-              else server.#receive(connection, frame);
-            },
-            onClose: (error) => server.#lost(connection, error),
-          },
-        });
-      },
-    });
-    return server;
-  }
-
-  get port(): number {
-    return this.listener.current?.port ?? 0;
-  }
-
-  /** From now on the link of this epoch is welcome, and the one before it is not. */
-  expect(expected: Expected | null): void {
-    this.#expected = expected;
-    void this.#active?.close('the epoch is over');
-    this.#active = null;
+  /** From now on the link of this epoch is welcome, until the returned function is called. */
+  expect(link: ExpectedLink): () => void {
+    const expectation: Expectation = { ...link, active: null };
+    this.#expected.set(link.epoch, expectation);
     for (const early of this.#early.splice(0)) {
       early.cancelDeadline();
-      this.#greet(early.connection, early.message);
+      this.greet(early.connection, early.message);
     }
+    return () => {
+      if (this.#expected.get(link.epoch) === expectation) this.#expected.delete(link.epoch);
+      const { active } = expectation;
+      expectation.active = null;
+      void active?.close('the epoch is over');
+    };
   }
 
-  async close(): Promise<void> {
-    this.expect(null);
-    await this.listener.current?.close();
-  }
-
-  #greet(connection: Connection, message: ReturnType<typeof decodeControl>): void {
-    if (message.kind !== 'link')
-      throw new ButterflyError('PROTOCOL_INVALID', `A link began with "${message.kind}".`);
-    const expected = this.#expected;
-    if (expected?.epoch === message.epoch && expected.linkToken === message.linkToken) {
-      this.#active = connection;
-      connection.send(encodeControl({ kind: 'linked', epoch: message.epoch }));
+  /** Takes the first message of a link. Links may come before their epoch does, but not for long. */
+  greet(connection: Connection, message: ControlMessageOf<'link'>): void {
+    const { epoch } = message;
+    const expectation = this.#expected.get(epoch);
+    if (expectation && !expectation.active && isSameSecret(expectation.linkToken, message.linkToken)) {
+      expectation.active = connection;
+      connection.send(encodeControl({ kind: 'linked', epoch }));
       return;
     }
-    const isEarly = message.epoch > (expected?.epoch ?? -1);
+    const isEarly = [...this.#expected.keys()].every((known) => known < epoch);
     if (!isEarly || this.#early.length >= earlyMax) {
-      connection.fail(
-        new ButterflyError('JOIN_REFUSED', `This worker has no stage in epoch ${message.epoch}.`),
-      );
+      connection.fail(new ButterflyError('JOIN_REFUSED', `This worker has no stage in epoch ${epoch}.`));
       return;
     }
-    const cancelDeadline = systemClock.after(deadlines.handshakeMs, () => {
+    const cancelDeadline = this.clock.after(deadlines.handshakeMs, () => {
       this.#early = this.#early.filter((early) => early.connection !== connection);
-      connection.fail(
-        new ButterflyError('TIMEOUT', `This worker was given no stage in epoch ${message.epoch}.`),
-      );
+      connection.fail(new ButterflyError('TIMEOUT', `This worker was given no stage in epoch ${epoch}.`));
     });
     this.#early.push({ message, connection, cancelDeadline });
   }
 
-  #receive(connection: Connection, frame: Frame): void {
-    if (connection !== this.#active)
+  /** Takes a frame of a link that was greeted. @throws ButterflyError JOIN_REFUSED for one that proved no epoch */
+  receive(connection: Connection, frame: Frame): void {
+    const expectation = this.#of(connection);
+    if (!expectation)
       throw new ButterflyError('JOIN_REFUSED', 'A step came over a link that proved no epoch.');
-    if (frame.type === 'activations') this.#expected?.onActivations(decodeActivations(frame));
-    else this.#expected?.onStep(decodeStep(frame));
+    if (frame.type === 'activations') expectation.onActivations(decodeActivations(frame));
+    else expectation.onStep(decodeStep(frame));
   }
 
-  #lost(connection: Connection, error: ButterflyError | null): void {
+  /** A connection closed, whatever it was. */
+  lost(connection: Connection, error: ButterflyError | null): void {
     this.#early = this.#early.filter((early) => {
       if (early.connection === connection) early.cancelDeadline();
       return early.connection !== connection;
     });
-    if (connection !== this.#active) return;
-    this.#active = null;
+    const expectation = this.#of(connection);
+    if (!expectation) return;
+    expectation.active = null;
     // A goodbye means that the stage before knows of the end of the epoch already.
-    if (error) this.#expected?.onLost(error);
+    if (error) expectation.onLost(error);
+  }
+
+  #of(connection: Connection): Expectation | undefined {
+    for (const expectation of this.#expected.values())
+      if (expectation.active === connection) return expectation;
+    return undefined;
   }
 }
 
@@ -134,13 +118,18 @@ export class LinkServer {
  * Dials the next stage and proves the epoch.
  * @throws ButterflyError PEER_UNREACHABLE, TIMEOUT, or what the next stage answers.
  */
-export async function dialNext(
-  next: NextHop,
-  epoch: number,
-  linkToken: string,
-  fromStage: number,
-  onLost: (error: ButterflyError) => void,
-): Promise<Connection> {
+export async function dialNext(options: {
+  readonly next: DirectHop;
+  readonly epoch: number;
+  readonly linkToken: string;
+  readonly fromStage: number;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** The link was made, and lost later without a goodbye. */
+  readonly onLost: (error: ButterflyError) => void;
+}): Promise<Connection> {
+  const { next, epoch, linkToken, fromStage, transport, clock, onLost } = options;
+  const { host, port } = next;
   let settle: (error: ButterflyError | null) => void = () => undefined;
   const linked = new Promise<void>((resolve, reject) => {
     settle = (error) => {
@@ -149,8 +138,10 @@ export async function dialNext(
     };
   });
   let isLinked = false;
-  const connection = await dial({
-    ...next,
+  const connection = await transport.dial({
+    host,
+    port,
+    clock,
     handlers: {
       onFrame: (frame) => {
         const message = decodeControl(frame);
@@ -165,13 +156,9 @@ export async function dialNext(
       },
     },
   });
-  const cancelDeadline = systemClock.after(deadlines.handshakeMs * 2, () => {
-    connection.destroy(
-      new ButterflyError(
-        'TIMEOUT',
-        `The next stage at ${next.host}:${next.port} did not take the link in time.`,
-      ),
-    );
+  const cancelDeadline = clock.after(deadlines.handshakeMs * 2, () => {
+    const message = `The next stage at ${host}:${port} did not take the link in time.`;
+    connection.destroy(new ButterflyError('TIMEOUT', message));
   });
   connection.send(encodeControl({ kind: 'link', linkToken, epoch, fromStage }));
   try {

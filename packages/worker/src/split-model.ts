@@ -32,6 +32,8 @@ export class SplitModel implements Disposable {
       readonly contextTokens: number;
       /** F16 by default, as llama.cpp has it. */
       readonly cacheType?: CacheType;
+      /** As in `StageOptions`; off by default. */
+      readonly isDeterministic?: boolean;
     },
   ): Promise<SplitModel> {
     const spec = describeModel(await openGguf(path));
@@ -52,9 +54,10 @@ export class SplitModel implements Disposable {
         arenaSlots: slots,
         cacheType: options.cacheType ?? 'f16',
         rowsMax,
+        isDeterministic: options.isDeterministic ?? false,
       });
       stages.push(stage);
-      const source = await LocalSource.open(spec.files);
+      const source = await LocalSource.open(spec);
       ensure(source !== null, () => `${path} cannot be read.`);
       await stage.load(source);
       await source[Symbol.asyncDispose]();

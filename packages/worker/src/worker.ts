@@ -1,353 +1,217 @@
 import {
-  ButterflyError,
-  Connection,
-  deadlines,
-  decodeControl,
-  decodeFileChunk,
-  decodeStep,
-  dial,
-  encodeControl,
+  exitCodes,
   systemClock,
+  tcpTransport,
   toButterflyError,
-  type ControlMessageOf,
+  type ButterflyError,
+  type Clock,
   type ErrorCode,
-  type Frame,
   type Logger,
+  type Transport,
   type WorkerIdentity,
 } from '@butterfly/common';
-import type { Ggml } from '@butterfly/ggml';
-import { parseModelSpec } from '@butterfly/model';
-import { EpochStage } from './epoch-stage.js';
-import { dialNext, LinkServer } from './links.js';
-import { LocalSource } from './loading/local-source.js';
-import { RemoteSource } from './loading/remote-source.js';
-import { StageRuntime } from './stage/runtime.js';
-import type { StageMeasurement } from './stage/step-measurement.js';
+import { DataDoor } from './data-door.js';
+import { IncomingLinks } from './links.js';
+import type { WeightCache } from './loading/weight-cache.js';
+import type { Machine } from './native.js';
+import { joinOrchestrator, type OrchestratorLink } from './orchestrator-link.js';
+import { PeerGuests } from './peer-guests.js';
+import type { MeasuredProfile } from './profile/profile-cache.js';
+import { Session, type SessionParts, type WelcomedModel } from './session.js';
+import { ShardHolder } from './shards.js';
 
-type Assign = ControlMessageOf<'assign'>;
+/** What becomes of the connection to the orchestrator. */
+export type WorkerPresence =
+  | { readonly kind: 'lost'; readonly error: ButterflyError }
+  | { readonly kind: 'rejoined'; readonly workerId: string };
 
-export interface WorkerOptions {
+export interface WorkerOptions extends Machine {
   readonly join: { readonly host: string; readonly port: number };
   readonly token: string | null;
-  readonly identity: Omit<WorkerIdentity, 'dataPort'>;
-  readonly ggml: Ggml;
+  readonly identity: Omit<WorkerIdentity, 'dataHost' | 'dataPort' | 'heldShards'>;
+  /** Whether it comes back to an orchestrator that was lost; else its end is the end of the worker. */
+  readonly rejoins: boolean;
   readonly log: Logger;
-  /** Address to listen on for the stage before; by default every one, or loopback when the orchestrator is there. */
+  /** Where weights are kept on disk; nowhere by default. */
+  readonly cache?: WeightCache | null;
+  /** Address to listen on for other workers; by default every one, or loopback when the orchestrator is there. */
   readonly dataHost?: string;
   /** Port for that; 0 lets the system choose. */
   readonly dataPort?: number;
-  /** Load every tensor over the network, as a machine without the file does. */
+  /** Where others reach that door, when it is not where it listens: behind a router or in a container. */
+  readonly advertise?: { readonly host: string; readonly port: number };
+  /** Whether it leaves the model's files on this machine alone, as a machine without them does. */
   readonly remoteOnly?: boolean;
+  readonly clock?: Clock;
+  readonly transport?: Transport;
+  readonly onPresence?: (presence: WorkerPresence) => void;
 }
 
-/** What is loaded: kept when the next plan gives this worker the same layers. */
-interface Loaded {
-  readonly key: string;
-  readonly runtime: StageRuntime;
-  readonly measured: StageMeasurement;
-}
-
-/** Progress is told at most this often. */
-const progressEveryMs = 200;
-
-/** What a worker sees when a neighbour dies. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
-/** By then the orchestrator has noticed a dead worker too: its heartbeats are as often as those of links. */
-const linkGraceMs = 2 * deadlines.heartbeatEveryMs + 1_000;
+/** Pauses between attempts to come back to the orchestrator: they double. */
+const rejoinPauseMinMs = 250;
+const rejoinPauseMaxMs = 5_000;
+/** Answers that will be the same the next time, although they come over the network. */
+const finalCodes: ReadonlySet<ErrorCode> = new Set(['JOIN_REFUSED', 'ACCESS_DENIED', 'PROTOCOL_VERSION']);
 
 /**
- * A worker: joins an orchestrator, loads the layers that it is told, and computes steps until the connection ends.
- * States: joining, then for each `assign` loading and serving, and idle between them.
+ * A worker: joins an orchestrator, loads the layers that it is told and computes steps. When the orchestrator is lost it
+ * comes back with what it has loaded; a goodbye, of either side, ends it.
  */
 export class Worker {
   /** Ends with null after an orderly goodbye, else with what went wrong. */
   readonly closed: Promise<ButterflyError | null>;
   #resolveClosed: (error: ButterflyError | null) => void = () => undefined;
-  #connection: Connection | null = null;
-  #workerId = '';
-  #loaded: Loaded | null = null;
-  #stage: EpochStage | null = null;
-  #next: Connection | null = null;
-  #remote: RemoteSource | null = null;
-  #wantedEpoch = -1;
-  #cancelReport: () => void = () => undefined;
-  /** Assignments are carried out one after the other. */
-  #turn: Promise<void> = Promise.resolve();
+  readonly #stopping = new AbortController();
+  #session: Session | null = null;
+  #pauseMs = rejoinPauseMinMs;
+  /** Of the model that was measured last: losing the orchestrator changes nothing of it. */
+  #measured: { readonly modelKey: string; readonly profile: Promise<MeasuredProfile> } | null = null;
 
   private constructor(
     private readonly options: WorkerOptions,
-    private readonly links: LinkServer,
+    private readonly parts: Omit<SessionParts, 'measure'>,
+    private readonly door: DataDoor,
   ) {
-    this.closed = new Promise((resolve) => {
-      this.#resolveClosed = resolve;
-    });
+    this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
   }
 
   /**
-   * Dials the orchestrator and is welcomed.
-   * @throws ButterflyError PEER_UNREACHABLE, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT
+   * Dials the orchestrator, and is welcomed.
+   * @throws ButterflyError PEER_UNREACHABLE, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT, ADDRESS_INVALID, PORT_IN_USE
    */
   static async start(options: WorkerOptions): Promise<Worker> {
-    const isLoopback = /^(127\.|::1$|localhost$)/.test(options.join.host);
-    const links = await LinkServer.start(
-      options.dataHost ?? (isLoopback ? options.join.host : '0.0.0.0'),
-      options.dataPort ?? 0,
-    );
-    const worker = new Worker(options, links);
+    const { clock = systemClock, transport = tcpTransport, cache = null, stages, log } = options;
+    const isLoopback = /^(127\.|::1$|localhost$)/u.test(options.join.host);
+    const host = options.dataHost ?? (isLoopback ? options.join.host : '0.0.0.0');
+    const links = new IncomingLinks(clock);
+    const guests = new PeerGuests();
+    const door = await DataDoor.open({ host, port: options.dataPort ?? 0, transport, clock, links, guests });
+    const shards = new ShardHolder({ stages, clock, log });
+    const localFiles = options.remoteOnly !== true;
+    const parts = { shards, links, guests, cache, localFiles, transport, clock, log };
+    const worker = new Worker(options, parts, door);
     try {
-      await worker.#join();
+      void worker.#attend(await worker.#join());
     } catch (error) {
-      await links.close();
+      await door.close();
       throw error;
     }
     return worker;
   }
 
+  /** As the orchestrator calls it; another one after each return. */
   get id(): string {
-    return this.#workerId;
+    return this.#session?.workerId ?? '';
   }
 
   /** Says goodbye and frees everything. */
   async stop(): Promise<void> {
-    await this.#connection?.close('the worker stops');
+    this.#stopping.abort();
     await this.closed;
   }
 
-  async #join(): Promise<void> {
-    const { join, token, identity } = this.options;
-    let welcomed: (error: ButterflyError | null) => void = () => undefined;
-    const welcome = new Promise<void>((resolve, reject) => {
-      welcomed = (error) => {
-        if (error) reject(error);
-        else resolve();
-      };
-    });
-    const connection = await dial({
+  async #join(): Promise<OrchestratorLink> {
+    const { join, token, identity, advertise } = this.options;
+    const { shards, transport, clock } = this.parts;
+    const reached = advertise
+      ? { dataHost: advertise.host, dataPort: advertise.port }
+      : { dataPort: this.door.port };
+    return joinOrchestrator({
       ...join,
-      handlers: {
-        onFrame: (frame) => {
-          this.#receive(frame, () => welcomed(null));
-        },
-        onClose: (error, reason) => {
-          welcomed(
-            error ?? new ButterflyError('JOIN_REFUSED', `The orchestrator closed the connection: ${reason}`),
-          );
-          void this.#shutDown(error);
-        },
+      transport,
+      clock,
+      signal: this.#stopping.signal,
+      hello: {
+        kind: 'hello',
+        token,
+        worker: { ...identity, ...reached, heldShards: shards.heldIds },
+      },
+      onWelcome: (welcome, connection) => {
+        const measure = (model: WelcomedModel): Promise<MeasuredProfile> => this.#measure(model);
+        const session = new Session(welcome, connection, { ...this.parts, measure });
+        this.#session = session;
+        return (frame) => session.receive(frame);
       },
     });
-    this.#connection = connection;
-    const cancelDeadline = systemClock.after(deadlines.handshakeMs, () => {
-      connection.destroy(
-        new ButterflyError(
-          'TIMEOUT',
-          `${join.host}:${join.port} did not answer like an orchestrator; check the address and port.`,
-        ),
-      );
+  }
+
+  #measure({ spec, isDeterministic, modelKey }: WelcomedModel): Promise<MeasuredProfile> {
+    if (this.#measured?.modelKey === modelKey) return this.#measured.profile;
+    const profile = this.options.profiler(spec, isDeterministic);
+    const measured = { modelKey, profile };
+    this.#measured = measured;
+    profile.catch(() => {
+      if (this.#measured === measured) this.#measured = null;
     });
-    connection.send(
-      encodeControl({ kind: 'hello', token, worker: { ...identity, dataPort: this.links.port } }),
-    );
-    try {
-      await welcome;
-    } finally {
-      cancelDeadline();
-    }
+    return profile;
   }
 
-  #receive(frame: Frame, onWelcome: () => void): void {
-    if (frame.type === 'step') {
-      this.#stage?.enqueue(decodeStep(frame));
-      return;
-    }
-    if (frame.type === 'fileChunk') {
-      this.#remote?.receive(decodeFileChunk(frame));
-      return;
-    }
-    const message = decodeControl(frame);
-    switch (message.kind) {
-      case 'welcome':
-        this.#workerId = message.workerId;
-        this.#connection?.setHeartbeat({
-          everyMs: message.heartbeatEveryMs,
-          silenceMs: message.heartbeatSilenceMs,
-        });
-        onWelcome();
-        return;
-      case 'assign':
-        this.#wantedEpoch = message.epoch;
-        this.#enqueueTurn(() => this.#carryOut(message));
-        return;
-      case 'unassign':
-        this.#wantedEpoch = -1;
-        this.#enqueueTurn(() => this.#retire());
-        return;
-      default:
-        throw new ButterflyError('PROTOCOL_INVALID', `An orchestrator does not send "${message.kind}".`);
-    }
-  }
-
-  #enqueueTurn(work: () => Promise<void>): void {
-    // What is under way may wait for a load of an epoch that is no more.
-    this.#remote?.fail(new ButterflyError('CANCELLED', 'Another plan replaced this one.'));
-    this.#turn = this.#turn.then(work);
-  }
-
-  async #carryOut(assign: Assign): Promise<void> {
-    const { log } = this.options;
-    if (assign.epoch !== this.#wantedEpoch) return;
-    await this.#retire();
-    const onFailure = (error: ButterflyError): void => this.#fail(assign.epoch, error);
-    let stage: EpochStage | null = null;
-    // Before loading: the stage before this one may be ready long before, and steps come only when all are.
-    this.links.expect({
-      epoch: assign.epoch,
-      linkToken: assign.linkToken,
-      onStep: (step) => stage?.enqueue(step),
-      onActivations: (activations) => stage?.receive(activations),
-      onLost: onFailure,
-    });
-    try {
-      const { runtime, measured } = await this.#prepare(assign);
-      const connection = this.#connection;
-      if (!connection) return;
-      this.#next = assign.next
-        ? await dialNext(assign.next, assign.epoch, assign.linkToken, assign.stageIndex, onFailure)
-        : null;
-      stage = new EpochStage({
-        epoch: assign.epoch,
-        runtime,
-        next: this.#next,
-        orchestrator: connection,
-        onFailure,
-      });
-      this.#stage = stage;
-      connection.send(
-        encodeControl({
-          kind: 'ready',
-          epoch: assign.epoch,
-          shardBytes: runtime.shardBytes,
-          arenaBytes: runtime.arenaBytes,
-          residentBytes: process.memoryUsage.rss(),
-          stepCurve: measured.curve,
-          isBatchInvariant: measured.isBatchInvariant,
-        }),
-      );
-      log.info(
-        { epoch: assign.epoch, layers: [assign.layerStart, assign.layerEnd - 1] },
-        'The stage is ready.',
-      );
-    } catch (error) {
-      this.#fail(assign.epoch, toButterflyError(error));
-    }
-  }
-
-  /** The runtime for these layers: the one at hand, or one loaded from the local file or over the network. */
-  async #prepare(assign: Assign): Promise<Loaded> {
-    const spec = parseModelSpec(assign.model);
-    const { layerStart, layerEnd, arenaSlots, cacheType, rowsMax } = assign;
-    const key = JSON.stringify([spec.files, layerStart, layerEnd, arenaSlots, cacheType, rowsMax]);
-    if (this.#loaded?.key === key) return this.#loaded;
-    this.#unload();
-    const runtime = new StageRuntime({
-      ggml: this.options.ggml,
-      spec,
-      range: { layerStart, layerEnd },
-      threads: this.options.identity.threads,
-      arenaSlots,
-      cacheType,
-      rowsMax,
-    });
-    try {
-      await this.#load(assign.epoch, runtime, spec.files);
-      const measured = await runtime.measureSteps(() => this.#ensureWanted(assign.epoch));
-      this.#loaded = { key, runtime, measured };
-      return this.#loaded;
-    } catch (error) {
-      runtime[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  async #load(
-    epoch: number,
-    runtime: StageRuntime,
-    files: ReturnType<typeof parseModelSpec>['files'],
-  ): Promise<void> {
-    const connection = this.#connection;
-    if (!connection) throw new ButterflyError('CONNECTION_CLOSED', 'The orchestrator is gone.');
-    const local = this.options.remoteOnly ? null : await LocalSource.open(files);
-    if (!local) this.#remote = new RemoteSource(connection, systemClock);
-    await using source = local ?? this.#remote ?? new RemoteSource(connection, systemClock);
-    const totalBytes = runtime.fileBytes;
-    this.options.log.info({ epoch, source: source.kind, totalBytes }, 'Loading the weights.');
-    let toldMs = 0;
-    const tell = (loadedBytes: number): void => {
-      const nowMs = systemClock.nowMs();
-      if (nowMs - toldMs < progressEveryMs && loadedBytes < totalBytes) return;
-      toldMs = nowMs;
-      connection.send(encodeControl({ kind: 'progress', epoch, loadedBytes, totalBytes }));
-    };
-    try {
-      await runtime.load(source, (loadedBytes) => {
-        this.#ensureWanted(epoch);
-        tell(loadedBytes);
-      });
-    } finally {
-      this.#remote = null;
-    }
-  }
-
-  #ensureWanted(epoch: number): void {
-    if (epoch !== this.#wantedEpoch || !this.#connection?.isOpen)
-      throw new ButterflyError('CANCELLED', 'Another plan replaced this one.');
-  }
-
-  /**
-   * A lost link mostly means a lost neighbour, for which the orchestrator ends the epoch by itself. Only when it does
-   * not is it told, because it leaves out whoever reports a failure.
-   */
-  #fail(epoch: number, error: ButterflyError): void {
-    if (!linkErrors.has(error.code)) {
-      this.#report(epoch, error);
-      return;
-    }
-    this.#cancelReport();
-    this.#cancelReport = systemClock.after(linkGraceMs, () => this.#report(epoch, error));
-  }
-
-  #report(epoch: number, error: ButterflyError): void {
-    if (epoch !== this.#wantedEpoch) return;
-    this.options.log.error({ epoch, code: error.code }, error.message);
-    this.#connection?.send(
-      encodeControl({ kind: 'failed', epoch, code: error.code, message: error.message }),
-    );
-  }
-
-  /** Ends the epoch; the weights stay loaded in case that the next one wants the same. */
-  async #retire(): Promise<void> {
-    this.#cancelReport();
-    this.links.expect(null);
-    const next = this.#next;
-    this.#next = null;
-    void next?.close('the epoch is over');
-    const stage = this.#stage;
-    this.#stage = null;
-    await stage?.stop();
-  }
-
-  #unload(): void {
-    this.#loaded?.runtime[Symbol.dispose]();
-    this.#loaded = null;
-  }
-
-  async #shutDown(error: ButterflyError | null): Promise<void> {
-    this.#wantedEpoch = -1;
-    this.#remote?.fail(error ?? new ButterflyError('CONNECTION_CLOSED', 'The orchestrator is gone.'));
-    await this.#turn;
-    await this.#retire();
-    this.#unload();
-    await this.links.close();
+  async #attend(link: OrchestratorLink): Promise<void> {
+    const error = await this.#serve(link).catch(toButterflyError);
+    await this.parts.shards.close();
+    await this.door.close();
     this.#resolveClosed(error);
+  }
+
+  /** Works until the orchestrator says goodbye or is lost for good: then gives why. */
+  async #serve(first: OrchestratorLink): Promise<ButterflyError | null> {
+    const { clock } = this.parts;
+    const { rejoins, onPresence } = this.options;
+    for (let link: OrchestratorLink | null = first; link; link = await this.#rejoin()) {
+      const joinedMs = clock.nowMs();
+      const error = await link.closed;
+      await this.#session?.end();
+      if (error === null || !rejoins || !isPassing(error)) return error;
+      if (clock.nowMs() - joinedMs > rejoinPauseMaxMs) this.#pauseMs = rejoinPauseMinMs;
+      onPresence?.({ kind: 'lost', error });
+    }
+    return null;
+  }
+
+  /** Dials until it is welcomed again; null when it is stopped meanwhile. @throws ButterflyError when it is refused */
+  async #rejoin(): Promise<OrchestratorLink | null> {
+    const { signal } = this.#stopping;
+    const { clock, log } = this.parts;
+    while (!signal.aborted) {
+      await pause(this.#pauseMs, clock, signal);
+      this.#pauseMs = Math.min(2 * this.#pauseMs, rejoinPauseMaxMs);
+      try {
+        const link = await unlessAborted(signal, () => this.#join());
+        if (link) this.options.onPresence?.({ kind: 'rejoined', workerId: this.id });
+        return link;
+      } catch (thrown) {
+        const error = toButterflyError(thrown);
+        if (!isPassing(error)) throw error;
+        log.info({ code: error.code }, error.message);
+      }
+    }
+    return null;
+  }
+}
+
+/** Whether the orchestrator may answer otherwise the next time. */
+function isPassing({ code, kind }: ButterflyError): boolean {
+  return code === 'INTERNAL' || (kind.exitCode === exitCodes.network && !finalCodes.has(code));
+}
+
+/** Resolves after the pause, or on abort. */
+async function pause(pauseMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  let cancel: () => void = () => undefined;
+  await unlessAborted(signal, () => new Promise<void>((resolve) => (cancel = clock.after(pauseMs, resolve))));
+  cancel();
+}
+
+/** What the work gives, or null as soon as the signal is aborted; the work is then left alone. */
+async function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T | null> {
+  if (signal.aborted) return null;
+  let onAbort: () => void = () => undefined;
+  const aborted = new Promise<null>((resolve) => {
+    onAbort = () => resolve(null);
+    signal.addEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([work(), aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

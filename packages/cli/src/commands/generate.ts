@@ -10,8 +10,8 @@ import { ChatTemplate, defaultChatTemplate, IncrementalDetokenizer } from '@butt
 import type { Generation } from '@butterfly/orchestrator';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
-import { openModel, ownModel, type OpenedModel } from '../model.js';
-import { cacheTypeOption, speculationOption, decimal, wholeNumber } from '../options.js';
+import { openModel, ownModel, resolveModelPath, type OpenedModel } from '../model.js';
+import { cacheTypeOption, decimal, deterministicOption, speculationOption, wholeNumber } from '../options.js';
 import { waitUntilReady } from '../progress.js';
 import { startSession } from '../session.js';
 import { stopSignal } from '../signals.js';
@@ -21,6 +21,7 @@ interface GenerateFlags {
   readonly threads?: number;
   readonly kvCacheType: string;
   readonly speculation: 'auto' | 'off';
+  readonly deterministic?: boolean;
   readonly ctx?: number;
   readonly maxTokens?: number;
   readonly temperature: number;
@@ -56,6 +57,7 @@ export function generateCommand(environment: Environment): Command {
     .option('--chat', 'wrap the prompt in the chat template of the model')
     .addOption(cacheTypeOption())
     .addOption(speculationOption())
+    .addOption(deterministicOption())
     .addHelpText('after', examples)
     .action((words: readonly string[], flags: GenerateFlags) => {
       const [model, prompt] = words.length === 1 ? [ownModel, words[0]] : words;
@@ -75,7 +77,10 @@ async function generate(
   environment: Environment,
 ): Promise<void> {
   const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'generate' });
-  const model = await openModel(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
+  const model = await openModel(await resolveModelPath(path, environment), {
+    ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+    log,
+  });
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal('SIGINT', 'SIGTERM');
   const session = await startSession({
@@ -91,6 +96,10 @@ async function generate(
     pin: true,
     kvCacheType: flags.kvCacheType,
     speculation: flags.speculation,
+    objective: 'latency',
+    stagesMin: flags.workers,
+    spares: 0,
+    isDeterministic: flags.deterministic ?? false,
     contextTokens: flags.ctx,
     parallel: 1,
     log,

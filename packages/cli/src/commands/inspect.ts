@@ -13,7 +13,8 @@ import {
 } from '@butterfly/model';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
-import { ownModel } from '../model.js';
+import { ownModel, resolveModelPath } from '../model.js';
+import { formatBytes as bytes } from '../units.js';
 
 const examples = `
 Examples:
@@ -23,12 +24,18 @@ Examples:
 export function inspectCommand(environment: Environment): Command {
   return new Command('inspect')
     .description('Show what a model file holds, without loading it.')
-    .argument('[model]', 'GGUF file (default: the small one that ships with Butterfly)', ownModel)
+    .argument(
+      '[model]',
+      'GGUF file, or hf:ORG/REPO:FILE that was pulled (default: the small one that ships with Butterfly)',
+      ownModel,
+    )
     .option('--json', 'print JSON')
     .addHelpText('after', examples)
     .action(async (path: string, flags: { readonly json?: boolean }) => {
       const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'inspect' });
-      const summary = summarize(describeModel(await openGguf(path, { log })));
+      const summary = summarize(
+        describeModel(await openGguf(await resolveModelPath(path, environment), { log })),
+      );
       process.stdout.write(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : toText(summary));
     });
 }
@@ -81,10 +88,4 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ['files', summary.files.map((file) => `${file.path} (${bytes(file.bytes)})`).join(', ')],
   ];
   return rows.map(([label, value]) => `${label.padEnd(16)} ${value}\n`).join('');
-}
-
-function bytes(count: number): string {
-  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
-  const power = count === 0 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(count) / 10));
-  return `${(count / 2 ** (10 * power)).toFixed(power === 0 ? 0 : 1)} ${units[power] ?? ''}`;
 }

@@ -1,10 +1,23 @@
-import { createLogger } from '@butterfly/common';
+import { createLogger, type Logger } from '@butterfly/common';
+import type { Objective } from '@butterfly/orchestrator';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
-import { openModel, ownModel } from '../model.js';
-import { cacheTypeOption, speculationOption, port, wholeNumber } from '../options.js';
+import { announce, type Announcement } from '../discovery/announce.js';
+import { openModel, ownModel, resolveModelPath } from '../model.js';
+import {
+  cacheBytesOption,
+  cacheDirectoryOption,
+  cacheTypeOption,
+  contextOption,
+  deterministicOption,
+  objectiveOption,
+  parallelOption,
+  port,
+  speculationOption,
+  wholeNumber,
+} from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
-import { startSession } from '../session.js';
+import { startSession, type Session } from '../session.js';
 import { stopSignal } from '../signals.js';
 
 interface ServeFlags {
@@ -21,6 +34,13 @@ interface ServeFlags {
   readonly token?: string;
   readonly ctx?: number;
   readonly parallel: number;
+  readonly objective: Objective;
+  readonly stages?: number;
+  readonly spares: number;
+  readonly deterministic?: boolean;
+  readonly cacheDir?: string;
+  readonly cacheBytes?: number;
+  readonly announce?: boolean;
 }
 
 const examples = `
@@ -28,15 +48,17 @@ Examples:
   butterfly serve                                   the small model that ships with Butterfly
   butterfly serve model.gguf                        one local worker, API on http://127.0.0.1:8080
   butterfly serve model.gguf --workers 3            three local workers that share the layers
+  butterfly serve hf:ORG/REPO:FILE.gguf             a model that "butterfly pull" brought
   butterfly serve model.gguf --workers 0 --wait-for 2 --cluster-host 0.0.0.0
-                                                    wait for two workers from other machines`;
+                                                    wait for two workers from other machines
+  butterfly serve model.gguf --wait-for 2 --spares 1 --objective throughput`;
 
 export function serveCommand(environment: Environment): Command {
   return new Command('serve')
     .description('Serve a model over an OpenAI-style HTTP API, split across workers.')
     .argument(
       '[model]',
-      'GGUF file; of a split model, any part (default: the small one that ships with Butterfly)',
+      'GGUF file; of a split model, any part; or hf:ORG/REPO:FILE that was pulled (default: the small one that ships with Butterfly)',
       ownModel,
     )
     .option(
@@ -64,21 +86,37 @@ export function serveCommand(environment: Environment): Command {
     )
     .option('--cluster-port <n>', 'port where workers join; 0 chooses a free one', port, 7600)
     .option('--token <text>', 'join token of the workers (default: BUTTERFLY_TOKEN, else a new one)')
+    .option('--announce', 'let "worker --discover" find it on this network (default: where others may join)')
+    .option('--no-announce', 'never announce it')
+    .addOption(contextOption())
+    .addOption(parallelOption())
+    .addOption(objectiveOption())
     .option(
-      '--ctx <tokens>',
-      'context of one request (default: as trained, at most 4096)',
-      wholeNumber(8, 1 << 20),
+      '--stages <n>',
+      'as many stages at least, where there are as many workers (default: --workers)',
+      wholeNumber(1, 1024),
     )
-    .option('--parallel <n>', 'contexts that the KV cache has room for', wholeNumber(1, 256), 4)
+    .option(
+      '--spares <n>',
+      'workers to hold a second copy of layers, where there are more',
+      wholeNumber(0, 64),
+      0,
+    )
     .addOption(cacheTypeOption())
     .addOption(speculationOption())
+    .addOption(deterministicOption())
+    .addOption(cacheDirectoryOption())
+    .addOption(cacheBytesOption())
     .addHelpText('after', examples)
     .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
 }
 
 async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
   const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'orchestrator' });
-  const model = await openModel(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
+  const model = await openModel(await resolveModelPath(path, environment), {
+    ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+    log,
+  });
   const isBare = flags.workers === 0;
   const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
   const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;
@@ -98,12 +136,19 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     pin: flags.pin,
     kvCacheType: flags.kvCacheType,
     speculation: flags.speculation,
+    objective: flags.objective,
+    stagesMin: flags.stages ?? Math.max(1, flags.workers),
+    spares: flags.spares,
+    isDeterministic: flags.deterministic ?? false,
+    cacheDirectory: flags.cacheDir,
+    cacheBytes: flags.cacheBytes,
     contextTokens: flags.ctx,
     parallel: flags.parallel,
     log,
   });
   const ending = Promise.race([stopping, session.lost]);
   const { orchestrator } = session;
+  const announcement = announceIfWanted(flags.announce, clusterHost, session, model.id, log);
   say(`${model.spec.name}: ${model.spec.layers} layers, ${model.spec.architecture}`);
   if (othersMayJoin)
     say(
@@ -116,9 +161,23 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     if (error) throw error;
     say('Stopping: running requests may finish ...');
   } finally {
+    await announcement?.stop();
     await session.stop();
     model.vocabulary[Symbol.dispose]();
   }
+}
+
+/** A cluster that only this machine can reach is nothing to tell others of, unless that is asked for. */
+function announceIfWanted(
+  isWanted: boolean | undefined,
+  clusterHost: string,
+  { orchestrator }: Session,
+  modelId: string,
+  log: Logger,
+): Announcement | null {
+  const isOpen = clusterHost !== 'localhost' && clusterHost !== '::1' && !clusterHost.startsWith('127.');
+  if (!(isWanted ?? isOpen)) return null;
+  return announce({ clusterHost, clusterPort: orchestrator.clusterPort, modelId, log });
 }
 
 function say(text: string): void {

@@ -311,7 +311,7 @@ describe('errors', () => {
 });
 
 describe('heartbeat', () => {
-  const heartbeat = { everyMs: 100, silenceMs: 300 };
+  const heartbeat = { everyMs: 100, silenceMs: 400 };
 
   it('pings, answers pings, and measures the round trip', async () => {
     const clock = new ManualClock();
@@ -330,12 +330,13 @@ describe('heartbeat', () => {
     expect(connection.roundTripMs).toBe(40);
   });
 
-  it('closes after silence, counted in beats that this process itself was awake for', async () => {
+  it('closes after the longest silence, whatever the rhythm', async () => {
     const clock = new ManualClock();
     const recorder = new Recorder();
     const { near } = await socketPair();
     const connection = new Connection(near, { handlers: recorder, clock, heartbeat });
     for (let beat = 0; beat < 3; beat++) clock.jump(100);
+    expect(connection.isOpen).toBe(true);
     clock.jump(100);
     expect(connection.isOpen).toBe(false);
     expect((await recorder.ending()).error?.code).toBe('TIMEOUT');
@@ -352,6 +353,31 @@ describe('heartbeat', () => {
     expect(connection.isOpen).toBe(true);
     clock.jump(100);
     expect(connection.isOpen).toBe(false);
+  });
+
+  it.each([
+    ['on a calm network within 2 s', [1, 1, 1, 1], [1_500, 2_000]],
+    ['on a jittery one later', [4, 1, 1, 1], [2_000, 9_000]],
+  ] as const)('closes for silence %s', async (_, beatsBetween, [leastMs, mostMs]) => {
+    const clock = new ManualClock();
+    const recorder = new Recorder();
+    const { near, far } = await socketPair();
+    const options = { handlers: recorder, clock, heartbeat: { everyMs: 250, silenceMs: 10_000 } };
+    const connection = new Connection(near, options);
+    for (let frame = 1; frame <= 60; frame++) {
+      for (let beat = 0; beat < (beatsBetween[frame % 4] ?? 1); beat++) clock.jump(250);
+      far.write(Buffer.concat(unassign(frame)));
+      await recorder.framesArrived(frame);
+    }
+    let silentMs = 0;
+    for (; connection.isOpen; silentMs += 250) clock.jump(250);
+    expect(silentMs).toBeGreaterThanOrEqual(leastMs);
+    expect(silentMs).toBeLessThanOrEqual(mostMs);
+    const { error } = await recorder.ending();
+    expect(error).toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining(`${silentMs} ms`) as string,
+    });
   });
 
   it('counts any bytes as life and follows a new rhythm', async () => {

@@ -1,28 +1,30 @@
-import type { Socket } from 'node:net';
 import { systemClock } from '../clock.js';
 import type { Clock } from '../clock.js';
 import { ButterflyError, isErrorCode, toButterflyError } from '../errors.js';
 import { deadlines, limits } from '../limits.js';
+import { AccrualDetector } from './accrual-detector.js';
 import { FrameDecoder } from './frame.js';
 import type { Frame } from './frame.js';
 import { decodeControl, encodeControl } from './messages.js';
 
-/** What a connection needs of its socket; sockets of node:tls have it too. */
-export type ByteStream = Pick<
-  Socket,
-  | 'closed'
-  | 'cork'
-  | 'destroy'
-  | 'end'
-  | 'on'
-  | 'remoteAddress'
-  | 'remotePort'
-  | 'setNoDelay'
-  | 'uncork'
-  | 'writableLength'
-  | 'writableNeedDrain'
-  | 'write'
->;
+/** What a connection needs of its socket; sockets of node:net and node:tls have it, and simulated ones. */
+export interface ByteStream {
+  readonly closed: boolean;
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  /** Bytes that the operating system has not taken yet. */
+  readonly writableLength: number;
+  readonly writableNeedDrain: boolean;
+  on(event: 'data', listener: (chunk: Uint8Array) => void): unknown;
+  on(event: 'error', listener: (cause: Error) => void): unknown;
+  on(event: 'close' | 'drain' | 'end', listener: () => void): unknown;
+  write(bytes: Uint8Array): boolean;
+  cork(): void;
+  uncork(): void;
+  end(): unknown;
+  destroy(): unknown;
+  setNoDelay(isWanted: boolean): unknown;
+}
 
 export interface ConnectionHandlers {
   /**
@@ -40,7 +42,7 @@ export interface ConnectionHandlers {
 
 export interface Heartbeat {
   readonly everyMs: number;
-  /** Silence of the peer after which it counts as lost; several times `everyMs`. */
+  /** The longest silence that the peer's rhythm can excuse; several times `everyMs`. */
   readonly silenceMs: number;
 }
 
@@ -60,6 +62,9 @@ const defaultHeartbeat: Heartbeat = {
   silenceMs: deadlines.heartbeatSilenceMs,
 };
 
+/** As in Cassandra and Akka: silence is found in 6 to 8 beats where they come on time. */
+const SUSPICION_THRESHOLD = 8;
+
 /** How long an error message may take to leave before the socket is destroyed. */
 const ERROR_LINGER_MS = 1_000;
 
@@ -75,9 +80,11 @@ export class Connection {
   #ending: { readonly error: ButterflyError | null; readonly reason: string } | null = null;
   #drainWaiters: DrainWaiter[] = [];
   #heartbeat: Heartbeat;
+  #detector: AccrualDetector;
   #cancelTimer: () => void = () => undefined;
-  #heard = true;
-  #silentMs = 0;
+  #beatSetAtMs: number;
+  /** Time that this process was awake for, until the last beat was set. */
+  #awakeMs = 0;
   #roundTripMs: number | null = null;
 
   constructor(stream: ByteStream, options: ConnectionOptions) {
@@ -86,6 +93,8 @@ export class Connection {
     this.#handlers = options.handlers;
     this.#clock = options.clock ?? systemClock;
     this.#heartbeat = options.heartbeat ?? defaultHeartbeat;
+    this.#beatSetAtMs = this.#clock.nowMs();
+    this.#detector = this.#startDetector();
     stream.setNoDelay(true);
     this.#streamClosed = new Promise((resolve) => {
       stream.on('close', () => {
@@ -163,6 +172,7 @@ export class Connection {
   setHeartbeat(heartbeat: Heartbeat): void {
     if (this.#ending !== null) return;
     this.#heartbeat = heartbeat;
+    this.#detector = this.#startDetector();
     this.#scheduleBeat();
   }
 
@@ -194,8 +204,8 @@ export class Connection {
   }
 
   #receive(chunk: Uint8Array): void {
-    this.#heard = true;
     if (this.#ending !== null) return;
+    this.#detector.heard(this.#awakeNowMs());
     try {
       this.#decoder.push(chunk);
       for (const frame of this.#decoder.frames()) {
@@ -234,22 +244,38 @@ export class Connection {
     }
   }
 
-  #scheduleBeat(): void {
-    this.#cancelTimer();
-    const setAtMs = this.#clock.nowMs();
-    this.#cancelTimer = this.#clock.after(this.#heartbeat.everyMs, () => this.#beat(setAtMs));
+  #startDetector(): AccrualDetector {
+    const { everyMs, silenceMs } = this.#heartbeat;
+    const detector = new AccrualDetector({
+      everyMs,
+      silenceMaxMs: silenceMs,
+      threshold: SUSPICION_THRESHOLD,
+    });
+    detector.heard(this.#awakeNowMs());
+    return detector;
   }
 
-  #beat(setAtMs: number): void {
-    const { everyMs, silenceMs } = this.#heartbeat;
-    // A stall of this process is no silence of the peer, whose bytes then still wait to be read: hence the cap.
-    this.#silentMs = this.#heard ? 0 : this.#silentMs + Math.min(this.#clock.nowMs() - setAtMs, 2 * everyMs);
-    this.#heard = false;
-    if (this.#silentMs >= silenceMs) {
+  /** A stall of this process is no silence of the peer, whose bytes then still wait to be read: hence the cap. */
+  #awakeNowMs(): number {
+    return this.#awakeMs + Math.min(this.#clock.nowMs() - this.#beatSetAtMs, 2 * this.#heartbeat.everyMs);
+  }
+
+  #scheduleBeat(): void {
+    this.#cancelTimer();
+    this.#awakeMs = this.#awakeNowMs();
+    this.#beatSetAtMs = this.#clock.nowMs();
+    this.#cancelTimer = this.#clock.after(this.#heartbeat.everyMs, () => this.#beat());
+  }
+
+  #beat(): void {
+    const awakeMs = this.#awakeNowMs();
+    if (this.#detector.isSuspected(awakeMs)) {
+      const silenceMs = Math.round(this.#detector.silenceMs(awakeMs));
       this.destroy(
         new ButterflyError(
           'TIMEOUT',
-          `${this.peer} was silent for ${silenceMs} ms. Check that the host is up and the network works.`,
+          `${this.peer} was silent for ${silenceMs} ms, longer than its rhythm excuses. ` +
+            'Check that the host is up and the network works.',
         ),
       );
       return;

@@ -4,7 +4,7 @@ import { systemClock } from '../clock.js';
 import { ButterflyError } from '../errors.js';
 import { deadlines, limits } from '../limits.js';
 import { Connection } from './connection.js';
-import type { ConnectionOptions } from './connection.js';
+import type { ByteStream, ConnectionOptions } from './connection.js';
 
 export interface DialOptions extends ConnectionOptions {
   readonly host: string;
@@ -17,6 +17,35 @@ export interface Listener {
   readonly port: number;
   /** Stops listening and destroys every accepted socket. */
   close(): Promise<void>;
+}
+
+/** An accepted stream, which also knows under which of its addresses this host was dialled. */
+export type IncomingStream = ByteStream & Pick<Socket, 'localAddress'>;
+
+/** A stream that is being opened: it tells `connect` once, or `error` when that fails. */
+export type OpeningStream = ByteStream & { on(event: 'connect', listener: () => void): unknown };
+
+export interface ListenOptions<Stream = IncomingStream> {
+  /** An address of this host. */
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** Gets each stream before any of its bytes are read, and makes a `Connection` of it. */
+  readonly onConnection: (stream: Stream) => void;
+}
+
+/** How hosts reach each other: over TCP, or in a simulation. */
+export interface Transport {
+  /**
+   * Connects to a peer.
+   * @throws ButterflyError PEER_UNREACHABLE
+   */
+  dial(options: DialOptions): Promise<Connection>;
+  /**
+   * Accepts connections.
+   * @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID
+   */
+  listen(options: ListenOptions): Promise<Listener>;
 }
 
 /** Each worker holds one connection; the rest is room for those that come back before their old one is noticed. */
@@ -40,10 +69,21 @@ const listenFailures = new Map([
 ]);
 
 /**
- * Connects to a peer.
+ * Connects to a peer over TCP.
  * @throws ButterflyError PEER_UNREACHABLE
  */
 export function dial(options: DialOptions): Promise<Connection> {
+  return dialOver(options, ({ host, port }) => connect({ host, port, noDelay: true }));
+}
+
+/**
+ * Connects to a peer through the stream that `open` begins to open, which is destroyed when it takes too long.
+ * @throws ButterflyError PEER_UNREACHABLE
+ */
+export function dialOver(
+  options: DialOptions,
+  open: (to: { readonly host: string; readonly port: number }) => OpeningStream,
+): Promise<Connection> {
   const { host, port, timeoutMs = deadlines.connectMs, clock = systemClock } = options;
   return new Promise((resolve, reject) => {
     const unreachable = (reason: string, cause?: unknown): ButterflyError =>
@@ -52,37 +92,32 @@ export function dial(options: DialOptions): Promise<Connection> {
       reject(unreachable('the port must be in 1 to 65535'));
       return;
     }
-    const socket = connect({ host, port, noDelay: true });
+    const stream = open({ host, port });
     const cancelTimeout = clock.after(timeoutMs, () => {
       reject(
         unreachable(
           `no answer within ${timeoutMs} ms; check that the host is up and no firewall blocks the port`,
         ),
       );
-      socket.destroy();
+      stream.destroy();
     });
     // Stays attached after the connection is made, where it does nothing.
-    socket.on('error', (cause) => {
+    stream.on('error', (cause) => {
       cancelTimeout();
       reject(unreachable(dialFailures.get(codeOf(cause)) ?? cause.message, cause));
     });
-    socket.on('connect', () => {
+    stream.on('connect', () => {
       cancelTimeout();
-      resolve(new Connection(socket, options));
+      resolve(new Connection(stream, options));
     });
   });
 }
 
 /**
- * Accepts connections. The callback gets each socket before any of its bytes are read and makes a `Connection` of it.
- * @param options.port 0 lets the system choose
+ * Accepts TCP connections.
  * @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID
  */
-export function listen(options: {
-  readonly host: string;
-  readonly port: number;
-  readonly onConnection: (socket: Socket) => void;
-}): Promise<Listener> {
+export function listen(options: ListenOptions<Socket>): Promise<Listener> {
   const { host, port } = options;
   const sockets = new Set<Socket>();
   const server = createServer({ noDelay: true }, (socket) => {
@@ -116,7 +151,11 @@ export function listen(options: {
   });
 }
 
-function listenError(host: string, port: number, cause: unknown): ButterflyError {
+/** The network of this machine. */
+export const tcpTransport: Transport = { dial, listen };
+
+/** Says why a host cannot be listened on; `cause` has the code of a system error, such as EADDRINUSE. */
+export function listenError(host: string, port: number, cause: unknown): ButterflyError {
   const code = codeOf(cause);
   if (code === 'EADDRINUSE')
     return new ButterflyError(

@@ -71,7 +71,13 @@ describe('openGguf', () => {
     const bytes = await readFile(path);
     const metadataSha256 = createHash('sha256').update(bytes.subarray(0, dataOffset)).digest('hex');
     expect(read.files).toEqual([
-      { path, bytes: bytes.byteLength, metadataBytes: dataOffset, metadataSha256 },
+      {
+        path,
+        bytes: bytes.byteLength,
+        metadataBytes: dataOffset,
+        metadataSha256,
+        weightsSha256: expect.stringMatching(/^[0-9a-f]{64}$/u) as string,
+      },
     ]);
   });
 

@@ -6,6 +6,7 @@ import type { Logger } from '@butterfly/common';
 import { ggmlTypes, tensorBytes } from './ggml-types.js';
 import { parseGgufHeader } from './header.js';
 import type { GgufHeader, Metadata } from './header.js';
+import { sampleWeights } from './weight-sample.js';
 
 /** One file of a model, which may be split over several. */
 interface GgufPart {
@@ -13,8 +14,10 @@ interface GgufPart {
   readonly bytes: number;
   /** Where the tensor data starts. */
   readonly metadataBytes: number;
-  /** SHA-256 of the first `metadataBytes`, in hex: tells whether two machines hold the same model. */
+  /** SHA-256 of the first `metadataBytes`, in hex. */
   readonly metadataSha256: string;
+  /** SHA-256 over samples of its tensors, in hex; both hashes tell whether two machines hold the same file. */
+  readonly weightsSha256: string;
 }
 
 export interface GgufTensor {
@@ -47,7 +50,8 @@ interface PartContent {
 const windowStartBytes = 1024 * 1024;
 
 /**
- * Reads metadata and tensor table of a model, given its file or any part of a split one. Never reads the weights.
+ * Reads metadata and tensor table of a model, given its file or any part of a split one. Of the weights it reads no more
+ * than a few KiB of each tensor.
  * @throws ButterflyError MODEL_NOT_FOUND, MODEL_NOT_GGUF, MODEL_TRUNCATED, MODEL_CORRUPT, MODEL_UNSUPPORTED
  */
 export async function openGguf(path: string, options: { readonly log?: Logger } = {}): Promise<GgufFile> {
@@ -96,7 +100,14 @@ async function readPart(path: string, fileIndex: number): Promise<PartContent> {
     const metadata =
       metadataBytes <= prefix.byteLength ? prefix : await readPrefix(handle, prefix, metadataBytes, path);
     const metadataSha256 = createHash('sha256').update(metadata.subarray(0, metadataBytes)).digest('hex');
-    return { part: { path, bytes: size, metadataBytes, metadataSha256 }, metadata: header.metadata, tensors };
+    const weightsSha256 = await sampleWeights(handle, tensors).catch((thrown: unknown) => {
+      throw asFileError(thrown, path);
+    });
+    return {
+      part: { path, bytes: size, metadataBytes, metadataSha256, weightsSha256 },
+      metadata: header.metadata,
+      tensors,
+    };
   } finally {
     await handle.close();
   }

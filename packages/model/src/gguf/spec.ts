@@ -52,11 +52,15 @@ const tokenizerSchema = z.object({
   chatTemplate: z.string().nullable(),
 });
 
+const hash = z.string().regex(/^[0-9a-f]{64}$/u);
+
 const fileSchema = z.object({
   path: z.string(),
   bytes,
   metadataBytes: bytes,
-  metadataSha256: z.string().regex(/^[0-9a-f]{64}$/u),
+  metadataSha256: hash,
+  /** Over samples of its tensors; see `sampleWeights`. */
+  weightsSha256: hash,
 });
 
 const tensorSchema = z.object({

@@ -4,6 +4,7 @@ import type { Vocabulary } from '@butterfly/ggml';
 import { IncrementalDetokenizer, StopMatcher } from '@butterfly/model';
 import type { ChatTemplate } from '@butterfly/model';
 import type { Engine, GenerateRequest, Generation } from '../engine/types.js';
+import type { ClusterAdministration } from './cluster-routes.js';
 import { contextExceeded, type PromptParam } from './prompt.js';
 import type { FinishReason } from './response-shapes.js';
 import type { CompletionOptions } from './schemas.js';
@@ -20,6 +21,8 @@ export interface ApiContext {
   };
   readonly log: Logger;
   readonly clock: Clock;
+  /** Absent where there is nothing to administrate. */
+  readonly administration?: ClusterAdministration;
 }
 
 const noTokens: ReadonlySet<number> = new Set();

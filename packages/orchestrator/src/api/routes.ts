@@ -1,6 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { answer } from './answer.js';
+import { addClusterRoutes } from './cluster-routes.js';
 import { generateRequest } from './completions.js';
 import type { ApiContext } from './completions.js';
 import { errorBody } from './errors.js';
@@ -42,6 +43,8 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
     if (!ready) void reply.code(503);
     return { ready, detail, running, queued };
   });
+
+  if (context.administration) addClusterRoutes(add, context.administration);
 }
 
 function requireModel(context: ApiContext, id: string): void {

@@ -6,6 +6,7 @@ import type { Vocabulary } from '@butterfly/ggml';
 import { ChatTemplate } from '@butterfly/model';
 import OpenAI from 'openai';
 import type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from '../engine/types.js';
+import type { ClusterAdministration } from './cluster-routes.js';
 import { createApi } from './server.js';
 
 const bos = 256;
@@ -151,7 +152,7 @@ export interface TestApi extends AsyncDisposable {
 }
 
 /** A real server on a loopback port over an echo engine. */
-export async function startApi(): Promise<TestApi> {
+export async function startApi(administration?: ClusterAdministration): Promise<TestApi> {
   const engine = new EchoEngine();
   const app = createApi({
     engine,
@@ -160,6 +161,7 @@ export async function startApi(): Promise<TestApi> {
     model: { id: 'echo', createdS: 1_700_000_000 },
     log: silentLogger,
     clock: systemClock,
+    ...(administration ? { administration } : {}),
   });
   const close = async () => {
     await app.close();

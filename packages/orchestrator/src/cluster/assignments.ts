@@ -1,41 +1,97 @@
-import type { ControlMessageOf, Step } from '@butterfly/common';
+import { createHash } from 'node:crypto';
+import { limits, type ControlMessageOf, type Step } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
-import type { EpochPlan } from './controller.js';
+import type { Plan, PlanStage } from '../planning/types.js';
+import type { EpochPlan } from './controller-types.js';
 import { addressFor, type WorkerLink } from './worker-link.js';
 
 /** Of no step of the scheduler, which counts from 0. */
 export const canaryStepId = Number.MAX_SAFE_INTEGER;
 
+/** What all shards of an orchestrator have in common. */
+export interface ShardSettings {
+  readonly spec: ModelSpec;
+  readonly arenaSlots: number;
+  readonly rowsMax: number;
+  readonly isDeterministic: boolean;
+}
+
+/** The same for the same layers of the same weights with the same settings, today and tomorrow. */
+export function shardIds(
+  settings: ShardSettings,
+): (stage: Pick<PlanStage, 'layerStart' | 'layerEnd'>, plan: Pick<Plan, 'cacheType'>) => string {
+  const { spec, arenaSlots, rowsMax, isDeterministic } = settings;
+  const files = spec.files.map(({ bytes, metadataSha256, weightsSha256 }) => [
+    bytes,
+    metadataSha256,
+    weightsSha256,
+  ]);
+  return ({ layerStart, layerEnd }, { cacheType }) =>
+    createHash('sha256')
+      .update(JSON.stringify([files, arenaSlots, rowsMax, isDeterministic, layerStart, layerEnd, cacheType]))
+      .digest('hex')
+      .slice(0, 32);
+}
+
+/** What a worker is told to load, and whom it may ask for the weights. */
+export function preparation(
+  worker: WorkerLink,
+  shard: { readonly shardId: string; readonly stage: PlanStage; readonly plan: Plan },
+  others: Iterable<WorkerLink>,
+  { arenaSlots, rowsMax }: ShardSettings,
+): ControlMessageOf<'prepare'> {
+  const { shardId, stage, plan } = shard;
+  const sources = [...others]
+    .filter(
+      (each) => each !== worker && (each.profile?.hasFiles === true || (each.profile?.cachedBytes ?? 0) > 0),
+    )
+    .sort((a, b) => (b.profile?.cachedBytes ?? 0) - (a.profile?.cachedBytes ?? 0))
+    .slice(0, limits.weightSourcesMax)
+    .map((each) => ({
+      workerId: each.workerId,
+      host: addressFor(worker, each),
+      port: each.identity.dataPort,
+    }));
+  const { layerStart, layerEnd } = stage;
+  const { cacheType } = plan;
+  return { kind: 'prepare', shardId, layerStart, layerEnd, arenaSlots, cacheType, rowsMax, sources };
+}
+
 /** What each worker of a plan is told, later stages first, so that they expect their links when the earlier ones dial. */
 export function assignments(
-  { epoch, plan }: EpochPlan,
+  { epoch, plan, shardIds: ids }: EpochPlan,
   workers: ReadonlyMap<string, WorkerLink>,
-  model: { readonly spec: ModelSpec; readonly arenaSlots: number; readonly rowsMax: number },
   linkToken: string,
 ): { readonly worker: WorkerLink; readonly message: ControlMessageOf<'assign'> }[] {
   return [...plan.stages.entries()].reverse().flatMap(([index, stage]) => {
     const worker = workers.get(stage.workerId);
-    if (!worker) return [];
-    const following = plan.stages[index + 1];
-    const next = following ? workers.get(following.workerId) : undefined;
+    const shardId = ids[index];
+    if (!worker || shardId === undefined) return [];
     const message = {
       kind: 'assign',
       epoch,
+      shardId,
       stageIndex: index,
       stageCount: plan.stages.length,
-      layerStart: stage.layerStart,
-      layerEnd: stage.layerEnd,
-      model: model.spec,
-      arenaSlots: model.arenaSlots,
-      cacheType: plan.cacheType,
-      rowsMax: model.rowsMax,
-      next: next
-        ? { host: addressFor(worker, next), port: next.identity.dataPort, workerId: next.workerId }
-        : null,
+      next: wayToNext(worker, plan.stages[index + 1], workers),
+      isRelayed: stage.isRelayed,
       linkToken,
     } as const;
     return [{ worker, message }];
   });
+}
+
+function wayToNext(
+  worker: WorkerLink,
+  following: PlanStage | undefined,
+  workers: ReadonlyMap<string, WorkerLink>,
+): ControlMessageOf<'assign'>['next'] {
+  const next = following && workers.get(following.workerId);
+  if (!next) return null;
+  const { workerId } = next;
+  return following.isRelayed
+    ? { kind: 'relay', workerId }
+    : { kind: 'direct', workerId, host: addressFor(worker, next), port: next.identity.dataPort };
 }
 
 /** One token at the start of the arena; whatever it leaves there is overwritten. It also warms every stage up. */

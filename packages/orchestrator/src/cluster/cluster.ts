@@ -1,94 +1,81 @@
 import { randomBytes } from 'node:crypto';
-import type { Socket } from 'node:net';
 import {
   ButterflyError,
   Connection,
-  deadlines,
   decodeControl,
   decodeStepResult,
   encodeControl,
   encodeStep,
   isErrorCode,
   limits,
-  listen,
+  tcpTransport,
   toButterflyError,
-  type Clock,
   type ControlMessage,
   type ControlMessageOf,
+  type ErrorCode,
   type Frame,
   type Listener,
-  type Logger,
   type StepResult,
 } from '@butterfly/common';
-import type { ModelSpec } from '@butterfly/model';
 import type { PlannedStep } from '../engine/scheduler-types.js';
-import { admit } from './admission.js';
-import { assignments, canaryStep, canaryStepId } from './assignments.js';
-import {
-  Controller,
-  type ControllerAction,
-  type ControllerConfig,
-  type ControllerEvent,
-  type EpochPlan,
-} from './controller.js';
+import type { Link, Plan } from '../planning/types.js';
+import { assignments, canaryStep, canaryStepId, preparation, shardIds } from './assignments.js';
+import { Controller } from './controller.js';
+import type { ControllerAction, ControllerEvent, EpochPlan } from './controller-types.js';
+import type { ClusterOptions, LinkOf, PipelineHandlers } from './cluster-types.js';
 import { FileServer } from './file-server.js';
-import {
-  createWorkerLink,
-  viewOf,
-  type StageReport,
-  type WorkerLink,
-  type WorkerView,
-} from './worker-link.js';
-
-export interface ClusterOptions {
-  readonly host: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
-  /** Workers must show it; null lets everybody in who can reach the port. */
-  readonly token: string | null;
-  readonly spec: ModelSpec;
-  readonly arenaSlots: number;
-  readonly rowsMax: number;
-  readonly controller: ControllerConfig;
-  readonly clock: Clock;
-  readonly log: Logger;
-}
-
-/** What the engine hears from the pipeline. */
-export interface PipelineHandlers {
-  /** With what each stage measured of itself. */
-  onLive(current: EpochPlan, reports: readonly StageReport[]): void;
-  /** The epoch is over; steps under way are lost. */
-  onDown(): void;
-  onResult(result: StepResult): void;
-}
+import { LinkProber } from './link-prober.js';
+import { LinkTable } from './link-table.js';
+import { Reception } from './reception.js';
+import { relay } from './relay.js';
+import { type StageReport, type WorkerLink } from './worker-link.js';
 
 const tickMs = 100;
+
+/** What a stage sees when a neighbour or the way to it is lost. */
+const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
 
 /** The workers, the plan in force and the way of steps through it. Sockets feed the controller; its actions are carried out here. */
 export class Cluster {
   readonly #workers = new Map<string, WorkerLink>();
+  readonly #links = new LinkTable();
+  readonly #prober: LinkProber;
   readonly #controller: Controller;
   readonly #files: FileServer;
   #listener: Listener | null = null;
   #handlers: PipelineHandlers | null = null;
   #live: { readonly current: EpochPlan; readonly first: WorkerLink } | null = null;
-  #nextWorker = 1;
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
   private constructor(private readonly options: ClusterOptions) {
-    this.#controller = new Controller(options.controller);
-    this.#files = new FileServer(options.spec.files);
+    const { planner, clock } = options;
+    const link: LinkOf = (from, to) => this.#links.link(from, to, clock.nowMs());
+    this.#prober = new LinkProber(this.#links, clock);
+    this.#controller = new Controller({
+      ...options.controller,
+      plan: (members) => planner.plan(members, link),
+      repair: (plan, substitutes, members) => planner.repair(plan, substitutes, members, link),
+      shardIdOf: shardIds(options.shards),
+    });
+    this.#files = new FileServer(options.shards.spec.files);
   }
 
   /** Listens for workers. @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID */
   static async start(options: ClusterOptions): Promise<Cluster> {
     const cluster = new Cluster(options);
-    cluster.#listener = await listen({
+    const reception = new Reception({
+      ...options,
+      peerToken: randomBytes(16).toString('hex'),
+      count: () => cluster.#workers.size,
+      onWelcome: (worker) => cluster.#welcome(worker),
+      onFrame: (worker, frame) => cluster.#receive(worker, frame),
+      onClose: (worker, error, reason) => cluster.#left(worker, error, reason),
+    });
+    cluster.#listener = await (options.transport ?? tcpTransport).listen({
       host: options.host,
       port: options.port,
-      onConnection: (socket) => cluster.#accept(socket),
+      onConnection: (stream) => reception.accept(stream),
     });
     cluster.#scheduleTick();
     return cluster;
@@ -106,12 +93,33 @@ export class Cluster {
     return this.#controller.describe();
   }
 
-  get plan(): EpochPlan | null {
-    return this.#controller.current;
+  /** The plan in force or on its way to be. */
+  get plan(): Plan | null {
+    return this.#controller.target?.plan ?? null;
   }
 
-  workers(): WorkerView[] {
-    return [...this.#workers.values()].map((worker) => viewOf(worker, this.plan));
+  get epoch(): number | null {
+    return this.#controller.current?.epoch ?? null;
+  }
+
+  workers(): readonly WorkerLink[] {
+    return [...this.#workers.values()];
+  }
+
+  stateOf(workerId: string): ReturnType<Controller['stateOf']> {
+    return this.#controller.stateOf(workerId, this.options.clock.nowMs());
+  }
+
+  /** What is known of the way between two workers, or a worker and the orchestrator, which null stands for. */
+  link(from: string | null, to: string | null): Link {
+    return this.#links.link(from, to, this.options.clock.nowMs());
+  }
+
+  /** What a worker told of the shard that it serves with; null when it serves nothing. */
+  reportOf(workerId: string): StageReport | null {
+    const target = this.#controller.target;
+    const index = target?.plan.stages.findIndex((stage) => stage.workerId === workerId) ?? -1;
+    return this.#workers.get(workerId)?.reports.get(target?.shardIds[index] ?? '') ?? null;
   }
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
@@ -144,123 +152,152 @@ export class Cluster {
     if (this.#live) this.#handle({ kind: 'stalled', epoch: this.#live.current.epoch });
   }
 
+  /**
+   * Begins to empty a worker while requests go on; it is told goodbye when it is empty.
+   * @throws ButterflyError MODEL_TOO_LARGE when the others cannot hold the model; nothing has changed then
+   */
+  drain(workerId: string): void {
+    const actions = this.#controller.handle({ kind: 'drain', workerId }, this.options.clock.nowMs());
+    for (const action of actions) this.#carryOut(action);
+    for (const action of actions) if (action.kind === 'drainRefused') throw action.error;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelTick();
-    await Promise.all(
-      [...this.#workers.values()].map(({ connection }) => connection.close('the orchestrator stops')),
-    );
+    for (const { cancelDeadline } of this.#workers.values()) cancelDeadline();
+    await Promise.all(this.workers().map(({ connection }) => connection.close('the orchestrator stops')));
     await this.#listener?.close();
     await this.#files.close();
   }
 
-  #accept(socket: Socket): void {
-    let worker: WorkerLink | null = null;
-    const connection: Connection = new Connection(socket, {
-      clock: this.options.clock,
-      handlers: {
-        onFrame: (frame) => {
-          if (worker) this.#receive(worker, frame);
-          else {
-            worker = this.#greet(connection, decodeControl(frame), socket);
-            cancelDeadline();
-          }
-        },
-        onClose: (error, reason) => {
-          cancelDeadline();
-          if (worker) this.#left(worker, reason);
-          else
-            this.options.log.warn(
-              { peer: connection.peer, code: error?.code },
-              `A peer left before it joined: ${reason}`,
-            );
-        },
-      },
-    });
-    const cancelDeadline = this.options.clock.after(deadlines.handshakeMs, () => {
-      connection.fail(new ButterflyError('TIMEOUT', `No hello came within ${deadlines.handshakeMs} ms.`));
-    });
+  #welcome(worker: WorkerLink): void {
+    this.#workers.set(worker.workerId, worker);
+    this.#links.join(worker.workerId, worker.identity.machineId);
   }
 
-  #greet(connection: Connection, message: ControlMessage, socket: Socket): WorkerLink {
-    if (message.kind !== 'hello')
-      throw new ButterflyError(
-        'PROTOCOL_INVALID',
-        `A worker began with "${message.kind}" instead of "hello".`,
-      );
-    admit(this.options.token, message.token, this.#workers.size);
-    const workerId = `w${this.#nextWorker++}`;
-    const identity = message.worker;
-    const worker = createWorkerLink(workerId, identity, connection, socket);
-    this.#workers.set(workerId, worker);
-    connection.send(
-      encodeControl({
-        kind: 'welcome',
-        workerId,
-        heartbeatEveryMs: deadlines.heartbeatEveryMs,
-        heartbeatSilenceMs: deadlines.heartbeatSilenceMs,
-      }),
+  /** A worker has measured itself: once the ways to and from it are measured too, it takes part. */
+  async #introduce(worker: WorkerLink, profile: ControlMessageOf<'profile'>): Promise<void> {
+    const { workerId, identity, connection } = worker;
+    worker.cancelDeadline();
+    worker.profile = profile;
+    await this.#prober.introduce(
+      worker,
+      this.workers().filter((each) => each !== worker && each.profile !== null),
     );
-    const { name, memoryBytes, weightBytesPerSecond, attentionMicros, threads } = identity;
-    const member = { workerId, name, memoryBytes, weightBytesPerSecond, attentionMicros };
-    this.options.log.info({ ...member, threads }, 'A worker joined.');
-    this.#handle({ kind: 'joined', member });
-    return worker;
+    if (!connection.isOpen) return;
+    const { name, machineId, memoryBytes, threads, heldShards } = identity;
+    this.options.log.info({ workerId, name, memoryBytes, threads }, 'A worker joined.');
+    const member = { workerId, name, identity: `${machineId} ${name}`, memoryBytes, profile };
+    this.#handle({ kind: 'joined', member, heldShards });
   }
 
-  #left(worker: WorkerLink, reason: string): void {
-    this.#workers.delete(worker.workerId);
+  #left(worker: WorkerLink, error: ButterflyError | null, reason: string): void {
+    const { workerId, identity } = worker;
+    this.#workers.delete(workerId);
+    this.#links.leave(workerId);
     if (this.#closed) return;
-    this.options.log.warn(
-      { workerId: worker.workerId, name: worker.identity.name },
-      `A worker left: ${reason}`,
-    );
-    this.#handle({ kind: 'left', workerId: worker.workerId });
+    this.options.log.warn({ workerId, name: identity.name }, `A worker left: ${reason}`);
+    this.#handle({ kind: 'left', workerId, isOrderly: error === null });
   }
 
   #receive(worker: WorkerLink, frame: Frame): void {
-    if (frame.type === 'result') {
-      this.#result(decodeStepResult(frame));
-      return;
-    }
-    const message = decodeControl(frame);
     const { workerId } = worker;
+    switch (frame.type) {
+      case 'result':
+        this.#result(decodeStepResult(frame));
+        return;
+      case 'step':
+      case 'activations':
+        relay(frame, workerId, this.#controller.current, this.#workers);
+        return;
+      default:
+        this.#control(worker, decodeControl(frame));
+    }
+  }
+
+  #control(worker: WorkerLink, message: ControlMessage): void {
+    const { workerId, connection } = worker;
     switch (message.kind) {
+      case 'profile':
+        // Nothing in it throws: it waits for answers with deadlines.
+        void this.#introduce(worker, message);
+        return;
+      case 'probed':
+        this.#prober.receive(message);
+        return;
       case 'progress':
         worker.loadedBytes = message.loadedBytes;
         worker.totalBytes = message.totalBytes;
-        this.#handle({ kind: 'progress', workerId, epoch: message.epoch });
+        this.#handle({ kind: 'progress', workerId, shardId: message.shardId });
         return;
-      case 'ready':
-        worker.report = message;
-        worker.loadedBytes = worker.totalBytes;
-        this.#handle({ kind: 'ready', workerId, epoch: message.epoch });
+      case 'prepared':
+        this.#prepared(worker, message);
         return;
-      case 'failed': {
-        const code = isErrorCode(message.code) ? message.code : 'INTERNAL';
-        const error = new ButterflyError(code, message.message);
-        this.options.log.error({ workerId, code }, message.message);
-        this.#handle({ kind: 'failed', workerId, epoch: message.epoch, error });
+      case 'unprepared': {
+        const error = this.#errorOf(worker, message);
+        this.#handle({ kind: 'unprepared', workerId, shardId: message.shardId, error });
         return;
       }
+      case 'ready':
+        this.#handle({ kind: 'ready', workerId, epoch: message.epoch });
+        return;
+      case 'failed':
+        this.#failed(worker, message);
+        return;
       case 'fetch':
-        this.#serveFile(worker, message);
+        this.#files.serve(connection, message).catch((error: unknown) => {
+          connection.fail(toButterflyError(error));
+        });
         return;
       default:
         throw new ButterflyError('PROTOCOL_INVALID', `A worker does not send "${message.kind}".`);
     }
   }
 
-  #serveFile(worker: WorkerLink, message: ControlMessageOf<'fetch'>): void {
-    this.#files.serve(worker.connection, message).catch((error: unknown) => {
-      worker.connection.fail(toButterflyError(error));
-    });
+  #prepared(worker: WorkerLink, message: ControlMessageOf<'prepared'>): void {
+    const { workerId } = worker;
+    const { shardId, loaded } = message;
+    worker.reports.set(shardId, message);
+    worker.loadedBytes = worker.totalBytes;
+    // What came over the network it can pass on to others from now on.
+    if (worker.profile) {
+      const cachedBytes = worker.profile.cachedBytes + loaded.peerBytes + loaded.orchestratorBytes;
+      worker.profile = { ...worker.profile, cachedBytes };
+    }
+    this.options.log.info({ workerId, shardId, ...loaded }, 'A shard is loaded.');
+    this.#handle({ kind: 'prepared', workerId, shardId });
+  }
+
+  #failed(worker: WorkerLink, message: ControlMessageOf<'failed'>): void {
+    const { workerId } = worker;
+    const { epoch, lostWorkerId } = message;
+    const error = this.#errorOf(worker, message);
+    const isLink = linkErrors.has(error.code);
+    if (isLink && epoch === this.epoch) {
+      const stages = this.#controller.current?.plan.stages ?? [];
+      const index = stages.findIndex((stage) => stage.workerId === workerId);
+      const nowMs = this.options.clock.nowMs();
+      if (lostWorkerId !== null) this.#links.broke(workerId, lostWorkerId, nowMs);
+      else this.#links.broke(stages[index - 1]?.workerId ?? '', workerId, nowMs);
+    }
+    this.#handle({ kind: 'failed', workerId, epoch, error, isLink });
+  }
+
+  #errorOf(worker: WorkerLink, { code, message }: { code: string; message: string }): ButterflyError {
+    const { workerId, identity } = worker;
+    this.options.log.error({ workerId, name: identity.name, code }, message);
+    return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', `${identity.name}: ${message}`);
   }
 
   #result(result: StepResult): void {
-    if (result.epoch !== this.#controller.current?.epoch) return;
-    if (result.stepId === canaryStepId) this.#handle({ kind: 'canaryPassed', epoch: result.epoch });
-    else this.#handlers?.onResult(result);
+    if (result.epoch !== this.epoch) return;
+    if (result.stepId === canaryStepId) {
+      this.#handle({ kind: 'canaryPassed', epoch: result.epoch });
+      return;
+    }
+    this.#controller.moved();
+    this.#handlers?.onResult(result);
   }
 
   #handle(event: ControllerEvent): void {
@@ -269,64 +306,101 @@ export class Cluster {
   }
 
   #carryOut(action: ControllerAction): void {
+    const connectionOf = (workerId: string): Connection | undefined =>
+      this.#workers.get(workerId)?.connection;
     switch (action.kind) {
+      case 'prepare':
+        this.#prepare(action);
+        return;
+      case 'release': {
+        const { workerId, shardId } = action;
+        this.#workers.get(workerId)?.reports.delete(shardId);
+        connectionOf(workerId)?.send(encodeControl({ kind: 'release', shardId }));
+        return;
+      }
       case 'assign':
+        this.options.log.info({ epoch: action.current.epoch }, 'The stages are to be linked.');
         for (const { worker, message } of assignments(
           action.current,
           this.#workers,
-          this.options,
           randomBytes(16).toString('hex'),
-        )) {
-          worker.report = null;
+        ))
           worker.connection.send(encodeControl(message));
-        }
         return;
       case 'retire':
-        this.#live = null;
-        this.#handlers?.onDown();
-        for (const { workerId } of action.current.plan.stages)
-          this.#workers
-            .get(workerId)
-            ?.connection.send(encodeControl({ kind: 'unassign', epoch: action.current.epoch }));
+        this.#retire(action.current);
         return;
       case 'canary':
-        this.#first(action.current)?.connection.send(
-          encodeStep(canaryStep(action.current.epoch, this.options.arenaSlots)),
+        connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(
+          encodeStep(canaryStep(action.current.epoch, this.options.shards.arenaSlots)),
         );
         return;
-      case 'live': {
-        const first = this.#first(action.current);
-        if (!first) return;
-        this.#live = { current: action.current, first };
-        this.options.log.info(
-          { epoch: action.current.epoch, stages: action.current.plan.stages },
-          'The plan is live.',
-        );
-        this.#handlers?.onLive(action.current, this.#reports(action.current));
+      case 'live':
+        this.#goLive(action.current);
         return;
-      }
+      case 'measureLinks':
+        void this.#remeasure(action.plan);
+        return;
       case 'drop':
-        this.#workers.get(action.workerId)?.connection.fail(action.error);
+        connectionOf(action.workerId)?.fail(action.error);
+        return;
+      case 'dismiss':
+        void connectionOf(action.workerId)?.close('drained');
+        return;
+      case 'drainRefused':
+        this.options.log.warn({ workerId: action.workerId }, `It stays: ${action.error.message}`);
         return;
       default:
         action satisfies never;
     }
   }
 
-  #reports({ plan }: EpochPlan): StageReport[] {
-    return plan.stages.flatMap(({ workerId }) => {
-      const report = this.#workers.get(workerId)?.report;
-      return report ? [report] : [];
-    });
+  #prepare(action: Extract<ControllerAction, { kind: 'prepare' }>): void {
+    const worker = this.#workers.get(action.workerId);
+    if (!worker) return;
+    const message = preparation(worker, action, this.#workers.values(), this.options.shards);
+    const { workerId, shardId, stage } = action;
+    const layers = [stage.layerStart, stage.layerEnd - 1];
+    this.options.log.info({ workerId, shardId, layers }, 'A shard is to be loaded.');
+    worker.loadedBytes = 0;
+    worker.totalBytes = 0;
+    worker.connection.send(encodeControl(message));
   }
 
-  #first({ plan }: EpochPlan): WorkerLink | undefined {
-    return this.#workers.get(plan.stages[0]?.workerId ?? '');
+  #retire({ epoch, plan }: EpochPlan): void {
+    this.#live = null;
+    this.#handlers?.onDown();
+    for (const { workerId } of plan.stages)
+      this.#workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
+  }
+
+  #goLive(current: EpochPlan): void {
+    const first = this.#workers.get(current.plan.stages[0]?.workerId ?? '');
+    if (!first) return;
+    this.#live = { current, first };
+    const { epoch, plan, shardIds: ids } = current;
+    this.options.log.info({ epoch, stages: plan.stages }, 'The plan is live.');
+    const reports = plan.stages.flatMap(
+      ({ workerId }, index) => this.#workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
+    );
+    this.#handlers?.onLive(current, reports);
+  }
+
+  /** After a stall: a link that crawls is found so, and the next plan goes round it. */
+  async #remeasure({ stages }: Plan): Promise<void> {
+    const ways = stages.slice(1).flatMap(({ workerId }, index) => {
+      const [from, to] = [this.#workers.get(stages[index]?.workerId ?? ''), this.#workers.get(workerId)];
+      return from && to ? [[from, to] as const] : [];
+    });
+    await this.#prober.remeasure(ways);
+    this.#handle({ kind: 'linksChanged' });
   }
 
   #scheduleTick(): void {
     this.#cancelTick = this.options.clock.after(tickMs, () => {
-      this.#handle({ kind: 'tick' });
+      for (const { workerId, connection } of this.#workers.values())
+        if (connection.roundTripMs !== null) this.#links.heard(workerId, connection.roundTripMs * 500);
+      this.#handle({ kind: 'tick', isIdle: this.#handlers?.isIdle() ?? true });
       if (!this.#closed) this.#scheduleTick();
     });
   }

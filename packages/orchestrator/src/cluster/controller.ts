@@ -1,82 +1,68 @@
-import { ButterflyError, deadlines, type WorkerIdentity } from '@butterfly/common';
-import type { Plan } from './planner.js';
-
-/** What the controller knows of a worker. */
-export interface Member extends Pick<
-  WorkerIdentity,
-  'name' | 'memoryBytes' | 'weightBytesPerSecond' | 'attentionMicros'
-> {
-  readonly workerId: string;
-}
-
-/** A plan in force, told apart from all before it by its epoch. */
-export interface EpochPlan {
-  readonly epoch: number;
-  readonly plan: Plan;
-}
+import { ButterflyError, deadlines } from '@butterfly/common';
+import type {
+  ControllerAction,
+  ControllerConfig,
+  ControllerEvent,
+  EpochPlan,
+  Target,
+} from './controller-types.js';
+import { describeWait } from './controller-words.js';
+import { Members } from './members.js';
+import { Orders } from './orders.js';
+import { missingStages, shardOf, substituted, targetOf, uses } from './targets.js';
+import { isUrgent, weigh } from './weighing.js';
 
 type Phase =
   | { readonly kind: 'waiting' }
+  | { readonly kind: 'preparing'; readonly target: Target; readonly movedMs: number }
   | {
-      readonly kind: 'loading';
+      readonly kind: 'starting';
       readonly current: EpochPlan;
       readonly ready: ReadonlySet<string>;
-      readonly movedMs: number;
+      readonly sinceMs: number;
     }
   | { readonly kind: 'canary'; readonly current: EpochPlan; readonly sinceMs: number }
   | { readonly kind: 'live'; readonly current: EpochPlan };
 
-export type ControllerEvent =
-  | { readonly kind: 'joined'; readonly member: Member }
-  | { readonly kind: 'left'; readonly workerId: string }
-  | { readonly kind: 'progress'; readonly workerId: string; readonly epoch: number }
-  | { readonly kind: 'ready'; readonly workerId: string; readonly epoch: number }
-  | {
-      readonly kind: 'failed';
-      readonly workerId: string;
-      readonly epoch: number;
-      readonly error: ButterflyError;
-    }
-  | { readonly kind: 'canaryPassed'; readonly epoch: number }
-  /** A step of this epoch missed its deadline. */
-  | { readonly kind: 'stalled'; readonly epoch: number }
-  | { readonly kind: 'tick' };
-
-export type ControllerAction =
-  /** Tell every worker of the plan its layers. */
-  | { readonly kind: 'assign'; readonly current: EpochPlan }
-  /** Tell the workers that the epoch is over; drop its frames. */
-  | { readonly kind: 'retire'; readonly current: EpochPlan }
-  /** Send one token through all stages. */
-  | { readonly kind: 'canary'; readonly current: EpochPlan }
-  | { readonly kind: 'live'; readonly current: EpochPlan }
-  | { readonly kind: 'drop'; readonly workerId: string; readonly error: ButterflyError };
-
-export interface ControllerConfig {
-  /** Workers to wait for before the first plan. */
-  readonly workersExpected: number;
-  /** How long to wait for more workers after one joined. */
-  readonly gatherMs: number;
-  /** How long a worker that failed is left out. */
-  readonly cooldownMs: number;
-  /** @throws ButterflyError MODEL_TOO_LARGE when these members cannot hold the model. */
-  readonly plan: (members: readonly Member[]) => Plan;
+/** A plan that is loaded while another one is live. */
+interface Next {
+  readonly target: Target;
+  /** Of the last progress. */
+  movedMs: number;
+  /** Since when all of it is loaded; null before. */
+  preparedMs: number | null;
+  /** Whether a worker waits to be emptied by it. */
+  readonly isUrgent: boolean;
 }
 
+/** How long a better plan waits for a moment without requests before it is cut in between two steps. */
+const idleWaitMs = 5_000;
+/** How long a worker is left out that cannot load its shard. */
+const failurePauseMs = 30_000;
+
 /**
- * Decides which plan is in force: a function of its events and the time, without sockets or timers. An epoch begins
- * with `assign`, becomes live when every stage is ready and a canary token came through, and ends with `retire`.
+ * Decides which plan is in force: a function of its events and the time, without sockets or timers. Shards are prepared
+ * first, in the background where a plan is live; an epoch then begins with `assign`, becomes live when every stage is
+ * ready and a canary token came through, and ends with `retire`.
  */
 export class Controller {
   #phase: Phase = { kind: 'waiting' };
+  #next: Next | null = null;
   #epoch = 0;
   #hasPlanned = false;
   #lastJoinMs = 0;
   #trouble: ButterflyError | null = null;
-  /** Workers that no plan was found for: it takes others to find one. */
+  /** Members that no plan was found for: it takes others to find one. */
   #unplannable: string | null = null;
-  readonly #members = new Map<string, Member>();
-  readonly #leftOutUntilMs = new Map<string, number>();
+  /** Whether what a plan depends on has changed since the last look for a better one. */
+  #isStale = false;
+  #returnMs = Infinity;
+  /** Epochs in a row that a stalled step ended. */
+  #stalls = 0;
+  /** Workers that were said goodbye to. */
+  readonly #dismissed = new Set<string>();
+  readonly #members = new Members();
+  readonly #orders = new Orders(this.#members);
 
   constructor(private readonly config: ControllerConfig) {}
 
@@ -85,7 +71,12 @@ export class Controller {
   }
 
   get current(): EpochPlan | null {
-    return this.#phase.kind === 'waiting' ? null : this.#phase.current;
+    return 'current' in this.#phase ? this.#phase.current : null;
+  }
+
+  /** What is in force or on its way to be. */
+  get target(): Target | null {
+    return this.#phase.kind === 'preparing' ? this.#phase.target : this.current;
   }
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
@@ -93,117 +84,379 @@ export class Controller {
     return this.#trouble;
   }
 
+  /** Of each worker, in a word. */
+  stateOf(
+    workerId: string,
+    nowMs: number,
+  ): 'serving' | 'loading' | 'draining' | 'leftOut' | 'spare' | 'idle' {
+    if (this.#members.isDraining(workerId)) return 'draining';
+    if (this.target && uses(this.target, workerId))
+      return this.#phase.kind === 'preparing' ? 'loading' : 'serving';
+    if (this.#next && uses(this.#next.target, workerId)) return 'loading';
+    if (!this.#members.available(nowMs).some((member) => member.workerId === workerId)) return 'leftOut';
+    return this.#members.shardsOf(workerId).length > 0 ? 'spare' : 'idle';
+  }
+
   /** What the cluster waits for, in words for a person. */
   describe(): string {
-    switch (this.#phase.kind) {
-      case 'live':
-        return 'ready';
-      case 'canary':
-        return 'sending a first token through all stages';
-      case 'loading':
-        return `loading: ${this.#phase.ready.size} of ${this.#phase.current.plan.stages.length} stages are ready`;
-      case 'waiting': {
-        const joined = `${this.#members.size} of ${this.config.workersExpected} expected workers have joined`;
-        return this.#trouble ? `${joined}; ${this.#trouble.message}` : joined;
-      }
-    }
+    const { target, trouble } = this;
+    const { workersExpected } = this.config;
+    return describeWait(this.phase, { target, members: this.#members, workersExpected, trouble });
   }
 
   handle(event: ControllerEvent, nowMs: number): ControllerAction[] {
     switch (event.kind) {
       case 'joined':
-        this.#members.set(event.member.workerId, event.member);
+        this.#members.add(event.member, event.heldShards);
         this.#lastJoinMs = nowMs;
-        return this.#replan(nowMs);
+        this.#isStale = true;
+        this.#seek(nowMs);
+        break;
       case 'left':
-        this.#members.delete(event.workerId);
-        this.#leftOutUntilMs.delete(event.workerId);
-        return this.#isPlanned(event.workerId) ? this.#restart(nowMs) : [];
+        this.#left(event, nowMs);
+        break;
       case 'progress':
-        if (this.#phase.kind === 'loading' && this.#isCurrent(event))
-          this.#phase = { ...this.#phase, movedMs: nowMs };
-        return [];
+        this.#progress(event.workerId, nowMs);
+        break;
+      case 'prepared':
+        // One that was released meanwhile is let go of as soon as the worker hears of it.
+        if (this.#members.holds(event.workerId, event.shardId) === null) break;
+        this.#members.hold(event.workerId, event.shardId, 'held');
+        this.#progress(event.workerId, nowMs);
+        this.#advance(nowMs);
+        break;
+      case 'unprepared':
+        this.#unprepared(event, nowMs);
+        break;
       case 'ready':
-        return this.#ready(event, nowMs);
+        this.#ready(event, nowMs);
+        break;
       case 'failed':
-        if (!this.#isCurrent(event)) return [];
-        this.#trouble = event.error;
-        this.#leftOutUntilMs.set(event.workerId, nowMs + this.config.cooldownMs);
-        return this.#restart(nowMs);
+        this.#failed(event, nowMs);
+        break;
       case 'canaryPassed':
-        if (this.#phase.kind !== 'canary' || this.#phase.current.epoch !== event.epoch) return [];
-        this.#phase = { kind: 'live', current: this.#phase.current };
-        this.#trouble = null;
-        return [{ kind: 'live', current: this.#phase.current }];
+        if (this.#phase.kind === 'canary' && this.#phase.current.epoch === event.epoch)
+          this.#live(this.#phase.current, nowMs);
+        break;
       case 'stalled':
-        return this.current?.epoch === event.epoch ? this.#restart(nowMs) : [];
+        this.#stalled(event.epoch, nowMs);
+        break;
+      case 'linksChanged':
+        this.#isStale = true;
+        this.#unplannable = null;
+        break;
+      case 'drain':
+        this.#drain(event.workerId, nowMs);
+        break;
       case 'tick':
-        return this.#tick(nowMs);
+        this.#tick(event.isIdle, nowMs);
+        break;
+      default:
+        event satisfies never;
     }
+    return this.#orders.take();
   }
 
-  #isPlanned(workerId: string): boolean {
-    return this.current?.plan.stages.some((stage) => stage.workerId === workerId) ?? false;
+  #left({ workerId, isOrderly }: { workerId: string; isOrderly: boolean }, nowMs: number): void {
+    const member = this.#members.get(workerId);
+    if (!member) return;
+    const isNeeded = this.target !== null && uses(this.target, workerId);
+    if (isNeeded && !isOrderly) this.#members.lost(member, nowMs);
+    this.#members.remove(workerId);
+    this.#dismissed.delete(workerId);
+    this.#isStale = true;
+    if (this.#next && uses(this.#next.target, workerId)) {
+      // Where the live plan ends too, the one that follows may want some of what was loaded.
+      if (isNeeded) this.#next = null;
+      else this.#abandonNext();
+    }
+    if (isNeeded) this.#recover(nowMs);
   }
 
-  #isCurrent(event: { readonly workerId: string; readonly epoch: number }): boolean {
-    return this.current?.epoch === event.epoch && this.#isPlanned(event.workerId);
+  #progress(workerId: string, nowMs: number): void {
+    if (this.#phase.kind === 'preparing' && uses(this.#phase.target, workerId))
+      this.#phase = { ...this.#phase, movedMs: nowMs };
+    if (this.#next && uses(this.#next.target, workerId)) this.#next.movedMs = nowMs;
   }
 
-  #ready(event: { readonly workerId: string; readonly epoch: number }, nowMs: number): ControllerAction[] {
-    if (this.#phase.kind !== 'loading' || !this.#isCurrent(event)) return [];
+  #unprepared(
+    event: { readonly workerId: string; readonly shardId: string; readonly error: ButterflyError },
+    nowMs: number,
+  ): void {
+    const { workerId, shardId, error } = event;
+    const member = this.#members.get(workerId);
+    if (!member || this.#members.holds(workerId, shardId) === null) return;
+    this.#members.unhold(workerId, shardId);
+    this.#members.leaveOut(member.identity, nowMs + failurePauseMs);
+    this.#isStale = true;
+    if (this.#next && shardOf(this.#next.target, workerId) === shardId) {
+      this.#trouble = error;
+      this.#abandonNext();
+    }
+    if (this.#phase.kind !== 'preparing' || shardOf(this.#phase.target, workerId) !== shardId) return;
+    this.#trouble = error;
+    this.#recover(nowMs);
+  }
+
+  #ready(event: { readonly workerId: string; readonly epoch: number }, nowMs: number): void {
+    if (this.#phase.kind !== 'starting' || this.#phase.current.epoch !== event.epoch) return;
     const { current } = this.#phase;
+    if (!uses(current, event.workerId)) return;
     const ready = new Set(this.#phase.ready).add(event.workerId);
-    if (ready.size < current.plan.stages.length) {
-      this.#phase = { ...this.#phase, ready, movedMs: nowMs };
-      return [];
-    }
+    this.#phase = { ...this.#phase, ready };
+    if (ready.size < current.plan.stages.length) return;
     this.#phase = { kind: 'canary', current, sinceMs: nowMs };
-    return [{ kind: 'canary', current }];
+    this.#orders.add({ kind: 'canary', current });
   }
 
-  #tick(nowMs: number): ControllerAction[] {
-    const { kind } = this.#phase;
-    if (kind === 'waiting') return this.#replan(nowMs);
-    if (kind === 'canary' && nowMs - this.#phase.sinceMs > deadlines.stepMs) return this.#restart(nowMs);
-    if (kind !== 'loading' || nowMs - this.#phase.movedMs <= deadlines.loadStallMs) return [];
-    // Whoever is not ready after a time without any progress hangs.
-    const { current, ready } = this.#phase;
-    const hanging = current.plan.stages.filter(({ workerId }) => !ready.has(workerId));
-    const error = new ButterflyError('TIMEOUT', `Loading made no progress for ${deadlines.loadStallMs} ms.`);
-    return hanging.map(({ workerId }): ControllerAction => ({ kind: 'drop', workerId, error }));
+  #failed(
+    event: { workerId: string; epoch: number; error: ButterflyError; isLink: boolean },
+    nowMs: number,
+  ): void {
+    const { current } = this;
+    const member = this.#members.get(event.workerId);
+    if (current?.epoch !== event.epoch || !member || !uses(current, event.workerId)) return;
+    this.#trouble = event.error;
+    // A lost link does not say which side is at fault: the plan changes its ways, not its workers.
+    if (!event.isLink) {
+      this.#members.lost(member, nowMs);
+      this.#members.leaveOut(member.identity, nowMs + failurePauseMs);
+    }
+    this.#recover(nowMs);
   }
 
-  /** Ends the epoch, if there is one, and begins the next if enough workers are left. */
-  #restart(nowMs: number): ControllerAction[] {
-    const over = this.current;
-    this.#phase = { kind: 'waiting' };
-    return [...(over ? [{ kind: 'retire', current: over } as const] : []), ...this.#replan(nowMs)];
+  /** Nobody knows why: the links are measured anew, and from the second time on one stage after the other is left out. */
+  #stalled(epoch: number, nowMs: number): void {
+    const { current } = this;
+    if (current?.epoch !== epoch) return;
+    this.#stalls += 1;
+    this.#orders.add({ kind: 'measureLinks', plan: current.plan });
+    if (this.#stalls > 1) {
+      const { stages } = current.plan;
+      const suspect = this.#members.get(stages[(this.#stalls - 2) % stages.length]?.workerId ?? '');
+      if (suspect && stages.length > 1) this.#members.leaveOut(suspect.identity, nowMs + failurePauseMs);
+    }
+    this.#recover(nowMs);
   }
 
-  #replan(nowMs: number): ControllerAction[] {
-    if (this.#phase.kind !== 'waiting') return [];
-    const isGathered = nowMs - this.#lastJoinMs >= this.config.gatherMs;
-    if (!this.#hasPlanned && (this.#members.size < this.config.workersExpected || !isGathered)) return [];
-    const members = [...this.#members.values()].filter(
-      ({ workerId }) => (this.#leftOutUntilMs.get(workerId) ?? 0) <= nowMs,
-    );
-    const ids = members.map(({ workerId }) => workerId).join();
-    if (members.length === 0 || ids === this.#unplannable) return [];
-    let plan: Plan;
+  #drain(workerId: string, nowMs: number): void {
+    if (!this.#members.get(workerId) || this.#members.isDraining(workerId)) return;
+    this.#members.drain(workerId, true);
+    this.#isStale = true;
+    const others = this.#members.available(nowMs);
     try {
-      plan = this.config.plan(members);
+      if (this.target && uses(this.target, workerId)) this.config.plan(others);
+    } catch (error) {
+      if (!(error instanceof ButterflyError)) throw error;
+      this.#members.drain(workerId, false);
+      this.#orders.add({ kind: 'drainRefused', workerId, error });
+      return;
+    }
+    if (this.#next && uses(this.#next.target, workerId)) this.#abandonNext();
+    this.#seek(nowMs);
+  }
+
+  #tick(isIdle: boolean, nowMs: number): void {
+    const phase = this.#phase;
+    if (nowMs >= this.#returnMs) this.#isStale = true;
+    switch (phase.kind) {
+      case 'waiting':
+        break;
+      case 'preparing':
+        if (nowMs - phase.movedMs > deadlines.loadStallMs) this.#dropHanging(phase.target);
+        break;
+      case 'starting':
+        if (nowMs - phase.sinceMs > 2 * deadlines.handshakeMs) this.#stalled(phase.current.epoch, nowMs);
+        break;
+      case 'canary':
+        if (nowMs - phase.sinceMs > deadlines.canaryMs) this.#stalled(phase.current.epoch, nowMs);
+        break;
+      case 'live':
+        if (this.#next?.preparedMs === null && nowMs - this.#next.movedMs > deadlines.loadStallMs)
+          this.#nextHangs(this.#next.target, nowMs);
+        this.#cutIn(isIdle, nowMs);
+        break;
+      default:
+        phase satisfies never;
+    }
+    this.#seek(nowMs);
+  }
+
+  /** Those who hang may serve at the same time, so they are not dropped. */
+  #nextHangs(target: Target, nowMs: number): void {
+    this.#trouble = new ButterflyError('TIMEOUT', 'Loading the next plan made no progress.');
+    for (const index of missingStages(target, this.#members)) {
+      const member = this.#members.get(target.plan.stages[index]?.workerId ?? '');
+      if (member) this.#members.leaveOut(member.identity, nowMs + failurePauseMs);
+    }
+    this.#abandonNext();
+  }
+
+  /** Whoever is not ready after a time without any progress hangs. */
+  #dropHanging(target: Target): void {
+    const error = new ButterflyError('TIMEOUT', `Loading made no progress for ${deadlines.loadStallMs} ms.`);
+    for (const index of missingStages(target, this.#members))
+      this.#orders.add({ kind: 'drop', workerId: target.plan.stages[index]?.workerId ?? '', error });
+  }
+
+  /** Looks for a plan where there is none, and for a better one where something changed. */
+  #seek(nowMs: number): void {
+    if (this.#phase.kind === 'waiting') this.#begin(nowMs);
+    else if (this.#phase.kind === 'live' && this.#next === null && this.#isStale) this.#improve(nowMs);
+    // Until the next plan is live, nobody is sent away.
+    if (this.#phase.kind === 'waiting' || this.#phase.kind === 'live') this.#dismissDrained();
+  }
+
+  #begin(nowMs: number): void {
+    const isGathered = nowMs - this.#lastJoinMs >= this.config.gatherMs;
+    if (!this.#hasPlanned && (this.#members.size < this.config.workersExpected || !isGathered)) return;
+    const target = this.#plan(nowMs);
+    if (target) this.#pursue(target, nowMs);
+  }
+
+  /** Of who is here now; null, with the trouble told, when they cannot hold the model. */
+  #plan(nowMs: number): Target | null {
+    const available = this.#members.available(nowMs);
+    this.#isStale = false;
+    this.#returnMs = this.#members.nextReturnMs(nowMs);
+    const ids = available.map(({ workerId }) => workerId).join();
+    if (available.length === 0 || ids === this.#unplannable) return null;
+    try {
+      const target = targetOf(this.config.plan(available), this.config.shardIdOf);
+      this.#unplannable = null;
+      return target;
     } catch (error) {
       if (!(error instanceof ButterflyError)) throw error;
       this.#trouble = error;
       this.#unplannable = ids;
-      return [];
+      return null;
     }
-    this.#unplannable = null;
-    this.#trouble = null;
+  }
+
+  /** Ends the epoch, if there is one, and goes for the next: that of spares, the one at hand, or a new one. */
+  #recover(nowMs: number): void {
+    const before = this.target;
+    this.#retire();
+    const available = this.#members.available(nowMs);
+    const isHere = (target: Target): boolean =>
+      target.plan.stages.every(({ workerId }) => available.some((member) => member.workerId === workerId));
+    const next = this.#next?.target ?? null;
+    this.#next = null;
+    const atHand =
+      next && isHere(next) && missingStages(next, this.#members).length === 0
+        ? next
+        : before && substituted(before, available, this.#members, this.config);
+    // What is at hand is not what is best: that is looked for once it is live.
+    this.#isStale = true;
+    if (atHand) this.#pursue(atHand, nowMs);
+    else this.#begin(nowMs);
+  }
+
+  #retire(): void {
+    const { current } = this;
+    this.#phase = { kind: 'waiting' };
+    if (current) this.#orders.add({ kind: 'retire', current });
+  }
+
+  /** Loads what is missing of the target, with nothing live meanwhile, and starts it. */
+  #pursue(target: Target, nowMs: number): void {
     this.#hasPlanned = true;
-    const current = { epoch: ++this.#epoch, plan };
-    this.#phase = { kind: 'loading', current, ready: new Set(), movedMs: nowMs };
-    return [{ kind: 'assign', current }];
+    this.#orders.keepOnly([target], target.plan);
+    this.#orders.prepare(target);
+    this.#phase = { kind: 'preparing', target, movedMs: nowMs };
+    this.#advance(nowMs);
+  }
+
+  /** Goes on where all shards that were waited for are there. */
+  #advance(nowMs: number): void {
+    if (this.#phase.kind === 'preparing' && missingStages(this.#phase.target, this.#members).length === 0)
+      this.#start(this.#phase.target, nowMs);
+    if (this.#next?.preparedMs === null && missingStages(this.#next.target, this.#members).length === 0)
+      this.#next.preparedMs = nowMs;
+  }
+
+  #start(target: Target, nowMs: number): void {
+    const current = { ...target, epoch: ++this.#epoch };
+    this.#phase = { kind: 'starting', current, ready: new Set(), sinceMs: nowMs };
+    this.#orders.add({ kind: 'assign', current });
+  }
+
+  #live(current: EpochPlan, nowMs: number): void {
+    this.#phase = { kind: 'live', current };
+    this.#trouble = null;
+    this.#orders.add({ kind: 'live', current });
+    this.#orders.keepOnly([current], current.plan);
+    this.#dismissDrained();
+    if (this.#isStale) this.#improve(nowMs);
+    this.#arrangeSpares(nowMs);
+  }
+
+  /** Says goodbye, once, to workers that are to be emptied and have no part in anything. */
+  #dismissDrained(): void {
+    for (const { workerId } of this.#members.draining()) {
+      if (this.#dismissed.has(workerId) || (this.target && uses(this.target, workerId))) continue;
+      this.#dismissed.add(workerId);
+      this.#orders.add({ kind: 'dismiss', workerId });
+    }
+  }
+
+  /** A step of the live epoch came through. */
+  moved(): void {
+    this.#stalls = 0;
+  }
+
+  /** Begins to load a plan that is better than the live one by enough, or that empties a worker. */
+  #improve(nowMs: number): void {
+    const { current } = this;
+    if (!current) return;
+    const target = this.#plan(nowMs);
+    const urgent = target !== null && isUrgent(target, current, this.#members, this.config.stagesMin);
+    const verdict = target
+      ? weigh(target, this.#predictedAnew(current, nowMs), this.#members, urgent)
+      : 'stay';
+    if (!target || verdict === 'stay') {
+      this.#arrangeSpares(nowMs);
+      return;
+    }
+    if (verdict === 'switch') {
+      this.#retire();
+      this.#pursue(target, nowMs);
+      return;
+    }
+    // What idle workers hold as spares makes room for what they are to load now.
+    this.#orders.keepOnly([target, current], target.plan);
+    this.#next = { target, movedMs: nowMs, preparedMs: null, isUrgent: urgent };
+    this.#orders.prepare(target);
+    this.#advance(nowMs);
+  }
+
+  /** The plan in force with what is known of workers and links now. */
+  #predictedAnew(current: Target, nowMs: number): Target {
+    const plan = this.config.repair(current.plan, new Map(), this.#members.available(nowMs));
+    return { ...current, plan: plan ? { ...current.plan, predicted: plan.predicted } : current.plan };
+  }
+
+  #abandonNext(): void {
+    const abandoned = this.#next?.target.plan;
+    this.#next = null;
+    this.#isStale = true;
+    const { current } = this;
+    if (current && abandoned) this.#orders.keepOnly([current], abandoned);
+  }
+
+  /** Between two steps, when nobody would notice; or soon, when somebody always would. */
+  #cutIn(isIdle: boolean, nowMs: number): void {
+    const next = this.#next;
+    if (next === null || next.preparedMs === null) return;
+    if (!isIdle && !next.isUrgent && nowMs - next.preparedMs < idleWaitMs) return;
+    this.#next = null;
+    this.#retire();
+    this.#start(next.target, nowMs);
+  }
+
+  #arrangeSpares(nowMs: number): void {
+    const { current } = this;
+    if (this.#phase.kind === 'live' && current && !this.#next)
+      this.#orders.arrangeSpares(current, this.#members.available(nowMs), this.config.spares);
   }
 }

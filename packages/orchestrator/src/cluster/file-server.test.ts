@@ -36,6 +36,7 @@ beforeEach(async () => {
     bytes,
     metadataBytes: 100,
     metadataSha256: '0'.repeat(64),
+    weightsSha256: '0'.repeat(64),
   }));
   for (const [file, { path }] of files.entries()) await writeFile(path, contentOf(file));
   server = new FileServer(files);

@@ -1,46 +1,23 @@
-import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
-import {
-  ButterflyError,
-  encodeFileChunk,
-  limits,
-  type Connection,
-  type ControlMessageOf,
-} from '@butterfly/common';
+import { ButterflyError, RangeServer, type Connection, type ControlMessageOf } from '@butterfly/common';
 import type { ModelFile } from '@butterfly/model';
+
+type Fetch = ControlMessageOf<'fetch'>;
 
 /** Sends ranges of the model's files, with their hashes, to workers that have no copy. */
 export class FileServer {
   readonly #handles = new Map<number, Promise<FileHandle>>();
-  readonly #inFlight = new WeakMap<Connection, number>();
+  readonly #ranges = new RangeServer((request) => this.#read(request));
 
   constructor(private readonly files: readonly ModelFile[]) {}
 
-  /** Answers one request. @throws ButterflyError PROTOCOL_INVALID for a range outside the model or too many at once. */
-  async serve(connection: Connection, request: ControlMessageOf<'fetch'>): Promise<void> {
-    const { fileIndex, offset, bytes, requestId } = request;
-    const file = this.files[fileIndex];
-    if (!file || offset + bytes > file.bytes)
-      throw new ButterflyError(
-        'PROTOCOL_INVALID',
-        `A worker asked for bytes ${offset}+${bytes} of file ${fileIndex}, which do not exist.`,
-      );
-    const inFlight = (this.#inFlight.get(connection) ?? 0) + 1;
-    if (inFlight > limits.fileFetchesInFlightMax)
-      throw new ButterflyError(
-        'PROTOCOL_INVALID',
-        `A worker asked for more than ${limits.fileFetchesInFlightMax} ranges at once.`,
-      );
-    this.#inFlight.set(connection, inFlight);
-    try {
-      const chunk = await this.#read(fileIndex, file, offset, bytes);
-      await connection.drained();
-      connection.send(
-        encodeFileChunk({ requestId, bytes: chunk, sha256: createHash('sha256').update(chunk).digest() }),
-      );
-    } finally {
-      this.#inFlight.set(connection, (this.#inFlight.get(connection) ?? 1) - 1);
-    }
+  /**
+   * Answers one request.
+   * @throws ButterflyError PROTOCOL_INVALID for a range outside the model or too many at once, MODEL_NOT_FOUND,
+   * MODEL_TRUNCATED, CONNECTION_CLOSED
+   */
+  serve(connection: Connection, request: Fetch): Promise<void> {
+    return this.#ranges.serve(connection, request);
   }
 
   async close(): Promise<void> {
@@ -49,8 +26,14 @@ export class FileServer {
     for (const handle of handles) if (handle.status === 'fulfilled') await handle.value.close();
   }
 
-  async #read(index: number, file: ModelFile, offset: number, bytes: number): Promise<Uint8Array> {
-    const handle = await this.#open(index, file.path);
+  async #read({ fileIndex, offset, bytes }: Fetch): Promise<Uint8Array> {
+    const file = this.files[fileIndex];
+    if (!file || offset + bytes > file.bytes)
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        `A worker asked for bytes ${offset}+${bytes} of file ${fileIndex}, which do not exist.`,
+      );
+    const handle = await this.#open(fileIndex, file.path);
     const chunk = Buffer.allocUnsafe(bytes);
     for (let done = 0; done < bytes;) {
       const { bytesRead } = await handle.read(chunk, done, bytes - done, offset + done);

@@ -1,12 +1,13 @@
-import type { Socket } from 'node:net';
-import type { Connection, ControlMessageOf, WorkerIdentity } from '@butterfly/common';
-import type { EpochPlan } from './controller.js';
+import type {
+  ByteStream,
+  Connection,
+  ControlMessageOf,
+  WorkerIdentity,
+  WorkerProfile,
+} from '@butterfly/common';
 
-/** What a worker tells about a stage that it holds. */
-export type StageReport = Pick<
-  ControlMessageOf<'ready'>,
-  'shardBytes' | 'arenaBytes' | 'residentBytes' | 'stepCurve' | 'isBatchInvariant'
->;
+/** What a worker tells about a shard that it holds. */
+export type StageReport = Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'>;
 
 /** A worker that joined, with its connection. */
 export interface WorkerLink {
@@ -16,9 +17,14 @@ export interface WorkerLink {
   readonly remoteHost: string;
   /** The address of this machine that the worker dialled. */
   readonly localHost: string;
+  /** Null until it has measured itself. */
+  profile: WorkerProfile | null;
   loadedBytes: number;
   totalBytes: number;
-  report: StageReport | null;
+  /** By shard. */
+  readonly reports: Map<string, StageReport>;
+  /** Ends the wait for its profile. */
+  cancelDeadline: () => void;
 }
 
 /** A worker as the outside sees it. */
@@ -29,6 +35,7 @@ export interface WorkerView {
   readonly layers: readonly [first: number, last: number] | null;
   readonly loadedBytes: number;
   readonly totalBytes: number;
+  /** Of the shard that serves; null without one. */
   readonly report: StageReport | null;
 }
 
@@ -36,30 +43,19 @@ export function createWorkerLink(
   workerId: string,
   identity: WorkerIdentity,
   connection: Connection,
-  socket: Pick<Socket, 'remoteAddress' | 'localAddress'>,
+  stream: Pick<ByteStream, 'remoteAddress'> & { readonly localAddress?: string | undefined },
 ): WorkerLink {
   return {
     workerId,
     identity,
     connection,
-    remoteHost: plainAddress(socket.remoteAddress),
-    localHost: plainAddress(socket.localAddress),
+    remoteHost: plainAddress(stream.remoteAddress),
+    localHost: plainAddress(stream.localAddress),
+    profile: null,
     loadedBytes: 0,
     totalBytes: 0,
-    report: null,
-  };
-}
-
-export function viewOf(worker: WorkerLink, current: EpochPlan | null): WorkerView {
-  const stage = current?.plan.stages.find(({ workerId }) => workerId === worker.workerId);
-  return {
-    workerId: worker.workerId,
-    name: worker.identity.name,
-    threads: worker.identity.threads,
-    layers: stage ? [stage.layerStart, stage.layerEnd - 1] : null,
-    loadedBytes: worker.loadedBytes,
-    totalBytes: worker.totalBytes,
-    report: worker.report,
+    reports: new Map(),
+    cancelDeadline: () => undefined,
   };
 }
 
@@ -73,5 +69,6 @@ function isLoopback(address: string): boolean {
 
 /** Where `from` reaches `to`: a worker on this very machine is seen from elsewhere under this machine's address. */
 export function addressFor(from: WorkerLink, to: WorkerLink): string {
+  if (to.identity.dataHost !== undefined) return to.identity.dataHost;
   return isLoopback(to.remoteHost) && !isLoopback(from.remoteHost) ? from.localHost : to.remoteHost;
 }

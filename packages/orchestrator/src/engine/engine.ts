@@ -6,10 +6,11 @@ import {
   type StageTime,
   type StepResult,
 } from '@butterfly/common';
-import type { EpochPlan } from '../cluster/controller.js';
+import type { EpochPlan } from '../cluster/controller-types.js';
 import type { StageReport } from '../cluster/worker-link.js';
 import { EndRate } from './end-rate.js';
 import { EventStream } from './generation.js';
+import { MeasuredSpeed, type SpeedFigures } from './measured-speed.js';
 import { Scheduler } from './scheduler.js';
 import type { PlannedStep, SchedulerConfig, SchedulerEvent } from './scheduler-types.js';
 import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
@@ -23,8 +24,11 @@ export interface Pipeline {
   describe(): string;
 }
 
-/** A sequence that saw this many epochs end without a token between them is given up: it may be what ends them. */
-const rewindsWithoutTokenMax = 3;
+/** A sequence whose steps saw this many epochs end without a token between is given up: it may be what ends them. */
+const rewindsWithoutTokenMax = 5;
+/** A step that takes so many times as long as predicted hangs; and anything may take the grace. */
+const stepTimesMax = 20;
+const stepGraceMs = 5_000;
 const tickMs = 100;
 
 interface Request {
@@ -48,6 +52,7 @@ export interface StepTrace {
 /** A step under way. */
 interface Sent {
   readonly sentMs: number;
+  readonly deadlineMs: number;
   readonly rows: number;
   readonly sequences: number;
   readonly scheduleMicros: number;
@@ -62,6 +67,7 @@ export class PipelineEngine implements Engine {
   readonly #requests = new Map<number, Request>();
   readonly #sent = new Map<number, Sent>();
   readonly #ends: EndRate;
+  readonly #speed = new MeasuredSpeed();
   #nextId = 1;
   #accepting = true;
   #cancelTick: () => void;
@@ -96,6 +102,16 @@ export class PipelineEngine implements Engine {
     };
   }
 
+  /** Whether no request runs or waits. */
+  get isIdle(): boolean {
+    return this.#requests.size === 0;
+  }
+
+  /** What came out within the last minute; null when nothing did. */
+  measured(): SpeedFigures | null {
+    return this.#speed.figures(this.options.clock.nowMs());
+  }
+
   submit(request: GenerateRequest): Generation {
     if (!this.#accepting)
       throw new ButterflyError(
@@ -120,12 +136,13 @@ export class PipelineEngine implements Engine {
     const sent = this.#sent.get(result.stepId);
     this.#sent.delete(result.stepId);
     const events = this.#scheduler.complete(result, nowMs);
+    this.#speed.observe(events, nowMs);
     const completeMicros = (this.options.clock.nowMs() - nowMs) * 1000;
     // The next step leaves before the tokens of this one are told.
     this.#pump();
     this.#tell(events, nowMs);
     if (sent && this.options.onStep) {
-      const { sentMs, ...trace } = sent;
+      const { sentMs, deadlineMs: _, ...trace } = sent;
       const { stageTimes } = result;
       this.options.onStep({ ...trace, totalMs: nowMs - sentMs, stageTimes, completeMicros });
     }
@@ -146,10 +163,11 @@ export class PipelineEngine implements Engine {
 
   /** What was computed is gone with the epoch; known tokens stay known and are computed again. */
   onDown(): void {
-    this.#scheduler.rewind();
+    const touched = this.#scheduler.rewind();
     this.#sent.clear();
-    for (const [id, request] of this.#requests) {
-      if (++request.rewinds < rewindsWithoutTokenMax) continue;
+    for (const id of touched) {
+      const request = this.#requests.get(id);
+      if (!request || ++request.rewinds < rewindsWithoutTokenMax) continue;
       this.#scheduler.cancel(id);
       this.#end(
         id,
@@ -188,13 +206,21 @@ export class PipelineEngine implements Engine {
       if (!step) return;
       pipeline.send(step);
       const sentMs = clock.nowMs();
+      const rows = step.tokens.length;
       this.#sent.set(step.stepId, {
         sentMs: nowMs,
-        rows: step.tokens.length,
+        deadlineMs: nowMs + this.#stepDeadlineMs(rows),
+        rows,
         sequences: step.sequences.length,
         scheduleMicros: (sentMs - nowMs) * 1000,
       });
     }
+  }
+
+  /** Steps before it in the pipeline are paid for too: no more than there are stages. */
+  #stepDeadlineMs(rows: number): number {
+    const lapsMs = ((1 + this.#sent.size) * this.#scheduler.lapMicros(rows)) / 1000;
+    return Math.min(deadlines.stepMs, stepGraceMs + stepTimesMax * lapsMs);
   }
 
   #tell(events: readonly SchedulerEvent[], nowMs: number): void {
@@ -252,8 +278,8 @@ export class PipelineEngine implements Engine {
       const nowMs = this.options.clock.nowMs();
       this.#tell(this.#scheduler.expire(nowMs), nowMs);
       const oldest = this.#sent.values().next().value;
-      if (oldest && nowMs - oldest.sentMs > deadlines.stepMs) {
-        this.options.log.error({ sentMs: oldest.sentMs }, 'A step missed its deadline.');
+      if (oldest && nowMs > oldest.deadlineMs) {
+        this.options.log.error({ waitedMs: nowMs - oldest.sentMs }, 'A step missed its deadline.');
         this.options.pipeline.stalled();
       }
       this.#cancelTick = this.#scheduleTick();

@@ -115,10 +115,15 @@ export class Scheduler {
     return late.map(({ id }) => ({ kind: 'expired', id }));
   }
 
-  /** After the loss of all caches: forgets all steps in flight and starts every sequence anew from what is known. */
-  rewind(): void {
+  /**
+   * After the loss of all caches: forgets all steps in flight and starts every sequence anew from what is known.
+   * Gives the ids of those that were in these steps.
+   */
+  rewind(): ReadonlySet<number> {
+    const touched = new Set([...this.#inFlight.values()].flatMap(({ ids }) => ids));
     this.#inFlight.clear();
     this.#roster.restart(this.#config);
+    return touched;
   }
 
   /**
@@ -136,6 +141,11 @@ export class Scheduler {
     this.#config = checked;
     this.#curve = StepCurve.slowest(checked.stepCurves);
     this.rewind();
+  }
+
+  /** Predicted time of a step of so many rows through all stages. */
+  lapMicros(rows: number): number {
+    return this.#config.stages * (this.#curve.micros(rows) + hopMicros);
   }
 
   stats(): SchedulerStats {
@@ -292,7 +302,8 @@ export class Scheduler {
       this.#roster.dispatched(sequence, end, guesses.length, isSampled);
       if (isSampled) expected.push({ sequence, life: sequence.life, position: end, guesses });
     }
-    this.#inFlight.set(stepId, { rows: tokens.length, expected });
+    const ids = sequences.map(({ sequenceId }) => sequenceId);
+    this.#inFlight.set(stepId, { rows: tokens.length, ids, expected });
     return { stepId, copies: this.#roster.takeCopies(), sequences, tokens };
   }
 

@@ -13,6 +13,8 @@ export interface Expected {
 /** A step that is under way. */
 export interface StepInFlight {
   readonly rows: number;
+  /** Of all sequences in it. */
+  readonly ids: readonly number[];
   readonly expected: readonly Expected[];
 }
 

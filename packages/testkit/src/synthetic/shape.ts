@@ -45,6 +45,7 @@ export type SyntheticType = keyof typeof syntheticTypes;
 export const syntheticTypes = {
   F32: { id: 0, blockSize: 1, blockBytes: 4, fileType: 0 },
   F16: { id: 1, blockSize: 1, blockBytes: 2, fileType: 1 },
+  BF16: { id: 30, blockSize: 1, blockBytes: 2, fileType: 32 },
   Q4_0: { id: 2, blockSize: 32, blockBytes: 18, fileType: 2 },
   Q8_0: { id: 8, blockSize: 32, blockBytes: 34, fileType: 7 },
   Q4_K: { id: 12, blockSize: 256, blockBytes: 144, fileType: 14 },

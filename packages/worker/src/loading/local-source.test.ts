@@ -46,7 +46,7 @@ async function patch(path: string, change: (bytes: Buffer) => void): Promise<voi
 
 describe('LocalSource', () => {
   it('reads every tensor of every file, in pieces', async () => {
-    await using source = await LocalSource.open(spec.files);
+    await using source = await LocalSource.open(spec);
     const contents = await Promise.all(spec.files.map(({ path }) => readFile(path)));
     expect(source?.kind).toBe('local');
     expect(new Set(spec.tensors.map(({ fileIndex }) => fileIndex)).size).toBe(2);
@@ -70,6 +70,14 @@ describe('LocalSource', () => {
       () => patch(pathOf(1), (bytes) => void (bytes[40] = (bytes[40] ?? 0) ^ 1)),
     ],
     [
+      'has other weights',
+      () =>
+        patch(pathOf(1), (bytes) => {
+          const offset = spec.tensors.find(({ fileIndex }) => fileIndex === 1)?.offset ?? 0;
+          bytes[offset + 5] = (bytes[offset + 5] ?? 0) ^ 1;
+        }),
+    ],
+    [
       'is a folder',
       () =>
         rm(pathOf(1))
@@ -78,12 +86,12 @@ describe('LocalSource', () => {
     ],
   ])('is not there when the second file %s', async (_, change) => {
     await change();
-    expect(await LocalSource.open(spec.files)).toBeNull();
+    expect(await LocalSource.open(spec)).toBeNull();
     if (process.platform === 'linux') expect(await openFiles()).toBe(0);
   });
 
   it('closes its files', async () => {
-    const source = await LocalSource.open(spec.files);
+    const source = await LocalSource.open(spec);
     if (process.platform === 'linux') expect(await openFiles()).toBe(2);
     await source?.[Symbol.asyncDispose]();
     if (process.platform === 'linux') expect(await openFiles()).toBe(0);
@@ -95,7 +103,7 @@ describe('LocalSource', () => {
   });
 
   it('says which file became shorter, within which tensor', async () => {
-    await using source = await LocalSource.open(spec.files);
+    await using source = await LocalSource.open(spec);
     const tensor = spec.tensors.findLast(({ fileIndex }) => fileIndex === 1);
     if (!tensor) throw new RangeError('the second file has tensors');
     await truncate(pathOf(1), tensor.offset + 10);

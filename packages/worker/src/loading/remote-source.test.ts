@@ -202,6 +202,55 @@ describe('RemoteSource', () => {
     expect(clock.waiting).toBe(0);
   });
 
+  it('asks for no more at once than the other side allows, given up or not', async () => {
+    const held: [Fetch, Connection][] = [];
+    let onHeld: () => void = () => undefined;
+    answer = (request, to) => {
+      held.push([request, to]);
+      onHeld();
+    };
+    const most = limits.fileFetchesInFlightMax;
+    const ending = new AbortController();
+    const given = source.fetch(tensor, 0, 64, ending.signal);
+    const reading = Array.from({ length: most }, (_, i) => source.fetch(tensor, i * 64, 64));
+    while (held.length < most) await new Promise<void>((resolve) => (onHeld = resolve));
+    ending.abort();
+    await expect(given).rejects.toThrow(refused('CANCELLED'));
+    expect(held).toHaveLength(most);
+    for (let i = 0; i <= most; i++) {
+      while (held.length <= i) await new Promise<void>((resolve) => (onHeld = resolve));
+      const [request, to] = held[i] ?? [];
+      if (request && to) serve(request, to);
+    }
+    expect((await Promise.all(reading)).map((chunk) => chunk?.bytes.length)).toEqual(reading.map(() => 64));
+    expect(clock.waiting).toBe(0);
+  });
+
+  it('waits on as long as anything arrives', async () => {
+    const held: [Fetch, Connection][] = [];
+    const both = new Promise<void>((resolve) => {
+      answer = (request, to) => {
+        if (held.push([request, to]) === 2) resolve();
+      };
+    });
+    const [first, second] = [source.fetch(tensor, 0, 64), source.fetch(tensor, 64, 64)];
+    await both;
+    clock.advance(deadlines.fetchMs - 1);
+    const [one, other] = held;
+    if (one) serve(...one);
+    await first;
+    clock.advance(deadlines.fetchMs - 1);
+    if (other) serve(...other);
+    expect((await second)?.bytes).toHaveLength(64);
+  });
+
+  it('tells that the other side does not have a range', async () => {
+    answer = ({ requestId }) => source.missing(requestId);
+    expect(await source.fetch(tensor, 0, 64)).toBeNull();
+    await expect(source.read(tensor, 0, new Uint8Array(64))).rejects.toThrow(refused('PROTOCOL_INVALID'));
+    expect(clock.waiting).toBe(0);
+  });
+
   it('leaves nothing behind of a request that cannot be sent', async () => {
     const tooMuch = new Uint8Array(limits.fileChunkBytesMax + 1);
     await expect(source.read(tensor, 0, tooMuch)).rejects.toThrow(refused('PROTOCOL_INVALID'));

@@ -1,5 +1,14 @@
 import { ensure, type ArenaCopy, type CacheType } from '@butterfly/common';
-import { dtype, Graph, rowBytes, shapeOf, type CpuBackend, type NativeBuffer } from '@butterfly/ggml';
+import {
+  dtype,
+  Graph,
+  rowBytes,
+  shapeOf,
+  typeTraits,
+  type CpuBackend,
+  type Ggml,
+  type NativeBuffer,
+} from '@butterfly/ggml';
 import type { LayerCache, ModelSpec } from '@butterfly/model';
 
 /** What the cache depends on of a model. */
@@ -30,8 +39,13 @@ export class KvCache implements Disposable {
     readonly type: CacheType,
   ) {
     const cacheType = dtypeOf[type];
-    ensureAttends(backend, shape, type);
     const width = shape.kvHeads * shape.headSize;
+    // Throws by itself where a head is not whole blocks of the type.
+    rowBytes(backend.ggml, cacheType, shape.headSize);
+    ensure(
+      canCache(backend.ggml, shape, type),
+      () => `This backend cannot keep keys and values in ${type}; use --kv-cache-type f16.`,
+    );
     this.#rowBytes = rowBytes(backend.ggml, cacheType, width);
     const alignment = backend.plain.alignment;
     const planeBytes = Math.ceil((this.#rowBytes * slots) / alignment) * alignment;
@@ -69,16 +83,11 @@ export class KvCache implements Disposable {
   }
 }
 
-/** Asks the backend whether it writes rows of this type and attends over them: it would end the process otherwise. */
-function ensureAttends(
-  { ggml }: CpuBackend,
-  { heads, kvHeads, headSize }: CacheShape,
-  type: CacheType,
-): void {
+/** Whether heads of this size are whole blocks of the type, and the backend writes and attends over it; it would end the process otherwise. */
+export function canCache(ggml: Ggml, { heads, kvHeads, headSize }: CacheShape, type: CacheType): boolean {
   const cacheType = dtypeOf[type];
+  if (headSize % typeTraits(ggml, cacheType).blockSize !== 0) return false;
   const slots = 256;
-  // Throws by itself where a head is not whole blocks of the type.
-  rowBytes(ggml, cacheType, headSize);
   using graph = new Graph(ggml, 16);
   const table = graph.tensor(cacheType, shapeOf(kvHeads * headSize, slots));
   const row = graph.tensor(dtype.F32, shapeOf(kvHeads * headSize));
@@ -86,8 +95,5 @@ function ensureAttends(
   const cached = graph.tensor(cacheType, shapeOf(headSize, slots, kvHeads));
   const query = graph.tensor(dtype.F32, shapeOf(headSize, 1, heads));
   const attention = graph.flashAttention(query, cached, cached, graph.tensor(dtype.F16, shapeOf(slots)), 1);
-  ensure(
-    graph.supported(written) && graph.supported(attention),
-    () => `This backend cannot keep keys and values in ${type}; use --kv-cache-type f16.`,
-  );
+  return graph.supported(written) && graph.supported(attention);
 }

@@ -76,29 +76,35 @@ it.each<[string, () => Promise<string>]>([
   ['Q4_0', () => cachedSyntheticModel(smallModel)],
   // Kernels of K-quants may round rows otherwise in groups than alone.
   ['Q4_K', () => cachedSyntheticModel({ ...smallModel, type: 'Q4_K' })],
-])('measures the steps of a model in %s, and pads none whose numbers that changed', async (_, path) => {
+])('warms up a model in %s, and pads no steps whose numbers that changed', async (_, path) => {
   const spec = await describeFile(await path());
   const stage = await load(spec, 0, spec.layers);
   const step = tokenStep([part({ rows: 3, logitRows: 3 })], [1, 2, 3]);
   const before = await runThrough([stage], step);
-  const { curve } = await stage.measureSteps();
-  // All of them, unless the machine is so busy that time runs out.
-  const sizes = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64];
-  expect(curve.length).toBeGreaterThan(0);
-  expect(curve.map(({ rows }) => rows)).toEqual(sizes.slice(0, curve.length));
-  for (const { micros } of curve) expect(micros).toBeGreaterThan(0);
+  let steps = 0;
+  const { curve } = await stage.warmUp({ layerCurve: falling, outputCurve: falling }, () => steps++);
+  expect(steps).toBeLessThanOrEqual(3);
+  // A stage has no steps of more than 64 rows here.
+  expect(curve.map(({ rows }) => rows)).toEqual([1, 64]);
+  expect(curve[0]?.micros).toBe(100 * (spec.layers + 1));
   expect(difference(await runThrough([stage], step), before)).toBe(0);
 });
 
-it('measures a stage in the middle of a model, within a small arena and few rows', async () => {
+it('warms up a stage in the middle of a model, within a small arena and few rows', async () => {
   const spec = await describeFile(trainedModel);
-  using stage = await loadStage(spec, { range: { layerStart: 1, layerEnd: 2 }, arenaSlots: 256, rowsMax: 5 });
-  const { curve } = await stage.measureSteps();
-  expect(curve.length).toBeGreaterThan(0);
-  expect(curve.map(({ rows }) => rows)).toEqual([1, 2, 3, 4, 5].slice(0, curve.length));
+  using stage = await loadStage(spec, { range: { layerStart: 1, layerEnd: 3 }, arenaSlots: 256, rowsMax: 5 });
+  const profile = {
+    layerCurve: [1, 2, 3, 4, 5, 6].map((rows) => ({ rows, micros: rows === 4 ? 15 : rows * 10 })),
+    outputCurve: [{ rows: 1, micros: 1000 }],
+  };
+  const { curve, isBatchInvariant } = await stage.warmUp(profile);
+  expect(curve.map(({ rows }) => rows)).toEqual([1, 2, 3, 4, 5]);
+  // Two layers without output; two rows and three are padded to four. One row of F32 has a kernel of its own.
+  expect(curve.map(({ micros }) => micros)).toEqual([20, 30, 30, 30, 100]);
+  expect(isBatchInvariant).toBe(false);
   const cancelled = new Error('enough');
   await expect(
-    stage.measureSteps(() => {
+    stage.warmUp(profile, () => {
       throw cancelled;
     }),
   ).rejects.toThrow(cancelled);

@@ -1,12 +1,12 @@
-import { ensure, limits, type CacheType, type Step, type StepTime } from '@butterfly/common';
+import { ensure, limits, type CacheType, type Logger, type Step, type StepTime } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
 import { batchKey, cacheBlockSlots, type ModelSpec } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { KvCache } from './kv-cache.js';
 import { Shard, type LayerRange } from './shard.js';
-import { paddedCurve, paddedRows } from './step-curve.js';
-import { measureStage, type StageMeasurement } from './step-measurement.js';
+import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
+import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './token-sampler.js';
 
 /** Graphs kept for steps of the same shape; a decoding batch changes its shape every `cacheBlockSlots` tokens. */
@@ -23,6 +23,22 @@ export interface StageOptions {
   readonly cacheType: CacheType;
   /** Most rows of one step. */
   readonly rowsMax: number;
+  /**
+   * Computes on the plain path alone: what a row gives depends on nothing else in its step, nor on chunks, threads or
+   * how the model is split. Every step is computed with whole groups of eight rows, so that a lone sequence decodes as
+   * slowly as eight of them, and attention is not split over threads nor tiled. Off by default.
+   */
+  readonly isDeterministic?: boolean;
+  /** Told when deterministic mode does not keep its word. */
+  readonly log?: Logger;
+}
+
+/** A stage that is ready to serve. */
+export interface WarmStage {
+  /** Expected times of steps as they are computed, rows ascending. */
+  readonly curve: readonly StepTime[];
+  /** Whether a row has the same numbers to the last bit whatever other rows are in its step. */
+  readonly isBatchInvariant: boolean;
 }
 
 /** The result of a step in this stage. The views are void as soon as the next step runs. */
@@ -44,7 +60,7 @@ export class StageRuntime implements Disposable {
   readonly #cache: KvCache;
   readonly #allocator: ComputeAllocator;
   readonly #compiled = new Map<string, CompiledStep>();
-  /** Measured times of steps that are not padded; empty until then. */
+  /** Expected times of steps that are not padded; empty until then. */
   #curve: readonly StepTime[] = [];
   #isRunning = false;
   /** Counts prepared steps: inputs share memory, so only the latest may be computed. */
@@ -70,6 +86,7 @@ export class StageRuntime implements Disposable {
     };
     try {
       this.#backend = keep(new CpuBackend(ggml, threads));
+      if (options.isDeterministic) this.#backend.setReferenceKernels(true);
       this.#shard = keep(new Shard(this.#backend, spec, range));
       const layers = range.layerEnd - range.layerStart;
       this.#cache = keep(new KvCache(this.#backend, spec, layers, arenaSlots, cacheType));
@@ -97,12 +114,10 @@ export class StageRuntime implements Disposable {
     return this.#allocator.bytes;
   }
 
-  /** Forces the plain attention path, whose numbers do not depend on batch shape or thread count. */
-  setReferenceKernels(on: boolean): void {
-    this.#backend.setReferenceKernels(on);
-  }
-
-  /** From now on, computes steps with as many rows more as make them fastest by this curve of unpadded steps. */
+  /**
+   * From now on, computes steps with as many rows more as make them fastest by this curve of unpadded steps; without
+   * effect on a deterministic stage, which fills whole groups.
+   */
   padSteps(curve: readonly StepTime[]): void {
     this.#curve = curve;
   }
@@ -135,15 +150,15 @@ export class StageRuntime implements Disposable {
   }
 
   /**
-   * Measures the time of decoding over the number of sequences, which takes up to some two seconds; from then on steps
-   * are padded to where they are fastest, unless that changed their numbers; the curve is then of padded steps. Warms up everything on the way. It writes
-   * to the arena: nothing may be cached.
+   * Readies the stage in the time of a few steps, which touch all of its weights: takes the times of its steps from
+   * what the worker measured of one layer, checks by real steps whether rows leave each other's numbers alone, and where
+   * they do, pads steps from then on to where they are fastest. It writes to the arena: nothing may be cached.
    * @param onStep is called before each step, and may throw to end it.
    */
-  async measureSteps(onStep: () => void = () => undefined): Promise<StageMeasurement> {
+  async warmUp(profile: ModelCurves, onStep: () => void = () => undefined): Promise<WarmStage> {
     using sampler = this.isLast ? this.createSampler() : null;
     this.padSteps([]);
-    const measured = await measureStage({
+    const { isRowwise, isBatchInvariant } = await checkInvariance({
       ...this.options,
       isFirst: this.isFirst,
       slots: this.#cache.slots,
@@ -154,9 +169,15 @@ export class StageRuntime implements Disposable {
         return result;
       },
     });
-    if (!measured.isRowwise) return measured;
-    this.padSteps(measured.curve);
-    return { ...measured, curve: paddedCurve(measured.curve) };
+    const { range, isDeterministic, rowsMax, log } = this.options;
+    if (isDeterministic && !isBatchInvariant)
+      log?.warn({}, 'Rows depend on what else is in their step in spite of deterministic mode; report this.');
+    const layers = range.layerEnd - range.layerStart;
+    const curve = stageCurve(layers, profile, { isLast: this.isLast, rowsMax });
+    // What a deterministic worker measured is of padded steps already.
+    if (isDeterministic || !isRowwise) return { curve, isBatchInvariant };
+    this.padSteps(curve);
+    return { curve: paddedCurve(curve), isBatchInvariant };
   }
 
   /**
@@ -208,7 +229,11 @@ export class StageRuntime implements Disposable {
   }
 
   #compile(sequences: Step['sequences']): CompiledStep {
-    const batch = batchShape(sequences, (rows) => paddedRows(rows, this.#curve));
+    const { isDeterministic } = this.options;
+    const batch = batchShape(
+      sequences,
+      isDeterministic ? wholeGroups : (rows) => paddedRows(rows, this.#curve),
+    );
     const key = batchKey(batch);
     const known = this.#compiled.get(key);
     if (known) {

@@ -1,4 +1,3 @@
-import { limits } from '@butterfly/common';
 import {
   Graph,
   shapeOf,
@@ -18,6 +17,7 @@ import {
 } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { chooseBufferType } from './buffer-choice.js';
+import { loadTensors, type TensorTask } from './tensor-loading.js';
 
 export interface LayerRange {
   readonly layerStart: number;
@@ -33,14 +33,12 @@ interface Placement {
   readonly offset: number;
 }
 
-const readsInFlight = limits.fileFetchesInFlightMax;
-
 /** The weights of a range of layers in native memory, each in the layout that its kernel prefers. */
 export class Shard implements Disposable {
   readonly weights: StageWeights;
   /** Bytes of native memory that the weights take. */
   readonly bytes: number;
-  /** Bytes to read from the file; tied embeddings in one stage count twice. */
+  /** Bytes that `load` reads: each tensor once, also where it has two uses. */
   readonly fileBytes: number;
   readonly #graph: Graph;
   readonly #buffers = new Map<BufferType, NativeBuffer>();
@@ -66,29 +64,43 @@ export class Shard implements Disposable {
       throw error;
     }
     this.bytes = [...this.#buffers.values()].reduce((sum, buffer) => sum + buffer.bytes, 0);
-    this.fileBytes = this.#placements.reduce((sum, { source }) => sum + source.bytes, 0);
+    const sources = new Set(this.#placements.map(({ source }) => source));
+    this.fileBytes = [...sources].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /**
-   * Reads every tensor, range by range, straight into its memory; tensors in a layout of the kernels' own pass through
-   * one native staging buffer of the largest of them, because ggml converts whole tensors.
+   * Reads every tensor once, range by range, straight into its memory. Tensors in a layout of the kernels' own, and
+   * those with two uses, pass through native staging buffers of the largest of them, because ggml converts whole tensors.
    */
   async load(source: TensorSource, onProgress: (loadedBytes: number) => void): Promise<void> {
     let loaded = 0;
-    const advance = (bytes: number): void => {
-      loaded += bytes;
-      onProgress(loaded);
-    };
-    const converted = this.#placements.filter(({ type }) => !type.isPlain);
-    const largest = Math.max(0, ...converted.map(({ source: { bytes } }) => bytes));
-    using staging = largest > 0 ? this.backend.allocate(largest) : null;
-    for (const placement of this.#placements) {
-      const { type, tensor, source: wanted, offset } = placement;
-      const buffer = type.isPlain ? this.#buffers.get(type) : staging;
-      if (!buffer) throw new RangeError('a placement lost its buffer');
-      await fill(source, wanted, buffer, type.isPlain ? offset : 0, advance);
-      if (!type.isPlain) await this.#graph.setData(tensor, buffer, wanted.bytes);
-    }
+    const tasks = this.#tasks();
+    const staged = tasks.filter(({ target }) => target === null);
+    const largest = Math.max(0, ...staged.map(({ tensor }) => tensor.bytes));
+    // Two, so that one fills while the other is converted; of the second, no more is touched than is used.
+    using first = staged.length > 0 ? this.backend.allocate(largest) : null;
+    using second = staged.length > 1 ? this.backend.allocate(largest) : null;
+    const staging = [first, second].filter((buffer) => buffer !== null);
+    const onRead = (bytes: number): void => onProgress((loaded += bytes));
+    await loadTensors({ tasks, source, staging, onRead });
+  }
+
+  #tasks(): TensorTask[] {
+    const byTensor = new Map<ModelTensor, Placement[]>();
+    for (const placement of this.#placements)
+      byTensor.set(placement.source, [...(byTensor.get(placement.source) ?? []), placement]);
+    return [...byTensor].map(([tensor, placements]): TensorTask => {
+      const [only] = placements;
+      const memory = placements.length === 1 && only?.type.isPlain ? this.#buffers.get(only.type) : undefined;
+      return {
+        tensor,
+        target: memory && only ? (offset, bytes) => memory.view(only.offset + offset, bytes) : null,
+        place: async (staging) => {
+          for (const placement of placements)
+            await this.#graph.setData(placement.tensor, staging, tensor.bytes);
+        },
+      };
+    });
   }
 
   [Symbol.dispose](): void {
@@ -136,34 +148,4 @@ function listWeights(
     if (range.layerEnd === spec.layers && spec.tiedEmbeddings) uses.push('matmul');
     return uses.map((use) => ({ source, use }));
   });
-}
-
-/** Reads a tensor into `buffer` in chunks, a few at once. */
-async function fill(
-  source: TensorSource,
-  tensor: ModelTensor,
-  buffer: NativeBuffer,
-  bufferOffset: number,
-  advance: (bytes: number) => void,
-): Promise<void> {
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    while (next < tensor.bytes) {
-      const offset = next;
-      const bytes = Math.min(limits.fileChunkBytesMax, tensor.bytes - offset);
-      next += bytes;
-      try {
-        await source.read(tensor, offset, buffer.view(bufferOffset + offset, bytes));
-        advance(bytes);
-      } catch (error) {
-        // The other lanes stop, too.
-        next = tensor.bytes;
-        throw error;
-      }
-    }
-  };
-  const lanes = Math.min(readsInFlight, Math.ceil(tensor.bytes / limits.fileChunkBytesMax));
-  const results = await Promise.allSettled(Array.from({ length: lanes }, lane));
-  // All lanes have stopped before the memory may be freed.
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

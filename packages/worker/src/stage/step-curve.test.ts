@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stepMicros, type StepTime } from '@butterfly/common';
-import { paddedCurve, paddedRows } from './step-curve.js';
+import { paddedCurve, paddedRows, stageCurve, wholeGroups } from './step-curve.js';
 import { measureCurve } from './step-measurement.js';
 
 const anyCurve = fc
@@ -66,6 +66,38 @@ describe('paddedRows', () => {
       1, 2, 4, 4, 5, 6, 8, 8,
     ]);
     expect(paddedCurve(cliffs).map(({ micros }) => micros)).toEqual([31, 53, 66, 66, 97, 119, 139, 139]);
+  });
+});
+
+describe('wholeGroups', () => {
+  it('fills groups of eight, and leaves nothing as nothing', () => {
+    expect([0, 1, 7, 8, 9, 512].map(wholeGroups)).toEqual([0, 8, 8, 8, 16, 512]);
+  });
+});
+
+describe('stageCurve', () => {
+  it('adds up layers, and the output on the last stage', () => {
+    fc.assert(
+      fc.property(anyCurve, anyCurve, fc.integer({ min: 1, max: 80 }), (layerCurve, outputCurve, layers) => {
+        const curves = { layerCurve, outputCurve };
+        const middle = stageCurve(layers, curves, { isLast: false, rowsMax: 512 });
+        expect(middle).toEqual(layerCurve.map(({ rows, micros }) => ({ rows, micros: layers * micros })));
+        const last = stageCurve(layers, curves, { isLast: true, rowsMax: 512 });
+        for (const rows of [...layerCurve, ...outputCurve].map((point) => point.rows)) {
+          const expected = layers * stepMicros(rows, layerCurve) + stepMicros(rows, outputCurve);
+          expect(last.find((point) => point.rows === rows)?.micros).toBeCloseTo(expected);
+        }
+        for (const [i, { rows }] of last.entries()) expect(rows).toBeGreaterThan(last[i - 1]?.rows ?? 0);
+      }),
+    );
+  });
+
+  it('stays within the rows that a step may have', () => {
+    expect(
+      stageCurve(2, { layerCurve: cliffs, outputCurve: cliffs }, { isLast: true, rowsMax: 3 }).map(
+        ({ rows }) => rows,
+      ),
+    ).toEqual([1, 2, 3]);
   });
 });
 

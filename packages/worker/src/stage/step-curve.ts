@@ -1,5 +1,11 @@
 import { stepMicros, type StepTime } from '@butterfly/common';
 
+/** What a worker measured of itself for a model: the time over rows of one layer, and of norm, head and sampling. */
+export interface ModelCurves {
+  readonly layerCurve: readonly StepTime[];
+  readonly outputCurve: readonly StepTime[];
+}
+
 /** Kernels take rows in groups of at most this many. */
 const rowGroupMax = 8;
 
@@ -13,6 +19,27 @@ export function paddedRows(rows: number, curve: readonly StepTime[]): number {
   for (let padded = rows + 1; padded < rows + rowGroupMax; padded++)
     if (stepMicros(padded, curve) < stepMicros(best, curve)) best = padded;
   return best;
+}
+
+/** Rows to compute so that kernels meet whole groups only, whose numbers depend on nothing but the row. */
+export function wholeGroups(rows: number): number {
+  return Math.ceil(rows / rowGroupMax) * rowGroupMax;
+}
+
+/** What a stage of so many layers takes, by the times of one layer and, for the last stage, of the output. */
+export function stageCurve(
+  layers: number,
+  { layerCurve, outputCurve }: ModelCurves,
+  options: { readonly isLast: boolean; readonly rowsMax: number },
+): StepTime[] {
+  const curves = options.isLast ? [layerCurve, outputCurve] : [layerCurve];
+  const measured = curves.flatMap((curve) => curve.map(({ rows }) => rows));
+  // The largest step stands in for those beyond it.
+  const within = [...new Set(measured.map((rows) => Math.min(rows, options.rowsMax)))].sort((a, b) => a - b);
+  return within.map((rows) => ({
+    rows,
+    micros: layers * stepMicros(rows, layerCurve) + (options.isLast ? stepMicros(rows, outputCurve) : 0),
+  }));
 }
 
 /** The times of steps that are padded. */

@@ -9,7 +9,6 @@ import {
 import { cacheBlockSlots, type ModelSpec } from '@butterfly/model';
 import type { StageResult } from './runtime.js';
 
-const budgetMs = 1500;
 /** Rows that are measured even where they take twice the time, as most steps have so few. */
 const firstMeasured = [1, 2, 3, 4, 5, 6, 7, 8];
 const measuredInTime = [12, 16, 24, 32, 48, 64, 128, 256];
@@ -18,18 +17,15 @@ const noTokens = new Int32Array(0);
 
 type DecodingStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
 
-/** The stage that is measured. */
-interface MeasuredStage {
+/** What a decoding step depends on of the stage that computes it. */
+export interface SteppedStage {
   readonly spec: Pick<ModelSpec, 'hidden' | 'vocabulary'>;
   readonly isFirst: boolean;
   readonly slots: number;
   readonly rowsMax: number;
-  readonly run: (step: DecodingStep) => Promise<StageResult>;
 }
 
-export interface StageMeasurement {
-  /** Times of decoding over the number of sequences, rows ascending. */
-  readonly curve: readonly StepTime[];
+export interface RowInvariance {
   /**
    * Whether some rows beside a row leave its numbers as they are. Not so with K-quants in ggml's repacked layouts, which
    * round activations otherwise in whole groups of four rows than in the rest.
@@ -39,23 +35,26 @@ export interface StageMeasurement {
   readonly isBatchInvariant: boolean;
 }
 
-/** Computes decoding steps of many sizes, in the time of two seconds; their sequences lie anywhere in the arena. */
-export async function measureStage(stage: MeasuredStage): Promise<StageMeasurement> {
+/** Computes three small steps and compares what they give for the same row; this also warms up the stage. */
+export async function checkInvariance(
+  stage: SteppedStage & {
+    readonly isDeterministic?: boolean;
+    readonly run: (step: DecodingStep) => Promise<StageResult>;
+  },
+): Promise<RowInvariance> {
   const firstRow = async (rows: number): Promise<Buffer> => {
     const { activations, logits } = await stage.run(decodingStep(rows, stage));
     const output = activations ?? logits ?? noTokens;
     return Buffer.from(Buffer.from(output.buffer, output.byteOffset, output.byteLength / rows));
   };
   const rowsMax = Math.min(stage.rowsMax, limits.stepSequencesMax, stage.slots);
-  // Three rows are no group of any kernel that we know, and eight are whole groups.
+  // Three rows are no group of any kernel that we know, and eight are whole groups, to which all steps of a deterministic
+  // stage are padded: forty are several groups, of sixteen as well.
+  const many = stage.isDeterministic ? 40 : 8;
   const few = await firstRow(Math.min(3, rowsMax));
-  const isRowwise = few.equals(await firstRow(Math.min(8, rowsMax)));
-  const isBatchInvariant = isRowwise && few.equals(await firstRow(1));
-  const curve = await measureCurve(
-    async (rows) => Math.max(1, (await stage.run(decodingStep(rows, stage))).computeMicros),
-    { rowsMax, budgetMs, nowMs: () => performance.now() },
-  );
-  return { curve, isRowwise, isBatchInvariant };
+  const isRowwise = few.equals(await firstRow(Math.min(many, rowsMax)));
+  const isAloneEqual = few.equals(await firstRow(1));
+  return { isRowwise, isBatchInvariant: isRowwise && isAloneEqual };
 }
 
 /**
@@ -91,7 +90,7 @@ export async function measureCurve(
 }
 
 /** Each row is a sequence of its own, spread over the arena, no two in one slot; they sample as requests do. */
-function decodingStep(rows: number, { spec, isFirst, slots }: MeasuredStage): DecodingStep {
+export function decodingStep(rows: number, { spec, isFirst, slots }: SteppedStage): DecodingStep {
   const regions = slots / cacheBlockSlots;
   const sequences = Array.from({ length: rows }, (_, i): StepSequence => ({
     sequenceId: i,

@@ -32,7 +32,7 @@ export const smallModel = {
 export const describeFile = async (path: string): Promise<ModelSpec> => describeModel(await openGguf(path));
 
 export async function openSource(spec: ModelSpec): Promise<LocalSource> {
-  const source = await LocalSource.open(spec.files);
+  const source = await LocalSource.open(spec);
   ensure(source !== null, () => `${spec.name} cannot be read.`);
   return source;
 }

@@ -3,8 +3,8 @@ import type { Logger } from '@butterfly/common';
 import { silentLogger } from '@butterfly/common';
 import { cacheBytesPerSlot, describeModel, openGguf } from '@butterfly/model';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Member } from './controller.js';
-import { modelPlanner } from './model-planner.js';
+import { modelPlanner, plannerInput, type PlannerMember } from './model-planner.js';
+import { lan } from './testing.js';
 
 const path = fileURLToPath(new URL('../../../../../shared/models/aidreams-260k.gguf', import.meta.url));
 let spec: ReturnType<typeof describeModel>;
@@ -12,24 +12,27 @@ beforeAll(async () => {
   spec = describeModel(await openGguf(path));
 });
 
-const member = (workerId: string, f16: number, bf16: number, memoryBytes = 2 ** 30): Member => ({
+const curve = [{ rows: 1, micros: 100 }];
+const member = (workerId: string, f16: number, bf16: number, memoryBytes = 2 ** 30): PlannerMember => ({
   workerId,
   name: workerId,
   memoryBytes,
-  weightBytesPerSecond: 1e9,
-  attentionMicros: { f16, bf16, q8_0: 1 },
+  profile: { layerCurve: curve, outputCurve: curve, attentionMicros: { f16, bf16, q8_0: 1 } },
 });
+const link = () => lan;
+const options = () =>
+  ({ spec, arenaSlots: 1024, rowsMax: 64, objective: 'throughput', concurrency: 4, stagesMin: 1 }) as const;
 const plannerFor = (kvCacheType?: string, log: Logger = silentLogger) =>
-  modelPlanner({ spec, arenaSlots: 1024, rowsMax: 64, kvCacheType, log });
+  modelPlanner({ ...options(), kvCacheType, log });
 
 describe('modelPlanner', () => {
   it('chooses the cache for the workers of the first plan, says why once, and keeps it', () => {
     const told: unknown[] = [];
     const log = { ...silentLogger, info: (...line: unknown[]) => void told.push(line) };
     const plan = plannerFor(undefined, log);
-    expect(plan([member('a', 10, 5)]).cacheType).toBe('bf16');
-    expect(plan([member('a', 10, 5), member('b', 10, 500)]).cacheType).toBe('bf16');
-    expect(plan([member('b', 10, 500)]).cacheType).toBe('bf16');
+    expect(plan([member('a', 10, 5)], link).cacheType).toBe('bf16');
+    expect(plan([member('a', 10, 5), member('b', 10, 500)], link).cacheType).toBe('bf16');
+    expect(plan([member('b', 10, 500)], link).cacheType).toBe('bf16');
     expect(told).toEqual([
       [
         { cacheType: 'bf16' },
@@ -40,22 +43,22 @@ describe('modelPlanner', () => {
 
   it('chooses again after a plan that could not be made, since no number came of it', () => {
     const plan = plannerFor();
-    expect(() => plan([member('a', 10, 5, 1000)])).toThrow(
+    expect(() => plan([member('a', 10, 5, 1000)], link)).toThrow(
       expect.objectContaining({ code: 'MODEL_TOO_LARGE' }),
     );
-    expect(plan([member('b', 10, 20)]).cacheType).toBe('f16');
-    expect(plan([member('a', 10, 5)]).cacheType).toBe('f16');
+    expect(plan([member('b', 10, 20)], link).cacheType).toBe('f16');
+    expect(plan([member('a', 10, 5)], link).cacheType).toBe('f16');
   });
 
   it('takes what is asked for, and counts the memory that it takes', () => {
     const bytesOf = (kvCacheType: string, slots: number): number =>
       modelPlanner({
+        ...options(),
         spec: { ...spec, headSize: 64 },
         arenaSlots: slots,
-        rowsMax: 64,
         kvCacheType,
         log: silentLogger,
-      })([member('a', 10, 5)]).stages[0]?.bytes ?? NaN;
+      })([member('a', 10, 5)], link).stages[0]?.bytes ?? NaN;
     for (const type of ['f16', 'bf16', 'q8_0'] as const)
       expect(bytesOf(type, 2048) - bytesOf(type, 1024)).toBe(
         1024 * spec.layers * cacheBytesPerSlot({ kvHeads: spec.kvHeads, headSize: 64 }, type),
@@ -72,5 +75,22 @@ describe('modelPlanner', () => {
         message: expect.stringMatching(message) as string,
       }),
     );
+  });
+});
+
+describe('plannerInput', () => {
+  it('takes sizes from the model and curves from the profiles', () => {
+    const input = plannerInput({ ...options(), stagesMin: 2 }, [member('a', 10, 5)], link, 'bf16');
+    expect(input).toMatchObject({ objective: 'throughput', concurrency: 4, stagesMin: 2 });
+    expect(input.model).toMatchObject({
+      name: spec.name,
+      cacheType: 'bf16',
+      activationBytes: 4 * spec.hidden,
+      kvBytesPerSlotPerLayer: cacheBytesPerSlot(spec, 'bf16'),
+    });
+    expect(input.model.layerBytes).toHaveLength(spec.layers);
+    expect(input.workers).toEqual([
+      { workerId: 'a', name: 'a', memoryBytes: 2 ** 30, layerCurve: curve, outputCurve: curve },
+    ]);
   });
 });

@@ -1,0 +1,168 @@
+import { median } from './load/statistics.js';
+import { LocalCluster } from './local-cluster.js';
+import { benchModel, promptOf } from './models.js';
+import type { BenchOptions } from './options.js';
+import { printTable, writeResult } from './report.js';
+
+const promptTokens = 100;
+const outputTokens = 120;
+/** The fault comes in the middle of the stream. */
+const piecesBefore = 40;
+const pollMs = 5;
+const deadlineMs = 120_000;
+
+interface Case {
+  readonly name: string;
+  readonly workers: number;
+  readonly spares: number;
+  readonly signal: 'SIGKILL' | 'SIGSTOP';
+}
+
+const cases: readonly Case[] = [
+  { name: 'killed, nobody prepared', workers: 2, spares: 0, signal: 'SIGKILL' },
+  { name: 'killed, a spare has its shard', workers: 3, spares: 1, signal: 'SIGKILL' },
+  { name: 'silent, nobody prepared', workers: 2, spares: 0, signal: 'SIGSTOP' },
+  { name: 'silent, a spare has its shard', workers: 3, spares: 1, signal: 'SIGSTOP' },
+];
+
+/** Milliseconds of one stall, by what they were spent on. */
+interface Stall {
+  /** From the fault to knowing of it. */
+  readonly detectionMs: number;
+  /** To having told the workers what to load or link. */
+  readonly planningMs: number;
+  /** To having all shards. */
+  readonly loadingMs: number;
+  /** Links and a first token through all stages. */
+  readonly linkingMs: number;
+  /** To the next token of the stream. */
+  readonly recomputingMs: number;
+  /** From the last token before the fault to the first after it. */
+  readonly totalMs: number;
+}
+
+const parts = ['detectionMs', 'planningMs', 'loadingMs', 'linkingMs', 'recomputingMs', 'totalMs'] as const;
+
+/** How long a stream stands still when a worker dies or falls silent, and how long until a new worker serves. */
+export async function benchFailover(options: BenchOptions): Promise<void> {
+  const { repeats } = options;
+  const { name, path } = await benchModel(options.model);
+  const stalls = [];
+  for (const each of cases) {
+    const measured: Stall[] = [];
+    for (let round = 0; round < repeats; round++) measured.push(await measureStall(path, each));
+    const medians = Object.fromEntries(
+      parts.map((part) => [part, median(measured.map((stall) => stall[part]))]),
+    ) as unknown as Stall;
+    stalls.push({ ...each, ...medians });
+  }
+  const joins: number[] = [];
+  for (let round = 0; round < repeats; round++) joins.push(await measureJoin(path));
+  const joinMs = median(joins);
+  printTable(
+    `Stall of a stream, ${name}, workers of one thread, medians of ${repeats}: milliseconds`,
+    ['fault of a stage', 'detection', 'planning', 'loading', 'linking', 'recomputing', 'all'],
+    stalls.map((stall) => [stall.name, ...parts.map((part) => stall[part])]),
+  );
+  process.stdout.write(`A worker serves ${(joinMs / 1000).toFixed(1)} s after its process was started.\n`);
+  writeResult('failover', { repeats, model: name, promptTokens, piecesBefore, stalls, joinMs });
+}
+
+/** What the orchestrator logged, and when. */
+class Journal {
+  readonly entries: { readonly message: string; readonly atMs: number }[] = [];
+
+  readonly onLog = (message: string): void => {
+    this.entries.push({ message, atMs: performance.now() });
+  };
+
+  /** The first such entry from then on; NaN without one. */
+  first(pattern: RegExp, sinceMs: number): number {
+    return this.entries.find(({ message, atMs }) => atMs >= sinceMs && pattern.test(message))?.atMs ?? NaN;
+  }
+
+  last(pattern: RegExp, sinceMs: number, untilMs: number): number {
+    const inside = this.entries.filter(
+      ({ message, atMs }) => atMs >= sinceMs && atMs <= untilMs && pattern.test(message),
+    );
+    return inside.at(-1)?.atMs ?? NaN;
+  }
+
+  async until(pattern: RegExp, sinceMs: number): Promise<number> {
+    for (const endMs = performance.now() + deadlineMs; performance.now() < endMs;) {
+      const atMs = this.first(pattern, sinceMs);
+      if (!Number.isNaN(atMs)) return atMs;
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+    }
+    throw new Error(`The orchestrator did not log ${String(pattern)} within ${deadlineMs} ms.`);
+  }
+}
+
+async function measureStall(path: string, { workers, spares, signal }: Case): Promise<Stall> {
+  const journal = new Journal();
+  await using cluster = await LocalCluster.start(path, {
+    workers,
+    threads: 1,
+    contextTokens: 1024,
+    parallel: 1,
+    speculation: 'off',
+    stagesMin: 2,
+    spares,
+    onLog: journal.onLog,
+  });
+  const startedMs = performance.now();
+  await untilLoaded(cluster, workers);
+  const victim = cluster
+    .describe()
+    .workers.find(({ state, layers }) => state === 'serving' && layers?.[0] !== 0);
+  if (!victim) throw new Error('No worker serves as the last stage.');
+  let faultMs = Infinity;
+  const text = await cluster.generate(promptOf(promptTokens), outputTokens, undefined, (pieces) => {
+    if (pieces !== piecesBefore) return;
+    faultMs = performance.now();
+    cluster.signal(victim.name, signal);
+  });
+  const before = text.piecesMs.filter((atMs) => atMs <= faultMs).at(-1) ?? NaN;
+  const liveMs = journal.first(/^The plan is live/u, faultMs);
+  // What was under way when the worker died may still have come.
+  const after = text.piecesMs.find((atMs) => atMs > liveMs) ?? NaN;
+  const knownMs = journal.first(/^A worker left/u, Math.max(faultMs, startedMs));
+  const toldMs = journal.first(/^(?:A shard is to be loaded|The stages are to be linked)/u, knownMs);
+  const linkedMs = journal.last(/^The stages are to be linked/u, knownMs, liveMs);
+  return {
+    detectionMs: knownMs - faultMs,
+    planningMs: toldMs - knownMs,
+    loadingMs: linkedMs - toldMs,
+    linkingMs: liveMs - linkedMs,
+    recomputingMs: after - liveMs,
+    totalMs: after - before,
+  };
+}
+
+/** Until every worker serves or holds its copy. */
+async function untilLoaded(cluster: LocalCluster, workers: number): Promise<void> {
+  for (const endMs = performance.now() + deadlineMs; performance.now() < endMs;) {
+    const described = cluster.describe().workers;
+    if (described.length === workers && described.every(({ state, loaded }) => loaded && state !== 'loading'))
+      return;
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+  throw new Error(`The workers did not load within ${deadlineMs} ms.`);
+}
+
+/** From the start of a worker's process to the plan that it is part of. */
+async function measureJoin(path: string): Promise<number> {
+  const journal = new Journal();
+  await using cluster = await LocalCluster.start(path, {
+    workers: 1,
+    threads: 1,
+    contextTokens: 1024,
+    parallel: 4,
+    speculation: 'off',
+    stagesMin: 2,
+    onLog: journal.onLog,
+  });
+  const startMs = performance.now();
+  cluster.startWorker(2);
+  return (await journal.until(/^The plan is live/u, startMs)) - startMs;
+}

@@ -1,0 +1,212 @@
+import { ButterflyError, ensure, stepMicros, type Step, type StepResult } from '@butterfly/common';
+import type { Stage, StageRequest, StageResult, StageSampler, TensorSource } from '@butterfly/worker';
+import type { FakeMachine } from './fake-machine.js';
+import { decodeRows, draw, encodeRows, runLayer, vocabulary } from './fake-model.js';
+
+type Sequences = Step['sequences'];
+type WarmStage = Awaited<ReturnType<Stage['warmUp']>>;
+
+/** Bytes are read in so many parts. */
+const loadParts = 8;
+/** How often a disk that hangs is looked at. */
+const hangMs = 500;
+const slowness = 10;
+
+/**
+ * Layers of the fake model with a real arena in each. What it computes is real: every number goes through the arena by
+ * way of the regions, positions and copies of the steps. Only time is simulated.
+ */
+export class FakeStage implements Stage {
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+  readonly shardBytes: number;
+  readonly fileBytes: number;
+  readonly arenaBytes: number;
+  isLoading = false;
+  readonly #machine: FakeMachine;
+  readonly #caches: readonly Int32Array[];
+  #isRunning = false;
+  #isDisposed = false;
+  #prepared = 0;
+
+  constructor(
+    private readonly request: StageRequest,
+    parts: { readonly machine: FakeMachine; readonly shardBytes: number; readonly arenaBytes: number },
+  ) {
+    const { spec, range, arenaSlots } = request;
+    this.isFirst = range.layerStart === 0;
+    this.isLast = range.layerEnd === spec.layers;
+    this.#machine = parts.machine;
+    this.shardBytes = parts.shardBytes;
+    this.fileBytes = parts.shardBytes;
+    this.arenaBytes = parts.arenaBytes;
+    this.#caches = Array.from({ length: range.layerEnd - range.layerStart }, () => new Int32Array(arenaSlots));
+  }
+
+  async load(_: TensorSource, onProgress: (loadedBytes: number) => void = () => undefined): Promise<void> {
+    this.isLoading = true;
+    try {
+      for (let part = 1; part <= loadParts; part++) {
+        await this.#read(this.fileBytes / loadParts);
+        onProgress(Math.round((this.fileBytes * part) / loadParts));
+      }
+    } finally {
+      this.isLoading = false;
+    }
+  }
+
+  async warmUp(
+    profile: Parameters<Stage['warmUp']>[0],
+    onStep: () => void = () => undefined,
+  ): Promise<WarmStage> {
+    for (const rows of [1, 8]) {
+      onStep();
+      await this.#machine.sleep(this.#stepMicros(rows) / 1_000);
+    }
+    // As of real steps, whatever they leave is no sequence's.
+    for (const cache of this.#caches) cache.fill(0x5eed);
+    const layers = this.#caches.length;
+    const curve = profile.layerCurve.map(({ rows, micros }) => ({
+      rows,
+      micros: layers * micros + (this.isLast ? stepMicros(rows, profile.outputCurve) : 0),
+    }));
+    return { curve, isBatchInvariant: this.#machine.traits.isBatchInvariant };
+  }
+
+  prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult> {
+    this.#expect(!this.#isDisposed, 'a step was given to a stage that is disposed');
+    this.#expect(!this.#isRunning, 'a step was prepared while another one is computed');
+    this.#check(step);
+    for (const { fromSlot, toSlot, slots } of step.copies)
+      for (const cache of this.#caches) cache.copyWithin(toSlot, fromSlot, fromSlot + slots);
+    const serial = ++this.#prepared;
+    return async (payload) => {
+      this.#expect(!this.#isRunning && serial === this.#prepared, 'another step came between');
+      this.#isRunning = true;
+      try {
+        return await this.#compute(step.sequences, payload);
+      } finally {
+        this.#isRunning = false;
+      }
+    };
+  }
+
+  createSampler(): StageSampler {
+    return {
+      sample: (sequences, logits) => Promise.resolve(sample(sequences, logits)),
+      [Symbol.dispose]: () => undefined,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#expect(!this.#isRunning, 'a stage was disposed while it computes');
+    this.#expect(!this.#isDisposed, 'a stage was disposed twice');
+    this.#isDisposed = true;
+    this.#machine.released(this);
+  }
+
+  async #read(bytes: number): Promise<void> {
+    const { traits, disk } = this.#machine;
+    const timeMs = (bytes / traits.diskBytesPerSecond) * 1_000;
+    await this.#machine.sleep(disk === 'slow' ? timeMs * slowness : timeMs);
+    while (this.#machine.disk === 'hangs') await this.#machine.sleep(hangMs);
+    if (this.#machine.disk === 'fails')
+      throw new ButterflyError('COMPUTE_FAILED', 'The simulated machine cannot load anything.');
+  }
+
+  async #compute(sequences: Sequences, payload: Uint8Array): Promise<StageResult> {
+    let values = this.isFirst ? tokensOf(payload) : decodeRows(payload);
+    if (values === null) {
+      this.#machine.onViolation('activations arrived damaged');
+      throw new ButterflyError('COMPUTE_INVALID', 'The activations are damaged.');
+    }
+    const rows = sequences.reduce((sum, sequence) => sum + sequence.rows, 0);
+    ensure(values.length === rows, () => `A payload of ${values?.length ?? 0} rows came for ${rows}.`);
+    const computeMicros = this.#stepMicros(rows);
+    await this.#machine.sleep(computeMicros / 1_000);
+    this.#expect(!this.#isDisposed, 'a stage was disposed while it computed');
+    for (const [index, cache] of this.#caches.entries())
+      values = this.#runLayer(this.request.range.layerStart + index, cache, sequences, values);
+    return this.isLast
+      ? { activations: null, logits: logitsOf(sequences, values), computeMicros }
+      : { activations: encodeRows(values), logits: null, computeMicros };
+  }
+
+  #runLayer(layer: number, cache: Int32Array, sequences: Sequences, values: Int32Array): Int32Array {
+    const outputs = new Int32Array(values.length);
+    let at = 0;
+    for (const { regionStart, positionStart, rows } of sequences) {
+      const part = { regionStart, positionStart, values: values.subarray(at, at + rows) };
+      outputs.set(runLayer(layer, cache, part), at);
+      at += rows;
+    }
+    return outputs;
+  }
+
+  #stepMicros(rows: number): number {
+    const { layerCurve, outputCurve } = this.#machine;
+    const outputMicros = this.isLast ? stepMicros(rows, outputCurve) : 0;
+    return Math.round(this.#caches.length * stepMicros(rows, layerCurve) + outputMicros);
+  }
+
+  /** As the real stage does. */
+  #check({ copies, sequences }: Pick<Step, 'copies' | 'sequences'>): void {
+    const { arenaSlots, rowsMax } = this.request;
+    for (const { fromSlot, toSlot, slots } of copies)
+      ensure(fromSlot + slots <= arenaSlots && toSlot + slots <= arenaSlots, () => 'A copy leaves the arena.');
+    let rows = 0;
+    for (const sequence of sequences) {
+      rows += sequence.rows;
+      ensure(
+        sequence.regionStart + sequence.regionSlots <= arenaSlots &&
+          sequence.positionStart + sequence.rows <= sequence.regionSlots,
+        () => `Sequence ${sequence.sequenceId} leaves its region or the arena.`,
+      );
+    }
+    ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
+  }
+
+  #expect(condition: boolean, violation: string): void {
+    if (condition) return;
+    this.#machine.onViolation(violation);
+    throw new ButterflyError('COMPUTE_INVALID', violation);
+  }
+}
+
+function tokensOf(payload: Uint8Array): Int32Array {
+  const tokens = new Int32Array(new Uint8Array(payload).buffer);
+  for (const token of tokens)
+    ensure(token >= 0 && token < vocabulary, () => `Token ${token} is not in the vocabulary of ${vocabulary}.`);
+  return tokens;
+}
+
+/** Of each wanted row its value, in the place of the logits that it stands for. */
+function logitsOf(sequences: Sequences, values: Int32Array): Float32Array | null {
+  const wanted: number[] = [];
+  let end = 0;
+  for (const { rows, logitRows } of sequences) {
+    end += rows;
+    wanted.push(...values.subarray(end - logitRows, end));
+  }
+  return wanted.length === 0 ? null : new Float32Array(Int32Array.from(wanted).buffer);
+}
+
+function sample(sequences: Sequences, logits: Float32Array | null): StepResult['outputs'] {
+  const values = new Int32Array(logits?.buffer ?? new ArrayBuffer(0));
+  let start = 0;
+  return sequences.flatMap(({ sequenceId, sampling, positionStart, rows, logitRows, draftTokens, recentTokens }) => {
+    const own = values.subarray(start, start + logitRows);
+    start += logitRows;
+    if (sampling === null) return [];
+    const recent = [...recentTokens];
+    const tokens: number[] = [];
+    for (const [index, value] of own.entries()) {
+      const position = positionStart + rows - (logitRows - 1 - index);
+      const token = draw(value, position, sampling, recent.slice(-64));
+      tokens.push(token);
+      if (token !== draftTokens[index]) break;
+      if (sampling.repeatPenalty !== 1) recent.push(token);
+    }
+    return [{ sequenceId, tokens: Int32Array.from(tokens) }];
+  });
+}

@@ -1,0 +1,165 @@
+import { greedySampling } from '@butterfly/common';
+import type { Objective } from '@butterfly/orchestrator';
+import { randomBits } from '@butterfly/testkit';
+import type { MachineTraits } from './fake-machine.js';
+import { vocabulary, type FakePrompt } from './fake-model.js';
+
+/** A machine and when its worker is started first. */
+export interface WorkerPlan {
+  readonly name: string;
+  readonly startMs: number;
+  readonly traits: MachineTraits;
+}
+
+export interface RequestPlan extends FakePrompt {
+  readonly atMs: number;
+  readonly timeoutMs: number;
+  readonly priority: number;
+}
+
+/** What may go wrong, or is done on purpose. */
+export const faultKinds = [
+  'kill',
+  'killForGood',
+  'killTwo',
+  'killThrice',
+  'killWhileLoading',
+  'pause',
+  'cutData',
+  'cutControl',
+  'crawlData',
+  'crawlControl',
+  'jitter',
+  'flipBit',
+  'failLoad',
+  'slowLoad',
+  'hangLoad',
+  'drain',
+] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+export interface Fault {
+  readonly kind: FaultKind;
+  readonly atMs: number;
+  /** Until it is mended. */
+  readonly lastsMs: number;
+  /** Index of the worker that it happens to. */
+  readonly worker: number;
+  /** Of the other one, where it takes two. */
+  readonly other: number;
+}
+
+/** All that is not decided by the code under test. */
+export interface Schedule {
+  readonly seed: number;
+  readonly layers: number;
+  readonly parallel: number;
+  readonly options: {
+    readonly spares: number;
+    readonly stagesMin: number;
+    readonly objective: Objective;
+    readonly speculation: 'auto' | 'off';
+    readonly workersExpected: number;
+  };
+  readonly link: { readonly latencyMs: number; readonly jitterMs: number; readonly bytesPerSecond: number };
+  readonly workers: readonly WorkerPlan[];
+  readonly requests: readonly RequestPlan[];
+  readonly faults: readonly Fault[];
+}
+
+interface Dice {
+  below(bound: number): number;
+  between(min: number, max: number): number;
+  chance(percent: number): boolean;
+  of<T>(choices: readonly [T, ...T[]]): T;
+}
+
+export const contextTokens = 256;
+const mib = 2 ** 20;
+/** Faults begin within this time, most requests too. */
+const faultsMs = 12_000;
+
+/** A schedule by chance, the same for the same seed. */
+export function scheduleOf(seed: number): Schedule {
+  const dice = diceOf(`simulation ${seed}`);
+  const layers = dice.between(6, 8);
+  const count = dice.between(3, 6);
+  const late = dice.below(3);
+  const workers = Array.from({ length: count + late }, (_, index) => drawWorker(dice, index, index >= count));
+  return {
+    seed,
+    layers,
+    parallel: dice.between(2, 4),
+    options: {
+      spares: dice.below(3),
+      stagesMin: dice.between(1, 3),
+      objective: dice.of<Objective>(['throughput', 'latency']),
+      speculation: dice.of<'auto' | 'off'>(['auto', 'auto', 'off']),
+      workersExpected: dice.between(1, count),
+    },
+    link: {
+      latencyMs: dice.of([0.2, 1, 5]),
+      jitterMs: dice.of([0, 0, 2]),
+      bytesPerSecond: dice.of([500_000, 1_000_000, 1_500_000]),
+    },
+    workers,
+    requests: Array.from({ length: dice.between(4, 10) }, () => drawRequest(dice)),
+    faults: Array.from({ length: dice.between(1, 5) }, () => drawFault(dice, workers.length)),
+  };
+}
+
+function drawWorker(dice: Dice, index: number, isLate: boolean): WorkerPlan {
+  return {
+    name: `host-${index}`,
+    startMs: isLate ? dice.between(1_000, faultsMs) : dice.below(400),
+    traits: {
+      // Some hold the whole model, most a part of it, a few nothing.
+      memoryBytes: dice.of([200, 280, 350, 450, 600, 900]) * mib + dice.below(64) * mib,
+      layerMicros: dice.of([1_000, 2_000, 4_000, 8_000]),
+      diskBytesPerSecond: dice.of([100e6, 300e6, 800e6]),
+      profilingMs: dice.between(50, 1_500),
+      isBatchInvariant: !dice.chance(20),
+    },
+  };
+}
+
+function drawRequest(dice: Dice): RequestPlan {
+  const length = dice.chance(10) ? dice.between(60, 120) : dice.between(1, 40);
+  const words = dice.of<number>([vocabulary, 3]);
+  const promptTokens = Int32Array.from({ length }, () => dice.below(words));
+  return {
+    atMs: dice.below(faultsMs),
+    timeoutMs: dice.chance(15) ? dice.between(500, 5_000) : 180_000,
+    priority: dice.of([0, 0, 0, 1, -1]),
+    promptTokens,
+    outputTokensMax: dice.between(1, 40),
+    sampling: {
+      ...greedySampling,
+      seed: dice.below(1_000),
+      repeatPenalty: dice.of([1, 1, 1.5]),
+    },
+    stopTokens: new Set(dice.chance(50) ? [vocabulary - 1] : []),
+  };
+}
+
+function drawFault(dice: Dice, workers: number): Fault {
+  const worker = dice.below(workers);
+  return {
+    kind: dice.of(faultKinds),
+    atMs: dice.between(200, faultsMs),
+    lastsMs: dice.of([dice.between(100, 1_000), dice.between(1_000, 6_000), dice.between(6_000, 20_000)]),
+    worker,
+    other: (worker + 1 + dice.below(workers - 1)) % workers,
+  };
+}
+
+function diceOf(key: string): Dice {
+  const bits = randomBits(key);
+  const below = (bound: number): number => (bits() >>> 0) % bound;
+  return {
+    below,
+    between: (min, max) => min + below(max - min + 1),
+    chance: (percent) => below(100) < percent,
+    of: (choices) => choices[below(choices.length)] ?? choices[0],
+  };
+}

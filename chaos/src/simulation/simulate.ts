@@ -1,0 +1,260 @@
+import { createHash } from 'node:crypto';
+import { greedySampling, toButterflyError } from '@butterfly/common';
+import {
+  assumedLink,
+  defaultRowsMax,
+  Orchestrator,
+  planPipeline,
+  plannerInput,
+  type OrchestratorOptions,
+  type PlannerMember,
+} from '@butterfly/orchestrator';
+import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
+import { Client, type Outcome } from './client.js';
+import type { FakeMachine } from './fake-machine.js';
+import { fakeSpec } from './fake-model.js';
+import { commit } from './faults.js';
+import { Journal } from './journal.js';
+import { contextTokens, scheduleOf, type Schedule } from './schedule.js';
+import { clusterPort, clusterToken, orchestratorHost, SimulatedWorker } from './simulated-worker.js';
+
+export interface SimulationReport {
+  readonly seed: number;
+  /** What must not have happened; empty when all is well. */
+  readonly violations: readonly string[];
+  /** All that happened, line by line. */
+  readonly lines: readonly string[];
+  readonly simulatedMs: number;
+  readonly outcomes: readonly Outcome[];
+  readonly steps: number;
+  /** Plans that were live. */
+  readonly plans: number;
+  /** Whether the workers that were left could hold the model. */
+  readonly isFeasible: boolean;
+}
+
+/** Longer than any worker is left out, and than anything is waited for. */
+const recoveryMs = 420_000;
+/** Requests that are open then are none of the faults'. */
+const requestsMs = 200_000;
+/** The last timers of whatever is closed. */
+const silenceMs = 200_000;
+
+/**
+ * Runs a whole cluster in one process under simulated time: the real orchestrator and workers over a simulated network,
+ * with nothing false but the arithmetic. Faults and all else that is random come from the seed, so that the same seed
+ * gives the same lines. One at a time in a process.
+ */
+export async function simulate(seed: number): Promise<SimulationReport> {
+  const clock = new SimulatedClock();
+  const simulation = new Simulation(scheduleOf(seed), clock);
+  const onRejection = (reason: unknown): void => {
+    const error = toButterflyError(reason);
+    simulation.journal.violate('process', `unhandled rejection: ${error.stack ?? error.message}`);
+  };
+  process.on('unhandledRejection', onRejection);
+  try {
+    await simulation.run();
+  } catch (thrown) {
+    const { stack, message } = toButterflyError(thrown);
+    const cause = thrown instanceof Error ? thrown.stack : stack;
+    simulation.journal.violate('process', `threw: ${cause ?? message}`);
+  } finally {
+    process.off('unhandledRejection', onRejection);
+  }
+  return simulation.report();
+}
+
+/** Of a report, what another run of the same seed must equal. */
+export function fingerprint({ lines }: SimulationReport): string {
+  return createHash('sha256').update(lines.join('\n')).digest('hex');
+}
+
+class Simulation {
+  readonly journal: Journal;
+  readonly #network: SimulatedNetwork;
+  readonly #workers: readonly SimulatedWorker[];
+  readonly #clients: Client[] = [];
+  #orchestrator: Orchestrator | null = null;
+  #faultsOpen: number;
+  #steps = 0;
+  #isFeasible = false;
+  #liveSinceMs: number | null = null;
+
+  constructor(
+    private readonly schedule: Schedule,
+    private readonly clock: SimulatedClock,
+  ) {
+    this.journal = new Journal(clock);
+    this.#network = new SimulatedNetwork({ clock, seed: String(schedule.seed), conditions: schedule.link });
+    this.#workers = schedule.workers.map((plan) => new SimulatedWorker(plan, this.#network, this.journal));
+    this.#faultsOpen = schedule.faults.length;
+  }
+
+  async run(): Promise<void> {
+    const { schedule, clock, journal } = this;
+    const [network, workers] = [this.#network, this.#workers];
+    const { options, link, faults } = schedule;
+    journal.note('schedule', JSON.stringify({ options, link, faults }));
+    const orchestrator = await clock.settle(Orchestrator.start(this.#options()));
+    this.#orchestrator = orchestrator;
+    for (const worker of workers) clock.after(worker.plan.startMs, () => worker.start());
+    for (const request of schedule.requests) clock.after(request.atMs, () => this.#send(request));
+    for (const fault of schedule.faults)
+      clock.after(fault.atMs, () => {
+        const around = { schedule, clock, journal, network, workers, orchestrator };
+        void commit(fault, around).then(() => (this.#faultsOpen -= 1));
+      });
+    await this.#until(() => this.#faultsOpen === 0 && this.#clients.length === schedule.requests.length, 120_000);
+    await this.#recover();
+    await this.#stop(orchestrator);
+  }
+
+  report(): SimulationReport {
+    const { schedule, journal, clock } = this;
+    return {
+      seed: schedule.seed,
+      violations: journal.violations,
+      lines: journal.lines,
+      simulatedMs: clock.nowMs(),
+      outcomes: this.#clients.map(({ outcome }) => outcome),
+      steps: this.#steps,
+      plans: journal.lines.filter((line) => line.includes('The plan is live.')).length,
+      isFeasible: this.#isFeasible,
+    };
+  }
+
+  /** All is mended: who is there must become a live cluster and answer, if they can. */
+  async #recover(): Promise<void> {
+    this.journal.note('simulation', 'all faults are mended');
+    const isAnswered = (): boolean => this.#clients.every(({ outcome }) => outcome !== 'open');
+    this.#isFeasible = this.#couldHold();
+    if (this.#isFeasible) {
+      const isLive = await this.#until(() => this.#liveSinceMs !== null, recoveryMs);
+      if (!isLive) this.#violateDead('is not live again');
+      this.#send({
+        ...{ promptTokens: Int32Array.of(1, 2, 3), outputTokensMax: 4, atMs: 0, timeoutMs: 150_000, priority: 0 },
+        ...{ sampling: greedySampling, stopTokens: new Set<number>() },
+      });
+    }
+    if (await this.#until(isAnswered, requestsMs)) {
+      const last = this.#clients.at(-1)?.outcome;
+      if (this.#isFeasible && last !== 'end') this.#violateDead(`did not answer the last request: ${last}`);
+    } else this.#violateDead('has requests that never end');
+  }
+
+  async #stop(orchestrator: Orchestrator): Promise<void> {
+    this.journal.note('simulation', 'stops');
+    const { clock } = this;
+    await clock.settle(orchestrator.stop(), { withinMs: silenceMs });
+    await clock.settle(Promise.all(this.#workers.map((worker) => worker.stop())), { withinMs: silenceMs });
+    const endMs = clock.nowMs() + silenceMs;
+    // A connection that is open beats, and whatever is waited for has a timer.
+    while (await clock.step())
+      if (clock.nowMs() > endMs) {
+        this.journal.violate('simulation', 'something still happens long after all was stopped');
+        return;
+      }
+    for (const { name, isRunning } of this.#workers)
+      if (isRunning) this.journal.violate(name, 'still runs after all was stopped');
+  }
+
+  #violateDead(what: string): void {
+    const detail = JSON.stringify(this.#orchestrator?.describe());
+    this.journal.violate('cluster', `${what}: ${detail}`);
+  }
+
+  /** False when it did not happen in time. */
+  async #until(isDone: () => boolean, withinMs: number): Promise<boolean> {
+    const endMs = this.clock.nowMs() + withinMs;
+    for (;;) {
+      this.#look();
+      if (isDone()) return true;
+      if (this.clock.nowMs() > endMs || !(await this.clock.step())) return false;
+    }
+  }
+
+  /** What is to be seen after every event. */
+  #look(): void {
+    const isLive = this.#orchestrator?.isLive === true;
+    if (!isLive) this.#liveSinceMs = null;
+    else this.#liveSinceMs ??= this.clock.nowMs();
+    for (const worker of this.#workers) worker.check();
+  }
+
+  #send(request: Schedule['requests'][number]): void {
+    const { clock, journal, schedule } = this;
+    const engine = this.#orchestrator?.engine;
+    if (!engine) return;
+    const liveSinceMs = (): number | null => this.#liveSinceMs;
+    const around = { engine, layers: schedule.layers, clock, journal, liveSinceMs };
+    const client = new Client(`request ${this.#clients.length}`, request, around);
+    this.#clients.push(client);
+    void client.run();
+  }
+
+  /** Whether the planner finds a plan for the workers that run and are not asked to leave. */
+  #couldHold(): boolean {
+    const { layers, parallel, options } = this.schedule;
+    const known = this.#orchestrator?.describe().workers ?? [];
+    const leaving = new Set(known.filter(({ state }) => state === 'draining').map(({ name }) => name));
+    const members = this.#workers.flatMap(({ name, plan, machine }) =>
+      machine && !leaving.has(name)
+        ? [{ workerId: name, name, memoryBytes: plan.traits.memoryBytes, profile: profileOf(machine) }]
+        : [],
+    );
+    const settings = {
+      spec: fakeSpec(layers),
+      arenaSlots: contextTokens * parallel,
+      rowsMax: defaultRowsMax,
+      objective: options.objective,
+      concurrency: parallel,
+      stagesMin: 1,
+    };
+    try {
+      planPipeline(plannerInput(settings, members, () => ({ ...assumedLink, isRelayed: false }), 'f16'));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #options(): OrchestratorOptions {
+    const { schedule } = this;
+    const host = this.#network.host(orchestratorHost);
+    return {
+      spec: fakeSpec(schedule.layers),
+      vocabulary: noVocabulary,
+      modelId: 'simulated',
+      http: null,
+      cluster: { host: '0.0.0.0', port: clusterPort, token: clusterToken },
+      contextTokens,
+      parallel: schedule.parallel,
+      kvCacheType: 'f16',
+      ...schedule.options,
+      clock: host.clock,
+      transport: host.transport,
+      log: this.journal.logger(orchestratorHost),
+      onStep: () => (this.#steps += 1),
+    };
+  }
+}
+
+const profileOf = ({ layerCurve, outputCurve }: FakeMachine): PlannerMember['profile'] => ({
+  layerCurve,
+  outputCurve,
+  attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
+});
+
+/** Text is the business of the API, which the simulation leaves out. */
+const noVocabulary: OrchestratorOptions['vocabulary'] = {
+  size: 0,
+  bos: null,
+  eos: null,
+  addsBos: false,
+  endOfGenerationTokens: new Set(),
+  tokenize: () => new Int32Array(0),
+  tokenToBytes: () => new Uint8Array(0),
+  tokenText: () => '',
+  [Symbol.dispose]: () => undefined,
+};

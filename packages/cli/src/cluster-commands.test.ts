@@ -1,0 +1,128 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { run, Butterfly } from './testing/butterfly.js';
+import { HubServer } from './testing/hub-server.js';
+import { Folder, model } from './testing/models.js';
+import { Server, startWorker } from './testing/server.js';
+
+describe('a running server', () => {
+  it('is shown by status, and its plan by plan --of', async () => {
+    await using server = await new Server(['--workers', '2']).ready();
+    const [status, json, plan] = await Promise.all([
+      run(['status', '--url', server.url]),
+      run(['status', '--url', server.url, '--json']),
+      run(['plan', '--of', server.url]),
+    ]);
+    expect(status).toMatchObject({ code: 0, stderr: [] });
+    expect(status.stdout.join('\n')).toMatch(/^local-1 +w\d +serving +\d-\d +1 /m);
+    const cluster = JSON.parse(json.stdout.join('\n')) as {
+      isReady: boolean;
+      workers: unknown[];
+      plan: { stages: unknown[] };
+    };
+    expect(cluster).toMatchObject({ isReady: true });
+    expect([cluster.workers.length, cluster.plan.stages.length]).toEqual([2, 2]);
+    expect(plan).toMatchObject({ code: 0, stderr: [] });
+    expect(plan.stdout[0]).toMatch(/2 of 2 workers, 4 layers/);
+
+    using folder = new Folder();
+    const file = folder.write('workers.json', json.stdout.join('\n'));
+    const again = await run(['plan', model, '--workers-file', file, '--stages', '2', '--ctx', '128']);
+    expect(again).toMatchObject({ code: 0, stderr: [] });
+    expect(again.stdout[0]).toMatch(/2 of 2 workers/);
+  });
+
+  it('loses a drained worker and no stream', async () => {
+    await using server = await new Server(['--workers', '1', '--ctx', '2048']).ready();
+    await using guest = startWorker(server, ['--name', 'guest']);
+    await guest.line(/^Joined/);
+    const request = { model: 'aidreams-260k', prompt: 'The', max_tokens: 1500, temperature: 0 };
+    const whole = await server.openai.completions.create(request);
+    const streamed = server.openai.completions.create(request);
+    const drained = await run(['drain', 'guest', '--url', server.url]);
+    expect(drained).toMatchObject({
+      code: 0,
+      stdout: ['guest is empty and has left the cluster.'],
+      stderr: [],
+    });
+    expect(await guest.ended()).toEqual({ code: 0, signal: null });
+    expect((await streamed).choices[0]?.text).toBe(whole.choices[0]?.text);
+    const unknown = await run(['drain', 'guest', '--url', server.url]);
+    expect([unknown.code, unknown.stderr[0]]).toEqual([2, expect.stringMatching(/NOT_FOUND: .*local-1/)]);
+  });
+});
+
+describe('plan', () => {
+  it('measures this machine', async () => {
+    using folder = new Folder();
+    const env = { XDG_CACHE_HOME: folder.path };
+    const { code, stdout, stderr } = await run(['plan', model, '--threads', '1', '--json'], env);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: [] });
+    expect(JSON.parse(stdout.join('\n'))).toMatchObject({
+      plan: { objective: 'throughput', stages: [{ workerId: 'local-1', layerStart: 0, layerEnd: 4 }] },
+      without: [{ workerId: 'local-1', tokensPerSecond: null }],
+    });
+  });
+
+  it('says what does not fit', async () => {
+    using folder = new Folder();
+    const file = folder.write(
+      'workers.json',
+      JSON.stringify({ workers: [{ name: 'tiny', memory: '1M', decodeTokensPerSecond: 10 }] }),
+    );
+    const { code, stderr } = await run(['plan', model, '--workers-file', file]);
+    expect([code, stderr]).toEqual([3, [expect.stringMatching(/^butterfly: MODEL_TOO_LARGE: /)]]);
+  });
+});
+
+describe('pull', () => {
+  it('brings a model that serve then takes by its name', async () => {
+    using cache = new Folder();
+    await using hub = await HubServer.start({ 'story.gguf': readFileSync(model) });
+    hub.token = 'hf_secret';
+    const env = { XDG_CACHE_HOME: cache.path, HF_ENDPOINT: hub.url };
+    const refused = await run(['pull', 'hf:org/repo'], {
+      ...env,
+      HF_TOKEN: 'hf_other',
+      BUTTERFLY_LOG: 'trace',
+    });
+    expect([refused.code, refused.stderr.at(-1)]).toEqual([
+      4,
+      expect.stringMatching(/^butterfly: ACCESS_DENIED: /),
+    ]);
+    expect([...refused.stdout, ...refused.stderr].join('\n')).not.toContain('hf_other');
+    const early = await run(['inspect', 'hf:org/repo'], env);
+    expect([early.code, early.stderr[0]]).toEqual([3, expect.stringMatching(/butterfly pull hf:org\/repo/)]);
+    const pulled = await run(['pull', 'hf:org/repo'], { ...env, HUGGING_FACE_HUB_TOKEN: 'hf_secret' });
+    expect([pulled.code, pulled.stdout]).toEqual([0, [expect.stringMatching(/org.repo.story\.gguf$/)]]);
+    expect(readFileSync(pulled.stdout[0] ?? '').equals(readFileSync(model))).toBe(true);
+    const inspected = await run(['inspect', 'hf:org/repo:story.gguf', '--json'], env);
+    expect(JSON.parse(inspected.stdout.join('\n'))).toMatchObject({ layers: 4 });
+  });
+
+  it('that is interrupted goes on the next time', async () => {
+    using cache = new Folder();
+    await using hub = await HubServer.start({ 'story.gguf': readFileSync(model) });
+    const env = { XDG_CACHE_HOME: cache.path, HF_ENDPOINT: hub.url };
+    hub.stallsAfterBytes = 500_000;
+    await using butterfly = new Butterfly(['pull', 'hf:org/repo'], { env });
+    await hub.stalled;
+    butterfly.kill('SIGINT');
+    expect(await butterfly.ended()).toEqual({ code: 1, signal: null });
+    expect(butterfly.stderr.at(-1)).toMatch(/^butterfly: CANCELLED: .*goes on from there/);
+    hub.stallsAfterBytes = null;
+    const { code, stdout } = await run(['pull', 'hf:org/repo'], env);
+    expect(code).toBe(0);
+    expect(readFileSync(stdout[0] ?? '').equals(readFileSync(model))).toBe(true);
+  });
+
+  it.each([
+    [['pull', 'org/repo'], /^butterfly: CONFIG_INVALID: .*hf:ORG\/REPO/],
+    [['pull', 'hf:org/repo', '--hub-url', 'huggingface.co'], /^butterfly: CONFIG_INVALID: .*https/],
+    [['status', '--url', 'nonsense'], /^butterfly: CONFIG_INVALID: .*http:\/\/127\.0\.0\.1:8080/],
+    [['worker'], /^butterfly: CONFIG_INVALID: .*--join.*--discover/],
+  ])('is told how from %j', async (args, line) => {
+    const { code, stderr } = await run(args);
+    expect([code, stderr]).toEqual([2, [expect.stringMatching(line)]]);
+  });
+});

@@ -1,0 +1,87 @@
+import { ButterflyError, deadlines, isErrorCode } from '@butterfly/common';
+import type { ClusterDescription } from '@butterfly/orchestrator';
+import { z } from 'zod';
+import { clusterSchema } from './cluster-schema.js';
+
+export const defaultServerUrl = 'http://127.0.0.1:8080';
+
+const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+const drainSchema = z.object({ workerId: z.string() });
+
+/** Asks a running `butterfly serve` about its cluster. */
+export class ClusterClient {
+  readonly #origin: string;
+
+  /**
+   * @param token the join token, which a server on another machine asks for
+   * @throws ButterflyError CONFIG_INVALID for what is no URL of a server
+   */
+  constructor(
+    url: string,
+    private readonly token: string | null,
+  ) {
+    const parsed = URL.canParse(url) ? new URL(url) : null;
+    if (parsed?.protocol !== 'http:' && parsed?.protocol !== 'https:')
+      throw new ButterflyError(
+        'CONFIG_INVALID',
+        `"${url}" is no URL of a server; write ${defaultServerUrl}.`,
+      );
+    this.#origin = parsed.origin;
+  }
+
+  /** @throws ButterflyError PEER_UNREACHABLE, ACCESS_DENIED, PROTOCOL_INVALID, TIMEOUT */
+  async describe(): Promise<ClusterDescription> {
+    return this.#ask('GET', '/cluster', clusterSchema);
+  }
+
+  /** Begins to empty a worker, and gives its id. @throws ButterflyError as `describe`, and what the server refuses it for */
+  async drain(name: string): Promise<string> {
+    const path = `/cluster/workers/${encodeURIComponent(name)}/drain`;
+    return (await this.#ask('POST', path, drainSchema)).workerId;
+  }
+
+  async #ask<T>(method: 'GET' | 'POST', path: string, schema: z.ZodType<T>): Promise<T> {
+    const { status, body } = await this.#fetch(method, path);
+    if (status >= 400) throw refusal(body) ?? this.#foreign(`status ${status}`);
+    const parsed = schema.safeParse(body);
+    if (parsed.success) return parsed.data;
+    throw this.#foreign(
+      `${parsed.error.issues[0]?.path.join('.') ?? 'answer'}: ${parsed.error.issues[0]?.message ?? ''}`,
+    );
+  }
+
+  async #fetch(method: string, path: string): Promise<{ readonly status: number; readonly body: unknown }> {
+    try {
+      const response = await fetch(this.#origin + path, {
+        method,
+        headers: this.token === null ? {} : { authorization: `Bearer ${this.token}` },
+        // A token must not follow where anybody points.
+        redirect: 'error',
+        signal: AbortSignal.timeout(deadlines.fetchMs),
+      });
+      return { status: response.status, body: await response.json() };
+    } catch (cause) {
+      if (cause instanceof SyntaxError) throw this.#foreign('no JSON');
+      if (cause instanceof DOMException && cause.name === 'TimeoutError')
+        throw new ButterflyError('TIMEOUT', `${this.#origin} does not answer; look at its log.`, { cause });
+      throw new ButterflyError(
+        'PEER_UNREACHABLE',
+        `No server answers at ${this.#origin}; is "butterfly serve" running there? Else give its address with --url.`,
+        { cause },
+      );
+    }
+  }
+
+  #foreign(detail: string): ButterflyError {
+    return new ButterflyError(
+      'PROTOCOL_INVALID',
+      `${this.#origin} is no Butterfly server of this version (${detail}); check --url, or upgrade the older side.`,
+    );
+  }
+}
+
+function refusal(body: unknown): ButterflyError | null {
+  const parsed = errorSchema.safeParse(body);
+  const { code, message } = parsed.data?.error ?? { code: '', message: '' };
+  return isErrorCode(code) ? new ButterflyError(code, message) : null;
+}

@@ -1,0 +1,88 @@
+import { cacheTypes } from '@butterfly/common';
+import { objectives, type ClusterDescription } from '@butterfly/orchestrator';
+import { z } from 'zod';
+
+const micros = z.number().min(0);
+export const stepTimesSchema = z
+  .array(z.object({ rows: z.int().min(1), micros: z.number().positive() }))
+  .min(1)
+  .max(64)
+  .refine((curve) => curve.every(({ rows }, index) => index === 0 || rows > (curve[index - 1]?.rows ?? 0)), {
+    message: 'rows must ascend',
+  });
+
+const link = z.object({
+  toWorkerId: z.string().nullable(),
+  latencyMicros: micros,
+  bytesPerSecond: z.number().positive(),
+  isRelayed: z.boolean(),
+});
+
+const profile = z.object({
+  layerCurve: stepTimesSchema,
+  outputCurve: stepTimesSchema,
+  attentionMicros: z.partialRecord(z.enum(cacheTypes), micros),
+  diskBytesPerSecond: z.number(),
+  cachedBytes: z.number(),
+  hasFiles: z.boolean(),
+});
+
+const worker = z.object({
+  workerId: z.string(),
+  name: z.string(),
+  state: z.enum(['measuring', 'loading', 'serving', 'spare', 'idle', 'draining']),
+  layers: z.tuple([z.int(), z.int()]).nullable(),
+  threads: z.number(),
+  memoryBytes: z.number(),
+  residentBytes: z.number().nullable(),
+  loading: z.object({ loadedBytes: z.number(), totalBytes: z.number() }).nullable(),
+  loaded: z
+    .object({
+      fileBytes: z.number(),
+      cacheBytes: z.number(),
+      peerBytes: z.number(),
+      orchestratorBytes: z.number(),
+      elapsedMs: z.number(),
+    })
+    .nullable(),
+  profile: profile.nullable(),
+  links: z.array(link),
+});
+
+const plan = z.object({
+  objective: z.enum(objectives),
+  concurrency: z.number(),
+  stages: z.array(
+    z.object({
+      workerId: z.string(),
+      layerStart: z.int(),
+      layerEnd: z.int(),
+      bytes: z.number(),
+      decodeMicros: micros,
+      microsPerToken: micros,
+      isRelayed: z.boolean(),
+    }),
+  ),
+  cacheType: z.enum(cacheTypes),
+  predicted: z.object({ latencyMicros: micros, tokensPerSecond: z.number() }),
+  reasons: z.array(z.object({ workerId: z.string(), isUsed: z.boolean(), reason: z.string() })),
+});
+
+/** What `GET /cluster` answers; fields of a newer server are left out. */
+export const clusterSchema: z.ZodType<ClusterDescription> = z.object({
+  model: z.object({ id: z.string(), layers: z.int(), arenaSlots: z.int() }),
+  isReady: z.boolean(),
+  detail: z.string(),
+  epoch: z.int().nullable(),
+  plan: plan.nullable(),
+  measured: z
+    .object({
+      windowMs: z.number(),
+      tokensPerSecond: z.number(),
+      microsPerToken: z.number(),
+      concurrency: z.number(),
+    })
+    .nullable(),
+  workers: z.array(worker),
+  trouble: z.object({ code: z.string(), message: z.string() }).nullable(),
+});

@@ -1,0 +1,165 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ButterflyError } from '@butterfly/common';
+import type { ClusterDescription } from '@butterfly/orchestrator';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describedCluster, describedWorker } from '../testing/cluster.js';
+import { ClusterClient } from './cluster-client.js';
+import { drainWorker } from './drain.js';
+import { formatCluster } from './format-cluster.js';
+import { drawRunningPlan } from './running-plan.js';
+
+describe('a cluster in the terminal', () => {
+  it('has its stages in order, with predicted beside measured', () => {
+    const text = formatCluster(describedCluster());
+    expect(text).toMatch(
+      /^a-model, 8 layers: ready\. All layers are live\. \(epoch 3\)\nPlan for throughput: 2 stages, cache f16\.$/m,
+    );
+    expect(text).toMatch(
+      /^predicted +9\.00 ms +250\.0 tokens\/s +4\nmeasured +15\.5 ms +240\.0 tokens\/s +3\.8$/m,
+    );
+    const names = [...text.matchAll(/^name-of-(w\d)/gm)].map(([, id]) => id);
+    expect(names).toEqual(['w1', 'w2', 'w3']);
+    expect(text).toMatch(
+      /^name-of-w1 +w1 +serving +0-3 +2 +1\.5 GB of 8\.0 GB +cache 1\.0 GB, orchestrator 1\.0 MB +Takes layers 0 to 3\.$/m,
+    );
+  });
+
+  it('says what is missing', () => {
+    const text = formatCluster(
+      describedCluster({
+        isReady: false,
+        detail: 'Loading.',
+        epoch: null,
+        plan: null,
+        measured: null,
+        workers: [
+          describedWorker('w1', {
+            state: 'loading',
+            residentBytes: null,
+            loaded: null,
+            loading: { loadedBytes: 50, totalBytes: 200 },
+          }),
+        ],
+        trouble: { code: 'WORKER_LOST', message: 'It died.' },
+      }),
+    );
+    expect(text).toContain('not ready. Loading.\nTrouble: WORKER_LOST: It died.\n\n');
+    expect(text).toMatch(/ loading 25% +- +2 +8\.0 GB +-$/m);
+    expect(formatCluster(describedCluster({ workers: [] }))).toContain('No worker has joined.');
+  });
+
+  it('shows the plan in force, with what can be compared', () => {
+    const lines = drawRunningPlan(describedCluster()).join('\n');
+    expect(lines).toContain('a-model: 2 of 3 workers, 8 layers, KV cache f16 of 4096 tokens');
+    expect(lines).toMatch(/All sequences together +250\.0 tokens\/s +measured 240\.0 tokens\/s \(-4%\)/);
+    expect(lines).toMatch(/A token of one stream +9\.00 ms$/m);
+    expect(lines).toContain('through the orchestrator');
+    expect(lines).toMatch(/^Over the last 60 s 3\.8 streams ran at once/m);
+    const alone = { windowMs: 1000, tokensPerSecond: 100, microsPerToken: 9900, concurrency: 1 };
+    expect(drawRunningPlan(describedCluster({ measured: alone })).join('\n')).toMatch(
+      /All sequences together +250\.0 tokens\/s\nA token of one stream +9\.00 ms +measured 9\.90 ms \(\+10%\)/,
+    );
+    expect(() => drawRunningPlan(describedCluster({ plan: null }))).toThrow(
+      expect.objectContaining({ code: 'CLUSTER_NOT_READY' }),
+    );
+  });
+});
+
+describe('a server that is asked', () => {
+  let server: Server;
+  let url: string;
+  let answer: { status: number; body: string };
+  const seen: string[] = [];
+
+  beforeEach(async () => {
+    seen.length = 0;
+    server = createServer((request, response) => {
+      seen.push(`${request.method} ${request.url} ${request.headers.authorization ?? 'nobody'}`);
+      response.writeHead(answer.status, { location: 'http://127.0.0.1:9/' }).end(answer.body);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterEach(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  });
+
+  it('describes its cluster, to the one who has the token', async () => {
+    const cluster = describedCluster();
+    answer = { status: 200, body: JSON.stringify({ ...cluster, newField: 1 }) };
+    expect(await new ClusterClient(`${url}/v1/`, 'secret').describe()).toEqual(cluster);
+    answer = { status: 202, body: '{"workerId":"w1"}' };
+    expect(await new ClusterClient(url, null).drain('a/b c')).toBe('w1');
+    expect(seen).toEqual(['GET /cluster Bearer secret', 'POST /cluster/workers/a%2Fb%20c/drain nobody']);
+  });
+
+  it.each([
+    [403, '{"error":{"code":"ACCESS_DENIED","message":"No."}}', 'ACCESS_DENIED', /^No\.$/],
+    [404, '{"detail":"Not Found"}', 'PROTOCOL_INVALID', /status 404/],
+    [200, '<html>', 'PROTOCOL_INVALID', /no JSON/],
+    [200, '{"model":{}}', 'PROTOCOL_INVALID', /upgrade the older side/],
+    [302, '', 'PEER_UNREACHABLE', /butterfly serve/],
+  ])('and answers %d %s', async (status, body, code, message) => {
+    answer = { status, body };
+    await expect(new ClusterClient(url, 'secret').describe()).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message) as string,
+    });
+  });
+
+  it('and is not there, or no server at all', async () => {
+    await expect(new ClusterClient('http://127.0.0.1:9', null).describe()).rejects.toMatchObject({
+      code: 'PEER_UNREACHABLE',
+    });
+    expect(() => new ClusterClient('localhost:8080', null)).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }),
+    );
+  });
+});
+
+describe('draining', () => {
+  /** Describes these clusters one after the other, the last for good. */
+  function server(...clusters: readonly ClusterDescription[]) {
+    let looks = 0;
+    return {
+      drain: (name: string) => Promise.resolve(name.replace('name-of-', '')),
+      describe: () => Promise.resolve(clusters[Math.min(looks++, clusters.length - 1)] ?? describedCluster()),
+    };
+  }
+  const withState = (state: 'draining' | 'serving', changes: Partial<ClusterDescription> = {}) =>
+    describedCluster({ workers: [describedWorker('w1'), describedWorker('w2', { state })], ...changes });
+  const gone = describedCluster({ workers: [describedWorker('w1')] });
+  let nowMs = 0;
+  const clock = { nowMs: () => (nowMs += 100) };
+  const options = { name: 'name-of-w2', timeoutMs: 1000, clock, pollMs: 0 };
+
+  it('waits until the worker is gone', async () => {
+    const states: number[] = [];
+    const onLook = ({ workers }: ClusterDescription) => states.push(workers.length);
+    await drainWorker(server(withState('draining'), withState('draining'), gone), { ...options, onLook });
+    expect(states).toEqual([2, 2, 1]);
+  });
+
+  it('does not wait for ever', async () => {
+    const trouble = { code: 'MODEL_TOO_LARGE', message: 'Nobody else has room.' };
+    const failure = drainWorker(server(withState('draining', { trouble })), options);
+    await expect(failure).rejects.toBeInstanceOf(ButterflyError);
+    await expect(failure).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(/not empty after 1 s \(Nobody else has room\.\)/) as string,
+    });
+  });
+
+  it('says so when the worker stays after all', async () => {
+    await expect(
+      drainWorker(server(withState('draining'), withState('serving')), options),
+    ).rejects.toMatchObject({
+      code: 'WORKER_LOST',
+    });
+  });
+});

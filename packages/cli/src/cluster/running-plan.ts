@@ -1,0 +1,61 @@
+import { ButterflyError } from '@butterfly/common';
+import {
+  drawPlan,
+  type ClusterDescription,
+  type MeasuredPlan,
+  type PlannerInput,
+} from '@butterfly/orchestrator';
+import { machinesOf } from './machines.js';
+
+/** A rate is held against the prediction only where about as many streams ran as it was made for. */
+const likeness = 0.8;
+
+/**
+ * The plan of a running cluster as lines for a terminal, with what was measured beside what was predicted.
+ * @throws ButterflyError CLUSTER_NOT_READY when there is no plan
+ */
+export function drawRunningPlan(cluster: ClusterDescription): string[] {
+  const { plan, model, measured, detail, trouble } = cluster;
+  if (!plan)
+    throw new ButterflyError(
+      'CLUSTER_NOT_READY',
+      `There is no plan yet: ${detail}${trouble ? ` (${trouble.message})` : ''}; see "butterfly status".`,
+    );
+  const { members, link } = machinesOf(cluster, model.id);
+  const input: PlannerInput = {
+    // Of the model a picture shows the name and the number of layers, not their sizes.
+    model: {
+      name: model.id,
+      layerBytes: Array.from({ length: model.layers }, () => 0),
+      inputBytes: 0,
+      outputBytes: 0,
+      cacheType: plan.cacheType,
+      kvBytesPerSlotPerLayer: 0,
+      arenaSlots: model.arenaSlots,
+      overheadBytes: 0,
+      activationBytes: 0,
+    },
+    workers: members.map(({ profile, ...member }) => ({ ...member, ...profile })),
+    link,
+    objective: plan.objective,
+    concurrency: plan.concurrency,
+  };
+  return [...drawPlan(input, plan, null, comparable(cluster)), '', inWords(measured)];
+}
+
+/** What can be held against the prediction. */
+function comparable({ plan, measured }: ClusterDescription): MeasuredPlan | null {
+  if (!plan || !measured) return null;
+  const { concurrency, tokensPerSecond, microsPerToken } = measured;
+  return {
+    tokensPerSecond: concurrency >= likeness * plan.concurrency ? tokensPerSecond : null,
+    latencyMicros: concurrency <= 1 / likeness ? microsPerToken : null,
+    stageMicros: new Map(),
+  };
+}
+
+function inWords(measured: ClusterDescription['measured']): string {
+  if (!measured) return 'Nothing was generated within the last minute, so nothing is measured.';
+  const { windowMs, concurrency, tokensPerSecond, microsPerToken } = measured;
+  return `Over the last ${(windowMs / 1000).toFixed(0)} s ${concurrency.toFixed(1)} streams ran at once, with ${tokensPerSecond.toFixed(1)} tokens/s together and ${(microsPerToken / 1000).toFixed(1)} ms from token to token of one.`;
+}

@@ -1,0 +1,28 @@
+import { Command } from 'commander';
+import { discover, formatAddress } from '../discovery/discover.js';
+import { formatTable } from '../units.js';
+
+const examples = `
+Examples:
+  butterfly discover
+  butterfly discover --json | jq -r '.[0].host'`;
+
+export function discoverCommand(): Command {
+  return new Command('discover')
+    .description('List the orchestrators that announce themselves on this network (serve --announce).')
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples)
+    .action(async ({ json }: { readonly json?: boolean }) => {
+      const found = await discover();
+      if (json) process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+      else if (found.length === 0)
+        process.stderr.write('No orchestrator announces itself on this network.\n');
+      else
+        process.stdout.write(
+          formatTable([
+            ['address', 'model', 'protocol', 'name'],
+            ...found.map((each) => [formatAddress(each), each.model, String(each.protocol), each.name]),
+          ]),
+        );
+    });
+}

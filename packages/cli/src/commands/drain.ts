@@ -1,0 +1,32 @@
+import { systemClock } from '@butterfly/common';
+import { Command } from 'commander';
+import { ClusterClient, defaultServerUrl } from '../cluster/cluster-client.js';
+import { drainWorker } from '../cluster/drain.js';
+import type { Environment } from '../environment.js';
+import { wholeNumber } from '../options.js';
+
+interface DrainFlags {
+  readonly url: string;
+  readonly token?: string;
+  readonly timeout: number;
+}
+
+const examples = `
+Examples:
+  butterfly drain laptop
+  BUTTERFLY_TOKEN=... butterfly drain w3 --url http://desk:8080 --timeout 1800`;
+
+export function drainCommand(environment: Environment): Command {
+  return new Command('drain')
+    .description('Move the layers of a worker to others, without dropping a stream, and send it away.')
+    .argument('<worker>', 'name or id of the worker, as "butterfly status" shows them')
+    .option('--url <url>', 'address of the server', defaultServerUrl)
+    .option('--token <text>', 'join token, for a server on another machine (default: BUTTERFLY_TOKEN)')
+    .option('--timeout <seconds>', 'how long to wait until it is empty', wholeNumber(1, 86_400), 600)
+    .addHelpText('after', examples)
+    .action(async (name: string, { url, token, timeout }: DrainFlags) => {
+      const client = new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null);
+      await drainWorker(client, { name, timeoutMs: timeout * 1000, clock: systemClock });
+      process.stdout.write(`${name} is empty and has left the cluster.\n`);
+    });
+}

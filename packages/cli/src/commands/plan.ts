@@ -1,0 +1,166 @@
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createLogger, type Logger } from '@butterfly/common';
+import { loadGgml } from '@butterfly/ggml';
+import { cacheBlockSlots, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
+import {
+  cacheTypeFor,
+  defaultRowsMax,
+  drawPlan,
+  explainPlan,
+  loopbackLink,
+  plannerInput,
+  planPipeline,
+  type Objective,
+} from '@butterfly/orchestrator';
+import { nativeMachine } from '@butterfly/worker';
+import { Command } from 'commander';
+import { ClusterClient } from '../cluster/cluster-client.js';
+import { readMachines, type Machines } from '../cluster/machines.js';
+import { drawRunningPlan } from '../cluster/running-plan.js';
+import { cacheDirectory } from '../directories.js';
+import type { Environment } from '../environment.js';
+import { contextTokens, ownModel, resolveModelPath } from '../model.js';
+import {
+  availableMemoryBytes,
+  byteCount,
+  cacheTypeOption,
+  checkThreads,
+  contextOption,
+  objectiveOption,
+  parallelOption,
+  threadsPerWorker,
+  wholeNumber,
+} from '../options.js';
+
+interface PlanFlags {
+  readonly workers: number;
+  readonly workersFile?: string;
+  readonly of?: string;
+  readonly token?: string;
+  readonly threads?: number;
+  readonly memory?: number;
+  readonly objective: Objective;
+  readonly stages?: number;
+  readonly kvCacheType: string;
+  readonly ctx?: number;
+  readonly parallel: number;
+  readonly json?: boolean;
+}
+
+const examples = `
+Examples:
+  butterfly plan model.gguf --workers 2             for this machine, which is measured
+  butterfly plan model.gguf --workers-file home.json --objective latency
+  butterfly plan --of http://127.0.0.1:8080         of a running server: predicted beside measured
+
+A file of workers:
+  { "workers": [
+      { "name": "desk", "memory": "16G", "decodeTokensPerSecond": 40 },
+      { "name": "laptop", "memory": "8G", "weightBytesPerSecond": "15GB" } ],
+    "network": { "latencyMs": 0.2, "bandwidth": "1Gbit" },
+    "links": [ { "from": "desk", "to": "laptop", "latencyMs": 2, "bandwidth": "300Mbit" } ] }
+  What "butterfly status --json" prints is taken as well.`;
+
+export function planCommand(environment: Environment): Command {
+  return new Command('plan')
+    .description('Show which worker would hold which layers, how fast that would be, and why.')
+    .argument(
+      '[model]',
+      'GGUF file, or hf:ORG/REPO:FILE that was pulled (default: the small one that ships with Butterfly)',
+      ownModel,
+    )
+    .option('--workers <n>', 'workers on this machine, which is measured for that', wholeNumber(1, 64), 1)
+    .option('--workers-file <path>', 'JSON file that describes other machines instead')
+    .option('--of <url>', 'show the plan of this running server instead')
+    .option('--token <text>', 'join token, for a server on another machine (default: BUTTERFLY_TOKEN)')
+    .option(
+      '--threads <n>',
+      'threads of each local worker (default: the cores, shared evenly)',
+      wholeNumber(1, 512),
+    )
+    .option(
+      '--memory <bytes>',
+      'memory of each local worker (default: what is available, shared evenly)',
+      byteCount,
+    )
+    .addOption(objectiveOption())
+    .option(
+      '--stages <n>',
+      'as many stages at least (default: --workers, or 1 for a file)',
+      wholeNumber(1, 1024),
+    )
+    .addOption(cacheTypeOption())
+    .addOption(contextOption())
+    .addOption(parallelOption())
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples)
+    .action((model: string, flags: PlanFlags) =>
+      flags.of === undefined ? planModel(model, flags, environment) : planOf(flags.of, flags, environment),
+    );
+}
+
+async function planModel(named: string, flags: PlanFlags, environment: Environment): Promise<void> {
+  const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'plan' });
+  const path = resolve(await resolveModelPath(named, environment));
+  const spec = describeModel(await openGguf(path, { log }));
+  const machines =
+    flags.workersFile === undefined
+      ? await measureLocal(spec, flags, environment, log)
+      : await readMachines(flags.workersFile, spec);
+  const contextSlots = Math.ceil(contextTokens(spec, flags.ctx, log) / cacheBlockSlots) * cacheBlockSlots;
+  const choice = cacheTypeFor(spec, machines.members, flags.kvCacheType);
+  const input = plannerInput(
+    {
+      spec,
+      arenaSlots: contextSlots * flags.parallel,
+      rowsMax: defaultRowsMax,
+      objective: flags.objective,
+      concurrency: flags.parallel,
+      stagesMin: flags.stages ?? (flags.workersFile === undefined ? flags.workers : 1),
+    },
+    machines.members,
+    machines.link,
+    choice.type,
+  );
+  const plan = planPipeline(input);
+  const explanation = explainPlan(input, plan);
+  process.stdout.write(
+    flags.json
+      ? `${JSON.stringify({ model: spec.name, arenaSlots: input.model.arenaSlots, plan, ...explanation }, null, 2)}\n`
+      : `${[...drawPlan(input, plan, explanation), '', `The KV cache is ${choice.type}. ${choice.reason}`].join('\n')}\n`,
+  );
+}
+
+/** This machine as some workers that are alike. */
+async function measureLocal(
+  spec: ModelSpec,
+  { workers, threads: wanted, memory }: PlanFlags,
+  environment: Environment,
+  log: Logger,
+): Promise<Machines> {
+  const threads = checkThreads(wanted ?? threadsPerWorker(workers));
+  const memoryBytes = memory ?? Math.floor(availableMemoryBytes() / workers);
+  const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
+  const directory = join(cacheDirectory(environment), 'profiles');
+  if (process.stderr.isTTY)
+    process.stderr.write(`Measuring this machine with ${threads} of ${availableParallelism()} threads ...\n`);
+  const profile = await nativeMachine({ ggml, threads, memoryBytes, directory, log }).profiler(spec, false);
+  return {
+    members: Array.from({ length: workers }, (_, index) => {
+      const name = `local-${index + 1}`;
+      return { workerId: name, name, memoryBytes, profile };
+    }),
+    link: () => ({ ...loopbackLink, isRelayed: false }),
+  };
+}
+
+async function planOf(url: string, { token, json }: PlanFlags, environment: Environment): Promise<void> {
+  const cluster = await new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null).describe();
+  const { plan, measured, trouble } = cluster;
+  process.stdout.write(
+    json
+      ? `${JSON.stringify({ plan, measured, trouble }, null, 2)}\n`
+      : `${drawRunningPlan(cluster).join('\n')}\n`,
+  );
+}

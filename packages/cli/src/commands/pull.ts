@@ -1,0 +1,80 @@
+import { resolve } from 'node:path';
+import { ButterflyError } from '@butterfly/common';
+import { Command } from 'commander';
+import { modelsDirectory } from '../directories.js';
+import type { Environment } from '../environment.js';
+import { Hub } from '../hub/hub.js';
+import { pull } from '../hub/pull.js';
+import { parseHubReference } from '../hub/reference.js';
+import { downloadBar } from '../progress.js';
+import { stopSignal } from '../signals.js';
+import { formatBytes } from '../units.js';
+
+interface PullFlags {
+  readonly directory?: string;
+  readonly hubUrl?: string;
+}
+
+const defaultHubUrl = 'https://huggingface.co';
+
+const examples = `
+Examples:
+  butterfly pull hf:bartowski/Llama-3.2-1B-Instruct-GGUF:Llama-3.2-1B-Instruct-Q4_0.gguf
+  butterfly pull hf:ORG/REPO                        the only GGUF file there, or says which there are
+  HF_TOKEN=... butterfly pull hf:ORG/PRIVATE --directory /big/models`;
+
+export function pullCommand(environment: Environment): Command {
+  return new Command('pull')
+    .description('Download a model from a hub, on from where it was cut, and check it.')
+    .argument('<model>', 'hf:ORG/REPO or hf:ORG/REPO:FILE; of a split model, any part')
+    .option('--directory <path>', 'where models go (default: butterfly/models in the cache of the user)')
+    .option('--hub-url <url>', `URL of the hub (default: HF_ENDPOINT, else ${defaultHubUrl})`)
+    .addHelpText('after', examples)
+    .action((model: string, flags: PullFlags) => runPull(model, flags, environment));
+}
+
+async function runPull(model: string, flags: PullFlags, environment: Environment): Promise<void> {
+  const reference = parseHubReference(model);
+  const token = environment.HF_TOKEN || environment.HUGGING_FACE_HUB_TOKEN || null;
+  const hub = new Hub({
+    url: checkHubUrl(flags.hubUrl ?? (environment.HF_ENDPOINT || defaultHubUrl), token !== null),
+    token,
+  });
+  const stopping = new AbortController();
+  void stopSignal('SIGINT', 'SIGTERM').then(() =>
+    stopping.abort(new ButterflyError('CANCELLED', 'Stopped; running the same again goes on from there.')),
+  );
+  const bar = downloadBar();
+  try {
+    const pulled = await pull({
+      hub,
+      reference,
+      directory: flags.directory === undefined ? modelsDirectory(environment) : resolve(flags.directory),
+      signal: stopping.signal,
+      onFile: (file) => bar.start(file.path, file.bytes),
+    });
+    bar.stop();
+    const news = pulled.downloaded === 0 ? 'was there already' : 'is here';
+    process.stdout.write(`${pulled.path}\n`);
+    process.stderr.write(
+      `${pulled.file} (${formatBytes(pulled.bytes)}) ${news} and is what the hub has. Run it: butterfly serve ${flags.directory === undefined ? `hf:${pulled.repo}:${pulled.file}` : pulled.path}\n`,
+    );
+  } finally {
+    bar.stop();
+  }
+}
+
+/** @throws ButterflyError CONFIG_INVALID */
+function checkHubUrl(text: string, hasToken: boolean): string {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isWeb = url?.protocol === 'https:' || url?.protocol === 'http:';
+  if (!url || !isWeb || url.username || url.password || url.search || url.hash)
+    throw new ButterflyError('CONFIG_INVALID', 'The URL of the hub must be like https://huggingface.co.');
+  const isNear = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
+  if (hasToken && url.protocol === 'http:' && !isNear)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `${url.origin} would get your token in plain text; use https, or unset HF_TOKEN.`,
+    );
+  return url.href.replace(/\/+$/, '');
+}

@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest';
+import { cacheDirectory, modelsDirectory, weightsDirectory } from './directories.js';
+
+it.each([
+  ['linux', {}, '/home/me/.cache/butterfly'],
+  ['linux', { XDG_CACHE_HOME: '/fast' }, '/fast/butterfly'],
+  ['linux', { XDG_CACHE_HOME: '' }, '/home/me/.cache/butterfly'],
+  ['darwin', {}, '/home/me/Library/Caches/butterfly'],
+  ['darwin', { XDG_CACHE_HOME: '/fast' }, '/fast/butterfly'],
+] as const)('the cache of %s with %j', (platform, variables, path) => {
+  expect(cacheDirectory(variables, platform, '/home/me')).toBe(path);
+});
+
+it('the cache of Windows lies with the local data of its programs', () => {
+  const path = cacheDirectory({ LOCALAPPDATA: 'L' }, 'win32', 'H').replaceAll('\\', '/');
+  expect(path).toBe('L/butterfly/cache');
+});
+
+it('models and weights have folders of their own', () => {
+  const variables = { XDG_CACHE_HOME: '/fast' };
+  expect([modelsDirectory(variables), weightsDirectory(variables)]).toEqual([
+    '/fast/butterfly/models',
+    '/fast/butterfly/weights',
+  ]);
+});

@@ -1,0 +1,199 @@
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ButterflyError, deadlines, type ErrorCode } from '@butterfly/common';
+import { formatBytes } from '../units.js';
+import type { Checksum, Hub, HubFile } from './hub.js';
+
+export interface DownloadOptions {
+  readonly hub: Hub;
+  readonly repo: string;
+  readonly file: HubFile;
+  /** Where the file comes to lie. */
+  readonly path: string;
+  /** Ends the download, which another one continues. */
+  readonly signal: AbortSignal;
+  /** Told of the bytes that are there, those of earlier runs included. */
+  readonly onProgress: (bytes: number) => void;
+  /** Before the first attempt to go on after a cut; doubles with each in vain. */
+  readonly firstPauseMs?: number;
+}
+
+/** Attempts in a row that brought nothing new, before a download gives up. */
+const vainAttemptsMax = 4;
+const passing: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
+
+/**
+ * Brings one file of a hub to this machine: on from where an earlier run was cut, and checked as a whole. False when it
+ * was there already.
+ * @throws ButterflyError as `Hub`; MODEL_CORRUPT for a wrong content, which is removed; DISK_FULL; CANCELLED
+ */
+export async function download(options: DownloadOptions): Promise<boolean> {
+  const { file, path } = options;
+  await asDiskErrors(path, () => mkdir(dirname(path), { recursive: true }));
+  if (await isWhole(path, file)) {
+    options.onProgress(file.bytes);
+    return false;
+  }
+  // Named after its content too: a file that was replaced on the hub must not be continued.
+  const partPath = `${path}.${file.checksum.hex.slice(0, 12)}.part`;
+  const part = await asDiskErrors(partPath, () => open(partPath, 'a+'));
+  try {
+    await fill(part, partPath, options);
+  } finally {
+    await part.close();
+  }
+  await asDiskErrors(path, () => rename(partPath, path));
+  return true;
+}
+
+/** Completes the part file. @throws ButterflyError as `download` */
+async function fill(part: FileHandle, partPath: string, options: DownloadOptions): Promise<void> {
+  const { file, path } = options;
+  const found = (await part.stat()).size;
+  const size = found > file.bytes ? 0 : found;
+  if (size < found) await part.truncate(size);
+  const hash = startHash(file);
+  if (size > 0) await feed(hash, partPath);
+  await checkRoom(path, file.bytes - size);
+  const sink = {
+    written: size,
+    write: async (chunk: Uint8Array): Promise<void> => {
+      await asDiskErrors(path, () => part.appendFile(chunk));
+      hash.update(chunk);
+      sink.written += chunk.byteLength;
+      options.onProgress(sink.written);
+    },
+  };
+  options.onProgress(size);
+  await fetchRest(sink, options);
+  await asDiskErrors(path, () => part.sync());
+  if (hash.digest('hex') === file.checksum.hex) return;
+  await rm(partPath, { force: true });
+  throw new ButterflyError(
+    'MODEL_CORRUPT',
+    `${file.path} arrived with another content than the hub says (a wrong ${file.checksum.kind} hash), and was removed; run the same again.`,
+  );
+}
+
+interface Sink {
+  readonly written: number;
+  write(chunk: Uint8Array): Promise<void>;
+}
+
+/** Tries again after each cut, unless nothing comes any more. */
+async function fetchRest(sink: Sink, options: DownloadOptions): Promise<void> {
+  const { file, signal, firstPauseMs = 1000 } = options;
+  let vain = 0;
+  while (sink.written < file.bytes) {
+    const before = sink.written;
+    try {
+      await receive(sink, options);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const error = options.hub.explainCut(thrown);
+      vain = sink.written > before ? 1 : vain + 1;
+      if (!passing.has(error.code)) throw error;
+      if (vain >= vainAttemptsMax) throw resumable(error, sink.written, file);
+      await sleep(firstPauseMs * 2 ** (vain - 1), undefined, { signal }).catch(() => signal.throwIfAborted());
+    }
+  }
+}
+
+/** One attempt. */
+async function receive(sink: Sink, { hub, repo, file, signal }: DownloadOptions): Promise<void> {
+  const stalled = new AbortController();
+  const body = await hub.open(repo, file, sink.written, AbortSignal.any([signal, stalled.signal]));
+  const isSilent = () =>
+    stalled.abort(
+      new ButterflyError('TIMEOUT', `No byte of ${file.path} came for ${deadlines.loadStallMs / 1000} s.`),
+    );
+  const timer = setTimeout(isSilent, deadlines.loadStallMs);
+  try {
+    for await (const chunk of body) {
+      timer.refresh();
+      if (sink.written + chunk.byteLength > file.bytes)
+        throw new ButterflyError(
+          'PROTOCOL_INVALID',
+          `The hub sends more of ${file.path} than there is; use another.`,
+        );
+      await sink.write(chunk);
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+  if (sink.written < file.bytes)
+    throw new ButterflyError('CONNECTION_CLOSED', `The hub ended ${file.path} before its end.`);
+}
+
+function resumable(error: ButterflyError, written: number, file: HubFile): ButterflyError {
+  return new ButterflyError(
+    error.code,
+    `${error.message} ${formatBytes(written)} of ${formatBytes(file.bytes)} of ${file.path} are here: running the same again goes on from there.`,
+    { cause: error },
+  );
+}
+
+/** Whether the file is there with the right content. */
+async function isWhole(path: string, file: HubFile): Promise<boolean> {
+  const bytes = await stat(path).then(
+    (entry) => (entry.isFile() ? entry.size : -1),
+    () => -1,
+  );
+  if (bytes !== file.bytes) return false;
+  const hash = startHash(file);
+  await feed(hash, path);
+  return hash.digest('hex') === file.checksum.hex;
+}
+
+function startHash({ checksum, bytes }: { readonly checksum: Checksum; readonly bytes: number }): Hash {
+  switch (checksum.kind) {
+    case 'sha256':
+      return createHash('sha256');
+    case 'git':
+      return createHash('sha1').update(`blob ${bytes}\0`);
+    default:
+      return checksum.kind satisfies never;
+  }
+}
+
+async function feed(hash: Hash, path: string): Promise<void> {
+  await asDiskErrors(path, async () => {
+    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 }))
+      hash.update(chunk as Uint8Array);
+  });
+}
+
+/** Tells at once what would else come to light after hours. */
+async function checkRoom(path: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(dirname(path));
+  if (bavail * bsize < bytes)
+    throw new ButterflyError(
+      'DISK_FULL',
+      `${dirname(path)} has room for ${formatBytes(bavail * bsize)}, but ${formatBytes(bytes)} are to come; free some, or choose another disk with --directory.`,
+    );
+}
+
+async function asDiskErrors<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+    if (code === 'ENOSPC' || code === 'EDQUOT')
+      throw new ButterflyError(
+        'DISK_FULL',
+        `There is no room left for ${path}; free some and run the same again, which goes on from there, or choose another disk with --directory.`,
+        { cause },
+      );
+    if (code === '') throw cause;
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `${path} cannot be written (${code}); choose another --directory.`,
+      {
+        cause,
+      },
+    );
+  }
+}

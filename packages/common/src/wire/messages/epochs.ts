@@ -1,0 +1,45 @@
+import { z } from 'zod';
+import { epoch, name, peerAddress, prose, secret, shardId, stage } from './fields.js';
+
+/** The way to the next stage: straight, or through the orchestrator where it cannot be dialled. */
+const next = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('direct'), ...peerAddress.unwrap().shape }).readonly(),
+  z.object({ kind: z.literal('relay'), workerId: name }).readonly(),
+]);
+
+/** Makes a prepared shard a stage of a pipeline. */
+export const assign = z
+  .object({
+    kind: z.literal('assign'),
+    epoch,
+    shardId,
+    stageIndex: stage,
+    stageCount: stage,
+    /** Who takes the activations; null for the last stage. */
+    next: next.nullable(),
+    /** Whether activations come through the orchestrator, and no link is to be expected. */
+    isRelayed: z.boolean(),
+    /** Secret of this epoch that stages prove themselves with to each other. */
+    linkToken: secret,
+  })
+  .refine((message) => message.stageIndex < message.stageCount, {
+    message: 'must be below stageCount',
+    path: ['stageIndex'],
+  })
+  .refine((message) => (message.next === null) === (message.stageIndex === message.stageCount - 1), {
+    message: 'must be null for the last stage and only for it',
+    path: ['next'],
+  })
+  .readonly();
+export const unassign = z.object({ kind: z.literal('unassign'), epoch }).readonly();
+/** The stage is linked to its neighbours and takes steps. */
+export const ready = z.object({ kind: z.literal('ready'), epoch }).readonly();
+/** The stage cannot go on. `lostWorkerId` names the neighbour whose link was lost, where that is the reason. */
+export const failed = z
+  .object({ kind: z.literal('failed'), epoch, code: name, message: prose, lostWorkerId: name.nullable() })
+  .readonly();
+
+export const link = z
+  .object({ kind: z.literal('link'), linkToken: secret, epoch, fromStage: stage })
+  .readonly();
+export const linked = z.object({ kind: z.literal('linked'), epoch }).readonly();

@@ -1,0 +1,91 @@
+import type { CacheType, ControlMessageOf, StepTime } from '@butterfly/common';
+import type { Link, Plan } from '../planning/types.js';
+
+/**
+ * What a worker does: it measures itself, loads a shard, is a stage, holds a copy of one, holds nothing, is being emptied,
+ * or is left out for a while because it failed or was lost again and again.
+ */
+export type WorkerState = 'measuring' | 'loading' | 'serving' | 'spare' | 'idle' | 'draining' | 'leftOut';
+
+/** What was measured of a link; times and speeds as in a plan. */
+export interface LinkDescription extends Link {
+  /** Null stands for the orchestrator. */
+  readonly toWorkerId: string | null;
+}
+
+/** What a worker measured of itself for this model. */
+export interface ProfileDescription {
+  /** Time of one layer by rows. */
+  readonly layerCurve: readonly StepTime[];
+  /** Time of norm, head and sampling by rows. */
+  readonly outputCurve: readonly StepTime[];
+  readonly attentionMicros: Readonly<Partial<Record<CacheType, number>>>;
+  readonly diskBytesPerSecond: number;
+  /** Bytes of this model in its cache on disk. */
+  readonly cachedBytes: number;
+  readonly hasFiles: boolean;
+}
+
+export interface WorkerDescription {
+  readonly workerId: string;
+  /** As people call it; not necessarily unique. */
+  readonly name: string;
+  readonly state: WorkerState;
+  /** Of the plan in force, both included. */
+  readonly layers: readonly [first: number, last: number] | null;
+  readonly threads: number;
+  /** What it offers. */
+  readonly memoryBytes: number;
+  /** What it takes, as it said when it had loaded. */
+  readonly residentBytes: number | null;
+  /** While it loads. */
+  readonly loading: { readonly loadedBytes: number; readonly totalBytes: number } | null;
+  /** Where the bytes of its last shard came from. */
+  readonly loaded: ControlMessageOf<'prepared'>['loaded'] | null;
+  /** Null until it has measured itself. */
+  readonly profile: ProfileDescription | null;
+  readonly links: readonly LinkDescription[];
+}
+
+/** What the cluster did of late, to be held against the prediction of its plan. */
+export interface MeasuredSpeed {
+  /** How far it looks back, at most a minute. */
+  readonly windowMs: number;
+  /** Of all streams together, while any ran. */
+  readonly tokensPerSecond: number;
+  /** From one token of a stream to its next. */
+  readonly microsPerToken: number;
+  /** Streams that ran at once, on average while any ran. */
+  readonly concurrency: number;
+}
+
+/** The cluster as people and tools see it: plain values, written as JSON by `GET /cluster`. */
+export interface ClusterDescription {
+  readonly model: {
+    readonly id: string;
+    readonly layers: number;
+    /** Of the KV arena, in tokens. */
+    readonly arenaSlots: number;
+  };
+  readonly isReady: boolean;
+  /** What is missing, or that nothing is. */
+  readonly detail: string;
+  /** Of the plan in force. */
+  readonly epoch: number | null;
+  readonly plan: Plan | null;
+  /** Null while no token came within the last minute. */
+  readonly measured: MeasuredSpeed | null;
+  readonly workers: readonly WorkerDescription[];
+  /** Why the last plan could not be made or carried out. */
+  readonly trouble: { readonly code: string; readonly message: string } | null;
+}
+
+/** What the administration routes need of a cluster. */
+export interface ClusterView {
+  describe(): ClusterDescription;
+  /**
+   * Begins to empty a worker: its layers go to others, and then it is told goodbye and leaves the description.
+   * @throws ButterflyError NOT_FOUND, or what keeps the others from running the model
+   */
+  drain(workerId: string): void;
+}

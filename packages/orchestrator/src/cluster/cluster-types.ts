@@ -1,0 +1,46 @@
+import type { Clock, Logger, StepResult, Transport } from '@butterfly/common';
+import type { Link, Plan } from '../planning/types.js';
+import type { ShardSettings } from './assignments.js';
+import type { ControllerConfig, EpochPlan } from './controller-types.js';
+import type { Member } from './members.js';
+import type { StageReport } from './worker-link.js';
+
+export type LinkOf = (fromWorkerId: string | null, toWorkerId: string | null) => Link;
+
+/** Makes plans for the workers that are there. */
+export interface ClusterPlanner {
+  /** @throws ButterflyError MODEL_TOO_LARGE when these members cannot hold the model. */
+  plan(members: readonly Member[], link: LinkOf): Plan;
+  /** The same ranges with substitutes in the places of others; null when that does not fit. */
+  repair(
+    plan: Plan,
+    substitutes: ReadonlyMap<string, string>,
+    members: readonly Member[],
+    link: LinkOf,
+  ): Plan | null;
+}
+
+export interface ClusterOptions {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** Workers must show it; null lets everybody in who can reach the port. */
+  readonly token: string | null;
+  readonly shards: ShardSettings;
+  readonly controller: Omit<ControllerConfig, 'plan' | 'repair' | 'shardIdOf'>;
+  readonly planner: ClusterPlanner;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly transport?: Transport;
+}
+
+/** What the engine hears from the pipeline. */
+export interface PipelineHandlers {
+  /** With what each stage told of itself. */
+  onLive(current: EpochPlan, reports: readonly StageReport[]): void;
+  /** The epoch is over; steps under way are lost. */
+  onDown(): void;
+  onResult(result: StepResult): void;
+  /** Whether no request runs or waits. */
+  isIdle(): boolean;
+}

@@ -1,0 +1,29 @@
+import type { Target } from './controller-types.js';
+import type { Members } from './members.js';
+import { fitsBeside, gainOf, isSameTarget, uses } from './targets.js';
+
+/** A change of plan costs everybody a recomputation, so a better one must be so much better. */
+const gainMin = 1.1;
+/** Where there is no memory to load it beside the live one, the cluster stands still meanwhile. */
+const gainInForegroundMin = 1.5;
+
+/** What to do about a plan that could be made: nothing, load it beside the live one, or stop for it. */
+export type Verdict = 'stay' | 'prepare' | 'switch';
+
+/** Whether somebody waits for the change: a worker that is to be emptied, or whoever asked for more stages. */
+export function isUrgent(target: Target, current: Target, members: Members, stagesMin: number): boolean {
+  const stages = current.plan.stages.length;
+  return (
+    (stages < stagesMin && target.plan.stages.length > stages) ||
+    members.draining().some(({ workerId }) => uses(current, workerId))
+  );
+}
+
+/** Whether the target is worth a change from the current one. */
+export function weigh(target: Target, current: Target, members: Members, urgent: boolean): Verdict {
+  if (isSameTarget(target, current)) return 'stay';
+  const gain = gainOf(target.plan, current.plan);
+  if (!urgent && gain < gainMin) return 'stay';
+  if (fitsBeside(target, current, members)) return 'prepare';
+  return urgent || gain >= gainInForegroundMin ? 'switch' : 'stay';
+}

@@ -1,0 +1,43 @@
+import { ButterflyError } from '@butterfly/common';
+import { planPipeline, type Effort } from './plan.js';
+import type { Plan, PlannerInput } from './types.js';
+
+/** What the best plan reaches without one of the workers; both null where there is none. */
+export interface WithoutWorker {
+  readonly workerId: string;
+  readonly tokensPerSecond: number | null;
+  readonly latencyMicros: number | null;
+}
+export interface PlanExplanation {
+  readonly without: readonly WithoutWorker[];
+}
+
+/** Up to so many workers each of them is left out once in a plan that is made as carefully as the first. */
+const workersMax = 32;
+
+/**
+ * Plans again without each worker, in the order of the input: what each is good for. A plan without one that has no
+ * place is the same plan. In large clusters only the workers with a place are told of, by plans made quickly.
+ */
+export function explainPlan(input: PlannerInput, plan: Plan): PlanExplanation {
+  const used = new Set(plan.stages.map(({ workerId }) => workerId));
+  const isLarge = input.workers.length > workersMax;
+  const without = input.workers
+    .filter(({ workerId }) => !isLarge || used.has(workerId))
+    .map(({ workerId }): WithoutWorker => {
+      if (!used.has(workerId)) return { workerId, ...plan.predicted };
+      const workers = input.workers.filter((worker) => worker.workerId !== workerId);
+      const predicted = planOrNull({ ...input, workers }, isLarge ? 'quick' : 'thorough')?.predicted;
+      return { workerId, ...(predicted ?? { tokensPerSecond: null, latencyMicros: null }) };
+    });
+  return { without };
+}
+
+function planOrNull(input: PlannerInput, effort: Effort): Plan | null {
+  try {
+    return planPipeline(input, effort);
+  } catch (error) {
+    if (error instanceof ButterflyError && error.code === 'MODEL_TOO_LARGE') return null;
+    throw error;
+  }
+}

@@ -1,0 +1,111 @@
+import type { CacheType, Logger, WorkerProfile } from '@butterfly/common';
+import { cacheBytesPerSlot, inputBytes, layerBytes, outputBytes, type ModelSpec } from '@butterfly/model';
+import { checkCacheWish, chooseCacheType, type CacheChoice } from '../cluster/cache-choice.js';
+import { planPipeline } from './plan.js';
+import type { Objective, Plan, PlannerInput } from './types.js';
+
+/** A worker that has measured itself. */
+export interface PlannerMember {
+  readonly workerId: string;
+  readonly name: string;
+  /** What it offers for weights, KV arena and compute buffers together. */
+  readonly memoryBytes: number;
+  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'outputCurve' | 'attentionMicros'>;
+}
+
+/** What is to be run, and what it is to be best at. */
+export interface PlannerInputOptions {
+  readonly spec: ModelSpec;
+  /** Slots of the KV arena, in tokens. */
+  readonly arenaSlots: number;
+  /** Most rows of one step. */
+  readonly rowsMax: number;
+  readonly objective: Objective;
+  /** Sequences that run at once. */
+  readonly concurrency: number;
+  /** As many stages at least, where workers, layers and memory allow it. */
+  readonly stagesMin: number;
+}
+
+interface ModelPlannerOptions extends PlannerInputOptions {
+  /** One of `cacheTypes`; by default `auto`, the fastest whose loss is allowed. */
+  readonly kvCacheType?: string | undefined;
+  readonly log: Logger;
+}
+
+export type ModelPlanner = (members: readonly PlannerMember[], link: PlannerInput['link']) => Plan;
+
+/**
+ * Makes plans, all with one type of cache: the one that is best for the workers of the first plan. A later plan with
+ * another type would change the numbers of requests under way.
+ * @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have
+ */
+export function modelPlanner(options: ModelPlannerOptions): ModelPlanner {
+  const { spec, log, kvCacheType = 'auto' } = options;
+  checkCacheWish(spec, kvCacheType);
+  let choice: CacheChoice | null = null;
+  return (members, link) => {
+    const { type, reason } = choice ?? cacheTypeFor(spec, members, kvCacheType);
+    const plan = planPipeline(plannerInput(options, members, link, type));
+    if (!choice) log.info({ cacheType: type }, `The KV cache is ${type}. ${reason}`);
+    choice = { type, reason };
+    return plan;
+  };
+}
+
+/**
+ * The type of cache that is best for these workers, and why.
+ * @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have
+ */
+export function cacheTypeFor(
+  spec: ModelSpec,
+  members: readonly PlannerMember[],
+  wanted = 'auto',
+): CacheChoice {
+  checkCacheWish(spec, wanted);
+  return chooseCacheType(
+    members.map(({ profile }) => profile),
+    spec,
+    wanted,
+  );
+}
+
+/** What the planner is to know of a model and of workers that have measured themselves. */
+export function plannerInput(
+  options: PlannerInputOptions,
+  members: readonly PlannerMember[],
+  link: PlannerInput['link'],
+  cacheType: CacheType,
+): PlannerInput {
+  const { spec, arenaSlots, objective, concurrency, stagesMin } = options;
+  return {
+    model: {
+      name: spec.name,
+      layerBytes: layerBytes(spec),
+      inputBytes: inputBytes(spec),
+      outputBytes: outputBytes(spec),
+      cacheType,
+      kvBytesPerSlotPerLayer: cacheBytesPerSlot(spec, cacheType),
+      arenaSlots,
+      overheadBytes: overheadBytes(options),
+      activationBytes: spec.hidden * Float32Array.BYTES_PER_ELEMENT,
+    },
+    workers: members.map(({ workerId, name, memoryBytes, profile }) => ({
+      workerId,
+      name,
+      memoryBytes,
+      layerCurve: profile.layerCurve,
+      outputCurve: profile.outputCurve,
+    })),
+    link,
+    objective,
+    concurrency,
+    stagesMin,
+  };
+}
+
+/** Compute buffers, the runtime and its libraries. */
+function overheadBytes({ spec, rowsMax }: PlannerInputOptions): number {
+  const activationBytes = rowsMax * 4 * (spec.hidden * 8 + spec.feedForward * 3);
+  return 128 * 2 ** 20 + activationBytes + spec.vocabulary * 4 * 16;
+}

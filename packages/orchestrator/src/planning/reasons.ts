@@ -1,0 +1,140 @@
+import { predict, stageBytes, type Placement } from './cost.js';
+import type { Plan, PlannerInput, PlannerWorker, PlanStage, Prediction } from './types.js';
+import { inGiB, inMs, inTokens, layersInWords } from './units.js';
+
+type Reason = Plan['reasons'][number];
+
+/** Stages to predict up to which everybody who is left out is told what the plan would be with it. */
+const predictedStagesMax = 30_000;
+
+/** Why each worker has its place or none, with numbers, in the order of the input. */
+export function reasonsFor(
+  input: PlannerInput,
+  stages: readonly PlanStage[],
+  predicted: Prediction,
+): readonly Reason[] {
+  const places = new Map(stages.map((stage) => [stage.workerId, stage]));
+  const leftOut = input.workers.length - stages.length;
+  const isAffordable =
+    leftOut * 3 * stages.length ** 2 * Math.min(input.concurrency, 2 * stages.length) <= predictedStagesMax;
+  const slowest = stages.reduce((most, { microsPerToken }) => Math.max(most, microsPerToken), 0);
+  return input.workers.map((worker) => {
+    const { workerId } = worker;
+    const stage = places.get(workerId);
+    if (stage !== undefined) {
+      const reason = reasonForStage(input, stage, worker, predicted);
+      const setsPace =
+        input.objective === 'throughput' && stages.length > 1 && stage.microsPerToken === slowest;
+      return {
+        workerId,
+        isUsed: true,
+        reason: setsPace ? `${reason} Of all stages it takes the longest.` : reason,
+      };
+    }
+    const reason =
+      reasonOfMemory(input, worker) ??
+      (isAffordable
+        ? reasonByPrediction(input, stages, worker, predicted)
+        : reasonBySpeed(input, stages, worker));
+    return { workerId, isUsed: false, reason };
+  });
+}
+
+function reasonForStage(
+  { objective }: PlannerInput,
+  { layerStart, layerEnd, bytes, decodeMicros, microsPerToken }: PlanStage,
+  { memoryBytes }: PlannerWorker,
+  { latencyMicros, tokensPerSecond }: Prediction,
+): string {
+  const [own, all] =
+    objective === 'latency' ? [decodeMicros, latencyMicros] : [microsPerToken, 1e6 / tokensPerSecond];
+  const share =
+    objective === 'latency'
+      ? `${inMs(own)} of the ${inMs(all)} of each token`
+      : `busy for ${inMs(own)} of the ${inMs(all)} that each token takes at full load`;
+  const memory = `${inGiB(bytes)} of its ${inGiB(memoryBytes)}`;
+  return `Takes ${layersInWords(layerStart, layerEnd)}: ${share}, with ${memory}.`;
+}
+
+/** Null for a worker that holds some layer. */
+function reasonOfMemory({ model }: PlannerInput, { memoryBytes }: PlannerWorker): string | null {
+  const sizes = model.layerBytes.map((_, layer) => stageBytes(model, layer, layer + 1));
+  const leastBytes = Math.min(...sizes);
+  if (memoryBytes >= leastBytes) return null;
+  return `It offers ${inGiB(memoryBytes)}, but even one layer with its KV cache needs ${inGiB(leastBytes)}.`;
+}
+
+function reasonByPrediction(
+  input: PlannerInput,
+  stages: readonly PlanStage[],
+  worker: PlannerWorker,
+  predicted: Prediction,
+): string {
+  const best = bestWith(input, stages, worker);
+  if (best === null) return `Its ${inGiB(worker.memoryBytes)} do not suffice for any place in this pipeline.`;
+  const [slow, now] = [inMs(best.latencyMicros), inMs(predicted.latencyMicros)];
+  if (input.objective === 'latency')
+    return best.latencyMicros > predicted.latencyMicros
+      ? `Would slow each token from ${now} to ${slow}, at the place where it does least harm.`
+      : `Would not make a token faster: ${slow} with it, ${now} without.`;
+  const [rate, rateNow] = [inTokens(best.tokensPerSecond), inTokens(predicted.tokensPerSecond)];
+  return best.tokensPerSecond < predicted.tokensPerSecond
+    ? `Would slow all from ${rateNow} to ${rate}, at the place where it does least harm.`
+    : `Would gain nothing: ${rate} with it, ${rateNow} without, and each token would take ${slow} instead of ${now}.`;
+}
+
+/** The best of the plans with this worker in the place of another one, or with one layer of a neighbour. */
+function bestWith(
+  input: PlannerInput,
+  stages: readonly Placement[],
+  { workerId }: PlannerWorker,
+): Prediction | null {
+  const variants: Placement[][] = [];
+  for (const [index, stage] of stages.entries()) {
+    const { layerStart, layerEnd } = stage;
+    variants.push(stages.with(index, { ...stage, workerId }));
+    if (layerEnd - layerStart < 2) continue;
+    const own = (from: number, to: number): Placement => ({ workerId, layerStart: from, layerEnd: to });
+    const shorter = { ...stage, layerEnd: layerEnd - 1 };
+    const later = { ...stage, layerStart: layerStart + 1 };
+    variants.push(stages.toSpliced(index, 1, shorter, own(layerEnd - 1, layerEnd)));
+    variants.push(stages.toSpliced(index, 1, own(layerStart, layerStart + 1), later));
+  }
+  let best: Prediction | null = null;
+  for (const placements of variants) {
+    if (!fits(input, placements)) continue;
+    const { predicted } = predict(placements, input);
+    const isBetter =
+      best === null ||
+      (input.objective === 'latency'
+        ? predicted.latencyMicros < best.latencyMicros
+        : predicted.tokensPerSecond > best.tokensPerSecond);
+    if (isBetter) best = predicted;
+  }
+  return best;
+}
+
+/** Whether every stage fits the memory of its worker. */
+export function fits({ model, workers }: PlannerInput, placements: readonly Placement[]): boolean {
+  const memory = new Map(workers.map(({ workerId, memoryBytes }) => [workerId, memoryBytes]));
+  return placements.every(
+    ({ workerId, layerStart, layerEnd }) =>
+      stageBytes(model, layerStart, layerEnd) <= (memory.get(workerId) ?? -1),
+  );
+}
+
+function reasonBySpeed(
+  { workers }: PlannerInput,
+  stages: readonly PlanStage[],
+  { layerCurve }: PlannerWorker,
+): string {
+  const used = new Set(stages.map(({ workerId }) => workerId));
+  const layerMicros = layerCurve[0]?.micros ?? 0;
+  const slowest = workers.reduce(
+    (most, each) => (used.has(each.workerId) ? Math.max(most, each.layerCurve[0]?.micros ?? 0) : most),
+    0,
+  );
+  return layerMicros > slowest
+    ? `Takes ${inMs(layerMicros)} for a layer; the ${stages.length} that have a place take at most ${inMs(slowest)}.`
+    : `Is not needed beside the ${stages.length} that have a place: one more stage is one more way to go.`;
+}

@@ -1,0 +1,78 @@
+import {
+  ButterflyError,
+  Connection,
+  deadlines,
+  decodeControl,
+  type Clock,
+  type ControlMessage,
+  type IncomingStream,
+  type Listener,
+  type Transport,
+} from '@butterfly/common';
+import type { IncomingLinks } from './links.js';
+import type { PeerGuests } from './peer-guests.js';
+
+export interface DataDoorOptions {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly links: IncomingLinks;
+  readonly guests: PeerGuests;
+}
+
+/**
+ * Where other workers come in: the stage before with its link, and those that measure or fetch. The first message of a
+ * connection says what it is for.
+ */
+export class DataDoor {
+  private constructor(private readonly listener: Listener) {}
+
+  /** @throws ButterflyError ADDRESS_INVALID, PORT_IN_USE */
+  static async open(options: DataDoorOptions): Promise<DataDoor> {
+    const { host, port, transport } = options;
+    return new DataDoor(
+      await transport.listen({ host, port, onConnection: (stream) => receive(stream, options) }),
+    );
+  }
+
+  get port(): number {
+    return this.listener.port;
+  }
+
+  async close(): Promise<void> {
+    await this.listener.close();
+  }
+}
+
+function receive(stream: IncomingStream, { clock, links, guests }: DataDoorOptions): void {
+  let isGreeted = false;
+  const connection: Connection = new Connection(stream, {
+    clock,
+    handlers: {
+      onFrame: (frame) => {
+        if (guests.has(connection)) guests.receive(connection, decodeControl(frame));
+        else if (isGreeted) links.receive(connection, frame);
+        else {
+          greet(decodeControl(frame));
+          isGreeted = true;
+          cancelDeadline();
+        }
+      },
+      onClose: (error) => {
+        cancelDeadline();
+        links.lost(connection, error);
+        guests.lost(connection);
+      },
+    },
+  });
+  const cancelDeadline = clock.after(deadlines.handshakeMs, () => {
+    connection.fail(new ButterflyError('TIMEOUT', 'The connection did not say what it is for.'));
+  });
+  const greet = (message: ControlMessage): void => {
+    if (message.kind === 'link') links.greet(connection, message);
+    else if (message.kind === 'peer') guests.greet(connection, message);
+    else throw new ButterflyError('PROTOCOL_INVALID', `A worker does not begin with "${message.kind}".`);
+  };
+}

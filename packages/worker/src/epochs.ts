@@ -1,0 +1,201 @@
+import {
+  ButterflyError,
+  deadlines,
+  encodeControl,
+  toButterflyError,
+  type Activations,
+  type Clock,
+  type Connection,
+  type ControlMessageOf,
+  type ErrorCode,
+  type Logger,
+  type Step,
+  type Transport,
+} from '@butterfly/common';
+import { EpochStage } from './epoch-stage.js';
+import { dialNext, type IncomingLinks } from './links.js';
+import type { ShardHolder, ShardLease } from './shards.js';
+
+type Assign = ControlMessageOf<'assign'>;
+
+export interface EpochsOptions {
+  readonly orchestrator: Pick<Connection, 'send'>;
+  readonly shards: ShardHolder;
+  readonly links: IncomingLinks;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What a worker sees when a neighbour dies. */
+const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
+/** By then the orchestrator has found a dead worker too: silence takes at most 8 beats to be found on a calm network. */
+const linkGraceMs = 10 * deadlines.heartbeatEveryMs;
+
+/** The stages that this worker is in the plans of one orchestrator: mostly one, and two while plans change. */
+export class Epochs {
+  readonly #stages = new Map<number, AssignedStage>();
+
+  constructor(private readonly options: EpochsOptions) {}
+
+  /** Begins an epoch. `ready` or `failed` tells how that went. An older epoch of the same shard is over by that. */
+  assign(assign: Assign): void {
+    for (const [epoch, stage] of this.#stages)
+      if (epoch === assign.epoch || stage.shardId === assign.shardId) this.unassign(epoch);
+    this.#stages.set(assign.epoch, new AssignedStage(assign, this.options));
+  }
+
+  /** Ends an epoch; its shard stays. */
+  unassign(epoch: number): void {
+    const stage = this.#stages.get(epoch);
+    this.#stages.delete(epoch);
+    void stage?.end();
+  }
+
+  /** Takes a step from the orchestrator; one of an epoch that is over is dropped. */
+  enqueue(step: Step): void {
+    this.#stages.get(step.epoch)?.enqueue(step);
+  }
+
+  /** Takes activations that the orchestrator relays; those of an epoch that is over are dropped. */
+  receive(activations: Activations): void {
+    this.#stages.get(activations.epoch)?.receive(activations);
+  }
+
+  /** Ends all epochs; resolves when none computes any more. */
+  async close(): Promise<void> {
+    const stages = [...this.#stages.values()];
+    this.#stages.clear();
+    await Promise.all(stages.map((stage) => stage.end()));
+  }
+}
+
+/** This worker's part in one epoch: the shard in use, the links to the neighbours, and the stage between them. */
+class AssignedStage {
+  #isOver = false;
+  #lease: ShardLease | null = null;
+  #next: Connection | null = null;
+  #stage: EpochStage | null = null;
+  #expectNoLink: () => void = () => undefined;
+  /** Null until a link is lost. */
+  #cancelReport: (() => void) | null = null;
+  #isReported = false;
+
+  constructor(
+    private readonly assign: Assign,
+    private readonly options: EpochsOptions,
+  ) {
+    // Steps come only when all stages are ready; the stage before may link long before.
+    if (this.#takesLink)
+      this.#expectNoLink = options.links.expect({
+        epoch: assign.epoch,
+        linkToken: assign.linkToken,
+        onStep: (step) => this.#stage?.enqueue(step),
+        onActivations: (activations) => this.#stage?.receive(activations),
+        onLost: (error) => this.#fail(error, null),
+      });
+    void this.#begin().catch((thrown: unknown) => this.#fail(toButterflyError(thrown), this.#nextWorkerId));
+  }
+
+  get shardId(): string {
+    return this.assign.shardId;
+  }
+
+  get #takesLink(): boolean {
+    return this.assign.stageIndex > 0 && !this.assign.isRelayed;
+  }
+
+  get #nextWorkerId(): string | null {
+    return this.assign.next?.workerId ?? null;
+  }
+
+  /** Takes a step from the orchestrator. */
+  enqueue(step: Step): void {
+    this.#takeFromOrchestrator((stage) => stage.enqueue(step));
+  }
+
+  /** Takes activations from the orchestrator. */
+  receive(activations: Activations): void {
+    this.#takeFromOrchestrator((stage) => stage.receive(activations));
+  }
+
+  /** Lets the step under way end, and gives the shard back. */
+  async end(): Promise<void> {
+    this.#isOver = true;
+    this.#cancelReport?.();
+    this.#expectNoLink();
+    void this.#next?.close('the epoch is over');
+    await this.#stage?.stop();
+    this.#lease?.[Symbol.dispose]();
+    this.#lease = null;
+  }
+
+  /** A call, because the compiler takes a flag that was false for one that stays so. */
+  #hasEnded(): boolean {
+    return this.#isOver;
+  }
+
+  async #begin(): Promise<void> {
+    const { epoch, shardId } = this.assign;
+    const { shards, orchestrator, clock, log } = this.options;
+    const lease = await shards.lease(shardId);
+    if (this.#hasEnded()) {
+      lease[Symbol.dispose]();
+      return;
+    }
+    this.#lease = lease;
+    const next = await this.#reachNext();
+    if (this.#hasEnded()) return;
+    this.#stage = new EpochStage({
+      epoch,
+      stage: lease.stage,
+      next,
+      orchestrator,
+      clock,
+      onFailure: (error) => this.#fail(error, null),
+    });
+    orchestrator.send(encodeControl({ kind: 'ready', epoch }));
+    log.info({ epoch, layers: lease.layers, shardId }, 'The stage is ready.');
+  }
+
+  /** Who takes the steps of this stage: the next stage, or the orchestrator for it; null for the last stage. */
+  async #reachNext(): Promise<Pick<Connection, 'send'> | null> {
+    const { next, epoch, linkToken, stageIndex } = this.assign;
+    const { orchestrator, transport, clock } = this.options;
+    if (next?.kind !== 'direct') return next && orchestrator;
+    const onLost = (error: ButterflyError): void => this.#fail(error, next.workerId);
+    const link = { next, epoch, linkToken, fromStage: stageIndex, transport, clock, onLost };
+    this.#next = await dialNext(link);
+    if (this.#isOver) void this.#next.close('the epoch is over');
+    return this.#next;
+  }
+
+  /** What does not fit ends the epoch, and not the connection to the orchestrator. */
+  #takeFromOrchestrator(take: (stage: EpochStage) => void): void {
+    if (this.#takesLink)
+      throw new ButterflyError('PROTOCOL_INVALID', 'This stage takes its steps from the stage before it.');
+    try {
+      if (this.#stage) take(this.#stage);
+    } catch (thrown) {
+      this.#fail(toButterflyError(thrown), null);
+    }
+  }
+
+  /**
+   * A lost link mostly means a lost neighbour, for which the orchestrator ends the epoch by itself. Only when it does
+   * not is it told, because the link itself is then what keeps the two apart.
+   */
+  #fail(error: ButterflyError, neighbourId: string | null): void {
+    if (this.#isOver || this.#isReported) return;
+    if (!linkErrors.has(error.code)) this.#report(error, null);
+    else this.#cancelReport ??= this.options.clock.after(linkGraceMs, () => this.#report(error, neighbourId));
+  }
+
+  #report({ code, message }: ButterflyError, lostWorkerId: string | null): void {
+    const { epoch } = this.assign;
+    this.#isReported = true;
+    this.#cancelReport?.();
+    this.options.log.error({ epoch, code, lostWorkerId }, message);
+    this.options.orchestrator.send(encodeControl({ kind: 'failed', epoch, code, message, lostWorkerId }));
+  }
+}

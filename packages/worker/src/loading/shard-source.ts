@@ -1,0 +1,189 @@
+import { setMaxListeners } from 'node:events';
+import {
+  ButterflyError,
+  limits,
+  toButterflyError,
+  type Clock,
+  type FileChunk,
+  type Logger,
+  type Transport,
+} from '@butterfly/common';
+import type { ModelSpec, ModelTensor } from '@butterfly/model';
+import { LocalSource } from './local-source.js';
+import { PeerSource, type PeerAddress } from './peer-source.js';
+import type { RemoteSource } from './remote-source.js';
+import { isChunk, type TensorSource } from './tensor-source.js';
+import type { WeightCache } from './weight-cache.js';
+
+/** Bytes by where they came from. */
+export interface LoadedBytes {
+  readonly fileBytes: number;
+  readonly cacheBytes: number;
+  readonly peerBytes: number;
+  readonly orchestratorBytes: number;
+}
+
+/** Gives the weights of a shard from wherever they are nearest, and says where that was. */
+export interface ShardSource extends TensorSource {
+  readonly counts: LoadedBytes;
+}
+
+export interface ShardSourceOptions {
+  readonly spec: ModelSpec;
+  /** Null for a worker that keeps nothing on disk. */
+  readonly cache: WeightCache | null;
+  /** Workers that may have some of the weights. */
+  readonly sources: readonly PeerAddress[];
+  readonly orchestrator: RemoteSource;
+  readonly peerToken: string;
+  readonly transport: Pick<Transport, 'dial'>;
+  readonly clock: Clock;
+  /** Whether to use the model's files on this machine, if they are the very same. */
+  readonly localFiles: boolean;
+  readonly log: Logger;
+}
+
+/**
+ * Opens the way to the weights of a model: each range comes from the model's files on this machine, else from the
+ * cache, else from a peer, else from the orchestrator, and what came over the network goes into the cache. Disposing
+ * it ends the reads under way with CANCELLED and waits until the cache has what arrived.
+ */
+export async function openShardSource(options: ShardSourceOptions): Promise<ShardSource> {
+  return new NearestSource(options, options.localFiles ? await LocalSource.open(options.spec) : null);
+}
+
+class NearestSource implements ShardSource {
+  readonly kind = 'shard';
+  readonly #counts = { fileBytes: 0, cacheBytes: 0, peerBytes: 0, orchestratorBytes: 0 };
+  readonly #peers: readonly PeerSource[];
+  readonly #ended = new AbortController();
+  readonly #reads = new Set<Promise<void>>();
+  /** What is being written to the cache. */
+  readonly #writes = new Set<Promise<void>>();
+  #cacheTakes = true;
+  #usesFiles: boolean;
+
+  constructor(
+    private readonly options: ShardSourceOptions,
+    private readonly local: LocalSource | null,
+  ) {
+    this.#usesFiles = local !== null;
+    const { signal } = this.#ended;
+    setMaxListeners(0, signal);
+    this.#peers = options.sources.map((address) => new PeerSource(address, { ...options, signal }));
+  }
+
+  get counts(): LoadedBytes {
+    return this.#counts;
+  }
+
+  async read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> {
+    const reading: Promise<void> = this.#read(tensor, offset, target).finally(() =>
+      this.#reads.delete(reading),
+    );
+    this.#reads.add(reading);
+    await reading;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort();
+    await Promise.allSettled(this.#reads);
+    await Promise.all([...this.#writes, ...this.#peers.map((peer) => peer.close())]);
+    await this.local?.[Symbol.asyncDispose]();
+  }
+
+  async #read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> {
+    if (this.#ended.signal.aborted) throw new ButterflyError('CANCELLED', 'Loading was given up.');
+    const bytes = target.length;
+    if (await this.#readFile(tensor, offset, target)) {
+      this.#counts.fileBytes += bytes;
+      return;
+    }
+    if (await this.#readCache(tensor, offset, target)) {
+      this.#counts.cacheBytes += bytes;
+      return;
+    }
+    let chunk = await this.#fetchFromPeers(tensor, offset, bytes);
+    if (chunk) this.#counts.peerBytes += bytes;
+    else {
+      chunk = await this.#fetchFromOrchestrator(tensor, offset, bytes);
+      this.#counts.orchestratorBytes += bytes;
+    }
+    target.set(chunk.bytes);
+    await this.#keep(tensor, offset, chunk);
+  }
+
+  async #readFile(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<boolean> {
+    if (!this.local || !this.#usesFiles) return false;
+    try {
+      await this.local.read(tensor, offset, target);
+      return true;
+    } catch (error) {
+      this.#leaveFiles(error);
+      return false;
+    }
+  }
+
+  /** Told once, although several reads may find out. */
+  #leaveFiles(error: unknown): void {
+    if (!this.#usesFiles) return;
+    this.#usesFiles = false;
+    this.options.log.warn({ error: String(error) }, 'the local model file is of no more use');
+  }
+
+  async #readCache(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<boolean> {
+    const { cache, spec } = this.options;
+    if (!cache || !isChunk(tensor, { offset, bytes: target.length })) return false;
+    return cache.read(spec, { fileIndex: tensor.fileIndex, offset: tensor.offset + offset }, target);
+  }
+
+  /** Asks the peer that is least busy, the nearest first, and then the others; null when none has it. */
+  async #fetchFromPeers(tensor: ModelTensor, offset: number, bytes: number): Promise<FileChunk | null> {
+    const asked = new Set<PeerSource>();
+    while (!this.#ended.signal.aborted) {
+      const peers = this.#peers.filter((peer) => peer.mayHave(tensor) && !asked.has(peer));
+      if (peers.length === 0) return null;
+      const [peer] = peers.filter(({ isOpen }) => isOpen).sort((a, b) => a.asked - b.asked);
+      if (!peer) {
+        // All at once, because those behind a firewall keep us waiting.
+        await Promise.race(peers.map((candidate) => candidate.opened()));
+        continue;
+      }
+      asked.add(peer);
+      const chunk = await peer.fetch(tensor, offset, bytes);
+      if (chunk) return chunk;
+    }
+    return null;
+  }
+
+  async #fetchFromOrchestrator(tensor: ModelTensor, offset: number, bytes: number): Promise<FileChunk> {
+    const chunk = await this.options.orchestrator.fetch(tensor, offset, bytes, this.#ended.signal);
+    if (chunk) return chunk;
+    throw new ButterflyError(
+      'PROTOCOL_INVALID',
+      `The orchestrator says that it does not have ${tensor.name} of its own model.`,
+    );
+  }
+
+  /** Writes to the cache while the next ranges come; waits only when the disk is slower than the network. */
+  async #keep(tensor: ModelTensor, offset: number, chunk: FileChunk): Promise<void> {
+    const { cache, spec } = this.options;
+    if (!cache || !this.#cacheTakes || !isChunk(tensor, { offset, bytes: chunk.bytes.length })) return;
+    const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset };
+    const writing: Promise<void> = cache
+      .write(spec, range, chunk.bytes, chunk.sha256)
+      .catch((error: unknown) => this.#stopWriting(toButterflyError(error)))
+      .finally(() => this.#writes.delete(writing));
+    this.#writes.add(writing);
+    if (this.#writes.size >= limits.fileFetchesInFlightMax) await Promise.race(this.#writes);
+  }
+
+  #stopWriting(error: ButterflyError): void {
+    if (!this.#cacheTakes) return;
+    this.#cacheTakes = false;
+    this.options.log.warn(
+      { error: error.message },
+      'the cache cannot be written to; weights of this load are not kept, check the space and permissions of its disk',
+    );
+  }
+}

@@ -1,0 +1,179 @@
+import { stepMicros, type Logger, type StepTime } from '@butterfly/common';
+import { dtype, type Ggml } from '@butterfly/ggml';
+import {
+  cacheBlockSlots,
+  cacheBytesPerSlot,
+  layerBytes,
+  outputBytes,
+  type ModelSpec,
+  type ModelTensor,
+} from '@butterfly/model';
+import type { TensorSource } from '../loading/tensor-source.js';
+import { StageRuntime } from '../stage/runtime.js';
+import type { ModelCurves } from '../stage/step-curve.js';
+import { decodingStep, measureCurve } from '../stage/step-measurement.js';
+
+/** Weights of so many bytes are in no processor's cache all at once, as when decoding. */
+const streamedBytes = 256 * 2 ** 20;
+const arenaSlots = 8 * cacheBlockSlots;
+/** Intermediates of the largest steps, and what the process has anyway. */
+const workBytes = 128 * 2 ** 20;
+const layersTake = { rowsMax: 256, budgetMs: 600 };
+/** Few steps sample for more rows, and their logits would take much memory. */
+const outputTakes = { rowsMax: 64, budgetMs: 300 };
+/** Taken for a machine that cannot hold what is to be measured: two channels of memory of a laptop, shared with others. */
+const assumedBytesPerSecond = 10e9;
+/** Times over that of one row, as on two cores: what a machine is assumed to do where it cannot be measured. */
+const assumedCurve: readonly StepTime[] = [
+  { rows: 1, micros: 1 },
+  { rows: 8, micros: 2 },
+  { rows: 64, micros: 9 },
+];
+
+export interface MeasuredModel {
+  readonly ggml: Ggml;
+  readonly spec: ModelSpec;
+  readonly threads: number;
+  readonly memoryBytes: number;
+  readonly isDeterministic: boolean;
+  readonly log: Logger;
+}
+
+/** What of a model fits the offered memory to be measured: so many layers at once, and one with the output. */
+export interface MeasuredParts {
+  readonly layers: number;
+  readonly hasOutput: boolean;
+}
+
+/** Chooses by sizes alone, so that the same worker measures the same parts each time. */
+export function measuredParts({
+  spec,
+  memoryBytes,
+}: Pick<MeasuredModel, 'spec' | 'memoryBytes'>): MeasuredParts {
+  // One matrix at a time passes through memory of its own into the kernels' layout.
+  const staging = Math.max(...spec.tensors.filter(isOfLayer).map(({ bytes }) => bytes));
+  const arenaBytes = cacheBytesPerSlot(spec, 'f16') * arenaSlots;
+  const free = memoryBytes - workBytes;
+  const layer = meanBytes(spec) + arenaBytes;
+  const fitting = Math.floor((free - staging) / layer);
+  const logitBytes = spec.vocabulary * 4 * outputTakes.rowsMax;
+  return {
+    layers: Math.max(0, Math.min(spec.layers, Math.ceil(streamedBytes / meanBytes(spec)), fitting)),
+    // The matrix of the output, which may be the embedding, exists twice while it is converted.
+    hasOutput: free >= layer + 2 * outputBytes(spec) + logitBytes,
+  };
+}
+
+/**
+ * Measures steps of one layer, and of norm, head and sampling, in about a second: on stages of this model's shapes
+ * whose weights are made up. What the memory does not allow is estimated from sizes, and logged.
+ * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
+ */
+export async function measureLayers(model: MeasuredModel): Promise<ModelCurves> {
+  const { spec, log } = model;
+  const parts = measuredParts(model);
+  const mean = meanBytes(spec);
+  if (parts.layers === 0)
+    log.warn({}, 'No layer fits the memory that is offered; its speed is guessed from its size.');
+  const layerCurve = parts.layers === 0 ? assumed(mean) : await measureLayer(model, parts.layers);
+  if (parts.hasOutput) return { layerCurve, outputCurve: await measureOutput(model, layerCurve) };
+  log.info({}, 'The output does not fit the memory that is offered; its speed is guessed from its size.');
+  const share = outputBytes(spec) / mean;
+  return {
+    layerCurve,
+    outputCurve: layerCurve.map(({ rows, micros }) => ({ rows, micros: micros * share })),
+  };
+}
+
+/** The time of one of several layers that are computed one after the other, as in a stage. */
+async function measureLayer(model: MeasuredModel, count: number): Promise<StepTime[]> {
+  const { spec } = model;
+  // Evenly over the model, because quantisers give some layers more bits than others.
+  const chosen = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * spec.layers) / count));
+  // Layers before and behind, which nobody loads, keep embedding and output away.
+  const repeated = repeatLayers(spec, [0, ...chosen, 0]);
+  const range = { layerStart: 1, layerEnd: count + 1 };
+  const curve = await measureStage(model, repeated, range, layersTake);
+  return curve.map(({ rows, micros }) => ({ rows, micros: micros / count }));
+}
+
+/** What the last stage takes beyond its layer. */
+async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime[]): Promise<StepTime[]> {
+  const { spec } = model;
+  const bytes = layerBytes(spec);
+  const mean = meanBytes(spec);
+  const distance = bytes.map((size) => Math.abs(size - mean));
+  const typical = distance.indexOf(Math.min(...distance));
+  const repeated = repeatLayers(spec, [0, typical]);
+  const curve = await measureStage(model, repeated, { layerStart: 1, layerEnd: 2 }, outputTakes);
+  return curve.map(({ rows, micros }) => ({
+    rows,
+    micros: Math.max(1, micros - stepMicros(rows, layerCurve)),
+  }));
+}
+
+async function measureStage(
+  { ggml, threads, isDeterministic }: MeasuredModel,
+  spec: ModelSpec,
+  range: { readonly layerStart: number; readonly layerEnd: number },
+  { rowsMax, budgetMs }: { readonly rowsMax: number; readonly budgetMs: number },
+): Promise<StepTime[]> {
+  const cacheType = 'f16';
+  const options = { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax, isDeterministic } as const;
+  using stage = new StageRuntime(options);
+  await stage.load(madeUpWeights);
+  using sampler = stage.isLast ? stage.createSampler() : null;
+  const likelihood = stage.isLast ? likelyLogits(spec.vocabulary) : null;
+  const measure = async (rows: number): Promise<number> => {
+    const step = decodingStep(rows, { spec, isFirst: false, slots: arenaSlots, rowsMax });
+    const { logits, computeMicros } = await stage.run(step);
+    if (!logits || !likelihood) return Math.max(1, computeMicros);
+    for (let row = 0; row < rows; row++) logits.set(likelihood, row * spec.vocabulary);
+    const startedMs = performance.now();
+    await sampler?.sample(step.sequences, logits);
+    return Math.max(1, computeMicros + (performance.now() - startedMs) * 1000);
+  };
+  // The first one meets cold memory and sleeping threads.
+  await measure(1);
+  return measureCurve(measure, { rowsMax, budgetMs, nowMs: () => performance.now() });
+}
+
+/** A model of these layers of `spec` in this order. */
+function repeatLayers(spec: ModelSpec, layers: readonly number[]): ModelSpec {
+  const tensors = layers.flatMap((layer, index) =>
+    spec.tensors
+      .filter(({ name }) => name.startsWith(`blk.${layer}.`))
+      .map((tensor) => ({ ...tensor, name: tensor.name.replace(/^blk\.\d+/u, `blk.${index}`) })),
+  );
+  const others = spec.tensors.filter((tensor) => !isOfLayer(tensor));
+  return { ...spec, layers: layers.length, tensors: [...tensors, ...others] };
+}
+
+/** Vectors of ones, as norms and factors that divide must not be zero, and matrices of zeros, which all types have. */
+const madeUpWeights: TensorSource = {
+  kind: 'local',
+  read: (tensor: ModelTensor, _offset: number, target: Uint8Array): Promise<void> => {
+    const isVector = tensor.shape.length === 1 && tensor.type === dtype.F32;
+    if (isVector) Buffer.from(target.buffer, target.byteOffset, target.byteLength).fill(oneInF32);
+    else target.fill(0);
+    return Promise.resolve();
+  },
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+};
+const oneInF32 = Buffer.from(new Float32Array([1]).buffer);
+
+/** Logits of which some hundred tokens have nearly all of the likelihood, as those of a language: sampling takes its time by them. */
+function likelyLogits(vocabulary: number): Float32Array {
+  return Float32Array.from({ length: vocabulary }, (_, i) => -1.5 * Math.log(1 + ((i * 7919) % vocabulary)));
+}
+
+function assumed(bytes: number): StepTime[] {
+  const firstMicros = (bytes / assumedBytesPerSecond) * 1e6;
+  return assumedCurve.map(({ rows, micros }) => ({ rows, micros: micros * firstMicros }));
+}
+
+const isOfLayer = ({ name }: ModelTensor): boolean => name.startsWith('blk.');
+
+function meanBytes(spec: ModelSpec): number {
+  return layerBytes(spec).reduce((sum, bytes) => sum + bytes, 0) / spec.layers;
+}

@@ -1,0 +1,148 @@
+import {
+  decodeControl,
+  decodeFileChunk,
+  encodeControl,
+  limits,
+  type Clock,
+  type Connection,
+  type ControlMessage,
+  type FileChunk,
+  type Frame,
+  type Transport,
+} from '@butterfly/common';
+
+/** A machine that takes longer to answer a call is no neighbour. */
+const dialMs = 2_000;
+/** The same for the greeting and for each block. */
+const answerMs = 1_500;
+const roundTripsMax = 9;
+const roundTripsMs = 100;
+const blocksMs = 200;
+const firstBlockBytes = 16 * 1024;
+const growth = 4;
+/** Of the time of a block, the least that counts as its transfer: clocks and answers are not exact. */
+const transferShareMin = 0.05;
+
+export interface PeerSpeed {
+  /** One way. */
+  readonly latencyMicros: number;
+  /** From the peer to here. */
+  readonly bytesPerSecond: number;
+}
+
+export interface ProbeOptions {
+  readonly host: string;
+  /** Where the peer listens for other workers. */
+  readonly port: number;
+  readonly peerToken: string;
+  readonly transport: Pick<Transport, 'dial'>;
+  readonly clock: Clock;
+}
+
+/**
+ * Measures the way to another worker in some 0.3 s. Null when it cannot be dialled, does not take the greeting, or does not
+ * answer in time; never rejects for what the peer does.
+ */
+export async function probePeer(options: ProbeOptions): Promise<PeerSpeed | null> {
+  const probe = await PeerProbe.greet(options);
+  try {
+    const roundTripMs = await probe?.roundTripMs();
+    if (!probe || roundTripMs === undefined || roundTripMs === null) return null;
+    const bytesPerSecond = await probe.bytesPerSecond(roundTripMs);
+    return { latencyMicros: (roundTripMs * 1000) / 2, bytesPerSecond };
+  } finally {
+    probe?.close();
+  }
+}
+
+type Answer = ControlMessage | FileChunk;
+
+/** One question at a time over one connection. */
+class PeerProbe {
+  #connection: Connection | null = null;
+  #answer: (answer: Answer | null) => void = () => undefined;
+  #requestId = 0;
+
+  private constructor(private readonly clock: Clock) {}
+
+  /** Null when the peer cannot be reached or is none. */
+  static async greet({ transport, host, port, peerToken, clock }: ProbeOptions): Promise<PeerProbe | null> {
+    const probe = new PeerProbe(clock);
+    const handlers = {
+      // What cannot be read closes the connection.
+      onFrame: (frame: Frame): void =>
+        probe.#answer(frame.type === 'fileChunk' ? decodeFileChunk(frame) : decodeControl(frame)),
+      onClose: (): void => probe.#answer(null),
+    };
+    // Why it cannot be dialled makes no difference.
+    probe.#connection = await transport
+      .dial({ host, port, clock, timeoutMs: dialMs, handlers })
+      .catch(() => null);
+    if (!probe.#connection) return null;
+    const answer = await probe.#ask(encodeControl({ kind: 'peer', peerToken }));
+    if (answer && 'kind' in answer && answer.kind === 'peerWelcome') return probe;
+    probe.close();
+    return null;
+  }
+
+  /** The median of a few; null when the peer stops to answer. */
+  async roundTripMs(): Promise<number | null> {
+    const endMs = this.clock.nowMs() + roundTripsMs;
+    const trips: number[] = [];
+    while (trips.length === 0 || (trips.length < roundTripsMax && this.clock.nowMs() < endMs)) {
+      const { elapsedMs, isAnswered } = await this.#timeBlock(1);
+      if (!isAnswered) return null;
+      trips.push(elapsedMs);
+    }
+    trips.sort((a, b) => a - b);
+    return trips[trips.length >> 1] ?? null;
+  }
+
+  /** By blocks that grow as long as the next one will be here in time; the largest ones count, as connections start slowly. */
+  async bytesPerSecond(roundTripMs: number): Promise<number> {
+    const endMs = this.clock.nowMs() + blocksMs;
+    let bytes = firstBlockBytes;
+    let best = { bytes: 0, speed: 0 };
+    for (;;) {
+      const { elapsedMs, isAnswered } = await this.#timeBlock(bytes);
+      const transferMs = Math.max(elapsedMs - roundTripMs, elapsedMs * transferShareMin, 0.001);
+      const speed = (bytes * 1000) / transferMs;
+      // Of a block that did not come, the speed is a bound.
+      if (!isAnswered) return best.speed || speed;
+      if (bytes > best.bytes || speed > best.speed) best = { bytes, speed };
+      bytes = Math.min(bytes * growth, limits.fileChunkBytesMax);
+      if (this.clock.nowMs() + roundTripMs + (bytes * 1000) / speed > endMs) return best.speed;
+    }
+  }
+
+  close(): void {
+    this.#answer = () => undefined;
+    void this.#connection?.close('probed');
+  }
+
+  async #timeBlock(bytes: number): Promise<{ readonly elapsedMs: number; readonly isAnswered: boolean }> {
+    const requestId = this.#requestId++;
+    const startedMs = this.clock.nowMs();
+    const answer = await this.#ask(encodeControl({ kind: 'probeBlock', requestId, bytes }));
+    const elapsedMs = this.clock.nowMs() - startedMs;
+    return { elapsedMs, isAnswered: answer !== null && isBlock(answer, requestId, bytes) };
+  }
+
+  /** What comes next, or null when nothing comes in time or the connection ends. */
+  #ask(parts: readonly Uint8Array[]): Promise<Answer | null> {
+    return new Promise((resolve) => {
+      const cancelDeadline = this.clock.after(answerMs, () => this.#answer(null));
+      this.#answer = (answer) => {
+        cancelDeadline();
+        this.#answer = () => undefined;
+        resolve(answer);
+      };
+      if (this.#connection?.isOpen) this.#connection.send(parts);
+      else this.#answer(null);
+    });
+  }
+}
+
+function isBlock(answer: Answer, requestId: number, bytes: number): boolean {
+  return !('kind' in answer) && answer.requestId === requestId && answer.bytes.length === bytes;
+}

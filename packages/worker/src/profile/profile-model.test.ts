@@ -1,0 +1,135 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { cacheTypes, encodeControl, silentLogger, type StepTime } from '@butterfly/common';
+import type { ModelSpec } from '@butterfly/model';
+import { cachedSyntheticModel } from '@butterfly/testkit';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describeFile, ggml, smallModel } from '../stage/testing.js';
+import { measureAttention } from './measured-attention.js';
+import { measuredParts } from './measured-layers.js';
+import type { MeasuredProfile } from './profile-cache.js';
+import { profileModel } from './profile-model.js';
+
+const plenty = 2 ** 31;
+let spec: ModelSpec;
+let directory = '';
+beforeAll(async () => {
+  spec = await describeFile(await cachedSyntheticModel(smallModel));
+});
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'butterfly-profile-'));
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+const profile = (change: Partial<Parameters<typeof profileModel>[0]> = {}): Promise<MeasuredProfile> =>
+  profileModel({ ggml, spec, threads: 1, memoryBytes: plenty, directory, log: silentLogger, ...change });
+
+function expectTravels(measured: MeasuredProfile): void {
+  const message = { kind: 'profile', ...measured, hasFiles: true, cachedBytes: 0 } as const;
+  expect(() => encodeControl(message)).not.toThrow();
+}
+
+const rowsOf = (curve: readonly StepTime[]): number[] => curve.map(({ rows }) => rows);
+
+describe('profileModel', () => {
+  it.each([true, false])('measures what an orchestrator takes, deterministic %s', async (isDeterministic) => {
+    const measured = await profile({ isDeterministic, directory: null });
+    expectTravels(measured);
+    expect(rowsOf(measured.layerCurve).slice(0, 8)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(measured.layerCurve.at(-1)?.rows).toBeLessThanOrEqual(256);
+    expect(measured.outputCurve.at(-1)?.rows).toBeLessThanOrEqual(64);
+    expect(await readdir(directory)).toEqual([]);
+  });
+
+  it.each(['F32', 'F16', 'Q8_0', 'Q6_K'] as const)('measures a model in %s', async (type) => {
+    const path = await cachedSyntheticModel({
+      ...smallModel,
+      type,
+      architecture: 'qwen2',
+      tiedEmbeddings: false,
+    });
+    expectTravels(await profile({ spec: await describeFile(path), threads: 2, directory: null }));
+  });
+
+  it('keeps what it measured, for the same machine, threads and model alone', async () => {
+    const first = await profile();
+    expect(await profile()).toEqual(first);
+    expect(await readdir(directory)).toHaveLength(1);
+    await profile({ threads: 2 });
+    await profile({ isDeterministic: true });
+    await profile({ spec: await describeFile(await cachedSyntheticModel({ ...smallModel, type: 'Q8_0' })) });
+    expect(await readdir(directory)).toHaveLength(4);
+  });
+
+  it.each([
+    ['no JSON', () => '{'],
+    ['null', () => 'null'],
+    ['cut', (text: string) => text.slice(0, text.length / 2)],
+    ['of another version', (text: string) => text.replace('{\\"version\\":1', '{\\"version\\":0')],
+    ['out of bounds', (text: string) => text.replace('"rows":1,', '"rows":-1,')],
+  ])('measures anew when the file is %s', async (_, damage) => {
+    const first = await profile();
+    const [name = ''] = await readdir(directory);
+    const path = join(directory, name);
+    const text = await readFile(path, 'utf8');
+    const damaged = damage(text);
+    expect(damaged).not.toBe(text);
+    await writeFile(path, damaged);
+    const second = await profile();
+    expectTravels(second);
+    expect(second).not.toEqual(first);
+    expect(await profile()).toEqual(second);
+    expect(await readdir(directory)).toEqual([name]);
+  });
+
+  it('measures all the same where nothing can be kept', async () => {
+    const file = join(directory, 'file');
+    await writeFile(file, '');
+    expectTravels(await profile({ directory: join(file, 'within') }));
+  });
+
+  it('guesses from sizes what does not fit the memory', async () => {
+    const measured = await profile({ memoryBytes: 1 });
+    expectTravels(measured);
+    const [layer] = measured.layerCurve;
+    const [output] = measured.outputCurve;
+    // The guess is for 10 GB/s.
+    expect(layer?.micros).toBeGreaterThan(1);
+    expect(output?.micros).toBeGreaterThan(1);
+  });
+});
+
+describe('measuredParts', () => {
+  it('takes all layers of a small model, as many as exceed caches of a large one, and what fits of any', () => {
+    expect(measuredParts({ spec, memoryBytes: plenty })).toEqual({ layers: spec.layers, hasOutput: true });
+    const large = { ...spec, tensors: spec.tensors.map((tensor) => ({ ...tensor, bytes: 100 * 2 ** 20 })) };
+    expect(measuredParts({ spec: large, memoryBytes: 2 ** 36 })).toEqual({ layers: 1, hasOutput: true });
+    expect(measuredParts({ spec: large, memoryBytes: 2 ** 20 })).toEqual({ layers: 0, hasOutput: false });
+    let layers = 0;
+    for (let memoryBytes = 2 ** 27; memoryBytes < 2 ** 30; memoryBytes += 2 ** 20) {
+      const parts = measuredParts({ spec, memoryBytes });
+      expect(parts.layers).toBeGreaterThanOrEqual(layers);
+      ({ layers } = parts);
+    }
+    expect(layers).toBe(spec.layers);
+  });
+});
+
+describe('measureAttention', () => {
+  it.each([1, 2])('finds a time for each type of cache, with threads %i', async (threads) => {
+    const micros = await measureAttention({ ggml, spec, threads, isDeterministic: threads === 2 });
+    expect(Object.keys(micros)).toEqual([...cacheTypes]);
+    for (const type of cacheTypes) {
+      expect(micros[type]).toBeGreaterThan(1);
+      expect(micros[type]).toBeLessThan(1e6);
+    }
+  });
+
+  it('gives a type that the heads cannot have the time of F16', async () => {
+    const heads = { heads: 4, kvHeads: 4, headSize: 16 };
+    const micros = await measureAttention({ ggml, spec: heads, threads: 1, isDeterministic: false });
+    expect(micros.q8_0).toBe(micros.f16);
+    expect(Number.isFinite(micros.bf16)).toBe(true);
+  });
+});

@@ -1,0 +1,66 @@
+import type { Logger } from '@butterfly/common';
+import type { Ggml } from '@butterfly/ggml';
+import type { ModelSpec } from '@butterfly/model';
+import { cpuVariant, machineId } from '../capabilities.js';
+import { measureAttention } from './measured-attention.js';
+import { findModelFile, measureDisk } from './measured-disk.js';
+import { measuredParts, measureLayers, type MeasuredParts } from './measured-layers.js';
+import { ProfileCache, type MeasuredProfile } from './profile-cache.js';
+
+export interface ProfileOptions {
+  readonly ggml: Ggml;
+  readonly spec: ModelSpec;
+  readonly threads: number;
+  /** What the worker offers for weights and cache; measuring stays within it. */
+  readonly memoryBytes: number;
+  /** Where measurements are kept for the next time; null keeps none. */
+  readonly directory: string | null;
+  /** Measures the kernels of deterministic mode; off by default. */
+  readonly isDeterministic?: boolean;
+  readonly log: Logger;
+}
+
+/**
+ * What this machine makes of a model of this shape: taken from disk when it was measured before, else measured in some
+ * two seconds, during which nothing else should compute.
+ * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
+ */
+export async function profileModel(options: ProfileOptions): Promise<MeasuredProfile> {
+  const { ggml, spec, threads, directory, log, isDeterministic = false } = options;
+  const file = await findModelFile(spec.files);
+  const model = { ...options, isDeterministic };
+  const key = profileKey(model, measuredParts(model), file?.path ?? null);
+  const cache = directory === null ? null : new ProfileCache(directory, key, log);
+  const known = await cache?.read();
+  if (known) return known;
+  const startedMs = performance.now();
+  const curves = await measureLayers(model);
+  const attentionMicros = await measureAttention({ ggml, spec, threads, isDeterministic });
+  const diskBytesPerSecond = await measureDisk(ggml, file, directory);
+  const profile = { ...curves, attentionMicros, diskBytesPerSecond };
+  const elapsedMs = Math.round(performance.now() - startedMs);
+  log.info({ elapsedMs, ...profile }, 'This machine was measured for the model.');
+  await cache?.write(profile);
+  return profile;
+}
+
+/** Everything that the measurements depend on. */
+function profileKey(
+  { ggml, spec, threads, isDeterministic }: ProfileOptions,
+  parts: MeasuredParts,
+  filePath: string | null,
+): Record<string, unknown> {
+  const { architecture, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary } = spec;
+  return {
+    machineId: machineId(),
+    cpuVariant: cpuVariant(),
+    ggmlVersion: ggml.ggmlVersion,
+    threads,
+    isDeterministic,
+    parts,
+    filePath,
+    shape: { architecture, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary },
+    tied: spec.tiedEmbeddings,
+    tensors: spec.tensors.map(({ name, type, shape }) => [name, type, shape]),
+  };
+}

@@ -1,0 +1,51 @@
+import type { CacheType, Step, StepResult, WorkerProfile } from '@butterfly/common';
+import type { ModelSpec } from '@butterfly/model';
+import type { TensorSource } from '../loading/tensor-source.js';
+import type { StageResult, WarmStage } from './runtime.js';
+import type { LayerRange } from './shard.js';
+
+/** Draws tokens from the logits of the last stage. */
+export interface StageSampler extends Disposable {
+  /** @param logits of all sequences in turn, which it may overwrite; null in the midst of prompts. */
+  sample(sequences: Step['sequences'], logits: Float32Array | null): Promise<StepResult['outputs']>;
+}
+
+/** A contiguous range of layers that computes steps. `StageRuntime` is the real one; simulations have their own. */
+export interface Stage extends Disposable {
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+  readonly shardBytes: number;
+  readonly arenaBytes: number;
+  /** Bytes that `load` reads. */
+  readonly fileBytes: number;
+  /** @param onProgress may throw to end it. */
+  load(source: TensorSource, onProgress?: (loadedBytes: number) => void): Promise<void>;
+  /** Runs a few steps after `load`, to be at full speed from the first one. @param onStep may throw to end it. */
+  warmUp(profile: Pick<WorkerProfile, 'layerCurve' | 'outputCurve'>, onStep?: () => void): Promise<WarmStage>;
+  /**
+   * Does all of a step that needs no activations; the returned function does the rest, once.
+   * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
+   */
+  prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult>;
+  /** The caller disposes it. */
+  createSampler(): StageSampler;
+}
+
+/** What a stage is to be, but for the machine that it runs on. */
+export interface StageRequest {
+  readonly spec: ModelSpec;
+  readonly range: LayerRange;
+  /** In tokens. */
+  readonly arenaSlots: number;
+  readonly cacheType: CacheType;
+  /** Most rows of one step. */
+  readonly rowsMax: number;
+  /** Whether it computes on the plain path alone. */
+  readonly isDeterministic: boolean;
+}
+
+/** Makes the stages of a worker. */
+export interface StageFactory {
+  /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
+  create(request: StageRequest): Stage;
+}
