@@ -203,6 +203,9 @@ class Simulation {
         ? [{ workerId: name, name, memoryBytes: plan.traits.memoryBytes, profile: profileOf(machine) }]
         : [],
     );
+    // The first plan waits for all that are expected.
+    const hasPlanned = this.journal.lines.some((line) => line.includes('A shard is to be loaded.'));
+    if (!hasPlanned && members.length < options.workersExpected) return false;
     const settings = {
       spec: fakeSpec(layers),
       arenaSlots: contextTokens * parallel,

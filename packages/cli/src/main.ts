@@ -47,4 +47,6 @@ async function main(): Promise<number> {
 
 // Whoever reads the output may leave early, as `head` does; that alone is no reason to fall.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
-process.exitCode = await main();
+const exitCode = await main();
+// A command may have chosen another one without a word.
+process.exitCode ??= exitCode;

@@ -54,6 +54,8 @@ interface Shard {
   /** Resolves when the last of its epochs so far is over. */
   free: Promise<void>;
   leases: number;
+  /** Whether its loading began for a connection that is lost, and no other has asked for it: nobody counts its memory. */
+  isOrphan: boolean;
 }
 
 /** Progress is told at most this often. */
@@ -89,9 +91,11 @@ export class ShardHolder {
     const known = this.#shards.get(shardId);
     if (known) {
       known.client = client;
+      known.isOrphan = false;
       if (known.loaded) client.orchestrator.send(encodeControl(known.loaded.prepared));
       return;
     }
+    for (const [id, { isOrphan, loaded }] of this.#shards) if (isOrphan && !loaded) this.release(id);
     if (this.#shards.size >= limits.shardsHeldMax) {
       const message = `This worker holds ${limits.shardsHeldMax} shards already; release one of them first.`;
       refuse(order, client, new ButterflyError('PROTOCOL_INVALID', message));
@@ -106,6 +110,7 @@ export class ShardHolder {
       loading: Promise.resolve(),
       free: Promise.resolve(),
       leases: 0,
+      isOrphan: false,
     };
     this.#shards.set(shardId, shard);
     this.#turn = shard.loading = this.#turn.then(() => this.#load(shard));
@@ -113,12 +118,16 @@ export class ShardHolder {
 
   /**
    * From now on everything is told to this client: what is loaded at once, so that a new orchestrator knows it as the
-   * one before did, and what is still loading as soon as it is. Shards of other models are given up.
+   * one before did, and what is still loading as soon as it is, unless something else is asked for before. Shards of
+   * other models are given up.
    */
   serve(client: ShardClient): void {
     for (const [shardId, shard] of this.#shards) {
-      if (shard.modelKey === client.modelKey) this.prepare(shard.order, client);
-      else this.release(shardId);
+      if (shard.modelKey !== client.modelKey) this.release(shardId);
+      else {
+        this.prepare(shard.order, client);
+        shard.isOrphan = shard.loaded === null;
+      }
     }
   }
 

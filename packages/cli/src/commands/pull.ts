@@ -35,9 +35,9 @@ export function pullCommand(environment: Environment): Command {
 
 async function runPull(model: string, flags: PullFlags, environment: Environment): Promise<void> {
   const reference = parseHubReference(model);
-  const token = environment.HF_TOKEN || environment.HUGGING_FACE_HUB_TOKEN || null;
+  const token = firstSet(environment.HF_TOKEN, environment.HUGGING_FACE_HUB_TOKEN) ?? null;
   const hub = new Hub({
-    url: checkHubUrl(flags.hubUrl ?? (environment.HF_ENDPOINT || defaultHubUrl), token !== null),
+    url: checkHubUrl(firstSet(flags.hubUrl, environment.HF_ENDPOINT) ?? defaultHubUrl, token !== null),
     token,
   });
   const stopping = new AbortController();
@@ -62,6 +62,11 @@ async function runPull(model: string, flags: PullFlags, environment: Environment
   } finally {
     bar.stop();
   }
+}
+
+/** An empty variable counts as none. */
+function firstSet(...values: readonly (string | undefined)[]): string | undefined {
+  return values.find((value) => value !== undefined && value !== '');
 }
 
 /** @throws ButterflyError CONFIG_INVALID */

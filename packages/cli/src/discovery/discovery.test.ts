@@ -96,7 +96,7 @@ describe('where the port cannot be had', () => {
     await withTakenPort(async (taken) => {
       const log = createLogger({ level: 'silent', name: 'test' });
       const warned = new Promise<string>((resolve) => {
-        log.warn = ((_: unknown, message: string) => resolve(message)) as typeof log.warn;
+        log.warn = (_: unknown, message: string) => resolve(message);
       });
       const announcement = announce({
         clusterHost: '127.0.0.1',

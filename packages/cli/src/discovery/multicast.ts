@@ -69,5 +69,5 @@ function emitterOf(bonjour: Bonjour): EventEmitter {
   const mdns: unknown = typeof server === 'object' && server ? Reflect.get(server, 'mdns') : null;
   if (!(mdns instanceof EventEmitter))
     throw new ButterflyError('INTERNAL', 'bonjour-service has changed: its socket is not where it was.');
-  return mdns;
+  return mdns as EventEmitter;
 }

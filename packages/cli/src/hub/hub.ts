@@ -106,7 +106,7 @@ export class Hub {
         responses.push(response);
         return response;
       },
-    }).finally(() => Promise.all(responses.map((response) => response.bodyUsed || response.body?.cancel())));
+    }).finally(() => Promise.all(responses.map(discard)));
     if (!info)
       throw new ButterflyError('NOT_FOUND', `${repo} has no file ${file.path} any more; list it again.`);
     if (info.size !== file.bytes)
@@ -175,6 +175,11 @@ export class Hub {
     }
     return toButterflyError(thrown);
   }
+}
+
+/** Frees the connection of an answer whose body nobody reads. */
+async function discard({ body, bodyUsed }: Response): Promise<void> {
+  if (!bodyUsed) await body?.cancel();
 }
 
 function explainStatus(status: number, url: string, what: string, hasToken: boolean): ButterflyError {

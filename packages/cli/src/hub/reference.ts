@@ -45,11 +45,11 @@ export function localPath(directory: string, repo: string, file: string): string
 /** All parts of the model that a file belongs to, in order: of a file that is not split, itself. */
 export function partsOf(file: string): readonly string[] {
   const name = /^(?<start>.*)-\d{5}-of-(?<count>\d{5})\.gguf$/su.exec(file)?.groups;
-  const count = Number(name?.['count'] ?? 0);
+  const count = Number(name?.count ?? 0);
   if (count < 1) return [file];
   return Array.from(
     { length: count },
-    (_, index) => `${name?.['start'] ?? ''}-${fiveDigits(index + 1)}-of-${fiveDigits(count)}.gguf`,
+    (_, index) => `${name?.start ?? ''}-${fiveDigits(index + 1)}-of-${fiveDigits(count)}.gguf`,
   );
 }
 

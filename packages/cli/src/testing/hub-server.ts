@@ -76,15 +76,33 @@ export class HubServer implements AsyncDisposable {
       response.writeHead(status, { 'content-type': 'application/json', 'x-error-code': code });
       response.end(JSON.stringify({ error: code }));
     };
-    if (from === 'store') return this.#send(decodeURIComponent(url.pathname.slice(1)), range, response);
-    if (this.token !== null && authorization !== `Bearer ${this.token}`) return fail(401, 'GatedRepo');
+    if (from === 'store') {
+      this.#send(decodeURIComponent(url.pathname.slice(1)), range, response);
+      return;
+    }
+    if (this.token !== null && authorization !== `Bearer ${this.token}`) {
+      fail(401, 'GatedRepo');
+      return;
+    }
     const resolve = `/${repo}/resolve/main/`;
-    if (url.pathname === `/api/models/${repo}/tree/main`) return this.#list(url, response);
-    if (!url.pathname.startsWith(resolve)) return fail(404, 'RepoNotFound');
+    if (url.pathname === `/api/models/${repo}/tree/main`) {
+      this.#list(url, response);
+      return;
+    }
+    if (!url.pathname.startsWith(resolve)) {
+      fail(404, 'RepoNotFound');
+      return;
+    }
     const path = decodeURIComponent(url.pathname.slice(resolve.length));
     const content = this.files.get(path);
-    if (!content) return fail(404, 'EntryNotFound');
-    if (!isLarge(path)) return this.#send(path, range, response);
+    if (!content) {
+      fail(404, 'EntryNotFound');
+      return;
+    }
+    if (!isLarge(path)) {
+      this.#send(path, range, response);
+      return;
+    }
     response.writeHead(302, {
       location: `${urlOf(this.store)}/${encodeURIComponent(path)}`,
       'x-linked-etag': `"${this.#sha256(path, content)}"`,

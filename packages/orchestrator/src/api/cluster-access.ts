@@ -25,7 +25,7 @@ export function requireAdministrator(caller: Caller, token: string | null): void
 }
 
 function showsToken({ headers }: Caller, token: string): boolean {
-  const shown = /^Bearer +(.+)$/i.exec(one(headers['authorization']) ?? '')?.[1];
+  const shown = /^Bearer +(.+)$/i.exec(one(headers.authorization) ?? '')?.[1];
   // Hashes have equal lengths, so that the comparison tells nothing of the token.
   return shown !== undefined && timingSafeEqual(digest(shown), digest(token));
 }
@@ -35,11 +35,11 @@ function showsToken({ headers }: Caller, token: string): boolean {
  * itself by its origin, or by the name under which it reached us.
  */
 function isOfThisMachine({ remoteAddress, headers }: Caller): boolean {
-  const host = one(headers['host']);
-  const origin = one(headers['origin']);
+  const host = one(headers.host);
+  const origin = one(headers.origin);
   return (
     loopbackAddress.test(remoteAddress) &&
-    headers['forwarded'] === undefined &&
+    headers.forwarded === undefined &&
     headers['x-forwarded-for'] === undefined &&
     host !== undefined &&
     loopbackHost.test(host) &&

@@ -186,7 +186,9 @@ export class Cluster {
       this.workers().filter((each) => each !== worker && each.profile !== null),
     );
     if (!connection.isOpen) return;
-    const { name, machineId, memoryBytes, threads, heldShards } = identity;
+    const { name, machineId, memoryBytes, threads } = identity;
+    // And what it has loaded since it said hello, as it was told before.
+    const heldShards = [...new Set([...identity.heldShards, ...worker.reports.keys()])];
     this.options.log.info({ workerId, name, memoryBytes, threads }, 'A worker joined.');
     const member = { workerId, name, identity: `${machineId} ${name}`, memoryBytes, profile };
     this.#handle({ kind: 'joined', member, heldShards });

@@ -1,9 +1,9 @@
-import { ButterflyError, deadlines, limits } from '@butterfly/common';
-import fc from 'fast-check';
+import { ButterflyError, limits } from '@butterfly/common';
 import { expect } from 'vitest';
 import { planPipeline } from '../planning/plan.js';
 import { repairPlan } from '../planning/repair.js';
 import type { PlannerInput } from '../planning/types.js';
+import type { Happening } from './controller-happenings.js';
 import { profile } from './controller-testing.js';
 import { Controller } from './controller.js';
 import type { ControllerAction, ControllerEvent, EpochPlan } from './controller-types.js';
@@ -27,56 +27,6 @@ interface SimulatedEpoch {
   readonly ready: Set<string>;
   state: 'starting' | 'canary' | 'live';
 }
-
-/** What happens next; `pick` chooses among those that it can happen to. */
-export const anyHappening = fc.oneof(
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      what: fc.constant('join' as const),
-      memoryBytes: fc.integer({ min: 100, max: 2000 }),
-      micros: fc.integer({ min: 50, max: 500 }),
-    }),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      what: fc.constant('return' as const),
-      pick: fc.nat(),
-      shards: fc.nat(limits.shardsHeldMax),
-    }),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.record({ what: fc.constant('leave' as const), pick: fc.nat(), isOrderly: fc.boolean() }),
-  },
-  fc.record({ what: fc.constant('fail' as const), pick: fc.nat(), isLink: fc.boolean() }),
-  fc.record({
-    what: fc.constantFrom(
-      'prepared',
-      'unprepared',
-      'progress',
-      'ready',
-      'stale',
-      'stall',
-      'pass',
-      'drain',
-      'relay',
-    ),
-    pick: fc.nat(),
-  }),
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      what: fc.constant('time' as const),
-      ms: fc.constantFrom(100, 300, 5_000, failurePauseMs, deadlines.loadStallMs + 1, deadlines.canaryMs + 1),
-      isIdle: fc.boolean(),
-    }),
-  },
-  // Otherwise no epoch would ever come far.
-  { weight: 4, arbitrary: fc.record({ what: fc.constant('proceed' as const) }) },
-);
-export type Happening = typeof anyHappening extends fc.Arbitrary<infer T> ? T : never;
 
 /** For tests only: a cluster as the controller sees it, which checks every action against what has happened. */
 export class SimulatedCluster {
@@ -164,7 +114,10 @@ export class SimulatedCluster {
       case 'stale':
         this.#ready(anyone(event.pick), epoch - 1);
         this.#fail(anyone(event.pick), epoch - 1, false);
-        this.handle({ kind: 'prepared', workerId: anyone(event.pick), shardId: 'of no plan' });
+        // Asked for over a connection that is gone: it must be let go of.
+        this.members.get(anyone(event.pick))?.holdings.set('of no plan', 0);
+        this.#prepared(anyone(event.pick), 'of no plan');
+        expect(this.members.get(anyone(event.pick))?.holdings.has('of no plan') ?? false).toBe(false);
         return;
       case 'ready':
         this.#ready(anyone(event.pick), epoch);

@@ -47,7 +47,6 @@ describe('the first plan', () => {
     expect([...story.ready('a', 0), ...story.end('stalled', 0), ...story.leave('nobody')]).toEqual([]);
     story.join('a', 'b');
     expect([
-      ...story.of('prepared', 'a', '6-12'),
       ...story.of('prepared', 'nobody', '0-6'),
       ...story.unprepared('a', '6-12'),
       ...story.unprepared('nobody', '0-6'),
@@ -58,6 +57,14 @@ describe('the first plan', () => {
       ...story.end('stalled', 7),
       ...story.drain('nobody'),
     ]).toEqual([]);
+    expect(story.controller.describe()).toBe('loading: 0 of 2 stages are ready');
+  });
+
+  it('has a worker let go of what nobody wants from it', () => {
+    const story = new Story({ workersExpected: 2 });
+    story.join('a', 'b');
+    // Asked for over a connection that was lost.
+    expect(story.of('prepared', 'a', '6-12')).toEqual(['release a 6-12']);
     expect(story.controller.describe()).toBe('loading: 0 of 2 stages are ready');
   });
 

@@ -119,11 +119,7 @@ export class Controller {
         this.#progress(event.workerId, nowMs);
         break;
       case 'prepared':
-        // One that was released meanwhile is let go of as soon as the worker hears of it.
-        if (this.#members.holds(event.workerId, event.shardId) === null) break;
-        this.#members.hold(event.workerId, event.shardId, 'held');
-        this.#progress(event.workerId, nowMs);
-        this.#advance(nowMs);
+        this.#prepared(event.workerId, event.shardId, nowMs);
         break;
       case 'unprepared':
         this.#unprepared(event, nowMs);
@@ -177,6 +173,18 @@ export class Controller {
     if (this.#phase.kind === 'preparing' && uses(this.#phase.target, workerId))
       this.#phase = { ...this.#phase, movedMs: nowMs };
     if (this.#next && uses(this.#next.target, workerId)) this.#next.movedMs = nowMs;
+  }
+
+  #prepared(workerId: string, shardId: string, nowMs: number): void {
+    if (!this.#members.get(workerId)) return;
+    if (this.#members.holds(workerId, shardId) === null) {
+      // Asked for over a connection that was lost meanwhile: nobody would count its memory.
+      this.#orders.add({ kind: 'release', workerId, shardId });
+      return;
+    }
+    this.#members.hold(workerId, shardId, 'held');
+    this.#progress(workerId, nowMs);
+    this.#advance(nowMs);
   }
 
   #unprepared(
@@ -446,12 +454,12 @@ export class Controller {
 
   /** Between two steps, when nobody would notice; or soon, when somebody always would. */
   #cutIn(isIdle: boolean, nowMs: number): void {
-    const next = this.#next;
-    if (next === null || next.preparedMs === null) return;
-    if (!isIdle && !next.isUrgent && nowMs - next.preparedMs < idleWaitMs) return;
+    if (!this.#next) return;
+    const { target, preparedMs, isUrgent: isAwaited } = this.#next;
+    if (preparedMs === null || (!isIdle && !isAwaited && nowMs - preparedMs < idleWaitMs)) return;
     this.#next = null;
     this.#retire();
-    this.#start(next.target, nowMs);
+    this.#start(target, nowMs);
   }
 
   #arrangeSpares(nowMs: number): void {

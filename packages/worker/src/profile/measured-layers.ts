@@ -135,7 +135,7 @@ async function measureStage(
   };
   // The first one meets cold memory and sleeping threads.
   await measure(1);
-  return measureCurve(measure, { rowsMax, budgetMs, nowMs: () => performance.now() });
+  return await measureCurve(measure, { rowsMax, budgetMs, nowMs: () => performance.now() });
 }
 
 /** A model of these layers of `spec` in this order. */
