@@ -1,13 +1,20 @@
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { simulate } from './simulation/simulate.js';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { simulate, type SimulationReport } from './simulation/simulate.js';
 
 const usage = `Usage: node chaos/dist/simulate-main.js [--seeds FROM..TO] [--log]
 
-Runs simulated clusters under faults, one for each seed, and tells which seeds fail and why; ends with 1 when one does.
---log prints all that happened.
+Runs simulated clusters under faults, one for each seed, on all processors, and tells which seeds fail and why; ends with
+1 when one does. --log prints all that happened.
 `;
 
-process.exitCode = await main();
+/** Seeds of one thread. */
+interface Share {
+  readonly from: number;
+  readonly to: number;
+  readonly step: number;
+}
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -23,24 +30,60 @@ async function main(): Promise<number> {
     return values.help ? 0 : 2;
   }
   const startMs = performance.now();
-  const outcomes = new Map<string, number>();
-  let [failed, steps, plans, simulatedMs] = [0, 0, 0, 0];
-  for (let seed = from; seed <= to; seed++) {
-    const report = await simulate(seed);
-    if (values.log) for (const line of report.lines) process.stdout.write(`${line}\n`);
-    for (const violation of report.violations) process.stdout.write(`seed ${seed}: ${violation}\n`);
-    if (report.violations.length > 0) failed += 1;
-    for (const outcome of report.outcomes) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-    steps += report.steps;
-    plans += report.plans;
-    simulatedMs += report.simulatedMs;
-  }
-  const minutes = (performance.now() - startMs) / 60_000;
-  const count = to - from + 1;
-  process.stdout.write(
-    `${count} schedules, ${failed} failed; ${Math.round(count / minutes)} per minute; ` +
-      `${steps} steps, ${plans} plans, ${(simulatedMs / 3_600_000).toFixed(1)} simulated hours; ` +
-      `requests ${JSON.stringify(Object.fromEntries(outcomes))}\n`,
+  const summary = new Summary();
+  const threads = Math.max(1, Math.min(availableParallelism(), to - from + 1));
+  await Promise.all(
+    Array.from({ length: threads }, (_, index) =>
+      runThread({ from: from + index, to, step: threads }, (report) => {
+        if (values.log) for (const line of report.lines) process.stdout.write(`${line}\n`);
+        summary.add(report);
+      }),
+    ),
   );
-  return failed === 0 ? 0 : 1;
+  summary.tell((performance.now() - startMs) / 60_000);
+  return summary.failed === 0 ? 0 : 1;
 }
+
+/** A simulation needs a process of its own as for promises that nobody handles; a thread will do. */
+function runThread(share: Share, onReport: (report: SimulationReport) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const thread = new Worker(new URL(import.meta.url), { workerData: share });
+    thread.on('message', onReport);
+    thread.on('error', reject);
+    thread.on('exit', () => resolve());
+  });
+}
+
+async function runShare({ from, to, step }: Share): Promise<void> {
+  for (let seed = from; seed <= to; seed += step) parentPort?.postMessage(await simulate(seed));
+}
+
+class Summary {
+  failed = 0;
+  #schedules = 0;
+  #steps = 0;
+  #plans = 0;
+  #simulatedMs = 0;
+  readonly #outcomes = new Map<string, number>();
+
+  add({ seed, violations, outcomes, steps, plans, simulatedMs }: SimulationReport): void {
+    for (const violation of violations) process.stdout.write(`seed ${seed}: ${violation}\n`);
+    for (const outcome of outcomes) this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
+    if (violations.length > 0) this.failed += 1;
+    this.#schedules += 1;
+    this.#steps += steps;
+    this.#plans += plans;
+    this.#simulatedMs += simulatedMs;
+  }
+
+  tell(minutes: number): void {
+    process.stdout.write(
+      `${this.#schedules} schedules, ${this.failed} failed; ${Math.round(this.#schedules / minutes)} per minute; ` +
+        `${this.#steps} steps, ${this.#plans} plans, ${(this.#simulatedMs / 3_600_000).toFixed(1)} simulated hours; ` +
+        `requests ${JSON.stringify(Object.fromEntries(this.#outcomes))}\n`,
+    );
+  }
+}
+
+if (isMainThread) process.exitCode = await main();
+else await runShare(workerData as Share);

@@ -56,9 +56,14 @@ export async function commit(fault: Fault, around: FaultSurroundings): Promise<v
       return;
     }
     case 'cutData':
-      return cut(data, sleep(lastsMs));
+      return cut([data], sleep(lastsMs));
+    case 'cutAllData':
+      return cut(
+        workers.filter(({ name }) => name !== worker.name).map(({ name }) => network.link(worker.name, name)),
+        sleep(lastsMs),
+      );
     case 'cutControl':
-      return cut(control, sleep(lastsMs));
+      return cut([control], sleep(lastsMs));
     case 'crawlData':
       data.crawl(crawlBytesPerSecond);
       await sleep(lastsMs);
@@ -101,10 +106,10 @@ async function killed(
   for (const worker of workers) worker.start();
 }
 
-async function cut(link: SimulatedLink, end: Promise<void>): Promise<void> {
-  link.cut();
+async function cut(links: readonly SimulatedLink[], end: Promise<void>): Promise<void> {
+  for (const link of links) link.cut();
   await end;
-  link.heal();
+  for (const link of links) link.heal();
 }
 
 async function disk(worker: SimulatedWorker, trouble: DiskTrouble, end: Promise<void>): Promise<void> {

@@ -26,6 +26,7 @@ export const faultKinds = [
   'killWhileLoading',
   'pause',
   'cutData',
+  'cutAllData',
   'cutControl',
   'crawlData',
   'crawlControl',
@@ -77,7 +78,7 @@ interface Dice {
 export const contextTokens = 256;
 const mib = 2 ** 20;
 /** Faults begin within this time, most requests too. */
-const faultsMs = 12_000;
+const faultsMs = 15_000;
 
 /** A schedule by chance, the same for the same seed. */
 export function scheduleOf(seed: number): Schedule {
@@ -104,7 +105,7 @@ export function scheduleOf(seed: number): Schedule {
     },
     workers,
     requests: Array.from({ length: dice.between(4, 10) }, () => drawRequest(dice)),
-    faults: Array.from({ length: dice.between(1, 5) }, () => drawFault(dice, workers.length)),
+    faults: Array.from({ length: dice.between(1, 7) }, () => drawFault(dice, workers.length)),
   };
 }
 

@@ -90,8 +90,12 @@ export class Story {
   }
 
   handle(event: ControllerEvent): string[] {
+    if (event.kind === 'unprepared') this.#forget(event);
     const actions = this.controller.handle(event, this.nowMs);
-    this.#asked.push(...actions);
+    for (const action of actions) {
+      if (action.kind === 'release') this.#forget(action);
+      this.#asked.push(action);
+    }
     return actions.map(inWords);
   }
 
@@ -147,6 +151,13 @@ export class Story {
         told.push(...this.ready(workerId, asked.current.epoch));
     }
     return told;
+  }
+
+  /** Nobody answers an order to load what is not to be loaded any more. */
+  #forget({ workerId, shardId }: { readonly workerId: string; readonly shardId: string }): void {
+    this.#asked = this.#asked.filter(
+      (asked) => asked.kind !== 'prepare' || asked.workerId !== workerId || asked.shardId !== shardId,
+    );
   }
 
   #plan(members: readonly Member[]): Plan {

@@ -33,6 +33,8 @@ export class SimulatedStream extends EventEmitter implements IncomingStream {
   #peer: SimulatedStream | null = null;
   #isCorked = false;
   #isDestroyed = false;
+  /** The kernel knows that the connection is gone; the process has not read it yet, and what it writes is lost. */
+  #isReset = false;
   /** What the process wrote and the kernel has not taken. */
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
@@ -81,7 +83,7 @@ export class SimulatedStream extends EventEmitter implements IncomingStream {
   }
 
   write(bytes: Uint8Array): boolean {
-    if (this.#isDestroyed) return false;
+    if (this.#isDestroyed || this.#isReset) return false;
     if (this.#isEnding) throw new Error('A stream was written to after its end.');
     this.#queue.push(bytes);
     this.#queuedBytes += bytes.length;
@@ -148,6 +150,7 @@ export class SimulatedStream extends EventEmitter implements IncomingStream {
   /** The other end does not know this connection any more. */
   reset(): void {
     this.#sendBuffer = [];
+    this.#isReset = true;
     this.#isEnding = true;
     this.#isFinSent = true;
     this.#host.deliver(() => {
