@@ -11,7 +11,7 @@ describe('help', () => {
     const text = stdout.join('\n');
     expect({ code, stderr }).toEqual({ code: 0, stderr: [] });
     expect(text).toMatch(new RegExp(`^Usage: butterfly ${command}`));
-    expect(text).toMatch(new RegExp(`Examples:\n +.*butterfly ${command} `));
+    expect(text).toMatch(new RegExp(`Examples:\n +.*butterfly ${command}\\b`));
     for (const [, option] of text.matchAll(/^ +(--\S+)/gm)) expect(option).toMatch(/^--[a-z-]+$/);
   });
 

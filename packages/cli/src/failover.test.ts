@@ -31,7 +31,6 @@ async function stream(prompt: string, onPiece: (pieces: number) => void = () => 
 }
 
 describe('a worker that dies in mid-stream', () => {
-  // Of three stages at first, then of two: the worker that was started again stands by.
   it.each([
     ['the middle stage', 1, 'SIGKILL'],
     ['the first stage', 0, 'SIGKILL'],
@@ -53,9 +52,9 @@ describe('a worker that dies in mid-stream', () => {
     expect(outcomes).toEqual(undisturbed);
     expect(isHit).toBe(true);
     expect(server.records('The plan is live.').length).toBeGreaterThan(plans);
-    // Nobody else was left out for what happened.
-    expect(server.stages).toHaveLength(2);
     if (signal === 'SIGSTOP') process.kill(victim, 'SIGKILL');
     await server.until('its successor', () => server.records('A worker joined.')[joins] ?? null);
+    // Which takes its part again, unless it was lost too often of late.
+    await server.until('three stages', () => (server.stages.length === 3 ? true : null));
   });
 });
