@@ -9,6 +9,8 @@ import { stream } from './streams.js';
 const model = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
 /** Each kind once, in an order that this seed draws. */
 const seed = 5;
+/** Ten faults with their times, and the streams that run on: a minute on two free cores. */
+const roundTimeoutMs = 300_000;
 
 let disk: SmallDisk | null;
 beforeAll(async () => {
@@ -26,25 +28,29 @@ function firstOf(kinds: readonly FaultKind[]): Fault[] {
 }
 
 describe('five workers and sixteen streams', () => {
-  it('lose, double and change no token under any fault', async ({ annotate }) => {
-    if (!disk) await annotate('No disk can be mounted here, so none is filled.');
-    const report = await chaosRound({
-      model,
-      workers: 5,
-      streams: 16,
-      tokens: 200,
-      faults: firstOf(faultKinds.filter((kind) => disk !== null || kind !== 'diskFull')),
-      endMs: Infinity,
-      cacheDirectory: disk?.path ?? null,
-    });
-    expect(
-      report.broken.map(({ prompt, error, text }) => ({ prompt, error, text })),
-      report.log.join('\n'),
-    ).toEqual([]);
-    expect(report.streams).toBeGreaterThan(16);
-    // The faults were noticed: each but a pause or a crawl of moments costs a plan.
-    expect(report.plans).toBeGreaterThan(5);
-  });
+  it(
+    'lose, double and change no token under any fault',
+    { timeout: roundTimeoutMs },
+    async ({ annotate }) => {
+      if (!disk) await annotate('No disk can be mounted here, so none is filled.');
+      const report = await chaosRound({
+        model,
+        workers: 5,
+        streams: 16,
+        tokens: 200,
+        faults: firstOf(faultKinds.filter((kind) => disk !== null || kind !== 'diskFull')),
+        endMs: Infinity,
+        cacheDirectory: disk?.path ?? null,
+      });
+      expect(
+        report.broken.map(({ prompt, error, text }) => ({ prompt, error, text })),
+        report.log.join('\n'),
+      ).toEqual([]);
+      expect(report.streams).toBeGreaterThan(16);
+      // The faults were noticed: each but a pause or a crawl of moments costs a plan.
+      expect(report.plans).toBeGreaterThan(5);
+    },
+  );
 });
 
 describe('workers without whom there is no plan', () => {

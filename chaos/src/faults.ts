@@ -63,7 +63,7 @@ export async function commit(
 }
 
 async function killed(workers: readonly ChaosWorker[], lastsMs: number): Promise<void> {
-  await Promise.all(workers.map((worker) => worker.process?.kill()));
+  await Promise.all(workers.map(async (worker) => worker.process?.kill()));
   await sleep(lastsMs);
   for (const worker of workers) worker.start();
 }

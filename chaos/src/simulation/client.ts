@@ -53,7 +53,10 @@ export class Client {
         case 'token': {
           const token = expected.tokens[this.tokens];
           if (event.token !== token)
-            journal.violate(this.name, `token ${this.tokens} is ${event.token} and not ${token ?? 'the end'}`);
+            journal.violate(
+              this.name,
+              `token ${this.tokens} is ${event.token} and not ${token ?? 'the end'}`,
+            );
           this.tokens += 1;
           break;
         }

@@ -64,7 +64,13 @@ export function fakeSpec(layers: number): ModelSpec {
       chatTemplate: null,
     },
     files: [
-      { path: 'nowhere.gguf', bytes: offset, metadataBytes: 0, metadataSha256: zeroHash, weightsSha256: zeroHash },
+      {
+        path: 'nowhere.gguf',
+        bytes: offset,
+        metadataBytes: 0,
+        metadataSha256: zeroHash,
+        weightsSha256: zeroHash,
+      },
     ],
     tensors,
   };
@@ -102,7 +108,12 @@ export function runLayer(layer: number, cache: Int32Array, rows: FakeRows): Int3
 }
 
 /** The token that a row of the last layer gives. */
-export function draw(value: number, position: number, sampling: SamplingParams, recent: readonly number[]): number {
+export function draw(
+  value: number,
+  position: number,
+  sampling: SamplingParams,
+  recent: readonly number[],
+): number {
   const penalties = recent.reduce(mix, recent.length);
   // Some requests speak in so few words that they repeat themselves, as guesses need it.
   const words = sampling.seed % 2 === 0 ? vocabulary : 3;

@@ -40,7 +40,10 @@ export class FakeStage implements Stage {
     this.shardBytes = parts.shardBytes;
     this.fileBytes = parts.shardBytes;
     this.arenaBytes = parts.arenaBytes;
-    this.#caches = Array.from({ length: range.layerEnd - range.layerStart }, () => new Int32Array(arenaSlots));
+    this.#caches = Array.from(
+      { length: range.layerEnd - range.layerStart },
+      () => new Int32Array(arenaSlots),
+    );
   }
 
   async load(_: TensorSource, onProgress: (loadedBytes: number) => void = () => undefined): Promise<void> {
@@ -153,7 +156,10 @@ export class FakeStage implements Stage {
   #check({ copies, sequences }: Pick<Step, 'copies' | 'sequences'>): void {
     const { arenaSlots, rowsMax } = this.request;
     for (const { fromSlot, toSlot, slots } of copies)
-      ensure(fromSlot + slots <= arenaSlots && toSlot + slots <= arenaSlots, () => 'A copy leaves the arena.');
+      ensure(
+        fromSlot + slots <= arenaSlots && toSlot + slots <= arenaSlots,
+        () => 'A copy leaves the arena.',
+      );
     let rows = 0;
     for (const sequence of sequences) {
       rows += sequence.rows;
@@ -176,7 +182,10 @@ export class FakeStage implements Stage {
 function tokensOf(payload: Uint8Array): Int32Array {
   const tokens = new Int32Array(new Uint8Array(payload).buffer);
   for (const token of tokens)
-    ensure(token >= 0 && token < vocabulary, () => `Token ${token} is not in the vocabulary of ${vocabulary}.`);
+    ensure(
+      token >= 0 && token < vocabulary,
+      () => `Token ${token} is not in the vocabulary of ${vocabulary}.`,
+    );
   return tokens;
 }
 
@@ -194,19 +203,21 @@ function logitsOf(sequences: Sequences, values: Int32Array): Float32Array | null
 function sample(sequences: Sequences, logits: Float32Array | null): StepResult['outputs'] {
   const values = new Int32Array(logits?.buffer ?? new ArrayBuffer(0));
   let start = 0;
-  return sequences.flatMap(({ sequenceId, sampling, positionStart, rows, logitRows, draftTokens, recentTokens }) => {
-    const own = values.subarray(start, start + logitRows);
-    start += logitRows;
-    if (sampling === null) return [];
-    const recent = [...recentTokens];
-    const tokens: number[] = [];
-    for (const [index, value] of own.entries()) {
-      const position = positionStart + rows - (logitRows - 1 - index);
-      const token = draw(value, position, sampling, recent.slice(-64));
-      tokens.push(token);
-      if (token !== draftTokens[index]) break;
-      if (sampling.repeatPenalty !== 1) recent.push(token);
-    }
-    return [{ sequenceId, tokens: Int32Array.from(tokens) }];
-  });
+  return sequences.flatMap(
+    ({ sequenceId, sampling, positionStart, rows, logitRows, draftTokens, recentTokens }) => {
+      const own = values.subarray(start, start + logitRows);
+      start += logitRows;
+      if (sampling === null) return [];
+      const recent = [...recentTokens];
+      const tokens: number[] = [];
+      for (const [index, value] of own.entries()) {
+        const position = positionStart + rows - (logitRows - 1 - index);
+        const token = draw(value, position, sampling, recent.slice(-64));
+        tokens.push(token);
+        if (token !== draftTokens[index]) break;
+        if (sampling.repeatPenalty !== 1) recent.push(token);
+      }
+      return [{ sequenceId, tokens: Int32Array.from(tokens) }];
+    },
+  );
 }

@@ -47,7 +47,8 @@ export async function commit(fault: Fault, around: FaultSurroundings): Promise<v
       }
       return;
     case 'killWhileLoading':
-      for (let ms = 0; ms < loadingMs && worker.machine?.isLoading !== true; ms += lookMs) await sleep(lookMs);
+      for (let ms = 0; ms < loadingMs && worker.machine?.isLoading !== true; ms += lookMs)
+        await sleep(lookMs);
       return killed([worker], lastsMs, sleep);
     case 'pause': {
       const resume = worker.pause();

@@ -64,6 +64,8 @@ export interface Schedule {
   };
   readonly link: { readonly latencyMs: number; readonly jitterMs: number; readonly bytesPerSecond: number };
   readonly workers: readonly WorkerPlan[];
+  /** Index of a worker that no other can reach, nor it them; null for none. */
+  readonly hidden: number | null;
   readonly requests: readonly RequestPlan[];
   readonly faults: readonly Fault[];
 }
@@ -78,7 +80,7 @@ interface Dice {
 export const contextTokens = 256;
 const mib = 2 ** 20;
 /** Faults begin within this time, most requests too. */
-const faultsMs = 15_000;
+const faultsMs = 18_000;
 
 /** A schedule by chance, the same for the same seed. */
 export function scheduleOf(seed: number): Schedule {
@@ -104,6 +106,7 @@ export function scheduleOf(seed: number): Schedule {
       bytesPerSecond: dice.of([500_000, 1_000_000, 1_500_000]),
     },
     workers,
+    hidden: dice.chance(20) ? dice.below(workers.length) : null,
     requests: Array.from({ length: dice.between(4, 10) }, () => drawRequest(dice)),
     faults: Array.from({ length: dice.between(1, 7) }, () => drawFault(dice, workers.length)),
   };
@@ -114,8 +117,8 @@ function drawWorker(dice: Dice, index: number, isLate: boolean): WorkerPlan {
     name: `host-${index}`,
     startMs: isLate ? dice.between(1_000, faultsMs) : dice.below(400),
     traits: {
-      // Some hold the whole model, most a part of it, a few nothing.
-      memoryBytes: dice.of([200, 280, 350, 450, 600, 900]) * mib + dice.below(64) * mib,
+      // Few hold the whole model, most a part of it.
+      memoryBytes: dice.of([240, 280, 320, 350, 450, 600, 900]) * mib + dice.below(64) * mib,
       layerMicros: dice.of([1_000, 2_000, 4_000, 8_000]),
       diskBytesPerSecond: dice.of([100e6, 300e6, 800e6]),
       profilingMs: dice.between(50, 1_500),
@@ -133,7 +136,7 @@ function drawRequest(dice: Dice): RequestPlan {
     timeoutMs: dice.chance(15) ? dice.between(500, 5_000) : 180_000,
     priority: dice.of([0, 0, 0, 1, -1]),
     promptTokens,
-    outputTokensMax: dice.between(1, 40),
+    outputTokensMax: dice.between(1, 80),
     sampling: {
       ...greedySampling,
       seed: dice.below(1_000),

@@ -98,6 +98,9 @@ class Simulation {
     journal.note('schedule', JSON.stringify({ options, link, faults }));
     const orchestrator = await clock.settle(Orchestrator.start(this.#options()));
     this.#orchestrator = orchestrator;
+    const hidden = workers[schedule.hidden ?? -1]?.name;
+    for (const { name } of workers)
+      if (hidden !== undefined && name !== hidden) network.link(hidden, name).cut();
     for (const worker of workers) clock.after(worker.plan.startMs, () => worker.start());
     for (const request of schedule.requests) clock.after(request.atMs, () => this.#send(request));
     for (const fault of schedule.faults)
@@ -105,7 +108,10 @@ class Simulation {
         const around = { schedule, clock, journal, network, workers, orchestrator };
         void commit(fault, around).then(() => (this.#faultsOpen -= 1));
       });
-    await this.#until(() => this.#faultsOpen === 0 && this.#clients.length === schedule.requests.length, 120_000);
+    await this.#until(
+      () => this.#faultsOpen === 0 && this.#clients.length === schedule.requests.length,
+      120_000,
+    );
     await this.#recover();
     await this.#stop(orchestrator);
   }
@@ -133,7 +139,13 @@ class Simulation {
       const isLive = await this.#until(() => this.#liveSinceMs !== null, recoveryMs);
       if (!isLive) this.#violateDead('is not live again');
       this.#send({
-        ...{ promptTokens: Int32Array.of(1, 2, 3), outputTokensMax: 4, atMs: 0, timeoutMs: 150_000, priority: 0 },
+        ...{
+          promptTokens: Int32Array.of(1, 2, 3),
+          outputTokensMax: 4,
+          atMs: 0,
+          timeoutMs: 150_000,
+          priority: 0,
+        },
         ...{ sampling: greedySampling, stopTokens: new Set<number>() },
       });
     }

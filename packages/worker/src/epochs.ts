@@ -35,6 +35,8 @@ const linkGraceMs = 10 * deadlines.heartbeatEveryMs;
 /** The stages that this worker is in the plans of one orchestrator: mostly one, and two while plans change. */
 export class Epochs {
   readonly #stages = new Map<number, AssignedStage>();
+  /** Of epochs that are over, but for a step that is still computed. */
+  readonly #ending = new Set<Promise<void>>();
 
   constructor(private readonly options: EpochsOptions) {}
 
@@ -48,8 +50,10 @@ export class Epochs {
   /** Ends an epoch; its shard stays. */
   unassign(epoch: number): void {
     const stage = this.#stages.get(epoch);
+    if (!stage) return;
     this.#stages.delete(epoch);
-    void stage?.end();
+    const ended = stage.end().then(() => void this.#ending.delete(ended));
+    this.#ending.add(ended);
   }
 
   /** Takes a step from the orchestrator; one of an epoch that is over is dropped. */
@@ -64,9 +68,8 @@ export class Epochs {
 
   /** Ends all epochs; resolves when none computes any more. */
   async close(): Promise<void> {
-    const stages = [...this.#stages.values()];
-    this.#stages.clear();
-    await Promise.all(stages.map((stage) => stage.end()));
+    for (const epoch of this.#stages.keys()) this.unassign(epoch);
+    await Promise.all(this.#ending);
   }
 }
 

@@ -1,10 +1,10 @@
-import { ButterflyError, encodeFrame, type Frame } from '@butterfly/common';
+import { ButterflyError, decodeActivations, decodeStep, encodeFrame, type Frame } from '@butterfly/common';
 import type { EpochPlan } from './controller-types.js';
 import type { WorkerLink } from './worker-link.js';
 
 /**
- * Passes a frame of a stage on to the next one, where that cannot be dialled; frames of no live stage are dropped, since
- * their epoch is over. Stages check the epoch of each frame themselves.
+ * Passes a frame of a stage on to the next one, where that cannot be dialled; frames of another epoch are dropped, since
+ * it is over, and its stages may have a straight way now.
  * @throws ButterflyError PROTOCOL_INVALID from a stage that has a straight way
  */
 export function relay(
@@ -13,9 +13,11 @@ export function relay(
   current: EpochPlan | null,
   workers: ReadonlyMap<string, WorkerLink>,
 ): void {
-  const index = current?.plan.stages.findIndex((stage) => stage.workerId === workerId) ?? -1;
-  const next = current?.plan.stages[index + 1];
-  if (index === -1 || !next) return;
+  if (!current) return;
+  const index = current.plan.stages.findIndex((stage) => stage.workerId === workerId);
+  const next = current.plan.stages[index + 1];
+  const { epoch } = frame.type === 'step' ? decodeStep(frame) : decodeActivations(frame);
+  if (index === -1 || !next || epoch !== current.epoch) return;
   if (!next.isRelayed)
     throw new ButterflyError(
       'PROTOCOL_INVALID',

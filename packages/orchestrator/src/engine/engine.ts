@@ -142,8 +142,9 @@ export class PipelineEngine implements Engine {
     this.#pump();
     this.#tell(events, nowMs);
     if (sent && this.options.onStep) {
-      const { sentMs, deadlineMs: _, ...trace } = sent;
+      const { sentMs, rows, sequences, scheduleMicros } = sent;
       const { stageTimes } = result;
+      const trace = { rows, sequences, scheduleMicros };
       this.options.onStep({ ...trace, totalMs: nowMs - sentMs, stageTimes, completeMicros });
     }
   }

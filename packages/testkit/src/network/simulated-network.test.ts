@@ -329,7 +329,9 @@ describe('a simulated host', () => {
     await a.transport.listen({
       host: '127.0.0.1',
       port,
-      onConnection: (stream) => void new Connection(stream, { handlers, clock: a.clock }),
+      onConnection: (stream) => {
+        new Connection(stream, { handlers, clock: a.clock });
+      },
     });
     for (const [epoch, host] of ['localhost', 'a'].entries())
       (await clock.settle(a.transport.dial({ host, port, handlers: logOf(a).handlers }))).send(
