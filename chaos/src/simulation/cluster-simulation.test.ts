@@ -3,7 +3,7 @@ import { knownSeeds } from './known-seeds.js';
 import { scheduleOf } from './schedule.js';
 import { fingerprint, simulate } from './simulate.js';
 
-const seedsOfCi = Array.from({ length: 200 }, (_, index) => index + 1);
+const seedsOfCi = Array.from({ length: 120 }, (_, index) => index + 1);
 
 describe('a simulated cluster under faults', () => {
   it('does the same for the same seed', async () => {

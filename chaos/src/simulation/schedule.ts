@@ -77,7 +77,8 @@ interface Dice {
   of<T>(choices: readonly [T, ...T[]]): T;
 }
 
-export const contextTokens = 256;
+/** Two blocks of the arena, so that texts grow out of their regions and are moved. */
+export const contextTokens = 512;
 const mib = 2 ** 20;
 /** Faults begin within this time, most requests too. */
 const faultsMs = 18_000;
@@ -89,10 +90,12 @@ export function scheduleOf(seed: number): Schedule {
   const count = dice.between(3, 6);
   const late = dice.below(3);
   const workers = Array.from({ length: count + late }, (_, index) => drawWorker(dice, index, index >= count));
+  // What several prompts begin with is computed once, and copied.
+  const beginning = Array.from({ length: dice.between(40, 100) }, () => dice.below(vocabulary));
   return {
     seed,
     layers,
-    parallel: dice.between(2, 4),
+    parallel: dice.between(1, 3),
     options: {
       spares: dice.below(3),
       stagesMin: dice.between(1, 3),
@@ -107,7 +110,7 @@ export function scheduleOf(seed: number): Schedule {
     },
     workers,
     hidden: dice.chance(20) ? dice.below(workers.length) : null,
-    requests: Array.from({ length: dice.between(4, 10) }, () => drawRequest(dice)),
+    requests: Array.from({ length: dice.between(4, 10) }, () => drawRequest(dice, beginning)),
     faults: Array.from({ length: dice.between(1, 7) }, () => drawFault(dice, workers.length)),
   };
 }
@@ -127,10 +130,13 @@ function drawWorker(dice: Dice, index: number, isLate: boolean): WorkerPlan {
   };
 }
 
-function drawRequest(dice: Dice): RequestPlan {
-  const length = dice.chance(10) ? dice.between(60, 120) : dice.between(1, 40);
+function drawRequest(dice: Dice, beginning: readonly number[]): RequestPlan {
+  const length = dice.chance(8) ? dice.between(150, 250) : dice.between(1, 40);
   const words = dice.of<number>([vocabulary, 3]);
-  const promptTokens = Int32Array.from({ length }, () => dice.below(words));
+  const promptTokens = Int32Array.from([
+    ...(dice.chance(40) ? beginning : []),
+    ...Array.from({ length }, () => dice.below(words)),
+  ]);
   return {
     atMs: dice.below(faultsMs),
     timeoutMs: dice.chance(15) ? dice.between(500, 5_000) : 180_000,

@@ -35,6 +35,7 @@ export interface SimulationReport {
 
 /** Longer than any worker is left out, and than anything is waited for. */
 const recoveryMs = 420_000;
+const settlingMs = 2_000;
 /** Requests that are open then are none of the faults'. */
 const requestsMs = 200_000;
 /** The last timers of whatever is closed. */
@@ -133,6 +134,8 @@ class Simulation {
   /** All is mended: who is there must become a live cluster and answer, if they can. */
   async #recover(): Promise<void> {
     this.journal.note('simulation', 'all faults are mended');
+    // Whoever was just told goodbye leaves.
+    await this.#until(() => false, settlingMs);
     const isAnswered = (): boolean => this.#clients.every(({ outcome }) => outcome !== 'open');
     this.#isFeasible = this.#couldHold();
     if (this.#isFeasible) {
