@@ -222,6 +222,7 @@ export class Cluster {
     const { workerId, connection } = worker;
     switch (message.kind) {
       case 'profile':
+        if (worker.profile) throw new ButterflyError('PROTOCOL_INVALID', 'A worker measured itself twice.');
         // Nothing in it throws: it waits for answers with deadlines.
         void this.#introduce(worker, message);
         return;

@@ -83,11 +83,11 @@ export class Members {
     recent.push(nowMs);
     this.#losses.set(identity, recent.slice(-pausesMs.length));
     this.leaveOut(identity, nowMs + (pausesMs[Math.min(recent.length, pausesMs.length) - 1] ?? 0));
-    this.#forgetOld(nowMs);
   }
 
   leaveOut(identity: string, untilMs: number): void {
     this.#leftOutUntilMs.set(identity, Math.max(untilMs, this.#leftOutUntilMs.get(identity) ?? 0));
+    this.#forgetBefore(untilMs - memoryMs);
   }
 
   holds(workerId: string, shardId: string): Holding | null {
@@ -120,10 +120,10 @@ export class Members {
   }
 
   /** The memory of losses is as bounded as time: whoever was not lost lately is forgotten. */
-  #forgetOld(nowMs: number): void {
+  #forgetBefore(thenMs: number): void {
     for (const [identity, atMs] of this.#losses)
-      if ((atMs.at(-1) ?? 0) <= nowMs - memoryMs) this.#losses.delete(identity);
+      if ((atMs.at(-1) ?? 0) <= thenMs) this.#losses.delete(identity);
     for (const [identity, untilMs] of this.#leftOutUntilMs)
-      if (untilMs <= nowMs - memoryMs) this.#leftOutUntilMs.delete(identity);
+      if (untilMs <= thenMs) this.#leftOutUntilMs.delete(identity);
   }
 }

@@ -11,16 +11,16 @@ import {
 import type { TensorSource } from '../loading/tensor-source.js';
 import { StageRuntime } from '../stage/runtime.js';
 import type { ModelCurves } from '../stage/step-curve.js';
-import { decodingStep, measureCurve } from '../stage/step-measurement.js';
+import { decodingStep, measureCurve, type MeasuredCurve } from '../stage/step-measurement.js';
 
 /** Weights of so many bytes are in no processor's cache all at once, as when decoding. */
 const streamedBytes = 256 * 2 ** 20;
 const arenaSlots = 8 * cacheBlockSlots;
 /** Intermediates of the largest steps, and what the process has anyway. */
 const workBytes = 128 * 2 ** 20;
-const layersTake = { rowsMax: 256, budgetMs: 600 };
+const layersTake = { rowsMax: 256, budgetMs: 1_200 };
 /** Few steps sample for more rows, and their logits would take much memory. */
-const outputTakes = { rowsMax: 64, budgetMs: 300 };
+const outputTakes = { rowsMax: 64, budgetMs: 400 };
 /** Taken for a machine that cannot hold what is to be measured: two channels of memory of a laptop, shared with others. */
 const assumedBytesPerSecond = 10e9;
 /** Times over that of one row, as on two cores: what a machine is assumed to do where it cannot be measured. */
@@ -64,52 +64,70 @@ export function measuredParts({
   };
 }
 
+/** What one layer and the output take. */
+export interface MeasuredLayers extends ModelCurves {
+  /** Whether repeated steps took as long as before; else something else computed meanwhile. */
+  readonly isSteady: boolean;
+}
+
 /**
- * Measures steps of one layer, and of norm, head and sampling, in about a second: on stages of this model's shapes
+ * Measures steps of one layer, and of norm, head and sampling, in some two seconds: on stages of this model's shapes
  * whose weights are made up. What the memory does not allow is estimated from sizes, and logged.
  * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
  */
-export async function measureLayers(model: MeasuredModel): Promise<ModelCurves> {
+export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayers> {
   const { spec, log } = model;
   const parts = measuredParts(model);
   const mean = meanBytes(spec);
   if (parts.layers === 0)
     log.warn({}, 'No layer fits the memory that is offered; its speed is guessed from its size.');
-  const layerCurve = parts.layers === 0 ? assumed(mean) : await measureLayer(model, parts.layers);
-  if (parts.hasOutput) return { layerCurve, outputCurve: await measureOutput(model, layerCurve) };
+  const layer =
+    parts.layers === 0 ? { curve: assumed(mean), isSteady: true } : await measureLayer(model, parts.layers);
+  const layerCurve = layer.curve;
+  if (parts.hasOutput) {
+    const output = await measureOutput(model, layerCurve);
+    return { layerCurve, outputCurve: output.curve, isSteady: layer.isSteady && output.isSteady };
+  }
   log.info({}, 'The output does not fit the memory that is offered; its speed is guessed from its size.');
   const share = outputBytes(spec) / mean;
   return {
     layerCurve,
     outputCurve: layerCurve.map(({ rows, micros }) => ({ rows, micros: micros * share })),
+    isSteady: layer.isSteady,
   };
 }
 
 /** The time of one of several layers that are computed one after the other, as in a stage. */
-async function measureLayer(model: MeasuredModel, count: number): Promise<StepTime[]> {
+async function measureLayer(model: MeasuredModel, count: number): Promise<MeasuredCurve> {
   const { spec } = model;
   // Evenly over the model, because quantisers give some layers more bits than others.
   const chosen = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * spec.layers) / count));
   // Layers before and behind, which nobody loads, keep embedding and output away.
   const repeated = repeatLayers(spec, [0, ...chosen, 0]);
   const range = { layerStart: 1, layerEnd: count + 1 };
-  const curve = await measureStage(model, repeated, range, layersTake);
-  return curve.map(({ rows, micros }) => ({ rows, micros: micros / count }));
+  const { curve, isSteady } = await measureStage(model, repeated, range, layersTake);
+  return { curve: curve.map(({ rows, micros }) => ({ rows, micros: micros / count })), isSteady };
 }
 
 /** What the last stage takes beyond its layer. */
-async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime[]): Promise<StepTime[]> {
+async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime[]): Promise<MeasuredCurve> {
   const { spec } = model;
   const bytes = layerBytes(spec);
   const mean = meanBytes(spec);
   const distance = bytes.map((size) => Math.abs(size - mean));
   const typical = distance.indexOf(Math.min(...distance));
   const repeated = repeatLayers(spec, [0, typical]);
-  const curve = await measureStage(model, repeated, { layerStart: 1, layerEnd: 2 }, outputTakes);
-  return curve.map(({ rows, micros }) => ({
+  const { curve, isSteady } = await measureStage(
+    model,
+    repeated,
+    { layerStart: 1, layerEnd: 2 },
+    outputTakes,
+  );
+  const beyondLayer = curve.map(({ rows, micros }) => ({
     rows,
     micros: Math.max(1, micros - stepMicros(rows, layerCurve)),
   }));
+  return { curve: beyondLayer, isSteady };
 }
 
 async function measureStage(
@@ -117,7 +135,7 @@ async function measureStage(
   spec: ModelSpec,
   range: { readonly layerStart: number; readonly layerEnd: number },
   { rowsMax, budgetMs }: { readonly rowsMax: number; readonly budgetMs: number },
-): Promise<StepTime[]> {
+): Promise<MeasuredCurve> {
   const cacheType = 'f16';
   const options = { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax, isDeterministic } as const;
   using stage = new StageRuntime(options);

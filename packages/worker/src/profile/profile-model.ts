@@ -2,6 +2,7 @@ import type { Logger } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
 import type { ModelSpec } from '@butterfly/model';
 import { cpuVariant, machineId } from '../capabilities.js';
+import { MachineLock } from './machine-lock.js';
 import { measureAttention } from './measured-attention.js';
 import { findModelFile, measureDisk } from './measured-disk.js';
 import { measuredParts, measureLayers, type MeasuredParts } from './measured-layers.js';
@@ -26,21 +27,37 @@ export interface ProfileOptions {
  * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
  */
 export async function profileModel(options: ProfileOptions): Promise<MeasuredProfile> {
-  const { ggml, spec, threads, directory, log, isDeterministic = false } = options;
+  const { spec, directory, log, isDeterministic = false } = options;
   const file = await findModelFile(spec.files);
   const model = { ...options, isDeterministic };
   const key = profileKey(model, measuredParts(model), file?.path ?? null);
   const cache = directory === null ? null : new ProfileCache(directory, key, log);
   const known = await cache?.read();
   if (known) return known;
+  // Several workers of one machine would measure how they disturb each other; mostly one measures for all.
+  const lock = directory === null ? null : await MachineLock.take(directory);
+  try {
+    return (await cache?.read()) ?? (await measure(model, file, cache));
+  } finally {
+    await lock?.[Symbol.asyncDispose]();
+  }
+}
+
+async function measure(
+  model: Required<ProfileOptions>,
+  file: Awaited<ReturnType<typeof findModelFile>>,
+  cache: ProfileCache | null,
+): Promise<MeasuredProfile> {
+  const { ggml, spec, threads, directory, isDeterministic, log } = model;
   const startedMs = performance.now();
-  const curves = await measureLayers(model);
+  const { isSteady, ...curves } = await measureLayers(model);
   const attentionMicros = await measureAttention({ ggml, spec, threads, isDeterministic });
   const diskBytesPerSecond = await measureDisk(ggml, file, directory);
   const profile = { ...curves, attentionMicros, diskBytesPerSecond };
   const elapsedMs = Math.round(performance.now() - startedMs);
-  log.info({ elapsedMs, ...profile }, 'This machine was measured for the model.');
-  await cache?.write(profile);
+  log.info({ elapsedMs, isSteady, ...profile }, 'This machine was measured for the model.');
+  // What was measured beside other work would be wrong for ever.
+  if (isSteady) await cache?.write(profile);
   return profile;
 }
 

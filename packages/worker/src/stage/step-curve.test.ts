@@ -106,7 +106,7 @@ describe('measureCurve', () => {
   async function measure(microsOf: (rows: number, turn: number) => number, rowsMax = 512) {
     let elapsedMs = 0;
     const turns: number[] = [];
-    const curve = await measureCurve(
+    const measured = await measureCurve(
       (rows) => {
         const micros = microsOf(rows, turns.length);
         turns.push(rows);
@@ -115,11 +115,12 @@ describe('measureCurve', () => {
       },
       { rowsMax, budgetMs: 1500, nowMs: () => elapsedMs },
     );
-    return { curve, turns, elapsedMs };
+    return { ...measured, turns, elapsedMs };
   }
 
   it('takes the least of three of each where there is time', async () => {
-    const { curve, turns } = await measure((rows, turn) => rows * 10 + (turn < 10 ? 500 : 0));
+    const { curve, turns, isSteady } = await measure((rows, turn) => rows * 10 + (turn < 10 ? 500 : 0));
+    expect(isSteady).toBe(true);
     expect(curve.map(({ rows }) => rows)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 128, 256]);
     expect(turns).toHaveLength(curve.length * 3);
     for (const { rows, micros } of curve) expect(micros).toBe(rows * 10);
@@ -135,6 +136,17 @@ describe('measureCurve', () => {
     const middling = await measure((rows) => rows * 10_000);
     expect(middling.elapsedMs).toBeLessThanOrEqual(1500);
     expect(middling.curve.at(-1)?.rows).toBe(32);
+  });
+
+  it('goes on where times differ, and says so when they do not agree in the end', async () => {
+    // Twice something else computes meanwhile, for some of the steps.
+    const passing = await measure((rows, turn) => rows * 10 * (turn < 40 && turn % 3 > 0 ? 9 : 1));
+    expect(passing.isSteady).toBe(true);
+    for (const { rows, micros } of passing.curve) expect(micros).toBe(rows * 10);
+    const busy = await measure((rows, turn) => rows * 1_000 * 1.5 ** (turn % 7));
+    expect(busy.elapsedMs).toBeLessThanOrEqual(4_500);
+    const hopeless = await measure((_, turn) => 20_000 * (turn + 1));
+    expect(hopeless.isSteady).toBe(false);
   });
 
   it('stays within the rows that a step may have', async () => {

@@ -13,6 +13,8 @@ import type { StageResult } from './runtime.js';
 const firstMeasured = [1, 2, 3, 4, 5, 6, 7, 8];
 const measuredInTime = [12, 16, 24, 32, 48, 64, 128, 256];
 const sweepsMax = 3;
+/** Of the two least times of a step on a quiet machine. */
+const steadyRatio = 1.25;
 const noTokens = new Int32Array(0);
 
 type DecodingStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
@@ -57,24 +59,32 @@ export async function checkInvariance(
   return { isRowwise, isBatchInvariant: isRowwise && isAloneEqual };
 }
 
+/** Times of steps by their rows. */
+export interface MeasuredCurve {
+  readonly curve: StepTime[];
+  /** Whether repeated steps took as long as before: not so while something else computes on this machine. */
+  readonly isSteady: boolean;
+}
+
 /**
  * Measures steps of ascending rows, and again while time is left: of each the least time, since whatever else the
- * machine does can only add to it.
+ * machine does can only add to it. Where the two least differ, it goes on for up to three times as long.
  * @param measure computes a step of so many rows and gives the microseconds that count.
  */
 export async function measureCurve(
   measure: (rows: number) => Promise<number>,
   options: { readonly rowsMax: number; readonly budgetMs: number; readonly nowMs: () => number },
-): Promise<StepTime[]> {
+): Promise<MeasuredCurve> {
   const { rowsMax, budgetMs, nowMs } = options;
   const startedMs = nowMs();
-  const leastMicros = new Map<number, number>();
-  const curve = (): StepTime[] => [...leastMicros].map(([rows, micros]) => ({ rows, micros }));
-  const hasTimeFor = (rows: number, budgetMs: number): boolean =>
-    nowMs() - startedMs + stepMicros(rows, curve()) / 1000 <= budgetMs;
+  /** The two least times by rows. */
+  const samples = new Map<number, readonly number[]>();
+  const curve = (): StepTime[] => [...samples].map(([rows, [micros = 1]]) => ({ rows, micros }));
+  const hasTimeFor = (rows: number, withinMs: number): boolean =>
+    nowMs() - startedMs + stepMicros(rows, curve()) / 1000 <= withinMs;
   const take = async (rows: number): Promise<void> => {
-    const micros = await measure(rows);
-    leastMicros.set(rows, Math.min(leastMicros.get(rows) ?? Infinity, micros));
+    const all = [...(samples.get(rows) ?? []), await measure(rows)];
+    samples.set(rows, all.sort((a, b) => a - b).slice(0, 2));
   };
   const candidates = [
     ...firstMeasured.map((rows) => ({ rows, withinMs: 2 * budgetMs })),
@@ -85,8 +95,19 @@ export async function measureCurve(
     await take(rows);
   }
   for (let sweep = 1; sweep < sweepsMax; sweep++)
-    for (const rows of leastMicros.keys()) if (hasTimeFor(rows, budgetMs)) await take(rows);
-  return curve();
+    for (const rows of samples.keys()) if (hasTimeFor(rows, budgetMs)) await take(rows);
+  const unsteady = (): number[] => [...samples.keys()].filter((rows) => !agree(samples.get(rows)));
+  for (let rows = unsteady(); rows.length > 0; rows = unsteady()) {
+    const inTime = rows.filter((count) => hasTimeFor(count, 3 * budgetMs));
+    if (inTime.length === 0) break;
+    for (const count of inTime) await take(count);
+  }
+  return { curve: curve(), isSteady: unsteady().length === 0 };
+}
+
+/** Whether the two least times are about the same; of a single one there is nothing to say. */
+function agree([least = 0, next = least]: readonly number[] = []): boolean {
+  return next <= steadyRatio * least;
 }
 
 /** Each row is a sequence of its own, spread over the arena, no two in one slot; they sample as requests do. */
