@@ -5,6 +5,7 @@ export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger, LogLevel } from './log.js';
+export { secretsEqual } from './secrets.js';
 export { sha256 } from './sha256.js';
 export { parseAddress, parseConfig } from './config.js';
 export type {

@@ -5,12 +5,16 @@ const MIB = 1024 * KIB;
 export const limits = Object.freeze({
   /** Control messages and step headers are small; a plan of 128 layers with its tensor table is under 1 MiB. */
   frameHeaderBytesMax: 8 * MIB,
+  /** All that a stranger may send at once before it has shown its secret: a `hello` has a few KiB. */
+  greetingBytesMax: 64 * KIB,
   /** 4,096 rows of a hidden size of 16,384 in F32. */
   framePayloadBytesMax: 256 * MIB,
   /** A file range asked for at once: large enough to stream at disk speed, small enough to buffer. */
   fileChunkBytesMax: 4 * MIB,
   /** Ranges of one worker that are under way at once. */
   fileFetchesInFlightMax: 4,
+  /** Ranges of `fileChunkBytesMax` that are in memory at once for all who fetch: 64 MiB, enough to keep any network busy. */
+  rangesInMemoryMax: 16,
   /** Bytes waiting in one socket before the sender must pause; above one full prefill step of a large model. */
   connectionQueuedBytesMax: 512 * MIB,
   /** Rows in one step; also bounds the compute buffers of a stage. */

@@ -18,7 +18,7 @@ export {
 } from './gguf/shard.js';
 export { sampleWeights } from './gguf/weight-sample.js';
 export { describeModel } from './gguf/describe.js';
-export { architectures, parseModelSpec } from './gguf/spec.js';
+export { architectures, modelFingerprint, parseModelSpec } from './gguf/spec.js';
 export type { Architecture, ModelFile, ModelSpec, ModelTensor } from './gguf/spec.js';
 export { drawFraction } from './sampling.js';
 export { Arena } from './arena.js';

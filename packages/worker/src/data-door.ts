@@ -11,6 +11,7 @@ import {
 } from '@butterfly/common';
 import type { IncomingLinks } from './links.js';
 import type { PeerGuests } from './peer-guests.js';
+import type { PeerSecret } from './secrets.js';
 
 export interface DataDoorOptions {
   readonly host: string;
@@ -18,13 +19,15 @@ export interface DataDoorOptions {
   readonly port: number;
   readonly transport: Transport;
   readonly clock: Clock;
+  /** What everybody must show who comes in. */
+  readonly secret: PeerSecret;
   readonly links: IncomingLinks;
   readonly guests: PeerGuests;
 }
 
 /**
  * Where other workers come in: the stage before with its link, and those that measure or fetch. The first message of a
- * connection says what it is for.
+ * connection says what it is for, and shows the secret of the cluster.
  */
 export class DataDoor {
   private constructor(private readonly listener: Listener) {}
@@ -46,10 +49,11 @@ export class DataDoor {
   }
 }
 
-function receive(stream: IncomingStream, { clock, links, guests }: DataDoorOptions): void {
+function receive(stream: IncomingStream, { clock, secret, links, guests }: DataDoorOptions): void {
   let isGreeted = false;
   const connection: Connection = new Connection(stream, {
     clock,
+    isStranger: true,
     handlers: {
       onFrame: (frame) => {
         if (guests.has(connection)) guests.receive(connection, decodeControl(frame));
@@ -71,8 +75,10 @@ function receive(stream: IncomingStream, { clock, links, guests }: DataDoorOptio
     connection.fail(new ButterflyError('TIMEOUT', 'The connection did not say what it is for.'));
   });
   const greet = (message: ControlMessage): void => {
+    if (message.kind !== 'link' && message.kind !== 'peer')
+      throw new ButterflyError('PROTOCOL_INVALID', `A worker does not begin with "${message.kind}".`);
+    secret.check(message.peerToken);
     if (message.kind === 'link') links.greet(connection, message);
-    else if (message.kind === 'peer') guests.greet(connection, message);
-    else throw new ButterflyError('PROTOCOL_INVALID', `A worker does not begin with "${message.kind}".`);
+    else guests.greet(connection);
   };
 }

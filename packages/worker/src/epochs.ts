@@ -7,19 +7,20 @@ import {
   type Clock,
   type Connection,
   type ControlMessageOf,
-  type ErrorCode,
   type Logger,
   type Step,
   type Transport,
 } from '@butterfly/common';
 import { EpochStage } from './epoch-stage.js';
-import { dialNext, type IncomingLinks } from './links.js';
+import { dialNext, isLinkError, type IncomingLinks } from './links.js';
 import type { ShardHolder, ShardLease } from './shards.js';
 
 type Assign = ControlMessageOf<'assign'>;
 
 export interface EpochsOptions {
   readonly orchestrator: Pick<Connection, 'send'>;
+  /** What workers show each other. */
+  readonly peerToken: string;
   readonly shards: ShardHolder;
   readonly links: IncomingLinks;
   readonly transport: Transport;
@@ -27,8 +28,6 @@ export interface EpochsOptions {
   readonly log: Logger;
 }
 
-/** What a worker sees when a neighbour dies. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
 /** By then the orchestrator has found a dead worker too: silence takes at most 8 beats to be found on a calm network. */
 const linkGraceMs = 10 * deadlines.heartbeatEveryMs;
 
@@ -164,11 +163,11 @@ class AssignedStage {
   /** Who takes the steps of this stage: the next stage, or the orchestrator for it; null for the last stage. */
   async #reachNext(): Promise<Pick<Connection, 'send'> | null> {
     const { next, epoch, linkToken, stageIndex } = this.assign;
-    const { orchestrator, transport, clock } = this.options;
+    const { orchestrator, peerToken, transport, clock } = this.options;
     if (next?.kind !== 'direct') return next && orchestrator;
     const onLost = (error: ButterflyError): void => this.#fail(error, next.workerId);
-    const link = { next, epoch, linkToken, fromStage: stageIndex, transport, clock, onLost };
-    this.#next = await dialNext(link);
+    const proof = { epoch, peerToken, linkToken, fromStage: stageIndex };
+    this.#next = await dialNext({ next, ...proof, transport, clock, onLost });
     if (this.#isOver) void this.#next.close('the epoch is over');
     return this.#next;
   }
@@ -190,7 +189,7 @@ class AssignedStage {
    */
   #fail(error: ButterflyError, neighbourId: string | null): void {
     if (this.#isOver || this.#isReported) return;
-    if (!linkErrors.has(error.code)) this.#report(error, null);
+    if (!isLinkError(error)) this.#report(error, null);
     else this.#cancelReport ??= this.options.clock.after(linkGraceMs, () => this.#report(error, neighbourId));
   }
 

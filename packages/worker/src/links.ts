@@ -5,15 +5,31 @@ import {
   decodeControl,
   decodeStep,
   encodeControl,
+  secretsEqual,
   type Activations,
   type Clock,
   type Connection,
   type ControlMessageOf,
+  type ErrorCode,
   type Frame,
   type Step,
   type Transport,
 } from '@butterfly/common';
-import { isSameSecret } from './secrets.js';
+
+/** What tells of a neighbour, or of the way to it, and not of this stage. */
+const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
+
+/** Whether an error is the loss of a link, which is no fault of the stage that reports it. */
+export function isLinkError({ code }: ButterflyError): boolean {
+  return linkErrors.has(code);
+}
+
+/** Whatever ends a link, a flipped bit or a refusal too, is the loss of that link to those at its ends. */
+function lossOfLink(neighbour: string, error: ButterflyError): ButterflyError {
+  if (isLinkError(error)) return error;
+  const message = `The link to ${neighbour} was lost: ${error.message}`;
+  return new ButterflyError('CONNECTION_CLOSED', message, { cause: error });
+}
 
 /** A neighbour that can be dialled. */
 type DirectHop = Extract<ControlMessageOf<'assign'>['next'], { readonly kind: 'direct' }>;
@@ -24,6 +40,7 @@ export interface ExpectedLink {
   readonly linkToken: string;
   readonly onStep: (step: Step) => void;
   readonly onActivations: (activations: Activations) => void;
+  /** Told with a link error. */
   readonly onLost: (error: ButterflyError) => void;
 }
 
@@ -38,7 +55,7 @@ interface Early {
   readonly cancelDeadline: () => void;
 }
 
-/** Links waiting for their epoch; more than a few means that somebody plays tricks. */
+/** Links waiting for their epoch, each of a worker of this cluster; a worker serves in few epochs at once. */
 const earlyMax = 16;
 
 /** The links over which the stages before this worker's send activations: one for each epoch. */
@@ -64,12 +81,13 @@ export class IncomingLinks {
     };
   }
 
-  /** Takes the first message of a link. Links may come before their epoch does, but not for long. */
+  /** Takes the first message of a link of this cluster. Links may come before their epoch does, but not for long. */
   greet(connection: Connection, message: ControlMessageOf<'link'>): void {
     const { epoch } = message;
     const expectation = this.#expected.get(epoch);
-    if (expectation && !expectation.active && isSameSecret(expectation.linkToken, message.linkToken)) {
+    if (expectation && !expectation.active && secretsEqual(expectation.linkToken, message.linkToken)) {
       expectation.active = connection;
+      connection.trust();
       connection.send(encodeControl({ kind: 'linked', epoch }));
       return;
     }
@@ -104,7 +122,7 @@ export class IncomingLinks {
     if (!expectation) return;
     expectation.active = null;
     // A goodbye means that the stage before knows of the end of the epoch already.
-    if (error) expectation.onLost(error);
+    if (error) expectation.onLost(lossOfLink('the stage before', error));
   }
 
   #of(connection: Connection): Expectation | undefined {
@@ -116,19 +134,20 @@ export class IncomingLinks {
 
 /**
  * Dials the next stage and proves the epoch.
- * @throws ButterflyError PEER_UNREACHABLE, TIMEOUT, or what the next stage answers.
+ * @throws ButterflyError PEER_UNREACHABLE, TIMEOUT, or CONNECTION_CLOSED with what the next stage answers as its cause.
  */
 export async function dialNext(options: {
   readonly next: DirectHop;
   readonly epoch: number;
+  readonly peerToken: string;
   readonly linkToken: string;
   readonly fromStage: number;
   readonly transport: Transport;
   readonly clock: Clock;
-  /** The link was made, and lost later without a goodbye. */
+  /** The link was made, and lost later without a goodbye. Told with a link error. */
   readonly onLost: (error: ButterflyError) => void;
 }): Promise<Connection> {
-  const { next, epoch, linkToken, fromStage, transport, clock, onLost } = options;
+  const { next, epoch, peerToken, linkToken, fromStage, transport, clock, onLost } = options;
   const { host, port } = next;
   let settle: (error: ButterflyError | null) => void = () => undefined;
   const linked = new Promise<void>((resolve, reject) => {
@@ -151,8 +170,9 @@ export async function dialNext(options: {
         settle(null);
       },
       onClose: (error) => {
-        if (isLinked && error) onLost(error);
-        settle(error ?? new ButterflyError('CONNECTION_CLOSED', 'The next stage closed its link.'));
+        const lost = error && lossOfLink('the next stage', error);
+        if (isLinked && lost) onLost(lost);
+        settle(lost ?? new ButterflyError('CONNECTION_CLOSED', 'The next stage closed its link.'));
       },
     },
   });
@@ -160,7 +180,7 @@ export async function dialNext(options: {
     const message = `The next stage at ${host}:${port} did not take the link in time.`;
     connection.destroy(new ButterflyError('TIMEOUT', message));
   });
-  connection.send(encodeControl({ kind: 'link', linkToken, epoch, fromStage }));
+  connection.send(encodeControl({ kind: 'link', peerToken, linkToken, epoch, fromStage }));
   try {
     await linked;
   } finally {

@@ -9,7 +9,6 @@ import {
   type ControlMessage,
   type ControlMessageOf,
 } from '@butterfly/common';
-import { isSameSecret } from './secrets.js';
 
 /** Answers what other workers ask for of the weights. */
 export interface WeightServer {
@@ -19,20 +18,16 @@ export interface WeightServer {
 /** Other workers that measure their way to this one, or fetch weights from it. */
 export class PeerGuests {
   readonly #connections = new Set<Connection>();
-  #peerToken: string | null = null;
   #weights: WeightServer | null = null;
   #block: { readonly bytes: Uint8Array; readonly sha256: Uint8Array } | null = null;
 
-  /** Guests who show this secret are let in; who was in stays in. */
-  admit(peerToken: string, weights: WeightServer): void {
-    this.#peerToken = peerToken;
+  /** From now on guests are given these weights. */
+  offer(weights: WeightServer): void {
     this.#weights = weights;
   }
 
-  /** @throws ButterflyError JOIN_REFUSED for a wrong secret, or when there are too many */
-  greet(connection: Connection, { peerToken }: ControlMessageOf<'peer'>): void {
-    if (this.#peerToken === null || !isSameSecret(this.#peerToken, peerToken))
-      throw new ButterflyError('JOIN_REFUSED', 'The peer token is not that of this cluster.');
+  /** Lets in who showed the secret of the cluster. @throws ButterflyError JOIN_REFUSED when there are too many */
+  greet(connection: Connection): void {
     if (this.#connections.size >= limits.peerGuestsMax)
       throw new ButterflyError(
         'JOIN_REFUSED',

@@ -13,7 +13,7 @@ import {
   type Logger,
   type Transport,
 } from '@butterfly/common';
-import { parseModelSpec, type ModelSpec } from '@butterfly/model';
+import { modelFingerprint, parseModelSpec, type ModelSpec } from '@butterfly/model';
 import { Epochs } from './epochs.js';
 import type { IncomingLinks } from './links.js';
 import { LocalSource } from './loading/local-source.js';
@@ -24,6 +24,7 @@ import type { WeightCache } from './loading/weight-cache.js';
 import type { PeerGuests } from './peer-guests.js';
 import { probePeer } from './profile/probe-peer.js';
 import type { MeasuredProfile } from './profile/profile-cache.js';
+import type { PeerSecret } from './secrets.js';
 import type { ShardClient, ShardHolder } from './shards.js';
 
 /** A model as an orchestrator wants it run. */
@@ -37,6 +38,7 @@ export interface WelcomedModel {
 /** What a worker has whoever its orchestrator is. */
 export interface SessionParts {
   readonly shards: ShardHolder;
+  readonly secret: PeerSecret;
   readonly links: IncomingLinks;
   readonly guests: PeerGuests;
   readonly measure: (model: WelcomedModel) => Promise<MeasuredProfile>;
@@ -72,10 +74,11 @@ export class Session {
     this.workerId = welcome.workerId;
     this.#model = welcomedModel(welcome);
     connection.setHeartbeat({ everyMs, silenceMs });
-    this.#epochs = new Epochs({ ...parts, orchestrator: connection });
+    this.#epochs = new Epochs({ ...parts, orchestrator: connection, peerToken });
     this.#remote = new RemoteSource(connection, clock);
     this.#weights = new PeerWeights({ spec: this.#model.spec, cache, localFiles });
-    parts.guests.admit(peerToken, this.#weights);
+    parts.secret.change(peerToken);
+    parts.guests.offer(this.#weights);
     this.#during(this.#introduce());
   }
 
@@ -118,6 +121,9 @@ export class Session {
         return;
       case 'unassign':
         this.#epochs.unassign(message.epoch);
+        return;
+      case 'fetchMissing':
+        this.#remote.missing(message.requestId);
         return;
       case 'probe':
         this.#during(this.#probe(message));
@@ -173,13 +179,7 @@ export class Session {
 
 function welcomedModel({ model, isDeterministic }: ControlMessageOf<'welcome'>): WelcomedModel {
   const spec = parseModelSpec(model);
-  // Not the paths, which are of the orchestrator's machine.
-  const files = spec.files.map(({ bytes, metadataSha256, weightsSha256 }) => [
-    bytes,
-    metadataSha256,
-    weightsSha256,
-  ]);
-  return { spec, isDeterministic, modelKey: JSON.stringify([isDeterministic, files]) };
+  return { spec, isDeterministic, modelKey: JSON.stringify([isDeterministic, modelFingerprint(spec)]) };
 }
 
 async function hasLocalFiles(spec: ModelSpec): Promise<boolean> {

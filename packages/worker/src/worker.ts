@@ -17,6 +17,7 @@ import type { Machine } from './native.js';
 import { joinOrchestrator, type OrchestratorLink } from './orchestrator-link.js';
 import { PeerGuests } from './peer-guests.js';
 import type { MeasuredProfile } from './profile/profile-cache.js';
+import { PeerSecret } from './secrets.js';
 import { Session, type SessionParts, type WelcomedModel } from './session.js';
 import { ShardHolder } from './shards.js';
 
@@ -83,12 +84,11 @@ export class Worker {
     const { clock = systemClock, transport = tcpTransport, cache = null, stages, log } = options;
     const isLoopback = /^(127\.|::1$|localhost$)/u.test(options.join.host);
     const host = options.dataHost ?? (isLoopback ? options.join.host : '0.0.0.0');
-    const links = new IncomingLinks(clock);
-    const guests = new PeerGuests();
-    const door = await DataDoor.open({ host, port: options.dataPort ?? 0, transport, clock, links, guests });
+    const arrivals = { secret: new PeerSecret(), links: new IncomingLinks(clock), guests: new PeerGuests() };
+    const door = await DataDoor.open({ host, port: options.dataPort ?? 0, transport, clock, ...arrivals });
     const shards = new ShardHolder({ stages, clock, log });
     const localFiles = options.remoteOnly !== true;
-    const parts = { shards, links, guests, cache, localFiles, transport, clock, log };
+    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, log };
     const worker = new Worker(options, parts, door);
     try {
       void worker.#attend(await worker.#join());

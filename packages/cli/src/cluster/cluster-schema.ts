@@ -1,5 +1,5 @@
 import { cacheTypes } from '@butterfly/common';
-import { objectives, type ClusterDescription } from '@butterfly/orchestrator';
+import { objectives, workerStates, type ClusterDescription } from '@butterfly/orchestrator';
 import { z } from 'zod';
 
 const micros = z.number().min(0);
@@ -30,7 +30,7 @@ const profile = z.object({
 const worker = z.object({
   workerId: z.string(),
   name: z.string(),
-  state: z.enum(['measuring', 'loading', 'serving', 'spare', 'idle', 'draining']),
+  state: z.enum(workerStates),
   layers: z.tuple([z.int(), z.int()]).nullable(),
   threads: z.number(),
   memoryBytes: z.number(),

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { createLogger, type Logger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { cacheBlockSlots, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
@@ -18,7 +18,7 @@ import { Command } from 'commander';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { readMachines, type Machines } from '../cluster/machines.js';
 import { drawRunningPlan } from '../cluster/running-plan.js';
-import { cacheDirectory } from '../directories.js';
+import { weightsDirectory } from '../directories.js';
 import type { Environment } from '../environment.js';
 import { contextTokens, ownModel, resolveModelPath } from '../model.js';
 import {
@@ -142,7 +142,7 @@ async function measureLocal(
   const threads = checkThreads(wanted ?? threadsPerWorker(workers));
   const memoryBytes = memory ?? Math.floor(availableMemoryBytes() / workers);
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
-  const directory = join(cacheDirectory(environment), 'profiles');
+  const directory = weightsDirectory(environment);
   if (process.stderr.isTTY)
     process.stderr.write(`Measuring this machine with ${threads} of ${availableParallelism()} threads ...\n`);
   const profile = await nativeMachine({ ggml, threads, memoryBytes, directory, log }).profiler(spec, false);

@@ -49,6 +49,11 @@ export interface Heartbeat {
 export interface ConnectionOptions {
   readonly handlers: ConnectionHandlers;
   readonly heartbeat?: Heartbeat;
+  /**
+   * Whether the other side has yet to prove itself: until `trust` is called, only control frames of at most
+   * `limits.greetingBytesMax` are taken. Off by default.
+   */
+  readonly isStranger?: boolean;
   readonly clock?: Clock;
 }
 
@@ -75,7 +80,7 @@ export class Connection {
   readonly #stream: ByteStream;
   readonly #handlers: ConnectionHandlers;
   readonly #clock: Clock;
-  readonly #decoder = new FrameDecoder();
+  readonly #decoder: FrameDecoder;
   readonly #streamClosed: Promise<void>;
   #ending: { readonly error: ButterflyError | null; readonly reason: string } | null = null;
   #drainWaiters: DrainWaiter[] = [];
@@ -92,6 +97,7 @@ export class Connection {
     this.#stream = stream;
     this.#handlers = options.handlers;
     this.#clock = options.clock ?? systemClock;
+    this.#decoder = new FrameDecoder(options);
     this.#heartbeat = options.heartbeat ?? defaultHeartbeat;
     this.#beatSetAtMs = this.#clock.nowMs();
     this.#detector = this.#startDetector();
@@ -166,6 +172,11 @@ export class Connection {
     return new Promise((resolve, reject) => {
       this.#drainWaiters.push({ resolve, reject });
     });
+  }
+
+  /** The other side has proved itself: from the next frame on, everything is taken that a frame may be. */
+  trust(): void {
+    this.#decoder.trust();
   }
 
   /** Takes over what the orchestrator asks for in `welcome`. */

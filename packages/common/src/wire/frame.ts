@@ -102,6 +102,17 @@ export class FrameDecoder {
   #gatheredFilled = 0;
   #checksum = 0;
   #failure: ButterflyError | null = null;
+  #isStranger: boolean;
+
+  /** @param isStranger takes nothing but control frames of `limits.greetingBytesMax`, until `trust` is called. */
+  constructor({ isStranger = false }: { readonly isStranger?: boolean } = {}) {
+    this.#isStranger = isStranger;
+  }
+
+  /** From the next frame on, takes everything. */
+  trust(): void {
+    this.#isStranger = false;
+  }
 
   /** Adds received bytes, which must not change afterwards; read them with `frames`. */
   push(chunk: Uint8Array): void {
@@ -153,7 +164,10 @@ export class FrameDecoder {
     this.#preludeFilled += this.#copyInto(this.#preludeBytes, this.#preludeFilled);
     // Before anything else of the layout: another version may have another prelude, even a shorter one.
     if (this.#preludeFilled >= IDENTITY_BYTES) checkIdentity(this.#preludeBytes);
-    return this.#preludeFilled < PRELUDE_BYTES ? null : parsePrelude(this.#preludeBytes);
+    if (this.#preludeFilled < PRELUDE_BYTES) return null;
+    const prelude = parsePrelude(this.#preludeBytes);
+    if (this.#isStranger) checkGreeting(prelude);
+    return prelude;
   }
 
   /** The next `length` bytes once all of them are here, added to the checksum of the body. */
@@ -225,6 +239,14 @@ function parsePrelude(prelude: Buffer): Prelude {
   const payloadBytes = prelude.readUInt32LE(12);
   checkLengths(type, headerBytes, payloadBytes);
   return { type, headerBytes, payloadBytes, bodyChecksum: prelude.readUInt32LE(16) };
+}
+
+function checkGreeting({ type, headerBytes }: Prelude): void {
+  if (type !== 'control' || headerBytes > limits.greetingBytesMax)
+    throw invalid(
+      `A ${type} frame of ${headerBytes} header bytes came before its sender had proved itself; ` +
+        `only control frames of at most ${limits.greetingBytesMax} bytes are taken until then.`,
+    );
 }
 
 function checkLengths(type: FrameType, headerBytes: number, payloadBytes: number): void {

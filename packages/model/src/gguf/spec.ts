@@ -118,6 +118,16 @@ export type ModelFile = ModelSpec['files'][number];
 export type ModelTensor = ModelSpec['tensors'][number];
 
 /**
+ * What tells a model's weights from all others, wherever its files lie: of each file its size and the hashes of its
+ * metadata and of samples of its weights. Made of plain values, to be hashed or put into JSON.
+ */
+export function modelFingerprint({
+  files,
+}: Pick<ModelSpec, 'files'>): (readonly [bytes: number, metadataSha256: string, weightsSha256: string])[] {
+  return files.map(({ bytes: size, metadataSha256, weightsSha256 }) => [size, metadataSha256, weightsSha256]);
+}
+
+/**
  * Validates a spec that came over the wire.
  * @throws ButterflyError CONFIG_INVALID
  */

@@ -70,11 +70,11 @@ describe('preparation', () => {
   };
   const measured = (changes: Partial<WorkerProfile>): WorkerProfile => ({ ...profile, ...changes });
 
-  it('names the workers that have some of the weights, those with the most first, and never the worker itself', () => {
+  it('names the workers that have some of the weights, in the order given', () => {
     worker('a').profile = measured({ cachedBytes: 100 });
     worker('b').profile = measured({ hasFiles: true });
     worker('c').profile = measured({ cachedBytes: 50 });
-    const message = preparation(worker('a'), shard(), cluster.workers.values(), settings);
+    const message = preparation(worker('a'), shard(), [worker('c'), worker('b')], settings);
     expect(message).toMatchObject({
       layerStart: 0,
       layerEnd: 4,
@@ -92,7 +92,7 @@ describe('preparation', () => {
 
   it('names nobody who has nothing, and only as many as the wire takes', () => {
     worker('b').profile = measured({});
-    expect(preparation(worker('a'), shard(), cluster.workers.values(), settings).sources).toEqual([]);
+    expect(preparation(worker('a'), shard(), [worker('c'), worker('b')], settings).sources).toEqual([]);
     const many = Array.from({ length: limits.weightSourcesMax + 5 }, (_, index) => ({
       ...worker('b'),
       workerId: `w${index}`,
@@ -100,7 +100,7 @@ describe('preparation', () => {
     }));
     const { sources } = preparation(worker('a'), shard(), many, settings);
     expect(sources).toHaveLength(limits.weightSourcesMax);
-    expect(sources[0]?.workerId).toBe(`w${limits.weightSourcesMax + 4}`);
+    expect(sources[0]?.workerId).toBe('w0');
   });
 });
 

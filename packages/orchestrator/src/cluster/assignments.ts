@@ -33,19 +33,16 @@ export function shardIds(
       .slice(0, 32);
 }
 
-/** What a worker is told to load, and whom it may ask for the weights. */
+/** What a worker is told to load, and whom it may ask for the weights, the nearest first. */
 export function preparation(
   worker: WorkerLink,
   shard: { readonly shardId: string; readonly stage: PlanStage; readonly plan: Plan },
-  others: Iterable<WorkerLink>,
+  peers: readonly WorkerLink[],
   { arenaSlots, rowsMax }: ShardSettings,
 ): ControlMessageOf<'prepare'> {
   const { shardId, stage, plan } = shard;
-  const sources = [...others]
-    .filter(
-      (each) => each !== worker && (each.profile?.hasFiles === true || (each.profile?.cachedBytes ?? 0) > 0),
-    )
-    .sort((a, b) => (b.profile?.cachedBytes ?? 0) - (a.profile?.cachedBytes ?? 0))
+  const sources = peers
+    .filter(({ profile }) => profile !== null && (profile.hasFiles || profile.cachedBytes > 0))
     .slice(0, limits.weightSourcesMax)
     .map((each) => ({
       workerId: each.workerId,

@@ -6,6 +6,7 @@ import {
   decodeStepResult,
   encodeControl,
   encodeStep,
+  exitCodes,
   isErrorCode,
   limits,
   tcpTransport,
@@ -31,6 +32,8 @@ import { relay } from './relay.js';
 import { type StageReport, type WorkerLink } from './worker-link.js';
 
 const tickMs = 100;
+/** How long a newcomer waits for its ways to others to be measured. */
+const introductionMs = 5_000;
 
 /** What a stage sees when a neighbour or the way to it is lost. */
 const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
@@ -154,9 +157,18 @@ export class Cluster {
 
   /**
    * Begins to empty a worker while requests go on; it is told goodbye when it is empty.
-   * @throws ButterflyError MODEL_TOO_LARGE when the others cannot hold the model; nothing has changed then
+   * @throws ButterflyError NOT_FOUND, CLUSTER_NOT_READY while it measures itself, or MODEL_TOO_LARGE when the others
+   * cannot hold the model; nothing has changed then
    */
   drain(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    if (!worker)
+      throw new ButterflyError('NOT_FOUND', `There is no worker ${workerId}; see butterfly status.`);
+    if (!worker.profile)
+      throw new ButterflyError(
+        'CLUSTER_NOT_READY',
+        `${worker.identity.name} measures itself; try again soon.`,
+      );
     const actions = this.#controller.handle({ kind: 'drain', workerId }, this.options.clock.nowMs());
     for (const action of actions) this.#carryOut(action);
     for (const action of actions) if (action.kind === 'drainRefused') throw action.error;
@@ -181,10 +193,13 @@ export class Cluster {
     const { workerId, identity, connection } = worker;
     worker.cancelDeadline();
     worker.profile = profile;
-    await this.#prober.introduce(
-      worker,
-      this.workers().filter((each) => each !== worker && each.profile !== null),
-    );
+    const measured = this.#prober
+      .introduce(
+        worker,
+        this.workers().filter((each) => each !== worker && each.profile !== null),
+      )
+      .then(() => true);
+    const isMeasured = await Promise.race([measured, this.#after(introductionMs)]);
     if (!connection.isOpen) return;
     const { name, machineId, memoryBytes, threads } = identity;
     // And what it has loaded since it said hello, as it was told before.
@@ -192,12 +207,19 @@ export class Cluster {
     this.options.log.info({ workerId, name, memoryBytes, threads }, 'A worker joined.');
     const member = { workerId, name, identity: `${machineId} ${name}`, memoryBytes, profile };
     this.#handle({ kind: 'joined', member, heldShards });
+    // With many peers, or some that do not answer, the rest comes when it comes.
+    if (!isMeasured && (await measured)) this.#handle({ kind: 'linksChanged' });
+  }
+
+  #after(delayMs: number): Promise<false> {
+    return new Promise((resolve) => this.options.clock.after(delayMs, () => resolve(false)));
   }
 
   #left(worker: WorkerLink, error: ButterflyError | null, reason: string): void {
     const { workerId, identity } = worker;
     this.#workers.delete(workerId);
     this.#links.leave(workerId);
+    this.#prober.leave(workerId);
     if (this.#closed) return;
     this.options.log.warn({ workerId, name: identity.name }, `A worker left: ${reason}`);
     this.#handle({ kind: 'left', workerId, isOrderly: error === null });
@@ -207,7 +229,7 @@ export class Cluster {
     const { workerId } = worker;
     switch (frame.type) {
       case 'result':
-        this.#result(decodeStepResult(frame));
+        this.#result(workerId, decodeStepResult(frame));
         return;
       case 'step':
       case 'activations':
@@ -227,7 +249,7 @@ export class Cluster {
         void this.#introduce(worker, message);
         return;
       case 'probed':
-        this.#prober.receive(message);
+        this.#prober.receive(workerId, message);
         return;
       case 'progress':
         worker.loadedBytes = message.loadedBytes;
@@ -249,9 +271,7 @@ export class Cluster {
         this.#failed(worker, message);
         return;
       case 'fetch':
-        this.#files.serve(connection, message).catch((error: unknown) => {
-          connection.fail(toButterflyError(error));
-        });
+        this.#serveFile(worker, message);
         return;
       default:
         throw new ButterflyError('PROTOCOL_INVALID', `A worker does not send "${message.kind}".`);
@@ -293,8 +313,21 @@ export class Cluster {
     return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', `${identity.name}: ${message}`);
   }
 
-  #result(result: StepResult): void {
-    if (result.epoch !== this.epoch) return;
+  /** A file that cannot be read costs the load that needs it, and not the worker, which may serve meanwhile. */
+  #serveFile({ connection, workerId }: WorkerLink, message: ControlMessageOf<'fetch'>): void {
+    const { requestId } = message;
+    this.#files.serve(connection, message).catch((thrown: unknown) => {
+      const error = toButterflyError(thrown);
+      this.options.log.error({ workerId, code: error.code }, error.message);
+      if (error.kind.exitCode === exitCodes.model)
+        connection.send(encodeControl({ kind: 'fetchMissing', requestId }));
+      else connection.fail(error);
+    });
+  }
+
+  #result(workerId: string, result: StepResult): void {
+    const { current } = this.#controller;
+    if (result.epoch !== current?.epoch || workerId !== current.plan.stages.at(-1)?.workerId) return;
     if (result.stepId === canaryStepId) {
       this.#handle({ kind: 'canaryPassed', epoch: result.epoch });
       return;
@@ -361,13 +394,21 @@ export class Cluster {
   #prepare(action: Extract<ControllerAction, { kind: 'prepare' }>): void {
     const worker = this.#workers.get(action.workerId);
     if (!worker) return;
-    const message = preparation(worker, action, this.#workers.values(), this.options.shards);
+    const message = preparation(worker, action, this.#peersOf(worker), this.options.shards);
     const { workerId, shardId, stage } = action;
     const layers = [stage.layerStart, stage.layerEnd - 1];
     this.options.log.info({ workerId, shardId, layers }, 'A shard is to be loaded.');
     worker.loadedBytes = 0;
     worker.totalBytes = 0;
     worker.connection.send(encodeControl(message));
+  }
+
+  /** The others, those first from whom bytes come fastest. */
+  #peersOf({ workerId }: WorkerLink): WorkerLink[] {
+    const speed = (each: WorkerLink): number => this.link(each.workerId, workerId).bytesPerSecond;
+    return this.workers()
+      .filter((each) => each.workerId !== workerId)
+      .sort((a, b) => speed(b) - speed(a));
   }
 
   #retire({ epoch, plan }: EpochPlan): void {
@@ -403,6 +444,7 @@ export class Cluster {
     this.#cancelTick = this.options.clock.after(tickMs, () => {
       for (const { workerId, connection } of this.#workers.values())
         if (connection.roundTripMs !== null) this.#links.heard(workerId, connection.roundTripMs * 500);
+      if (this.#links.forgive(this.options.clock.nowMs())) this.#handle({ kind: 'linksChanged' });
       this.#handle({ kind: 'tick', isIdle: this.#handlers?.isIdle() ?? true });
       if (!this.#closed) this.#scheduleTick();
     });

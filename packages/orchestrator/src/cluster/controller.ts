@@ -195,7 +195,7 @@ export class Controller {
     const member = this.#members.get(workerId);
     if (!member || this.#members.holds(workerId, shardId) === null) return;
     this.#members.unhold(workerId, shardId);
-    this.#members.leaveOut(member.identity, nowMs + failurePauseMs);
+    this.#members.leaveOut(member.identity, failurePauseMs, nowMs);
     this.#isStale = true;
     if (this.#next && shardOf(this.#next.target, workerId) === shardId) {
       this.#trouble = error;
@@ -228,7 +228,7 @@ export class Controller {
     // A lost link does not say which side is at fault: the plan changes its ways, not its workers.
     if (!event.isLink) {
       this.#members.lost(member, nowMs);
-      this.#members.leaveOut(member.identity, nowMs + failurePauseMs);
+      this.#members.leaveOut(member.identity, failurePauseMs, nowMs);
     }
     this.#recover(nowMs);
   }
@@ -242,7 +242,7 @@ export class Controller {
     if (this.#stalls > 1) {
       const { stages } = current.plan;
       const suspect = this.#members.get(stages[(this.#stalls - 2) % stages.length]?.workerId ?? '');
-      if (suspect && stages.length > 1) this.#members.leaveOut(suspect.identity, nowMs + failurePauseMs);
+      if (suspect && stages.length > 1) this.#members.leaveOut(suspect.identity, failurePauseMs, nowMs);
     }
     this.#recover(nowMs);
   }
@@ -295,7 +295,7 @@ export class Controller {
     this.#trouble = new ButterflyError('TIMEOUT', 'Loading the next plan made no progress.');
     for (const index of missingStages(target, this.#members)) {
       const member = this.#members.get(target.plan.stages[index]?.workerId ?? '');
-      if (member) this.#members.leaveOut(member.identity, nowMs + failurePauseMs);
+      if (member) this.#members.leaveOut(member.identity, failurePauseMs, nowMs);
     }
     this.#abandonNext();
   }
@@ -310,16 +310,34 @@ export class Controller {
   /** Looks for a plan where there is none, and for a better one where something changed. */
   #seek(nowMs: number): void {
     if (this.#phase.kind === 'waiting') this.#begin(nowMs);
-    else if (this.#phase.kind === 'live' && this.#next === null && this.#isStale) this.#improve(nowMs);
+    else if (this.#phase.kind === 'live' && this.#next === null && this.#isStale && this.#isGathered(nowMs))
+      this.#improve(nowMs);
     // Until the next plan is live, nobody is sent away.
     if (this.#phase.kind === 'waiting' || this.#phase.kind === 'live') this.#dismissDrained();
   }
 
+  /** Several that join at once take one plan, not one each. */
+  #isGathered(nowMs: number): boolean {
+    return nowMs - this.#lastJoinMs >= this.config.gatherMs;
+  }
+
   #begin(nowMs: number): void {
-    const isGathered = nowMs - this.#lastJoinMs >= this.config.gatherMs;
-    if (!this.#hasPlanned && (this.#members.size < this.config.workersExpected || !isGathered)) return;
-    const target = this.#plan(nowMs);
+    const isEnough = this.#members.size >= this.config.workersExpected && this.#isGathered(nowMs);
+    if (!this.#hasPlanned && !isEnough) return;
+    const target = this.#plan(nowMs) ?? this.#planWithDraining(nowMs);
     if (target) this.#pursue(target, nowMs);
+  }
+
+  /** Whoever was to leave stays where the others cannot hold the model any more. */
+  #planWithDraining(nowMs: number): Target | null {
+    const draining = this.#members.draining();
+    const error = this.#trouble;
+    if (draining.length === 0 || !error) return null;
+    for (const { workerId } of draining) {
+      this.#members.drain(workerId, false);
+      this.#orders.add({ kind: 'drainRefused', workerId, error });
+    }
+    return this.#plan(nowMs);
   }
 
   /** Of who is here now; null, with the trouble told, when they cannot hold the model. */

@@ -24,25 +24,34 @@ export class LinkProber {
   /** Measures both ways between the newcomer and the others; ends by its deadline, whatever was answered. */
   async introduce(newcomer: WorkerLink, others: readonly WorkerLink[]): Promise<void> {
     const peers = others.filter((other) => !this.#isKnown(newcomer, other)).slice(-peersMax);
-    // One after the other in each direction, so that they do not share the newcomer's network card.
-    for (const peer of peers) {
-      await this.#measure(newcomer, peer);
-      await this.#measure(peer, newcomer);
-    }
+    // One peer after the other, so that they do not share the newcomer's network card.
+    for (const peer of peers) await this.#bothWays(newcomer, peer);
   }
 
   /** Measures the ways that a plan takes, all at once as its steps do. */
   async remeasure(ways: readonly (readonly [from: WorkerLink, to: WorkerLink])[]): Promise<void> {
-    await Promise.all(ways.map(([from, to]) => this.#measure(from, to)));
+    await Promise.all(ways.map(([from, to]) => this.#bothWays(from, to)));
   }
 
-  receive({ requestId, latencyMicros, bytesPerSecond }: ControlMessageOf<'probed'>): void {
+  /** Takes an answer; one that comes from another worker than was asked, or late, is dropped. */
+  receive(workerId: string, { requestId, latencyMicros, bytesPerSecond }: ControlMessageOf<'probed'>): void {
     const pending = this.#pending.get(requestId);
-    if (!pending) return;
+    if (pending?.from !== workerId) return;
     const { from, to, done } = pending;
-    const isReached = latencyMicros !== null && bytesPerSecond !== null;
-    this.table.measured(from, to, isReached ? { latencyMicros, bytesPerSecond } : null);
+    this.table.reached(from, to, latencyMicros);
+    // Whoever dials asks for blocks and times them on their way to itself.
+    if (bytesPerSecond !== null) this.table.flowed(to, from, bytesPerSecond);
     done();
+  }
+
+  /** Nobody waits for a worker that is gone, or for the way to it. */
+  leave(workerId: string): void {
+    for (const { from, to, done } of this.#pending.values()) if (from === workerId || to === workerId) done();
+  }
+
+  async #bothWays(one: WorkerLink, other: WorkerLink): Promise<void> {
+    await this.#measure(one, other);
+    await this.#measure(other, one);
   }
 
   /** Within one machine there is nothing to measure, unless they advertise another way. */

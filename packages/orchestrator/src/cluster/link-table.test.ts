@@ -5,6 +5,11 @@ import { LinkTable } from './link-table.js';
 const measured = { latencyMicros: 700, bytesPerSecond: 5e7 };
 const direct = { ...measured, isRelayed: false };
 
+function measure(table: LinkTable, from: string, to: string, found: typeof measured | null): void {
+  table.reached(from, to, found?.latencyMicros ?? null);
+  if (found) table.flowed(from, to, found.bytesPerSecond);
+}
+
 /** Each on a machine of its own. */
 function tableOf(...workerIds: string[]): LinkTable {
   const table = new LinkTable();
@@ -17,7 +22,7 @@ describe('a link', () => {
     const table = tableOf('a', 'b');
     const assumed = table.link('a', 'b', 0);
     expect(assumed).toEqual({ latencyMicros: 200, bytesPerSecond: 110e6, isRelayed: false });
-    table.measured('a', 'b', measured);
+    measure(table, 'a', 'b', measured);
     expect(table.link('a', 'b', 0)).toEqual(direct);
     expect(table.link('b', 'a', 0)).toEqual(assumed);
   });
@@ -45,14 +50,14 @@ describe('a link', () => {
     const table = tableOf('a', 'b');
     table.heard('a', 1000);
     table.heard('b', 4000);
-    table.measured('a', 'b', null);
+    measure(table, 'a', 'b', null);
     expect(table.link('a', 'b', 0)).toEqual({ latencyMicros: 5000, bytesPerSecond: 55e6, isRelayed: true });
     expect(table.link('b', 'a', 0).isRelayed).toBe(false);
   });
 
   it('that broke is distrusted for two minutes', () => {
     const table = tableOf('a', 'b');
-    table.measured('a', 'b', measured);
+    measure(table, 'a', 'b', measured);
     table.broke('a', 'b', 1000);
     expect(table.link('a', 'b', 1000)).toEqual({ latencyMicros: 400, bytesPerSecond: 55e6, isRelayed: true });
     expect(table.link('b', 'a', 1000).isRelayed).toBe(false);
@@ -60,15 +65,23 @@ describe('a link', () => {
     expect(table.link('a', 'b', 121_000)).toEqual(direct);
   });
 
+  it('is forgiven once, when its time is over', () => {
+    const table = tableOf('a', 'b');
+    table.broke('a', 'b', 1000);
+    expect(table.forgive(120_999)).toBe(false);
+    expect(table.forgive(121_000)).toBe(true);
+    expect(table.forgive(121_000)).toBe(false);
+  });
+
   it('of a worker that left is forgotten with it', () => {
     const table = tableOf('a', 'b', 'ab');
-    table.measured('a', 'b', measured);
-    table.measured('ab', 'b', measured);
+    measure(table, 'a', 'b', measured);
+    measure(table, 'ab', 'b', measured);
     table.broke('b', 'a', 0);
     table.heard('a', 9000);
     table.leave('a');
     // Whatever comes late from it is not kept.
-    table.measured('a', 'b', measured);
+    measure(table, 'a', 'b', measured);
     table.heard('a', 9000);
     table.join('a', 'machine a');
     expect(table.link('a', 'b', 0)).toMatchObject({ latencyMicros: 200, isRelayed: false });
@@ -106,7 +119,7 @@ it('tells of every way a time and a speed that are numbers, and relays cost no l
     fc.property(fc.array(event, { maxLength: 30 }), (events) => {
       const table = tableOf('a', 'b', 'c');
       for (const [nowMs, each] of events.entries()) {
-        if (each.what === 'measured') table.measured(each.from, each.to, each.found);
+        if (each.what === 'measured') measure(table, each.from, each.to, each.found);
         else if (each.what === 'broke') table.broke(each.from, each.to, nowMs);
         else if (each.what === 'heard') table.heard(each.from, each.micros);
         else if (each.what === 'left') table.leave(each.from);

@@ -70,8 +70,8 @@ describe('being left out', () => {
   it('ends, and is not shortened by a shorter time', () => {
     const members = new Members();
     members.add(memberOf('a'));
-    members.leaveOut(memberOf('a').identity, 1000);
-    members.leaveOut(memberOf('a').identity, 500);
+    members.leaveOut(memberOf('a').identity, 1000, 0);
+    members.leaveOut(memberOf('a').identity, 500, 0);
     expect(members.available(999)).toEqual([]);
     expect(members.nextReturnMs(999)).toBe(1000);
     expect(members.available(1000)).toHaveLength(1);
@@ -81,7 +81,7 @@ describe('being left out', () => {
   it('of somebody who is gone is nothing to wait for', () => {
     const members = new Members();
     members.add(memberOf('a'));
-    members.leaveOut(memberOf('a').identity, 1000);
+    members.leaveOut(memberOf('a').identity, 1000, 0);
     members.remove('a');
     expect(members.nextReturnMs(0)).toBe(Infinity);
   });

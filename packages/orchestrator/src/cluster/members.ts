@@ -82,12 +82,13 @@ export class Members {
     const recent = (this.#losses.get(identity) ?? []).filter((atMs) => atMs > nowMs - memoryMs);
     recent.push(nowMs);
     this.#losses.set(identity, recent.slice(-pausesMs.length));
-    this.leaveOut(identity, nowMs + (pausesMs[Math.min(recent.length, pausesMs.length) - 1] ?? 0));
+    this.leaveOut(identity, pausesMs[Math.min(recent.length, pausesMs.length) - 1] ?? 0, nowMs);
   }
 
-  leaveOut(identity: string, untilMs: number): void {
-    this.#leftOutUntilMs.set(identity, Math.max(untilMs, this.#leftOutUntilMs.get(identity) ?? 0));
-    this.#forgetBefore(untilMs - memoryMs);
+  leaveOut(identity: string, pauseMs: number, nowMs: number): void {
+    const untilMs = Math.max(nowMs + pauseMs, this.#leftOutUntilMs.get(identity) ?? 0);
+    this.#leftOutUntilMs.set(identity, untilMs);
+    this.#forgetBefore(nowMs - memoryMs);
   }
 
   holds(workerId: string, shardId: string): Holding | null {

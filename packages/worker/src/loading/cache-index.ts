@@ -1,6 +1,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
+import type { Logger } from '@butterfly/common';
 
 /** A range of a model file. */
 export interface FileRange {
@@ -20,8 +21,12 @@ export class CacheIndex {
   readonly #hashes = new Map<string, string>();
   /** Where the first line begins that was not read yet. */
   #readTo = 0;
+  #isUnreadable = false;
 
-  constructor(private readonly path: string) {}
+  constructor(
+    private readonly path: string,
+    private readonly log: Logger,
+  ) {}
 
   /** All that is known of, with the hashes of their content. */
   entries(): (FileRange & { readonly hash: string })[] {
@@ -35,21 +40,18 @@ export class CacheIndex {
     return this.#hashes.get(keyOf(range));
   }
 
-  /** Takes note of the lines that were added since, by whatever process. Without a file there are none. */
+  /** Takes note of the lines that were added since, by whatever process. A file that cannot be read has none. */
   async refresh(): Promise<void> {
-    const handle = await open(this.path, 'r').catch(() => null);
-    if (!handle) return;
     try {
-      for (;;) {
-        const window = Buffer.allocUnsafe(readAtOnceBytes);
-        const { bytesRead } = await handle.read(window, 0, window.length, this.#readTo);
-        const end = window.subarray(0, bytesRead).lastIndexOf('\n') + 1;
-        if (end === 0) return;
-        for (const line of window.toString('latin1', 0, end).split('\n')) this.#take(line);
-        this.#readTo += end;
-      }
-    } finally {
-      await handle.close();
+      await this.#readOn();
+      this.#isUnreadable = false;
+    } catch (error) {
+      if (isMissing(error) || this.#isUnreadable) return;
+      this.#isUnreadable = true;
+      this.log.warn(
+        { path: this.path, error: String(error) },
+        'an index of the cache cannot be read; what it tells of counts as missing, check the disk',
+      );
     }
   }
 
@@ -71,6 +73,22 @@ export class CacheIndex {
 
   forget(range: FileRange): void {
     this.#hashes.delete(keyOf(range));
+  }
+
+  async #readOn(): Promise<void> {
+    const handle = await open(this.path, 'r');
+    try {
+      for (;;) {
+        const window = Buffer.allocUnsafe(readAtOnceBytes);
+        const { bytesRead } = await handle.read(window, 0, window.length, this.#readTo);
+        const end = window.subarray(0, bytesRead).lastIndexOf('\n') + 1;
+        if (end === 0) return;
+        for (const line of window.toString('latin1', 0, end).split('\n')) this.#take(line);
+        this.#readTo += end;
+      }
+    } finally {
+      await handle.close();
+    }
   }
 
   #take(line: string): void {

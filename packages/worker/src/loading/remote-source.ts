@@ -55,7 +55,7 @@ export class RemoteSource implements TensorSource {
   async read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> {
     const chunk = await this.fetch(tensor, offset, target.length);
     if (chunk === null)
-      throw new ButterflyError('PROTOCOL_INVALID', `${this.#name} does not have ${tensor.name}.`);
+      throw new ButterflyError('MODEL_NOT_FOUND', `${this.#name} does not have ${tensor.name}.`);
     target.set(chunk.bytes);
   }
 

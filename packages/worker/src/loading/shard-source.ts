@@ -15,6 +15,9 @@ import type { RemoteSource } from './remote-source.js';
 import { isChunk, type TensorSource } from './tensor-source.js';
 import type { WeightCache } from './weight-cache.js';
 
+/** Ranges that keep the way to a peer full: one that comes while the next one is read there. */
+const askedAtOnce = 2;
+
 /** Bytes by where they came from. */
 export interface LoadedBytes {
   readonly fileBytes: number;
@@ -32,7 +35,7 @@ export interface ShardSourceOptions {
   readonly spec: ModelSpec;
   /** Null for a worker that keeps nothing on disk. */
   readonly cache: WeightCache | null;
-  /** Workers that may have some of the weights. */
+  /** Workers that may have some of the weights, the nearest first. */
   readonly sources: readonly PeerAddress[];
   readonly orchestrator: RemoteSource;
   readonly peerToken: string;
@@ -60,6 +63,7 @@ class NearestSource implements ShardSource {
   readonly #reads = new Set<Promise<void>>();
   /** What is being written to the cache. */
   readonly #writes = new Set<Promise<void>>();
+  #cacheGives = true;
   #cacheTakes = true;
   #usesFiles: boolean;
 
@@ -133,17 +137,33 @@ class NearestSource implements ShardSource {
 
   async #readCache(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<boolean> {
     const { cache, spec } = this.options;
-    if (!cache || !isChunk(tensor, { offset, bytes: target.length })) return false;
-    return cache.read(spec, { fileIndex: tensor.fileIndex, offset: tensor.offset + offset }, target);
+    if (!cache || !this.#cacheGives || !isChunk(tensor, { offset, bytes: target.length })) return false;
+    const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset };
+    try {
+      return await cache.read(spec, range, target);
+    } catch (error) {
+      this.#stopReading(error);
+      return false;
+    }
   }
 
-  /** Asks the peer that is least busy, the nearest first, and then the others; null when none has it. */
+  /** Told once, although several reads may find out. */
+  #stopReading(error: unknown): void {
+    if (!this.#cacheGives) return;
+    this.#cacheGives = false;
+    this.options.log.warn(
+      { error: String(error) },
+      'the cache cannot be read; weights of this load come from elsewhere, check its disk',
+    );
+  }
+
+  /** Asks one peer after the other, as `nextPeer` chooses; null when none has it. */
   async #fetchFromPeers(tensor: ModelTensor, offset: number, bytes: number): Promise<FileChunk | null> {
     const asked = new Set<PeerSource>();
     while (!this.#ended.signal.aborted) {
       const peers = this.#peers.filter((peer) => peer.mayHave(tensor) && !asked.has(peer));
       if (peers.length === 0) return null;
-      const [peer] = peers.filter(({ isOpen }) => isOpen).sort((a, b) => a.asked - b.asked);
+      const peer = nextPeer(peers.filter(({ isOpen }) => isOpen));
       if (!peer) {
         // All at once, because those behind a firewall keep us waiting.
         await Promise.race(peers.map((candidate) => candidate.opened()));
@@ -159,9 +179,10 @@ class NearestSource implements ShardSource {
   async #fetchFromOrchestrator(tensor: ModelTensor, offset: number, bytes: number): Promise<FileChunk> {
     const chunk = await this.options.orchestrator.fetch(tensor, offset, bytes, this.#ended.signal);
     if (chunk) return chunk;
+    const { path = '?' } = this.options.spec.files[tensor.fileIndex] ?? {};
     throw new ButterflyError(
-      'PROTOCOL_INVALID',
-      `The orchestrator says that it does not have ${tensor.name} of its own model.`,
+      'MODEL_NOT_FOUND',
+      `The orchestrator cannot read its file ${path} any more, which has ${tensor.name}; restore it there.`,
     );
   }
 
@@ -186,4 +207,9 @@ class NearestSource implements ShardSource {
       'the cache cannot be written to; weights of this load are not kept, check the space and permissions of its disk',
     );
   }
+}
+
+/** The first that is not busy, as they come in the order of their nearness; where all are, the least busy one. */
+function nextPeer(peers: readonly PeerSource[]): PeerSource | undefined {
+  return peers.find(({ asked }) => asked < askedAtOnce) ?? [...peers].sort((a, b) => a.asked - b.asked)[0];
 }

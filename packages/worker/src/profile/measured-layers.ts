@@ -11,7 +11,7 @@ import {
 import type { TensorSource } from '../loading/tensor-source.js';
 import { StageRuntime } from '../stage/runtime.js';
 import type { ModelCurves } from '../stage/step-curve.js';
-import { decodingStep, measureCurve, type MeasuredCurve } from '../stage/step-measurement.js';
+import { decodingStep, measureCurve, plausible, type MeasuredCurve } from '../stage/step-measurement.js';
 
 /** Weights of so many bytes are in no processor's cache all at once, as when decoding. */
 const streamedBytes = 256 * 2 ** 20;
@@ -127,7 +127,7 @@ async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime
     rows,
     micros: Math.max(1, micros - stepMicros(rows, layerCurve)),
   }));
-  return { curve: beyondLayer, isSteady };
+  return { curve: plausible(beyondLayer), isSteady };
 }
 
 async function measureStage(

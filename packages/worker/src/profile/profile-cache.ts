@@ -10,7 +10,7 @@ export type MeasuredProfile = Pick<
 >;
 
 /** Raised whenever measuring changes its meaning, so that older files are measured anew. */
-const version = 2;
+const version = 3;
 
 /** Profiles on disk, each under a hash of everything that it depends on. */
 export class ProfileCache {

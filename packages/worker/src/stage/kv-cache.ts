@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { ensure, type ArenaCopy, type CacheType } from '@butterfly/common';
 import {
   dtype,
@@ -21,7 +22,10 @@ export const dtypeOf: Readonly<Record<CacheType, number>> = {
   q8_0: dtype.Q8_0,
 };
 
-/** The KV arena of a stage: for each of its layers, keys and values of every slot. Zeroed, as masked slots are read. */
+/** What is zeroed at once: some 50 ms even where the system has to find the memory first. */
+const clearedAtOnceBytes = 64 * 1024 * 1024;
+
+/** The KV arena of a stage: for each of its layers, keys and values of every slot. */
 export class KvCache implements Disposable {
   readonly layers: readonly LayerCache[];
   readonly bytes: number;
@@ -30,7 +34,7 @@ export class KvCache implements Disposable {
   readonly #rowBytes: number;
   readonly #planes: readonly Uint8Array[];
 
-  /** @throws ButterflyError COMPUTE_INVALID for a type that heads of this size or the backend cannot have, COMPUTE_FAILED */
+  /** Allocates; `clear` must run before the first step. @throws ButterflyError COMPUTE_INVALID for a type that heads of this size or the backend cannot have, COMPUTE_FAILED */
   constructor(
     backend: CpuBackend,
     shape: CacheShape,
@@ -51,7 +55,6 @@ export class KvCache implements Disposable {
     const planeBytes = Math.ceil((this.#rowBytes * slots) / alignment) * alignment;
     this.bytes = planeBytes * layers * 2;
     this.#buffer = backend.allocate(this.bytes);
-    this.#buffer.clear();
     this.#graph = new Graph(backend.ggml, layers * 2 + 1);
     const plane = (index: number): LayerCache['keys'] => {
       const tensor = this.#graph.tensor(cacheType, shapeOf(width, slots));
@@ -65,6 +68,23 @@ export class KvCache implements Disposable {
     this.#planes = Array.from({ length: layers * 2 }, (_, index) =>
       this.#buffer.view(index * planeBytes, this.#rowBytes * slots),
     );
+  }
+
+  /**
+   * Zeroes the arena, since masked slots are read too. It may have many gigabytes, so that other work comes between.
+   * @param options.onPause is called whenever other work has come between, and may throw to end it.
+   */
+  async clear({
+    atOnceBytes = clearedAtOnceBytes,
+    onPause = () => undefined,
+  }: { readonly atOnceBytes?: number; readonly onPause?: () => void } = {}): Promise<void> {
+    for (let at = 0; at < this.bytes; at += atOnceBytes) {
+      if (at > 0) {
+        await setImmediate();
+        onPause();
+      }
+      this.#buffer.view(at, Math.min(atOnceBytes, this.bytes - at)).fill(0);
+    }
   }
 
   /** Moves cached tokens from slots to slots, in every layer. */

@@ -131,6 +131,7 @@ export class StageRuntime implements Disposable {
     source: TensorSource,
     onProgress: (loadedBytes: number) => void = () => undefined,
   ): Promise<void> {
+    await this.#cache.clear({ onPause: () => onProgress(0) });
     await this.#shard.load(source, onProgress);
     // The largest step decides the compute memory, so that it does not grow while serving.
     const rows = this.options.rowsMax;

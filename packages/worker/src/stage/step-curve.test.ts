@@ -126,15 +126,15 @@ describe('measureCurve', () => {
     for (const { rows, micros } of curve) expect(micros).toBe(rows * 10);
   });
 
-  it('ends in time, or in twice the time for the first eight', async () => {
+  it('ends in time, or in twice the time for the first eight, and in three times with what it repeats', async () => {
     const slow = await measure((rows) => 200_000 + rows);
-    expect(slow.turns).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(slow.turns).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
     const slower = await measure((rows) => 1_100_000 + rows);
-    expect(slower.turns).toEqual([1]);
+    expect(slower.turns).toEqual([1, 1]);
     const slowest = await measure(() => 60_000_000);
-    expect(slowest.turns).toEqual([1]);
+    expect(slowest).toMatchObject({ turns: [1], isSteady: false });
     const middling = await measure((rows) => rows * 10_000);
-    expect(middling.elapsedMs).toBeLessThanOrEqual(1500);
+    expect(middling.elapsedMs).toBeLessThanOrEqual(4500);
     expect(middling.curve.at(-1)?.rows).toBe(32);
   });
 
@@ -147,6 +147,12 @@ describe('measureCurve', () => {
     expect(busy.elapsedMs).toBeLessThanOrEqual(4_500);
     const hopeless = await measure((_, turn) => 20_000 * (turn + 1));
     expect(hopeless.isSteady).toBe(false);
+  });
+
+  it('takes no step for much slower than one of more rows', async () => {
+    const { curve } = await measure((rows) => (rows === 5 ? 90_000 : rows * 100));
+    expect(curve.find(({ rows }) => rows === 5)?.micros).toBeCloseTo(1.3 * 600, 6);
+    expect(curve.find(({ rows }) => rows === 6)?.micros).toBe(600);
   });
 
   it('stays within the rows that a step may have', async () => {

@@ -15,6 +15,8 @@ const measuredInTime = [12, 16, 24, 32, 48, 64, 128, 256];
 const sweepsMax = 3;
 /** Of the two least times of a step on a quiet machine. */
 const steadyRatio = 1.25;
+/** Of a step to one of more rows, at most: kernels take whole groups of rows faster than others (docs/performance.md). */
+const cliffRatio = 1.3;
 const noTokens = new Int32Array(0);
 
 type DecodingStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
@@ -102,12 +104,25 @@ export async function measureCurve(
     if (inTime.length === 0) break;
     for (const count of inTime) await take(count);
   }
-  return { curve: curve(), isSteady: unsteady().length === 0 };
+  return { curve: plausible(curve()), isSteady: unsteady().length === 0 };
 }
 
-/** Whether the two least times are about the same; of a single one there is nothing to say. */
-function agree([least = 0, next = least]: readonly number[] = []): boolean {
+/** Whether it was measured twice at least, and the two least times are about the same. */
+function agree([least = 0, next = Infinity]: readonly number[] = []): boolean {
   return next <= steadyRatio * least;
+}
+
+/** No step takes much longer than one of more rows: where it seems to, something else computed meanwhile. */
+export function plausible(curve: readonly StepTime[]): StepTime[] {
+  let most = Infinity;
+  return curve
+    .toReversed()
+    .map(({ rows, micros }) => {
+      const likely = Math.min(micros, most);
+      most = Math.min(most, cliffRatio * likely);
+      return { rows, micros: likely };
+    })
+    .reverse();
 }
 
 /** Each row is a sequence of its own, spread over the arena, no two in one slot; they sample as requests do. */

@@ -40,6 +40,13 @@ export const failed = z
   .readonly();
 
 export const link = z
-  .object({ kind: z.literal('link'), linkToken: secret, epoch, fromStage: stage })
+  .object({
+    kind: z.literal('link'),
+    /** Of the cluster: a link may come before its epoch is known, and so before `linkToken` can be checked. */
+    peerToken: secret,
+    linkToken: secret,
+    epoch,
+    fromStage: stage,
+  })
   .readonly();
 export const linked = z.object({ kind: z.literal('linked'), epoch }).readonly();
