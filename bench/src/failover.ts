@@ -112,15 +112,12 @@ async function measureStall(path: string, { workers, spares, signal }: Case): Pr
   });
   const startedMs = performance.now();
   await untilLoaded(cluster, workers);
-  const victim = cluster
-    .describe()
-    .workers.find(({ state, layers }) => state === 'serving' && layers?.[0] !== 0);
-  if (!victim) throw new Error('No worker serves as the last stage.');
+  const victim = largestStage(cluster);
   let faultMs = Infinity;
   const text = await cluster.generate(promptOf(promptTokens), outputTokens, undefined, (pieces) => {
     if (pieces !== piecesBefore) return;
     faultMs = performance.now();
-    cluster.signal(victim.name, signal);
+    cluster.signal(victim, signal);
   });
   const before = text.piecesMs.filter((atMs) => atMs <= faultMs).at(-1) ?? NaN;
   const liveMs = journal.first(/^The plan is live/u, faultMs);
@@ -137,6 +134,15 @@ async function measureStall(path: string, { workers, spares, signal }: Case): Pr
     recomputingMs: after - liveMs,
     totalMs: after - before,
   };
+}
+
+/** The worker of the stage that takes longest to load: the first to have a copy. */
+function largestStage(cluster: LocalCluster): string {
+  const { plan, workers } = cluster.describe();
+  const [largest] = [...(plan?.stages ?? [])].sort((a, b) => b.bytes - a.bytes);
+  const victim = workers.find(({ workerId }) => workerId === largest?.workerId);
+  if (!victim) throw new Error('No worker serves.');
+  return victim.name;
 }
 
 /** Until every worker serves or holds its copy. */

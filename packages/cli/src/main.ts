@@ -1,31 +1,33 @@
 #!/usr/bin/env node
 import { exitCodes, toButterflyError } from '@butterfly/common';
 import { Command, CommanderError } from 'commander';
-import { discoverCommand } from './commands/discover.js';
-import { drainCommand } from './commands/drain.js';
-import { generateCommand } from './commands/generate.js';
-import { inspectCommand } from './commands/inspect.js';
-import { planCommand } from './commands/plan.js';
-import { pullCommand } from './commands/pull.js';
-import { serveCommand } from './commands/serve.js';
-import { statusCommand } from './commands/status.js';
-import { workerCommand } from './commands/worker.js';
-import { readEnvironment } from './environment.js';
+import { readEnvironment, type Environment } from './environment.js';
 import { errorLine, reportUsageErrors } from './terminal.js';
 import { version } from './version.js';
 
-/** In the order of the help. */
-const commands = [
-  serveCommand,
-  workerCommand,
-  generateCommand,
-  inspectCommand,
-  pullCommand,
-  planCommand,
-  statusCommand,
-  drainCommand,
-  discoverCommand,
-];
+type MakeCommand = (environment: Environment) => Command;
+
+/** In the order of the help; each is loaded only when it is asked for, since a worker needs nothing of the API. */
+const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
+  serve: async () => (await import('./commands/serve.js')).serveCommand,
+  worker: async () => (await import('./commands/worker.js')).workerCommand,
+  generate: async () => (await import('./commands/generate.js')).generateCommand,
+  inspect: async () => (await import('./commands/inspect.js')).inspectCommand,
+  pull: async () => (await import('./commands/pull.js')).pullCommand,
+  plan: async () => (await import('./commands/plan.js')).planCommand,
+  status: async () => (await import('./commands/status.js')).statusCommand,
+  drain: async () => (await import('./commands/drain.js')).drainCommand,
+  discover: async () => (await import('./commands/discover.js')).discoverCommand,
+};
+
+/** The command that is asked for, or all of them, where none is. */
+async function loadCommands(environment: Environment): Promise<Command[]> {
+  const [, , name = ''] = process.argv;
+  const asked = Object.hasOwn(commands, name) ? [commands[name]] : Object.values(commands);
+  const made: Command[] = [];
+  for (const load of asked) if (load) made.push((await load())(environment));
+  return made;
+}
 
 async function main(): Promise<number> {
   try {
@@ -33,7 +35,7 @@ async function main(): Promise<number> {
     const program = new Command('butterfly')
       .description('Run a large language model across the machines that you have.')
       .version(version);
-    for (const command of commands) program.addCommand(command(environment));
+    for (const command of await loadCommands(environment)) program.addCommand(command);
     for (const command of [program, ...program.commands]) reportUsageErrors(command);
     await program.parseAsync();
     return exitCodes.ok;

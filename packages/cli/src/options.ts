@@ -2,7 +2,6 @@ import { statfs } from 'node:fs/promises';
 import { availableParallelism, freemem } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { ButterflyError, cacheTypes, type Logger } from '@butterfly/common';
-import { objectives } from '@butterfly/orchestrator';
 import { InvalidArgumentError, Option } from 'commander';
 
 /** A parser for commander: a whole number within bounds. */
@@ -47,16 +46,6 @@ export function cacheTypeOption(): Option {
   return new Option('--kv-cache-type <type>', 'type of cached keys and values; auto takes the fastest')
     .choices(['auto', ...cacheTypes])
     .default('auto');
-}
-
-/** `--objective`, for the commands that make a plan. */
-export function objectiveOption(): Option {
-  return new Option(
-    '--objective <what>',
-    'latency: the time of a token of one stream; throughput: all together',
-  )
-    .choices([...objectives])
-    .default('throughput');
 }
 
 /** `--ctx` and `--parallel`, for the commands that reserve a KV cache. */

@@ -87,6 +87,7 @@ export class IncomingLinks {
     const expectation = this.#expected.get(epoch);
     if (expectation && !expectation.active && secretsEqual(expectation.linkToken, message.linkToken)) {
       expectation.active = connection;
+      // From now on activations may come.
       connection.trust();
       connection.send(encodeControl({ kind: 'linked', epoch }));
       return;

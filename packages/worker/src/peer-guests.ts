@@ -15,7 +15,10 @@ export interface WeightServer {
   serve(connection: Connection, message: ControlMessageOf<'fetch'>): Promise<void>;
 }
 
-/** Other workers that measure their way to this one, or fetch weights from it. */
+/**
+ * Other workers that measure their way to this one, or fetch weights from it. They only ask, so that their connections
+ * need never be trusted with more than a stranger's.
+ */
 export class PeerGuests {
   readonly #connections = new Set<Connection>();
   #weights: WeightServer | null = null;

@@ -2,7 +2,7 @@ import { dial, encodeControl } from '@butterfly/common';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { expect, it } from 'vitest';
 import { describeFile } from './stage/testing.js';
-import { Party, prepareOf, ScriptedOrchestrator } from './testing/scripted-orchestrator.js';
+import { Party, peerToken, prepareOf, ScriptedOrchestrator } from './testing/scripted-orchestrator.js';
 
 const shardId = 'ab'.repeat(16);
 
@@ -17,7 +17,7 @@ it('welcomes the link from the stage before while its own shard still loads, how
 
   const stageBefore = new Party();
   const link = await dial({ host: '127.0.0.1', port: dataPort, handlers: stageBefore.handlers });
-  link.send(encodeControl({ kind: 'link', linkToken: 'secret', epoch: 1, fromStage: 0 }));
+  link.send(encodeControl({ kind: 'link', peerToken, linkToken: 'secret', epoch: 1, fromStage: 0 }));
   expect(await stageBefore.next('linked')).toEqual({ kind: 'linked', epoch: 1 });
 
   const told: string[] = [];
@@ -43,7 +43,7 @@ it('turns away a link with the wrong secret', async () => {
   await member.next('ready');
   const stranger = new Party();
   const link = await dial({ host: '127.0.0.1', port: dataPort, handlers: stranger.handlers });
-  link.send(encodeControl({ kind: 'link', linkToken: 'guess', epoch: 5, fromStage: 0 }));
+  link.send(encodeControl({ kind: 'link', peerToken, linkToken: 'guess', epoch: 5, fromStage: 0 }));
   expect(await stranger.closed).toMatchObject({ code: 'JOIN_REFUSED' });
   await worker.stop();
 });

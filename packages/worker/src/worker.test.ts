@@ -7,6 +7,7 @@ import {
   encodeStep,
   greedySampling,
   limits,
+  type ControlMessage,
   type ControlMessageOf,
   type Step,
 } from '@butterfly/common';
@@ -15,6 +16,7 @@ import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { describeFile, part } from './stage/testing.js';
 import {
+  peerToken,
   prepareOf,
   ScriptedOrchestrator,
   welcomeTo,
@@ -118,6 +120,34 @@ describe('a shard', () => {
     await worker.stop();
   });
 
+  it('that the orchestrator cannot read is refused, and what is live goes on', async () => {
+    await using orchestrator = await ScriptedOrchestrator.open();
+    const { worker, member } = await orchestrator.startWorker(spec, { remoteOnly: true });
+    /** Answers what is fetched until the shard is loaded, or refused. */
+    const load = async (order: ControlMessageOf<'prepare'>, hasFile: boolean): Promise<ControlMessage> => {
+      member.send(order);
+      for (;;) {
+        for (const message of member.take())
+          if (message.kind !== 'fetch') return message;
+          else if (hasFile) member.answer(message, spec);
+          else member.send({ kind: 'fetchMissing', requestId: message.requestId });
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    expect(await load(prepareOf(whole, [0, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
+    member.send(assignOf(1, whole));
+    await member.next('ready');
+    const token = await sampledBy(member, 1);
+    expect(await load(prepareOf(front, [0, 2]), false)).toMatchObject({
+      kind: 'unprepared',
+      shardId: front,
+      code: 'MODEL_NOT_FOUND',
+    });
+    expect(await sampledBy(member, 1)).toBe(token);
+    expect(await load(prepareOf(front, [0, 2]), true)).toMatchObject({ kind: 'prepared', shardId: front });
+    await worker.stop();
+  });
+
   it('cannot be ordered before the worker has told its profile', async () => {
     await using orchestrator = await ScriptedOrchestrator.open();
     const profiler = (): Promise<never> => new Promise(() => undefined);
@@ -202,6 +232,27 @@ describe('an epoch', () => {
     member.send(assignOf(1, front, { stageCount: 2, next }));
     const failed = await member.next('failed');
     expect(failed).toMatchObject({ epoch: 1, code: 'PEER_UNREACHABLE', lostWorkerId: 'w2' });
+    await worker.stop();
+  });
+});
+
+describe('a link that the next stage refuses', () => {
+  it('is told as a lost link, so that nobody is left out for it', async () => {
+    await using orchestrator = await ScriptedOrchestrator.open();
+    await using refusing = await ScriptedOrchestrator.open();
+    const { worker, member } = await orchestrator.startWorker(spec);
+    await member.prepare(prepareOf(front, [0, 2]));
+    const next = { kind: 'direct', workerId: 'w2', host: '127.0.0.1', port: refusing.port } as const;
+    member.send(assignOf(1, front, { stageCount: 2, next }));
+    const stage = await refusing.accept();
+    expect(await stage.next('link')).toMatchObject({ peerToken, linkToken: 'secret', epoch: 1 });
+    stage.connection.fail(new ButterflyError('JOIN_REFUSED', 'There is no stage here.'));
+    expect(await member.next('failed')).toMatchObject({
+      epoch: 1,
+      code: 'CONNECTION_CLOSED',
+      message: expect.stringContaining('There is no stage here.') as string,
+      lostWorkerId: 'w2',
+    });
     await worker.stop();
   });
 });

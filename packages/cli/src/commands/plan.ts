@@ -21,13 +21,13 @@ import { drawRunningPlan } from '../cluster/running-plan.js';
 import { weightsDirectory } from '../directories.js';
 import type { Environment } from '../environment.js';
 import { contextTokens, ownModel, resolveModelPath } from '../model.js';
+import { objectiveOption } from '../objective-option.js';
 import {
   availableMemoryBytes,
   byteCount,
   cacheTypeOption,
   checkThreads,
   contextOption,
-  objectiveOption,
   parallelOption,
   threadsPerWorker,
   wholeNumber,

@@ -4,13 +4,13 @@ import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
 import { openModel, ownModel, resolveModelPath } from '../model.js';
+import { objectiveOption } from '../objective-option.js';
 import {
   cacheBytesOption,
   cacheDirectoryOption,
   cacheTypeOption,
   contextOption,
   deterministicOption,
-  objectiveOption,
   parallelOption,
   port,
   speculationOption,

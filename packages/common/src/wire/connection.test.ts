@@ -194,6 +194,25 @@ describe('back-pressure', () => {
   });
 });
 
+describe('a stranger', () => {
+  it('is told what is wrong with a frame that it may not send', async () => {
+    const [near, far] = [new Recorder(), new Recorder()];
+    const { far: stranger } = await pair(near, far, { isStranger: true });
+    stranger.send(stepFrame(Buffer.alloc(10)));
+    for (const recorder of [near, far])
+      expect((await recorder.ending()).error?.code).toBe('PROTOCOL_INVALID');
+    expect(near.frames).toEqual([]);
+  });
+
+  it('may send all once its greeting is trusted, even in the same packet', async () => {
+    const near = new Recorder((_, connection) => connection.trust());
+    const { far: stranger } = await pair(near, new Recorder(), { isStranger: true });
+    stranger.send([...unassign(1), ...stepFrame(Buffer.alloc(1_000_000))]);
+    const frames = await near.framesArrived(2);
+    expect(frames.map(({ type }) => type)).toEqual(['control', 'step']);
+  });
+});
+
 describe('closing', () => {
   it('flushes, says goodbye and is no error on either side', async () => {
     const recorders = [new Recorder(), new Recorder()] as const;

@@ -161,6 +161,37 @@ describe('FrameDecoder', () => {
     expect(error.message).toMatch(message);
   });
 
+  describe('of a stranger', () => {
+    const greeting = (bytes: number): Buffer =>
+      Buffer.concat(encodeFrame({ type: 'control', header: Buffer.alloc(bytes, ' ') }));
+
+    it('takes small control frames', () => {
+      const decoder = new FrameDecoder({ isStranger: true });
+      decoder.push(Buffer.concat([greeting(2), greeting(limits.greetingBytesMax)]));
+      expect([...decoder.frames()].map(({ type }) => type)).toEqual(['control', 'control']);
+    });
+
+    it.each([
+      ['a large control frame', greeting(limits.greetingBytesMax + 1)],
+      ['a frame with a payload', sampleBytes],
+    ])('refuses %s before any of its body', (_, bytes) => {
+      const decoder = new FrameDecoder({ isStranger: true });
+      decoder.push(bytes.subarray(0, 24));
+      expect(() => [...decoder.frames()]).toThrow(/before its sender had proved itself/);
+    });
+
+    it('takes everything from the frame on after which it is trusted', () => {
+      const decoder = new FrameDecoder({ isStranger: true });
+      decoder.push(Buffer.concat([greeting(2), sampleBytes, greeting(limits.greetingBytesMax + 1)]));
+      const types: string[] = [];
+      for (const { type } of decoder.frames()) {
+        types.push(type);
+        decoder.trust();
+      }
+      expect(types).toEqual(['control', 'step', 'control']);
+    });
+  });
+
   it('notices every changed byte and never yields another frame', () => {
     for (let at = 0; at < sampleBytes.length; at++) {
       const bytes = Buffer.from(sampleBytes);

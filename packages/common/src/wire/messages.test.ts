@@ -107,7 +107,7 @@ const everyMessage: readonly ControlMessage[] = [
   { kind: 'ready', epoch: 3 },
   { kind: 'failed', epoch: 3, code: 'WORKER_LOST', message: 'The link broke.', lostWorkerId: 'w2' },
   { kind: 'failed', epoch: 3, code: 'INTERNAL', message: 'A defect.', lostWorkerId: null },
-  { kind: 'link', linkToken: 'secret', epoch: 3, fromStage: 0 },
+  { kind: 'link', peerToken: 'peers', linkToken: 'secret', epoch: 3, fromStage: 0 },
   { kind: 'linked', epoch: 3 },
   { kind: 'ping', sentAtMs: 12.5 },
   { kind: 'pong', sentAtMs: 12.5 },
@@ -212,6 +212,7 @@ describe('control messages', () => {
     ['silence as short as the beat', { ...welcome, heartbeatSilenceMs: 250 }, /heartbeatSilenceMs/],
     ['a welcome without a model', { ...welcome, model: undefined }, /model/],
     ['an empty secret', { ...welcome, peerToken: '' }, /peerToken/],
+    ['a link of no cluster', { kind: 'link', linkToken: 'secret', epoch: 3, fromStage: 0 }, /peerToken/],
   ])('refuses, of joining, %s', refuses);
 
   it.each<[string, unknown, RegExp]>([

@@ -1,10 +1,8 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
-import { ButterflyError, limits } from '@butterfly/common';
+import { ButterflyError, limits, secretsEqual } from '@butterfly/common';
 
 /** Throws JOIN_REFUSED unless the token is right (compared in constant time) and there is room. */
 export function admit(expectedToken: string | null, token: string | null, workers: number): void {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  if (expectedToken !== null && !timingSafeEqual(digest(expectedToken), digest(token ?? '')))
+  if (expectedToken !== null && !secretsEqual(expectedToken, token ?? ''))
     throw new ButterflyError(
       'JOIN_REFUSED',
       'The join token is missing or wrong; pass the one of the orchestrator with --token.',

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { limits, type ControlMessageOf, type Step } from '@butterfly/common';
-import type { ModelSpec } from '@butterfly/model';
+import { modelFingerprint, type ModelSpec } from '@butterfly/model';
 import type { Plan, PlanStage } from '../planning/types.js';
 import type { EpochPlan } from './controller-types.js';
 import { addressFor, type WorkerLink } from './worker-link.js';
@@ -21,11 +21,7 @@ export function shardIds(
   settings: ShardSettings,
 ): (stage: Pick<PlanStage, 'layerStart' | 'layerEnd'>, plan: Pick<Plan, 'cacheType'>) => string {
   const { spec, arenaSlots, rowsMax, isDeterministic } = settings;
-  const files = spec.files.map(({ bytes, metadataSha256, weightsSha256 }) => [
-    bytes,
-    metadataSha256,
-    weightsSha256,
-  ]);
+  const files = modelFingerprint(spec);
   return ({ layerStart, layerEnd }, { cacheType }) =>
     createHash('sha256')
       .update(JSON.stringify([files, arenaSlots, rowsMax, isDeterministic, layerStart, layerEnd, cacheType]))

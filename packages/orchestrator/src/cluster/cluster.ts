@@ -6,7 +6,6 @@ import {
   decodeStepResult,
   encodeControl,
   encodeStep,
-  exitCodes,
   isErrorCode,
   limits,
   tcpTransport,
@@ -241,7 +240,7 @@ export class Cluster {
   }
 
   #control(worker: WorkerLink, message: ControlMessage): void {
-    const { workerId, connection } = worker;
+    const { workerId } = worker;
     switch (message.kind) {
       case 'profile':
         if (worker.profile) throw new ButterflyError('PROTOCOL_INVALID', 'A worker measured itself twice.');
@@ -319,9 +318,8 @@ export class Cluster {
     this.#files.serve(connection, message).catch((thrown: unknown) => {
       const error = toButterflyError(thrown);
       this.options.log.error({ workerId, code: error.code }, error.message);
-      if (error.kind.exitCode === exitCodes.model)
-        connection.send(encodeControl({ kind: 'fetchMissing', requestId }));
-      else connection.fail(error);
+      if (error.code === 'PROTOCOL_INVALID') connection.fail(error);
+      else connection.send(encodeControl({ kind: 'fetchMissing', requestId }));
     });
   }
 

@@ -169,12 +169,21 @@ describe('draining', () => {
     expect(story.controller.describe()).toBe('ready');
   });
 
-  it('keeps the worker out of every plan, also when there is no other', () => {
-    const story = Story.live(['a', 'b']);
+  it('is taken back when the others can hold the model no more', () => {
+    const story = Story.live(['a', 'b'], {}, 12);
+    story.stagesMax = 1;
+    story.drain('b');
+    expect(story.leave('a')).toEqual(['drainRefused b', 'prepare b 0-12']);
+    expect(story.settle()).toEqual(['assign 3 b', 'canary 3', 'live 3']);
+    expect(story.controller.stateOf('b', story.nowMs)).toBe('serving');
+  });
+
+  it('keeps the worker out of every plan as long as there is another', () => {
+    const story = Story.live(['a', 'b', 'c']);
     story.drain('b');
     expect(story.leave('a')).not.toContain('prepare b 0-12');
+    story.settle();
     for (let tick = 0; tick < 10; tick++) expect(story.after(1000).join()).not.toMatch('prepare b');
-    expect(story.controller.stateOf('b', story.nowMs)).toBe('draining');
   });
 });
 

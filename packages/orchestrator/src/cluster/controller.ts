@@ -331,8 +331,9 @@ export class Controller {
   /** Whoever was to leave stays where the others cannot hold the model any more. */
   #planWithDraining(nowMs: number): Target | null {
     const draining = this.#members.draining();
-    const error = this.#trouble;
-    if (draining.length === 0 || !error) return null;
+    if (draining.length === 0) return null;
+    const error =
+      this.#trouble ?? new ButterflyError('CLUSTER_NOT_READY', 'No other worker is left to hold the model.');
     for (const { workerId } of draining) {
       this.#members.drain(workerId, false);
       this.#orders.add({ kind: 'drainRefused', workerId, error });

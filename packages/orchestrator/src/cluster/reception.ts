@@ -41,6 +41,7 @@ export class Reception {
     let worker: WorkerLink | null = null;
     const connection: Connection = new Connection(stream, {
       clock,
+      isStranger: true,
       handlers: {
         onFrame: (frame) => {
           if (worker) {
@@ -72,6 +73,7 @@ export class Reception {
         `A worker began with "${message.kind}" instead of "hello".`,
       );
     admit(token, message.token, count());
+    connection.trust();
     const worker = createWorkerLink(`w${this.#nextWorker++}`, message.worker, connection, stream);
     connection.send(
       encodeControl({

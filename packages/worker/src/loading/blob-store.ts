@@ -176,6 +176,7 @@ export class BlobStore {
   }
 }
 
-function isMissing(error: unknown): boolean {
+/** Whether a file system threw this because there is no such file. */
+export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

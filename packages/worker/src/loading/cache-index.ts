@@ -2,6 +2,7 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Logger } from '@butterfly/common';
+import { isMissing } from './blob-store.js';
 
 /** A range of a model file. */
 export interface FileRange {
@@ -40,18 +41,24 @@ export class CacheIndex {
     return this.#hashes.get(keyOf(range));
   }
 
-  /** Takes note of the lines that were added since, by whatever process. A file that cannot be read has none. */
-  async refresh(): Promise<void> {
+  /**
+   * Takes note of the lines that were added since, by whatever process. Without a file there are none; one that cannot be
+   * read counts as having none, gives false, and is warned of once.
+   */
+  async refresh(): Promise<boolean> {
     try {
       await this.#readOn();
       this.#isUnreadable = false;
+      return true;
     } catch (error) {
-      if (isMissing(error) || this.#isUnreadable) return;
+      if (isMissing(error)) return true;
+      if (this.#isUnreadable) return false;
       this.#isUnreadable = true;
       this.log.warn(
         { path: this.path, error: String(error) },
         'an index of the cache cannot be read; what it tells of counts as missing, check the disk',
       );
+      return false;
     }
   }
 

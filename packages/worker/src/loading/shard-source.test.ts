@@ -5,6 +5,7 @@ import {
   encodeControl,
   encodeFileChunk,
   limits,
+  RangeServer,
   sha256,
   silentLogger,
   systemClock,
@@ -190,6 +191,28 @@ describe('openShardSource', () => {
     expect(warnings).toEqual([expect.stringMatching(/cache cannot be written/)]);
   });
 
+  it('loads on without a cache that cannot be read, and says so once', async () => {
+    const { log, warnings } = recordingLogger();
+    const cache = await openCache();
+    // No disk here breaks when it is told to.
+    const broken = Object.assign(cache, { read: () => Promise.reject(new Error('EIO: i/o error, read')) });
+    const source = await openSource({ cache: broken, log });
+    await load(source);
+    expect(source.counts).toEqual({ ...none, orchestratorBytes: weights.totalBytes });
+    expect(warnings).toEqual([expect.stringMatching(/cache cannot be read/)]);
+  });
+
+  it('says which file the orchestrator cannot read any more', async () => {
+    orchestrator = keep(await startServer(new RangeServer(() => Promise.resolve(null))));
+    const path = weights.spec.files[0]?.path ?? '?';
+    await expect(load(await openSource())).rejects.toThrow(
+      expect.objectContaining({
+        code: 'MODEL_NOT_FOUND',
+        message: expect.stringContaining(path) as string,
+      }),
+    );
+  });
+
   it('loads more than the cache may hold', async () => {
     const cache = await openCache('cache', limits.fileChunkBytesMax + 100_000);
     await load(await openSource({ cache }));
@@ -234,6 +257,27 @@ describe('openShardSource with peers', () => {
     await load(source);
     expect(source.counts.peerBytes).toBe(wanted.bytes);
     expect(source.counts.orchestratorBytes).toBe(weights.totalBytes - wanted.bytes);
+  });
+
+  it('prefers the peer that it is told of first, as long as that is not busy', async () => {
+    const peers = await Promise.all([0, 1, 2].map(() => startPeer({ localFiles: true })));
+    const source = await openSource({ sources: peers.map(from) });
+    const [tensor] = weights.spec.tensors;
+    if (!tensor) throw new RangeError('a model has tensors');
+    const read = async (atOnce: number): Promise<number[]> => {
+      const before = peers.map(({ requests }) => requests.length);
+      const reading = Array.from({ length: atOnce }, () =>
+        source.read(tensor, 0, new Uint8Array(tensor.bytes)),
+      );
+      await Promise.all(reading);
+      return peers.map(({ requests }, index) => requests.length - (before[index] ?? 0));
+    };
+    // Until all three are open.
+    while ((await read(6)).some((asked) => asked === 0));
+    expect(await read(1)).toEqual([1, 0, 0]);
+    expect(await read(2)).toEqual([2, 0, 0]);
+    expect(await read(3)).toEqual([2, 1, 0]);
+    expect(await read(6)).toEqual([2, 2, 2]);
   });
 
   it('shares the work among peers', async () => {

@@ -1,7 +1,18 @@
 import { createHash } from 'node:crypto';
-import { appendFile, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { silentLogger } from '@butterfly/common';
+import {
+  appendFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { silentLogger, type Logger } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -146,6 +157,47 @@ describe('WeightCache', () => {
     const again = await openCache();
     expect(await readdir(models)).toHaveLength(1);
     expect(await reads(again, 100, 500)).toBe(true);
+  });
+
+  describe('with an index that cannot be read', () => {
+    const warnings: string[] = [];
+    const log: Logger = { ...silentLogger, warn: (_, text) => void warnings.push(text), child: () => log };
+    beforeEach(() => void warnings.splice(0));
+
+    /** Puts a directory in its place: it opens as a file does, and then cannot be read. */
+    async function breakIndex(): Promise<string> {
+      const cache = await openCache();
+      await write(cache, 100, 500);
+      const path = await indexPath();
+      await rename(path, join(weights.folder, 'aside'));
+      await mkdir(path);
+      return path;
+    }
+
+    it('has nothing, says so once, and goes on when it can be read again', async () => {
+      const path = await breakIndex();
+      const cache = await WeightCache.open({ directory, bytesMax: 1e9, log });
+      for (let i = 0; i < 3; i++) expect(await reads(cache, 100, 500)).toBe(false);
+      expect(await cache.bytesOf(weights.spec)).toBe(0);
+      await expect(write(cache, 600, 500)).rejects.toThrow(expect.objectContaining({ code: 'EISDIR' }));
+      expect(warnings).toEqual([expect.stringMatching(/index of the cache cannot be read/)]);
+      await rmdir(path);
+      await rename(join(weights.folder, 'aside'), path);
+      expect(await reads(cache, 100, 500)).toBe(true);
+      await write(cache, 600, 500);
+      expect(await reads(await openCache(), 600, 500)).toBe(true);
+    });
+
+    it('leaves it where it is, and removes those that are empty all the same', async () => {
+      const path = await breakIndex();
+      const models = join(directory, 'models');
+      const empty = join(models, 'f'.repeat(64));
+      await writeFile(empty, '');
+      for (const old of [path, empty]) await utimes(old, 1, 1);
+      await WeightCache.open({ directory, bytesMax: 1e9, log });
+      expect(await readdir(models)).toEqual([basename(path)]);
+      expect(warnings).toHaveLength(1);
+    });
   });
 
   it('is an empty one where it was deleted under way', async () => {

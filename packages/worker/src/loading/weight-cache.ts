@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ModelSpec } from '@butterfly/model';
+import type { Logger } from '@butterfly/common';
+import { modelFingerprint, type ModelSpec } from '@butterfly/model';
 import { BlobStore, type BlobStoreOptions } from './blob-store.js';
 import { CacheIndex, type FileRange } from './cache-index.js';
 
@@ -19,11 +20,12 @@ export class WeightCache {
   private constructor(
     private readonly directory: string,
     private readonly blobs: BlobStore,
+    private readonly log: Logger,
   ) {}
 
   /** Opens the cache in a directory, which is made when missing. Never fails: one that cannot be used is an empty one. */
   static async open(options: BlobStoreOptions): Promise<WeightCache> {
-    const cache = new WeightCache(options.directory, await BlobStore.open(options));
+    const cache = new WeightCache(options.directory, await BlobStore.open(options), options.log);
     // An index that cannot be read or removed does no harm.
     await cache.#removeEmptyIndexes().catch(() => undefined);
     return cache;
@@ -82,8 +84,9 @@ export class WeightCache {
     for (const name of await readdir(directory)) {
       const path = join(directory, name);
       if (Date.now() - (await stat(path)).mtimeMs < keptEmptyMs) continue;
-      const index = new CacheIndex(path);
-      await index.refresh();
+      const index = new CacheIndex(path, this.log);
+      // What cannot be read today may be full of entries tomorrow.
+      if (!(await index.refresh())) continue;
       if (!index.entries().some(({ hash }) => this.blobs.has(hash))) await unlink(path);
     }
   }
@@ -93,7 +96,7 @@ export class WeightCache {
     this.#keys.set(spec, key);
     const known = this.#indexes.get(key);
     if (known) return known;
-    const index = new CacheIndex(join(this.directory, 'models', key));
+    const index = new CacheIndex(join(this.directory, 'models', key), this.log);
     const opening = index.refresh().then(() => index);
     this.#indexes.set(key, opening);
     return opening;
@@ -103,7 +106,6 @@ export class WeightCache {
 /** The same for the same files, wherever they lie. */
 function modelKey(spec: ModelSpec): string {
   const hash = createHash('sha256');
-  for (const { bytes, metadataSha256, weightsSha256 } of spec.files)
-    hash.update(`${bytes} ${metadataSha256} ${weightsSha256}\n`);
+  for (const file of modelFingerprint(spec)) hash.update(`${file.join(' ')}\n`);
   return hash.digest('hex');
 }

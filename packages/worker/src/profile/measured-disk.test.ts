@@ -1,9 +1,14 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readlink, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ggml } from '../stage/testing.js';
-import { assumedDiskBytesPerSecond, findModelFile, measureDisk } from './measured-disk.js';
+import {
+  assumedDiskBytesPerSecond,
+  findModelFile,
+  measureDisk,
+  removeAbandonedScratch,
+} from './measured-disk.js';
 
 let directory = '';
 beforeAll(async () => {
@@ -33,6 +38,33 @@ describe('measureDisk', () => {
     const before = await readdir(directory);
     expect(await measureDisk(ggml, null, directory)).toBeGreaterThan(0);
     expect(await readdir(directory)).toEqual(before);
+  });
+
+  it.skipIf(process.platform !== 'linux')('leaves nothing behind when it is killed either', async () => {
+    const links = '/proc/self/fd';
+    let isUnlinked = false;
+    const done = new AbortController();
+    const measuring = measureDisk(ggml, null, directory).finally(() => done.abort());
+    while (!done.signal.aborted && !isUnlinked) {
+      for (const name of await readdir(links)) {
+        const target = await readlink(join(links, name)).catch(() => '');
+        isUnlinked ||= /disk-speed-.*\(deleted\)$/u.test(target);
+      }
+    }
+    // Where the disk cannot be measured at all, there is no file to see.
+    const isAssumed = (await measuring) === assumedDiskBytesPerSecond;
+    expect(isUnlinked || isAssumed).toBe(true);
+  });
+
+  it('removes what processes left behind that died, and nothing else', async () => {
+    const scratch = await mkdtemp(join(directory, 'scratch-'));
+    const old = `disk-speed-${'0'.repeat(16)}.tmp`;
+    const fresh = `disk-speed-${'1'.repeat(16)}.tmp`;
+    for (const name of [old, fresh, 'profile-of-mine.json']) await writeFile(join(scratch, name), 'x');
+    for (const name of [old, 'profile-of-mine.json']) await utimes(join(scratch, name), 1, 1);
+    await removeAbandonedScratch(scratch);
+    expect((await readdir(scratch)).sort()).toEqual([fresh, 'profile-of-mine.json']);
+    await expect(removeAbandonedScratch(join(scratch, 'nowhere'))).resolves.toBeUndefined();
   });
 
   it('assumes a speed where nothing can be read', async () => {

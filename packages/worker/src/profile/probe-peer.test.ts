@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
 import {
+  ButterflyError,
   Connection,
   decodeControl,
   encodeControl,
@@ -108,6 +109,24 @@ describe('probePeer', () => {
 
   it('gives null for a peer of another cluster', async () => {
     expect(await probe(await listenAs(worker()), hasty, 'stranger')).toBeNull();
+  });
+
+  it.each<[string, (connection: Connection, requestId: number) => void]>([
+    ['hangs up', (connection) => void connection.close('no time')],
+    ['is cut off', (connection) => connection.destroy(new ButterflyError('CANCELLED', 'no power'))],
+    ['sends other blocks', (connection, requestId) => sendBlock(connection, requestId, 5)],
+  ])('gives null for a peer that %s while its bandwidth is measured', async (_, end) => {
+    const answer = worker();
+    let blocks = 0;
+    const port = await listenAs((frame, connection) => {
+      const message = decodeControl(frame);
+      // The second of the growing ones.
+      if (message.kind === 'probeBlock' && message.bytes > 1 && ++blocks === 2)
+        end(connection, message.requestId);
+      else answer(frame, connection);
+    });
+    expect(await probe(port)).toBeNull();
+    expect(blocks).toBe(2);
   });
 
   it('bounds the bandwidth by the first block when that does not come in time', async () => {

@@ -41,7 +41,7 @@ export interface ProbeOptions {
 
 /**
  * Measures the way to another worker in some 0.3 s. Null when it cannot be dialled, does not take the greeting, or does not
- * answer in time; never rejects for what the peer does.
+ * answer in time, or goes before it is measured; never rejects for what the peer does.
  */
 export async function probePeer(options: ProbeOptions): Promise<PeerSpeed | null> {
   const probe = await PeerProbe.greet(options);
@@ -49,13 +49,19 @@ export async function probePeer(options: ProbeOptions): Promise<PeerSpeed | null
     const roundTripMs = await probe?.roundTripMs();
     if (!probe || roundTripMs === undefined || roundTripMs === null) return null;
     const bytesPerSecond = await probe.bytesPerSecond(roundTripMs);
-    return { latencyMicros: (roundTripMs * 1000) / 2, bytesPerSecond };
+    return bytesPerSecond === null ? null : { latencyMicros: (roundTripMs * 1000) / 2, bytesPerSecond };
   } finally {
     probe?.close();
   }
 }
 
 type Answer = ControlMessage | FileChunk;
+
+interface TimedBlock {
+  readonly elapsedMs: number;
+  /** Late when nothing came in time; wrong when something else came, or the peer went. */
+  readonly outcome: 'here' | 'late' | 'wrong';
+}
 
 /** One question at a time over one connection. */
 class PeerProbe {
@@ -90,25 +96,29 @@ class PeerProbe {
     const endMs = this.clock.nowMs() + roundTripsMs;
     const trips: number[] = [];
     while (trips.length === 0 || (trips.length < roundTripsMax && this.clock.nowMs() < endMs)) {
-      const { elapsedMs, isAnswered } = await this.#timeBlock(1);
-      if (!isAnswered) return null;
+      const { elapsedMs, outcome } = await this.#timeBlock(1);
+      if (outcome !== 'here') return null;
       trips.push(elapsedMs);
     }
     trips.sort((a, b) => a - b);
     return trips[trips.length >> 1] ?? null;
   }
 
-  /** By blocks that grow as long as the next one will be here in time; the largest ones count, as connections start slowly. */
-  async bytesPerSecond(roundTripMs: number): Promise<number> {
+  /**
+   * By blocks that grow as long as the next one will be here in time; the largest ones count, as connections start
+   * slowly. Null when the peer stops to answer as it should.
+   */
+  async bytesPerSecond(roundTripMs: number): Promise<number | null> {
     const endMs = this.clock.nowMs() + blocksMs;
     let bytes = firstBlockBytes;
     let best = { bytes: 0, speed: 0 };
     for (;;) {
-      const { elapsedMs, isAnswered } = await this.#timeBlock(bytes);
+      const { elapsedMs, outcome } = await this.#timeBlock(bytes);
+      if (outcome === 'wrong') return null;
       const transferMs = Math.max(elapsedMs - roundTripMs, elapsedMs * transferShareMin, 0.001);
       const speed = (bytes * 1000) / transferMs;
       // Of a block that did not come, the speed is a bound.
-      if (!isAnswered) return best.speed || speed;
+      if (outcome === 'late') return best.speed || speed;
       if (bytes > best.bytes || speed > best.speed) best = { bytes, speed };
       bytes = Math.min(bytes * growth, limits.fileChunkBytesMax);
       if (this.clock.nowMs() + roundTripMs + (bytes * 1000) / speed > endMs) return best.speed;
@@ -120,12 +130,13 @@ class PeerProbe {
     void this.#connection?.close('probed');
   }
 
-  async #timeBlock(bytes: number): Promise<{ readonly elapsedMs: number; readonly isAnswered: boolean }> {
+  async #timeBlock(bytes: number): Promise<TimedBlock> {
     const requestId = this.#requestId++;
     const startedMs = this.clock.nowMs();
     const answer = await this.#ask(encodeControl({ kind: 'probeBlock', requestId, bytes }));
     const elapsedMs = this.clock.nowMs() - startedMs;
-    return { elapsedMs, isAnswered: answer !== null && isBlock(answer, requestId, bytes) };
+    if (answer === null) return { elapsedMs, outcome: this.#connection?.isOpen ? 'late' : 'wrong' };
+    return { elapsedMs, outcome: isBlock(answer, requestId, bytes) ? 'here' : 'wrong' };
   }
 
   /** What comes next, or null when nothing comes in time or the connection ends. */

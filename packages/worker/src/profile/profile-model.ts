@@ -4,7 +4,7 @@ import type { ModelSpec } from '@butterfly/model';
 import { cpuVariant, machineId } from '../capabilities.js';
 import { MachineLock } from './machine-lock.js';
 import { measureAttention } from './measured-attention.js';
-import { findModelFile, measureDisk } from './measured-disk.js';
+import { findModelFile, measureDisk, removeAbandonedScratch } from './measured-disk.js';
 import { measuredParts, measureLayers, type MeasuredParts } from './measured-layers.js';
 import { ProfileCache, type MeasuredProfile } from './profile-cache.js';
 
@@ -28,6 +28,7 @@ export interface ProfileOptions {
  */
 export async function profileModel(options: ProfileOptions): Promise<MeasuredProfile> {
   const { spec, directory, log, isDeterministic = false } = options;
+  if (directory !== null) await removeAbandonedScratch(directory);
   const file = await findModelFile(spec.files);
   const model = { ...options, isDeterministic };
   const key = profileKey(model, measuredParts(model), file?.path ?? null);

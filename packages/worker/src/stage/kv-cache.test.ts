@@ -21,6 +21,12 @@ function planes(cache: KvCache): Uint8Array[] {
   );
 }
 
+async function clearedCache(type: CacheType): Promise<KvCache> {
+  const cache = new KvCache(backend, shape, layers, slots, type);
+  await cache.clear();
+  return cache;
+}
+
 /** Writes rows as a step does. */
 async function write(
   cache: KvCache,
@@ -74,8 +80,8 @@ function decode(type: CacheType, row: Uint8Array): number[] {
 }
 
 describe.each(cacheTypes)('%s', (type) => {
-  it('takes the bytes that plans count on, all zero at first', () => {
-    using cache = new KvCache(backend, shape, layers, slots, type);
+  it('takes the bytes that plans count on, all zero once it is cleared', async () => {
+    using cache = await clearedCache(type);
     expect(cache.bytes).toBe(cacheBytesPerSlot(shape, type) * slots * layers);
     expect(planes(cache).map((plane) => plane.length)).toEqual(
       Array<number>(layers * 2).fill(cache.bytes / layers / 2),
@@ -83,8 +89,44 @@ describe.each(cacheTypes)('%s', (type) => {
     expect(planes(cache).every((plane) => plane.every((byte) => byte === 0))).toBe(true);
   });
 
-  it('keeps what is written, as exactly as its type can, and nothing else', async () => {
+  it('clears all of it piece by piece, with other work between, until that throws', async () => {
     using cache = new KvCache(backend, shape, layers, slots, type);
+    const every = Array.from({ length: slots }, (_, slot) => slot);
+    const fill = async (): Promise<void> => {
+      for (let layer = 0; layer < layers; layer++)
+        await write(cache, layer, every, someNumbers(width * slots).fill(1));
+    };
+    await fill();
+    let others = 0;
+    let isDone = false;
+    const work = (): void => {
+      others++;
+      if (!isDone) setImmediate(work);
+    };
+    setImmediate(work);
+    let pauses = 0;
+    // No power of two, as the arena of a model is none either.
+    const atOnceBytes = Math.ceil(cache.bytes / 7.5);
+    await cache.clear({ atOnceBytes, onPause: () => pauses++ });
+    isDone = true;
+    expect(pauses).toBe(7);
+    expect(others).toBeGreaterThanOrEqual(7);
+    expect(planes(cache).every((plane) => plane.every((byte) => byte === 0))).toBe(true);
+
+    await fill();
+    const stop = (): never => {
+      throw new RangeError('not wanted any more');
+    };
+    await expect(cache.clear({ atOnceBytes, onPause: stop })).rejects.toThrow('not wanted any more');
+    expect(
+      planes(cache)
+        .at(-1)
+        ?.every((byte) => byte === 0),
+    ).toBe(false);
+  });
+
+  it('keeps what is written, as exactly as its type can, and nothing else', async () => {
+    using cache = await clearedCache(type);
     const rows = someNumbers(width * 2);
     await write(cache, 1, [300, 7], rows);
     const rowBytes = cacheBytesPerSlot(shape, type) / 2;
@@ -110,7 +152,7 @@ describe.each(cacheTypes)('%s', (type) => {
   });
 
   it('copies byte for byte, ranges that overlap too', async () => {
-    using cache = new KvCache(backend, shape, layers, slots, type);
+    using cache = await clearedCache(type);
     const rowBytes = cacheBytesPerSlot(shape, type) / 2;
     for (let layer = 0; layer < layers; layer++)
       await write(

@@ -77,10 +77,11 @@ export class Shard implements Disposable {
     const tasks = this.#tasks();
     const staged = tasks.filter(({ target }) => target === null);
     const largest = Math.max(0, ...staged.map(({ tensor }) => tensor.bytes));
-    // Two, so that one fills while the other is converted; of the second, no more is touched than is used.
+    // Three, so that one fills while two are converted; of each, no more is touched than is used.
     using first = staged.length > 0 ? this.backend.allocate(largest) : null;
     using second = staged.length > 1 ? this.backend.allocate(largest) : null;
-    const staging = [first, second].filter((buffer) => buffer !== null);
+    using third = staged.length > 2 ? this.backend.allocate(largest) : null;
+    const staging = [first, second, third].filter((buffer) => buffer !== null);
     const onRead = (bytes: number): void => onProgress((loaded += bytes));
     await loadTensors({ tasks, source, staging, onRead });
   }

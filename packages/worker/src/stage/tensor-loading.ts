@@ -15,7 +15,8 @@ export interface TensorTask {
 /**
  * Reads tensors range by range, a few ranges at once and in the order of the tasks. While one tensor is taken out of its
  * staging buffer, the next ones are read into the others, so that disk, network and repacking overlap.
- * @param staging each as large as the largest tensor that needs one; reading ahead takes two
+ * @param staging each as large as the largest tensor that needs one; with three, one is read while two are taken out,
+ * each on a thread of its own
  * @throws what reading or placing throws first, once nothing is under way any more
  */
 export async function loadTensors(options: {
@@ -26,10 +27,10 @@ export async function loadTensors(options: {
 }): Promise<void> {
   const { source, onRead } = options;
   const free = options.staging.map((buffer) => Promise.resolve(buffer));
+  const placing: Promise<void>[] = [];
   const reading = new Set<Promise<void>>();
   const failures: unknown[] = [];
   const fail = (error: unknown): void => void failures.push(error);
-  let placed = Promise.resolve();
 
   for (const task of options.tasks) {
     const staging = task.target ? null : await free.shift();
@@ -48,13 +49,13 @@ export async function loadTensors(options: {
     }
     if (failures.length > 0) break;
     if (!staging) continue;
-    // One after the other: two conversions at once would only take turns at the memory.
-    placed = Promise.all([placed, ...reads])
+    const placed = Promise.all(reads)
       .then(() => (failures.length > 0 ? undefined : task.place(staging)))
       .catch(fail);
+    placing.push(placed);
     free.push(placed.then(() => staging));
   }
-  await Promise.all([placed, ...reading]);
+  await Promise.all([...placing, ...reading]);
   if (failures.length > 0) throw failures[0];
 }
 

@@ -1,0 +1,12 @@
+import { objectives } from '@butterfly/orchestrator';
+import { Option } from 'commander';
+
+/** `--objective`, for the commands that make a plan. */
+export function objectiveOption(): Option {
+  return new Option(
+    '--objective <what>',
+    'latency: the time of a token of one stream; throughput: all together',
+  )
+    .choices([...objectives])
+    .default('throughput');
+}
