@@ -173,8 +173,8 @@ describe('draining', () => {
     const story = Story.live(['a', 'b'], {}, 12);
     story.stagesMax = 1;
     story.drain('b');
-    expect(story.leave('a')).toEqual(['drainRefused b', 'prepare b 0-12']);
-    expect(story.settle()).toEqual(['assign 3 b', 'canary 3', 'live 3']);
+    expect(story.leave('a')).toEqual(['drainRefused b', 'release b 6-12', 'prepare b 0-12']);
+    expect(story.settle()).toEqual(['assign 2 b', 'canary 2', 'live 2']);
     expect(story.controller.stateOf('b', story.nowMs)).toBe('serving');
   });
 
