@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encodeControl, toButterflyError, type Logger, type WorkerProfile } from '@butterfly/common';
 
@@ -9,8 +9,17 @@ export type MeasuredProfile = Pick<
   'layerCurve' | 'outputCurve' | 'attentionMicros' | 'diskBytesPerSecond'
 >;
 
+/** What was measured while something else computed serves for a while, and is then measured anew. */
+const unsteadyForMs = 10 * 60_000;
 /** Raised whenever measuring changes its meaning, so that older files are measured anew. */
-const version = 3;
+const version = 4;
+
+/** What a file holds that nobody else wrote. */
+interface StoredProfile {
+  readonly key?: unknown;
+  readonly isSteady?: unknown;
+  readonly profile?: MeasuredProfile;
+}
 
 /** Profiles on disk, each under a hash of everything that it depends on. */
 export class ProfileCache {
@@ -28,12 +37,13 @@ export class ProfileCache {
     this.#path = join(directory, `profile-${hash}.json`);
   }
 
-  /** Null when nothing usable is there, as when the file is damaged or of another version. */
+  /** Null when nothing usable is there, as when the file is damaged, of another version, or was doubtful from the start. */
   async read(): Promise<MeasuredProfile | null> {
     const text = await readFile(this.#path, 'utf8').catch(() => null);
-    if (text === null) return null;
+    const found = await stat(this.#path).catch(() => null);
+    if (text === null || found === null) return null;
     try {
-      return this.#parse(text);
+      return this.#parse(text, Date.now() - found.mtimeMs);
     } catch (error) {
       this.log.warn({ err: toButterflyError(error) }, `${this.#path} is damaged and is measured anew.`);
       return null;
@@ -41,11 +51,11 @@ export class ProfileCache {
   }
 
   /** Writes all or nothing; a disk that does not take it costs only the time to measure again. */
-  async write(profile: MeasuredProfile): Promise<void> {
+  async write(profile: MeasuredProfile, isSteady: boolean): Promise<void> {
     const temporary = `${this.#path}.${randomBytes(6).toString('hex')}.tmp`;
     try {
       await mkdir(this.directory, { recursive: true });
-      await writeFile(temporary, JSON.stringify({ key: this.#key, profile }), { flush: true });
+      await writeFile(temporary, JSON.stringify({ key: this.#key, isSteady, profile }), { flush: true });
       await rename(temporary, this.#path);
     } catch (error) {
       this.log.warn(
@@ -56,9 +66,10 @@ export class ProfileCache {
     }
   }
 
-  #parse(text: string): MeasuredProfile | null {
-    const stored = JSON.parse(text) as { readonly key?: unknown; readonly profile?: MeasuredProfile } | null;
+  #parse(text: string, ageMs: number): MeasuredProfile | null {
+    const stored = JSON.parse(text) as StoredProfile | null;
     if (stored?.key !== this.#key || !stored.profile) return null;
+    if (stored.isSteady !== true && ageMs > unsteadyForMs) return null;
     const { layerCurve, outputCurve, attentionMicros, diskBytesPerSecond } = stored.profile;
     const profile = { layerCurve, outputCurve, attentionMicros, diskBytesPerSecond };
     // The wire's own check, since it must pass it in any case.

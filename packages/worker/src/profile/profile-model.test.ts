@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheTypes, encodeControl, silentLogger, type StepTime } from '@butterfly/common';
@@ -62,11 +62,26 @@ describe('profileModel', () => {
     expect(await readdir(directory)).toHaveLength(4);
   });
 
+  it('measures anew when the file is old, and was measured beside other work', async () => {
+    await profile();
+    const [name = ''] = await readdir(directory);
+    const path = join(directory, name);
+    const text = await readFile(path, 'utf8');
+    const longAgo = new Date(Date.now() - 3_600_000);
+    for (const isSteady of [true, false]) {
+      await writeFile(path, text.replace(/"isSteady":(?:true|false)/u, `"isSteady":${isSteady}`));
+      await utimes(path, longAgo, longAgo);
+      await profile();
+      const { mtimeMs } = await stat(path);
+      expect(mtimeMs === longAgo.getTime()).toBe(isSteady);
+    }
+  });
+
   it.each([
     ['no JSON', () => '{'],
     ['null', () => 'null'],
     ['cut', (text: string) => text.slice(0, text.length / 2)],
-    ['of another version', (text: string) => text.replace('{\\"version\\":3', '{\\"version\\":0')],
+    ['of another version', (text: string) => text.replace('{\\"version\\":4', '{\\"version\\":0')],
     ['out of bounds', (text: string) => text.replace('"rows":1,', '"rows":-1,')],
   ])('measures anew when the file is %s', async (_, damage) => {
     const first = await profile();

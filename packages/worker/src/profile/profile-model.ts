@@ -57,8 +57,7 @@ async function measure(
   const profile = { ...curves, attentionMicros, diskBytesPerSecond };
   const elapsedMs = Math.round(performance.now() - startedMs);
   log.info({ elapsedMs, isSteady, ...profile }, 'This machine was measured for the model.');
-  // What was measured beside other work would be wrong for ever.
-  if (isSteady) await cache?.write(profile);
+  await cache?.write(profile, isSteady);
   return profile;
 }
 
