@@ -1,0 +1,120 @@
+import { ButterflyError } from '@butterfly/common';
+import { planPipeline, type Effort } from './plan.js';
+import type { PlannerInput, PlannerWorker } from './types.js';
+import { dealt, improved } from './replicas-search.js';
+
+/** Which workers make a replica of the pipeline of their own. */
+export interface ReplicaGroups {
+  /** Ids of workers; every worker is in one of them. */
+  readonly groups: readonly (readonly string[])[];
+  /** Predicted of all of them together. */
+  readonly tokensPerSecond: number;
+}
+
+type Split = readonly (readonly PlannerWorker[])[];
+type SpeedOf = (workers: readonly PlannerWorker[]) => number;
+
+/** Up to so many workers every way to split them is looked at. */
+const exactWorkersMax = 6;
+
+/**
+ * Splits the workers into at most `replicasMax` groups, each of which holds the whole model (in as many stages as are
+ * asked for), so that all together are predicted to make the most tokens per second, when each has its share of the
+ * sequences. Exact for small clusters, and never worse than one pipeline.
+ * @throws ButterflyError MODEL_TOO_LARGE when not even all workers together hold the model; CONFIG_INVALID for an input
+ * that makes no sense
+ */
+export function planReplicas(input: PlannerInput, replicasMax: number): ReplicaGroups {
+  const { workers } = input;
+  let best: { readonly groups: Split; readonly tokensPerSecond: number } = {
+    groups: [workers],
+    tokensPerSecond: planPipeline(input).predicted.tokensPerSecond,
+  };
+  const most = Math.min(replicasMax, workers.length, input.concurrency);
+  for (let count = 2; count <= most; count += 1) {
+    const speedOf = groupSpeed(input, count, input.stagesMin ?? 1);
+    const groups =
+      workers.length <= exactWorkersMax
+        ? exactSplit(workers, count, speedOf)
+        : heuristicSplit(input, count, speedOf);
+    const tokensPerSecond = groups === null ? 0 : sumOf(groups.map(speedOf));
+    if (groups !== null && tokensPerSecond > best.tokensPerSecond) best = { groups, tokensPerSecond };
+  }
+  const groups = best.groups.map((group) => group.map(({ workerId }) => workerId));
+  return { groups, tokensPerSecond: best.tokensPerSecond };
+}
+
+/** What each of these groups is predicted to make with its share; 0 for one that cannot hold the model. */
+export function speedsOfReplicas(input: PlannerInput, groups: readonly (readonly string[])[]): number[] {
+  const byId = new Map(input.workers.map((worker) => [worker.workerId, worker]));
+  const speedOf = groupSpeed(input, groups.length, 1);
+  return groups.map((group) => speedOf(group.flatMap((workerId) => byId.get(workerId) ?? [])));
+}
+
+/** Sequences of each of so many replicas, when they share them. */
+export function concurrencyShare(concurrency: number, replicas: number): number {
+  return Math.max(1, Math.floor(concurrency / Math.max(1, replicas)));
+}
+
+/**
+ * Predicted tokens per second of a group that is one of `count`; 0 when it does not hold the model, or not in so many
+ * stages. Groups are remembered.
+ */
+function groupSpeed(input: PlannerInput, count: number, stagesMin: number): SpeedOf {
+  const concurrency = concurrencyShare(input.concurrency, count);
+  const stages = Math.min(stagesMin, input.model.layerBytes.length);
+  const effort: Effort = input.workers.length <= exactWorkersMax ? 'thorough' : 'quick';
+  const known = new Map<string, number>();
+  return (workers) => {
+    if (workers.length < stages) return 0;
+    const ids = workers.map(({ workerId }) => workerId);
+    const key = ids.sort().join();
+    const remembered = known.get(key);
+    if (remembered !== undefined) return remembered;
+    const speed = speedOrNothing({ ...input, workers, concurrency }, stages, effort);
+    known.set(key, speed);
+    return speed;
+  };
+}
+
+function speedOrNothing(input: PlannerInput, stages: number, effort: Effort): number {
+  try {
+    const plan = planPipeline(input, effort);
+    return plan.stages.length < stages ? 0 : plan.predicted.tokensPerSecond;
+  } catch (error) {
+    if (error instanceof ButterflyError && error.code === 'MODEL_TOO_LARGE') return 0;
+    throw error;
+  }
+}
+
+/** The best of all ways to split the workers into so many replicas; null when there is none. */
+function exactSplit(workers: readonly PlannerWorker[], count: number, speedOf: SpeedOf): Split | null {
+  const membersOf = (mask: number): PlannerWorker[] => workers.filter((_, index) => (mask >> index) & 1);
+  const best = (mask: number, groups: number): { readonly split: Split; readonly speed: number } | null => {
+    if (groups === 1) {
+      const speed = speedOf(membersOf(mask));
+      return speed > 0 ? { split: [membersOf(mask)], speed } : null;
+    }
+    // The first group is that of the first worker, so that the order of the groups makes no difference.
+    const lowest = mask & -mask;
+    let found: { readonly split: Split; readonly speed: number } | null = null;
+    for (let part = (mask - 1) & mask; part > 0; part = (part - 1) & mask) {
+      const speed = part & lowest ? speedOf(membersOf(part)) : 0;
+      const rest = speed > 0 ? best(mask & ~part, groups - 1) : null;
+      if (rest !== null && speed + rest.speed > (found?.speed ?? 0))
+        found = { split: [membersOf(part), ...rest.split], speed: speed + rest.speed };
+    }
+    return found;
+  };
+  return best((1 << workers.length) - 1, count)?.split ?? null;
+}
+
+/** A good way to split them, found from several simple ones; null when none was found. */
+function heuristicSplit(input: PlannerInput, count: number, speedOf: SpeedOf): Split | null {
+  const split = improved(dealt(input, count), speedOf);
+  return split.every((group) => speedOf(group) > 0) ? split : null;
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
