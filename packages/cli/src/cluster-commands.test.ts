@@ -73,7 +73,9 @@ describe('plan', () => {
     const [picture, json] = await Promise.all([run(args), run([...args, '--json'])]);
     expect(picture.stdout.filter((line) => /^Replica \d of 2$/.test(line))).toHaveLength(2);
     expect(picture.stdout.at(-1)).toMatch(/^All replicas together make \d+\.\d tokens\/s\. The KV cache is/);
-    const { replicas } = JSON.parse(json.stdout.join('\n')) as { replicas: { plan: { stages: unknown[] } }[] };
+    const { replicas } = JSON.parse(json.stdout.join('\n')) as {
+      replicas: { plan: { stages: unknown[] } }[];
+    };
     expect(replicas.map(({ plan }) => plan.stages.length)).toEqual([1, 1]);
   });
 

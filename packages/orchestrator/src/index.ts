@@ -22,6 +22,6 @@ export type { PlannerInputOptions, PlannerMember } from './planning/model-planne
 export { drawPlan } from './planning/picture.js';
 export type { MeasuredPlan } from './planning/picture.js';
 export { planPipeline } from './planning/plan.js';
-export { concurrencyShare, planReplicas } from './planning/replicas.js';
+export { planReplicas } from './planning/replicas.js';
 export { objectives } from './planning/types.js';
 export type { Link, Objective, Plan, PlannerInput } from './planning/types.js';

@@ -173,7 +173,13 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     },
   }));
   const describe = (): string => cluster.describe();
-  const replicated = new ReplicatedEngine({ replicas, ledger, contextTokensMax: contextTokens, describe, clock });
+  const replicated = new ReplicatedEngine({
+    replicas,
+    ledger,
+    contextTokensMax: contextTokens,
+    describe,
+    clock,
+  });
   for (const { lane, engine } of replicas)
     lane.attach({
       onLive: (current, reports) => {

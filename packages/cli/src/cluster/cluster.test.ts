@@ -53,13 +53,19 @@ describe('a cluster in the terminal', () => {
   it('has several replicas one after the other, and what they are together', () => {
     const text = formatCluster(describedReplicas());
     expect(text).toContain('ready. 1 of 2 replicas are ready; replica 2: loading\n');
-    expect(text).toMatch(/^1 +ready +3 +2 +250\.0 tokens\/s +4 +0\n2 +loading +- +1 +80\.0 tokens\/s +0 +0$/m);
+    expect(text).toMatch(
+      /^1 +ready +3 +2 +250\.0 tokens\/s +4 +0\n2 +loading +- +1 +80\.0 tokens\/s +0 +0$/m,
+    );
     expect(text).toContain('Plan for throughput: 3 stages in 2 replicas, cache f16.');
     expect(text).toMatch(/^predicted +12\.0 ms +330\.0 tokens\/s +8$/m);
-    const rows = [...text.matchAll(/^(\d) +name-of-(w\d).*?(\S+ \S+ \S+)\.$/gm)].map(([, ...row]) => row.join(' '));
-    expect(rows).toEqual(['1 w1 layers 0 to 3', '1 w2 layers 4 to 7', '2 w3 Takes all layers']);
+    const rows = [...text.matchAll(/^(\d) +name-of-(w\d).*?(\S+ \S+ \S+)\.$/gm)].map(([, ...row]) =>
+      row.join(' '),
+    );
+    expect(rows).toEqual(['1 w1 0 to 3', '1 w2 4 to 7', '2 w3 Takes all layers']);
     const lines = drawRunningPlan(describedReplicas()).join('\n');
-    expect(lines).toMatch(/^Replica 1: ready\na-model: 2 of 2 workers, .*\n(?:.*\n)+Replica 2: loading\na-model: 1 of 1 workers/m);
+    expect(lines).toMatch(
+      /^Replica 1: ready\na-model: 2 of 2 workers, .*\n(?:.*\n)+Replica 2: loading\na-model: 1 of 1 workers/m,
+    );
     expect(lines).toMatch(/^Over the last 60 s/m);
   });
 

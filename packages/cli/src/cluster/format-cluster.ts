@@ -1,4 +1,9 @@
-import type { ClusterDescription, Plan, ReplicaDescription, WorkerDescription } from '@butterfly/orchestrator';
+import type {
+  ClusterDescription,
+  Plan,
+  ReplicaDescription,
+  WorkerDescription,
+} from '@butterfly/orchestrator';
 import { formatBytes, formatMicros, formatTable } from '../units.js';
 
 /** A cluster in words and tables for a terminal. */
@@ -13,7 +18,6 @@ export function formatCluster(cluster: ClusterDescription): string {
     ...formatSpeed(cluster),
   ];
   const heads = ['worker', 'id', 'state', 'layers', 'threads', 'memory', 'weights from', 'why'];
-  const reasons = plansOf(cluster).flatMap((plan) => plan.reasons);
   const rows = [...workers]
     .sort(byPlace)
     .map((worker) => [
@@ -25,13 +29,18 @@ export function formatCluster(cluster: ClusterDescription): string {
       String(worker.threads),
       `${worker.residentBytes === null ? '' : `${formatBytes(worker.residentBytes)} of `}${formatBytes(worker.memoryBytes)}`,
       weightsFrom(worker),
-      reasons.find(({ workerId }) => workerId === worker.workerId)?.reason ?? '',
+      reasonOf(worker, cluster),
     ]);
   const table =
     workers.length === 0
       ? 'No worker has joined.\n'
       : formatTable([isReplicated ? ['replica', ...heads] : heads, ...rows]);
   return `${lines.join('\n')}\n\n${table}`;
+}
+
+function reasonOf({ workerId, replica }: WorkerDescription, { plan, replicas }: ClusterDescription): string {
+  const own = replicas.length > 1 ? replicas.find((each) => each.replica === replica)?.plan : plan;
+  return own?.reasons.find((each) => each.workerId === workerId)?.reason ?? '';
 }
 
 function plansOf({ plan, replicas }: ClusterDescription): readonly Plan[] {
@@ -48,7 +57,10 @@ function formatReplicas(replicas: readonly ReplicaDescription[]): string {
     String(running),
     String(queued),
   ]);
-  return formatTable([['replica', 'state', 'epoch', 'stages', 'predicted', 'running', 'queued'], ...rows]).trimEnd();
+  return formatTable([
+    ['replica', 'state', 'epoch', 'stages', 'predicted', 'running', 'queued'],
+    ...rows,
+  ]).trimEnd();
 }
 
 /** Predicted beside measured, as lines. Of several replicas a single stream may meet the slowest. */

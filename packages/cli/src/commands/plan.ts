@@ -5,7 +5,6 @@ import { loadGgml } from '@butterfly/ggml';
 import { cacheBlockSlots, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
 import {
   cacheTypeFor,
-  concurrencyShare,
   defaultRowsMax,
   drawPlan,
   explainPlan,
@@ -154,15 +153,13 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
   );
 }
 
-/** What each replica is planned from: its workers, and its share of the sequences. */
+/** What each replica is planned from. */
 function partsOf(input: PlannerInput, replicasMax: number): PlannerInput[] {
   if (replicasMax === 1) return [input];
-  const { groups } = planReplicas(input, replicasMax);
-  const concurrency = concurrencyShare(input.concurrency, groups.length);
-  return groups.map((group) => {
-    const workers = input.workers.filter(({ workerId }) => group.includes(workerId));
-    return { ...input, workers, concurrency };
-  });
+  return planReplicas(input, replicasMax).groups.map((group) => ({
+    ...input,
+    workers: input.workers.filter(({ workerId }) => group.includes(workerId)),
+  }));
 }
 
 /** This machine as some workers that are alike. */

@@ -91,7 +91,9 @@ export function describedReplicas(): ClusterDescription {
       { ...first, replica: 2, isReady: false, detail: 'loading', epoch: null, plan: second, running: 0 },
     ],
     workers: cluster.workers.map((worker) =>
-      worker.workerId === 'w3' ? { ...worker, replica: 2, layers: [0, 7] as const, state: 'loading' } : worker,
+      worker.workerId === 'w3'
+        ? { ...worker, replica: 2, layers: [0, 7] as const, state: 'loading' }
+        : worker,
     ),
   };
 }

@@ -310,7 +310,7 @@ export class Cluster {
   /** Has workers go to other lanes where that is better. */
   #arrange(): void {
     if (this.lanes.length === 1) return;
-    const isFirst = !this.#assigner.isGathered;
+    const before: boolean = this.#assigner.isGathered;
     if (!this.#transfers.isBusy) {
       const moves = this.#assigner.arrange(
         this.lanes.map((lane) => lane.look()),
@@ -320,13 +320,16 @@ export class Cluster {
     }
     this.#transfers.settle((workerId, lane) => this.#laneOf.set(workerId, lane));
     // Whoever was not moved is where it is to be.
-    if (isFirst && this.#assigner.isGathered) this.lanes[0]?.handle({ kind: 'gathered', joining: [] });
+    if (before !== this.#assigner.isGathered) this.lanes[0]?.handle({ kind: 'gathered', joining: [] });
   }
 
   #transfer(workerId: string, to: Lane | undefined): void {
     const from = this.#laneOf.get(workerId);
     if (!from || !to) return;
-    this.options.log.info({ workerId, from: from.replica, to: to.replica }, 'A worker goes to another replica.');
+    this.options.log.info(
+      { workerId, from: from.replica, to: to.replica },
+      'A worker goes to another replica.',
+    );
     this.#transfers.begin(workerId, from, to);
   }
 }

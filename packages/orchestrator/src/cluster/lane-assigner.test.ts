@@ -44,6 +44,7 @@ class Lanes {
     this.assigner = new LaneAssigner({
       workersExpected,
       gatherMs: 300,
+      stagesMin: 1,
       split: (members) => split(members, replicasMax),
       speedsOf: (groups) => groups.map(speedOf),
     });

@@ -20,6 +20,8 @@ export interface LaneAssignerConfig {
   /** Workers to wait for before they are split, and how long to wait for more after one joined. */
   readonly workersExpected: number;
   readonly gatherMs: number;
+  /** Stages of each pipeline at least, where it has as many workers. */
+  readonly stagesMin: number;
   /** @throws ButterflyError MODEL_TOO_LARGE when not even all of them hold the model. */
   readonly split: (members: readonly Member[]) => ReplicaGroups;
   readonly speedsOf: (groups: readonly (readonly Member[])[]) => readonly number[];
@@ -27,16 +29,19 @@ export interface LaneAssignerConfig {
 
 /** Moving workers costs their lanes a change of plan, so a better split must be so much better. */
 const gainMin = 1.1;
-/** A lane that cannot hold the model any more waits so long for whom it lost, who mostly comes back at once. */
+/** So long it is waited for whoever was lost, who mostly comes back at once, before others go elsewhere. */
 const returnWaitMs = 10_000;
 
 /** Decides which lane each worker belongs to: a function of who is where, and of the time. */
 export class LaneAssigner {
   #isGathered = false;
   #lastJoinMs = 0;
-  #brokenSinceMs: number | null = null;
-  /** Who was where when nothing was to be done. */
-  #settled: string | null = null;
+  #lastLossMs = -Infinity;
+  #ids: ReadonlySet<string> = new Set();
+  /** Of whom the last split was made: what is measured of links changes all the time, and is no reason for another. */
+  #splitIds = '';
+  /** Who was in a lane that could not go on when that was last looked at. */
+  #strandedIds = '';
 
   constructor(private readonly config: LaneAssignerConfig) {}
 
@@ -59,27 +64,28 @@ export class LaneAssigner {
   /** Who is to go to another lane now. */
   arrange(lanes: readonly LaneState[], nowMs: number): LaneMove[] {
     const all = lanes.flatMap(({ members }) => members);
+    this.#notice(all, nowMs);
     if (nowMs - this.#lastJoinMs < this.config.gatherMs) return [];
     if (!this.#isGathered) {
       if (all.length < this.config.workersExpected) return [];
       this.#isGathered = true;
+      this.#splitIds = idsOf(all);
       return this.#movesTo(this.#split(all)?.groups ?? null, lanes);
     }
-    if (this.#isWaiting(lanes, nowMs)) return [];
-    const now = signatureOf(lanes);
-    if (all.length === 0 || now === this.#settled) return [];
-    const moves = this.#improve(all, lanes);
-    if (moves.length === 0) this.#settled = now;
-    return moves;
+    const isServing = lanes.some(({ isPlanned }) => isPlanned);
+    if (isServing && nowMs - this.#lastLossMs < returnWaitMs) return [];
+    const stranded = idsOf(lanes.filter(isBrokenLane).flatMap(({ members }) => members));
+    const isSettled = stranded === '' || stranded === this.#strandedIds;
+    if (all.length === 0 || (isSettled && idsOf(all) === this.#splitIds)) return [];
+    this.#splitIds = idsOf(all);
+    this.#strandedIds = stranded;
+    return this.#improve(all, lanes);
   }
 
-  /** Whether a lane lost what it cannot go without, and somebody may yet come back while others serve. */
-  #isWaiting(lanes: readonly LaneState[], nowMs: number): boolean {
-    const isBroken = lanes.some(isBrokenLane);
-    if (!isBroken) this.#brokenSinceMs = null;
-    else this.#brokenSinceMs ??= nowMs;
-    const isServing = lanes.some(({ isPlanned }) => isPlanned);
-    return this.#brokenSinceMs !== null && isServing && nowMs - this.#brokenSinceMs < returnWaitMs;
+  #notice(all: readonly Member[], nowMs: number): void {
+    const ids = new Set(all.map(({ workerId }) => workerId));
+    if ([...this.#ids].some((id) => !ids.has(id))) this.#lastLossMs = nowMs;
+    this.#ids = ids;
   }
 
   #improve(all: readonly Member[], lanes: readonly LaneState[]): LaneMove[] {
@@ -111,8 +117,10 @@ export class LaneAssigner {
     const after = this.config.speedsOf(groups.map((group) => [...group, newcomer]));
     const ranked = lanes.map(([index, state], at) => {
       const [then = 0, now = 0] = [after[at], before[at]];
-      const isRescued = isBrokenLane(state) && then > 0;
-      return { index, rank: [Number(isRescued), then - now, Number(isBrokenLane(state)), -state.members.length] };
+      const { length } = state.members;
+      const isRescued = Number(isBrokenLane(state) && then > 0);
+      const lacksStages = Number(length < this.config.stagesMin);
+      return { index, rank: [isRescued, lacksStages, then - now, Number(isBrokenLane(state)), -length] };
     });
     ranked.sort((a, b) => compare(b.rank, a.rank));
     return ranked[0]?.index ?? 0;
@@ -140,10 +148,11 @@ function isBrokenLane({ members, isPlanned }: LaneState): boolean {
   return members.length > 0 && !isPlanned;
 }
 
-function signatureOf(lanes: readonly LaneState[]): string {
-  return lanes
-    .map(({ members, isPlanned }) => `${isPlanned} ${members.map(({ workerId }) => workerId).sort().join()}`)
-    .join('; ');
+function idsOf(members: readonly Member[]): string {
+  return members
+    .map(({ workerId }) => workerId)
+    .sort()
+    .join();
 }
 
 function compare(a: readonly number[], b: readonly number[]): number {

@@ -54,7 +54,10 @@ export class LaneTransfers {
         from.handle({ kind: 'left', workerId, isOrderly: true });
         onArrived(workerId, to);
       }
-      to.handle({ kind: 'gathered', joining: arriving.flatMap(([workerId]) => this.joiningOf(workerId) ?? []) });
+      to.handle({
+        kind: 'gathered',
+        joining: arriving.flatMap(([workerId]) => this.joiningOf(workerId) ?? []),
+      });
     }
   }
 }

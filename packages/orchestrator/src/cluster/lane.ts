@@ -272,7 +272,10 @@ export class Lane implements Pipeline {
   /** After a stall: a link that crawls is found so, and the next plan goes round it. */
   async #remeasure({ stages }: Plan): Promise<void> {
     const ways = stages.slice(1).flatMap(({ workerId }, index) => {
-      const [from, to] = [this.options.workers.get(stages[index]?.workerId ?? ''), this.options.workers.get(workerId)];
+      const [from, to] = [
+        this.options.workers.get(stages[index]?.workerId ?? ''),
+        this.options.workers.get(workerId),
+      ];
       return from && to ? [[from, to] as const] : [];
     });
     await this.options.prober.remeasure(ways);

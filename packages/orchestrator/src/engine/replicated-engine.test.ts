@@ -153,31 +153,37 @@ describe('ReplicatedEngine', () => {
       number: fc.nat(60),
     });
     await fc.assert(
-      fc.asyncProperty(fc.array(happening, { minLength: 10, maxLength: 400, size: 'max' }), async (happenings) => {
-        const { clock, replicas, engine } = build(3);
-        const asked: { readonly seed: number; readonly generation: Generation }[] = [];
-        for (const { what, at, number } of happenings) {
-          clock.pass(1);
-          const replica = replicas[at];
-          if (what === 'submit') asked.push({ seed: number, generation: engine.submit(request(number)) });
-          if (what === 'advance') for (let count = 0; count < 5; count += 1) replica?.advance(number + count);
-          // A request that saw too many epochs end would be given up, which is not what is tested here.
-          if (what === 'down' && replica?.state === 'live' && number < 15) replica.down();
-          if (what === 'up' && replica?.state === 'down') replica.up(1 + (number % layerCount));
-          if (what === 'up' || what === 'down') engine.spread();
-        }
-        for (const replica of replicas) if (replica.state === 'down') replica.up(2);
-        engine.spread();
-        finish(replicas);
-        expect(engine.isIdle).toBe(true);
-        for (const { seed, generation } of asked) {
-          const events = await eventsOf(generation);
-          if (events.at(-1)?.kind === 'error') continue;
-          const wanted = reference({ ...request(seed), id: 0, nowMs: 0, deadlineMs: 0 });
-          expect(events.flatMap((event) => (event.kind === 'token' ? [event.token] : []))).toEqual(wanted.tokens);
-          expect(events.at(-1)).toMatchObject({ kind: 'end', reason: wanted.reason });
-        }
-      }),
+      fc.asyncProperty(
+        fc.array(happening, { minLength: 10, maxLength: 400, size: 'max' }),
+        async (happenings) => {
+          const { clock, replicas, engine } = build(3);
+          const asked: { readonly seed: number; readonly generation: Generation }[] = [];
+          for (const { what, at, number } of happenings) {
+            clock.pass(1);
+            const replica = replicas[at];
+            if (what === 'submit') asked.push({ seed: number, generation: engine.submit(request(number)) });
+            if (what === 'advance')
+              for (let count = 0; count < 5; count += 1) replica?.advance(number + count);
+            // A request that saw too many epochs end would be given up, which is not what is tested here.
+            if (what === 'down' && replica?.state === 'live' && number < 15) replica.down();
+            if (what === 'up' && replica?.state === 'down') replica.up(1 + (number % layerCount));
+            if (what === 'up' || what === 'down') engine.spread();
+          }
+          for (const replica of replicas) if (replica.state === 'down') replica.up(2);
+          engine.spread();
+          finish(replicas);
+          expect(engine.isIdle).toBe(true);
+          for (const { seed, generation } of asked) {
+            const events = await eventsOf(generation);
+            if (events.at(-1)?.kind === 'error') continue;
+            const wanted = reference({ ...request(seed), id: 0, nowMs: 0, deadlineMs: 0 });
+            expect(events.flatMap((event) => (event.kind === 'token' ? [event.token] : []))).toEqual(
+              wanted.tokens,
+            );
+            expect(events.at(-1)).toMatchObject({ kind: 'end', reason: wanted.reason });
+          }
+        },
+      ),
       { numRuns: 200 },
     );
   });

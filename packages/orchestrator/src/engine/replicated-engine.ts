@@ -115,7 +115,8 @@ export class ReplicatedEngine implements Engine {
   /** The live replica that will be done soonest; where none is live, one that is about to be, or else any. */
   #choose(knownTokens: Int32Array): Replica {
     const [first, ...others] = this.options.replicas;
-    if (!first) throw new ButterflyError('INTERNAL', 'There is no replica at all. This is a defect, please report it.');
+    if (!first)
+      throw new ButterflyError('INTERNAL', 'There is no replica at all. This is a defect, please report it.');
     const ranked = (replica: Replica): readonly number[] => [
       ['live', 'starting', 'down'].indexOf(replica.state),
       others.length === 0 ? 0 : costOf(replica, knownTokens),

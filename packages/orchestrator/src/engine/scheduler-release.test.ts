@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { ScriptedRun, tokensFrom } from './scheduler-testing.js';
 
-const config = { contextTokensMax: 64, arenaSlots: 256, arenaGranularity: 8, prefixBlockTokens: 8, stages: 2, runningMax: 2 };
+const config = {
+  contextTokensMax: 64,
+  arenaSlots: 256,
+  arenaGranularity: 8,
+  prefixBlockTokens: 8,
+  stages: 2,
+  runningMax: 2,
+};
 
 describe('release', () => {
   it('gives those that wait in the order of the queue, and leaves the others where they are', () => {
@@ -22,7 +29,12 @@ describe('release', () => {
     const [sequence] = run.scheduler.release('all');
     expect(sequence?.known.length).toBe(11);
     expect(run.answer(late)).toEqual([]);
-    expect(run.scheduler.stats()).toMatchObject({ running: 0, waiting: 0, availableSlots: 256, retainedSlots: 0 });
+    expect(run.scheduler.stats()).toMatchObject({
+      running: 0,
+      waiting: 0,
+      availableSlots: 256,
+      retainedSlots: 0,
+    });
   });
 
   it('lets another scheduler go on from what is known', () => {

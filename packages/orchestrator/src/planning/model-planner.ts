@@ -35,9 +35,9 @@ interface ModelPlannerOptions extends PlannerInputOptions {
 
 export interface ModelPlanner {
   /** @throws ButterflyError MODEL_TOO_LARGE when these members cannot hold the model. */
-  plan(members: readonly PlannerMember[], link: PlannerInput['link']): Plan;
+  readonly plan: (members: readonly PlannerMember[], link: PlannerInput['link']) => Plan;
   /** Type of the cache that a plan for these members would have. */
-  cacheTypeOf(members: readonly PlannerMember[]): CacheType;
+  readonly cacheTypeOf: (members: readonly PlannerMember[]) => CacheType;
 }
 
 /**

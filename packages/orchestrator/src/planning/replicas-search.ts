@@ -3,8 +3,8 @@ import type { PlannerInput, PlannerWorker } from './types.js';
 type Group = readonly PlannerWorker[];
 type Split = readonly Group[];
 
-/** How many plans may be made to improve a split, as workers in them: some 50 ms. */
-const workersPlannedMax = 2_000;
+/** How many plans may be made to improve a split, as workers in them. */
+const workersPlannedMax = 1_000;
 
 /** Simple ways to deal the workers out into so many groups: alike in speed, alike in memory, and each close together. */
 export function dealt(input: PlannerInput, count: number): Split[] {
@@ -65,7 +65,10 @@ function lightest(groups: PlannerWorker[][], weightOf: (worker: PlannerWorker) =
 }
 
 /** Takes the worker with the least rank out of the list. */
-function take(workers: PlannerWorker[], rankOf: (worker: PlannerWorker) => number): PlannerWorker | undefined {
+function take(
+  workers: PlannerWorker[],
+  rankOf: (worker: PlannerWorker) => number,
+): PlannerWorker | undefined {
   let least = 0;
   let leastRank = Infinity;
   for (const [index, worker] of workers.entries()) {

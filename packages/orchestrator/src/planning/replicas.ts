@@ -1,7 +1,8 @@
 import { ButterflyError } from '@butterfly/common';
 import { planPipeline, type Effort } from './plan.js';
-import type { PlannerInput, PlannerWorker } from './types.js';
 import { dealt, improved } from './replicas-search.js';
+import { shortlist } from './shortlist.js';
+import type { PlannerInput, PlannerWorker } from './types.js';
 
 /** Which workers make a replica of the pipeline of their own. */
 export interface ReplicaGroups {
@@ -16,11 +17,13 @@ type SpeedOf = (workers: readonly PlannerWorker[]) => number;
 
 /** Up to so many workers every way to split them is looked at. */
 const exactWorkersMax = 6;
+/** From so many on less is looked at. */
+const manyWorkers = 32;
 
 /**
  * Splits the workers into at most `replicasMax` groups, each of which holds the whole model (in as many stages as are
- * asked for), so that all together are predicted to make the most tokens per second, when each has its share of the
- * sequences. Exact for small clusters, and never worse than one pipeline.
+ * asked for), so that all together are predicted to make the most tokens per second when each runs as many sequences as
+ * the input says, for which each has a cache of its own. Exact for small clusters, and never worse than one pipeline.
  * @throws ButterflyError MODEL_TOO_LARGE when not even all workers together hold the model; CONFIG_INVALID for an input
  * that makes no sense
  */
@@ -30,9 +33,8 @@ export function planReplicas(input: PlannerInput, replicasMax: number): ReplicaG
     groups: [workers],
     tokensPerSecond: planPipeline(input).predicted.tokensPerSecond,
   };
-  const most = Math.min(replicasMax, workers.length, input.concurrency);
-  for (let count = 2; count <= most; count += 1) {
-    const speedOf = groupSpeed(input, count, input.stagesMin ?? 1);
+  const speedOf = groupSpeed(input, input.stagesMin ?? 1);
+  for (const count of countsToTry(Math.min(replicasMax, workers.length), workers.length)) {
     const groups =
       workers.length <= exactWorkersMax
         ? exactSplit(workers, count, speedOf)
@@ -44,24 +46,23 @@ export function planReplicas(input: PlannerInput, replicasMax: number): ReplicaG
   return { groups, tokensPerSecond: best.tokensPerSecond };
 }
 
-/** What each of these groups is predicted to make with its share; 0 for one that cannot hold the model. */
+/** All numbers of groups from two on; for large clusters, whose plans take their time, the most and ever half of that. */
+function countsToTry(most: number, workers: number): number[] {
+  if (workers <= manyWorkers) return Array.from({ length: Math.max(0, most - 1) }, (_, index) => index + 2);
+  const counts: number[] = [];
+  for (let count = most; count > 1; count = Math.floor(count / 2)) counts.push(count);
+  return counts;
+}
+
+/** What each of these groups is predicted to make; 0 for one that cannot hold the model. */
 export function speedsOfReplicas(input: PlannerInput, groups: readonly (readonly string[])[]): number[] {
   const byId = new Map(input.workers.map((worker) => [worker.workerId, worker]));
-  const speedOf = groupSpeed(input, groups.length, 1);
+  const speedOf = groupSpeed(input, 1);
   return groups.map((group) => speedOf(group.flatMap((workerId) => byId.get(workerId) ?? [])));
 }
 
-/** Sequences of each of so many replicas, when they share them. */
-export function concurrencyShare(concurrency: number, replicas: number): number {
-  return Math.max(1, Math.floor(concurrency / Math.max(1, replicas)));
-}
-
-/**
- * Predicted tokens per second of a group that is one of `count`; 0 when it does not hold the model, or not in so many
- * stages. Groups are remembered.
- */
-function groupSpeed(input: PlannerInput, count: number, stagesMin: number): SpeedOf {
-  const concurrency = concurrencyShare(input.concurrency, count);
+/** Predicted tokens per second of a group; 0 when it does not hold the model in so many stages. Groups are remembered. */
+function groupSpeed(input: PlannerInput, stagesMin: number): SpeedOf {
   const stages = Math.min(stagesMin, input.model.layerBytes.length);
   const effort: Effort = input.workers.length <= exactWorkersMax ? 'thorough' : 'quick';
   const known = new Map<string, number>();
@@ -71,7 +72,7 @@ function groupSpeed(input: PlannerInput, count: number, stagesMin: number): Spee
     const key = ids.sort().join();
     const remembered = known.get(key);
     if (remembered !== undefined) return remembered;
-    const speed = speedOrNothing({ ...input, workers, concurrency }, stages, effort);
+    const speed = speedOrNothing({ ...input, workers }, stages, effort);
     known.set(key, speed);
     return speed;
   };
@@ -111,8 +112,13 @@ function exactSplit(workers: readonly PlannerWorker[], count: number, speedOf: S
 
 /** A good way to split them, found from several simple ones; null when none was found. */
 function heuristicSplit(input: PlannerInput, count: number, speedOf: SpeedOf): Split | null {
-  const split = improved(dealt(input, count), speedOf);
-  return split.every((group) => speedOf(group) > 0) ? split : null;
+  const { workers, model } = input;
+  // A pipeline of more stages than layers there is none of, so the best of many workers are enough to choose from.
+  const chosen = shortlist(input, 2 * count * model.layerBytes.length);
+  const split = improved(dealt({ ...input, workers: chosen }, count), speedOf);
+  if (!split.every((group) => speedOf(group) > 0)) return null;
+  const others = workers.filter((worker) => !chosen.includes(worker));
+  return split.map((group, at) => [...group, ...others.filter((_, index) => index % count === at)]);
 }
 
 function sumOf(values: readonly number[]): number {
