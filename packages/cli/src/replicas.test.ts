@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { run } from './testing/butterfly.js';
-import { Server, type StageProcess } from './testing/server.js';
+import { run, type Butterfly } from './testing/butterfly.js';
+import { Server, startWorker, type StageProcess } from './testing/server.js';
 
 const prompts = ['The', 'A neural', 'Layers', 'tensor', 'Once', 'In the', 'We', 'Each'];
 const args = ['--workers', '4', '--stages', '2', '--replicas', '2', '--ctx', '1024', '--parallel', '8'];
@@ -37,6 +37,15 @@ async function stream(
 interface LivePlan {
   readonly replica: number;
   readonly stages: readonly unknown[];
+}
+
+/** Waits until so many plans were live, and the last one of each replica has two stages. */
+async function wholeReplicas(server: Server, plansMin: number): Promise<void> {
+  await server.until('two whole replicas', () => {
+    const plans = server.records('The plan is live.') as unknown as LivePlan[];
+    const last = [1, 2].map((replica) => plans.findLast((plan) => plan.replica === replica)?.stages.length);
+    return plans.length >= plansMin && last.join() === '2,2' ? true : null;
+  });
 }
 
 interface Replicas {
@@ -76,14 +85,32 @@ describe('two replicas of a pipeline', () => {
     expect(isHit).toBe(true);
     expect([loads.length, loads.every((running) => running > 0)]).toEqual([2, true]);
     // The one that was started in its place takes its part again.
-    await server.until('both replicas whole again', () => {
-      const plans = server.records('The plan is live.') as unknown as LivePlan[];
-      const last = [1, 2].map((replica) => plans.findLast((plan) => plan.replica === replica)?.stages.length);
-      return plans.length > 2 && last.join() === '2,2' ? true : null;
-    });
+    await wholeReplicas(server, 3);
     const status = await run(['status', '--url', server.url]);
     expect(status.stdout.join('\n')).toMatch(/4 stages in 2 replicas/);
     const plan = await run(['plan', '--of', server.url]);
     expect(plan.stdout.filter((line) => /^Replica \d: ready/.test(line))).toHaveLength(2);
+  });
+
+  it('are made of one as soon as there are workers for another, with no stream cut', async () => {
+    const alone = ['--workers', '2', '--stages', '2', '--replicas', '2', '--ctx', '1024', '--parallel', '8'];
+    await using server = await new Server(alone).ready();
+    const undisturbed = await Promise.all(prompts.map((prompt) => stream(server, prompt)));
+    const guests: Butterfly[] = [];
+    try {
+      const outcomes = await Promise.all(
+        prompts.map((prompt, index) =>
+          stream(server, prompt, () => {
+            if (index < 2 && guests.length === index)
+              guests.push(startWorker(server, ['--name', `guest-${index}`]));
+          }),
+        ),
+      );
+      expect(outcomes).toEqual(undisturbed);
+      await wholeReplicas(server, 2);
+      expect((await askReplicas(server)).map(({ isReady }) => isReady)).toEqual([true, true]);
+    } finally {
+      for (const guest of guests) await guest[Symbol.asyncDispose]();
+    }
   });
 });

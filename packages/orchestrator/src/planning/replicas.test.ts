@@ -109,8 +109,9 @@ describe('planReplicas', () => {
   it('keeps those together that are close to each other', () => {
     const sites = ['a', 'b'].flatMap((site) => [1, 2, 3, 4].map((index) => `${site}${index}`));
     const workers = sites.map((id) => worker(id, 1000, 6 * gib));
+    const siteOf = (id: string | null): string => (id ?? 'a').slice(0, 1);
     const link: PlannerInput['link'] = (from, to) =>
-      from === null || to === null || from.charAt(0) === to.charAt(0)
+      from === null || to === null || siteOf(from) === siteOf(to)
         ? lan
         : { latencyMicros: 60_000, bytesPerSecond: 2e6, isRelayed: false };
     const { groups } = planReplicas(plain({ workers, link }), 2);
