@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url));
 /** Lines that are kept for the report of what failed. */
-const linesMax = 400;
+const linesMax = 1_000;
 const running = new Set<ChildProcess>();
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');

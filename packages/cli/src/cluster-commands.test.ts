@@ -64,6 +64,21 @@ describe('plan', () => {
     });
   });
 
+  it('draws each replica', async () => {
+    using folder = new Folder();
+    const workers = ['a', 'b'].map((name) => ({ name, memory: '4G', decodeTokensPerSecond: 10 }));
+    const network = { latencyMs: 20, bandwidth: '100Mbit' };
+    const file = folder.write('workers.json', JSON.stringify({ workers, network }));
+    const args = ['plan', model, '--workers-file', file, '--replicas', '2'];
+    const [picture, json] = await Promise.all([run(args), run([...args, '--json'])]);
+    expect(picture.stdout.filter((line) => /^Replica \d of 2$/.test(line))).toHaveLength(2);
+    expect(picture.stdout.at(-1)).toMatch(/^All replicas together make \d+\.\d tokens\/s\. The KV cache is/);
+    const { replicas } = JSON.parse(json.stdout.join('\n')) as {
+      replicas: { plan: { stages: unknown[] } }[];
+    };
+    expect(replicas.map(({ plan }) => plan.stages.length)).toEqual([1, 1]);
+  });
+
   it('says what does not fit', async () => {
     using folder = new Folder();
     const file = folder.write(

@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, freemem } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { ButterflyError, cacheTypes, type Logger } from '@butterfly/common';
+import { ButterflyError, cacheTypes, limits, type Logger } from '@butterfly/common';
 import { InvalidArgumentError, Option } from 'commander';
 
 /** A parser for commander: a whole number within bounds. */
@@ -58,6 +58,16 @@ export function parallelOption(): Option {
   return new Option('--parallel <n>', 'contexts that the KV cache has room for')
     .argParser(wholeNumber(1, 256))
     .default(4);
+}
+
+/** `--replicas`, for the commands that make a plan. */
+export function replicasOption(): Option {
+  return new Option(
+    '--replicas <n>',
+    'pipelines at most that share the requests, each with all layers, where workers and memory allow it',
+  )
+    .argParser(wholeNumber(1, limits.replicasMax))
+    .default(1);
 }
 
 /** `--cache-dir` and `--cache-bytes`, for the commands that run workers. */

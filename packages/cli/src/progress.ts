@@ -93,12 +93,13 @@ export function downloadBar(): DownloadBar {
 
 /** A line for each worker: its layers and memory. */
 export function describeWorkers(workers: readonly WorkerView[]): string {
-  const lines = workers.map(({ name, layers, threads, report }) => {
+  const lines = workers.map(({ name, replica, layers, threads, report }) => {
+    const where = replica === null ? '' : `replica ${replica}, `;
     const place = layers ? `layers ${layers[0]}-${layers[1]}` : 'no layers (spare)';
     const memory = report
       ? `, weights ${megabytes(report.shardBytes)}, KV cache ${megabytes(report.arenaBytes)}`
       : '';
-    return `  ${name}: ${place}, ${threads} thread${threads === 1 ? '' : 's'}${memory}`;
+    return `  ${name}: ${where}${place}, ${threads} thread${threads === 1 ? '' : 's'}${memory}`;
   });
   return lines.join('\n');
 }

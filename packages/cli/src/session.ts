@@ -35,6 +35,8 @@ export interface SessionOptions {
   readonly stagesMin: number;
   /** Workers that are to hold a second copy of a shard. */
   readonly spares: number;
+  /** Pipelines at most that share the requests; default 1. */
+  readonly replicasMax?: number | undefined;
   /** Whether the numbers of a stream must not depend on anything else, failures included. */
   readonly isDeterministic: boolean;
   /** Of the local workers; undefined for their defaults. */
@@ -78,6 +80,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     objective: options.objective,
     stagesMin: options.stagesMin,
     spares: options.spares,
+    replicasMax: options.replicasMax,
     isDeterministic: options.isDeterministic,
     clock: systemClock,
     log,

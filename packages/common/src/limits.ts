@@ -56,6 +56,8 @@ export const limits = Object.freeze({
   peerGuestsMax: 64,
   /** Workers of one cluster. */
   workersMax: 1024,
+  /** Pipelines of one cluster that share the requests: more would each be looked at for every request. */
+  replicasMax: 16,
   /** Files of one split GGUF. */
   modelFilesMax: 512,
   /** Metadata of one GGUF file: the largest vocabularies with merges take some 20 MB. */

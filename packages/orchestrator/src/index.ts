@@ -16,12 +16,13 @@ export type {
 export { defaultRowsMax } from './cluster/cluster.js';
 export { assumed as assumedLink, loopback as loopbackLink } from './cluster/link-table.js';
 export { workerStates } from './api/cluster-view.js';
-export type { ClusterDescription, WorkerDescription } from './api/cluster-view.js';
+export type { ClusterDescription, ReplicaDescription, WorkerDescription } from './api/cluster-view.js';
 export { explainPlan } from './planning/explain.js';
 export { cacheTypeFor, plannerInput } from './planning/model-planner.js';
 export type { PlannerInputOptions, PlannerMember } from './planning/model-planner.js';
 export { drawPlan } from './planning/picture.js';
 export type { MeasuredPlan } from './planning/picture.js';
 export { planPipeline } from './planning/plan.js';
+export { planReplicas } from './planning/replicas.js';
 export { objectives } from './planning/types.js';
-export type { Link, Objective, PlannerInput } from './planning/types.js';
+export type { Link, Objective, Plan, PlannerInput } from './planning/types.js';

@@ -16,6 +16,8 @@ import { describeCluster, viewOf } from './cluster/cluster-description.js';
 import { clusterPlanner } from './cluster/cluster-planner.js';
 import type { WorkerView } from './cluster/worker-link.js';
 import { PipelineEngine, type StepTrace } from './engine/engine.js';
+import { EngineLedger } from './engine/ledger.js';
+import { ReplicatedEngine } from './engine/replicated-engine.js';
 import type { Objective } from './planning/types.js';
 
 export interface OrchestratorOptions {
@@ -43,6 +45,8 @@ export interface OrchestratorOptions {
   readonly spares?: number | undefined;
   /** Whether stages compute so that a token's numbers depend on the tokens before it alone; default false. */
   readonly isDeterministic?: boolean | undefined;
+  /** Pipelines at most, each with all layers, where workers and memory allow more than one; default 1. */
+  readonly replicasMax?: number | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** Sockets, unless a simulation says otherwise. */
@@ -56,7 +60,7 @@ const gatherMs = 300;
 /** Cluster, engine and API of one model, wired together. */
 export class Orchestrator {
   private constructor(
-    readonly engine: PipelineEngine,
+    readonly engine: ReplicatedEngine,
     private readonly cluster: Cluster,
     private readonly view: ClusterView,
     private readonly api: FastifyInstance | null,
@@ -68,10 +72,11 @@ export class Orchestrator {
     const { spec, clock, log } = options;
     const contextSlots = Math.ceil(options.contextTokens / cacheBlockSlots) * cacheBlockSlots;
     const arenaSlots = contextSlots * options.parallel;
-    const { isDeterministic = false, stagesMin = 1, objective = 'throughput' } = options;
+    const { isDeterministic = false, stagesMin = 1, objective = 'throughput', replicasMax = 1 } = options;
     const cluster = await Cluster.start({
       ...options.cluster,
       shards: { spec, arenaSlots, rowsMax: defaultRowsMax, isDeterministic },
+      replicasMax,
       clock,
       log,
       ...(options.transport ? { transport: options.transport } : {}),
@@ -89,10 +94,11 @@ export class Orchestrator {
         objective,
         concurrency: options.parallel,
         stagesMin,
+        replicasMax,
         log,
       }),
     });
-    let engine: PipelineEngine | null = null;
+    let engine: ReplicatedEngine | null = null;
     try {
       engine = startEngine(options, cluster, arenaSlots);
       const view = clusterView(options, cluster, engine, arenaSlots);
@@ -143,35 +149,57 @@ export class Orchestrator {
   }
 }
 
-/** @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
-function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots: number): PipelineEngine {
-  const engine = new PipelineEngine({
-    pipeline: cluster,
-    scheduler: {
-      contextTokensMax: options.contextTokens,
-      arenaSlots,
-      stages: 1,
-      runningMax: Math.min(options.parallel * 4, limits.stepSequencesMax),
-      stepRowsMax: defaultRowsMax,
-      ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
+/** An engine for each lane, and one in front of them. @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
+function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots: number): ReplicatedEngine {
+  const { clock, log, onStep, contextTokens } = options;
+  const ledger = new EngineLedger(clock.nowMs());
+  const scheduler = {
+    contextTokensMax: contextTokens,
+    arenaSlots,
+    stages: 1,
+    runningMax: Math.min(options.parallel * 4, limits.stepSequencesMax),
+    stepRowsMax: defaultRowsMax,
+    ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
+  };
+  const onIdle = (): void => replicated.idle();
+  const replicas = cluster.lanes.map((lane) => ({
+    lane,
+    engine: new PipelineEngine({ pipeline: lane, scheduler, ledger, clock, log, onStep, onIdle }),
+    get state() {
+      return lane.state;
     },
-    clock: options.clock,
-    log: options.log,
-    ...(options.onStep ? { onStep: options.onStep } : {}),
+    get tokensPerSecond() {
+      return lane.plan?.predicted.tokensPerSecond ?? 0;
+    },
+  }));
+  const describe = (): string => cluster.describe();
+  const replicated = new ReplicatedEngine({
+    replicas,
+    ledger,
+    contextTokensMax: contextTokens,
+    describe,
+    clock,
   });
-  cluster.attach({
-    onLive: (current, reports) => engine.onLive(current, reports),
-    onDown: () => engine.onDown(),
-    onResult: (result) => engine.onResult(result),
-    isIdle: () => engine.isIdle,
-  });
-  return engine;
+  for (const { lane, engine } of replicas)
+    lane.attach({
+      onLive: (current, reports) => {
+        engine.onLive(current, reports);
+        replicated.spread();
+      },
+      onDown: () => {
+        engine.onDown();
+        replicated.spread();
+      },
+      onResult: (result) => engine.onResult(result),
+      isIdle: () => engine.isIdle,
+    });
+  return replicated;
 }
 
 function clusterView(
   options: OrchestratorOptions,
   cluster: Cluster,
-  engine: PipelineEngine,
+  engine: ReplicatedEngine,
   arenaSlots: number,
 ): ClusterView {
   const model = { id: options.modelId, layers: options.spec.layers, arenaSlots };
@@ -183,7 +211,7 @@ function clusterView(
 
 async function startApi(
   options: OrchestratorOptions,
-  engine: PipelineEngine,
+  engine: ReplicatedEngine,
   view: ClusterView,
 ): Promise<{ api: FastifyInstance | null; port: number }> {
   if (!options.http) return { api: null, port: 0 };

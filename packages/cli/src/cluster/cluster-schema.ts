@@ -31,6 +31,7 @@ const worker = z.object({
   workerId: z.string(),
   name: z.string(),
   state: z.enum(workerStates),
+  replica: z.int().nullable().default(null),
   layers: z.tuple([z.int(), z.int()]).nullable(),
   threads: z.number(),
   memoryBytes: z.number(),
@@ -68,6 +69,16 @@ const plan = z.object({
   reasons: z.array(z.object({ workerId: z.string(), isUsed: z.boolean(), reason: z.string() })),
 });
 
+const replica = z.object({
+  replica: z.int(),
+  isReady: z.boolean(),
+  detail: z.string(),
+  epoch: z.int().nullable(),
+  plan: plan.nullable(),
+  running: z.int(),
+  queued: z.int(),
+});
+
 /** What `GET /cluster` answers; fields of a newer server are left out. */
 export const clusterSchema: z.ZodType<ClusterDescription> = z.object({
   model: z.object({ id: z.string(), layers: z.int(), arenaSlots: z.int() }),
@@ -75,6 +86,7 @@ export const clusterSchema: z.ZodType<ClusterDescription> = z.object({
   detail: z.string(),
   epoch: z.int().nullable(),
   plan: plan.nullable(),
+  replicas: z.array(replica).default([]),
   measured: z
     .object({
       windowMs: z.number(),

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { ButterflyError } from '@butterfly/common';
 import type { ClusterDescription } from '@butterfly/orchestrator';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { describedCluster, describedWorker } from '../testing/cluster.js';
+import { describedCluster, describedReplicas, describedWorker } from '../testing/cluster.js';
 import { ClusterClient } from './cluster-client.js';
 import { drainWorker } from './drain.js';
 import { formatCluster } from './format-cluster.js';
@@ -48,6 +48,25 @@ describe('a cluster in the terminal', () => {
     expect(text).toContain('not ready. Loading.\nTrouble: WORKER_LOST: It died.\n\n');
     expect(text).toMatch(/ loading 25% +- +2 +8\.0 GB +-$/m);
     expect(formatCluster(describedCluster({ workers: [] }))).toContain('No worker has joined.');
+  });
+
+  it('has several replicas one after the other, and what they are together', () => {
+    const text = formatCluster(describedReplicas());
+    expect(text).toContain('ready. 1 of 2 replicas are ready; replica 2: loading\n');
+    expect(text).toMatch(
+      /^1 +ready +3 +2 +250\.0 tokens\/s +4 +0\n2 +loading +- +1 +80\.0 tokens\/s +0 +0$/m,
+    );
+    expect(text).toContain('Plan for throughput: 3 stages in 2 replicas, cache f16.');
+    expect(text).toMatch(/^predicted +12\.0 ms +330\.0 tokens\/s +8$/m);
+    const rows = [...text.matchAll(/^(\d) +name-of-(w\d).*?(\S+ \S+ \S+)\.$/gm)].map(([, ...row]) =>
+      row.join(' '),
+    );
+    expect(rows).toEqual(['1 w1 0 to 3', '1 w2 4 to 7', '2 w3 Takes all layers']);
+    const lines = drawRunningPlan(describedReplicas()).join('\n');
+    expect(lines).toMatch(
+      /^Replica 1: ready\na-model: 2 of 2 workers, .*\n(?:.*\n)+Replica 2: loading\na-model: 1 of 1 workers/m,
+    );
+    expect(lines).toMatch(/^Over the last 60 s/m);
   });
 
   it('shows the plan in force, with what can be compared', () => {

@@ -1,18 +1,27 @@
-import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
+import type {
+  ClusterDescription,
+  Plan,
+  ReplicaDescription,
+  WorkerDescription,
+} from '@butterfly/orchestrator';
 import { formatBytes, formatMicros, formatTable } from '../units.js';
 
 /** A cluster in words and tables for a terminal. */
 export function formatCluster(cluster: ClusterDescription): string {
-  const { model, isReady, detail, epoch, trouble, workers } = cluster;
+  const { model, isReady, detail, epoch, replicas, trouble, workers } = cluster;
+  const isReplicated = replicas.length > 1;
+  const during = epoch === null || isReplicated ? '' : ` (epoch ${epoch})`;
   const lines = [
-    `${model.id}, ${model.layers} layers: ${isReady ? 'ready' : 'not ready'}. ${detail}${epoch === null ? '' : ` (epoch ${epoch})`}`,
+    `${model.id}, ${model.layers} layers: ${isReady ? 'ready' : 'not ready'}. ${detail}${during}`,
     ...(trouble ? [`Trouble: ${trouble.code}: ${trouble.message}`] : []),
+    ...(isReplicated ? [formatReplicas(replicas)] : []),
     ...formatSpeed(cluster),
   ];
   const heads = ['worker', 'id', 'state', 'layers', 'threads', 'memory', 'weights from', 'why'];
   const rows = [...workers]
-    .sort(byLayers)
+    .sort(byPlace)
     .map((worker) => [
+      ...(isReplicated ? [String(worker.replica ?? '-')] : []),
       worker.name,
       worker.workerId,
       stateOf(worker),
@@ -20,23 +29,54 @@ export function formatCluster(cluster: ClusterDescription): string {
       String(worker.threads),
       `${worker.residentBytes === null ? '' : `${formatBytes(worker.residentBytes)} of `}${formatBytes(worker.memoryBytes)}`,
       weightsFrom(worker),
-      cluster.plan?.reasons.find(({ workerId }) => workerId === worker.workerId)?.reason ?? '',
+      reasonOf(worker, cluster),
     ]);
-  const table = workers.length === 0 ? 'No worker has joined.\n' : formatTable([heads, ...rows]);
+  const table =
+    workers.length === 0
+      ? 'No worker has joined.\n'
+      : formatTable([isReplicated ? ['replica', ...heads] : heads, ...rows]);
   return `${lines.join('\n')}\n\n${table}`;
 }
 
-/** Predicted beside measured, as lines. */
-function formatSpeed({ plan, measured }: ClusterDescription): string[] {
+function reasonOf({ workerId, replica }: WorkerDescription, { plan, replicas }: ClusterDescription): string {
+  const own = replicas.length > 1 ? replicas.find((each) => each.replica === replica)?.plan : plan;
+  return own?.reasons.find((each) => each.workerId === workerId)?.reason ?? '';
+}
+
+function plansOf({ plan, replicas }: ClusterDescription): readonly Plan[] {
+  return replicas.length > 1 ? replicas.flatMap((each) => each.plan ?? []) : plan ? [plan] : [];
+}
+
+function formatReplicas(replicas: readonly ReplicaDescription[]): string {
+  const rows = replicas.map(({ replica, detail, epoch, plan, running, queued }) => [
+    String(replica),
+    detail,
+    epoch === null ? '-' : String(epoch),
+    plan ? String(plan.stages.length) : '-',
+    plan ? `${plan.predicted.tokensPerSecond.toFixed(1)} tokens/s` : '-',
+    String(running),
+    String(queued),
+  ]);
+  return formatTable([
+    ['replica', 'state', 'epoch', 'stages', 'predicted', 'running', 'queued'],
+    ...rows,
+  ]).trimEnd();
+}
+
+/** Predicted beside measured, as lines. Of several replicas a single stream may meet the slowest. */
+function formatSpeed(cluster: ClusterDescription): string[] {
+  const { measured } = cluster;
+  const plans = plansOf(cluster);
+  const [plan] = plans;
   if (!plan) return [];
-  const { predicted, objective, concurrency, stages, cacheType } = plan;
+  const sum = (of: (plan: Plan) => number): number => plans.reduce((total, each) => total + of(each), 0);
   const rows = [
     ['', 'per token of one stream', 'together', 'streams'],
     [
       'predicted',
-      formatMicros(predicted.latencyMicros),
-      `${predicted.tokensPerSecond.toFixed(1)} tokens/s`,
-      String(concurrency),
+      formatMicros(Math.max(...plans.map(({ predicted }) => predicted.latencyMicros))),
+      `${sum(({ predicted }) => predicted.tokensPerSecond).toFixed(1)} tokens/s`,
+      String(sum(({ concurrency }) => concurrency)),
     ],
     ...(measured
       ? [
@@ -49,9 +89,10 @@ function formatSpeed({ plan, measured }: ClusterDescription): string[] {
         ]
       : []),
   ];
-  const count = `${stages.length} stage${stages.length === 1 ? '' : 's'}`;
+  const stages = sum((each) => each.stages.length);
+  const count = `${stages} stage${stages === 1 ? '' : 's'}${plans.length === 1 ? '' : ` in ${plans.length} replicas`}`;
   return [
-    `Plan for ${objective}: ${count}, cache ${cacheType}.`,
+    `Plan for ${plan.objective}: ${count}, cache ${plan.cacheType}.`,
     formatTable(rows).trimEnd(),
     measured
       ? `Measured over the last ${(measured.windowMs / 1000).toFixed(0)} s. The prediction for one stream is of one that runs alone.`
@@ -78,7 +119,10 @@ function weightsFrom({ loaded }: WorkerDescription): string {
   return parts.join(', ') || '-';
 }
 
-/** In the order of the pipeline; those without layers last. */
-function byLayers(a: WorkerDescription, b: WorkerDescription): number {
-  return (a.layers?.[0] ?? Infinity) - (b.layers?.[0] ?? Infinity) || a.name.localeCompare(b.name);
+/** In the order of the pipelines; those without layers last. */
+function byPlace(a: WorkerDescription, b: WorkerDescription): number {
+  const place = ({ replica }: WorkerDescription): number => replica ?? Infinity;
+  const first = ({ layers }: WorkerDescription): number => layers?.[0] ?? Infinity;
+  const compare = (left: number, right: number): number => (left === right ? 0 : left - right);
+  return compare(place(a), place(b)) || compare(first(a), first(b)) || a.name.localeCompare(b.name);
 }

@@ -3,6 +3,7 @@ import {
   drawPlan,
   type ClusterDescription,
   type MeasuredPlan,
+  type Plan,
   type PlannerInput,
 } from '@butterfly/orchestrator';
 import { machinesOf } from './machines.js';
@@ -11,19 +12,34 @@ import { machinesOf } from './machines.js';
 const likeness = 0.8;
 
 /**
- * The plan of a running cluster as lines for a terminal, with what was measured beside what was predicted.
+ * The plans of a running cluster as lines for a terminal, with what was measured beside what was predicted.
  * @throws ButterflyError CLUSTER_NOT_READY when there is no plan
  */
 export function drawRunningPlan(cluster: ClusterDescription): string[] {
-  const { plan, model, measured, detail, trouble } = cluster;
+  const { plan, replicas, measured, detail, trouble } = cluster;
+  if (replicas.length > 1 && replicas.some((each) => each.plan))
+    return [
+      ...replicas.flatMap((each) => [
+        `Replica ${each.replica}: ${each.detail}`,
+        ...(each.plan ? drawPlan(inputOf(cluster, each.plan, each.replica), each.plan, null) : []),
+        '',
+      ]),
+      inWords(measured),
+    ];
   if (!plan)
     throw new ButterflyError(
       'CLUSTER_NOT_READY',
       `There is no plan yet: ${detail}${trouble ? ` (${trouble.message})` : ''}; see "butterfly status".`,
     );
-  const { members, link } = machinesOf(cluster, model.id);
-  const input: PlannerInput = {
-    // Of the model a picture shows the name and the number of layers, not their sizes.
+  return [...drawPlan(inputOf(cluster, plan, null), plan, null, comparable(cluster)), '', inWords(measured)];
+}
+
+/** What the plan was made from, as far as a picture shows it: of the model the name and the number of layers. */
+function inputOf(cluster: ClusterDescription, plan: Plan, replica: number | null): PlannerInput {
+  const { model } = cluster;
+  const workers = cluster.workers.filter((worker) => replica === null || worker.replica === replica);
+  const { members, link } = machinesOf({ ...cluster, workers }, model.id);
+  return {
     model: {
       name: model.id,
       layerBytes: Array.from({ length: model.layers }, () => 0),
@@ -40,7 +56,6 @@ export function drawRunningPlan(cluster: ClusterDescription): string[] {
     objective: plan.objective,
     concurrency: plan.concurrency,
   };
-  return [...drawPlan(input, plan, null, comparable(cluster)), '', inWords(measured)];
 }
 
 /** What can be held against the prediction. */

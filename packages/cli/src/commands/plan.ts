@@ -11,7 +11,9 @@ import {
   loopbackLink,
   plannerInput,
   planPipeline,
+  planReplicas,
   type Objective,
+  type PlannerInput,
 } from '@butterfly/orchestrator';
 import { nativeMachine } from '@butterfly/worker';
 import { Command } from 'commander';
@@ -29,6 +31,7 @@ import {
   checkThreads,
   contextOption,
   parallelOption,
+  replicasOption,
   threadsPerWorker,
   wholeNumber,
 } from '../options.js';
@@ -42,6 +45,7 @@ interface PlanFlags {
   readonly memory?: number;
   readonly objective: Objective;
   readonly stages?: number;
+  readonly replicas: number;
   readonly kvCacheType: string;
   readonly ctx?: number;
   readonly parallel: number;
@@ -52,6 +56,7 @@ const examples = `
 Examples:
   butterfly plan model.gguf --workers 2             for this machine, which is measured
   butterfly plan model.gguf --workers-file home.json --objective latency
+  butterfly plan model.gguf --workers-file home.json --replicas 2
   butterfly plan --of http://127.0.0.1:8080         of a running server: predicted beside measured
 
 A file of workers:
@@ -87,9 +92,10 @@ export function planCommand(environment: Environment): Command {
     .addOption(objectiveOption())
     .option(
       '--stages <n>',
-      'as many stages at least (default: --workers, or 1 for a file)',
+      'as many stages at least (default: --workers, shared by the replicas, or 1 for a file)',
       wholeNumber(1, 1024),
     )
+    .addOption(replicasOption())
     .addOption(cacheTypeOption())
     .addOption(contextOption())
     .addOption(parallelOption())
@@ -109,6 +115,7 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
       ? await measureLocal(spec, flags, environment, log)
       : await readMachines(flags.workersFile, spec);
   const contextSlots = Math.ceil(contextTokens(spec, flags.ctx, log) / cacheBlockSlots) * cacheBlockSlots;
+  const localStages = Math.max(1, Math.floor(flags.workers / flags.replicas));
   const choice = cacheTypeFor(spec, machines.members, flags.kvCacheType);
   const input = plannerInput(
     {
@@ -117,19 +124,42 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
       rowsMax: defaultRowsMax,
       objective: flags.objective,
       concurrency: flags.parallel,
-      stagesMin: flags.stages ?? (flags.workersFile === undefined ? flags.workers : 1),
+      stagesMin: flags.stages ?? (flags.workersFile === undefined ? localStages : 1),
     },
     machines.members,
     machines.link,
     choice.type,
   );
-  const plan = planPipeline(input);
-  const explanation = explainPlan(input, plan);
+  const replicas = partsOf(input, flags.replicas).map((part) => {
+    const plan = planPipeline(part);
+    return { part, plan, explanation: explainPlan(part, plan) };
+  });
+  if (flags.json) {
+    const [first, ...others] = replicas.map(({ plan, explanation }) => ({ plan, ...explanation }));
+    const { arenaSlots } = input.model;
+    const all = others.length === 0 ? first : { replicas: [first, ...others] };
+    process.stdout.write(`${JSON.stringify({ model: spec.name, arenaSlots, ...all }, null, 2)}\n`);
+    return;
+  }
+  const pictures = replicas.flatMap(({ part, plan, explanation }, index) => [
+    ...(replicas.length === 1 ? [] : [`Replica ${index + 1} of ${replicas.length}`]),
+    ...drawPlan(part, plan, explanation),
+    '',
+  ]);
+  const rate = replicas.reduce((sum, { plan }) => sum + plan.predicted.tokensPerSecond, 0);
+  const total = replicas.length === 1 ? '' : `All replicas together make ${rate.toFixed(1)} tokens/s. `;
   process.stdout.write(
-    flags.json
-      ? `${JSON.stringify({ model: spec.name, arenaSlots: input.model.arenaSlots, plan, ...explanation }, null, 2)}\n`
-      : `${[...drawPlan(input, plan, explanation), '', `The KV cache is ${choice.type}. ${choice.reason}`].join('\n')}\n`,
+    `${[...pictures, `${total}The KV cache is ${choice.type}. ${choice.reason}`].join('\n')}\n`,
   );
+}
+
+/** What each replica is planned from. */
+function partsOf(input: PlannerInput, replicasMax: number): PlannerInput[] {
+  if (replicasMax === 1) return [input];
+  return planReplicas(input, replicasMax).groups.map((group) => ({
+    ...input,
+    workers: input.workers.filter(({ workerId }) => group.includes(workerId)),
+  }));
 }
 
 /** This machine as some workers that are alike. */
@@ -157,10 +187,10 @@ async function measureLocal(
 
 async function planOf(url: string, { token, json }: PlanFlags, environment: Environment): Promise<void> {
   const cluster = await new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null).describe();
-  const { plan, measured, trouble } = cluster;
+  const { plan, replicas, measured, trouble } = cluster;
   process.stdout.write(
     json
-      ? `${JSON.stringify({ plan, measured, trouble }, null, 2)}\n`
+      ? `${JSON.stringify({ plan, replicas, measured, trouble }, null, 2)}\n`
       : `${drawRunningPlan(cluster).join('\n')}\n`,
   );
 }

@@ -13,6 +13,7 @@ import {
   deterministicOption,
   parallelOption,
   port,
+  replicasOption,
   speculationOption,
   wholeNumber,
 } from '../options.js';
@@ -37,6 +38,7 @@ interface ServeFlags {
   readonly objective: Objective;
   readonly stages?: number;
   readonly spares: number;
+  readonly replicas: number;
   readonly deterministic?: boolean;
   readonly cacheDir?: string;
   readonly cacheBytes?: number;
@@ -51,7 +53,9 @@ Examples:
   butterfly serve hf:ORG/REPO:FILE.gguf             a model that "butterfly pull" brought
   butterfly serve model.gguf --workers 0 --wait-for 2 --cluster-host 0.0.0.0
                                                     wait for two workers from other machines
-  butterfly serve model.gguf --wait-for 2 --spares 1 --objective throughput`;
+  butterfly serve model.gguf --wait-for 2 --spares 1 --objective throughput
+  butterfly serve model.gguf --wait-for 4 --replicas 2
+                                                    two pipelines that share the requests, where each can hold the model`;
 
 export function serveCommand(environment: Environment): Command {
   return new Command('serve')
@@ -93,7 +97,7 @@ export function serveCommand(environment: Environment): Command {
     .addOption(objectiveOption())
     .option(
       '--stages <n>',
-      'as many stages at least, where there are as many workers (default: --workers)',
+      'as many stages at least, where there are as many workers (default: --workers, shared by the replicas)',
       wholeNumber(1, 1024),
     )
     .option(
@@ -102,6 +106,7 @@ export function serveCommand(environment: Environment): Command {
       wholeNumber(0, 64),
       0,
     )
+    .addOption(replicasOption())
     .addOption(cacheTypeOption())
     .addOption(speculationOption())
     .addOption(deterministicOption())
@@ -137,8 +142,9 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     kvCacheType: flags.kvCacheType,
     speculation: flags.speculation,
     objective: flags.objective,
-    stagesMin: flags.stages ?? Math.max(1, flags.workers),
+    stagesMin: flags.stages ?? Math.max(1, Math.floor(flags.workers / flags.replicas)),
     spares: flags.spares,
+    replicasMax: flags.replicas,
     isDeterministic: flags.deterministic ?? false,
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,

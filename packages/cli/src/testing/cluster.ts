@@ -1,4 +1,4 @@
-import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
+import type { ClusterDescription, Plan, WorkerDescription } from '@butterfly/orchestrator';
 
 const curve = (micros: number) => [
   { rows: 1, micros },
@@ -13,6 +13,7 @@ export function describedWorker(
     workerId,
     name: `name-of-${workerId}`,
     state: 'serving',
+    replica: 1,
     layers: null,
     threads: 2,
     memoryBytes: 8 * 2 ** 30,
@@ -36,26 +37,28 @@ export function describedWorker(
 export function describedCluster(changes: Partial<ClusterDescription> = {}): ClusterDescription {
   const stage = { bytes: 2 ** 30, decodeMicros: 4300, microsPerToken: 1500, isRelayed: false };
   const toNext = { toWorkerId: 'w2', latencyMicros: 300, bytesPerSecond: 5e7, isRelayed: true };
+  const plan: Plan = {
+    objective: 'throughput',
+    concurrency: 4,
+    stages: [
+      { workerId: 'w1', layerStart: 0, layerEnd: 4, ...stage },
+      { workerId: 'w2', layerStart: 4, layerEnd: 8, ...stage, isRelayed: true },
+    ],
+    cacheType: 'f16',
+    predicted: { latencyMicros: 9000, tokensPerSecond: 250 },
+    reasons: [
+      { workerId: 'w1', isUsed: true, reason: 'Takes layers 0 to 3.' },
+      { workerId: 'w2', isUsed: true, reason: 'Takes layers 4 to 7.' },
+      { workerId: 'w3', isUsed: false, reason: 'Would gain nothing.' },
+    ],
+  };
   return {
     model: { id: 'a-model', layers: 8, arenaSlots: 4096 },
     isReady: true,
     detail: 'All layers are live.',
     epoch: 3,
-    plan: {
-      objective: 'throughput',
-      concurrency: 4,
-      stages: [
-        { workerId: 'w1', layerStart: 0, layerEnd: 4, ...stage },
-        { workerId: 'w2', layerStart: 4, layerEnd: 8, ...stage, isRelayed: true },
-      ],
-      cacheType: 'f16',
-      predicted: { latencyMicros: 9000, tokensPerSecond: 250 },
-      reasons: [
-        { workerId: 'w1', isUsed: true, reason: 'Takes layers 0 to 3.' },
-        { workerId: 'w2', isUsed: true, reason: 'Takes layers 4 to 7.' },
-        { workerId: 'w3', isUsed: false, reason: 'Would gain nothing.' },
-      ],
-    },
+    plan,
+    replicas: [{ replica: 1, isReady: true, detail: 'ready', epoch: 3, plan, running: 4, queued: 0 }],
     measured: { windowMs: 60_000, tokensPerSecond: 240, microsPerToken: 15_500, concurrency: 3.8 },
     workers: [
       describedWorker('w3', { state: 'spare' }),
@@ -64,5 +67,33 @@ export function describedCluster(changes: Partial<ClusterDescription> = {}): Clu
     ],
     trouble: null,
     ...changes,
+  };
+}
+
+/** The same with a second replica, of a single stage, that is to be loaded. */
+export function describedReplicas(): ClusterDescription {
+  const cluster = describedCluster();
+  const [first] = cluster.replicas;
+  const { plan } = cluster;
+  if (!first || !plan) return cluster;
+  const [stage] = plan.stages;
+  const second: Plan = {
+    ...plan,
+    stages: stage ? [{ ...stage, workerId: 'w3', layerEnd: 8 }] : [],
+    predicted: { latencyMicros: 12_000, tokensPerSecond: 80 },
+    reasons: [{ workerId: 'w3', isUsed: true, reason: 'Takes all layers.' }],
+  };
+  return {
+    ...cluster,
+    detail: '1 of 2 replicas are ready; replica 2: loading',
+    replicas: [
+      first,
+      { ...first, replica: 2, isReady: false, detail: 'loading', epoch: null, plan: second, running: 0 },
+    ],
+    workers: cluster.workers.map((worker) =>
+      worker.workerId === 'w3'
+        ? { ...worker, replica: 2, layers: [0, 7] as const, state: 'loading' }
+        : worker,
+    ),
   };
 }

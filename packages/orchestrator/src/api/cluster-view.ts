@@ -40,6 +40,8 @@ export interface WorkerDescription {
   /** As people call it; not necessarily unique. */
   readonly name: string;
   readonly state: WorkerState;
+  /** Number of the replica that it belongs to, from 1; null until it has measured itself. */
+  readonly replica: number | null;
   /** Of the plan in force, both included. */
   readonly layers: readonly [first: number, last: number] | null;
   readonly threads: number;
@@ -68,6 +70,21 @@ export interface MeasuredSpeed {
   readonly concurrency: number;
 }
 
+/** One pipeline with all layers of the model; a cluster may have several. */
+export interface ReplicaDescription {
+  /** From 1. */
+  readonly replica: number;
+  readonly isReady: boolean;
+  /** What is missing, or that nothing is. */
+  readonly detail: string;
+  /** Of the plan in force. */
+  readonly epoch: number | null;
+  readonly plan: Plan | null;
+  /** Requests that hold a place in its cache, and that wait for one. */
+  readonly running: number;
+  readonly queued: number;
+}
+
 /** The cluster as people and tools see it: plain values, written as JSON by `GET /cluster`. */
 export interface ClusterDescription {
   readonly model: {
@@ -79,9 +96,11 @@ export interface ClusterDescription {
   readonly isReady: boolean;
   /** What is missing, or that nothing is. */
   readonly detail: string;
-  /** Of the plan in force. */
+  /** Of the first replica, for a cluster that has but one. */
   readonly epoch: number | null;
   readonly plan: Plan | null;
+  /** At least one. */
+  readonly replicas: readonly ReplicaDescription[];
   /** Null while no token came within the last minute. */
   readonly measured: MeasuredSpeed | null;
   readonly workers: readonly WorkerDescription[];

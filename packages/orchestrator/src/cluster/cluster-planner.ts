@@ -1,20 +1,35 @@
 import { modelPlanner, plannerInput } from '../planning/model-planner.js';
 import { repairPlan } from '../planning/repair.js';
-import type { ClusterPlanner } from './cluster-types.js';
+import { planReplicas, speedsOfReplicas } from '../planning/replicas.js';
+import type { PlannerInput } from '../planning/types.js';
+import type { ClusterPlanner, LinkOf } from './cluster-types.js';
+import type { Member } from './members.js';
 
 /**
- * Plans for a model and the workers that are there.
+ * Plans for a model and the workers that are there. Each replica is planned for all sequences that its cache has room for.
  * @throws ButterflyError CONFIG_INVALID for a type of cache that there is not, or that this model cannot have
  */
-export function clusterPlanner(options: Parameters<typeof modelPlanner>[0]): ClusterPlanner {
+export function clusterPlanner(
+  options: Parameters<typeof modelPlanner>[0] & { readonly replicasMax: number },
+): ClusterPlanner {
+  const { replicasMax } = options;
+  const { plan, cacheTypeOf } = modelPlanner(options);
+  const inputOf = (members: readonly Member[], link: LinkOf): PlannerInput =>
+    plannerInput(options, members, link, cacheTypeOf(members));
   return {
-    plan: modelPlanner(options),
-    repair: (plan, substitutes, members, link) =>
+    plan,
+    repair: (broken, substitutes, members, link) =>
       repairPlan(
-        plan,
+        broken,
         new Set(substitutes.keys()),
         substitutes,
-        plannerInput(options, members, link, plan.cacheType),
+        plannerInput(options, members, link, broken.cacheType),
+      ),
+    split: (members, link) => planReplicas(inputOf(members, link), replicasMax),
+    speedsOf: (groups, link) =>
+      speedsOfReplicas(
+        inputOf(groups.flat(), link),
+        groups.map((group) => group.map(({ workerId }) => workerId)),
       ),
   };
 }

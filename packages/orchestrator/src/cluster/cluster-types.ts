@@ -1,4 +1,5 @@
 import type { Clock, Logger, StepResult, Transport } from '@butterfly/common';
+import type { ReplicaGroups } from '../planning/replicas.js';
 import type { Link, Plan } from '../planning/types.js';
 import type { ShardSettings } from './assignments.js';
 import type { ControllerConfig, EpochPlan } from './controller-types.js';
@@ -18,6 +19,13 @@ export interface ClusterPlanner {
     members: readonly Member[],
     link: LinkOf,
   ): Plan | null;
+  /**
+   * Which of them make a replica each.
+   * @throws ButterflyError MODEL_TOO_LARGE when not even all of them hold the model.
+   */
+  split(members: readonly Member[], link: LinkOf): ReplicaGroups;
+  /** Predicted tokens per second of each group as a replica; 0 for one that cannot hold the model. */
+  speedsOf(groups: readonly (readonly Member[])[], link: LinkOf): readonly number[];
 }
 
 export interface ClusterOptions {
@@ -27,7 +35,9 @@ export interface ClusterOptions {
   /** Workers must show it; null lets everybody in who can reach the port. */
   readonly token: string | null;
   readonly shards: ShardSettings;
-  readonly controller: Omit<ControllerConfig, 'plan' | 'repair' | 'shardIdOf'>;
+  readonly controller: Omit<ControllerConfig, 'plan' | 'repair' | 'shardIdOf' | 'shared'>;
+  /** Pipelines at most, where workers and memory allow more than one. */
+  readonly replicasMax: number;
   readonly planner: ClusterPlanner;
   readonly clock: Clock;
   readonly log: Logger;

@@ -1,11 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import {
   ButterflyError,
-  Connection,
   decodeControl,
   decodeStepResult,
   encodeControl,
-  encodeStep,
   isErrorCode,
   limits,
   tcpTransport,
@@ -15,20 +13,22 @@ import {
   type ErrorCode,
   type Frame,
   type Listener,
-  type StepResult,
 } from '@butterfly/common';
-import type { PlannedStep } from '../engine/scheduler-types.js';
 import type { Link, Plan } from '../planning/types.js';
-import { assignments, canaryStep, canaryStepId, preparation, shardIds } from './assignments.js';
-import { Controller } from './controller.js';
-import type { ControllerAction, ControllerEvent, EpochPlan } from './controller-types.js';
-import type { ClusterOptions, LinkOf, PipelineHandlers } from './cluster-types.js';
+import { shardIds } from './assignments.js';
+import type { ClusterOptions, LinkOf } from './cluster-types.js';
+import type { Joining } from './controller-types.js';
+import { describeLanes, lanesInUse } from './controller-words.js';
 import { FileServer } from './file-server.js';
+import { LaneAssigner } from './lane-assigner.js';
+import { LaneTransfers } from './lane-transfers.js';
+import { Lane } from './lane.js';
 import { LinkProber } from './link-prober.js';
 import { LinkTable } from './link-table.js';
+import type { Member } from './members.js';
 import { Reception } from './reception.js';
-import { relay } from './relay.js';
-import { type StageReport, type WorkerLink } from './worker-link.js';
+import { SharedByControllers } from './shared-by-controllers.js';
+import type { WorkerLink } from './worker-link.js';
 
 const tickMs = 100;
 /** How long a newcomer waits for its ways to others to be measured. */
@@ -37,30 +37,55 @@ const introductionMs = 5_000;
 /** What a stage sees when a neighbour or the way to it is lost. */
 const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
 
-/** The workers, the plan in force and the way of steps through it. Sockets feed the controller; its actions are carried out here. */
+/**
+ * The workers and the lanes that they belong to, one for each replica of the pipeline. Sockets feed the lanes, and what is
+ * known of links and weights is known to all of them.
+ */
 export class Cluster {
+  /** As many as there may be replicas; those that there are no workers for are empty. */
+  readonly lanes: readonly Lane[];
   readonly #workers = new Map<string, WorkerLink>();
+  /** By worker; those that have not measured themselves are in none. */
+  readonly #laneOf = new Map<string, Lane>();
   readonly #links = new LinkTable();
   readonly #prober: LinkProber;
-  readonly #controller: Controller;
   readonly #files: FileServer;
+  readonly #assigner: LaneAssigner;
+  readonly #transfers = new LaneTransfers((workerId) => this.#joining(workerId));
   #listener: Listener | null = null;
-  #handlers: PipelineHandlers | null = null;
-  #live: { readonly current: EpochPlan; readonly first: WorkerLink } | null = null;
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
   private constructor(private readonly options: ClusterOptions) {
-    const { planner, clock } = options;
+    const { planner, clock, log, shards, controller, replicasMax } = options;
     const link: LinkOf = (from, to) => this.#links.link(from, to, clock.nowMs());
     this.#prober = new LinkProber(this.#links, clock);
-    this.#controller = new Controller({
-      ...options.controller,
-      plan: (members) => planner.plan(members, link),
-      repair: (plan, substitutes, members) => planner.repair(plan, substitutes, members, link),
-      shardIdOf: shardIds(options.shards),
+    this.#files = new FileServer(shards.spec.files);
+    this.#assigner = new LaneAssigner({
+      ...controller,
+      split: (members) => planner.split(members, link),
+      speedsOf: (groups) => planner.speedsOf(groups, link),
     });
-    this.#files = new FileServer(options.shards.spec.files);
+    const config = {
+      ...controller,
+      shared: new SharedByControllers(),
+      plan: (members: readonly Member[]) => planner.plan(members, link),
+      repair: (plan: Plan, substitutes: ReadonlyMap<string, string>, members: readonly Member[]) =>
+        planner.repair(plan, substitutes, members, link),
+      shardIdOf: shardIds(shards),
+    };
+    const around = { workers: this.#workers, links: this.#links, prober: this.#prober, shards, clock, log };
+    this.lanes = Array.from(
+      { length: replicasMax },
+      (_, index) =>
+        new Lane({
+          ...around,
+          replica: index + 1,
+          controller: config,
+          onEmptied: (workerId) => this.#emptied(workerId),
+          onKept: (workerId) => void this.#transfers.cancel(workerId),
+        }),
+    );
   }
 
   /** Listens for workers. @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID */
@@ -88,28 +113,21 @@ export class Cluster {
   }
 
   get isLive(): boolean {
-    return this.#live !== null;
+    return this.lanes.some(({ isLive }) => isLive);
   }
 
+  /** What is waited for, in words for a person. */
   describe(): string {
-    return this.#controller.describe();
-  }
-
-  /** The plan in force or on its way to be. */
-  get plan(): Plan | null {
-    return this.#controller.target?.plan ?? null;
-  }
-
-  get epoch(): number | null {
-    return this.#controller.current?.epoch ?? null;
+    return describeLanes(this.lanes);
   }
 
   workers(): readonly WorkerLink[] {
     return [...this.#workers.values()];
   }
 
-  stateOf(workerId: string): ReturnType<Controller['stateOf']> {
-    return this.#controller.stateOf(workerId, this.options.clock.nowMs());
+  /** Null for one that has not measured itself. */
+  laneOf(workerId: string): Lane | null {
+    return this.#laneOf.get(workerId) ?? null;
   }
 
   /** What is known of the way between two workers, or a worker and the orchestrator, which null stands for. */
@@ -117,41 +135,9 @@ export class Cluster {
     return this.#links.link(from, to, this.options.clock.nowMs());
   }
 
-  /** What a worker told of the shard that it serves with; null when it serves nothing. */
-  reportOf(workerId: string): StageReport | null {
-    const target = this.#controller.target;
-    const index = target?.plan.stages.findIndex((stage) => stage.workerId === workerId) ?? -1;
-    return this.#workers.get(workerId)?.reports.get(target?.shardIds[index] ?? '') ?? null;
-  }
-
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   get trouble(): ButterflyError | null {
-    return this.#controller.trouble;
-  }
-
-  attach(handlers: PipelineHandlers): void {
-    this.#handlers = handlers;
-  }
-
-  /** Sends a step to the first stage. Does nothing without a live plan: the engine has been told. */
-  send(step: PlannedStep): void {
-    if (!this.#live) return;
-    const { tokens } = step;
-    this.#live.first.connection.send(
-      encodeStep({
-        epoch: this.#live.current.epoch,
-        stepId: step.stepId,
-        copies: step.copies,
-        sequences: step.sequences,
-        stageTimes: [],
-        payload: new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength),
-      }),
-    );
-  }
-
-  /** A step missed its deadline: the epoch is given up. */
-  stalled(): void {
-    if (this.#live) this.#handle({ kind: 'stalled', epoch: this.#live.current.epoch });
+    return lanesInUse(this.lanes).find(({ trouble }) => trouble)?.trouble ?? null;
   }
 
   /**
@@ -163,19 +149,28 @@ export class Cluster {
     const worker = this.#workers.get(workerId);
     if (!worker)
       throw new ButterflyError('NOT_FOUND', `There is no worker ${workerId}; see butterfly status.`);
-    if (!worker.profile)
+    const lane = this.#laneOf.get(workerId);
+    if (!lane)
       throw new ButterflyError(
         'CLUSTER_NOT_READY',
         `${worker.identity.name} measures itself; try again soon.`,
       );
-    const actions = this.#controller.handle({ kind: 'drain', workerId }, this.options.clock.nowMs());
-    for (const action of actions) this.#carryOut(action);
-    for (const action of actions) if (action.kind === 'drainRefused') throw action.error;
+    if (this.#transfers.cancel(workerId)) {
+      this.#emptied(workerId);
+      return;
+    }
+    const refusal = lane.drain(workerId);
+    if (!refusal) return;
+    if (!this.lanes.some((other) => other !== lane && other.isLive)) throw refusal;
+    // The lane ends without it, and its requests go on at the others.
+    lane.handle({ kind: 'left', workerId, isOrderly: true });
+    this.#emptied(workerId);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelTick();
+    for (const lane of this.lanes) lane.close();
     for (const { cancelDeadline } of this.#workers.values()) cancelDeadline();
     await Promise.all(this.workers().map(({ connection }) => connection.close('the orchestrator stops')));
     await this.#listener?.close();
@@ -199,19 +194,40 @@ export class Cluster {
       )
       .then(() => true);
     const isMeasured = await Promise.race([measured, this.#after(introductionMs)]);
-    if (!connection.isOpen) return;
-    const { name, machineId, memoryBytes, threads } = identity;
-    // And what it has loaded since it said hello, as it was told before.
-    const heldShards = [...new Set([...identity.heldShards, ...worker.reports.keys()])];
+    if (!connection.isOpen || this.#closed) return;
+    const { name, memoryBytes, threads } = identity;
     this.options.log.info({ workerId, name, memoryBytes, threads }, 'A worker joined.');
-    const member = { workerId, name, identity: `${machineId} ${name}`, memoryBytes, profile };
-    this.#handle({ kind: 'joined', member, heldShards });
+    const joining = this.#joining(workerId);
+    if (!joining) return;
+    const nowMs = this.options.clock.nowMs();
+    const states = this.lanes.map((each) => each.look());
+    const lane = this.lanes[this.#assigner.laneOf(joining.member, states, nowMs)];
+    if (!lane) return;
+    this.#laneOf.set(workerId, lane);
+    // And what it has loaded since it said hello, as it was told before.
+    const heldShards = [...new Set([...identity.heldShards, ...joining.heldShards])];
+    lane.handle({ kind: 'joined', member: joining.member, heldShards });
     // With many peers, or some that do not answer, the rest comes when it comes.
-    if (!isMeasured && (await measured)) this.#handle({ kind: 'linksChanged' });
+    if (!isMeasured && (await measured)) lane.handle({ kind: 'linksChanged' });
+  }
+
+  /** What it brings to a lane; null for one that is gone. */
+  #joining(workerId: string): Joining | null {
+    const worker = this.#workers.get(workerId);
+    if (!worker?.profile) return null;
+    const { identity, profile, reports } = worker;
+    const { name, machineId, memoryBytes } = identity;
+    const member = { workerId, name, identity: `${machineId} ${name}`, memoryBytes, profile };
+    return { member, heldShards: [...reports.keys()] };
   }
 
   #after(delayMs: number): Promise<false> {
     return new Promise((resolve) => this.options.clock.after(delayMs, () => resolve(false)));
+  }
+
+  /** A worker has no part in any plan of its lane, as was wished. */
+  #emptied(workerId: string): void {
+    if (!this.#transfers.emptied(workerId)) void this.#workers.get(workerId)?.connection.close('drained');
   }
 
   #left(worker: WorkerLink, error: ButterflyError | null, reason: string): void {
@@ -221,18 +237,20 @@ export class Cluster {
     this.#prober.leave(workerId);
     if (this.#closed) return;
     this.options.log.warn({ workerId, name: identity.name }, `A worker left: ${reason}`);
-    this.#handle({ kind: 'left', workerId, isOrderly: error === null });
+    this.#transfers.cancel(workerId);
+    this.#laneOf.get(workerId)?.handle({ kind: 'left', workerId, isOrderly: error === null });
+    this.#laneOf.delete(workerId);
   }
 
   #receive(worker: WorkerLink, frame: Frame): void {
     const { workerId } = worker;
     switch (frame.type) {
       case 'result':
-        this.#result(workerId, decodeStepResult(frame));
+        this.#laneOf.get(workerId)?.result(workerId, decodeStepResult(frame));
         return;
       case 'step':
       case 'activations':
-        relay(frame, workerId, this.#controller.current, this.#workers);
+        this.#laneOf.get(workerId)?.relay(frame, workerId);
         return;
       default:
         this.#control(worker, decodeControl(frame));
@@ -241,6 +259,7 @@ export class Cluster {
 
   #control(worker: WorkerLink, message: ControlMessage): void {
     const { workerId } = worker;
+    const lane = this.#laneOf.get(workerId);
     switch (message.kind) {
       case 'profile':
         if (worker.profile) throw new ButterflyError('PROTOCOL_INVALID', 'A worker measured itself twice.');
@@ -253,22 +272,24 @@ export class Cluster {
       case 'progress':
         worker.loadedBytes = message.loadedBytes;
         worker.totalBytes = message.totalBytes;
-        this.#handle({ kind: 'progress', workerId, shardId: message.shardId });
+        lane?.handle({ kind: 'progress', workerId, shardId: message.shardId });
         return;
       case 'prepared':
         this.#prepared(worker, message);
         return;
       case 'unprepared': {
         const error = this.#errorOf(worker, message);
-        this.#handle({ kind: 'unprepared', workerId, shardId: message.shardId, error });
+        lane?.handle({ kind: 'unprepared', workerId, shardId: message.shardId, error });
         return;
       }
       case 'ready':
-        this.#handle({ kind: 'ready', workerId, epoch: message.epoch });
+        lane?.handle({ kind: 'ready', workerId, epoch: message.epoch });
         return;
-      case 'failed':
-        this.#failed(worker, message);
+      case 'failed': {
+        const error = this.#errorOf(worker, message);
+        lane?.failed(workerId, message, error, linkErrors.has(error.code));
         return;
+      }
       case 'fetch':
         this.#serveFile(worker, message);
         return;
@@ -288,22 +309,7 @@ export class Cluster {
       worker.profile = { ...worker.profile, cachedBytes };
     }
     this.options.log.info({ workerId, shardId, ...loaded }, 'A shard is loaded.');
-    this.#handle({ kind: 'prepared', workerId, shardId });
-  }
-
-  #failed(worker: WorkerLink, message: ControlMessageOf<'failed'>): void {
-    const { workerId } = worker;
-    const { epoch, lostWorkerId } = message;
-    const error = this.#errorOf(worker, message);
-    const isLink = linkErrors.has(error.code);
-    if (isLink && epoch === this.epoch) {
-      const stages = this.#controller.current?.plan.stages ?? [];
-      const index = stages.findIndex((stage) => stage.workerId === workerId);
-      const nowMs = this.options.clock.nowMs();
-      if (lostWorkerId !== null) this.#links.broke(workerId, lostWorkerId, nowMs);
-      else this.#links.broke(stages[index - 1]?.workerId ?? '', workerId, nowMs);
-    }
-    this.#handle({ kind: 'failed', workerId, epoch, error, isLink });
+    this.#laneOf.get(workerId)?.handle({ kind: 'prepared', workerId, shardId });
   }
 
   #errorOf(worker: WorkerLink, { code, message }: { code: string; message: string }): ButterflyError {
@@ -323,129 +329,42 @@ export class Cluster {
     });
   }
 
-  #result(workerId: string, result: StepResult): void {
-    const { current } = this.#controller;
-    if (result.epoch !== current?.epoch || workerId !== current.plan.stages.at(-1)?.workerId) return;
-    if (result.stepId === canaryStepId) {
-      this.#handle({ kind: 'canaryPassed', epoch: result.epoch });
-      return;
-    }
-    this.#controller.moved();
-    this.#handlers?.onResult(result);
-  }
-
-  #handle(event: ControllerEvent): void {
-    if (this.#closed) return;
-    for (const action of this.#controller.handle(event, this.options.clock.nowMs())) this.#carryOut(action);
-  }
-
-  #carryOut(action: ControllerAction): void {
-    const connectionOf = (workerId: string): Connection | undefined =>
-      this.#workers.get(workerId)?.connection;
-    switch (action.kind) {
-      case 'prepare':
-        this.#prepare(action);
-        return;
-      case 'release': {
-        const { workerId, shardId } = action;
-        this.#workers.get(workerId)?.reports.delete(shardId);
-        connectionOf(workerId)?.send(encodeControl({ kind: 'release', shardId }));
-        return;
-      }
-      case 'assign':
-        this.options.log.info({ epoch: action.current.epoch }, 'The stages are to be linked.');
-        for (const { worker, message } of assignments(
-          action.current,
-          this.#workers,
-          randomBytes(16).toString('hex'),
-        ))
-          worker.connection.send(encodeControl(message));
-        return;
-      case 'retire':
-        this.#retire(action.current);
-        return;
-      case 'canary':
-        connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(
-          encodeStep(canaryStep(action.current.epoch, this.options.shards.arenaSlots)),
-        );
-        return;
-      case 'live':
-        this.#goLive(action.current);
-        return;
-      case 'measureLinks':
-        void this.#remeasure(action.plan);
-        return;
-      case 'drop':
-        connectionOf(action.workerId)?.fail(action.error);
-        return;
-      case 'dismiss':
-        void connectionOf(action.workerId)?.close('drained');
-        return;
-      case 'drainRefused':
-        this.options.log.warn({ workerId: action.workerId }, `It stays: ${action.error.message}`);
-        return;
-      default:
-        action satisfies never;
-    }
-  }
-
-  #prepare(action: Extract<ControllerAction, { kind: 'prepare' }>): void {
-    const worker = this.#workers.get(action.workerId);
-    if (!worker) return;
-    const message = preparation(worker, action, this.#peersOf(worker), this.options.shards);
-    const { workerId, shardId, stage } = action;
-    const layers = [stage.layerStart, stage.layerEnd - 1];
-    this.options.log.info({ workerId, shardId, layers }, 'A shard is to be loaded.');
-    worker.loadedBytes = 0;
-    worker.totalBytes = 0;
-    worker.connection.send(encodeControl(message));
-  }
-
-  /** The others, those first from whom bytes come fastest. */
-  #peersOf({ workerId }: WorkerLink): WorkerLink[] {
-    const speed = (each: WorkerLink): number => this.link(each.workerId, workerId).bytesPerSecond;
-    return this.workers()
-      .filter((each) => each.workerId !== workerId)
-      .sort((a, b) => speed(b) - speed(a));
-  }
-
-  #retire({ epoch, plan }: EpochPlan): void {
-    this.#live = null;
-    this.#handlers?.onDown();
-    for (const { workerId } of plan.stages)
-      this.#workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
-  }
-
-  #goLive(current: EpochPlan): void {
-    const first = this.#workers.get(current.plan.stages[0]?.workerId ?? '');
-    if (!first) return;
-    this.#live = { current, first };
-    const { epoch, plan, shardIds: ids } = current;
-    this.options.log.info({ epoch, stages: plan.stages }, 'The plan is live.');
-    const reports = plan.stages.flatMap(
-      ({ workerId }, index) => this.#workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
-    );
-    this.#handlers?.onLive(current, reports);
-  }
-
-  /** After a stall: a link that crawls is found so, and the next plan goes round it. */
-  async #remeasure({ stages }: Plan): Promise<void> {
-    const ways = stages.slice(1).flatMap(({ workerId }, index) => {
-      const [from, to] = [this.#workers.get(stages[index]?.workerId ?? ''), this.#workers.get(workerId)];
-      return from && to ? [[from, to] as const] : [];
-    });
-    await this.#prober.remeasure(ways);
-    this.#handle({ kind: 'linksChanged' });
-  }
-
   #scheduleTick(): void {
     this.#cancelTick = this.options.clock.after(tickMs, () => {
       for (const { workerId, connection } of this.#workers.values())
         if (connection.roundTripMs !== null) this.#links.heard(workerId, connection.roundTripMs * 500);
-      if (this.#links.forgive(this.options.clock.nowMs())) this.#handle({ kind: 'linksChanged' });
-      this.#handle({ kind: 'tick', isIdle: this.#handlers?.isIdle() ?? true });
+      if (this.#links.forgive(this.options.clock.nowMs()))
+        for (const lane of this.lanes) lane.handle({ kind: 'linksChanged' });
+      this.#arrange();
+      for (const lane of this.lanes) lane.tick();
       if (!this.#closed) this.#scheduleTick();
     });
+  }
+
+  /** Has workers go to other lanes where that is better. */
+  #arrange(): void {
+    if (this.lanes.length === 1) return;
+    const before: boolean = this.#assigner.isGathered;
+    if (!this.#transfers.isBusy) {
+      const moves = this.#assigner.arrange(
+        this.lanes.map((lane) => lane.look()),
+        this.options.clock.nowMs(),
+      );
+      for (const { workerId, lane } of moves) this.#transfer(workerId, this.lanes[lane]);
+    }
+    this.#transfers.settle((workerId, lane) => this.#laneOf.set(workerId, lane));
+    // Whoever was not moved is where it is to be.
+    if (before !== this.#assigner.isGathered) this.lanes[0]?.handle({ kind: 'gathered', joining: [] });
+  }
+
+  #transfer(workerId: string, to: Lane | undefined): void {
+    const from = this.#laneOf.get(workerId);
+    if (!from || !to) return;
+    this.options.log.info(
+      { workerId, from: from.replica, to: to.replica },
+      'A worker goes to another replica.',
+    );
+    this.#transfers.begin(workerId, from, to);
   }
 }
 

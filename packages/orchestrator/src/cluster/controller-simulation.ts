@@ -8,6 +8,7 @@ import { profile } from './controller-testing.js';
 import { Controller } from './controller.js';
 import type { ControllerAction, ControllerEvent, EpochPlan } from './controller-types.js';
 import type { Member } from './members.js';
+import { SharedByControllers } from './shared-by-controllers.js';
 
 const failurePauseMs = 30_000;
 
@@ -53,6 +54,7 @@ export class SimulatedCluster {
       repair: (plan, substitutes, members) =>
         repairPlan(plan, new Set(substitutes.keys()), substitutes, this.#input(members)),
       shardIdOf: ({ layerStart, layerEnd }) => `${layerStart}-${layerEnd}`,
+      shared: new SharedByControllers(),
     });
   }
 

@@ -3,6 +3,7 @@ import type { Plan } from '../planning/types.js';
 import { Controller } from './controller.js';
 import type { ControllerAction, ControllerConfig, ControllerEvent } from './controller-types.js';
 import type { Member } from './members.js';
+import { SharedByControllers } from './shared-by-controllers.js';
 
 export const profile: WorkerProfile = {
   layerCurve: [{ rows: 1, micros: 100 }],
@@ -75,6 +76,7 @@ export class Story {
       plan: (members) => this.#plan(members),
       repair: (plan, substitutes, members) => this.#repair(plan, substitutes, members),
       shardIdOf,
+      shared: new SharedByControllers(),
       ...config,
     });
   }

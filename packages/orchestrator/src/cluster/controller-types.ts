@@ -1,6 +1,7 @@
 import type { ButterflyError } from '@butterfly/common';
 import type { Plan, PlanStage } from '../planning/types.js';
 import type { Member } from './members.js';
+import type { SharedByControllers } from './shared-by-controllers.js';
 
 /** A plan with the shard of each of its stages. */
 export interface Target {
@@ -14,10 +15,18 @@ export interface EpochPlan extends Target {
   readonly epoch: number;
 }
 
+/** A worker that joins, with the shards that it has from before. */
+export interface Joining {
+  readonly member: Member;
+  readonly heldShards: readonly string[];
+}
+
 export type ControllerEvent =
   /** A worker has joined and measured itself. */
-  | { readonly kind: 'joined'; readonly member: Member; readonly heldShards: readonly string[] }
-  /** In order when it said goodbye. */
+  | ({ readonly kind: 'joined' } & Joining)
+  /** Workers of another replica come here, and nobody else is to be waited for. */
+  | { readonly kind: 'gathered'; readonly joining: readonly Joining[] }
+  /** In order when it said goodbye, or went to another replica. */
   | { readonly kind: 'left'; readonly workerId: string; readonly isOrderly: boolean }
   | { readonly kind: 'progress'; readonly workerId: string; readonly shardId: string }
   | { readonly kind: 'prepared'; readonly workerId: string; readonly shardId: string }
@@ -77,6 +86,8 @@ export interface ControllerConfig {
   readonly stagesMin: number;
   /** Second copies of shards, to be held by workers that have nothing else to do. */
   readonly spares: number;
+  /** What all replicas of a cluster have in common. */
+  readonly shared: SharedByControllers;
   /** @throws ButterflyError MODEL_TOO_LARGE when these members cannot hold the model. */
   readonly plan: (members: readonly Member[]) => Plan;
   /** The same ranges with substitutes in the places of others; null when that does not fit. */

@@ -7,7 +7,7 @@ import type {
   Target,
 } from './controller-types.js';
 import { describeWait } from './controller-words.js';
-import { Members } from './members.js';
+import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
 import { missingStages, shardOf, substituted, targetOf, uses } from './targets.js';
 import { isUrgent, weigh } from './weighing.js';
@@ -48,8 +48,8 @@ const failurePauseMs = 30_000;
 export class Controller {
   #phase: Phase = { kind: 'waiting' };
   #next: Next | null = null;
-  #epoch = 0;
-  #hasPlanned = false;
+  /** Whether nobody is waited for any more. */
+  #isGathered = false;
   #lastJoinMs = 0;
   #trouble: ButterflyError | null = null;
   /** Members that no plan was found for: it takes others to find one. */
@@ -61,10 +61,13 @@ export class Controller {
   #stalls = 0;
   /** Workers that were said goodbye to. */
   readonly #dismissed = new Set<string>();
-  readonly #members = new Members();
-  readonly #orders = new Orders(this.#members);
+  readonly #members: Members;
+  readonly #orders: Orders;
 
-  constructor(private readonly config: ControllerConfig) {}
+  constructor(private readonly config: ControllerConfig) {
+    this.#members = new Members(config.shared.losses);
+    this.#orders = new Orders(this.#members);
+  }
 
   get phase(): Phase['kind'] {
     return this.#phase.kind;
@@ -97,6 +100,21 @@ export class Controller {
     return this.#members.shardsOf(workerId).length > 0 ? 'spare' : 'idle';
   }
 
+  /** How many workers there are. */
+  get size(): number {
+    return this.#members.size;
+  }
+
+  /** Those that a plan may use now. */
+  available(nowMs: number): readonly Member[] {
+    return this.#members.available(nowMs);
+  }
+
+  /** Whether the plan in force or on its way, or the next one, has a part for the worker. */
+  isUsing(workerId: string): boolean {
+    return [this.target, this.#next?.target].some((target) => target && uses(target, workerId));
+  }
+
   /** What the cluster waits for, in words for a person. */
   describe(): string {
     const { target, trouble } = this;
@@ -109,6 +127,12 @@ export class Controller {
       case 'joined':
         this.#members.add(event.member, event.heldShards);
         this.#lastJoinMs = nowMs;
+        this.#isStale = true;
+        this.#seek(nowMs);
+        break;
+      case 'gathered':
+        for (const { member, heldShards } of event.joining) this.#members.add(member, heldShards);
+        this.#isGathered = true;
         this.#isStale = true;
         this.#seek(nowMs);
         break;
@@ -310,20 +334,20 @@ export class Controller {
   /** Looks for a plan where there is none, and for a better one where something changed. */
   #seek(nowMs: number): void {
     if (this.#phase.kind === 'waiting') this.#begin(nowMs);
-    else if (this.#phase.kind === 'live' && this.#next === null && this.#isStale && this.#isGathered(nowMs))
+    else if (this.#phase.kind === 'live' && this.#next === null && this.#isStale && this.#hasSettled(nowMs))
       this.#improve(nowMs);
     // Until the next plan is live, nobody is sent away.
     if (this.#phase.kind === 'waiting' || this.#phase.kind === 'live') this.#dismissDrained();
   }
 
   /** Several that join at once take one plan, not one each. */
-  #isGathered(nowMs: number): boolean {
+  #hasSettled(nowMs: number): boolean {
     return nowMs - this.#lastJoinMs >= this.config.gatherMs;
   }
 
   #begin(nowMs: number): void {
-    const isEnough = this.#members.size >= this.config.workersExpected && this.#isGathered(nowMs);
-    if (!this.#hasPlanned && !isEnough) return;
+    const isEnough = this.#members.size >= this.config.workersExpected && this.#hasSettled(nowMs);
+    if (!this.#isGathered && !isEnough) return;
     const target = this.#plan(nowMs) ?? this.#planWithDraining(nowMs);
     if (target) this.#pursue(target, nowMs);
   }
@@ -387,7 +411,7 @@ export class Controller {
 
   /** Loads what is missing of the target, with nothing live meanwhile, and starts it. */
   #pursue(target: Target, nowMs: number): void {
-    this.#hasPlanned = true;
+    this.#isGathered = true;
     this.#orders.keepOnly([target], target.plan);
     this.#orders.prepare(target);
     this.#phase = { kind: 'preparing', target, movedMs: nowMs };
@@ -403,7 +427,7 @@ export class Controller {
   }
 
   #start(target: Target, nowMs: number): void {
-    const current = { ...target, epoch: ++this.#epoch };
+    const current = { ...target, epoch: this.config.shared.nextEpoch() };
     this.#phase = { kind: 'starting', current, ready: new Set(), sinceMs: nowMs };
     this.#orders.add({ kind: 'assign', current });
   }

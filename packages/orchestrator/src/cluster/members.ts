@@ -1,4 +1,5 @@
 import type { WorkerProfile } from '@butterfly/common';
+import { Losses } from './losses.js';
 
 /** What the controller knows of a worker that has joined and measured itself. */
 export interface Member {
@@ -21,20 +22,12 @@ interface Record {
   isDraining: boolean;
 }
 
-/** Losses count for this long. */
-const memoryMs = 10 * 60_000;
-/** How long a worker is left out after its second, third and further losses in that time; the first is forgiven. */
-const pausesMs = [0, 10_000, 60_000, 300_000] as const;
-
-/**
- * Who is here, what each holds, and who is left out for a while. A worker that is lost again and again is kept out ever
- * longer, because each of its returns costs everybody a change of plan.
- */
+/** Who is here, what each holds, and who is left out for a while. */
 export class Members {
   readonly #records = new Map<string, Record>();
-  /** Times of losses by identity, since a worker comes back under another id. */
-  readonly #losses = new Map<string, number[]>();
-  readonly #leftOutUntilMs = new Map<string, number>();
+
+  /** @param losses those of other replicas among them, where there are some */
+  constructor(private readonly losses = new Losses()) {}
 
   get size(): number {
     return this.#records.size;
@@ -61,9 +54,7 @@ export class Members {
   /** Those that a plan may use now. */
   available(nowMs: number): Member[] {
     return [...this.#records.values()]
-      .filter(
-        ({ member, isDraining }) => !isDraining && (this.#leftOutUntilMs.get(member.identity) ?? 0) <= nowMs,
-      )
+      .filter(({ member, isDraining }) => !isDraining && !this.losses.isLeftOut(member.identity, nowMs))
       .map(({ member }) => member);
   }
 
@@ -71,7 +62,7 @@ export class Members {
   nextReturnMs(nowMs: number): number {
     let nextMs = Infinity;
     for (const { member } of this.#records.values()) {
-      const untilMs = this.#leftOutUntilMs.get(member.identity) ?? 0;
+      const untilMs = this.losses.leftOutUntilMs(member.identity);
       if (untilMs > nowMs) nextMs = Math.min(nextMs, untilMs);
     }
     return nextMs;
@@ -79,16 +70,11 @@ export class Members {
 
   /** A worker was lost, or failed at its work, while others relied on it. */
   lost({ identity }: Member, nowMs: number): void {
-    const recent = (this.#losses.get(identity) ?? []).filter((atMs) => atMs > nowMs - memoryMs);
-    recent.push(nowMs);
-    this.#losses.set(identity, recent.slice(-pausesMs.length));
-    this.leaveOut(identity, pausesMs[Math.min(recent.length, pausesMs.length) - 1] ?? 0, nowMs);
+    this.losses.lost(identity, nowMs);
   }
 
   leaveOut(identity: string, pauseMs: number, nowMs: number): void {
-    const untilMs = Math.max(nowMs + pauseMs, this.#leftOutUntilMs.get(identity) ?? 0);
-    this.#leftOutUntilMs.set(identity, untilMs);
-    this.#forgetBefore(nowMs - memoryMs);
+    this.losses.leaveOut(identity, pauseMs, nowMs);
   }
 
   holds(workerId: string, shardId: string): Holding | null {
@@ -118,13 +104,5 @@ export class Members {
 
   draining(): Member[] {
     return [...this.#records.values()].filter(({ isDraining }) => isDraining).map(({ member }) => member);
-  }
-
-  /** The memory of losses is as bounded as time: whoever was not lost lately is forgotten. */
-  #forgetBefore(thenMs: number): void {
-    for (const [identity, atMs] of this.#losses)
-      if ((atMs.at(-1) ?? 0) <= thenMs) this.#losses.delete(identity);
-    for (const [identity, untilMs] of this.#leftOutUntilMs)
-      if (untilMs <= thenMs) this.#leftOutUntilMs.delete(identity);
   }
 }

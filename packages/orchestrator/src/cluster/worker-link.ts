@@ -32,6 +32,8 @@ export interface WorkerView {
   readonly workerId: string;
   readonly name: string;
   readonly threads: number;
+  /** Number of the replica that it belongs to, from 1; null where there can be only one. */
+  readonly replica: number | null;
   readonly layers: readonly [first: number, last: number] | null;
   readonly loadedBytes: number;
   readonly totalBytes: number;

@@ -8,12 +8,12 @@ import {
 } from '@butterfly/common';
 import type { EpochPlan } from '../cluster/controller-types.js';
 import type { StageReport } from '../cluster/worker-link.js';
-import { EndRate } from './end-rate.js';
 import { EventStream } from './generation.js';
-import { MeasuredSpeed, type SpeedFigures } from './measured-speed.js';
+import type { EngineLedger } from './ledger.js';
+import type { Sequence } from './scheduler-sequence.js';
 import { Scheduler } from './scheduler.js';
-import type { PlannedStep, SchedulerConfig, SchedulerEvent } from './scheduler-types.js';
-import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
+import type { PlannedStep, SchedulerConfig, SchedulerEvent, SchedulerStats } from './scheduler-types.js';
+import type { GenerateRequest, Generation } from './types.js';
 
 /** The pipeline as the engine drives it. */
 export interface Pipeline {
@@ -33,7 +33,27 @@ const tickMs = 100;
 
 interface Request {
   readonly stream: EventStream;
+  /** Where it runs or waits now. */
+  engine: PipelineEngine;
   rewinds: number;
+}
+
+/** A request between two engines: its stream, and all that is known of its sequence. */
+export interface MovedRequest {
+  readonly sequence: Sequence;
+  readonly request: Request;
+}
+
+export interface PipelineEngineOptions {
+  readonly pipeline: Pipeline;
+  readonly scheduler: SchedulerConfig;
+  /** Shared by all engines between which requests may move. */
+  readonly ledger: EngineLedger;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onStep?: ((trace: StepTrace) => void) | undefined;
+  /** The last request is gone. */
+  readonly onIdle?: () => void;
 }
 
 /** Where one step spent its time, for `--profile` and the demo. */
@@ -59,47 +79,18 @@ interface Sent {
 }
 
 /**
- * Requests, scheduler and step loop: the only place that turns scheduler decisions into steps and results into tokens.
- * Results and submissions come in as calls; each runs the scheduler at once and sends what can be sent.
+ * Requests, scheduler and step loop of one pipeline: the only place that turns scheduler decisions into steps and results
+ * into tokens. Results and submissions come in as calls; each runs the scheduler at once and sends what can be sent.
  */
-export class PipelineEngine implements Engine {
+export class PipelineEngine {
   readonly #scheduler: Scheduler;
   readonly #requests = new Map<number, Request>();
   readonly #sent = new Map<number, Sent>();
-  readonly #ends: EndRate;
-  readonly #speed = new MeasuredSpeed();
-  #nextId = 1;
-  #accepting = true;
   #cancelTick: () => void;
-  #onIdle: (() => void) | null = null;
 
-  constructor(
-    private readonly options: {
-      readonly pipeline: Pipeline;
-      readonly scheduler: SchedulerConfig;
-      readonly clock: Clock;
-      readonly log: Logger;
-      readonly onStep?: (trace: StepTrace) => void;
-    },
-  ) {
+  constructor(private readonly options: PipelineEngineOptions) {
     this.#scheduler = new Scheduler(options.scheduler);
-    this.#ends = new EndRate(options.clock.nowMs());
     this.#cancelTick = this.#scheduleTick();
-  }
-
-  get contextTokensMax(): number {
-    return this.options.scheduler.contextTokensMax;
-  }
-
-  status(): EngineStatus {
-    const { running, waiting } = this.#scheduler.stats();
-    return {
-      ready: this.#accepting && this.options.pipeline.isLive,
-      detail: this.options.pipeline.describe(),
-      running,
-      queued: waiting,
-      retryAfterMs: this.#ends.expectedWaitMs(),
-    };
   }
 
   /** Whether no request runs or waits. */
@@ -107,28 +98,46 @@ export class PipelineEngine implements Engine {
     return this.#requests.size === 0;
   }
 
-  /** What came out within the last minute; null when nothing did. */
-  measured(): SpeedFigures | null {
-    return this.#speed.figures(this.options.clock.nowMs());
+  stats(): SchedulerStats {
+    return this.#scheduler.stats();
   }
 
-  submit(request: GenerateRequest): Generation {
-    if (!this.#accepting)
-      throw new ButterflyError(
-        'CLUSTER_NOT_READY',
-        'The server is shutting down; send the request to another one.',
-      );
-    const id = this.#nextId++;
+  /** How many tokens of this prompt need not be computed here. */
+  cachedTokens(promptTokens: Int32Array): number {
+    return this.#scheduler.cachedTokens(promptTokens);
+  }
+
+  /** @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_INVALID */
+  submit(asked: GenerateRequest): Generation {
+    const id = this.options.ledger.nextId();
     const nowMs = this.options.clock.nowMs();
-    this.#scheduler.submit({ ...request, id, nowMs, deadlineMs: nowMs + request.timeoutMs });
-    const stream = new EventStream(() => {
-      this.#scheduler.cancel(id);
-      this.#forget(id);
-      this.#pump();
-    });
-    this.#requests.set(id, { stream, rewinds: 0 });
+    this.#scheduler.submit({ ...asked, id, nowMs, deadlineMs: nowMs + asked.timeoutMs });
+    const stream = new EventStream(() => request.engine.#abandon(id));
+    const request: Request = { stream, engine: this, rewinds: 0 };
+    this.#requests.set(id, request);
     this.#pump();
     return stream;
+  }
+
+  /** Gives away all requests, or those that wait, as `adopt` takes them: their streams go on elsewhere. */
+  release(which: 'all' | 'waiting'): MovedRequest[] {
+    return this.#scheduler.release(which).flatMap((sequence) => {
+      const request = this.#requests.get(sequence.id);
+      this.#requests.delete(sequence.id);
+      return request ? [{ sequence, request }] : [];
+    });
+  }
+
+  /** Takes a request of another engine over. It was accepted once, so it is not refused now; `resume` goes on with it. */
+  adopt({ sequence, request }: MovedRequest): void {
+    request.engine = this;
+    this.#requests.set(sequence.id, request);
+    this.#scheduler.adopt(sequence);
+  }
+
+  /** Goes on with what was adopted. */
+  resume(): void {
+    this.#pump();
   }
 
   onResult(result: StepResult): void {
@@ -136,7 +145,7 @@ export class PipelineEngine implements Engine {
     const sent = this.#sent.get(result.stepId);
     this.#sent.delete(result.stepId);
     const events = this.#scheduler.complete(result, nowMs);
-    this.#speed.observe(events, nowMs);
+    this.options.ledger.speed.observe(events, nowMs);
     const completeMicros = (this.options.clock.nowMs() - nowMs) * 1000;
     // The next step leaves before the tokens of this one are told.
     this.#pump();
@@ -180,23 +189,20 @@ export class PipelineEngine implements Engine {
     }
   }
 
-  /** Takes no more requests and waits for those that run, at most this long; the rest ends with an error. */
-  async drain(timeoutMs: number): Promise<void> {
-    this.#accepting = false;
-    if (this.#requests.size > 0) {
-      await new Promise<void>((resolve) => {
-        const cancelDeadline = this.options.clock.after(timeoutMs, resolve);
-        this.#onIdle = () => {
-          cancelDeadline();
-          resolve();
-        };
-      });
-    }
+  /** Ends what runs or waits with an error, and all timers. */
+  close(): void {
     for (const id of [...this.#requests.keys()]) {
       this.#scheduler.cancel(id);
       this.#end(id, new ButterflyError('CANCELLED', 'The server was stopped before this request was done.'));
     }
     this.#cancelTick();
+  }
+
+  /** Its client wants no more of it. */
+  #abandon(id: number): void {
+    this.#scheduler.cancel(id);
+    this.#forget(id);
+    this.#pump();
   }
 
   #pump(): void {
@@ -240,7 +246,7 @@ export class PipelineEngine implements Engine {
             timing: event.timing,
             cachedPromptTokens: event.cachedPromptTokens,
           });
-          this.#ends.ended(nowMs);
+          this.options.ledger.ends.ended(nowMs);
           this.#forget(event.id);
           break;
         case 'expired':
@@ -270,8 +276,7 @@ export class PipelineEngine implements Engine {
   }
 
   #forget(id: number): void {
-    this.#requests.delete(id);
-    if (this.#requests.size === 0) this.#onIdle?.();
+    if (this.#requests.delete(id) && this.isIdle) this.options.onIdle?.();
   }
 
   #scheduleTick(): () => void {

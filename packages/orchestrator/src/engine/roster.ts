@@ -3,6 +3,7 @@ import type { Region } from '@butterfly/model';
 import { KvSpace } from './kv-space.js';
 import type { SchedulerConfig } from './scheduler-types.js';
 import type { Sequence } from './scheduler-sequence.js';
+import { TokenList } from './token-list.js';
 import { precedes, WaitingQueue } from './waiting-queue.js';
 
 type RosterConfig = Required<
@@ -95,6 +96,15 @@ export class Roster {
     else this.#stopWaiting(sequence);
   }
 
+  /** Gives up everybody, or those that wait, in order; what is known of them stays known. */
+  release(which: 'all' | 'waiting'): Sequence[] {
+    const released = [...this.#sequences.values()]
+      .filter((sequence) => which === 'all' || this.#waiting.has(sequence))
+      .sort((a, b) => (precedes(a, b) ? -1 : 1));
+    for (const sequence of released) this.remove(sequence, 0);
+    return released;
+  }
+
   /** Lets a waiting sequence run, from the longest cached prefix on; false when there is no region for it. */
   enter(sequence: Sequence): boolean {
     const cached = this.#space.enter(sequence, sequence.known.length + 1);
@@ -168,6 +178,11 @@ export class Roster {
         slots += this.#space.region(sequence).slots;
       }
     return places > 0 && next.known.length < slots;
+  }
+
+  /** How many tokens a sequence with this prompt would find cached. */
+  cachedTokens(promptTokens: Int32Array): number {
+    return this.#space.longestPrefix({ known: new TokenList(promptTokens), regionId: null });
   }
 
   /** Whether a sequence that is being prefilled will soon have cached more of this one's prompt than there is now. */

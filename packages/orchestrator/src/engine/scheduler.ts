@@ -62,6 +62,21 @@ export class Scheduler {
     this.#roster.add(new Sequence(request));
   }
 
+  /** Gives up all sequences, or those that wait, in the order of the queue; nothing of them is cached for others. */
+  release(which: 'all' | 'waiting'): Sequence[] {
+    return this.#roster.release(which);
+  }
+
+  /** Goes on with a sequence that another scheduler released. */
+  adopt(sequence: Sequence): void {
+    this.#roster.add(sequence);
+  }
+
+  /** How many tokens a sequence with this prompt would find cached. */
+  cachedTokens(promptTokens: Int32Array): number {
+    return this.#roster.cachedTokens(promptTokens);
+  }
+
   /** Forms the next step, or null when the pipeline is full or nothing is to be computed. */
   nextStep(nowMs: number): PlannedStep | null {
     if (this.#inFlight.size >= this.#config.stages) return this.#stepAhead(nowMs);

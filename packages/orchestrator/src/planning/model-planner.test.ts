@@ -23,7 +23,7 @@ const link = () => lan;
 const options = () =>
   ({ spec, arenaSlots: 1024, rowsMax: 64, objective: 'throughput', concurrency: 4, stagesMin: 1 }) as const;
 const plannerFor = (kvCacheType?: string, log: Logger = silentLogger) =>
-  modelPlanner({ ...options(), kvCacheType, log });
+  modelPlanner({ ...options(), kvCacheType, log }).plan;
 
 describe('modelPlanner', () => {
   it('chooses the cache for the workers of the first plan, says why once, and keeps it', () => {
@@ -58,7 +58,7 @@ describe('modelPlanner', () => {
         arenaSlots: slots,
         kvCacheType,
         log: silentLogger,
-      })([member('a', 10, 5)], link).stages[0]?.bytes ?? NaN;
+      }).plan([member('a', 10, 5)], link).stages[0]?.bytes ?? NaN;
     for (const type of ['f16', 'bf16', 'q8_0'] as const)
       expect(bytesOf(type, 2048) - bytesOf(type, 1024)).toBe(
         1024 * spec.layers * cacheBytesPerSlot({ kvHeads: spec.kvHeads, headSize: 64 }, type),

@@ -33,7 +33,12 @@ interface ModelPlannerOptions extends PlannerInputOptions {
   readonly log: Logger;
 }
 
-export type ModelPlanner = (members: readonly PlannerMember[], link: PlannerInput['link']) => Plan;
+export interface ModelPlanner {
+  /** @throws ButterflyError MODEL_TOO_LARGE when these members cannot hold the model. */
+  readonly plan: (members: readonly PlannerMember[], link: PlannerInput['link']) => Plan;
+  /** Type of the cache that a plan for these members would have. */
+  readonly cacheTypeOf: (members: readonly PlannerMember[]) => CacheType;
+}
 
 /**
  * Makes plans, all with one type of cache: the one that is best for the workers of the first plan. A later plan with
@@ -44,12 +49,17 @@ export function modelPlanner(options: ModelPlannerOptions): ModelPlanner {
   const { spec, log, kvCacheType = 'auto' } = options;
   checkCacheWish(spec, kvCacheType);
   let choice: CacheChoice | null = null;
-  return (members, link) => {
-    const { type, reason } = choice ?? cacheTypeFor(spec, members, kvCacheType);
-    const plan = planPipeline(plannerInput(options, members, link, type));
-    if (!choice) log.info({ cacheType: type }, `The KV cache is ${type}. ${reason}`);
-    choice = { type, reason };
-    return plan;
+  const choose = (members: readonly PlannerMember[]): CacheChoice =>
+    choice ?? cacheTypeFor(spec, members, kvCacheType);
+  return {
+    plan: (members, link) => {
+      const { type, reason } = choose(members);
+      const plan = planPipeline(plannerInput(options, members, link, type));
+      if (!choice) log.info({ cacheType: type }, `The KV cache is ${type}. ${reason}`);
+      choice = { type, reason };
+      return plan;
+    },
+    cacheTypeOf: (members) => choose(members).type,
   };
 }
 

@@ -9,12 +9,13 @@ const spareChoices = 64;
  * fastest, the roomiest, and the nearest to the orchestrator, in the order of the input. More than there are layers
  * of them, so where any plan fits the memory of like layers, one of these does.
  */
-export function shortlist({ model, workers, link }: PlannerInput): readonly PlannerWorker[] {
-  const layers = model.layerBytes.length;
+export function shortlist(
+  { model, workers, link }: PlannerInput,
+  most = model.layerBytes.length + spareChoices,
+): readonly PlannerWorker[] {
   const sizes = model.layerBytes.map((_, layer) => stageBytes(model, layer, layer + 1));
   const leastBytes = Math.min(...sizes);
   const able = workers.filter(({ memoryBytes }) => memoryBytes >= leastBytes);
-  const most = layers + spareChoices;
   if (able.length <= most) return able;
   const ranked = (rank: (worker: PlannerWorker) => number): PlannerWorker[] =>
     able

@@ -1,0 +1,63 @@
+import type { Joining } from './controller-types.js';
+import type { Lane } from './lane.js';
+
+interface Transfer {
+  readonly from: Lane;
+  readonly to: Lane;
+  /** Whether no plan of the lane that it leaves has a part for it. */
+  isEmpty: boolean;
+}
+
+/**
+ * Workers on their way from one lane to another. Each is emptied first as for a goodbye, so that the lane that it leaves
+ * goes on; those that go to the same lane arrive together, so that it makes one plan for all of them.
+ */
+export class LaneTransfers {
+  readonly #transfers = new Map<string, Transfer>();
+
+  /** @param joiningOf what a worker brings with it; null for one that is gone */
+  constructor(private readonly joiningOf: (workerId: string) => Joining | null) {}
+
+  get isBusy(): boolean {
+    return this.#transfers.size > 0;
+  }
+
+  /** One that its lane cannot go without stays. */
+  begin(workerId: string, from: Lane, to: Lane): void {
+    const isEmpty = !from.isUsing(workerId);
+    this.#transfers.set(workerId, { from, to, isEmpty });
+    if (!isEmpty && from.drain(workerId) !== null) this.#transfers.delete(workerId);
+  }
+
+  /** A worker is empty; false when it is not on its way anywhere. */
+  emptied(workerId: string): boolean {
+    const transfer = this.#transfers.get(workerId);
+    if (transfer) transfer.isEmpty = true;
+    return transfer !== undefined;
+  }
+
+  /** It goes nowhere any more; true when it is empty. */
+  cancel(workerId: string): boolean {
+    const transfer = this.#transfers.get(workerId);
+    this.#transfers.delete(workerId);
+    return transfer?.isEmpty ?? false;
+  }
+
+  /** Lets those arrive that nobody else has to be waited for. */
+  settle(onArrived: (workerId: string, lane: Lane) => void): void {
+    const all = [...this.#transfers];
+    for (const to of new Set(all.map(([, transfer]) => transfer.to))) {
+      const arriving = all.filter(([, transfer]) => transfer.to === to);
+      if (arriving.some(([, { isEmpty }]) => !isEmpty)) continue;
+      for (const [workerId, { from }] of arriving) {
+        this.#transfers.delete(workerId);
+        from.handle({ kind: 'left', workerId, isOrderly: true });
+        onArrived(workerId, to);
+      }
+      to.handle({
+        kind: 'gathered',
+        joining: arriving.flatMap(([workerId]) => this.joiningOf(workerId) ?? []),
+      });
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/** Losses count for this long. */
+const memoryMs = 10 * 60_000;
+/** How long a worker is left out after its second, third and further losses in that time; the first is forgiven. */
+const pausesMs = [0, 10_000, 60_000, 300_000] as const;
+
+/**
+ * Which workers were lost of late, and until when each is left out. A worker that is lost again and again is kept out ever
+ * longer, because each of its returns costs everybody a change of plan. By identity, since a worker comes back under
+ * another id, and perhaps to another replica.
+ */
+export class Losses {
+  readonly #atMs = new Map<string, number[]>();
+  readonly #leftOutUntilMs = new Map<string, number>();
+
+  lost(identity: string, nowMs: number): void {
+    const recent = (this.#atMs.get(identity) ?? []).filter((atMs) => atMs > nowMs - memoryMs);
+    recent.push(nowMs);
+    this.#atMs.set(identity, recent.slice(-pausesMs.length));
+    this.leaveOut(identity, pausesMs[Math.min(recent.length, pausesMs.length) - 1] ?? 0, nowMs);
+  }
+
+  leaveOut(identity: string, pauseMs: number, nowMs: number): void {
+    this.#leftOutUntilMs.set(identity, Math.max(nowMs + pauseMs, this.leftOutUntilMs(identity)));
+    this.#forgetOld(nowMs);
+  }
+
+  /** A time in the past for whoever is not left out. */
+  leftOutUntilMs(identity: string): number {
+    return this.#leftOutUntilMs.get(identity) ?? 0;
+  }
+
+  isLeftOut(identity: string, nowMs: number): boolean {
+    return this.leftOutUntilMs(identity) > nowMs;
+  }
+
+  /** The memory of losses is as bounded as time: whoever was not lost lately is forgotten. */
+  #forgetOld(nowMs: number): void {
+    for (const [identity, atMs] of this.#atMs)
+      if ((atMs.at(-1) ?? 0) <= nowMs - memoryMs) this.#atMs.delete(identity);
+    for (const [identity, untilMs] of this.#leftOutUntilMs)
+      if (untilMs <= nowMs - memoryMs) this.#leftOutUntilMs.delete(identity);
+  }
+}
