@@ -1,44 +1,23 @@
 import { ButterflyError, deadlines } from '@butterfly/common';
+import { Blame } from './blame.js';
 import type {
   ControllerAction,
   ControllerConfig,
   ControllerEvent,
   EpochPlan,
+  NextPlan,
+  Phase,
   Target,
 } from './controller-types.js';
 import { describeWait } from './controller-words.js';
 import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
-import { missingStages, shardOf, substituted, targetOf, uses } from './targets.js';
+import { PlanFinder } from './plan-finder.js';
+import { missingStages, shardOf, substituted, uses } from './targets.js';
 import { isUrgent, weigh } from './weighing.js';
-
-type Phase =
-  | { readonly kind: 'waiting' }
-  | { readonly kind: 'preparing'; readonly target: Target; readonly movedMs: number }
-  | {
-      readonly kind: 'starting';
-      readonly current: EpochPlan;
-      readonly ready: ReadonlySet<string>;
-      readonly sinceMs: number;
-    }
-  | { readonly kind: 'canary'; readonly current: EpochPlan; readonly sinceMs: number }
-  | { readonly kind: 'live'; readonly current: EpochPlan };
-
-/** A plan that is loaded while another one is live. */
-interface Next {
-  readonly target: Target;
-  /** Of the last progress. */
-  movedMs: number;
-  /** Since when all of it is loaded; null before. */
-  preparedMs: number | null;
-  /** Whether a worker waits to be emptied by it. */
-  readonly isUrgent: boolean;
-}
 
 /** How long a better plan waits for a moment without requests before it is cut in between two steps. */
 const idleWaitMs = 5_000;
-/** How long a worker is left out that cannot load its shard. */
-const failurePauseMs = 30_000;
 
 /**
  * Decides which plan is in force: a function of its events and the time, without sockets or timers. Shards are prepared
@@ -47,26 +26,22 @@ const failurePauseMs = 30_000;
  */
 export class Controller {
   #phase: Phase = { kind: 'waiting' };
-  #next: Next | null = null;
+  #next: NextPlan | null = null;
   /** Whether nobody is waited for any more. */
   #isGathered = false;
   #lastJoinMs = 0;
-  #trouble: ButterflyError | null = null;
-  /** Members that no plan was found for: it takes others to find one. */
-  #unplannable: string | null = null;
-  /** Whether what a plan depends on has changed since the last look for a better one. */
-  #isStale = false;
-  #returnMs = Infinity;
-  /** Epochs in a row that a stalled step ended. */
-  #stalls = 0;
   /** Workers that were said goodbye to. */
   readonly #dismissed = new Set<string>();
   readonly #members: Members;
   readonly #orders: Orders;
+  readonly #plans: PlanFinder;
+  readonly #blame: Blame;
 
   constructor(private readonly config: ControllerConfig) {
     this.#members = new Members(config.shared.losses);
     this.#orders = new Orders(this.#members);
+    this.#plans = new PlanFinder(this.#members, config);
+    this.#blame = new Blame(this.#members);
   }
 
   get phase(): Phase['kind'] {
@@ -84,7 +59,7 @@ export class Controller {
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   get trouble(): ButterflyError | null {
-    return this.#trouble;
+    return this.#plans.trouble;
   }
 
   /** Of each worker, in a word. */
@@ -127,13 +102,13 @@ export class Controller {
       case 'joined':
         this.#members.add(event.member, event.heldShards);
         this.#lastJoinMs = nowMs;
-        this.#isStale = true;
+        this.#plans.changed();
         this.#seek(nowMs);
         break;
       case 'gathered':
         for (const { member, heldShards } of event.joining) this.#members.add(member, heldShards);
         this.#isGathered = true;
-        this.#isStale = true;
+        this.#plans.changed();
         this.#seek(nowMs);
         break;
       case 'left':
@@ -162,8 +137,7 @@ export class Controller {
         this.#stalled(event.epoch, nowMs);
         break;
       case 'linksChanged':
-        this.#isStale = true;
-        this.#unplannable = null;
+        this.#plans.linksChanged();
         break;
       case 'drain':
         this.#drain(event.workerId, nowMs);
@@ -184,7 +158,7 @@ export class Controller {
     if (isNeeded && !isOrderly) this.#members.lost(member, nowMs);
     this.#members.remove(workerId);
     this.#dismissed.delete(workerId);
-    this.#isStale = true;
+    this.#plans.changed();
     if (this.#next && uses(this.#next.target, workerId)) {
       // Where the live plan ends too, the one that follows may want some of what was loaded.
       if (isNeeded) this.#next = null;
@@ -219,14 +193,14 @@ export class Controller {
     const member = this.#members.get(workerId);
     if (!member || this.#members.holds(workerId, shardId) === null) return;
     this.#members.unhold(workerId, shardId);
-    this.#members.leaveOut(member.identity, failurePauseMs, nowMs);
-    this.#isStale = true;
+    this.#blame.hindered(member, nowMs);
+    this.#plans.changed();
     if (this.#next && shardOf(this.#next.target, workerId) === shardId) {
-      this.#trouble = error;
+      this.#plans.trouble = error;
       this.#abandonNext();
     }
     if (this.#phase.kind !== 'preparing' || shardOf(this.#phase.target, workerId) !== shardId) return;
-    this.#trouble = error;
+    this.#plans.trouble = error;
     this.#recover(nowMs);
   }
 
@@ -248,33 +222,25 @@ export class Controller {
     const { current } = this;
     const member = this.#members.get(event.workerId);
     if (current?.epoch !== event.epoch || !member || !uses(current, event.workerId)) return;
-    this.#trouble = event.error;
+    this.#plans.trouble = event.error;
     // A lost link does not say which side is at fault: the plan changes its ways, not its workers.
-    if (!event.isLink) {
-      this.#members.lost(member, nowMs);
-      this.#members.leaveOut(member.identity, failurePauseMs, nowMs);
-    }
+    if (!event.isLink) this.#blame.failed(member, nowMs);
     this.#recover(nowMs);
   }
 
-  /** Nobody knows why: the links are measured anew, and from the second time on one stage after the other is left out. */
+  /** The links may be to blame, or somebody. */
   #stalled(epoch: number, nowMs: number): void {
     const { current } = this;
     if (current?.epoch !== epoch) return;
-    this.#stalls += 1;
     this.#orders.add({ kind: 'measureLinks', plan: current.plan });
-    if (this.#stalls > 1) {
-      const { stages } = current.plan;
-      const suspect = this.#members.get(stages[(this.#stalls - 2) % stages.length]?.workerId ?? '');
-      if (suspect && stages.length > 1) this.#members.leaveOut(suspect.identity, failurePauseMs, nowMs);
-    }
+    this.#blame.stalled(current.plan, nowMs);
     this.#recover(nowMs);
   }
 
   #drain(workerId: string, nowMs: number): void {
     if (!this.#members.get(workerId) || this.#members.isDraining(workerId)) return;
     this.#members.drain(workerId, true);
-    this.#isStale = true;
+    this.#plans.changed();
     const others = this.#members.available(nowMs);
     try {
       if (this.target && uses(this.target, workerId)) this.config.plan(others);
@@ -290,7 +256,6 @@ export class Controller {
 
   #tick(isIdle: boolean, nowMs: number): void {
     const phase = this.#phase;
-    if (nowMs >= this.#returnMs) this.#isStale = true;
     switch (phase.kind) {
       case 'waiting':
         break;
@@ -316,10 +281,10 @@ export class Controller {
 
   /** Those who hang may serve at the same time, so they are not dropped. */
   #nextHangs(target: Target, nowMs: number): void {
-    this.#trouble = new ButterflyError('TIMEOUT', 'Loading the next plan made no progress.');
+    this.#plans.trouble = new ButterflyError('TIMEOUT', 'Loading the next plan made no progress.');
     for (const index of missingStages(target, this.#members)) {
       const member = this.#members.get(target.plan.stages[index]?.workerId ?? '');
-      if (member) this.#members.leaveOut(member.identity, failurePauseMs, nowMs);
+      if (member) this.#blame.hindered(member, nowMs);
     }
     this.#abandonNext();
   }
@@ -334,7 +299,12 @@ export class Controller {
   /** Looks for a plan where there is none, and for a better one where something changed. */
   #seek(nowMs: number): void {
     if (this.#phase.kind === 'waiting') this.#begin(nowMs);
-    else if (this.#phase.kind === 'live' && this.#next === null && this.#isStale && this.#hasSettled(nowMs))
+    else if (
+      this.#phase.kind === 'live' &&
+      this.#next === null &&
+      this.#plans.isStale(nowMs) &&
+      this.#hasSettled(nowMs)
+    )
       this.#improve(nowMs);
     // Until the next plan is live, nobody is sent away.
     if (this.#phase.kind === 'waiting' || this.#phase.kind === 'live') this.#dismissDrained();
@@ -348,7 +318,7 @@ export class Controller {
   #begin(nowMs: number): void {
     const isEnough = this.#members.size >= this.config.workersExpected && this.#hasSettled(nowMs);
     if (!this.#isGathered && !isEnough) return;
-    const target = this.#plan(nowMs) ?? this.#planWithDraining(nowMs);
+    const target = this.#plans.find(nowMs) ?? this.#planWithDraining(nowMs);
     if (target) this.#pursue(target, nowMs);
   }
 
@@ -357,31 +327,12 @@ export class Controller {
     const draining = this.#members.draining();
     if (draining.length === 0) return null;
     const error =
-      this.#trouble ?? new ButterflyError('CLUSTER_NOT_READY', 'No other worker is left to hold the model.');
+      this.trouble ?? new ButterflyError('CLUSTER_NOT_READY', 'No other worker is left to hold the model.');
     for (const { workerId } of draining) {
       this.#members.drain(workerId, false);
       this.#orders.add({ kind: 'drainRefused', workerId, error });
     }
-    return this.#plan(nowMs);
-  }
-
-  /** Of who is here now; null, with the trouble told, when they cannot hold the model. */
-  #plan(nowMs: number): Target | null {
-    const available = this.#members.available(nowMs);
-    this.#isStale = false;
-    this.#returnMs = this.#members.nextReturnMs(nowMs);
-    const ids = available.map(({ workerId }) => workerId).join();
-    if (available.length === 0 || ids === this.#unplannable) return null;
-    try {
-      const target = targetOf(this.config.plan(available), this.config.shardIdOf);
-      this.#unplannable = null;
-      return target;
-    } catch (error) {
-      if (!(error instanceof ButterflyError)) throw error;
-      this.#trouble = error;
-      this.#unplannable = ids;
-      return null;
-    }
+    return this.#plans.find(nowMs);
   }
 
   /** Ends the epoch, if there is one, and goes for the next: that of spares, the one at hand, or a new one. */
@@ -398,7 +349,7 @@ export class Controller {
         ? next
         : before && substituted(before, available, this.#members, this.config);
     // What is at hand is not what is best: that is looked for once it is live.
-    this.#isStale = true;
+    this.#plans.changed();
     if (atHand) this.#pursue(atHand, nowMs);
     else this.#begin(nowMs);
   }
@@ -434,11 +385,11 @@ export class Controller {
 
   #live(current: EpochPlan, nowMs: number): void {
     this.#phase = { kind: 'live', current };
-    this.#trouble = null;
+    this.#plans.trouble = null;
     this.#orders.add({ kind: 'live', current });
     this.#orders.keepOnly([current], current.plan);
     this.#dismissDrained();
-    if (this.#isStale) this.#improve(nowMs);
+    if (this.#plans.isStale(nowMs)) this.#improve(nowMs);
     this.#arrangeSpares(nowMs);
   }
 
@@ -453,17 +404,17 @@ export class Controller {
 
   /** A step of the live epoch came through. */
   moved(): void {
-    this.#stalls = 0;
+    this.#blame.moved();
   }
 
   /** Begins to load a plan that is better than the live one by enough, or that empties a worker. */
   #improve(nowMs: number): void {
     const { current } = this;
     if (!current) return;
-    const target = this.#plan(nowMs);
+    const target = this.#plans.find(nowMs);
     const urgent = target !== null && isUrgent(target, current, this.#members, this.config.stagesMin);
     const verdict = target
-      ? weigh(target, this.#predictedAnew(current, nowMs), this.#members, urgent)
+      ? weigh(target, this.#plans.predictedAnew(current, nowMs), this.#members, urgent)
       : 'stay';
     if (!target || verdict === 'stay') {
       this.#arrangeSpares(nowMs);
@@ -481,16 +432,10 @@ export class Controller {
     this.#advance(nowMs);
   }
 
-  /** The plan in force with what is known of workers and links now. */
-  #predictedAnew(current: Target, nowMs: number): Target {
-    const plan = this.config.repair(current.plan, new Map(), this.#members.available(nowMs));
-    return { ...current, plan: plan ? { ...current.plan, predicted: plan.predicted } : current.plan };
-  }
-
   #abandonNext(): void {
     const abandoned = this.#next?.target.plan;
     this.#next = null;
-    this.#isStale = true;
+    this.#plans.changed();
     const { current } = this;
     if (current && abandoned) this.#orders.keepOnly([current], abandoned);
   }
