@@ -1,5 +1,4 @@
-import { createServer, type AddressInfo } from 'node:net';
-import { TcpProxy } from '@butterfly/testkit';
+import { freePort, TcpProxy } from '@butterfly/testkit';
 import { median } from './load/statistics.js';
 import { LocalCluster } from './local-cluster.js';
 import { benchModel, promptOf } from './models.js';
@@ -106,12 +105,4 @@ async function openDoors(
       await Promise.all(proxies.map((proxy) => proxy.close()));
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -1,8 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TcpProxy } from '@butterfly/testkit';
+import { freePort, TcpProxy } from '@butterfly/testkit';
 import { Process } from './process.js';
 
 export interface ChaosClusterOptions {
@@ -107,12 +106,4 @@ export class ChaosCluster implements AsyncDisposable {
     await Promise.all(this.workers.map((worker) => worker.close()));
     if (this.ownDirectory !== null) await rm(this.ownDirectory, { recursive: true, force: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

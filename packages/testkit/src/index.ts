@@ -17,5 +17,6 @@ export { SimulatedLink } from './network/simulated-link.js';
 export type { LinkConditions } from './network/simulated-link.js';
 export { SimulatedNetwork } from './network/simulated-network.js';
 export type { SimulatedNetworkOptions } from './network/simulated-network.js';
+export { freePort } from './network/free-port.js';
 export { TcpProxy } from './network/tcp-proxy.js';
 export type { TcpProxyOptions } from './network/tcp-proxy.js';
