@@ -149,6 +149,17 @@ describe('a worker that dies', () => {
     }
   });
 
+  it('again and again is taken all the same where nobody else can hold the model', () => {
+    const story = Story.live(['a', 'b'], {}, 6);
+    for (let losses = 1; losses < 6; losses++) {
+      const [lost, back] = [losses === 1 ? 'a' : `a${losses}`, `a${losses + 1}`];
+      story.leave(lost);
+      expect(story.controller.describe()).toMatch('The model needs');
+      expect(story.join(back).join()).toMatch(`prepare ${back}`);
+      expect(story.settle().join()).toMatch('live');
+    }
+  });
+
   it('is no loss when it said goodbye', () => {
     const story = Story.live(['a', 'b']);
     story.isIdle = true;

@@ -10,23 +10,35 @@ const pausesMs = [0, 10_000, 60_000, 300_000] as const;
  */
 export class Losses {
   readonly #atMs = new Map<string, number[]>();
-  readonly #leftOutUntilMs = new Map<string, number>();
+  /** After losses; where nobody else can hold the model, it takes part all the same. */
+  readonly #pausedUntilMs = new Map<string, number>();
+  /** After a failure at its work, which would only come again. */
+  readonly #barredUntilMs = new Map<string, number>();
 
   lost(identity: string, nowMs: number): void {
     const recent = (this.#atMs.get(identity) ?? []).filter((atMs) => atMs > nowMs - memoryMs);
     recent.push(nowMs);
     this.#atMs.set(identity, recent.slice(-pausesMs.length));
-    this.leaveOut(identity, pausesMs[Math.min(recent.length, pausesMs.length) - 1] ?? 0, nowMs);
+    const pauseMs = pausesMs[Math.min(recent.length, pausesMs.length) - 1] ?? 0;
+    const untilMs = Math.max(nowMs + pauseMs, this.#pausedUntilMs.get(identity) ?? 0);
+    this.#pausedUntilMs.set(identity, untilMs);
+    this.#forgetOld(nowMs);
   }
 
   leaveOut(identity: string, pauseMs: number, nowMs: number): void {
-    this.#leftOutUntilMs.set(identity, Math.max(nowMs + pauseMs, this.leftOutUntilMs(identity)));
+    const untilMs = Math.max(nowMs + pauseMs, this.#barredUntilMs.get(identity) ?? 0);
+    this.#barredUntilMs.set(identity, untilMs);
     this.#forgetOld(nowMs);
   }
 
   /** A time in the past for whoever is not left out. */
   leftOutUntilMs(identity: string): number {
-    return this.#leftOutUntilMs.get(identity) ?? 0;
+    return Math.max(this.#pausedUntilMs.get(identity) ?? 0, this.#barredUntilMs.get(identity) ?? 0);
+  }
+
+  /** Whether it is left out even where nobody else can hold the model. */
+  isBarred(identity: string, nowMs: number): boolean {
+    return (this.#barredUntilMs.get(identity) ?? 0) > nowMs;
   }
 
   isLeftOut(identity: string, nowMs: number): boolean {
@@ -37,7 +49,7 @@ export class Losses {
   #forgetOld(nowMs: number): void {
     for (const [identity, atMs] of this.#atMs)
       if ((atMs.at(-1) ?? 0) <= nowMs - memoryMs) this.#atMs.delete(identity);
-    for (const [identity, untilMs] of this.#leftOutUntilMs)
-      if (untilMs <= nowMs - memoryMs) this.#leftOutUntilMs.delete(identity);
+    for (const untilMs of [this.#pausedUntilMs, this.#barredUntilMs])
+      for (const [identity, endMs] of untilMs) if (endMs <= nowMs - memoryMs) untilMs.delete(identity);
   }
 }

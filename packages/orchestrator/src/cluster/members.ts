@@ -58,6 +58,13 @@ export class Members {
       .map(({ member }) => member);
   }
 
+  /** Those that a plan may use where these do not suffice: also those that were lost too often. */
+  atNeed(nowMs: number): Member[] {
+    return [...this.#records.values()]
+      .filter(({ member, isDraining }) => !isDraining && !this.losses.isBarred(member.identity, nowMs))
+      .map(({ member }) => member);
+  }
+
   /** When the next one that is left out may take part again; Infinity when nobody is. */
   nextReturnMs(nowMs: number): number {
     let nextMs = Infinity;

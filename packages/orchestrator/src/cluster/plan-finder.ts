@@ -1,14 +1,17 @@
 import { ButterflyError } from '@butterfly/common';
 import type { ControllerConfig, Target } from './controller-types.js';
-import type { Members } from './members.js';
+import type { Member, Members } from './members.js';
 import { targetOf } from './targets.js';
+
+/** Sets of workers that are remembered as too small for the model. */
+const unplannableMax = 16;
 
 /** Finds plans for who is here, and knows when it is worth looking again. */
 export class PlanFinder {
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   trouble: ButterflyError | null = null;
   /** Members that no plan was found for: it takes others to find one. */
-  #unplannable: string | null = null;
+  readonly #unplannable = new Set<string>();
   #isStale = false;
   /** When somebody who is left out may take part again. */
   #returnMs = Infinity;
@@ -26,28 +29,36 @@ export class PlanFinder {
   /** The same members may have a plan now. */
   linksChanged(): void {
     this.#isStale = true;
-    this.#unplannable = null;
+    this.#unplannable.clear();
   }
 
   isStale(nowMs: number): boolean {
     return this.#isStale || nowMs >= this.#returnMs;
   }
 
-  /** The best for who is here now; null, with the trouble told, when they cannot hold the model. */
+  /**
+   * The best for who is here now; null, with the trouble told, when they cannot hold the model. Better a worker that may
+   * be lost again than none.
+   */
   find(nowMs: number): Target | null {
-    const available = this.members.available(nowMs);
     this.#isStale = false;
     this.#returnMs = this.members.nextReturnMs(nowMs);
-    const ids = available.map(({ workerId }) => workerId).join();
-    if (available.length === 0 || ids === this.#unplannable) return null;
+    return this.#planFor(this.members.available(nowMs)) ?? this.#planFor(this.members.atNeed(nowMs));
+  }
+
+  #planFor(members: readonly Member[]): Target | null {
+    const ids = members.map(({ workerId }) => workerId).join();
+    if (members.length === 0 || this.#unplannable.has(ids)) return null;
     try {
-      const target = targetOf(this.config.plan(available), this.config.shardIdOf);
-      this.#unplannable = null;
+      const target = targetOf(this.config.plan(members), this.config.shardIdOf);
+      this.#unplannable.clear();
       return target;
     } catch (error) {
       if (!(error instanceof ButterflyError)) throw error;
       this.trouble = error;
-      this.#unplannable = ids;
+      // Of those before only the last few can come again.
+      if (this.#unplannable.size >= unplannableMax) this.#unplannable.clear();
+      this.#unplannable.add(ids);
       return null;
     }
   }
