@@ -1,102 +1,13 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Clock } from '../clock.js';
+import { describe, expect, it } from 'vitest';
 import { ButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
+import { ManualClock, messagesOn, Recorder, socketPair, unassign } from './connection-testing.js';
 import { Connection } from './connection.js';
-import type { ConnectionHandlers, ConnectionOptions } from './connection.js';
-import { encodeFrame, FrameDecoder } from './frame.js';
-import type { Frame } from './frame.js';
+import type { ConnectionOptions } from './connection.js';
+import { encodeFrame } from './frame.js';
 import { decodeControl, encodeControl } from './messages.js';
-import type { ControlMessage } from './messages.js';
-import { listen } from './transport.js';
-
-interface Ending {
-  readonly error: ButterflyError | null;
-  readonly reason: string;
-}
-
-/** What happened on one side, and promises of what will. */
-class Recorder implements ConnectionHandlers {
-  readonly frames: Frame[] = [];
-  readonly endings: Ending[] = [];
-  #wake: (() => void)[] = [];
-
-  constructor(readonly react: (frame: Frame, connection: Connection) => void = () => undefined) {}
-
-  onFrame(frame: Frame, connection: Connection): void {
-    this.frames.push(frame);
-    for (const wake of this.#wake.splice(0)) wake();
-    this.react(frame, connection);
-  }
-
-  onClose(error: ButterflyError | null, reason: string): void {
-    this.endings.push({ error, reason });
-    for (const wake of this.#wake.splice(0)) wake();
-  }
-
-  async framesArrived(count: number): Promise<readonly Frame[]> {
-    while (this.frames.length < count) await this.#change();
-    return this.frames;
-  }
-
-  async ending(): Promise<Ending> {
-    for (;;) {
-      const [ending] = this.endings;
-      if (ending !== undefined) return ending;
-      await this.#change();
-    }
-  }
-
-  #change(): Promise<void> {
-    return new Promise((resolve) => this.#wake.push(resolve));
-  }
-}
-
-/** Timers that fire only when the test moves the time. */
-class ManualClock implements Clock {
-  #nowMs = 0;
-  readonly timers = new Map<() => void, number>();
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const fire = (): void => callback();
-    this.timers.set(fire, this.#nowMs + delayMs);
-    return () => this.timers.delete(fire);
-  }
-
-  /** A jump: what is due within it fires once, at its end, as after a stall of the process. */
-  jump(byMs: number): void {
-    this.#nowMs += byMs;
-    for (const [fire, dueMs] of [...this.timers])
-      if (dueMs <= this.#nowMs && this.timers.delete(fire)) fire();
-  }
-}
-
-const cleanups: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function socketPair(): Promise<{ near: Socket; far: Socket }> {
-  let accept: (socket: Socket) => void = () => undefined;
-  const accepted = new Promise<Socket>((resolve) => (accept = resolve));
-  const listener = await listen({ host: '127.0.0.1', port: 0, onConnection: (socket) => accept(socket) });
-  const near = connect(listener.port, '127.0.0.1');
-  cleanups.push(
-    () => listener.close(),
-    () => {
-      near.destroy();
-    },
-  );
-  await once(near, 'connect');
-  return { near, far: await accepted };
-}
 
 async function pair(
   near: Recorder,
@@ -111,30 +22,8 @@ async function pair(
   };
 }
 
-/** Messages as a bare socket sees them, without a connection that would deal with some itself. */
-function messagesOn(socket: Socket): { next(): Promise<ControlMessage> } {
-  const decoder = new FrameDecoder();
-  const messages: ControlMessage[] = [];
-  let wake: () => void = () => undefined;
-  socket.on('data', (chunk: Buffer) => {
-    decoder.push(chunk);
-    for (const frame of decoder.frames()) messages.push(decodeControl(frame));
-    wake();
-  });
-  return {
-    async next() {
-      for (;;) {
-        const message = messages.shift();
-        if (message !== undefined) return message;
-        await new Promise<void>((resolve) => (wake = resolve));
-      }
-    },
-  };
-}
-
 const stepFrame = (payload: Uint8Array): Uint8Array[] =>
   encodeFrame({ type: 'step', header: Buffer.from('h'), payload });
-const unassign = (epoch: number): Uint8Array[] => encodeControl({ kind: 'unassign', epoch });
 
 describe('frames', () => {
   it('arrive whole and in order in both directions', async () => {
@@ -326,94 +215,5 @@ describe('errors', () => {
     clock.jump(1_000);
     await connection.close();
     expect(near.destroyed).toBe(true);
-  });
-});
-
-describe('heartbeat', () => {
-  const heartbeat = { everyMs: 100, silenceMs: 400 };
-
-  it('pings, answers pings, and measures the round trip', async () => {
-    const clock = new ManualClock();
-    const recorder = new Recorder();
-    const { near, far } = await socketPair();
-    const connection = new Connection(near, { handlers: recorder, clock, heartbeat });
-    const messages = messagesOn(far);
-    clock.jump(100);
-    expect(await messages.next()).toEqual({ kind: 'ping', sentAtMs: 100 });
-    far.write(Buffer.concat(encodeControl({ kind: 'ping', sentAtMs: 5.5 })));
-    expect(await messages.next()).toEqual({ kind: 'pong', sentAtMs: 5.5 });
-    expect(connection.roundTripMs).toBeNull();
-    clock.jump(40);
-    far.write(Buffer.concat([...encodeControl({ kind: 'pong', sentAtMs: 100 }), ...unassign(1)]));
-    await recorder.framesArrived(1);
-    expect(connection.roundTripMs).toBe(40);
-  });
-
-  it('closes after the longest silence, whatever the rhythm', async () => {
-    const clock = new ManualClock();
-    const recorder = new Recorder();
-    const { near } = await socketPair();
-    const connection = new Connection(near, { handlers: recorder, clock, heartbeat });
-    for (let beat = 0; beat < 3; beat++) clock.jump(100);
-    expect(connection.isOpen).toBe(true);
-    clock.jump(100);
-    expect(connection.isOpen).toBe(false);
-    expect((await recorder.ending()).error?.code).toBe('TIMEOUT');
-    await connection.close();
-    expect(clock.timers.size).toBe(0);
-  });
-
-  it('does not take its own stall for silence of the peer', async () => {
-    const clock = new ManualClock();
-    const { near } = await socketPair();
-    const connection = new Connection(near, { handlers: new Recorder(), clock, heartbeat });
-    clock.jump(100);
-    clock.jump(60_000);
-    expect(connection.isOpen).toBe(true);
-    clock.jump(100);
-    expect(connection.isOpen).toBe(false);
-  });
-
-  it.each([
-    ['on a calm network within 2 s', [1, 1, 1, 1], [1_500, 2_000]],
-    ['on a jittery one later', [4, 1, 1, 1], [2_000, 9_000]],
-  ] as const)('closes for silence %s', async (_, beatsBetween, [leastMs, mostMs]) => {
-    const clock = new ManualClock();
-    const recorder = new Recorder();
-    const { near, far } = await socketPair();
-    const options = { handlers: recorder, clock, heartbeat: { everyMs: 250, silenceMs: 10_000 } };
-    const connection = new Connection(near, options);
-    for (let frame = 1; frame <= 60; frame++) {
-      for (let beat = 0; beat < (beatsBetween[frame % 4] ?? 1); beat++) clock.jump(250);
-      far.write(Buffer.concat(unassign(frame)));
-      await recorder.framesArrived(frame);
-    }
-    let silentMs = 0;
-    for (; connection.isOpen; silentMs += 250) clock.jump(250);
-    expect(silentMs).toBeGreaterThanOrEqual(leastMs);
-    expect(silentMs).toBeLessThanOrEqual(mostMs);
-    const { error } = await recorder.ending();
-    expect(error).toMatchObject({
-      code: 'TIMEOUT',
-      message: expect.stringContaining(`${silentMs} ms`) as string,
-    });
-  });
-
-  it('counts any bytes as life and follows a new rhythm', async () => {
-    const clock = new ManualClock();
-    const recorder = new Recorder();
-    const { near, far } = await socketPair();
-    const connection = new Connection(near, { handlers: recorder, clock, heartbeat });
-    for (let frame = 1; frame <= 6; frame++) {
-      far.write(Buffer.concat(unassign(frame)));
-      await recorder.framesArrived(frame);
-      clock.jump(100);
-      clock.jump(100);
-    }
-    connection.setHeartbeat({ everyMs: 1_000, silenceMs: 5_000 });
-    clock.jump(900);
-    expect(connection.isOpen).toBe(true);
-    for (let beat = 0; beat < 5; beat++) clock.jump(1_000);
-    expect(connection.isOpen).toBe(false);
   });
 });

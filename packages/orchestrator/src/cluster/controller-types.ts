@@ -34,17 +34,6 @@ export type Phase =
   | { readonly kind: 'canary'; readonly current: EpochPlan; readonly sinceMs: number }
   | { readonly kind: 'live'; readonly current: EpochPlan };
 
-/** A plan that is loaded while another one is live. */
-export interface NextPlan {
-  readonly target: Target;
-  /** Of the last progress. */
-  movedMs: number;
-  /** Since when all of it is loaded; null before. */
-  preparedMs: number | null;
-  /** Whether a worker waits to be emptied by it. */
-  readonly isUrgent: boolean;
-}
-
 export type ControllerEvent =
   /** A worker has joined and measured itself. */
   | ({ readonly kind: 'joined' } & Joining)

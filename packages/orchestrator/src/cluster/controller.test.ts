@@ -158,6 +158,11 @@ describe('a worker that dies', () => {
       expect(story.join(back).join()).toMatch(`prepare ${back}`);
       expect(story.settle().join()).toMatch('live');
     }
+    // That the others would not do is no trouble of a cluster that serves.
+    story.stagesMax = 2;
+    story.memoryBytes = 1;
+    story.join('c');
+    expect(story.controller.trouble).toBeNull();
   });
 
   it('is no loss when it said goodbye', () => {

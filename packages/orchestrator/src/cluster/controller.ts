@@ -5,19 +5,17 @@ import type {
   ControllerConfig,
   ControllerEvent,
   EpochPlan,
-  NextPlan,
   Phase,
   Target,
 } from './controller-types.js';
 import { describeWait } from './controller-words.js';
+import { Drains } from './drains.js';
 import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
 import { PlanFinder } from './plan-finder.js';
+import { Succession } from './succession.js';
 import { missingStages, shardOf, substituted, uses } from './targets.js';
 import { isUrgent, weigh } from './weighing.js';
-
-/** How long a better plan waits for a moment without requests before it is cut in between two steps. */
-const idleWaitMs = 5_000;
 
 /**
  * Decides which plan is in force: a function of its events and the time, without sockets or timers. Shards are prepared
@@ -26,22 +24,23 @@ const idleWaitMs = 5_000;
  */
 export class Controller {
   #phase: Phase = { kind: 'waiting' };
-  #next: NextPlan | null = null;
   /** Whether nobody is waited for any more. */
   #isGathered = false;
   #lastJoinMs = 0;
-  /** Workers that were said goodbye to. */
-  readonly #dismissed = new Set<string>();
   readonly #members: Members;
   readonly #orders: Orders;
   readonly #plans: PlanFinder;
   readonly #blame: Blame;
+  readonly #succession: Succession;
+  readonly #drains: Drains;
 
   constructor(private readonly config: ControllerConfig) {
     this.#members = new Members(config.shared.losses);
     this.#orders = new Orders(this.#members);
     this.#plans = new PlanFinder(this.#members, config);
     this.#blame = new Blame(this.#members);
+    this.#succession = new Succession(this.#members, this.#orders, this.#blame);
+    this.#drains = new Drains(this.#members, this.#orders, config);
   }
 
   get phase(): Phase['kind'] {
@@ -70,7 +69,7 @@ export class Controller {
     if (this.#members.isDraining(workerId)) return 'draining';
     if (this.target && uses(this.target, workerId))
       return this.#phase.kind === 'preparing' ? 'loading' : 'serving';
-    if (this.#next && uses(this.#next.target, workerId)) return 'loading';
+    if (this.#succession.uses(workerId)) return 'loading';
     if (!this.#members.available(nowMs).some((member) => member.workerId === workerId)) return 'leftOut';
     return this.#members.shardsOf(workerId).length > 0 ? 'spare' : 'idle';
   }
@@ -87,7 +86,7 @@ export class Controller {
 
   /** Whether the plan in force or on its way, or the next one, has a part for the worker. */
   isUsing(workerId: string): boolean {
-    return [this.target, this.#next?.target].some((target) => target && uses(target, workerId));
+    return this.#succession.uses(workerId) || (this.target !== null && uses(this.target, workerId));
   }
 
   /** What the cluster waits for, in words for a person. */
@@ -157,11 +156,11 @@ export class Controller {
     const isNeeded = this.target !== null && uses(this.target, workerId);
     if (isNeeded && !isOrderly) this.#members.lost(member, nowMs);
     this.#members.remove(workerId);
-    this.#dismissed.delete(workerId);
+    this.#drains.left(workerId);
     this.#plans.changed();
-    if (this.#next && uses(this.#next.target, workerId)) {
+    if (this.#succession.uses(workerId)) {
       // Where the live plan ends too, the one that follows may want some of what was loaded.
-      if (isNeeded) this.#next = null;
+      if (isNeeded) this.#succession.take();
       else this.#abandonNext();
     }
     if (isNeeded) this.#recover(nowMs);
@@ -170,7 +169,7 @@ export class Controller {
   #progress(workerId: string, nowMs: number): void {
     if (this.#phase.kind === 'preparing' && uses(this.#phase.target, workerId))
       this.#phase = { ...this.#phase, movedMs: nowMs };
-    if (this.#next && uses(this.#next.target, workerId)) this.#next.movedMs = nowMs;
+    this.#succession.progress(workerId, nowMs);
   }
 
   #prepared(workerId: string, shardId: string, nowMs: number): void {
@@ -195,7 +194,7 @@ export class Controller {
     this.#members.unhold(workerId, shardId);
     this.#blame.hindered(member, nowMs);
     this.#plans.changed();
-    if (this.#next && shardOf(this.#next.target, workerId) === shardId) {
+    if (this.#succession.wants(workerId, shardId)) {
       this.#plans.trouble = error;
       this.#abandonNext();
     }
@@ -239,18 +238,9 @@ export class Controller {
 
   #drain(workerId: string, nowMs: number): void {
     if (!this.#members.get(workerId) || this.#members.isDraining(workerId)) return;
-    this.#members.drain(workerId, true);
+    if (!this.#drains.begin(workerId, this.target, nowMs)) return;
     this.#plans.changed();
-    const others = this.#members.available(nowMs);
-    try {
-      if (this.target && uses(this.target, workerId)) this.config.plan(others);
-    } catch (error) {
-      if (!(error instanceof ButterflyError)) throw error;
-      this.#members.drain(workerId, false);
-      this.#orders.add({ kind: 'drainRefused', workerId, error });
-      return;
-    }
-    if (this.#next && uses(this.#next.target, workerId)) this.#abandonNext();
+    if (this.#succession.uses(workerId)) this.#abandonNext();
     this.#seek(nowMs);
   }
 
@@ -269,8 +259,7 @@ export class Controller {
         if (nowMs - phase.sinceMs > deadlines.canaryMs) this.#stalled(phase.current.epoch, nowMs);
         break;
       case 'live':
-        if (this.#next?.preparedMs === null && nowMs - this.#next.movedMs > deadlines.loadStallMs)
-          this.#nextHangs(this.#next.target, nowMs);
+        if (this.#succession.hangs(deadlines.loadStallMs, nowMs)) this.#successionHangs(nowMs);
         this.#cutIn(isIdle, nowMs);
         break;
       default:
@@ -279,13 +268,9 @@ export class Controller {
     this.#seek(nowMs);
   }
 
-  /** Those who hang may serve at the same time, so they are not dropped. */
-  #nextHangs(target: Target, nowMs: number): void {
+  #successionHangs(nowMs: number): void {
     this.#plans.trouble = new ButterflyError('TIMEOUT', 'Loading the next plan made no progress.');
-    for (const index of missingStages(target, this.#members)) {
-      const member = this.#members.get(target.plan.stages[index]?.workerId ?? '');
-      if (member) this.#blame.hindered(member, nowMs);
-    }
+    this.#succession.blameHanging(nowMs);
     this.#abandonNext();
   }
 
@@ -301,13 +286,13 @@ export class Controller {
     if (this.#phase.kind === 'waiting') this.#begin(nowMs);
     else if (
       this.#phase.kind === 'live' &&
-      this.#next === null &&
+      this.#succession.target === null &&
       this.#plans.isStale(nowMs) &&
       this.#hasSettled(nowMs)
     )
       this.#improve(nowMs);
     // Until the next plan is live, nobody is sent away.
-    if (this.#phase.kind === 'waiting' || this.#phase.kind === 'live') this.#dismissDrained();
+    if (this.#phase.kind === 'waiting' || this.#phase.kind === 'live') this.#drains.dismiss(this.target);
   }
 
   /** Several that join at once take one plan, not one each. */
@@ -318,21 +303,9 @@ export class Controller {
   #begin(nowMs: number): void {
     const isEnough = this.#members.size >= this.config.workersExpected && this.#hasSettled(nowMs);
     if (!this.#isGathered && !isEnough) return;
-    const target = this.#plans.find(nowMs) ?? this.#planWithDraining(nowMs);
+    let target = this.#plans.find(nowMs);
+    if (!target && this.#drains.takeBack(this.trouble)) target = this.#plans.find(nowMs);
     if (target) this.#pursue(target, nowMs);
-  }
-
-  /** Whoever was to leave stays where the others cannot hold the model any more. */
-  #planWithDraining(nowMs: number): Target | null {
-    const draining = this.#members.draining();
-    if (draining.length === 0) return null;
-    const error =
-      this.trouble ?? new ButterflyError('CLUSTER_NOT_READY', 'No other worker is left to hold the model.');
-    for (const { workerId } of draining) {
-      this.#members.drain(workerId, false);
-      this.#orders.add({ kind: 'drainRefused', workerId, error });
-    }
-    return this.#plans.find(nowMs);
   }
 
   /** Ends the epoch, if there is one, and goes for the next: that of spares, the one at hand, or a new one. */
@@ -342,8 +315,7 @@ export class Controller {
     const available = this.#members.available(nowMs);
     const isHere = (target: Target): boolean =>
       target.plan.stages.every(({ workerId }) => available.some((member) => member.workerId === workerId));
-    const next = this.#next?.target ?? null;
-    this.#next = null;
+    const next = this.#succession.take();
     const atHand =
       next && isHere(next) && missingStages(next, this.#members).length === 0
         ? next
@@ -373,8 +345,7 @@ export class Controller {
   #advance(nowMs: number): void {
     if (this.#phase.kind === 'preparing' && missingStages(this.#phase.target, this.#members).length === 0)
       this.#start(this.#phase.target, nowMs);
-    if (this.#next?.preparedMs === null && missingStages(this.#next.target, this.#members).length === 0)
-      this.#next.preparedMs = nowMs;
+    this.#succession.advance(nowMs);
   }
 
   #start(target: Target, nowMs: number): void {
@@ -388,18 +359,9 @@ export class Controller {
     this.#plans.trouble = null;
     this.#orders.add({ kind: 'live', current });
     this.#orders.keepOnly([current], current.plan);
-    this.#dismissDrained();
+    this.#drains.dismiss(this.target);
     if (this.#plans.isStale(nowMs)) this.#improve(nowMs);
     this.#arrangeSpares(nowMs);
-  }
-
-  /** Says goodbye, once, to workers that are to be emptied and have no part in anything. */
-  #dismissDrained(): void {
-    for (const { workerId } of this.#members.draining()) {
-      if (this.#dismissed.has(workerId) || (this.target && uses(this.target, workerId))) continue;
-      this.#dismissed.add(workerId);
-      this.#orders.add({ kind: 'dismiss', workerId });
-    }
   }
 
   /** A step of the live epoch came through. */
@@ -425,34 +387,24 @@ export class Controller {
       this.#pursue(target, nowMs);
       return;
     }
-    // What idle workers hold as spares makes room for what they are to load now.
-    this.#orders.keepOnly([target, current], target.plan);
-    this.#next = { target, movedMs: nowMs, preparedMs: null, isUrgent: urgent };
-    this.#orders.prepare(target);
-    this.#advance(nowMs);
+    this.#succession.begin(target, current, urgent, nowMs);
   }
 
   #abandonNext(): void {
-    const abandoned = this.#next?.target.plan;
-    this.#next = null;
+    this.#succession.abandon(this.current);
     this.#plans.changed();
-    const { current } = this;
-    if (current && abandoned) this.#orders.keepOnly([current], abandoned);
   }
 
-  /** Between two steps, when nobody would notice; or soon, when somebody always would. */
   #cutIn(isIdle: boolean, nowMs: number): void {
-    if (!this.#next) return;
-    const { target, preparedMs, isUrgent: isAwaited } = this.#next;
-    if (preparedMs === null || (!isIdle && !isAwaited && nowMs - preparedMs < idleWaitMs)) return;
-    this.#next = null;
+    const target = this.#succession.takeDue(isIdle, nowMs);
+    if (!target) return;
     this.#retire();
     this.#start(target, nowMs);
   }
 
   #arrangeSpares(nowMs: number): void {
     const { current } = this;
-    if (this.#phase.kind === 'live' && current && !this.#next)
+    if (this.#phase.kind === 'live' && current && this.#succession.target === null)
       this.#orders.arrangeSpares(current, this.#members.available(nowMs), this.config.spares);
   }
 }

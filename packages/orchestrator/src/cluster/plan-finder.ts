@@ -43,7 +43,11 @@ export class PlanFinder {
   find(nowMs: number): Target | null {
     this.#isStale = false;
     this.#returnMs = this.members.nextReturnMs(nowMs);
-    return this.#planFor(this.members.available(nowMs)) ?? this.#planFor(this.members.atNeed(nowMs));
+    const { trouble } = this;
+    const found = this.#planFor(this.members.available(nowMs)) ?? this.#planFor(this.members.atNeed(nowMs));
+    // That the first would not do is no trouble where the second will.
+    if (found) this.trouble = trouble;
+    return found;
   }
 
   #planFor(members: readonly Member[]): Target | null {
