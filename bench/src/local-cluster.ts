@@ -35,6 +35,9 @@ export interface LocalClusterOptions {
   /** Pipeline stages at least; by default all workers. */
   readonly stagesMin?: number;
   readonly spares?: number;
+  readonly replicasMax?: number;
+  /** Where workers join; by default a port that the system chooses. */
+  readonly clusterPort?: number;
   /** Hears what the orchestrator logs. */
   readonly onLog?: (message: string, fields: object) => void;
   /** Further arguments of a worker, by its index from 1. */
@@ -72,26 +75,36 @@ export class LocalCluster implements AsyncDisposable {
       vocabulary,
       modelId: 'bench',
       http: null,
-      cluster: { host: '127.0.0.1', port: 0, token: null },
+      cluster: { host: '127.0.0.1', port: options.clusterPort ?? 0, token: null },
       contextTokens: options.contextTokens,
       parallel: options.parallel,
       speculation: options.speculation,
       workersExpected: options.workers,
       stagesMin: options.stagesMin ?? options.workers,
       spares: options.spares ?? 0,
+      replicasMax: options.replicasMax ?? 1,
       clock: systemClock,
       log: options.onLog ? listeningLogger(options.onLog) : silentLogger,
       onStep: (trace) => traces.push({ ...trace, endedMs: performance.now() }),
     });
     const cluster = new LocalCluster(orchestrator, options, vocabulary, traces);
     for (let index = 1; index <= options.workers; index++) cluster.startWorker(index);
+    await cluster.#until(() => orchestrator.engine.status().ready);
+    return cluster;
+  }
+
+  /** Resolves when each worker is a stage, those of further replicas too. */
+  async allServe(): Promise<void> {
+    await this.#until(() => this.describe().workers.every(({ state }) => state === 'serving'));
+  }
+
+  async #until(isSo: () => boolean): Promise<void> {
     const deadlineMs = performance.now() + readyDeadlineMs;
-    while (!orchestrator.engine.status().ready) {
+    while (!isSo()) {
       if (performance.now() > deadlineMs)
-        throw new Error(`The cluster is not ready: ${orchestrator.engine.status().detail}`);
+        throw new Error(`The cluster is not ready: ${this.orchestrator.engine.status().detail}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    return cluster;
   }
 
   /** Starts one more worker, or one again. */

@@ -1,94 +1,124 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { median } from './load/statistics.js';
 import { LocalCluster } from './local-cluster.js';
 import { benchModel } from './models.js';
 import type { BenchOptions } from './options.js';
+import { HeldMemory } from './processes/held-memory.js';
 import { printTable, writeResult } from './report.js';
+import { measureMoved, type Moved } from './weights-moved.js';
 
-/** Where the bytes of a shard came from, and how long it took. */
+/** One load of the whole model by one worker. */
 interface Load {
   readonly name: string;
-  readonly shardBytes: number;
-  readonly movedBytes: number;
-  readonly diskBytes: number;
+  /** That came from a file or the cache, or over the network. */
+  readonly bytes: number;
   readonly elapsedMs: number;
 }
 
 const readBytes = 4 * 2 ** 20;
+/** What loading takes: the weights in memory and in the system's cache, and as much again for the worker. */
+const heldFactor = 4;
+/** A cache that has not grown for so long has all that will be kept. */
+const quietMs = 3_000;
 
 /** Bytes that move when workers load, and the speed at which they load from their disks. */
 export async function benchWeights(options: BenchOptions): Promise<void> {
   const { repeats } = options;
   const { name, path } = await benchModel(options.model);
   const isCold = dropCaches();
-  const directory = await mkdtemp(join(tmpdir(), 'butterfly-weights-'));
-  try {
-    const fetched = await load('fetched', path, directory, ['--remote-only']);
-    const again: Load[] = [];
-    const file: Load[] = [];
-    const disk: number[] = [];
-    for (let round = 0; round < repeats; round++) {
-      dropCaches();
-      again.push(await load('again, from its cache', path, directory, ['--remote-only']));
-      dropCaches();
-      file.push(await load('from the file', path, directory, []));
-      dropCaches();
-      disk.push(await diskBytesPerSecond(path));
-    }
-    report({ name, repeats, isCold }, fetched, [again, file], median(disk));
-  } finally {
-    await rm(directory, { recursive: true, force: true });
+  const moved = await measureMoved(path);
+  const loads = new Map<string, Load[]>();
+  const disk: number[] = [];
+  for (let round = 0; round < repeats; round++) {
+    for (const each of [
+      ...(await loadTwice(path, 'file', [])),
+      ...(await loadTwice(path, 'network', ['--remote-only'])),
+    ])
+      loads.set(each.name, [...(loads.get(each.name) ?? []), each]);
+    disk.push(await diskBytesPerSecond(path));
   }
+  report({ name, repeats, isCold }, moved, [...loads.values()], median(disk));
 }
 
 function report(
   settings: { readonly name: string; readonly repeats: number; readonly isCold: boolean },
-  fetched: Load,
+  moved: readonly Moved[],
   loads: readonly (readonly Load[])[],
   diskPerSecond: number,
 ): void {
   const rows = loads.map((rounds) => {
-    const perSecond = median(rounds.map(({ diskBytes, elapsedMs }) => (diskBytes * 1000) / elapsedMs));
-    const movedBytes = Math.max(...rounds.map((each) => each.movedBytes));
-    return { name: rounds[0]?.name ?? '', movedBytes, perSecond, ratio: perSecond / diskPerSecond };
+    const perSecond = median(rounds.map(({ bytes, elapsedMs }) => (bytes * 1000) / elapsedMs));
+    return { name: rounds[0]?.name ?? '', perSecond, ratio: perSecond / diskPerSecond };
   });
-  const movedShare = fetched.movedBytes / fetched.shardBytes;
   printTable(
     `Loading ${settings.name}, one worker, medians of ${settings.repeats}, disk ${settings.isCold ? 'cold' : 'NOT cold: only root may drop its cache'}`,
-    ['load', 'moved MB', 'MB/s', 'of the disk alone'],
+    ['load', 'MB/s', 'of the disk alone'],
     [
-      [fetched.name, fetched.movedBytes / 1e6, (fetched.movedBytes / fetched.elapsedMs) * 1e-3, ''],
-      ...rows.map((row) => [row.name, row.movedBytes / 1e6, row.perSecond / 1e6, row.ratio]),
-      ['the disk alone', '', diskPerSecond / 1e6, ''],
+      ...rows.map((row) => [row.name, row.perSecond / 1e6, row.ratio]),
+      ['the disk alone', diskPerSecond / 1e6, ''],
     ],
   );
-  process.stdout.write(`Bytes moved over the network for each byte of the shard: ${movedShare.toFixed(4)}\n`);
-  writeResult('weights', { ...settings, movedShare, fetched, loads: rows, diskPerSecond });
+  printTable(
+    'Bytes over the network to workers that have nothing',
+    ['cluster', 'worker', 'shard MB', 'moved MB', 'of them from a peer', 'moved / shard'],
+    moved.map((each) => [
+      each.name,
+      each.worker,
+      each.shardBytes / 1e6,
+      each.wireBytes / 1e6,
+      each.peerBytes / 1e6,
+      (each.wireBytes / each.shardBytes).toFixed(4),
+    ]),
+  );
+  writeResult('weights', { ...settings, moved, loads: rows, diskPerSecond });
 }
 
-/** One worker that loads the whole model and leaves. */
-async function load(name: string, path: string, directory: string, more: readonly string[]): Promise<Load> {
-  await using cluster = await LocalCluster.start(path, {
-    workers: 1,
-    threads: 2,
-    contextTokens: 256,
-    parallel: 1,
-    speculation: 'off',
-    workerArguments: () => ['--cache-dir', directory, ...more],
-  });
-  const loaded = cluster.describe().workers[0]?.loaded;
-  if (!loaded) throw new Error('The worker does not say what it loaded.');
-  const { fileBytes, cacheBytes, peerBytes, orchestratorBytes, elapsedMs } = loaded;
-  return {
-    name,
-    shardBytes: fileBytes + cacheBytes + peerBytes + orchestratorBytes,
-    movedBytes: peerBytes + orchestratorBytes,
-    diskBytes: fileBytes + cacheBytes,
-    elapsedMs,
-  };
+/** A worker that has nothing in its cache loads the whole model, and then another one with what was kept. */
+async function loadTwice(path: string, from: string, more: readonly string[]): Promise<Load[]> {
+  const directory = await mkdtemp(join(tmpdir(), 'butterfly-weights-'));
+  try {
+    const first = await load(`for the first time, from the ${from}`, path, [
+      '--cache-dir',
+      directory,
+      ...more,
+    ]);
+    const again = await load(`again, after one from the ${from}`, path, ['--cache-dir', directory, ...more]);
+    return [first, again];
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+
+  async function load(name: string, model: string, workerArguments: readonly string[]): Promise<Load> {
+    const { size } = await stat(model);
+    dropCaches();
+    const held = await HeldMemory.take(heldFactor * size);
+    await using cluster = await LocalCluster.start(model, {
+      workers: 1,
+      threads: 2,
+      contextTokens: 256,
+      parallel: 1,
+      speculation: 'off',
+      workerArguments: () => workerArguments,
+      onLog: (message) => {
+        if (message === 'A worker joined.') void held[Symbol.asyncDispose]();
+      },
+    });
+    const loaded = cluster.describe().workers[0]?.loaded;
+    if (!loaded) throw new Error('The worker does not say what it loaded.');
+    await cacheIsQuiet(directory);
+    const { fileBytes, cacheBytes, peerBytes, orchestratorBytes, elapsedMs } = loaded;
+    return { name, bytes: fileBytes + cacheBytes + peerBytes + orchestratorBytes, elapsedMs };
+  }
+}
+
+/** Waits until what a load left to be kept is on the disk. */
+async function cacheIsQuiet(directory: string): Promise<void> {
+  const count = async (): Promise<number> => (await readdir(join(directory, 'blobs')).catch(() => [])).length;
+  for (let [before, now] = [-1, await count()]; before !== now; [before, now] = [now, await count()])
+    await new Promise((resolve) => setTimeout(resolve, quietMs));
 }
 
 /** Has the system forget what it read; false where that is not allowed. */
@@ -104,6 +134,9 @@ function dropCaches(): boolean {
 /** Reads the whole file in order, two reads in flight, as loading does. */
 async function diskBytesPerSecond(path: string): Promise<number> {
   const { size } = await stat(path);
+  dropCaches();
+  await using held = await HeldMemory.take(heldFactor * size);
+  await held[Symbol.asyncDispose]();
   const handle = await open(path, 'r');
   const startMs = performance.now();
   let nextAt = 0;

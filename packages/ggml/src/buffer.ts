@@ -61,6 +61,14 @@ export class NativeBuffer implements Disposable {
   /** A view of native memory, without a copy; must not be used after `dispose`. */
   view(offset: number, bytes: number): Uint8Array<ArrayBuffer> {
     ensure(this.type.isPlain, () => `${this.type.name} memory has no plain view.`);
+    return this.layoutView(offset, bytes);
+  }
+
+  /**
+   * The same of a buffer of whatever layout: bytes that mean something only at the same place of the same tensor in
+   * memory of the same type, of the same build on the same processor.
+   */
+  layoutView(offset: number, bytes: number): Uint8Array<ArrayBuffer> {
     const isInside =
       Number.isInteger(offset) &&
       Number.isInteger(bytes) &&

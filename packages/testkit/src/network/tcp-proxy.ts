@@ -23,6 +23,8 @@ export class TcpProxy {
   /** One way; a change counts for all that arrives from now on. */
   latencyMs: number;
   bytesPerSecond: number;
+  /** In both directions, since it was started. */
+  passedBytes = 0;
   readonly #server: Server;
   readonly #options: TcpProxyOptions;
   readonly #sockets = new Set<Socket>();
@@ -99,6 +101,7 @@ export class TcpProxy {
 
   /** The bytes as they come out of the line. */
   passed(bytes: Buffer): Buffer {
+    this.passedBytes += bytes.length;
     if (!this.#isFlipWanted || bytes.length === 0) return bytes;
     this.#isFlipWanted = false;
     const damaged = Buffer.from(bytes);

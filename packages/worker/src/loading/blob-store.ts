@@ -52,6 +52,10 @@ export class BlobStore {
     return store;
   }
 
+  get bytesMax(): number {
+    return this.options.bytesMax;
+  }
+
   /** Bytes of all blobs. */
   get bytes(): number {
     return this.#ledger.bytes;

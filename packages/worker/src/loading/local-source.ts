@@ -6,7 +6,6 @@ import type { TensorSource } from './tensor-source.js';
 
 /** Reads the model's files on this machine. */
 export class LocalSource implements TensorSource {
-  readonly kind = 'local';
   readonly #handles: readonly FileHandle[];
 
   private constructor(

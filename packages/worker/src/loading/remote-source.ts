@@ -33,7 +33,6 @@ export interface RemoteSourceOptions {
  * way at once as the other side allows; the rest waits here.
  */
 export class RemoteSource implements TensorSource {
-  readonly kind = 'remote';
   /** Asked for and not yet answered, whether still wanted or not: the other side counts them all. */
   readonly #underWay = new Map<number, Fetch>();
   readonly #queue: Fetch[] = [];

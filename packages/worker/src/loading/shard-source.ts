@@ -9,6 +9,7 @@ import {
   type Transport,
 } from '@butterfly/common';
 import type { ModelSpec, ModelTensor } from '@butterfly/model';
+import { ConvertedWeights } from './converted-weights.js';
 import { LocalSource } from './local-source.js';
 import { PeerSource, type PeerAddress } from './peer-source.js';
 import type { RemoteSource } from './remote-source.js';
@@ -43,6 +44,8 @@ export interface ShardSourceOptions {
   readonly clock: Clock;
   /** Whether to use the model's files on this machine, if they are the very same. */
   readonly localFiles: boolean;
+  /** What the disk of the cache reads, as measured. */
+  readonly diskBytesPerSecond: number;
   readonly log: Logger;
 }
 
@@ -56,7 +59,7 @@ export async function openShardSource(options: ShardSourceOptions): Promise<Shar
 }
 
 class NearestSource implements ShardSource {
-  readonly kind = 'shard';
+  readonly converted: ConvertedWeights | undefined;
   readonly #counts = { fileBytes: 0, cacheBytes: 0, peerBytes: 0, orchestratorBytes: 0 };
   readonly #peers: readonly PeerSource[];
   readonly #ended = new AbortController();
@@ -75,6 +78,9 @@ class NearestSource implements ShardSource {
     const { signal } = this.#ended;
     setMaxListeners(0, signal);
     this.#peers = options.sources.map((address) => new PeerSource(address, { ...options, signal }));
+    const { cache } = options;
+    const onBytes = (bytes: number): void => void (this.#counts.cacheBytes += bytes);
+    if (cache) this.converted = new ConvertedWeights({ ...options, cache, signal, onBytes });
   }
 
   get counts(): LoadedBytes {

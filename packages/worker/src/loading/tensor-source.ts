@@ -1,9 +1,11 @@
 import { limits } from '@butterfly/common';
 import type { ModelTensor } from '@butterfly/model';
+import type { ConvertedWeights } from './converted-weights.js';
 
 /** Where the bytes of tensors come from: a local file, the orchestrator, or whatever is nearest. */
 export interface TensorSource extends AsyncDisposable {
-  readonly kind: 'local' | 'remote' | 'shard';
+  /** Weights that are kept as kernels want them, so that they need not be converted. */
+  readonly converted?: ConvertedWeights | undefined;
   /**
    * Fills `target` with the tensor's bytes from `offset` on.
    * @throws ButterflyError MODEL_TRUNCATED, MODEL_NOT_FOUND, PROTOCOL_INVALID (a wrong hash), TIMEOUT,

@@ -9,13 +9,21 @@ import { CacheIndex, type FileRange } from './cache-index.js';
 /** A day: long after whoever wrote to an index last has loaded what it wanted. */
 const keptEmptyMs = 24 * 3_600_000;
 
+/** A range of a model file, by where it begins, as it is in the file or in a layout of some kernels' own. */
+export interface WeightRange extends Omit<FileRange, 'bytes'> {
+  /** Names the layout, the same only where the same bytes mean the same. */
+  readonly layout?: string;
+}
+
 /**
- * Weights on this machine's disk, by content: ranges of model files in blobs named by their hash, and for each model an
- * index of which range is which blob. Bounded in bytes; several processes may share the directory.
+ * Weights on this machine's disk, by content: ranges of model files in blobs named by their hash, and for each model and
+ * layout an index of which range is which blob. Bounded in bytes; several processes may share the directory.
  */
 export class WeightCache {
   readonly #indexes = new Map<string, Promise<CacheIndex>>();
   readonly #keys = new WeakMap<ModelSpec, string>();
+  /** What is done beside loading and serving. */
+  #aside: Promise<void> = Promise.resolve();
 
   private constructor(
     private readonly directory: string,
@@ -36,6 +44,10 @@ export class WeightCache {
     return this.blobs.bytes;
   }
 
+  get bytesMax(): number {
+    return this.blobs.bytesMax;
+  }
+
   /** Bytes of this model that are in the cache. */
   async bytesOf(spec: ModelSpec): Promise<number> {
     const index = await this.#indexOf(spec);
@@ -46,12 +58,18 @@ export class WeightCache {
       .reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
+  /** Whether it has a range, as far as it knows without looking at the disk. */
+  async has(spec: ModelSpec, { layout, ...range }: WeightRange, bytes: number): Promise<boolean> {
+    const hash = (await this.#indexOf(spec, layout)).get({ ...range, bytes });
+    return hash !== undefined && this.blobs.has(hash);
+  }
+
   /**
    * Fills `target` with a range of a model file; false when the cache does not have exactly that range, or had it
    * corrupted, in which case `target` may have been written to.
    */
-  async read(spec: ModelSpec, range: Omit<FileRange, 'bytes'>, target: Uint8Array): Promise<boolean> {
-    const index = await this.#indexOf(spec);
+  async read(spec: ModelSpec, { layout, ...range }: WeightRange, target: Uint8Array): Promise<boolean> {
+    const index = await this.#indexOf(spec, layout);
     const wanted = { ...range, bytes: target.length };
     if (index.get(wanted) === undefined) await index.refresh();
     const hash = index.get(wanted);
@@ -68,14 +86,24 @@ export class WeightCache {
    */
   async write(
     spec: ModelSpec,
-    range: Omit<FileRange, 'bytes'>,
+    { layout, ...range }: WeightRange,
     bytes: Uint8Array,
     hash: Uint8Array,
   ): Promise<void> {
     const hex = Buffer.from(hash).toString('hex');
-    const index = await this.#indexOf(spec);
+    const index = await this.#indexOf(spec, layout);
     await this.blobs.write(hex, bytes);
     if (this.blobs.has(hex)) await index.add({ ...range, bytes: bytes.length }, hex);
+  }
+
+  /** Does something after all else that was to be done beside loading and serving. It must not throw. */
+  aside(work: () => Promise<void>): void {
+    this.#aside = this.#aside.then(work);
+  }
+
+  /** Resolves when nothing is done aside any more. */
+  async settled(): Promise<void> {
+    await this.#aside;
   }
 
   /** Removes the indexes of models of which nothing is left, but for those that another process may be writing to. */
@@ -91,9 +119,10 @@ export class WeightCache {
     }
   }
 
-  #indexOf(spec: ModelSpec): Promise<CacheIndex> {
-    const key = this.#keys.get(spec) ?? modelKey(spec);
-    this.#keys.set(spec, key);
+  #indexOf(spec: ModelSpec, layout?: string): Promise<CacheIndex> {
+    const model = this.#keys.get(spec) ?? modelKey(spec);
+    this.#keys.set(spec, model);
+    const key = layout === undefined ? model : `${model}-${layoutKey(layout)}`;
     const known = this.#indexes.get(key);
     if (known) return known;
     const index = new CacheIndex(join(this.directory, 'models', key), this.log);
@@ -108,4 +137,8 @@ function modelKey(spec: ModelSpec): string {
   const hash = createHash('sha256');
   for (const file of modelFingerprint(spec)) hash.update(`${file.join(' ')}\n`);
   return hash.digest('hex');
+}
+
+function layoutKey(layout: string): string {
+  return createHash('sha256').update(layout).digest('hex').slice(0, 16);
 }

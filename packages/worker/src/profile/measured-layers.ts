@@ -169,7 +169,6 @@ function repeatLayers(spec: ModelSpec, layers: readonly number[]): ModelSpec {
 
 /** Vectors of ones, as norms and factors that divide must not be zero, and matrices of zeros, which all types have. */
 const madeUpWeights: TensorSource = {
-  kind: 'local',
   read: (tensor: ModelTensor, _offset: number, target: Uint8Array): Promise<void> => {
     const isVector = tensor.shape.length === 1 && tensor.type === dtype.F32;
     if (isVector) Buffer.from(target.buffer, target.byteOffset, target.byteLength).fill(oneInF32);

@@ -34,7 +34,6 @@ const inMemory = (tensor: Tensor | null | undefined): Buffer =>
 
 /** Says how it is asked, and gives nothing. */
 class CountingSource implements TensorSource {
-  readonly kind = 'local';
   readonly reads: number[] = [];
   underWay = 0;
   mostUnderWay = 0;

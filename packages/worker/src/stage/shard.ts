@@ -1,4 +1,5 @@
 import {
+  cpuFeatures,
   Graph,
   shapeOf,
   type BufferType,
@@ -15,6 +16,7 @@ import {
   type StageWeights,
   type WeightUse,
 } from '@butterfly/model';
+import type { ConvertedTensor } from '../loading/converted-weights.js';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { chooseBufferType } from './buffer-choice.js';
 import { loadTensors, type TensorTask } from './tensor-loading.js';
@@ -69,12 +71,30 @@ export class Shard implements Disposable {
   }
 
   /**
-   * Reads every tensor once, range by range, straight into its memory. Tensors in a layout of the kernels' own, and
-   * those with two uses, pass through native staging buffers of the largest of them, because ggml converts whole tensors.
+   * Reads every tensor once, range by range, straight into its memory. Tensors in a layout of the kernels' own that are
+   * not kept in it, and those with two uses, pass through native staging buffers of the largest of them, because ggml
+   * converts whole tensors.
    */
   async load(source: TensorSource, onProgress: (loadedBytes: number) => void): Promise<void> {
+    const { converted } = source;
     let loaded = 0;
-    const tasks = this.#tasks();
+    const onRead = (bytes: number): void => onProgress((loaded = Math.min(loaded + bytes, this.fileBytes)));
+    const { ggml } = this.backend;
+    const build = [ggml.ggmlVersion, process.arch, ...cpuFeatures(ggml)].join(' ');
+    const convertible = new Map<ConvertedTensor, Placement>();
+    for (const placement of this.#placements)
+      if (!placement.type.isPlain) convertible.set(this.#converted(placement, build), placement);
+    const kept = (await converted?.load([...convertible.keys()], onRead)) ?? new Set();
+    const done = new Set([...kept].map((tensor) => convertible.get(tensor)));
+    await this.#convert(source, this.#tasks(this.#placements.filter((each) => !done.has(each))), onRead);
+    converted?.keep([...convertible.keys()].filter((tensor) => !kept.has(tensor)));
+  }
+
+  async #convert(
+    source: TensorSource,
+    tasks: readonly TensorTask[],
+    onRead: (bytes: number) => void,
+  ): Promise<void> {
     const staged = tasks.filter(({ target }) => target === null);
     const largest = Math.max(0, ...staged.map(({ tensor }) => tensor.bytes));
     // Three, so that one fills while two are converted; of each, no more is touched than is used.
@@ -82,13 +102,22 @@ export class Shard implements Disposable {
     using second = staged.length > 1 ? this.backend.allocate(largest) : null;
     using third = staged.length > 2 ? this.backend.allocate(largest) : null;
     const staging = [first, second, third].filter((buffer) => buffer !== null);
-    const onRead = (bytes: number): void => onProgress((loaded += bytes));
     await loadTensors({ tasks, source, staging, onRead });
   }
 
-  #tasks(): TensorTask[] {
+  /** @param build of the libraries, which with the type of memory decides the layout */
+  #converted({ source, tensor, type, offset }: Placement, build: string): ConvertedTensor {
+    return {
+      tensor: source,
+      layout: `${build} ${type.name}`,
+      bytes: this.#graph.bytesIn(type, tensor),
+      view: (at, bytes) => this.#buffers.get(type)?.layoutView(offset + at, bytes) ?? null,
+    };
+  }
+
+  #tasks(placements: readonly Placement[]): TensorTask[] {
     const byTensor = new Map<ModelTensor, Placement[]>();
-    for (const placement of this.#placements)
+    for (const placement of placements)
       byTensor.set(placement.source, [...(byTensor.get(placement.source) ?? []), placement]);
     return [...byTensor].map(([tensor, placements]): TensorTask => {
       const [only] = placements;

@@ -1,0 +1,91 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLogger, systemClock, type Clock } from '@butterfly/common';
+import { CpuBackend } from '@butterfly/ggml';
+import { cachedSyntheticModel } from '@butterfly/testkit';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ConvertedWeights } from '../loading/converted-weights.js';
+import type { TensorSource } from '../loading/tensor-source.js';
+import { WeightCache } from '../loading/weight-cache.js';
+import { StageRuntime } from './runtime.js';
+import {
+  describeFile,
+  difference,
+  ggml,
+  openSource,
+  part,
+  runThrough,
+  smallModel,
+  someTokens,
+  tokenStep,
+} from './testing.js';
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'butterfly-converted-'));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+function hasLayouts(): boolean {
+  using backend = new CpuBackend(ggml, 1);
+  return backend.preferred.some(({ isPlain }) => !isPlain);
+}
+
+/** By which a load takes a second, and nothing else takes any time. */
+function loadingClock(): Clock {
+  let looks = 0;
+  return { nowMs: () => (looks++ === 0 ? 0 : 1000), after: (...args) => systemClock.after(...args) };
+}
+
+it.runIf(hasLayouts())(
+  'a stage computes the same with weights that were kept as its kernels want them',
+  async () => {
+    const spec = await describeFile(await cachedSyntheticModel(smallModel));
+    const step = tokenStep([part({ rows: 20 })], someTokens(20, spec.vocabulary));
+    const loads: { fileReads: number; cacheBytes: number; logits: Float32Array[] }[] = [];
+    for (let load = 0; load < 2; load++) {
+      const cache = await WeightCache.open({ directory, bytesMax: 1e9, log: silentLogger });
+      let [fileReads, cacheBytes] = [0, 0];
+      await using files = await openSource(spec);
+      const source: TensorSource = {
+        read: (...args) => {
+          fileReads++;
+          return files.read(...args);
+        },
+        converted: new ConvertedWeights({
+          spec,
+          cache,
+          diskBytesPerSecond: 1e12,
+          signal: new AbortController().signal,
+          clock: loadingClock(),
+          log: silentLogger,
+          onBytes: (bytes) => (cacheBytes += bytes),
+        }),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      };
+      using stage = new StageRuntime({
+        ggml,
+        spec,
+        range: { layerStart: 0, layerEnd: spec.layers },
+        threads: 1,
+        arenaSlots: 256,
+        cacheType: 'f16',
+        rowsMax: 64,
+      });
+      const progress: number[] = [];
+      await stage.load(source, (bytes) => progress.push(bytes));
+      expect(progress.at(-1)).toBe(stage.fileBytes);
+      expect(Math.max(...progress)).toBe(stage.fileBytes);
+      loads.push({ fileReads, cacheBytes, logits: await runThrough([stage], step) });
+      await cache.settled();
+    }
+    const [first, second] = loads;
+    if (!first || !second) throw new RangeError('there were two loads');
+    expect(first.cacheBytes).toBe(0);
+    expect(second.cacheBytes).toBeGreaterThan(0);
+    // Norms, and the embedding as it is looked up in.
+    expect(second.fileReads).toBe(first.fileReads - 7 * spec.layers);
+    expect(difference(second.logits, first.logits)).toBe(0);
+  },
+);
