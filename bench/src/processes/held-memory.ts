@@ -21,7 +21,7 @@ export class HeldMemory implements AsyncDisposable {
     const child = spawn(process.execPath, ['-e', program, String(bytes)], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
-    if (child.stdout) await once(child.stdout, 'data');
+    await once(child.stdout, 'data');
     return new HeldMemory(child);
   }
 

@@ -156,7 +156,6 @@ export class Session {
         openShardSource({
           ...this.parts,
           spec: this.#model.spec,
-          diskBytesPerSecond: profile.diskBytesPerSecond,
           sources,
           orchestrator: this.#remote,
           peerToken,

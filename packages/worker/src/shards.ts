@@ -215,10 +215,11 @@ export class ShardHolder {
       // A read under way would end only with the network.
       signal.addEventListener('abort', () => void source[Symbol.asyncDispose]());
       await stage.load(source, this.#progress(order, stage.fileBytes, signal));
+      const loaded = { ...source.counts, elapsedMs: clock.nowMs() - startedMs };
       const warmth = await stage.warmUp(profile, () => signal.throwIfAborted());
       signal.throwIfAborted();
-      const loaded = { ...source.counts, elapsedMs: clock.nowMs() - startedMs };
-      log.info({ shardId, ...loaded }, 'The weights are loaded.');
+      const warmUpMs = clock.nowMs() - startedMs - loaded.elapsedMs;
+      log.info({ shardId, ...loaded, warmUpMs }, 'The weights are loaded.');
       const prepared: Prepared = {
         kind: 'prepared',
         shardId,

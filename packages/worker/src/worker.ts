@@ -149,7 +149,7 @@ export class Worker {
   async #attend(link: OrchestratorLink): Promise<void> {
     const error = await this.#serve(link).catch(toButterflyError);
     await this.parts.shards.close();
-    await this.parts.cache?.settled();
+    await this.parts.cache?.images.settled();
     await this.door.close();
     this.#resolveClosed(error);
   }

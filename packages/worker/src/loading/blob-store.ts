@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256, type Logger } from '@butterfly/common';
+import { BlobFile } from './blob-file.js';
 import { BlobLedger } from './blob-ledger.js';
 
 export interface BlobStoreOptions {
@@ -17,8 +18,8 @@ const writesBetweenLooks = 16;
 const abandonedAfterMs = 60_000;
 
 /**
- * Files named by the SHA-256 of their content, in a directory that several processes may share. When they take more
- * than the bound, the least recently used go; the time of use is the file's time of modification.
+ * Files named by the SHA-256 of their content, or of what they mean, in a directory that several processes may share.
+ * When they take more than the bound, the least recently used go; the time of use is the file's time of modification.
  */
 export class BlobStore {
   readonly #ledger = new BlobLedger();
@@ -52,10 +53,6 @@ export class BlobStore {
     return store;
   }
 
-  get bytesMax(): number {
-    return this.options.bytesMax;
-  }
-
   /** Bytes of all blobs. */
   get bytes(): number {
     return this.#ledger.bytes;
@@ -71,10 +68,7 @@ export class BlobStore {
     try {
       const isRead = await this.#readFile(hash, target);
       if (isRead && Buffer.from(await sha256(target)).toString('hex') === hash) {
-        this.#ledger.use(hash, target.length);
-        const nowSeconds = (performance.timeOrigin + performance.now()) / 1000;
-        // In a directory that cannot be written to, the order of use does not matter.
-        await utimes(this.#path(hash), nowSeconds, nowSeconds).catch(() => undefined);
+        await this.#use(hash, target.length);
         return true;
       }
       if (isRead !== null) {
@@ -85,6 +79,56 @@ export class BlobStore {
       return false;
     } finally {
       this.#ledger.release(hash);
+    }
+  }
+
+  /**
+   * Opens a blob of so many bytes, to be read in pieces and checked by whoever does; it stays until it is closed. Null
+   * when there is none, or one of another size, which is removed.
+   */
+  async open(hash: string, bytes: number): Promise<BlobFile | null> {
+    this.#ledger.hold(hash);
+    const handle = await open(this.#path(hash), 'r').catch(() => null);
+    if (handle && (await handle.stat()).size === bytes) {
+      await this.#use(hash, bytes);
+      return new BlobFile(handle, () => this.#ledger.release(hash));
+    }
+    this.#ledger.release(hash);
+    await handle?.close();
+    if (handle) await this.remove(hash);
+    return null;
+  }
+
+  async remove(hash: string): Promise<void> {
+    await unlink(this.#path(hash)).catch(() => undefined);
+    this.#ledger.remove(hash);
+  }
+
+  /**
+   * Stores a blob that is written piece by piece; false when there is no room for it, or writing was given up.
+   * @param write gives false to give up
+   * @throws what the file system throws, such as ENOSPC, EACCES or EROFS; nothing of it then stays behind
+   */
+  async fill(hash: string, bytes: number, write: (file: BlobFile) => Promise<boolean>): Promise<boolean> {
+    await this.#look();
+    if (!(await this.#reserve(bytes))) return false;
+    const part = join(this.#parts, randomUUID());
+    let isWhole = false;
+    try {
+      {
+        await using file = new BlobFile(await open(part, 'wx'));
+        isWhole = await write(file);
+      }
+      if (!isWhole) return false;
+      await rename(part, this.#path(hash));
+      this.#ledger.use(hash, bytes);
+      return true;
+    } catch (error) {
+      isWhole = false;
+      throw error;
+    } finally {
+      if (!isWhole) await unlink(part).catch(() => undefined);
+      this.#reserved -= bytes;
     }
   }
 
@@ -111,6 +155,13 @@ export class BlobStore {
     } finally {
       this.#reserved -= bytes.length;
     }
+  }
+
+  async #use(hash: string, bytes: number): Promise<void> {
+    this.#ledger.use(hash, bytes);
+    const nowSeconds = (performance.timeOrigin + performance.now()) / 1000;
+    // In a directory that cannot be written to, the order of use does not matter.
+    await utimes(this.#path(hash), nowSeconds, nowSeconds).catch(() => undefined);
   }
 
   #path(hash: string): string {

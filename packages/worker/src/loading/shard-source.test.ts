@@ -61,7 +61,6 @@ async function openSource(options: Partial<ShardSourceOptions> = {}): Promise<Sh
       transport: tcpTransport,
       clock: systemClock,
       localFiles: false,
-      diskBytesPerSecond: 1e9,
       log: silentLogger,
       ...options,
     }),

@@ -9,11 +9,10 @@ import {
   type Transport,
 } from '@butterfly/common';
 import type { ModelSpec, ModelTensor } from '@butterfly/model';
-import { ConvertedWeights } from './converted-weights.js';
 import { LocalSource } from './local-source.js';
 import { PeerSource, type PeerAddress } from './peer-source.js';
 import type { RemoteSource } from './remote-source.js';
-import { isChunk, type TensorSource } from './tensor-source.js';
+import { isChunk, type ImageSource, type TensorSource } from './tensor-source.js';
 import type { WeightCache } from './weight-cache.js';
 
 /** Ranges that keep the way to a peer full: one that comes while the next one is read there. */
@@ -44,8 +43,6 @@ export interface ShardSourceOptions {
   readonly clock: Clock;
   /** Whether to use the model's files on this machine, if they are the very same. */
   readonly localFiles: boolean;
-  /** What the disk of the cache reads, as measured. */
-  readonly diskBytesPerSecond: number;
   readonly log: Logger;
 }
 
@@ -59,7 +56,7 @@ export async function openShardSource(options: ShardSourceOptions): Promise<Shar
 }
 
 class NearestSource implements ShardSource {
-  readonly converted: ConvertedWeights | undefined;
+  readonly images: ImageSource | undefined;
   readonly #counts = { fileBytes: 0, cacheBytes: 0, peerBytes: 0, orchestratorBytes: 0 };
   readonly #peers: readonly PeerSource[];
   readonly #ended = new AbortController();
@@ -78,9 +75,7 @@ class NearestSource implements ShardSource {
     const { signal } = this.#ended;
     setMaxListeners(0, signal);
     this.#peers = options.sources.map((address) => new PeerSource(address, { ...options, signal }));
-    const { cache } = options;
-    const onBytes = (bytes: number): void => void (this.#counts.cacheBytes += bytes);
-    if (cache) this.converted = new ConvertedWeights({ ...options, cache, signal, onBytes });
+    if (options.cache) this.images = this.#imagesOf(options.cache);
   }
 
   get counts(): LoadedBytes {
@@ -121,6 +116,17 @@ class NearestSource implements ShardSource {
     }
     target.set(chunk.bytes);
     await this.#keep(tensor, offset, chunk);
+  }
+
+  #imagesOf({ images }: WeightCache): ImageSource {
+    return {
+      load: (memory, onRead) =>
+        images.load(memory, this.#ended.signal, (bytes) => {
+          this.#counts.cacheBytes += bytes;
+          onRead(bytes);
+        }),
+      keep: (memory, savedMs) => images.keep(memory, savedMs),
+    };
   }
 
   async #readFile(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<boolean> {

@@ -1,17 +1,29 @@
 import { limits } from '@butterfly/common';
 import type { ModelTensor } from '@butterfly/model';
-import type { ConvertedWeights } from './converted-weights.js';
+import type { WeightMemory } from './weight-images.js';
 
 /** Where the bytes of tensors come from: a local file, the orchestrator, or whatever is nearest. */
 export interface TensorSource extends AsyncDisposable {
-  /** Weights that are kept as kernels want them, so that they need not be converted. */
-  readonly converted?: ConvertedWeights | undefined;
+  /** Images of memory full of converted weights. */
+  readonly images?: ImageSource | undefined;
   /**
    * Fills `target` with the tensor's bytes from `offset` on.
    * @throws ButterflyError MODEL_TRUNCATED, MODEL_NOT_FOUND, PROTOCOL_INVALID (a wrong hash), TIMEOUT,
    * CONNECTION_CLOSED, CANCELLED
    */
   read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void>;
+}
+
+/** Gives and keeps weights as kernels want them. */
+export interface ImageSource {
+  /**
+   * Fills the memory from its image; false, and nothing is to be relied on in it, when there is none.
+   * @param onRead told of bytes as they come; may throw to end it
+   * @throws ButterflyError CANCELLED
+   */
+  load(memory: WeightMemory, onRead: (bytes: number) => void): Promise<boolean>;
+  /** Keeps the image of memory that was filled otherwise. @param savedMs how long loading waited for the conversion */
+  keep(memory: WeightMemory, savedMs: number): void;
 }
 
 /** A part of a tensor. */

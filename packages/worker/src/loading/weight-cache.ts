@@ -5,31 +5,29 @@ import type { Logger } from '@butterfly/common';
 import { modelFingerprint, type ModelSpec } from '@butterfly/model';
 import { BlobStore, type BlobStoreOptions } from './blob-store.js';
 import { CacheIndex, type FileRange } from './cache-index.js';
+import { WeightImages } from './weight-images.js';
 
 /** A day: long after whoever wrote to an index last has loaded what it wanted. */
 const keptEmptyMs = 24 * 3_600_000;
 
-/** A range of a model file, by where it begins, as it is in the file or in a layout of some kernels' own. */
-export interface WeightRange extends Omit<FileRange, 'bytes'> {
-  /** Names the layout, the same only where the same bytes mean the same. */
-  readonly layout?: string;
-}
-
 /**
- * Weights on this machine's disk, by content: ranges of model files in blobs named by their hash, and for each model and
- * layout an index of which range is which blob. Bounded in bytes; several processes may share the directory.
+ * Weights on this machine's disk, by content: ranges of model files in blobs named by their hash, and for each model an
+ * index of which range is which blob. Bounded in bytes; several processes may share the directory.
  */
 export class WeightCache {
   readonly #indexes = new Map<string, Promise<CacheIndex>>();
   readonly #keys = new WeakMap<ModelSpec, string>();
-  /** What is done beside loading and serving. */
-  #aside: Promise<void> = Promise.resolve();
+
+  /** Images of weights as kernels want them. */
+  readonly images: WeightImages;
 
   private constructor(
     private readonly directory: string,
     private readonly blobs: BlobStore,
     private readonly log: Logger,
-  ) {}
+  ) {
+    this.images = new WeightImages(blobs, log);
+  }
 
   /** Opens the cache in a directory, which is made when missing. Never fails: one that cannot be used is an empty one. */
   static async open(options: BlobStoreOptions): Promise<WeightCache> {
@@ -39,13 +37,9 @@ export class WeightCache {
     return cache;
   }
 
-  /** Bytes of all models, which never exceed the bound. */
+  /** Bytes of all models and images, which never exceed the bound. */
   get bytes(): number {
     return this.blobs.bytes;
-  }
-
-  get bytesMax(): number {
-    return this.blobs.bytesMax;
   }
 
   /** Bytes of this model that are in the cache. */
@@ -58,18 +52,12 @@ export class WeightCache {
       .reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** Whether it has a range, as far as it knows without looking at the disk. */
-  async has(spec: ModelSpec, { layout, ...range }: WeightRange, bytes: number): Promise<boolean> {
-    const hash = (await this.#indexOf(spec, layout)).get({ ...range, bytes });
-    return hash !== undefined && this.blobs.has(hash);
-  }
-
   /**
    * Fills `target` with a range of a model file; false when the cache does not have exactly that range, or had it
    * corrupted, in which case `target` may have been written to.
    */
-  async read(spec: ModelSpec, { layout, ...range }: WeightRange, target: Uint8Array): Promise<boolean> {
-    const index = await this.#indexOf(spec, layout);
+  async read(spec: ModelSpec, range: Omit<FileRange, 'bytes'>, target: Uint8Array): Promise<boolean> {
+    const index = await this.#indexOf(spec);
     const wanted = { ...range, bytes: target.length };
     if (index.get(wanted) === undefined) await index.refresh();
     const hash = index.get(wanted);
@@ -86,24 +74,14 @@ export class WeightCache {
    */
   async write(
     spec: ModelSpec,
-    { layout, ...range }: WeightRange,
+    range: Omit<FileRange, 'bytes'>,
     bytes: Uint8Array,
     hash: Uint8Array,
   ): Promise<void> {
     const hex = Buffer.from(hash).toString('hex');
-    const index = await this.#indexOf(spec, layout);
+    const index = await this.#indexOf(spec);
     await this.blobs.write(hex, bytes);
     if (this.blobs.has(hex)) await index.add({ ...range, bytes: bytes.length }, hex);
-  }
-
-  /** Does something after all else that was to be done beside loading and serving. It must not throw. */
-  aside(work: () => Promise<void>): void {
-    this.#aside = this.#aside.then(work);
-  }
-
-  /** Resolves when nothing is done aside any more. */
-  async settled(): Promise<void> {
-    await this.#aside;
   }
 
   /** Removes the indexes of models of which nothing is left, but for those that another process may be writing to. */
@@ -119,10 +97,9 @@ export class WeightCache {
     }
   }
 
-  #indexOf(spec: ModelSpec, layout?: string): Promise<CacheIndex> {
-    const model = this.#keys.get(spec) ?? modelKey(spec);
-    this.#keys.set(spec, model);
-    const key = layout === undefined ? model : `${model}-${layoutKey(layout)}`;
+  #indexOf(spec: ModelSpec): Promise<CacheIndex> {
+    const key = this.#keys.get(spec) ?? modelKey(spec);
+    this.#keys.set(spec, key);
     const known = this.#indexes.get(key);
     if (known) return known;
     const index = new CacheIndex(join(this.directory, 'models', key), this.log);
@@ -137,8 +114,4 @@ function modelKey(spec: ModelSpec): string {
   const hash = createHash('sha256');
   for (const file of modelFingerprint(spec)) hash.update(`${file.join(' ')}\n`);
   return hash.digest('hex');
-}
-
-function layoutKey(layout: string): string {
-  return createHash('sha256').update(layout).digest('hex').slice(0, 16);
 }

@@ -9,6 +9,7 @@ import {
 } from '@butterfly/ggml';
 import {
   arrangeWeights,
+  modelFingerprint,
   shardTensors,
   weightUse,
   type ModelSpec,
@@ -16,8 +17,8 @@ import {
   type StageWeights,
   type WeightUse,
 } from '@butterfly/model';
-import type { ConvertedTensor } from '../loading/converted-weights.js';
 import type { TensorSource } from '../loading/tensor-source.js';
+import type { WeightMemory } from '../loading/weight-images.js';
 import { chooseBufferType } from './buffer-choice.js';
 import { loadTensors, type TensorTask } from './tensor-loading.js';
 
@@ -49,7 +50,7 @@ export class Shard implements Disposable {
   /** Chooses layouts and allocates; `load` then fills it. */
   constructor(
     private readonly backend: CpuBackend,
-    spec: ModelSpec,
+    private readonly spec: ModelSpec,
     range: LayerRange,
   ) {
     const wanted = listWeights(spec, range);
@@ -71,30 +72,30 @@ export class Shard implements Disposable {
   }
 
   /**
-   * Reads every tensor once, range by range, straight into its memory. Tensors in a layout of the kernels' own that are
-   * not kept in it, and those with two uses, pass through native staging buffers of the largest of them, because ggml
-   * converts whole tensors.
+   * Fills the memory of the kernels' own layouts from images where there are any. Reads every other tensor once, range by
+   * range, straight into its memory; those in a layout of the kernels' own, and those with two uses, pass through native
+   * staging buffers of the largest of them, because ggml converts whole tensors.
    */
   async load(source: TensorSource, onProgress: (loadedBytes: number) => void): Promise<void> {
-    const { converted } = source;
     let loaded = 0;
+    // Progress is told in bytes of the file, of which converted ones may be more.
     const onRead = (bytes: number): void => onProgress((loaded = Math.min(loaded + bytes, this.fileBytes)));
-    const { ggml } = this.backend;
-    const build = [ggml.ggmlVersion, process.arch, ...cpuFeatures(ggml)].join(' ');
-    const convertible = new Map<ConvertedTensor, Placement>();
-    for (const placement of this.#placements)
-      if (!placement.type.isPlain) convertible.set(this.#converted(placement, build), placement);
-    const kept = (await converted?.load([...convertible.keys()], onRead)) ?? new Set();
-    const done = new Set([...kept].map((tensor) => convertible.get(tensor)));
-    await this.#convert(source, this.#tasks(this.#placements.filter((each) => !done.has(each))), onRead);
-    converted?.keep([...convertible.keys()].filter((tensor) => !kept.has(tensor)));
+    const missing: WeightMemory[] = [];
+    const filled = new Set<BufferType>();
+    for (const [type, memory] of this.#convertedMemory())
+      if (await source.images?.load(memory, onRead)) filled.add(type);
+      else missing.push(memory);
+    const waitedMs = await this.#read(source, this.#tasks(filled), onRead);
+    for (const memory of missing) source.images?.keep(memory, waitedMs);
+    if (loaded < this.fileBytes) onProgress(this.fileBytes);
   }
 
-  async #convert(
+  /** Gives how many milliseconds reading waited for the conversion. */
+  async #read(
     source: TensorSource,
     tasks: readonly TensorTask[],
     onRead: (bytes: number) => void,
-  ): Promise<void> {
+  ): Promise<number> {
     const staged = tasks.filter(({ target }) => target === null);
     const largest = Math.max(0, ...staged.map(({ tensor }) => tensor.bytes));
     // Three, so that one fills while two are converted; of each, no more is touched than is used.
@@ -102,22 +103,30 @@ export class Shard implements Disposable {
     using second = staged.length > 1 ? this.backend.allocate(largest) : null;
     using third = staged.length > 2 ? this.backend.allocate(largest) : null;
     const staging = [first, second, third].filter((buffer) => buffer !== null);
-    await loadTensors({ tasks, source, staging, onRead });
+    return await loadTensors({ tasks, source, staging, onRead });
   }
 
-  /** @param build of the libraries, which with the type of memory decides the layout */
-  #converted({ source, tensor, type, offset }: Placement, build: string): ConvertedTensor {
-    return {
-      tensor: source,
-      layout: `${build} ${type.name}`,
-      bytes: this.#graph.bytesIn(type, tensor),
-      view: (at, bytes) => this.#buffers.get(type)?.layoutView(offset + at, bytes) ?? null,
-    };
+  /** Memory in the kernels' own layouts, which this build of the kernels alone understands. */
+  #convertedMemory(): [BufferType, WeightMemory][] {
+    const { ggml } = this.backend;
+    const build = [ggml.ggmlVersion, process.arch, ...cpuFeatures(ggml)];
+    return [...this.#buffers]
+      .filter(([type]) => !type.isPlain)
+      .map(([type, { bytes }]) => {
+        const contents = this.#placements
+          .filter((placement) => placement.type === type)
+          .map(({ source, offset }) => [source.name, offset]);
+        const meaning = JSON.stringify([build, type.name, modelFingerprint(this.spec), contents]);
+        const view = (offset: number, length: number): Uint8Array | null =>
+          this.#buffers.get(type)?.layoutView(offset, length) ?? null;
+        return [type, { meaning, bytes, view }];
+      });
   }
 
-  #tasks(placements: readonly Placement[]): TensorTask[] {
+  /** What is to be read for all tensors but those in memory that is filled already. */
+  #tasks(filled: ReadonlySet<BufferType>): TensorTask[] {
     const byTensor = new Map<ModelTensor, Placement[]>();
-    for (const placement of placements)
+    for (const placement of this.#placements.filter(({ type }) => !filled.has(type)))
       byTensor.set(placement.source, [...(byTensor.get(placement.source) ?? []), placement]);
     return [...byTensor].map(([tensor, placements]): TensorTask => {
       const [only] = placements;

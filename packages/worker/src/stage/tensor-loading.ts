@@ -17,6 +17,7 @@ export interface TensorTask {
  * staging buffer, the next ones are read into the others, so that disk, network and repacking overlap.
  * @param staging each as large as the largest tensor that needs one; with three, one is read while two are taken out,
  * each on a thread of its own
+ * @returns how many milliseconds reading waited for staging buffers to be taken out
  * @throws what reading or placing throws first, once nothing is under way any more
  */
 export async function loadTensors(options: {
@@ -24,8 +25,9 @@ export async function loadTensors(options: {
   readonly source: Pick<TensorSource, 'read'>;
   readonly staging: readonly NativeBuffer[];
   readonly onRead: (bytes: number) => void;
-}): Promise<void> {
+}): Promise<number> {
   const { source, onRead } = options;
+  let waitedMs = 0;
   const free = options.staging.map((buffer) => Promise.resolve(buffer));
   const placing: Promise<void>[] = [];
   const reading = new Set<Promise<void>>();
@@ -33,7 +35,9 @@ export async function loadTensors(options: {
   const fail = (error: unknown): void => void failures.push(error);
 
   for (const task of options.tasks) {
+    const askedMs = performance.now();
     const staging = task.target ? null : await free.shift();
+    waitedMs += performance.now() - askedMs;
     const target = task.target ?? ((offset, bytes) => viewOf(staging, offset, bytes));
     const reads: Promise<void>[] = [];
     for (const { offset, bytes } of chunksOf(task.tensor)) {
@@ -57,6 +61,7 @@ export async function loadTensors(options: {
   }
   await Promise.all([...placing, ...reading]);
   if (failures.length > 0) throw failures[0];
+  return waitedMs;
 }
 
 function viewOf(staging: NativeBuffer | null | undefined, offset: number, bytes: number): Uint8Array {

@@ -1,11 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger, systemClock, type Clock } from '@butterfly/common';
+import { silentLogger } from '@butterfly/common';
 import { CpuBackend } from '@butterfly/ggml';
 import { cachedSyntheticModel } from '@butterfly/testkit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ConvertedWeights } from '../loading/converted-weights.js';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { WeightCache } from '../loading/weight-cache.js';
 import { StageRuntime } from './runtime.js';
@@ -32,36 +31,26 @@ function hasLayouts(): boolean {
   return backend.preferred.some(({ isPlain }) => !isPlain);
 }
 
-/** By which a load takes a second, and nothing else takes any time. */
-function loadingClock(): Clock {
-  let looks = 0;
-  return { nowMs: () => (looks++ === 0 ? 0 : 1000), after: (...args) => systemClock.after(...args) };
-}
-
 it.runIf(hasLayouts())(
   'a stage computes the same with weights that were kept as its kernels want them',
   async () => {
     const spec = await describeFile(await cachedSyntheticModel(smallModel));
     const step = tokenStep([part({ rows: 20 })], someTokens(20, spec.vocabulary));
-    const loads: { fileReads: number; cacheBytes: number; logits: Float32Array[] }[] = [];
+    const loads: { fileReads: number; logits: Float32Array[] }[] = [];
+    const { signal } = new AbortController();
     for (let load = 0; load < 2; load++) {
       const cache = await WeightCache.open({ directory, bytesMax: 1e9, log: silentLogger });
-      let [fileReads, cacheBytes] = [0, 0];
+      let fileReads = 0;
       await using files = await openSource(spec);
       const source: TensorSource = {
         read: (...args) => {
           fileReads++;
           return files.read(...args);
         },
-        converted: new ConvertedWeights({
-          spec,
-          cache,
-          diskBytesPerSecond: 1e12,
-          signal: new AbortController().signal,
-          clock: loadingClock(),
-          log: silentLogger,
-          onBytes: (bytes) => (cacheBytes += bytes),
-        }),
+        images: {
+          load: (memory, onRead) => cache.images.load(memory, signal, onRead),
+          keep: (memory) => cache.images.keep(memory, 1000),
+        },
         [Symbol.asyncDispose]: () => Promise.resolve(),
       };
       using stage = new StageRuntime({
@@ -77,13 +66,11 @@ it.runIf(hasLayouts())(
       await stage.load(source, (bytes) => progress.push(bytes));
       expect(progress.at(-1)).toBe(stage.fileBytes);
       expect(Math.max(...progress)).toBe(stage.fileBytes);
-      loads.push({ fileReads, cacheBytes, logits: await runThrough([stage], step) });
-      await cache.settled();
+      loads.push({ fileReads, logits: await runThrough([stage], step) });
+      await cache.images.settled();
     }
     const [first, second] = loads;
     if (!first || !second) throw new RangeError('there were two loads');
-    expect(first.cacheBytes).toBe(0);
-    expect(second.cacheBytes).toBeGreaterThan(0);
     // Norms, and the embedding as it is looked up in.
     expect(second.fileReads).toBe(first.fileReads - 7 * spec.layers);
     expect(difference(second.logits, first.logits)).toBe(0);
