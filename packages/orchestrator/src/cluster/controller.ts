@@ -154,7 +154,8 @@ export class Controller {
     const member = this.#members.get(workerId);
     if (!member) return;
     const isNeeded = this.target !== null && uses(this.target, workerId);
-    if (isNeeded && !isOrderly) this.#members.lost(member, nowMs);
+    // Also one that only loads: each of its returns has the next plan loaded anew.
+    if (this.isUsing(workerId) && !isOrderly) this.#members.lost(member, nowMs);
     this.#members.remove(workerId);
     this.#drains.left(workerId);
     this.#plans.changed();
