@@ -254,13 +254,13 @@ export class Lane implements Pipeline {
     worker.connection.send(encodeControl(message));
   }
 
-  /** The others, those first from whom bytes come fastest. */
+  /** The others that it can dial, as far as is known: those first from whom bytes come fastest. */
   #peersOf({ workerId }: WorkerLink): WorkerLink[] {
     const { workers, links, clock } = this.options;
     const nowMs = clock.nowMs();
     const speed = (each: WorkerLink): number => links.link(each.workerId, workerId, nowMs).bytesPerSecond;
     return [...workers.values()]
-      .filter((each) => each.workerId !== workerId)
+      .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId, nowMs).isRelayed)
       .sort((a, b) => speed(b) - speed(a));
   }
 
