@@ -28,6 +28,7 @@ const cluster: ClusterDescription = {
   replicas: [],
   measured: null,
   workers: [worker('w1', 'desk'), worker('w2', 'laptop'), worker('w3', 'laptop')],
+  drains: [{ workerId: 'w9', name: 'tablet', state: 'gone' }],
   trouble: { code: 'MODEL_TOO_LARGE', message: 'It does not fit.' },
 };
 

@@ -30,6 +30,7 @@ export function describeCluster(
     replicas,
     measured: engine.measured(),
     workers: cluster.workers().map((worker) => describeWorker(cluster, worker)),
+    drains: cluster.drains,
     trouble: trouble && { code: trouble.code, message: trouble.message },
   };
 }
