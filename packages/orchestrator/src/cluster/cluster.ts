@@ -369,21 +369,21 @@ export class Cluster {
         this.lanes.map((lane) => lane.look()),
         this.options.clock.nowMs(),
       );
-      for (const { workerId, lane } of moves) this.#transfer(workerId, this.lanes[lane]);
+      this.#transfers.begin(moves.flatMap(({ workerId, lane }) => this.#moveOf(workerId, this.lanes[lane])));
     }
     this.#transfers.settle((workerId, lane) => this.#laneOf.set(workerId, lane));
     // Whoever was not moved is where it is to be.
     if (before !== this.#assigner.isGathered) this.lanes[0]?.handle({ kind: 'gathered', joining: [] });
   }
 
-  #transfer(workerId: string, to: Lane | undefined): void {
+  #moveOf(workerId: string, to: Lane | undefined): Parameters<LaneTransfers['begin']>[0] {
     const from = this.#laneOf.get(workerId);
-    if (!from || !to) return;
+    if (!from || !to) return [];
     this.options.log.info(
       { workerId, from: from.replica, to: to.replica },
       'A worker goes to another replica.',
     );
-    this.#transfers.begin(workerId, from, to);
+    return [{ workerId, from, to }];
   }
 }
 
