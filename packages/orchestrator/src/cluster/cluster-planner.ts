@@ -1,3 +1,4 @@
+import { toButterflyError, type Logger } from '@butterfly/common';
 import { modelPlanner, plannerInput } from '../planning/model-planner.js';
 import { repairPlan } from '../planning/repair.js';
 import { planReplicas, speedsOfReplicas } from '../planning/replicas.js';
@@ -31,5 +32,26 @@ export function clusterPlanner(
         inputOf(groups.flat(), link),
         groups.map((group) => group.map(({ workerId }) => workerId)),
       ),
+  };
+}
+
+/** The same, but that it throws nothing else than ButterflyErrors, and defects are told in the log: whoever asks goes on without an answer. */
+export function watchedPlanner(planner: ClusterPlanner, log: Logger): ClusterPlanner {
+  const watched =
+    <A extends readonly unknown[], T>(ask: (...asked: A) => T) =>
+    (...asked: A): T => {
+      try {
+        return ask(...asked);
+      } catch (thrown) {
+        const error = toButterflyError(thrown);
+        if (error.code !== 'MODEL_TOO_LARGE') log.error({ code: error.code, err: thrown }, error.message);
+        throw error;
+      }
+    };
+  return {
+    plan: watched(planner.plan),
+    repair: watched(planner.repair),
+    split: watched(planner.split),
+    speedsOf: watched(planner.speedsOf),
   };
 }

@@ -1,6 +1,12 @@
+import { ButterflyError } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import type { ClusterPlanner } from './cluster-types.js';
 import { ScriptedCluster } from './scripted-cluster.js';
+
+const defect = new ButterflyError('INTERNAL', 'The plan contradicts itself.');
+const fail = (): never => {
+  throw defect;
+};
 
 /** Leaves the last one of four without work. */
 const firstThree = (real: ClusterPlanner): Partial<ClusterPlanner> => ({
@@ -21,6 +27,46 @@ describe('weights', () => {
         .sort()
         .join() ?? '';
     expect(['a', 'b', 'c'].map(sourcesOf)).toEqual(['b,c', 'a,c', 'a']);
+  });
+});
+
+describe('a defect of the planner', () => {
+  it('while it weighs a plan is told, and what is live goes on', async () => {
+    await using scripted = await ScriptedCluster.live(['a', 'b'], { planner: () => ({ repair: fail }) });
+    await scripted.join('c');
+    await scripted.pass(1000);
+    const { cluster } = scripted;
+    expect([cluster.isLive, cluster.trouble]).toEqual([true, defect]);
+    expect(scripted.warnings).toContain(defect.message);
+    // Without what spares would have made of the old plan there is a new one.
+    scripted.worker('a').breakOff();
+    await scripted.until(() => !cluster.isLive);
+    await scripted.until(() => cluster.isLive);
+  });
+
+  it.each(['split', 'speedsOf'] as const)('in %s leaves everybody where they are', async (what) => {
+    await using scripted = await ScriptedCluster.live(['a', 'b'], {
+      replicasMax: 2,
+      planner: () => ({ [what]: fail }),
+    });
+    const { cluster } = scripted;
+    // The first split is made.
+    await scripted.pass(1000);
+    for (const name of ['c', 'd']) await scripted.join(name);
+    await scripted.pass(60_000);
+    expect([cluster.isLive, cluster.trouble]).toEqual([true, defect]);
+    expect(cluster.lanes.map(({ workers }) => workers)).toEqual([4, 0]);
+  });
+
+  it('that is no error of ours is one all the same', async () => {
+    const repair = (): never => {
+      throw new TypeError('undefined is not a function');
+    };
+    await using scripted = await ScriptedCluster.live(['a', 'b'], { planner: () => ({ repair }) });
+    await scripted.join('c');
+    await scripted.pass(1000);
+    expect(scripted.cluster.trouble).toMatchObject({ code: 'INTERNAL' });
+    expect(scripted.cluster.isLive).toBe(true);
   });
 });
 

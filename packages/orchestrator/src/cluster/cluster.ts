@@ -17,6 +17,7 @@ import {
 import type { DrainDescription } from '../api/cluster-view.js';
 import type { Link, Plan } from '../planning/types.js';
 import { shardIds } from './assignments.js';
+import { watchedPlanner } from './cluster-planner.js';
 import type { ClusterOptions, LinkOf } from './cluster-types.js';
 import { describeLanes, lanesInUse } from './controller-words.js';
 import { DrainRequests } from './drain-requests.js';
@@ -59,7 +60,8 @@ export class Cluster {
   #closed = false;
 
   private constructor(private readonly options: ClusterOptions) {
-    const { planner, clock, log, shards, controller, replicasMax } = options;
+    const { clock, log, shards, controller, replicasMax } = options;
+    const planner = watchedPlanner(options.planner, log);
     const link: LinkOf = (from, to) => this.#links.link(from, to, clock.nowMs());
     this.#prober = new LinkProber(this.#links, clock);
     this.#files = new FileServer(shards.spec.files);
@@ -139,7 +141,7 @@ export class Cluster {
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   get trouble(): ButterflyError | null {
-    return lanesInUse(this.lanes).find(({ trouble }) => trouble)?.trouble ?? null;
+    return lanesInUse(this.lanes).find(({ trouble }) => trouble)?.trouble ?? this.#assigner.trouble;
   }
 
   /**

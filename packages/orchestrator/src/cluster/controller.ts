@@ -14,8 +14,7 @@ import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
 import { PlanFinder } from './plan-finder.js';
 import { Succession } from './succession.js';
-import { missingStages, shardOf, substituted, uses } from './targets.js';
-import { isUrgent, weigh } from './weighing.js';
+import { missingStages, shardOf, uses } from './targets.js';
 
 /**
  * Decides which plan is in force: a function of its events and the time, without sockets or timers. Shards are prepared
@@ -195,10 +194,7 @@ export class Controller {
     this.#members.unhold(workerId, shardId);
     this.#blame.hindered(member, nowMs);
     this.#plans.changed();
-    if (this.#succession.wants(workerId, shardId)) {
-      this.#plans.trouble = error;
-      this.#abandonNext();
-    }
+    if (this.#succession.wants(workerId, shardId)) this.#abandonNext(error);
     if (this.#phase.kind !== 'preparing' || shardOf(this.#phase.target, workerId) !== shardId) return;
     this.#plans.trouble = error;
     this.#recover(nowMs);
@@ -260,19 +256,14 @@ export class Controller {
         if (nowMs - phase.sinceMs > deadlines.canaryMs) this.#stalled(phase.current.epoch, nowMs);
         break;
       case 'live':
-        if (this.#succession.hangs(deadlines.loadStallMs, nowMs)) this.#successionHangs(nowMs);
+        if (this.#succession.hangs(deadlines.loadStallMs, nowMs))
+          this.#abandonNext(this.#succession.blameHanging(nowMs));
         this.#cutIn(isIdle, nowMs);
         break;
       default:
         phase satisfies never;
     }
     this.#seek(nowMs);
-  }
-
-  #successionHangs(nowMs: number): void {
-    this.#plans.trouble = new ButterflyError('TIMEOUT', 'Loading the next plan made no progress.');
-    this.#succession.blameHanging(nowMs);
-    this.#abandonNext();
   }
 
   /** Whoever is not ready after a time without any progress hangs. */
@@ -311,16 +302,9 @@ export class Controller {
 
   /** Ends the epoch, if there is one, and goes for the next: that of spares, the one at hand, or a new one. */
   #recover(nowMs: number): void {
-    const before = this.target;
+    const ended = this.target;
     this.#retire();
-    const available = this.#members.available(nowMs);
-    const isHere = (target: Target): boolean =>
-      target.plan.stages.every(({ workerId }) => available.some((member) => member.workerId === workerId));
-    const next = this.#succession.take();
-    const atHand =
-      next && isHere(next) && missingStages(next, this.#members).length === 0
-        ? next
-        : before && substituted(before, available, this.#members, this.config);
+    const atHand = this.#plans.atHand(ended, this.#succession.take(), nowMs);
     // What is at hand is not what is best: that is looked for once it is live.
     this.#plans.changed();
     if (atHand) this.#pursue(atHand, nowMs);
@@ -374,24 +358,18 @@ export class Controller {
   #improve(nowMs: number): void {
     const { current } = this;
     if (!current) return;
-    const target = this.#plans.find(nowMs);
-    const urgent = target !== null && isUrgent(target, current, this.#members, this.config.stagesMin);
-    const verdict = target
-      ? weigh(target, this.#plans.predictedAnew(current, nowMs), this.#members, urgent)
-      : 'stay';
-    if (!target || verdict === 'stay') {
-      this.#arrangeSpares(nowMs);
-      return;
-    }
-    if (verdict === 'switch') {
+    const better = this.#plans.better(current, nowMs);
+    if (better === null) this.#arrangeSpares(nowMs);
+    else if (better.fitsBeside) this.#succession.begin(better.target, current, better.isUrgent, nowMs);
+    else {
       this.#retire();
-      this.#pursue(target, nowMs);
-      return;
+      this.#pursue(better.target, nowMs);
     }
-    this.#succession.begin(target, current, urgent, nowMs);
   }
 
-  #abandonNext(): void {
+  /** @param trouble what is wrong with it; nothing, where somebody in it is not there any more */
+  #abandonNext(trouble = this.trouble): void {
+    this.#plans.trouble = trouble;
     this.#succession.abandon(this.current);
     this.#plans.changed();
   }
@@ -404,8 +382,7 @@ export class Controller {
   }
 
   #arrangeSpares(nowMs: number): void {
-    const { current } = this;
-    if (this.#phase.kind === 'live' && current && this.#succession.target === null)
-      this.#orders.arrangeSpares(current, this.#members.available(nowMs), this.config.spares);
+    if (this.#phase.kind === 'live' && this.#succession.target === null)
+      this.#orders.arrangeSpares(this.#phase.current, this.#members.available(nowMs), this.config.spares);
   }
 }
