@@ -105,5 +105,6 @@ export const clusterSchema: z.ZodType<ClusterDescription> = z.object({
       }),
     )
     .default([]),
+  notes: z.array(z.string()).default([]),
   trouble: z.object({ code: z.string(), message: z.string() }).nullable(),
 });

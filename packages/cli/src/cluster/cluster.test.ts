@@ -43,9 +43,10 @@ describe('a cluster in the terminal', () => {
           }),
         ],
         trouble: { code: 'WORKER_LOST', message: 'It died.' },
+        notes: ['0 of 1 spares held.', 'And more.'],
       }),
     );
-    expect(text).toContain('not ready. Loading.\nTrouble: WORKER_LOST: It died.\n\n');
+    expect(text).toContain('not ready. Loading.\nTrouble: WORKER_LOST: It died.\nNote: 0 of 1 spares held.\nNote: And more.\n');
     expect(text).toMatch(/ loading 25% +- +2 +8\.0 GB +-$/m);
     expect(formatCluster(describedCluster({ workers: [] }))).toContain('No worker has joined.');
   });

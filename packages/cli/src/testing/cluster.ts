@@ -66,6 +66,7 @@ export function describedCluster(changes: Partial<ClusterDescription> = {}): Clu
       describedWorker('w1', { layers: [0, 3], links: [...describedWorker('w1').links, toNext] }),
     ],
     drains: [],
+    notes: [],
     trouble: null,
     ...changes,
   };

@@ -115,6 +115,8 @@ export interface ClusterDescription {
   readonly workers: readonly WorkerDescription[];
   /** Those that go on, and of late. */
   readonly drains: readonly DrainDescription[];
+  /** What whoever runs it should know, although it serves: a sentence each. */
+  readonly notes: readonly string[];
   /** Why the last plan could not be made or carried out. */
   readonly trouble: { readonly code: string; readonly message: string } | null;
 }

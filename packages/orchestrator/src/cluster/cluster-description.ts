@@ -31,6 +31,7 @@ export function describeCluster(
     measured: engine.measured(),
     workers: cluster.workers().map((worker) => describeWorker(cluster, worker)),
     drains: cluster.drains,
+    notes: cluster.notes,
     trouble: trouble && { code: trouble.code, message: trouble.message },
   };
 }

@@ -70,6 +70,35 @@ describe('a defect of the planner', () => {
   });
 });
 
+describe('whoever runs the cluster', () => {
+  it('is told of unlike workers where the same bytes are promised', async () => {
+    await using scripted = await ScriptedCluster.live(['a'], { isDeterministic: true });
+    await scripted.join('b', { cpuVariant: 'zen4' });
+    await scripted.join('c', { cpuVariant: 'zen4' });
+    expect(scripted.warnings).toEqual([expect.stringMatching(/haswell .* and zen4 .*--deterministic/)]);
+    expect(scripted.cluster.notes).toEqual([
+      expect.stringMatching(/haswell .* \(a\); zen4 .* \(b, c\); with --deterministic/),
+    ]);
+  });
+
+  it('is told of spares that nobody can hold', async () => {
+    await using scripted = await ScriptedCluster.live(['a', 'b', 'c'], {
+      controller: { spares: 1 },
+      planner: firstThree,
+    });
+    await scripted.pass(1000);
+    const lack = expect.stringMatching(/^0 of 1 spares held; the others want workers/) as string;
+    expect([scripted.cluster.notes, scripted.warnings]).toEqual([[lack], [lack]]);
+    const spare = await scripted.join('d');
+    await scripted.until(() => spare.prepares.length > 0);
+    await scripted.pass(1000);
+    expect([scripted.cluster.notes, scripted.warnings]).toEqual([[], [lack]]);
+    spare.breakOff();
+    await scripted.pass(1000);
+    expect([scripted.cluster.notes, scripted.warnings.slice(1)]).toEqual([[lack], [expect.any(String), lack]]);
+  });
+});
+
 describe('workers that go to another replica together', () => {
   it('are all kept out of what their old one plans instead', async () => {
     const ids = (group: readonly { readonly workerId: string }[]): string[] =>

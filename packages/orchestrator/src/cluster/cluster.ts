@@ -10,7 +10,6 @@ import {
   toButterflyError,
   type ControlMessage,
   type ControlMessageOf,
-  type ErrorCode,
   type Frame,
   type Listener,
 } from '@butterfly/common';
@@ -22,6 +21,7 @@ import type { ClusterOptions, LinkOf } from './cluster-types.js';
 import { describeLanes, lanesInUse } from './controller-words.js';
 import { DrainRequests } from './drain-requests.js';
 import { FileServer } from './file-server.js';
+import { KernelKinds } from './kernel-kinds.js';
 import { LaneAssigner } from './lane-assigner.js';
 import { LaneTransfers } from './lane-transfers.js';
 import { Lane } from './lane.js';
@@ -35,9 +35,6 @@ import { joiningOf, type WorkerLink } from './worker-link.js';
 const tickMs = 100;
 /** How long a newcomer waits for its ways to others to be measured. */
 const introductionMs = 5_000;
-
-/** What a stage sees when a neighbour or the way to it is lost. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
 
 /**
  * The workers and the lanes that they belong to, one for each replica of the pipeline. Sockets feed the lanes, and what is
@@ -54,6 +51,7 @@ export class Cluster {
   readonly #files: FileServer;
   readonly #assigner: LaneAssigner;
   readonly #drains = new DrainRequests();
+  readonly #kinds: KernelKinds;
   readonly #transfers = new LaneTransfers((workerId) => joiningOf(this.#workers.get(workerId)));
   #listener: Listener | null = null;
   #cancelTick: () => void = () => undefined;
@@ -63,6 +61,7 @@ export class Cluster {
     const { clock, log, shards, controller, replicasMax } = options;
     const planner = watchedPlanner(options.planner, log);
     const link: LinkOf = (from, to) => this.#links.link(from, to, clock.nowMs());
+    this.#kinds = new KernelKinds(shards.isDeterministic);
     this.#prober = new LinkProber(this.#links, clock);
     this.#files = new FileServer(shards.spec.files);
     this.#assigner = new LaneAssigner({
@@ -144,6 +143,12 @@ export class Cluster {
     return lanesInUse(this.lanes).find(({ trouble }) => trouble)?.trouble ?? this.#assigner.trouble;
   }
 
+  /** What whoever runs it should know, although it serves. */
+  get notes(): string[] {
+    const notes = [this.#kinds.describe(this.workers()), ...this.lanes.map(({ note }) => note)];
+    return notes.filter((note) => note !== null);
+  }
+
   /**
    * Begins to empty a worker while requests go on; it is told goodbye when it is empty.
    * @throws ButterflyError NOT_FOUND, CLUSTER_NOT_READY while it measures itself, or MODEL_TOO_LARGE when the others
@@ -199,6 +204,7 @@ export class Cluster {
     if (!connection.isOpen || this.#closed) return;
     const { name, memoryBytes, threads } = identity;
     this.options.log.info({ workerId, name, memoryBytes, threads }, 'A worker joined.');
+    for (const words of this.#kinds.meet(worker, this.workers())) this.options.log.warn({ workerId }, words);
     const joining = joiningOf(worker);
     if (!joining) return;
     const nowMs = this.options.clock.nowMs();
@@ -306,11 +312,9 @@ export class Cluster {
       case 'ready':
         lane?.handle({ kind: 'ready', workerId, epoch: message.epoch });
         return;
-      case 'failed': {
-        const error = this.#errorOf(worker, message);
-        lane?.failed(workerId, message, error, linkErrors.has(error.code));
+      case 'failed':
+        lane?.failed(workerId, message, this.#errorOf(worker, message));
         return;
-      }
       case 'fetch':
         this.#serveFile(worker, message);
         return;

@@ -13,6 +13,7 @@ import { Drains } from './drains.js';
 import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
 import { PlanFinder } from './plan-finder.js';
+import { Spares, type SpareLack } from './spares.js';
 import { Succession } from './succession.js';
 import { missingStages, shardOf, uses } from './targets.js';
 
@@ -32,6 +33,7 @@ export class Controller {
   readonly #blame: Blame;
   readonly #succession: Succession;
   readonly #drains: Drains;
+  readonly #spares: Spares;
 
   constructor(private readonly config: ControllerConfig) {
     this.#members = new Members(config.shared.losses);
@@ -40,6 +42,7 @@ export class Controller {
     this.#blame = new Blame(this.#members);
     this.#succession = new Succession(this.#members, this.#orders, this.#blame);
     this.#drains = new Drains(this.#members, this.#orders, config);
+    this.#spares = new Spares(this.#members, this.#orders, config);
   }
 
   get phase(): Phase['kind'] {
@@ -86,6 +89,11 @@ export class Controller {
   /** Whether the plan in force or on its way, or the next one, has a part for the worker. */
   isUsing(workerId: string): boolean {
     return this.#succession.uses(workerId) || (this.target !== null && uses(this.target, workerId));
+  }
+
+  /** Why a live plan has fewer spares than asked for; null where it has them, or is not live. */
+  get spareLack(): SpareLack | null {
+    return this.#phase.kind === 'live' ? this.#spares.lack(this.#phase.current) : null;
   }
 
   /** What the cluster waits for, in words for a person. */
@@ -383,6 +391,6 @@ export class Controller {
 
   #arrangeSpares(nowMs: number): void {
     if (this.#phase.kind === 'live' && this.#succession.target === null)
-      this.#orders.arrangeSpares(this.#phase.current, this.#members.available(nowMs), this.config.spares);
+      this.#spares.arrange(this.#phase.current, nowMs);
   }
 }
