@@ -145,8 +145,10 @@ export class Cluster {
 
   /** What whoever runs it should know, although it serves. */
   get notes(): string[] {
-    const notes = [this.#kinds.describe(this.workers()), ...this.lanes.map(({ note }) => note)];
-    return notes.filter((note) => note !== null);
+    const ofLanes = this.lanes.map(({ note, replica }) =>
+      note && this.lanes.length > 1 ? `Replica ${replica}: ${note}` : note,
+    );
+    return [this.#kinds.describe(this.workers()), ...ofLanes].filter((note) => note !== null);
   }
 
   /**
