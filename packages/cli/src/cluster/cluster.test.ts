@@ -46,7 +46,9 @@ describe('a cluster in the terminal', () => {
         notes: ['0 of 1 spares held.', 'And more.'],
       }),
     );
-    expect(text).toContain('not ready. Loading.\nTrouble: WORKER_LOST: It died.\nNote: 0 of 1 spares held.\nNote: And more.\n');
+    expect(text).toContain(
+      'not ready. Loading.\nTrouble: WORKER_LOST: It died.\nNote: 0 of 1 spares held.\nNote: And more.\n',
+    );
     expect(text).toMatch(/ loading 25% +- +2 +8\.0 GB +-$/m);
     expect(formatCluster(describedCluster({ workers: [] }))).toContain('No worker has joined.');
   });
@@ -185,7 +187,9 @@ describe('draining', () => {
     ['is unknown to a server that was restarted', ['draining', 'forgotten'], 1, /not being emptied any more/],
   ] as const)('says so when the worker %s', async (_, states, looksMin, message) => {
     let looks = 0;
-    const onLook = (): void => void looks++;
+    const onLook = (): void => {
+      looks += 1;
+    };
     await expect(drainWorker(server(states), { ...options, onLook })).rejects.toMatchObject({
       code: 'WORKER_LOST',
       message: expect.stringMatching(message) as string,

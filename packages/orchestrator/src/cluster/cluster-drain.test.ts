@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ScriptedCluster } from './scripted-cluster.js';
+import { ScriptedCluster } from './scripted-cluster-testing.js';
 
 describe('a worker that is to be emptied', () => {
   it('and is lost before it is empty is not put to work again when it comes back', async () => {

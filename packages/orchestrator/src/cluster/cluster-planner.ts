@@ -35,23 +35,21 @@ export function clusterPlanner(
   };
 }
 
-/** The same, but that it throws nothing else than ButterflyErrors, and defects are told in the log: whoever asks goes on without an answer. */
+/** The same, but all that it throws are ButterflyErrors, and defects are logged: whoever asks goes on without an answer. */
 export function watchedPlanner(planner: ClusterPlanner, log: Logger): ClusterPlanner {
-  const watched =
-    <A extends readonly unknown[], T>(ask: (...asked: A) => T) =>
-    (...asked: A): T => {
-      try {
-        return ask(...asked);
-      } catch (thrown) {
-        const error = toButterflyError(thrown);
-        if (error.code !== 'MODEL_TOO_LARGE') log.error({ code: error.code, err: thrown }, error.message);
-        throw error;
-      }
-    };
+  const watched = <T>(ask: () => T): T => {
+    try {
+      return ask();
+    } catch (thrown) {
+      const error = toButterflyError(thrown);
+      if (error.code !== 'MODEL_TOO_LARGE') log.error({ code: error.code, err: thrown }, error.message);
+      throw error;
+    }
+  };
   return {
-    plan: watched(planner.plan),
-    repair: watched(planner.repair),
-    split: watched(planner.split),
-    speedsOf: watched(planner.speedsOf),
+    plan: (...asked) => watched(() => planner.plan(...asked)),
+    repair: (...asked) => watched(() => planner.repair(...asked)),
+    split: (...asked) => watched(() => planner.split(...asked)),
+    speedsOf: (...asked) => watched(() => planner.speedsOf(...asked)),
   };
 }

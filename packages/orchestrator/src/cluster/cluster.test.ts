@@ -1,7 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import type { ClusterPlanner } from './cluster-types.js';
-import { ScriptedCluster } from './scripted-cluster.js';
+import { ScriptedCluster } from './scripted-cluster-testing.js';
 
 const defect = new ButterflyError('INTERNAL', 'The plan contradicts itself.');
 const fail = (): never => {
@@ -95,7 +95,10 @@ describe('whoever runs the cluster', () => {
     expect([scripted.cluster.notes, scripted.warnings]).toEqual([[], [lack]]);
     spare.breakOff();
     await scripted.pass(1000);
-    expect([scripted.cluster.notes, scripted.warnings.slice(1)]).toEqual([[lack], [expect.any(String), lack]]);
+    expect([scripted.cluster.notes, scripted.warnings.slice(1)]).toEqual([
+      [lack],
+      [expect.any(String), lack],
+    ]);
   });
 });
 

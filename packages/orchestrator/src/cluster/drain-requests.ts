@@ -60,9 +60,7 @@ export class DrainRequests {
   /** It came back, and is emptied on, or stays after all. */
   returned(worker: Identified, state: 'draining' | 'kept', nowMs: number): void {
     this.#requests = this.#requests.map((each) =>
-      isLost(each, worker, nowMs)
-        ? { ...each, presentId: worker.workerId, state, changedMs: nowMs }
-        : each,
+      isLost(each, worker, nowMs) ? { ...each, presentId: worker.workerId, state, changedMs: nowMs } : each,
     );
   }
 

@@ -22,7 +22,9 @@ export class KernelKinds {
   /** What is to be told of a newcomer: once for each two kinds. */
   meet(newcomer: Identified, workers: readonly Identified[]): string[] {
     const kind = kindOf(newcomer);
-    const unlike = [...new Set(workers.map(kindOf))].filter((other) => this.isDeterministic && other !== kind);
+    const unlike = [...new Set(workers.map(kindOf))].filter(
+      (other) => this.isDeterministic && other !== kind,
+    );
     return unlike.flatMap((other) => {
       const pair = [kind, other].sort().join(' and ');
       if (this.#told.has(pair)) return [];

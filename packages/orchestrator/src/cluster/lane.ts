@@ -173,11 +173,7 @@ export class Lane implements Pipeline {
   }
 
   /** A stage gave up. One that lost a neighbour, or the way to it, is not to blame. */
-  failed(
-    workerId: string,
-    { epoch, lostWorkerId }: ControlMessageOf<'failed'>,
-    error: ButterflyError,
-  ): void {
+  failed(workerId: string, { epoch, lostWorkerId }: ControlMessageOf<'failed'>, error: ButterflyError): void {
     const isLink = linkErrors.has(error.code);
     if (isLink && epoch === this.epoch) {
       const stages = this.#controller.current?.plan.stages ?? [];

@@ -74,7 +74,10 @@ export class ScriptedCluster {
    */
   async join(
     name: string,
-    { unreachable = [], ...changes }: Partial<WorkerIdentity> & { readonly unreachable?: readonly string[] } = {},
+    {
+      unreachable = [],
+      ...changes
+    }: Partial<WorkerIdentity> & { readonly unreachable?: readonly string[] } = {},
   ): Promise<ScriptedWorker> {
     const lastOf = (epoch: number): ScriptedWorker | undefined =>
       this.#workers.find(({ lastStageOf }) => lastStageOf === epoch);
