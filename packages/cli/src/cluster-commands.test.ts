@@ -5,6 +5,19 @@ import { HubServer } from './testing/hub-server.js';
 import { Folder, model } from './testing/models.js';
 import { Server, startWorker } from './testing/server.js';
 
+interface ClusterNow {
+  readonly plan: { readonly stages: readonly { readonly workerId: string }[] };
+  readonly workers: readonly {
+    readonly workerId: string;
+    readonly name: string;
+    readonly layers: readonly [number, number] | null;
+  }[];
+}
+
+async function askCluster(server: Server): Promise<ClusterNow> {
+  return (await (await fetch(`${server.url}/cluster`)).json()) as ClusterNow;
+}
+
 describe('a running server', () => {
   it('is shown by status, and its plan by plan --of', async () => {
     await using server = await new Server(['--workers', '2']).ready();
@@ -49,6 +62,34 @@ describe('a running server', () => {
     expect((await streamed).choices[0]?.text).toBe(whole.choices[0]?.text);
     const unknown = await run(['drain', 'guest', '--url', server.url]);
     expect([unknown.code, unknown.stderr[0]]).toEqual([2, expect.stringMatching(/NOT_FOUND: .*local-1/)]);
+  });
+
+  it('empties a worker that serves while a stream runs through it', async () => {
+    const args = ['--workers', '2', '--stages', '2', '--ctx', '2048'];
+    const request = { model: 'aidreams-260k', prompt: 'The', max_tokens: 1500, temperature: 0 };
+    await using server = await new Server(args).ready();
+    await server.plans(1);
+    const whole = await server.openai.completions.create(request);
+    const before = await askCluster(server);
+    const leaving = before.workers.find(({ workerId }) => workerId === before.plan.stages[0]?.workerId);
+    expect(before.plan.stages).toHaveLength(2);
+
+    let text = '';
+    let drained: ReturnType<typeof run> | null = null;
+    let isOver = false;
+    for await (const { choices } of await server.openai.completions.create({ ...request, stream: true })) {
+      text += choices[0]?.text ?? '';
+      drained ??= run(['drain', leaving?.name ?? '', '--url', server.url]);
+      isOver ||= server.records('The plan is live.').length > 1;
+    }
+    expect(isOver).toBe(true);
+    expect(text).toBe(whole.choices[0]?.text);
+    expect(await drained).toMatchObject({ code: 0, stderr: [] });
+    const after = await askCluster(server);
+    expect(after.workers.map(({ layers }) => layers)).toEqual([[0, 3]]);
+    expect(after.plan.stages.map(({ workerId }) => workerId)).toEqual([before.plan.stages[1]?.workerId]);
+    // Nobody starts it again.
+    expect(server.workerPids).toHaveLength(2);
   });
 });
 

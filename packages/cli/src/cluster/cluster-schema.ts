@@ -96,5 +96,15 @@ export const clusterSchema: z.ZodType<ClusterDescription> = z.object({
     })
     .nullable(),
   workers: z.array(worker),
+  drains: z
+    .array(
+      z.object({
+        workerId: z.string(),
+        name: z.string(),
+        state: z.enum(['draining', 'lost', 'gone', 'kept']),
+      }),
+    )
+    .default([]),
+  notes: z.array(z.string()).default([]),
   trouble: z.object({ code: z.string(), message: z.string() }).nullable(),
 });

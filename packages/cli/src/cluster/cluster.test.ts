@@ -43,9 +43,12 @@ describe('a cluster in the terminal', () => {
           }),
         ],
         trouble: { code: 'WORKER_LOST', message: 'It died.' },
+        notes: ['0 of 1 spares held.', 'And more.'],
       }),
     );
-    expect(text).toContain('not ready. Loading.\nTrouble: WORKER_LOST: It died.\n\n');
+    expect(text).toContain(
+      'not ready. Loading.\nTrouble: WORKER_LOST: It died.\nNote: 0 of 1 spares held.\nNote: And more.\n',
+    );
     expect(text).toMatch(/ loading 25% +- +2 +8\.0 GB +-$/m);
     expect(formatCluster(describedCluster({ workers: [] }))).toContain('No worker has joined.');
   });
@@ -142,31 +145,35 @@ describe('a server that is asked', () => {
 });
 
 describe('draining', () => {
-  /** Describes these clusters one after the other, the last for good. */
-  function server(...clusters: readonly ClusterDescription[]) {
+  type State = ClusterDescription['drains'][number]['state'];
+  /** Describes a cluster with these states of the drain one after the other, the last for good. */
+  function server(states: readonly (State | 'forgotten')[], changes: Partial<ClusterDescription> = {}) {
     let looks = 0;
     return {
       drain: (name: string) => Promise.resolve(name.replace('name-of-', '')),
-      describe: () => Promise.resolve(clusters[Math.min(looks++, clusters.length - 1)] ?? describedCluster()),
+      describe: () => {
+        const state = states[Math.min(looks++, states.length - 1)] ?? 'forgotten';
+        const own = state === 'forgotten' ? [] : [{ workerId: 'w2', name: 'name-of-w2', state }];
+        const drains = [{ workerId: 'w1', name: 'name-of-w1', state: 'gone' as const }, ...own];
+        return Promise.resolve(describedCluster({ drains, ...changes }));
+      },
     };
   }
-  const withState = (state: 'draining' | 'serving', changes: Partial<ClusterDescription> = {}) =>
-    describedCluster({ workers: [describedWorker('w1'), describedWorker('w2', { state })], ...changes });
-  const gone = describedCluster({ workers: [describedWorker('w1')] });
   let nowMs = 0;
   const clock = { nowMs: () => (nowMs += 100) };
-  const options = { name: 'name-of-w2', timeoutMs: 1000, clock, pollMs: 0 };
+  const options = { name: 'name-of-w2', timeoutMs: 30_000, clock, pollMs: 0 };
 
-  it('waits until the worker is gone', async () => {
-    const states: number[] = [];
-    const onLook = ({ workers }: ClusterDescription) => states.push(workers.length);
-    await drainWorker(server(withState('draining'), withState('draining'), gone), { ...options, onLook });
-    expect(states).toEqual([2, 2, 1]);
+  it('waits until the worker was sent away', async () => {
+    const looks: unknown[] = [];
+    const onLook = ({ drains }: ClusterDescription) => looks.push(drains[1]?.state);
+    await drainWorker(server(['draining', 'lost', 'draining', 'gone']), { ...options, onLook });
+    // It was lost in between, came back under another id, and was emptied all the same.
+    expect(looks).toEqual(['draining', 'lost', 'draining', 'gone']);
   });
 
   it('does not wait for ever', async () => {
     const trouble = { code: 'MODEL_TOO_LARGE', message: 'Nobody else has room.' };
-    const failure = drainWorker(server(withState('draining', { trouble })), options);
+    const failure = drainWorker(server(['draining'], { trouble }), { ...options, timeoutMs: 1000 });
     await expect(failure).rejects.toBeInstanceOf(ButterflyError);
     await expect(failure).rejects.toMatchObject({
       code: 'TIMEOUT',
@@ -174,11 +181,19 @@ describe('draining', () => {
     });
   });
 
-  it('says so when the worker stays after all', async () => {
-    await expect(
-      drainWorker(server(withState('draining'), withState('serving')), options),
-    ).rejects.toMatchObject({
+  it.each([
+    ['stays after all', ['draining', 'kept'], 1, /not being emptied any more/],
+    ['is lost and does not come back', ['draining', 'lost'], 150, /was lost before it was empty/],
+    ['is unknown to a server that was restarted', ['draining', 'forgotten'], 1, /not being emptied any more/],
+  ] as const)('says so when the worker %s', async (_, states, looksMin, message) => {
+    let looks = 0;
+    const onLook = (): void => {
+      looks += 1;
+    };
+    await expect(drainWorker(server(states), { ...options, onLook })).rejects.toMatchObject({
       code: 'WORKER_LOST',
+      message: expect.stringMatching(message) as string,
     });
+    expect(looks).toBeGreaterThan(looksMin);
   });
 });

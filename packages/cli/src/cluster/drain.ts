@@ -17,26 +17,38 @@ export interface Drainable {
   drain(name: string): Promise<string>;
 }
 
+/** A worker that lost its link dials again after five seconds at most: one that takes longer is not expected back. */
+const returnMs = 15_000;
+
 /**
- * Empties a worker and waits until it is gone.
- * @throws ButterflyError TIMEOUT; WORKER_LOST when it is not being emptied any more; and as `Drainable`
+ * Empties a worker and waits until it was sent away.
+ * @throws ButterflyError TIMEOUT; WORKER_LOST when it was lost before it was empty, or is not being emptied any more; and
+ * as `Drainable`
  */
 export async function drainWorker(server: Drainable, options: DrainOptions): Promise<void> {
   const { name, timeoutMs, clock, onLook, pollMs = 500 } = options;
   const endMs = clock.nowMs() + timeoutMs;
   const workerId = await server.drain(name);
+  let lostMs: number | null = null;
   for (;;) {
     const cluster = await server.describe();
     onLook?.(cluster);
-    const worker = cluster.workers.find((each) => each.workerId === workerId);
-    if (!worker) return;
+    const state = cluster.drains.find((each) => each.workerId === workerId)?.state;
+    if (state === 'gone') return;
     const why = cluster.trouble ? ` (${cluster.trouble.message})` : '';
-    if (worker.state !== 'draining')
+    const nowMs = clock.nowMs();
+    if (state !== 'draining' && state !== 'lost')
       throw new ButterflyError(
         'WORKER_LOST',
         `${name} is not being emptied any more${why}; look at the server's log.`,
       );
-    if (clock.nowMs() >= endMs)
+    lostMs = state === 'lost' ? (lostMs ?? nowMs) : null;
+    if (lostMs !== null && (nowMs - lostMs >= returnMs || nowMs >= endMs))
+      throw new ButterflyError(
+        'WORKER_LOST',
+        `${name} was lost before it was empty${why}, and others take its layers; should it come back within ten minutes, it is emptied and sent away.`,
+      );
+    if (nowMs >= endMs)
       throw new ButterflyError(
         'TIMEOUT',
         `${name} is not empty after ${timeoutMs / 1000} s${why}; it goes on, see "butterfly status", or wait longer with --timeout.`,

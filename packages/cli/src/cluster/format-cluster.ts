@@ -8,12 +8,13 @@ import { formatBytes, formatMicros, formatTable } from '../units.js';
 
 /** A cluster in words and tables for a terminal. */
 export function formatCluster(cluster: ClusterDescription): string {
-  const { model, isReady, detail, epoch, replicas, trouble, workers } = cluster;
+  const { model, isReady, detail, epoch, replicas, trouble, notes, workers } = cluster;
   const isReplicated = replicas.length > 1;
   const during = epoch === null || isReplicated ? '' : ` (epoch ${epoch})`;
   const lines = [
     `${model.id}, ${model.layers} layers: ${isReady ? 'ready' : 'not ready'}. ${detail}${during}`,
     ...(trouble ? [`Trouble: ${trouble.code}: ${trouble.message}`] : []),
+    ...notes.map((note) => `Note: ${note}`),
     ...(isReplicated ? [formatReplicas(replicas)] : []),
     ...formatSpeed(cluster),
   ];

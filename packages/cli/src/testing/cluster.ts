@@ -65,6 +65,8 @@ export function describedCluster(changes: Partial<ClusterDescription> = {}): Clu
       describedWorker('w2', { layers: [4, 7] }),
       describedWorker('w1', { layers: [0, 3], links: [...describedWorker('w1').links, toNext] }),
     ],
+    drains: [],
+    notes: [],
     trouble: null,
     ...changes,
   };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ManualClock, messagesOn, Recorder, socketPair, unassign } from './connection-testing.js';
 import { Connection } from './connection.js';
+import { encodeFrame } from './frame.js';
 import { encodeControl } from './messages.js';
 
 describe('heartbeat', () => {
@@ -21,6 +22,40 @@ describe('heartbeat', () => {
     far.write(Buffer.concat([...encodeControl({ kind: 'pong', sentAtMs: 100 }), ...unassign(1)]));
     await recorder.framesArrived(1);
     expect(connection.roundTripMs).toBe(40);
+  });
+
+  it('takes the least of the last round trips', async () => {
+    const clock = new ManualClock();
+    const recorder = new Recorder();
+    const { near, far } = await socketPair();
+    const connection = new Connection(near, { handlers: recorder, clock, heartbeat });
+    const messages = messagesOn(far);
+    const least: (number | null)[] = [];
+    for (let beat = 0; beat < 20; beat++) {
+      clock.jump(100);
+      const ping = await messages.next();
+      clock.jump(beat === 1 ? 5 : 40);
+      const sentAtMs = ping.kind === 'ping' ? ping.sentAtMs : -1;
+      far.write(Buffer.concat([...encodeControl({ kind: 'pong', sentAtMs }), ...unassign(1)]));
+      await recorder.framesArrived(beat + 1);
+      least.push(connection.roundTripMs);
+    }
+    // What was true long ago is so no more.
+    expect(least).toEqual([40, ...Array<number>(16).fill(5), 40, 40, 40]);
+  });
+
+  it('does not take what a ping waits behind for distance', async () => {
+    const clock = new ManualClock();
+    const recorder = new Recorder();
+    const { near, far } = await socketPair();
+    const connection = new Connection(near, { handlers: recorder, clock, heartbeat });
+    far.pause();
+    connection.send(encodeFrame({ type: 'step', header: Buffer.from('h'), payload: Buffer.alloc(64 << 20) }));
+    clock.jump(100);
+    expect(connection.queuedBytes).toBeGreaterThan(0);
+    far.write(Buffer.concat([...encodeControl({ kind: 'pong', sentAtMs: 100 }), ...unassign(1)]));
+    await recorder.framesArrived(1);
+    expect(connection.roundTripMs).toBeNull();
   });
 
   it('closes after the longest silence, whatever the rhythm', async () => {

@@ -70,6 +70,9 @@ const defaultHeartbeat: Heartbeat = {
 /** As in Cassandra and Akka: silence is found in 6 to 8 beats where they come on time. */
 const SUSPICION_THRESHOLD = 8;
 
+/** Of so many of the last round trips the least counts: what either side did meanwhile makes some of them longer. */
+const ROUND_TRIPS = 16;
+
 /** How long an error message may take to leave before the socket is destroyed. */
 const ERROR_LINGER_MS = 1_000;
 
@@ -90,7 +93,9 @@ export class Connection {
   #beatSetAtMs: number;
   /** Time that this process was awake for, until the last beat was set. */
   #awakeMs = 0;
-  #roundTripMs: number | null = null;
+  readonly #roundTripsMs: number[] = [];
+  /** When the ping left that is timed; null while none is under way. */
+  #timedPingMs: number | null = null;
 
   constructor(stream: ByteStream, options: ConnectionOptions) {
     this.peer = `${stream.remoteAddress ?? 'unknown'}:${stream.remotePort ?? 0}`;
@@ -128,9 +133,9 @@ export class Connection {
     return this.#stream.writableLength;
   }
 
-  /** Of the last answered ping; null before. */
+  /** The least of late, of pings that waited behind nothing; null before the first answer. */
   get roundTripMs(): number | null {
-    return this.#roundTripMs;
+    return this.#roundTripsMs.length === 0 ? null : Math.min(...this.#roundTripsMs);
   }
 
   /**
@@ -239,7 +244,7 @@ export class Connection {
         this.send(encodeControl({ kind: 'pong', sentAtMs: message.sentAtMs }));
         return;
       case 'pong':
-        this.#roundTripMs = Math.max(0, this.#clock.nowMs() - message.sentAtMs);
+        this.#ponged(message.sentAtMs);
         return;
       case 'error':
         this.destroy(
@@ -253,6 +258,13 @@ export class Connection {
       default:
         this.#handlers.onFrame(frame, this);
     }
+  }
+
+  #ponged(sentAtMs: number): void {
+    if (sentAtMs !== this.#timedPingMs) return;
+    this.#timedPingMs = null;
+    this.#roundTripsMs.push(Math.max(0, this.#clock.nowMs() - sentAtMs));
+    if (this.#roundTripsMs.length > ROUND_TRIPS) this.#roundTripsMs.shift();
   }
 
   #startDetector(): AccrualDetector {
@@ -291,7 +303,10 @@ export class Connection {
       );
       return;
     }
-    this.send(encodeControl({ kind: 'ping', sentAtMs: this.#clock.nowMs() }));
+    const sentAtMs = this.#clock.nowMs();
+    // One that waits behind bulk would measure the bulk.
+    if (this.queuedBytes === 0) this.#timedPingMs ??= sentAtMs;
+    this.send(encodeControl({ kind: 'ping', sentAtMs }));
     if (this.isOpen) this.#scheduleBeat();
   }
 

@@ -28,6 +28,8 @@ const cluster: ClusterDescription = {
   replicas: [],
   measured: null,
   workers: [worker('w1', 'desk'), worker('w2', 'laptop'), worker('w3', 'laptop')],
+  drains: [{ workerId: 'w9', name: 'tablet', state: 'gone' }],
+  notes: ['0 of 1 spares held.'],
   trouble: { code: 'MODEL_TOO_LARGE', message: 'It does not fit.' },
 };
 

@@ -85,6 +85,15 @@ export interface ReplicaDescription {
   readonly queued: number;
 }
 
+/** What has become of the wish to have a worker emptied. */
+export interface DrainDescription {
+  /** Of the worker when it was asked for: one that is lost comes back under another id. */
+  readonly workerId: string;
+  readonly name: string;
+  /** Lost before it was empty: it is emptied on when it comes back. Gone: it left in order. Kept: the others could not go without it. */
+  readonly state: 'draining' | 'lost' | 'gone' | 'kept';
+}
+
 /** The cluster as people and tools see it: plain values, written as JSON by `GET /cluster`. */
 export interface ClusterDescription {
   readonly model: {
@@ -104,6 +113,10 @@ export interface ClusterDescription {
   /** Null while no token came within the last minute. */
   readonly measured: MeasuredSpeed | null;
   readonly workers: readonly WorkerDescription[];
+  /** Those that go on, and of late. */
+  readonly drains: readonly DrainDescription[];
+  /** What whoever runs it should know, although it serves: a sentence each. */
+  readonly notes: readonly string[];
   /** Why the last plan could not be made or carried out. */
   readonly trouble: { readonly code: string; readonly message: string } | null;
 }

@@ -30,6 +30,8 @@ export function describeCluster(
     replicas,
     measured: engine.measured(),
     workers: cluster.workers().map((worker) => describeWorker(cluster, worker)),
+    drains: cluster.drains,
+    notes: cluster.notes,
     trouble: trouble && { code: trouble.code, message: trouble.message },
   };
 }

@@ -1,3 +1,4 @@
+import { toButterflyError, type Logger } from '@butterfly/common';
 import { modelPlanner, plannerInput } from '../planning/model-planner.js';
 import { repairPlan } from '../planning/repair.js';
 import { planReplicas, speedsOfReplicas } from '../planning/replicas.js';
@@ -31,5 +32,24 @@ export function clusterPlanner(
         inputOf(groups.flat(), link),
         groups.map((group) => group.map(({ workerId }) => workerId)),
       ),
+  };
+}
+
+/** The same, but all that it throws are ButterflyErrors, and defects are logged: whoever asks goes on without an answer. */
+export function watchedPlanner(planner: ClusterPlanner, log: Logger): ClusterPlanner {
+  const watched = <T>(ask: () => T): T => {
+    try {
+      return ask();
+    } catch (thrown) {
+      const error = toButterflyError(thrown);
+      if (error.code !== 'MODEL_TOO_LARGE') log.error({ code: error.code, err: thrown }, error.message);
+      throw error;
+    }
+  };
+  return {
+    plan: (...asked) => watched(() => planner.plan(...asked)),
+    repair: (...asked) => watched(() => planner.repair(...asked)),
+    split: (...asked) => watched(() => planner.split(...asked)),
+    speedsOf: (...asked) => watched(() => planner.speedsOf(...asked)),
   };
 }

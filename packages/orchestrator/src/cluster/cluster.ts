@@ -10,16 +10,18 @@ import {
   toButterflyError,
   type ControlMessage,
   type ControlMessageOf,
-  type ErrorCode,
   type Frame,
   type Listener,
 } from '@butterfly/common';
+import type { DrainDescription } from '../api/cluster-view.js';
 import type { Link, Plan } from '../planning/types.js';
 import { shardIds } from './assignments.js';
+import { watchedPlanner } from './cluster-planner.js';
 import type { ClusterOptions, LinkOf } from './cluster-types.js';
-import type { Joining } from './controller-types.js';
 import { describeLanes, lanesInUse } from './controller-words.js';
+import { DrainRequests } from './drain-requests.js';
 import { FileServer } from './file-server.js';
+import { KernelKinds } from './kernel-kinds.js';
 import { LaneAssigner } from './lane-assigner.js';
 import { LaneTransfers } from './lane-transfers.js';
 import { Lane } from './lane.js';
@@ -28,14 +30,11 @@ import { LinkTable } from './link-table.js';
 import type { Member } from './members.js';
 import { Reception } from './reception.js';
 import { SharedByControllers } from './shared-by-controllers.js';
-import type { WorkerLink } from './worker-link.js';
+import { joiningOf, type WorkerLink } from './worker-link.js';
 
 const tickMs = 100;
 /** How long a newcomer waits for its ways to others to be measured. */
 const introductionMs = 5_000;
-
-/** What a stage sees when a neighbour or the way to it is lost. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
 
 /**
  * The workers and the lanes that they belong to, one for each replica of the pipeline. Sockets feed the lanes, and what is
@@ -51,14 +50,18 @@ export class Cluster {
   readonly #prober: LinkProber;
   readonly #files: FileServer;
   readonly #assigner: LaneAssigner;
-  readonly #transfers = new LaneTransfers((workerId) => this.#joining(workerId));
+  readonly #drains = new DrainRequests();
+  readonly #kinds: KernelKinds;
+  readonly #transfers = new LaneTransfers((workerId) => joiningOf(this.#workers.get(workerId)));
   #listener: Listener | null = null;
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
   private constructor(private readonly options: ClusterOptions) {
-    const { planner, clock, log, shards, controller, replicasMax } = options;
+    const { clock, log, shards, controller, replicasMax } = options;
+    const planner = watchedPlanner(options.planner, log);
     const link: LinkOf = (from, to) => this.#links.link(from, to, clock.nowMs());
+    this.#kinds = new KernelKinds(shards.isDeterministic);
     this.#prober = new LinkProber(this.#links, clock);
     this.#files = new FileServer(shards.spec.files);
     this.#assigner = new LaneAssigner({
@@ -83,7 +86,7 @@ export class Cluster {
           replica: index + 1,
           controller: config,
           onEmptied: (workerId) => this.#emptied(workerId),
-          onKept: (workerId) => void this.#transfers.cancel(workerId),
+          onKept: (workerId) => this.#kept(workerId),
         }),
     );
   }
@@ -137,7 +140,15 @@ export class Cluster {
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   get trouble(): ButterflyError | null {
-    return lanesInUse(this.lanes).find(({ trouble }) => trouble)?.trouble ?? null;
+    return lanesInUse(this.lanes).find(({ trouble }) => trouble)?.trouble ?? this.#assigner.trouble;
+  }
+
+  /** What whoever runs it should know, although it serves. */
+  get notes(): string[] {
+    const ofLanes = this.lanes.map(({ note, replica }) =>
+      note && this.lanes.length > 1 ? `Replica ${replica}: ${note}` : note,
+    );
+    return [this.#kinds.describe(this.workers()), ...ofLanes].filter((note) => note !== null);
   }
 
   /**
@@ -155,16 +166,14 @@ export class Cluster {
         'CLUSTER_NOT_READY',
         `${worker.identity.name} measures itself; try again soon.`,
       );
-    if (this.#transfers.cancel(workerId)) {
-      this.#emptied(workerId);
-      return;
-    }
-    const refusal = lane.drain(workerId);
-    if (!refusal) return;
-    if (!this.lanes.some((other) => other !== lane && other.isLive)) throw refusal;
-    // The lane ends without it, and its requests go on at the others.
-    lane.handle({ kind: 'left', workerId, isOrderly: true });
-    this.#emptied(workerId);
+    const refusal = this.#drain(workerId, lane);
+    if (refusal) throw refusal;
+    this.#drains.begin(worker, this.options.clock.nowMs());
+  }
+
+  /** What has become of the workers that were to be emptied. */
+  get drains(): DrainDescription[] {
+    return this.#drains.all();
   }
 
   async close(): Promise<void> {
@@ -197,7 +206,8 @@ export class Cluster {
     if (!connection.isOpen || this.#closed) return;
     const { name, memoryBytes, threads } = identity;
     this.options.log.info({ workerId, name, memoryBytes, threads }, 'A worker joined.');
-    const joining = this.#joining(workerId);
+    for (const words of this.#kinds.meet(worker, this.workers())) this.options.log.warn({ workerId }, words);
+    const joining = joiningOf(worker);
     if (!joining) return;
     const nowMs = this.options.clock.nowMs();
     const states = this.lanes.map((each) => each.look());
@@ -207,18 +217,30 @@ export class Cluster {
     // And what it has loaded since it said hello, as it was told before.
     const heldShards = [...new Set([...identity.heldShards, ...joining.heldShards])];
     lane.handle({ kind: 'joined', member: joining.member, heldShards });
+    this.#drainOn(worker, lane);
     // With many peers, or some that do not answer, the rest comes when it comes.
     if (!isMeasured && (await measured)) lane.handle({ kind: 'linksChanged' });
   }
 
-  /** What it brings to a lane; null for one that is gone. */
-  #joining(workerId: string): Joining | null {
-    const worker = this.#workers.get(workerId);
-    if (!worker?.profile) return null;
-    const { identity, profile, reports } = worker;
-    const { name, machineId, memoryBytes } = identity;
-    const member = { workerId, name, identity: `${machineId} ${name}`, memoryBytes, profile };
-    return { member, heldShards: [...reports.keys()] };
+  /** Gives why it stays, if it must; nothing has changed then. */
+  #drain(workerId: string, lane: Lane): ButterflyError | null {
+    const isEmpty = this.#transfers.cancel(workerId);
+    const refusal = isEmpty ? null : lane.drain(workerId);
+    if (refusal && !this.lanes.some((other) => other !== lane && other.isLive)) return refusal;
+    // The lane ends without it, and its requests go on at the others.
+    if (refusal) lane.handle({ kind: 'left', workerId, isOrderly: true });
+    if (isEmpty || refusal) this.#emptied(workerId);
+    return null;
+  }
+
+  /** A worker that was lost before it was empty is emptied on. */
+  #drainOn(worker: WorkerLink, lane: Lane): void {
+    const { workerId, identity } = worker;
+    const nowMs = this.options.clock.nowMs();
+    if (!this.#drains.isWanted(worker, nowMs)) return;
+    this.options.log.info({ workerId, name: identity.name }, 'It was lost before it was empty.');
+    const refusal = this.#drain(workerId, lane);
+    this.#drains.returned(worker, refusal ? 'kept' : 'draining', nowMs);
   }
 
   #after(delayMs: number): Promise<false> {
@@ -230,6 +252,12 @@ export class Cluster {
     if (!this.#transfers.emptied(workerId)) void this.#workers.get(workerId)?.connection.close('drained');
   }
 
+  /** Its lane cannot go without it. */
+  #kept(workerId: string): void {
+    this.#transfers.cancel(workerId);
+    this.#drains.kept(workerId, this.options.clock.nowMs());
+  }
+
   #left(worker: WorkerLink, error: ButterflyError | null, reason: string): void {
     const { workerId, identity } = worker;
     this.#workers.delete(workerId);
@@ -238,6 +266,7 @@ export class Cluster {
     if (this.#closed) return;
     this.options.log.warn({ workerId, name: identity.name }, `A worker left: ${reason}`);
     this.#transfers.cancel(workerId);
+    this.#drains.left(workerId, error === null, this.options.clock.nowMs());
     this.#laneOf.get(workerId)?.handle({ kind: 'left', workerId, isOrderly: error === null });
     this.#laneOf.delete(workerId);
   }
@@ -285,11 +314,9 @@ export class Cluster {
       case 'ready':
         lane?.handle({ kind: 'ready', workerId, epoch: message.epoch });
         return;
-      case 'failed': {
-        const error = this.#errorOf(worker, message);
-        lane?.failed(workerId, message, error, linkErrors.has(error.code));
+      case 'failed':
+        lane?.failed(workerId, message, this.#errorOf(worker, message));
         return;
-      }
       case 'fetch':
         this.#serveFile(worker, message);
         return;
@@ -350,21 +377,21 @@ export class Cluster {
         this.lanes.map((lane) => lane.look()),
         this.options.clock.nowMs(),
       );
-      for (const { workerId, lane } of moves) this.#transfer(workerId, this.lanes[lane]);
+      this.#transfers.begin(moves.flatMap(({ workerId, lane }) => this.#moveOf(workerId, this.lanes[lane])));
     }
     this.#transfers.settle((workerId, lane) => this.#laneOf.set(workerId, lane));
     // Whoever was not moved is where it is to be.
     if (before !== this.#assigner.isGathered) this.lanes[0]?.handle({ kind: 'gathered', joining: [] });
   }
 
-  #transfer(workerId: string, to: Lane | undefined): void {
+  #moveOf(workerId: string, to: Lane | undefined): Parameters<LaneTransfers['begin']>[0] {
     const from = this.#laneOf.get(workerId);
-    if (!from || !to) return;
+    if (!from || !to) return [];
     this.options.log.info(
       { workerId, from: from.replica, to: to.replica },
       'A worker goes to another replica.',
     );
-    this.#transfers.begin(workerId, from, to);
+    return [{ workerId, from, to }];
   }
 }
 

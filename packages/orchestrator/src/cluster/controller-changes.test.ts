@@ -99,6 +99,20 @@ describe('while a better plan loads', () => {
     expect(story.after(1)).toEqual(['prepare a 0-6', 'prepare b 6-12']);
   });
 
+  it('a worker that dies at it again and again is left out ever longer', () => {
+    const story = Story.live(['a']);
+    for (const [losses, pauseMs] of [0, 10_000, 60_000, 300_000].entries()) {
+      const [lost, back] = [`b${losses}`, `b${losses + 1}`];
+      if (losses === 0) expect(story.join(lost)).toEqual(['prepare a 0-6', `prepare ${lost} 6-12`]);
+      story.leave(lost);
+      expect(story.join(back)).toEqual(pauseMs === 0 ? ['prepare a 0-6', `prepare ${back} 6-12`] : []);
+      if (pauseMs === 0) continue;
+      expect(story.controller.stateOf(back, story.nowMs)).toBe('leftOut');
+      expect(story.after(pauseMs - 1)).toEqual([]);
+      expect(story.after(1)).toEqual(['prepare a 0-6', `prepare ${back} 6-12`]);
+    }
+  });
+
   it('another worker may join, and is planned with once it is live', () => {
     const story = Story.live(['a']);
     story.isIdle = true;

@@ -13,9 +13,9 @@ import { Drains } from './drains.js';
 import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
 import { PlanFinder } from './plan-finder.js';
+import { Spares, type SpareLack } from './spares.js';
 import { Succession } from './succession.js';
-import { missingStages, shardOf, substituted, uses } from './targets.js';
-import { isUrgent, weigh } from './weighing.js';
+import { missingStages, shardOf, uses } from './targets.js';
 
 /**
  * Decides which plan is in force: a function of its events and the time, without sockets or timers. Shards are prepared
@@ -33,6 +33,7 @@ export class Controller {
   readonly #blame: Blame;
   readonly #succession: Succession;
   readonly #drains: Drains;
+  readonly #spares: Spares;
 
   constructor(private readonly config: ControllerConfig) {
     this.#members = new Members(config.shared.losses);
@@ -41,6 +42,7 @@ export class Controller {
     this.#blame = new Blame(this.#members);
     this.#succession = new Succession(this.#members, this.#orders, this.#blame);
     this.#drains = new Drains(this.#members, this.#orders, config);
+    this.#spares = new Spares(this.#members, this.#orders, config);
   }
 
   get phase(): Phase['kind'] {
@@ -87,6 +89,11 @@ export class Controller {
   /** Whether the plan in force or on its way, or the next one, has a part for the worker. */
   isUsing(workerId: string): boolean {
     return this.#succession.uses(workerId) || (this.target !== null && uses(this.target, workerId));
+  }
+
+  /** Why a live plan has fewer spares than asked for; null where it has them, or is not live. */
+  get spareLack(): SpareLack | null {
+    return this.#phase.kind === 'live' ? this.#spares.lack(this.#phase.current) : null;
   }
 
   /** What the cluster waits for, in words for a person. */
@@ -154,7 +161,8 @@ export class Controller {
     const member = this.#members.get(workerId);
     if (!member) return;
     const isNeeded = this.target !== null && uses(this.target, workerId);
-    if (isNeeded && !isOrderly) this.#members.lost(member, nowMs);
+    // Also one that only loads: each of its returns has the next plan loaded anew.
+    if (this.isUsing(workerId) && !isOrderly) this.#members.lost(member, nowMs);
     this.#members.remove(workerId);
     this.#drains.left(workerId);
     this.#plans.changed();
@@ -194,10 +202,7 @@ export class Controller {
     this.#members.unhold(workerId, shardId);
     this.#blame.hindered(member, nowMs);
     this.#plans.changed();
-    if (this.#succession.wants(workerId, shardId)) {
-      this.#plans.trouble = error;
-      this.#abandonNext();
-    }
+    if (this.#succession.wants(workerId, shardId)) this.#abandonNext(error);
     if (this.#phase.kind !== 'preparing' || shardOf(this.#phase.target, workerId) !== shardId) return;
     this.#plans.trouble = error;
     this.#recover(nowMs);
@@ -259,19 +264,14 @@ export class Controller {
         if (nowMs - phase.sinceMs > deadlines.canaryMs) this.#stalled(phase.current.epoch, nowMs);
         break;
       case 'live':
-        if (this.#succession.hangs(deadlines.loadStallMs, nowMs)) this.#successionHangs(nowMs);
+        if (this.#succession.hangs(deadlines.loadStallMs, nowMs))
+          this.#abandonNext(this.#succession.blameHanging(nowMs));
         this.#cutIn(isIdle, nowMs);
         break;
       default:
         phase satisfies never;
     }
     this.#seek(nowMs);
-  }
-
-  #successionHangs(nowMs: number): void {
-    this.#plans.trouble = new ButterflyError('TIMEOUT', 'Loading the next plan made no progress.');
-    this.#succession.blameHanging(nowMs);
-    this.#abandonNext();
   }
 
   /** Whoever is not ready after a time without any progress hangs. */
@@ -310,16 +310,9 @@ export class Controller {
 
   /** Ends the epoch, if there is one, and goes for the next: that of spares, the one at hand, or a new one. */
   #recover(nowMs: number): void {
-    const before = this.target;
+    const ended = this.target;
     this.#retire();
-    const available = this.#members.available(nowMs);
-    const isHere = (target: Target): boolean =>
-      target.plan.stages.every(({ workerId }) => available.some((member) => member.workerId === workerId));
-    const next = this.#succession.take();
-    const atHand =
-      next && isHere(next) && missingStages(next, this.#members).length === 0
-        ? next
-        : before && substituted(before, available, this.#members, this.config);
+    const atHand = this.#plans.atHand(ended, this.#succession.take(), nowMs);
     // What is at hand is not what is best: that is looked for once it is live.
     this.#plans.changed();
     if (atHand) this.#pursue(atHand, nowMs);
@@ -373,24 +366,18 @@ export class Controller {
   #improve(nowMs: number): void {
     const { current } = this;
     if (!current) return;
-    const target = this.#plans.find(nowMs);
-    const urgent = target !== null && isUrgent(target, current, this.#members, this.config.stagesMin);
-    const verdict = target
-      ? weigh(target, this.#plans.predictedAnew(current, nowMs), this.#members, urgent)
-      : 'stay';
-    if (!target || verdict === 'stay') {
-      this.#arrangeSpares(nowMs);
-      return;
-    }
-    if (verdict === 'switch') {
+    const better = this.#plans.better(current, nowMs);
+    if (better === null) this.#arrangeSpares(nowMs);
+    else if (better.fitsBeside) this.#succession.begin(better.target, current, better.isUrgent, nowMs);
+    else {
       this.#retire();
-      this.#pursue(target, nowMs);
-      return;
+      this.#pursue(better.target, nowMs);
     }
-    this.#succession.begin(target, current, urgent, nowMs);
   }
 
-  #abandonNext(): void {
+  /** @param trouble what is wrong with it; nothing, where somebody in it is not there any more */
+  #abandonNext(trouble = this.trouble): void {
+    this.#plans.trouble = trouble;
     this.#succession.abandon(this.current);
     this.#plans.changed();
   }
@@ -403,8 +390,7 @@ export class Controller {
   }
 
   #arrangeSpares(nowMs: number): void {
-    const { current } = this;
-    if (this.#phase.kind === 'live' && current && this.#succession.target === null)
-      this.#orders.arrangeSpares(current, this.#members.available(nowMs), this.config.spares);
+    if (this.#phase.kind === 'live' && this.#succession.target === null)
+      this.#spares.arrange(this.#phase.current, nowMs);
   }
 }

@@ -42,12 +42,18 @@ export class LaneAssigner {
   #splitIds = '';
   /** Who was in a lane that could not go on when that was last looked at. */
   #strandedIds = '';
+  #trouble: ButterflyError | null = null;
 
   constructor(private readonly config: LaneAssignerConfig) {}
 
   /** Whether the workers were split for the first time. */
   get isGathered(): boolean {
     return this.#isGathered;
+  }
+
+  /** Why everybody stayed where they were at the last look; null when there was no reason but that it is best. */
+  get trouble(): ButterflyError | null {
+    return this.#trouble;
   }
 
   /**
@@ -58,7 +64,7 @@ export class LaneAssigner {
     this.#lastJoinMs = nowMs;
     const inUse = [...lanes.entries()].filter(([, { members }]) => members.length > 0);
     if (!this.#isGathered || inUse.length <= 1) return inUse[0]?.[0] ?? 0;
-    return this.#bestFor(newcomer, inUse);
+    return this.#orElse(inUse[0]?.[0] ?? 0, () => this.#bestFor(newcomer, inUse));
   }
 
   /** Who is to go to another lane now. */
@@ -70,7 +76,7 @@ export class LaneAssigner {
       if (all.length < this.config.workersExpected) return [];
       this.#isGathered = true;
       this.#splitIds = idsOf(all);
-      return this.#movesTo(this.#split(all)?.groups ?? null, lanes);
+      return this.#orElse([], () => this.#movesTo(this.#split(all)?.groups ?? null, lanes));
     }
     const isServing = lanes.some(({ isPlanned }) => isPlanned);
     if (isServing && nowMs - this.#lastLossMs < returnWaitMs) return [];
@@ -79,7 +85,20 @@ export class LaneAssigner {
     if (all.length === 0 || (isSettled && idsOf(all) === this.#splitIds)) return [];
     this.#splitIds = idsOf(all);
     this.#strandedIds = stranded;
-    return this.#improve(all, lanes);
+    return this.#orElse([], () => this.#improve(all, lanes));
+  }
+
+  /** A defect of the planner costs the change that was to be made, and nothing that serves. */
+  #orElse<T>(instead: T, look: () => T): T {
+    try {
+      const found = look();
+      this.#trouble = null;
+      return found;
+    } catch (error) {
+      if (!(error instanceof ButterflyError)) throw error;
+      this.#trouble = error;
+      return instead;
+    }
   }
 
   #notice(all: readonly Member[], nowMs: number): void {

@@ -1,6 +1,13 @@
 import type { Joining } from './controller-types.js';
 import type { Lane } from './lane.js';
 
+/** A worker that is to go from one lane to another. */
+interface Move {
+  readonly workerId: string;
+  readonly from: Lane;
+  readonly to: Lane;
+}
+
 interface Transfer {
   readonly from: Lane;
   readonly to: Lane;
@@ -22,11 +29,20 @@ export class LaneTransfers {
     return this.#transfers.size > 0;
   }
 
-  /** One that its lane cannot go without stays. */
-  begin(workerId: string, from: Lane, to: Lane): void {
-    const isEmpty = !from.isUsing(workerId);
-    this.#transfers.set(workerId, { from, to, isEmpty });
-    if (!isEmpty && from.drain(workerId) !== null) this.#transfers.delete(workerId);
+  /**
+   * One that its lane cannot go without stays. Those without a part go first, and are kept out of the plans that are made
+   * when the others are emptied.
+   */
+  begin(moves: readonly Move[]): void {
+    const idleFirst = [...moves].sort((a, b) => Number(isUsed(a)) - Number(isUsed(b)));
+    for (const move of idleFirst) {
+      const { workerId, from, to } = move;
+      const isEmpty = !isUsed(move);
+      this.#transfers.set(workerId, { from, to, isEmpty });
+      // A lane without a plan has none to change, and would want to keep whoever it can get.
+      const stays = from.plan !== null && from.drain(workerId) !== null;
+      if (stays) this.#transfers.delete(workerId);
+    }
   }
 
   /** A worker is empty; false when it is not on its way anywhere. */
@@ -60,4 +76,8 @@ export class LaneTransfers {
       });
     }
   }
+}
+
+function isUsed({ workerId, from }: Move): boolean {
+  return from.isUsing(workerId);
 }

@@ -6,6 +6,7 @@ import {
   type Clock,
   type Connection,
   type ControlMessageOf,
+  type ErrorCode,
   type Frame,
   type Logger,
   type StepResult,
@@ -23,6 +24,9 @@ import type { LinkProber } from './link-prober.js';
 import type { LinkTable } from './link-table.js';
 import { relay } from './relay.js';
 import type { StageReport, WorkerLink } from './worker-link.js';
+
+/** What a stage sees when a neighbour or the way to it is lost. */
+const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
 
 export interface LaneOptions {
   /** As people count replicas: from 1. */
@@ -46,6 +50,8 @@ export class Lane implements Pipeline {
   readonly #controller: Controller;
   #handlers: PipelineHandlers | null = null;
   #live: { readonly current: EpochPlan; readonly first: WorkerLink } | null = null;
+  /** What was last told of spares. */
+  #lackTold: string | undefined;
   #closed = false;
 
   constructor(private readonly options: LaneOptions) {
@@ -87,6 +93,11 @@ export class Lane implements Pipeline {
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   get trouble(): ButterflyError | null {
     return this.#controller.trouble;
+  }
+
+  /** What whoever runs it should know, although it serves; null where there is nothing. */
+  get note(): string | null {
+    return this.#controller.spareLack?.words ?? null;
   }
 
   /** For whoever assigns workers to lanes. */
@@ -155,15 +166,15 @@ export class Lane implements Pipeline {
 
   tick(): void {
     this.handle({ kind: 'tick', isIdle: this.#handlers?.isIdle() ?? true });
+    const lack = this.#controller.spareLack;
+    if (lack?.words === this.#lackTold) return;
+    this.#lackTold = lack?.words;
+    if (lack) this.options.log[lack.isPassing ? 'info' : 'warn']({ replica: this.replica }, lack.words);
   }
 
-  /** A stage gave up; `isLink` when it lost a neighbour and nothing is wrong with itself. */
-  failed(
-    workerId: string,
-    { epoch, lostWorkerId }: ControlMessageOf<'failed'>,
-    error: ButterflyError,
-    isLink: boolean,
-  ): void {
+  /** A stage gave up. One that lost a neighbour, or the way to it, is not to blame. */
+  failed(workerId: string, { epoch, lostWorkerId }: ControlMessageOf<'failed'>, error: ButterflyError): void {
+    const isLink = linkErrors.has(error.code);
     if (isLink && epoch === this.epoch) {
       const stages = this.#controller.current?.plan.stages ?? [];
       const index = stages.findIndex((stage) => stage.workerId === workerId);
@@ -254,13 +265,13 @@ export class Lane implements Pipeline {
     worker.connection.send(encodeControl(message));
   }
 
-  /** The others, those first from whom bytes come fastest. */
+  /** The others that it can dial, as far as is known: those first from whom bytes come fastest. */
   #peersOf({ workerId }: WorkerLink): WorkerLink[] {
     const { workers, links, clock } = this.options;
     const nowMs = clock.nowMs();
     const speed = (each: WorkerLink): number => links.link(each.workerId, workerId, nowMs).bytesPerSecond;
     return [...workers.values()]
-      .filter((each) => each.workerId !== workerId)
+      .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId, nowMs).isRelayed)
       .sort((a, b) => speed(b) - speed(a));
   }
 

@@ -1,7 +1,7 @@
 import type { Plan } from '../planning/types.js';
 import type { ControllerAction, Target } from './controller-types.js';
-import type { Member, Members } from './members.js';
-import { shardOf, spareShards, uses } from './targets.js';
+import type { Members } from './members.js';
+import { shardOf } from './targets.js';
 
 /** What workers are told to load and to let go; what each holds is kept in step with it. */
 export class Orders {
@@ -20,7 +20,7 @@ export class Orders {
 
   /** Has every worker of the target load its shard, unless it does or did; what it kept it tells of at once. */
   prepare(target: Target): void {
-    for (const [index, { workerId }] of target.plan.stages.entries()) this.#load(workerId, target, index);
+    for (const [index, { workerId }] of target.plan.stages.entries()) this.load(workerId, target, index);
   }
 
   releaseAllBut(workerId: string, kept: readonly (string | null)[]): void {
@@ -40,18 +40,8 @@ export class Orders {
       );
   }
 
-  /** Has idle workers hold copies, as many as asked for, and let go of all else. */
-  arrangeSpares(current: Target, available: readonly Member[], count: number): void {
-    const idle = available.filter(({ workerId }) => !uses(current, workerId));
-    const chosen = spareShards(current, idle, count, this.members);
-    for (const { workerId } of idle) {
-      const spare = chosen.find((each) => each.workerId === workerId);
-      this.releaseAllBut(workerId, [spare ? (current.shardIds[spare.stageIndex] ?? null) : null]);
-      if (spare) this.#load(workerId, current, spare.stageIndex);
-    }
-  }
-
-  #load(workerId: string, { plan, shardIds }: Target, stageIndex: number): void {
+  /** Has a worker load the shard of that stage, unless it does or did. */
+  load(workerId: string, { plan, shardIds }: Target, stageIndex: number): void {
     const stage = plan.stages[stageIndex];
     const shardId = shardIds[stageIndex];
     if (!stage || shardId === undefined) return;

@@ -1,7 +1,17 @@
 import { ButterflyError } from '@butterfly/common';
 import type { ControllerConfig, Target } from './controller-types.js';
 import type { Member, Members } from './members.js';
-import { targetOf } from './targets.js';
+import { missingStages, substituted, targetOf } from './targets.js';
+import { isUrgent, weigh } from './weighing.js';
+
+/** A plan to change to. */
+interface Better {
+  readonly target: Target;
+  /** Whether somebody waits for it. */
+  readonly isUrgent: boolean;
+  /** Whether it can be loaded while the other one is live. */
+  readonly fitsBeside: boolean;
+}
 
 /** Sets of workers that are remembered as too small for the model. */
 const unplannableMax = 16;
@@ -18,7 +28,7 @@ export class PlanFinder {
 
   constructor(
     private readonly members: Members,
-    private readonly config: Pick<ControllerConfig, 'plan' | 'repair' | 'shardIdOf'>,
+    private readonly config: Pick<ControllerConfig, 'plan' | 'repair' | 'shardIdOf' | 'stagesMin'>,
   ) {}
 
   /** Something that a plan depends on is otherwise than at the last look. */
@@ -67,9 +77,39 @@ export class PlanFinder {
     }
   }
 
+  /** What can be live at once after a target that ended: the one that was to follow it, or that with spares in the places of the dead. */
+  atHand(ended: Target | null, next: Target | null, nowMs: number): Target | null {
+    const available = this.members.available(nowMs);
+    const isHere = ({ plan }: Target): boolean =>
+      plan.stages.every(({ workerId }) => available.some((member) => member.workerId === workerId));
+    if (next && isHere(next) && missingStages(next, this.members).length === 0) return next;
+    const { shardIdOf } = this.config;
+    return ended && substituted(ended, available, this.members, { shardIdOf, repair: this.#repair });
+  }
+
+  /** A plan that is worth a change from the live one; null where there is none. */
+  better(current: Target, nowMs: number): Better | null {
+    const target = this.find(nowMs);
+    if (target === null) return null;
+    const urgent = isUrgent(target, current, this.members, this.config.stagesMin);
+    const verdict = weigh(target, this.#predictedAnew(current, nowMs), this.members, urgent);
+    return verdict === 'stay' ? null : { target, isUrgent: urgent, fitsBeside: verdict === 'prepare' };
+  }
+
   /** A plan with what is known of workers and links now. */
-  predictedAnew(current: Target, nowMs: number): Target {
-    const plan = this.config.repair(current.plan, new Map(), this.members.available(nowMs));
+  #predictedAnew(current: Target, nowMs: number): Target {
+    const plan = this.#repair(current.plan, new Map(), this.members.available(nowMs));
     return { ...current, plan: plan ? { ...current.plan, predicted: plan.predicted } : current.plan };
   }
+
+  /** A defect of the planner costs the plan that was asked for, and not what is live. */
+  readonly #repair: ControllerConfig['repair'] = (...asked) => {
+    try {
+      return this.config.repair(...asked);
+    } catch (error) {
+      if (!(error instanceof ButterflyError)) throw error;
+      this.trouble = error;
+      return null;
+    }
+  };
 }

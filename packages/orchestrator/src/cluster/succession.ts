@@ -1,3 +1,4 @@
+import { ButterflyError } from '@butterfly/common';
 import type { Blame } from './blame.js';
 import type { Target } from './controller-types.js';
 import type { Members } from './members.js';
@@ -87,12 +88,12 @@ export class Succession {
     return this.#successor?.preparedMs === null && nowMs - this.#successor.movedMs > stallMs;
   }
 
-  /** Whoever keeps it waiting is left out for a while, and not dropped, because it may serve at the same time. */
-  blameHanging(nowMs: number): void {
-    if (this.target === null) return;
-    for (const index of missingStages(this.target, this.members)) {
-      const member = this.members.get(this.target.plan.stages[index]?.workerId ?? '');
+  /** Whoever keeps it waiting is left out for a while, and not dropped, because it may serve at the same time. Gives what to tell. */
+  blameHanging(nowMs: number): ButterflyError {
+    for (const index of this.target ? missingStages(this.target, this.members) : []) {
+      const member = this.members.get(this.target?.plan.stages[index]?.workerId ?? '');
       if (member) this.blame.hindered(member, nowMs);
     }
+    return new ButterflyError('TIMEOUT', 'Loading the next plan made no progress.');
   }
 }

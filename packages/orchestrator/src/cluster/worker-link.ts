@@ -5,6 +5,7 @@ import type {
   WorkerIdentity,
   WorkerProfile,
 } from '@butterfly/common';
+import type { Joining } from './controller-types.js';
 
 /** What a worker tells about a shard that it holds. */
 export type StageReport = Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'>;
@@ -59,6 +60,20 @@ export function createWorkerLink(
     reports: new Map(),
     cancelDeadline: () => undefined,
   };
+}
+
+/** The same for a worker that comes back. */
+export function identityOf({ identity: { machineId, name } }: Pick<WorkerLink, 'identity'>): string {
+  return `${machineId} ${name}`;
+}
+
+/** What a worker brings to a lane; null for one that is gone, or has not measured itself. */
+export function joiningOf(worker: WorkerLink | undefined): Joining | null {
+  if (!worker?.profile) return null;
+  const { workerId, identity, profile, reports } = worker;
+  const { name, memoryBytes } = identity;
+  const member = { workerId, name, identity: identityOf(worker), memoryBytes, profile };
+  return { member, heldShards: [...reports.keys()] };
 }
 
 function plainAddress(address: string | undefined): string {

@@ -230,6 +230,26 @@ describe('ReplicatedEngine', () => {
     expect(replicas.map(countOf)).toEqual([2, 3, 2]);
   });
 
+  it('fills a replica that came back with new requests, and leaves those that run where they are', () => {
+    const { replicas, engine } = build(2);
+    const [first, second] = replicas;
+    for (const replica of replicas) replica.up(1);
+    const submit = (seed: number): void => {
+      engine.submit(request(60 + seed, { outputTokensMax: 20, stopTokens: new Set() }));
+      for (const replica of replicas) replica.advance(0);
+    };
+    for (let seed = 0; seed < 2; seed += 1) submit(seed);
+    second?.down();
+    engine.spread();
+    for (let count = 0; count < 4; count += 1) first?.advance(0);
+    second?.up(1);
+    engine.spread();
+    expect(replicas.map(countOf)).toEqual([2, 0]);
+    const before = first?.engine.stats().running;
+    for (let seed = 2; seed < 4; seed += 1) submit(seed);
+    expect([replicas.map(countOf), first?.engine.stats().running]).toEqual([[2, 2], before]);
+  });
+
   it('sends a prompt to where it was computed before', async () => {
     const { replicas, engine } = build(2);
     for (const replica of replicas) replica.up(1);
