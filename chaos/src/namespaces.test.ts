@@ -11,88 +11,132 @@ const model = fileURLToPath(new URL('../../models/butterfly-stories.gguf', impor
 const env = { BUTTERFLY_TOKEN: 'a token of several hosts', BUTTERFLY_LOG: 'info' };
 const dataPort = 7700;
 const latencyMs = 5;
+const megabits = 200;
+const cardBytesPerSecond = (megabits * 1e6) / 8;
 
-/** A worker that has no file, is reached through a proxy with a delay, and keeps what it fetches. */
-async function startWorker(
-  { namespace, address }: Host,
-  join_: string,
-  directory: string,
-): Promise<Process[]> {
+interface Link {
+  readonly toWorkerId: string | null;
+  readonly latencyMicros: number;
+  readonly bytesPerSecond: number;
+  readonly isRelayed: boolean;
+}
+
+interface Cluster {
+  readonly plan: { readonly stages: readonly { readonly isRelayed: boolean }[] };
+  readonly workers: readonly {
+    readonly loaded: { readonly orchestratorBytes: number; readonly peerBytes: number };
+    readonly links: readonly Link[];
+  }[];
+}
+
+/** Stands before the data port of a worker, with a delay. Without it nobody can dial that. */
+async function startDoor({ namespace, address }: Host): Promise<Process> {
   const proxy = new Process([address, String(dataPort + 1), String(dataPort), String(latencyMs)], {
     namespace,
     script: fileURLToPath(new URL('../dist/proxy-main.js', import.meta.url)),
   });
   await proxy.line(/^Listening/);
+  return proxy;
+}
+
+/** A worker that has no file, whose own port only its own host can dial, and that keeps what it fetches. */
+function startWorker({ namespace, address }: Host, join_: string, directory: string): Process {
   const args = [
     ['worker', '--join', join_, '--name', namespace, '--threads', '1', '--remote-only'],
     ['--data-host', '127.0.0.1', '--data-port', String(dataPort)],
     ['--advertise', `${address}:${dataPort + 1}`, '--cache-dir', join(directory, namespace)],
   ];
-  return [proxy, new Process(args.flat(), { env, namespace })];
+  return new Process(args.flat(), { env, namespace });
 }
 
-it('serves from workers on hosts of their own, whose links are slow and measured', async ({
+/** What a cluster of two workers that can or cannot dial each other is like, and what it says. */
+async function serveFrom(
+  { hosts }: Namespaces,
+  canDial: boolean,
+): Promise<{ readonly cluster: Cluster; readonly text: string }> {
+  const [orchestrator, ...others] = hosts;
+  if (!orchestrator) throw new Error('There is no first host.');
+  const directory = await mkdtemp(join(tmpdir(), 'butterfly-hosts-'));
+  const { namespace, address } = orchestrator;
+  const processes: Process[] = [];
+  const start = (process: Process): Process => {
+    processes.push(process);
+    return process;
+  };
+  const serve = start(
+    new Process(
+      [
+        ['serve', model, '--workers', '0', '--wait-for', '2', '--stages', '2', '--host', address],
+        ['--port', '8080', '--cluster-host', address, '--cluster-port', '7600', '--deterministic'],
+      ].flat(),
+      { env, namespace },
+    ),
+  );
+  try {
+    await serve.line(/--join HOST:7600/);
+    for (const host of others) {
+      if (canDial) start(await startDoor(host));
+      start(startWorker(host, `${address}:7600`, directory));
+    }
+    await serve.line(/^Ready\.$/, 60_000);
+    const url = `http://${address}:8080`;
+    const asked = start(
+      new Process(['--url', url], {
+        namespace,
+        script: fileURLToPath(new URL('../dist/ask-main.js', import.meta.url)),
+      }),
+    );
+    const [, text = ''] = await asked.line(/^text (.+)$/);
+    const status = start(
+      new Process(['status', '--url', url, '--json', '--token', env.BUTTERFLY_TOKEN], { namespace }),
+    );
+    await status.line(/^\}/);
+    return { cluster: JSON.parse(status.lines.join('\n')) as Cluster, text };
+  } finally {
+    await Promise.all(processes.reverse().map((process) => process.stop()));
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function linksOf({ workers }: Cluster): { readonly toOrchestrator: Link[]; readonly toNext: Link[] } {
+  const links = workers.flatMap((each) => each.links);
+  return {
+    toOrchestrator: links.filter(({ toWorkerId }) => toWorkerId === null),
+    toNext: links.filter(({ toWorkerId }) => toWorkerId !== null),
+  };
+}
+
+function expectCardSpeed({ bytesPerSecond }: Link): void {
+  expect(bytesPerSecond).toBeGreaterThan(cardBytesPerSecond / 2);
+  expect(bytesPerSecond).toBeLessThan(cardBytesPerSecond * 2);
+}
+
+it('serves from workers on hosts of their own, whose links are measured, and goes round what cannot be dialled', async ({
   annotate,
   skip,
 }) => {
-  using namespaces = Namespaces.create(3, 200);
+  using namespaces = Namespaces.create(3, megabits);
   if (!namespaces) {
     await annotate('Network namespaces are not allowed here.');
     skip();
     return;
   }
   expect(existsSync(model)).toBe(true);
-  const [orchestrator, ...others] = namespaces.hosts;
-  if (!orchestrator) throw new Error('There is no first host.');
-  const directory = await mkdtemp(join(tmpdir(), 'butterfly-hosts-'));
-  const { namespace, address } = orchestrator;
-  const serve = new Process(
-    [
-      ['serve', model, '--workers', '0', '--wait-for', '2', '--stages', '2', '--host', address],
-      ['--port', '8080', '--cluster-host', address, '--cluster-port', '7600'],
-    ].flat(),
-    { env, namespace },
-  );
-  const processes = [serve];
-  try {
-    await serve.line(/--join HOST:7600/);
-    for (const host of others) processes.push(...(await startWorker(host, `${address}:7600`, directory)));
-    await serve.line(/^Ready\.$/, 60_000);
-    const status = new Process(
-      ['status', '--url', `http://${address}:8080`, '--json', '--token', env.BUTTERFLY_TOKEN],
-      {
-        namespace,
-      },
-    );
-    await status.line(/^\}/);
-    const cluster = JSON.parse(status.lines.join('\n')) as {
-      readonly plan: { readonly stages: readonly unknown[] };
-      readonly workers: readonly {
-        readonly loaded: { readonly orchestratorBytes: number; readonly peerBytes: number };
-        readonly links: readonly {
-          readonly toWorkerId: string | null;
-          readonly latencyMicros: number;
-          readonly isRelayed: boolean;
-        }[];
-      }[];
-    };
-    expect(cluster.plan.stages).toHaveLength(2);
-    const neighbours = cluster.workers.flatMap(({ links }) =>
-      links.filter(({ toWorkerId }) => toWorkerId !== null),
-    );
-    expect(neighbours).toHaveLength(1);
-    expect(neighbours[0]?.isRelayed).toBe(false);
-    expect(neighbours[0]?.latencyMicros).toBeGreaterThan(latencyMs * 1000 * 0.9);
-    for (const { loaded } of cluster.workers)
-      expect(loaded.orchestratorBytes + loaded.peerBytes).toBeGreaterThan(100_000);
-    const asked = new Process(['--url', `http://${address}:8080`], {
-      namespace,
-      script: fileURLToPath(new URL('../dist/ask-main.js', import.meta.url)),
-    });
-    const [, text] = await asked.line(/^text (.+)$/);
-    expect(text?.length).toBeGreaterThan(20);
-  } finally {
-    await Promise.all(processes.reverse().map((process) => process.stop()));
-    await rm(directory, { recursive: true, force: true });
-  }
+  const direct = await serveFrom(namespaces, true);
+  expect(direct.text.length).toBeGreaterThan(20);
+  expect(direct.cluster.plan.stages.map(({ isRelayed }) => isRelayed)).toEqual([false, false]);
+  const [link, ...more] = linksOf(direct.cluster).toNext;
+  if (!link) throw new Error('There is no way from one worker to the other.');
+  expect(more).toEqual([]);
+  expect(link.latencyMicros).toBeGreaterThan(latencyMs * 1000 * 0.9);
+  expectCardSpeed(link);
+  for (const { loaded } of direct.cluster.workers)
+    expect(loaded.orchestratorBytes + loaded.peerBytes).toBeGreaterThan(100_000);
+
+  const relayed = await serveFrom(namespaces, false);
+  expect(relayed.cluster.plan.stages.map(({ isRelayed }) => isRelayed)).toEqual([false, true]);
+  expect(relayed.text).toBe(direct.text);
+  const { toOrchestrator } = linksOf(relayed.cluster);
+  expect(toOrchestrator).toHaveLength(2);
+  for (const each of toOrchestrator) expectCardSpeed(each);
 });

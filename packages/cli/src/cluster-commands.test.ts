@@ -21,13 +21,14 @@ async function askCluster(server: Server): Promise<ClusterNow> {
 describe('a running server', () => {
   it('is shown by status, and its plan by plan --of', async () => {
     await using server = await new Server(['--workers', '2']).ready();
+    await server.openai.completions.create({ model: 'aidreams-260k', prompt: 'The', max_tokens: 50 });
     const [status, json, plan] = await Promise.all([
       run(['status', '--url', server.url]),
       run(['status', '--url', server.url, '--json']),
       run(['plan', '--of', server.url]),
     ]);
     expect(status).toMatchObject({ code: 0, stderr: [] });
-    expect(status.stdout.join('\n')).toMatch(/^local-1 +w\d +serving +\d-\d +1 /m);
+    expect(status.stdout.join('\n')).toMatch(/^local-1 +w\d +serving +\d-\d +[\d.]+ \S+ \([+-]\d+%\) +1 /m);
     const cluster = JSON.parse(json.stdout.join('\n')) as {
       isReady: boolean;
       workers: unknown[];
@@ -37,6 +38,7 @@ describe('a running server', () => {
     expect([cluster.workers.length, cluster.plan.stages.length]).toEqual([2, 2]);
     expect(plan).toMatchObject({ code: 0, stderr: [] });
     expect(plan.stdout[0]).toMatch(/2 of 2 workers, 4 layers/);
+    expect(plan.stdout.filter((line) => /^│ +measured [\d.]+ \S+ \([+-]\d+%\)$/.test(line))).toHaveLength(2);
 
     using folder = new Folder();
     const file = folder.write('workers.json', json.stdout.join('\n'));
@@ -103,6 +105,16 @@ describe('plan', () => {
       plan: { objective: 'throughput', stages: [{ workerId: 'local-1', layerStart: 0, layerEnd: 4 }] },
       without: [{ workerId: 'local-1', tokensPerSecond: null }],
     });
+  });
+
+  it('keeps spares', async () => {
+    using folder = new Folder();
+    const workers = ['a', 'b', 'c'].map((name) => ({ name, memory: '4G', decodeTokensPerSecond: 10 }));
+    const file = folder.write('workers.json', JSON.stringify({ workers }));
+    const args = ['plan', model, '--workers-file', file, '--stages', '3', '--spares', '1'];
+    const { stdout } = await run(args);
+    expect(stdout[0]).toMatch(/2 of 3 workers/);
+    expect(stdout.join('\n')).toMatch(/^- [abc] +Is kept as a spare/m);
   });
 
   it('draws each replica', async () => {

@@ -64,4 +64,28 @@ describe('a worker that dies in mid-stream', () => {
     // Which takes its part again.
     await server.until('three stages', () => (server.stages.length === 3 ? true : null));
   });
+
+  it('costs no loading where a spare holds its layers', async () => {
+    const flags = ['--workers', '3', '--spares', '1', '--ctx', '2048', '--parallel', '4'];
+    await using server = await new Server(flags).ready();
+    const copy = await server.until('the copy', () => server.records('A shard is loaded.')[2] ?? null);
+    expect(server.stages).toHaveLength(2);
+    const order = server.records('A shard is to be loaded.').find(({ shardId }) => shardId === copy.shardId);
+    const victim = server.stages.find(({ layers }) => String(layers) === String(order?.layers))?.pid ?? 0;
+    let linesBefore = 0;
+    const outcomes = await Promise.all(
+      prompts.map((prompt) =>
+        stream(server, prompt, (pieces) => {
+          if (pieces < 20 || linesBefore > 0) return;
+          linesBefore = server.stderr.length;
+          process.kill(victim, 'SIGKILL');
+        }),
+      ),
+    );
+    expect(outcomes).toEqual(undisturbed);
+    const after = server.stderr.slice(linesBefore);
+    const next = after.findIndex((line) => line.includes('"The plan is live."'));
+    expect(after[next]).toContain(`"workerId":"${String(copy.workerId)}"`);
+    expect(after.slice(0, next).filter((line) => line.includes('A shard is to be loaded.'))).toEqual([]);
+  });
 });

@@ -60,6 +60,16 @@ export function parallelOption(): Option {
     .default(4);
 }
 
+/** `--spares`, for the commands that make a plan. */
+export function sparesOption(): Option {
+  return new Option(
+    '--spares <n>',
+    'workers of each pipeline that hold a second copy of layers, where the others hold the model',
+  )
+    .argParser(wholeNumber(0, 64))
+    .default(0);
+}
+
 /** `--replicas`, for the commands that make a plan. */
 export function replicasOption(): Option {
   return new Option(

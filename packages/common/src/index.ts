@@ -44,6 +44,8 @@ export type {
   OpeningStream,
   Transport,
 } from './wire/transport.js';
+export { blockSpeed } from './wire/block-speed.js';
+export type { TimedBlock } from './wire/block-speed.js';
 export { RangeServer } from './wire/range-server.js';
 export type { RangeReader } from './wire/range-server.js';
 export { decodeActivations, encodeActivations } from './wire/activations.js';

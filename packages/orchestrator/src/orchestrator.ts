@@ -41,7 +41,7 @@ export interface OrchestratorOptions {
   readonly objective?: Objective | undefined;
   /** Pipeline stages at least, where there are as many workers; default 1. */
   readonly stagesMin?: number | undefined;
-  /** Second copies of shards on workers that have nothing else to do; default 0. */
+  /** Workers of each pipeline that hold a second copy of a shard instead of having a stage, where memory allows; default 0. */
   readonly spares?: number | undefined;
   /** Whether stages compute so that a token's numbers depend on the tokens before it alone; default false. */
   readonly isDeterministic?: boolean | undefined;
@@ -94,6 +94,7 @@ export class Orchestrator {
         objective,
         concurrency: options.parallel,
         stagesMin,
+        spares: options.spares,
         replicasMax,
         log,
       }),

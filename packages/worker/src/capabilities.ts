@@ -29,6 +29,8 @@ export function describeWorker(
     readonly name: string;
     readonly threads: number;
     readonly memoryBytes: number;
+    /** Whether that is all that was free here. */
+    readonly offersAllFree?: boolean;
     readonly version: string;
   },
 ): Omit<WorkerIdentity, 'dataPort' | 'heldShards'> {
@@ -43,5 +45,6 @@ export function describeWorker(
     arch: arch(),
     threads: options.threads,
     memoryBytes: options.memoryBytes,
+    offersAllFree: options.offersAllFree ?? false,
   };
 }

@@ -128,6 +128,9 @@ export class Session {
       case 'probe':
         this.#during(this.#probe(message));
         return;
+      case 'probeBlock':
+        this.parts.guests.receive(this.connection, message);
+        return;
       default:
         throw new ButterflyError('PROTOCOL_INVALID', `An orchestrator does not send "${message.kind}".`);
     }

@@ -33,6 +33,7 @@ const worker = z.object({
   state: z.enum(workerStates),
   replica: z.int().nullable().default(null),
   layers: z.tuple([z.int(), z.int()]).nullable(),
+  stepMicros: micros.nullable().default(null),
   threads: z.number(),
   memoryBytes: z.number(),
   residentBytes: z.number().nullable(),

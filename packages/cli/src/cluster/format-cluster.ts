@@ -18,7 +18,7 @@ export function formatCluster(cluster: ClusterDescription): string {
     ...(isReplicated ? [formatReplicas(replicas)] : []),
     ...formatSpeed(cluster),
   ];
-  const heads = ['worker', 'id', 'state', 'layers', 'threads', 'memory', 'weights from', 'why'];
+  const heads = ['worker', 'id', 'state', 'layers', 'per token', 'threads', 'memory', 'weights from', 'why'];
   const rows = [...workers]
     .sort(byPlace)
     .map((worker) => [
@@ -27,6 +27,7 @@ export function formatCluster(cluster: ClusterDescription): string {
       worker.workerId,
       stateOf(worker),
       worker.layers ? worker.layers.join('-') : '-',
+      timeOf(worker, cluster),
       String(worker.threads),
       `${worker.residentBytes === null ? '' : `${formatBytes(worker.residentBytes)} of `}${formatBytes(worker.memoryBytes)}`,
       weightsFrom(worker),
@@ -39,9 +40,22 @@ export function formatCluster(cluster: ClusterDescription): string {
   return `${lines.join('\n')}\n\n${table}`;
 }
 
-function reasonOf({ workerId, replica }: WorkerDescription, { plan, replicas }: ClusterDescription): string {
-  const own = replicas.length > 1 ? replicas.find((each) => each.replica === replica)?.plan : plan;
-  return own?.reasons.find((each) => each.workerId === workerId)?.reason ?? '';
+function planFor({ replica }: WorkerDescription, { plan, replicas }: ClusterDescription): Plan | null {
+  return replicas.length > 1 ? (replicas.find((each) => each.replica === replica)?.plan ?? null) : plan;
+}
+
+function reasonOf(worker: WorkerDescription, cluster: ClusterDescription): string {
+  const reasons = planFor(worker, cluster)?.reasons ?? [];
+  return reasons.find((each) => each.workerId === worker.workerId)?.reason ?? '';
+}
+
+/** What a token takes in its stage, as measured, and how far that is from what was predicted. */
+function timeOf(worker: WorkerDescription, cluster: ClusterDescription): string {
+  const { workerId, stepMicros } = worker;
+  const stage = planFor(worker, cluster)?.stages.find((each) => each.workerId === workerId);
+  if (!stage || stepMicros === null) return '-';
+  const percent = Math.round((stepMicros / stage.decodeMicros - 1) * 100);
+  return `${formatMicros(stepMicros)} (${percent < 0 ? '' : '+'}${percent}%)`;
 }
 
 function plansOf({ plan, replicas }: ClusterDescription): readonly Plan[] {

@@ -21,7 +21,13 @@ export function drawRunningPlan(cluster: ClusterDescription): string[] {
     return [
       ...replicas.flatMap((each) => [
         `Replica ${each.replica}: ${each.detail}`,
-        ...(each.plan ? drawPlan(inputOf(cluster, each.plan, each.replica), each.plan, null) : []),
+        ...(each.plan
+          ? drawPlan(inputOf(cluster, each.plan, each.replica), each.plan, null, {
+              tokensPerSecond: null,
+              latencyMicros: null,
+              stageMicros: stageMicros(cluster.workers),
+            })
+          : []),
         '',
       ]),
       inWords(measured),
@@ -59,14 +65,20 @@ function inputOf(cluster: ClusterDescription, plan: Plan, replica: number | null
 }
 
 /** What can be held against the prediction. */
-function comparable({ plan, measured }: ClusterDescription): MeasuredPlan | null {
+function comparable({ plan, measured, workers }: ClusterDescription): MeasuredPlan | null {
   if (!plan || !measured) return null;
   const { concurrency, tokensPerSecond, microsPerToken } = measured;
   return {
     tokensPerSecond: concurrency >= likeness * plan.concurrency ? tokensPerSecond : null,
     latencyMicros: concurrency <= 1 / likeness ? microsPerToken : null,
-    stageMicros: new Map(),
+    stageMicros: stageMicros(workers),
   };
+}
+
+function stageMicros(workers: ClusterDescription['workers']): MeasuredPlan['stageMicros'] {
+  return new Map(
+    workers.flatMap(({ workerId, stepMicros }) => (stepMicros === null ? [] : [[workerId, stepMicros]])),
+  );
 }
 
 function inWords(measured: ClusterDescription['measured']): string {

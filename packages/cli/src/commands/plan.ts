@@ -32,6 +32,7 @@ import {
   contextOption,
   parallelOption,
   replicasOption,
+  sparesOption,
   threadsPerWorker,
   wholeNumber,
 } from '../options.js';
@@ -45,6 +46,7 @@ interface PlanFlags {
   readonly memory?: number;
   readonly objective: Objective;
   readonly stages?: number;
+  readonly spares: number;
   readonly replicas: number;
   readonly kvCacheType: string;
   readonly ctx?: number;
@@ -95,6 +97,7 @@ export function planCommand(environment: Environment): Command {
       'as many stages at least (default: --workers, shared by the replicas, or 1 for a file)',
       wholeNumber(1, 1024),
     )
+    .addOption(sparesOption())
     .addOption(replicasOption())
     .addOption(cacheTypeOption())
     .addOption(contextOption())
@@ -125,6 +128,7 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
       objective: flags.objective,
       concurrency: flags.parallel,
       stagesMin: flags.stages ?? (flags.workersFile === undefined ? localStages : 1),
+      spares: flags.spares,
     },
     machines.members,
     machines.link,

@@ -14,6 +14,7 @@ import {
   parallelOption,
   port,
   replicasOption,
+  sparesOption,
   speculationOption,
   wholeNumber,
 } from '../options.js';
@@ -53,7 +54,8 @@ Examples:
   butterfly serve hf:ORG/REPO:FILE.gguf             a model that "butterfly pull" brought
   butterfly serve model.gguf --workers 0 --wait-for 2 --cluster-host 0.0.0.0
                                                     wait for two workers from other machines
-  butterfly serve model.gguf --wait-for 2 --spares 1 --objective throughput
+  butterfly serve model.gguf --workers 0 --wait-for 3 --spares 1
+                                                    two that share the layers, and one that takes the place of either
   butterfly serve model.gguf --wait-for 4 --replicas 2
                                                     two pipelines that share the requests, where each can hold the model`;
 
@@ -100,12 +102,7 @@ export function serveCommand(environment: Environment): Command {
       'as many stages at least, where there are as many workers (default: --workers, shared by the replicas)',
       wholeNumber(1, 1024),
     )
-    .option(
-      '--spares <n>',
-      'workers to hold a second copy of layers, where there are more',
-      wholeNumber(0, 64),
-      0,
-    )
+    .addOption(sparesOption())
     .addOption(replicasOption())
     .addOption(cacheTypeOption())
     .addOption(speculationOption())

@@ -91,7 +91,13 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
   const worker = await Worker.start({
     join,
     token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
-    identity: describeWorker(ggml, { name, threads, memoryBytes, version }),
+    identity: describeWorker(ggml, {
+      name,
+      threads,
+      memoryBytes,
+      offersAllFree: flags.memory === undefined,
+      version,
+    }),
     ...nativeMachine({ ggml, threads, memoryBytes, directory, log }),
     cache: await openCache(directory, flags.cacheBytes, log),
     // Whoever started it starts another one, and must not leave it behind.

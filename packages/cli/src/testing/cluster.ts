@@ -15,6 +15,7 @@ export function describedWorker(
     state: 'serving',
     replica: 1,
     layers: null,
+    stepMicros: null,
     threads: 2,
     memoryBytes: 8 * 2 ** 30,
     residentBytes: 3 * 2 ** 29,
@@ -62,7 +63,7 @@ export function describedCluster(changes: Partial<ClusterDescription> = {}): Clu
     measured: { windowMs: 60_000, tokensPerSecond: 240, microsPerToken: 15_500, concurrency: 3.8 },
     workers: [
       describedWorker('w3', { state: 'spare' }),
-      describedWorker('w2', { layers: [4, 7] }),
+      describedWorker('w2', { layers: [4, 7], stepMicros: 8600 }),
       describedWorker('w1', { layers: [0, 3], links: [...describedWorker('w1').links, toNext] }),
     ],
     drains: [],

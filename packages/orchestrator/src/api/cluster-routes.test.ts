@@ -10,6 +10,7 @@ const worker = (workerId: string, name: string): WorkerDescription => ({
   state: 'idle',
   replica: 1,
   layers: null,
+  stepMicros: null,
   threads: 2,
   memoryBytes: 8e9,
   residentBytes: null,

@@ -44,6 +44,8 @@ export interface WorkerDescription {
   readonly replica: number | null;
   /** Of the plan in force, both included. */
   readonly layers: readonly [first: number, last: number] | null;
+  /** Time of a step of one row in its stage as it was of late, to be held against `decodeMicros`; null where none was. */
+  readonly stepMicros: number | null;
   readonly threads: number;
   /** What it offers. */
   readonly memoryBytes: number;

@@ -73,6 +73,7 @@ function describeWorker(cluster: Cluster, worker: WorkerLink): WorkerDescription
     state: lane?.stateOf(workerId) ?? 'measuring',
     replica: lane?.replica ?? null,
     layers: layersOf(lane, workerId),
+    stepMicros: lane?.rowMicrosOf(workerId) ?? null,
     threads: identity.threads,
     memoryBytes: identity.memoryBytes,
     residentBytes: report?.residentBytes ?? null,

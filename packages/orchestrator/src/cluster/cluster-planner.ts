@@ -2,8 +2,9 @@ import { toButterflyError, type Logger } from '@butterfly/common';
 import { modelPlanner, plannerInput } from '../planning/model-planner.js';
 import { repairPlan } from '../planning/repair.js';
 import { planReplicas, speedsOfReplicas } from '../planning/replicas.js';
-import type { PlannerInput } from '../planning/types.js';
+import type { Plan, PlannerInput } from '../planning/types.js';
 import type { ClusterPlanner, LinkOf } from './cluster-types.js';
+import { relayedLink } from './link-table.js';
 import type { Member } from './members.js';
 
 /**
@@ -24,7 +25,12 @@ export function clusterPlanner(
         broken,
         new Set(substitutes.keys()),
         substitutes,
-        plannerInput(options, members, link, broken.cacheType),
+        plannerInput(
+          options,
+          members,
+          substitutes.size === 0 ? asLinked(broken, link) : link,
+          broken.cacheType,
+        ),
       ),
     split: (members, link) => planReplicas(inputOf(members, link), replicasMax),
     speedsOf: (groups, link) =>
@@ -52,4 +58,15 @@ export function watchedPlanner(planner: ClusterPlanner, log: Logger): ClusterPla
     split: (...asked) => watched(() => planner.split(...asked)),
     speedsOf: (...asked) => watched(() => planner.speedsOf(...asked)),
   };
+}
+
+/** A plan that is asked about as it is keeps the ways that were relayed when it was made, whatever is known of them now. */
+function asLinked({ stages }: Plan, link: LinkOf): LinkOf {
+  const relayed = new Set(
+    stages.flatMap(({ workerId, isRelayed }, index) =>
+      isRelayed ? [`${stages[index - 1]?.workerId ?? ''} ${workerId}`] : [],
+    ),
+  );
+  return (from, to) =>
+    relayed.has(`${from ?? ''} ${to ?? ''}`) ? relayedLink(link(from, null), link(null, to)) : link(from, to);
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import {
   ButterflyError,
   decodeControl,
+  decodeFileChunk,
   decodeStepResult,
   encodeControl,
   isErrorCode,
@@ -30,6 +31,7 @@ import { LinkTable } from './link-table.js';
 import type { Member } from './members.js';
 import { Reception } from './reception.js';
 import { SharedByControllers } from './shared-by-controllers.js';
+import { pacedPlanner, Slowness } from './slowness.js';
 import { joiningOf, type WorkerLink } from './worker-link.js';
 
 const tickMs = 100;
@@ -47,6 +49,7 @@ export class Cluster {
   /** By worker; those that have not measured themselves are in none. */
   readonly #laneOf = new Map<string, Lane>();
   readonly #links = new LinkTable();
+  readonly #slowness = new Slowness();
   readonly #prober: LinkProber;
   readonly #files: FileServer;
   readonly #assigner: LaneAssigner;
@@ -59,8 +62,8 @@ export class Cluster {
 
   private constructor(private readonly options: ClusterOptions) {
     const { clock, log, shards, controller, replicasMax } = options;
-    const planner = watchedPlanner(options.planner, log);
-    const link: LinkOf = (from, to) => this.#links.link(from, to, clock.nowMs());
+    const planner = pacedPlanner(watchedPlanner(options.planner, log), this.#slowness);
+    const link: LinkOf = (from, to) => this.#links.link(from, to);
     this.#kinds = new KernelKinds(shards.isDeterministic);
     this.#prober = new LinkProber(this.#links, clock);
     this.#files = new FileServer(shards.spec.files);
@@ -77,7 +80,8 @@ export class Cluster {
         planner.repair(plan, substitutes, members, link),
       shardIdOf: shardIds(shards),
     };
-    const around = { workers: this.#workers, links: this.#links, prober: this.#prober, shards, clock, log };
+    const known = { workers: this.#workers, links: this.#links, slowness: this.#slowness };
+    const around = { ...known, prober: this.#prober, shards, clock, log };
     this.lanes = Array.from(
       { length: replicasMax },
       (_, index) =>
@@ -135,7 +139,7 @@ export class Cluster {
 
   /** What is known of the way between two workers, or a worker and the orchestrator, which null stands for. */
   link(from: string | null, to: string | null): Link {
-    return this.#links.link(from, to, this.options.clock.nowMs());
+    return this.#links.link(from, to);
   }
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
@@ -263,6 +267,7 @@ export class Cluster {
     this.#workers.delete(workerId);
     this.#links.leave(workerId);
     this.#prober.leave(workerId);
+    this.#slowness.leave(workerId);
     if (this.#closed) return;
     this.options.log.warn({ workerId, name: identity.name }, `A worker left: ${reason}`);
     this.#transfers.cancel(workerId);
@@ -276,6 +281,9 @@ export class Cluster {
     switch (frame.type) {
       case 'result':
         this.#laneOf.get(workerId)?.result(workerId, decodeStepResult(frame));
+        return;
+      case 'fileChunk':
+        this.#prober.receiveBlock(workerId, decodeFileChunk(frame));
         return;
       case 'step':
       case 'activations':
@@ -360,8 +368,9 @@ export class Cluster {
     this.#cancelTick = this.options.clock.after(tickMs, () => {
       for (const { workerId, connection } of this.#workers.values())
         if (connection.roundTripMs !== null) this.#links.heard(workerId, connection.roundTripMs * 500);
-      if (this.#links.forgive(this.options.clock.nowMs()))
-        for (const lane of this.lanes) lane.handle({ kind: 'linksChanged' });
+      void this.#prober.retry(this.#workers).then((isBetter) => {
+        if (isBetter) for (const lane of this.lanes) lane.handle({ kind: 'linksChanged' });
+      });
       this.#arrange();
       for (const lane of this.lanes) lane.tick();
       if (!this.#closed) this.#scheduleTick();

@@ -14,7 +14,8 @@ import {
 import type { Pipeline } from '../engine/engine.js';
 import type { Replica } from '../engine/replicated-engine.js';
 import type { PlannedStep } from '../engine/scheduler-types.js';
-import type { Plan } from '../planning/types.js';
+import { waysMicros } from '../planning/cost.js';
+import type { Link, Plan } from '../planning/types.js';
 import { assignments, canaryStep, canaryStepId, preparation, type ShardSettings } from './assignments.js';
 import type { PipelineHandlers } from './cluster-types.js';
 import { Controller } from './controller.js';
@@ -23,6 +24,8 @@ import type { LaneState } from './lane-assigner.js';
 import type { LinkProber } from './link-prober.js';
 import type { LinkTable } from './link-table.js';
 import { relay } from './relay.js';
+import type { Slowness } from './slowness.js';
+import { StagePaces } from './stage-paces.js';
 import type { StageReport, WorkerLink } from './worker-link.js';
 
 /** What a stage sees when a neighbour or the way to it is lost. */
@@ -37,6 +40,7 @@ export interface LaneOptions {
   readonly workers: ReadonlyMap<string, WorkerLink>;
   readonly links: LinkTable;
   readonly prober: LinkProber;
+  readonly slowness: Slowness;
   readonly clock: Clock;
   readonly log: Logger;
   /** A worker that was to be emptied is empty. */
@@ -49,6 +53,7 @@ export interface LaneOptions {
 export class Lane implements Pipeline {
   readonly #controller: Controller;
   #handlers: PipelineHandlers | null = null;
+  readonly #paces = new StagePaces();
   #live: { readonly current: EpochPlan; readonly first: WorkerLink } | null = null;
   /** What was last told of spares. */
   #lackTold: string | undefined;
@@ -122,6 +127,11 @@ export class Lane implements Pipeline {
     return this.options.workers.get(workerId)?.reports.get(target?.shardIds[index] ?? '') ?? null;
   }
 
+  /** Time of a step of one row in the stage of a worker, as it is of late; null where none was. */
+  rowMicrosOf(workerId: string): number | null {
+    return this.#paces.rowMicros(workerId);
+  }
+
   attach(handlers: PipelineHandlers): void {
     this.#handlers = handlers;
   }
@@ -130,6 +140,7 @@ export class Lane implements Pipeline {
   send(step: PlannedStep): void {
     if (!this.#live) return;
     const { tokens } = step;
+    this.#paces.sent(step);
     this.#live.first.connection.send(
       encodeStep({
         epoch: this.#live.current.epoch,
@@ -140,6 +151,13 @@ export class Lane implements Pipeline {
         payload: new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength),
       }),
     );
+  }
+
+  waysMicros(rows: number): number {
+    const { links, shards } = this.options;
+    const activationBytes = shards.spec.hidden * Float32Array.BYTES_PER_ELEMENT;
+    const link = (from: string | null, to: string | null): Link => links.link(from, to);
+    return waysMicros(rows, this.#live?.current.plan.stages ?? [], link, activationBytes);
   }
 
   /** A step missed its deadline: the epoch is given up. */
@@ -165,6 +183,7 @@ export class Lane implements Pipeline {
   }
 
   tick(): void {
+    this.#notice();
     this.handle({ kind: 'tick', isIdle: this.#handlers?.isIdle() ?? true });
     const lack = this.#controller.spareLack;
     if (lack?.words === this.#lackTold) return;
@@ -199,6 +218,7 @@ export class Lane implements Pipeline {
       return;
     }
     this.#controller.moved();
+    this.#paces.came(result, this.options.clock.nowMs());
     this.#handlers?.onResult(result);
   }
 
@@ -267,9 +287,8 @@ export class Lane implements Pipeline {
 
   /** The others that it can dial, as far as is known: those first from whom bytes come fastest. */
   #peersOf({ workerId }: WorkerLink): WorkerLink[] {
-    const { workers, links, clock } = this.options;
-    const nowMs = clock.nowMs();
-    const speed = (each: WorkerLink): number => links.link(each.workerId, workerId, nowMs).bytesPerSecond;
+    const { workers, links } = this.options;
+    const speed = (each: WorkerLink): number => links.link(each.workerId, workerId).bytesPerSecond;
     return [...workers.values()]
       .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId, nowMs).isRelayed)
       .sort((a, b) => speed(b) - speed(a));
@@ -286,24 +305,49 @@ export class Lane implements Pipeline {
     const first = this.options.workers.get(current.plan.stages[0]?.workerId ?? '');
     if (!first) return;
     this.#live = { current, first };
+    this.#paces.begin(current.plan, (workerId) => this.options.workers.get(workerId)?.profile ?? null);
     const { epoch, plan, shardIds: ids } = current;
     this.options.log.info({ replica: this.replica, epoch, stages: plan.stages }, 'The plan is live.');
     const reports = plan.stages.flatMap(
       ({ workerId }, index) => this.options.workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
     );
     this.#handlers?.onLive(current, reports);
+    void this.#measureUnknown(plan);
+  }
+
+  /** Whoever became slower or faster than it was is planned for as that. */
+  #notice(): void {
+    const { slowness, clock, log, workers } = this.options;
+    const changed = slowness.observe(this.#paces.all(), this.#paces.takeBusyMs(), clock.nowMs());
+    for (const workerId of changed) {
+      const name = workers.get(workerId)?.identity.name;
+      const factor = slowness.factorOf(workerId);
+      log.info(
+        { workerId, name, factor },
+        'A worker is planned for as so many times as slow as it measured itself.',
+      );
+    }
+    if (changed.length > 0) this.handle({ kind: 'linksChanged' });
   }
 
   /** After a stall: a link that crawls is found so, and the next plan goes round it. */
-  async #remeasure({ stages }: Plan): Promise<void> {
-    const ways = stages.slice(1).flatMap(({ workerId }, index) => {
+  async #remeasure(plan: Plan): Promise<void> {
+    await this.options.prober.remeasure(this.#waysOf(plan));
+    this.handle({ kind: 'linksChanged' });
+  }
+
+  /** Ways that were taken for good ones are found to be what they are. */
+  async #measureUnknown(plan: Plan): Promise<void> {
+    if (await this.options.prober.complete(this.#waysOf(plan))) this.handle({ kind: 'linksChanged' });
+  }
+
+  #waysOf({ stages }: Plan): (readonly [WorkerLink, WorkerLink])[] {
+    return stages.slice(1).flatMap(({ workerId }, index) => {
       const [from, to] = [
         this.options.workers.get(stages[index]?.workerId ?? ''),
         this.options.workers.get(workerId),
       ];
       return from && to ? [[from, to] as const] : [];
     });
-    await this.options.prober.remeasure(ways);
-    this.handle({ kind: 'linksChanged' });
   }
 }

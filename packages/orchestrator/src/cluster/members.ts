@@ -10,6 +10,8 @@ export interface Member {
   readonly identity: string;
   /** What it offers for weights, KV arena and compute buffers together. */
   readonly memoryBytes: number;
+  /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
+  readonly memoryOf?: string;
   readonly profile: WorkerProfile;
 }
 

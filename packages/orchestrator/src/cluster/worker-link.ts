@@ -71,8 +71,9 @@ export function identityOf({ identity: { machineId, name } }: Pick<WorkerLink, '
 export function joiningOf(worker: WorkerLink | undefined): Joining | null {
   if (!worker?.profile) return null;
   const { workerId, identity, profile, reports } = worker;
-  const { name, memoryBytes } = identity;
-  const member = { workerId, name, identity: identityOf(worker), memoryBytes, profile };
+  const { name, machineId, memoryBytes } = identity;
+  const memory = { memoryBytes, ...(identity.offersAllFree ? { memoryOf: machineId } : {}) };
+  const member = { workerId, name, identity: identityOf(worker), ...memory, profile };
   return { member, heldShards: [...reports.keys()] };
 }
 

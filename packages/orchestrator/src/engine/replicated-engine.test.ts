@@ -49,6 +49,9 @@ class FakeReplica implements Replica {
   tokensPerSecond = 0;
   readonly engine: PipelineEngine;
   steps = 0;
+  stalls = 0;
+  /** That each row of a step is on its way. */
+  rowMicros = 0;
   #pipeline: FakePipeline | null = null;
   #epoch = 0;
 
@@ -64,7 +67,10 @@ class FakeReplica implements Replica {
           return isLive();
         },
         send,
-        stalled: () => undefined,
+        waysMicros: (rows) => rows * this.rowMicros,
+        stalled: () => {
+          this.stalls += 1;
+        },
         describe: () => 'not yet',
       },
       scheduler: config,
@@ -290,6 +296,20 @@ describe('ReplicatedEngine', () => {
     first?.down();
     engine.spread();
     expect(replicas.map(countOf)).toEqual([0, 4]);
+  });
+
+  it.each([
+    [0, true],
+    // 40 rows are 1.6 s on their way.
+    [40_000, false],
+  ])('waits as long for a step as its rows are on their way: %i us each', (rowMicros, isStalled) => {
+    const { clock, replicas, engine } = build(1);
+    const [replica] = replicas;
+    replica?.up(1);
+    if (replica) replica.rowMicros = rowMicros;
+    engine.submit(request(1, { promptTokens: new Int32Array(40), outputTokensMax: 4 }));
+    for (let ticks = 0; ticks < 100; ticks += 1) clock.pass(100);
+    expect((replica?.stalls ?? 0) > 0).toBe(isStalled);
   });
 
   it('lets requests wait while nothing is live, until their deadline', async () => {

@@ -3,7 +3,7 @@ import type { Plan, PlannerInput } from './types.js';
 import { inGiB } from './units.js';
 
 /** @throws ButterflyError CONFIG_INVALID for an input that makes no sense. */
-export function checkInput({ model, workers, concurrency, stagesMin = 1 }: PlannerInput): void {
+export function checkInput({ model, workers, concurrency, stagesMin = 1, spares = 0 }: PlannerInput): void {
   const { layerBytes, inputBytes, outputBytes, kvBytesPerSlotPerLayer, arenaSlots, overheadBytes } = model;
   const sizes = { inputBytes, outputBytes, kvBytesPerSlotPerLayer, arenaSlots, overheadBytes };
   check(layerBytes.length, 'number of layers', 1);
@@ -12,6 +12,7 @@ export function checkInput({ model, workers, concurrency, stagesMin = 1 }: Plann
   check(model.activationBytes, 'activationBytes', 0);
   check(concurrency, 'concurrency', 1);
   check(stagesMin, 'stagesMin', 1);
+  check(spares, 'spares', 0);
   const ids = new Set<string>();
   for (const { workerId, memoryBytes, layerCurve, outputCurve } of workers) {
     if (ids.has(workerId)) throw invalid('workers', `There are two workers with the id ${workerId}.`);

@@ -103,6 +103,17 @@ export function stageCost(measure: Measure, worker: PlannerWorker, layers: numbe
   return hostCost(measure) + layers * layerCost(measure, worker.layerCurve) + output;
 }
 
+/** Times of the steps of a stage, by their rows and by those of them that have logits. */
+export function stageTime(
+  { layerCurve, outputCurve }: Pick<PlannerWorker, 'layerCurve' | 'outputCurve'>,
+  layers: number,
+  isLast: boolean,
+): (rows: number, logitRows: number) => number {
+  const [layer, output] = [new StepCurve(layerCurve), new StepCurve(outputCurve)];
+  return (rows, logitRows) =>
+    hostMicros + layers * layer.micros(rows) + (isLast && logitRows > 0 ? output.micros(logitRows) : 0);
+}
+
 /**
  * Memory of a stage: weights and KV arena of its layers and the overhead, with the embedding on the first and the head
  * on the last stage.
@@ -126,17 +137,35 @@ function costsOf(
   input: PlannerInput,
   measure: Measure,
 ): { stages: number[]; hops: number[] } {
-  const ids = [null, ...placed.map(({ workerId }) => workerId), null];
   return {
     stages: placed.map(({ worker, layerStart, layerEnd, isLast }) =>
       stageCost(measure, worker, layerEnd - layerStart, isLast),
     ),
-    hops: ids.slice(1).map((to, index) => {
-      const from = ids[index] ?? null;
-      const rowBytes = from === null || to === null ? 0 : input.model.activationBytes;
-      return hopCost(measure, input.link(from, to), rowBytes);
-    }),
+    hops: hopCosts(measure, placed, input.link, input.model.activationBytes),
   };
+}
+
+function hopCosts(
+  measure: Measure,
+  stages: readonly { readonly workerId: string }[],
+  link: PlannerInput['link'],
+  activationBytes: number,
+): number[] {
+  const ids = [null, ...stages.map(({ workerId }) => workerId), null];
+  return ids.slice(1).map((to, index) => {
+    const from = ids[index] ?? null;
+    return hopCost(measure, link(from, to), from === null || to === null ? 0 : activationBytes);
+  });
+}
+
+/** How long a step of so many rows is on its way from the orchestrator through all stages and back, beside the stages. */
+export function waysMicros(
+  rows: number,
+  stages: readonly { readonly workerId: string }[],
+  link: PlannerInput['link'],
+  activationBytes: number,
+): number {
+  return sum(hopCosts({ ...latencyMeasure, rows }, stages, link, activationBytes));
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);

@@ -79,6 +79,18 @@ describe('modelPlanner', () => {
 });
 
 describe('plannerInput', () => {
+  it('counts the free memory of a machine once, however many workers of it offer it', () => {
+    const shared = (id: string, memoryBytes: number) => ({
+      ...member(id, 1, 1, memoryBytes),
+      memoryOf: 'desk',
+    });
+    const members = [shared('a', 900), shared('b', 450), member('c', 1, 1, 700), member('d', 1, 1, 300)];
+    const { workers } = plannerInput(options(), members, link, 'f16');
+    expect(workers.map(({ memoryBytes }) => memoryBytes)).toEqual([600, 300, 700, 300]);
+    const [alone] = plannerInput(options(), [shared('a', 900)], link, 'f16').workers;
+    expect(alone?.memoryBytes).toBe(900);
+  });
+
   it('takes sizes from the model and curves from the profiles', () => {
     const input = plannerInput({ ...options(), stagesMin: 2 }, [member('a', 10, 5)], link, 'bf16');
     expect(input).toMatchObject({ objective: 'throughput', concurrency: 4, stagesMin: 2 });

@@ -10,6 +10,8 @@ export interface PlannerMember {
   readonly name: string;
   /** What it offers for weights, KV arena and compute buffers together. */
   readonly memoryBytes: number;
+  /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
+  readonly memoryOf?: string;
   readonly profile: Pick<WorkerProfile, 'layerCurve' | 'outputCurve' | 'attentionMicros'>;
 }
 
@@ -25,6 +27,8 @@ export interface PlannerInputOptions {
   readonly concurrency: number;
   /** As many stages at least, where workers, layers and memory allow it. */
   readonly stagesMin: number;
+  /** Workers to leave out of each pipeline as spares, where the others hold the model; default 0. */
+  readonly spares?: number | undefined;
 }
 
 interface ModelPlannerOptions extends PlannerInputOptions {
@@ -87,7 +91,8 @@ export function plannerInput(
   link: PlannerInput['link'],
   cacheType: CacheType,
 ): PlannerInput {
-  const { spec, arenaSlots, objective, concurrency, stagesMin } = options;
+  const { spec, arenaSlots, objective, concurrency, stagesMin, spares = 0 } = options;
+  const share = memoryShares(members);
   return {
     model: {
       name: spec.name,
@@ -100,10 +105,10 @@ export function plannerInput(
       overheadBytes: overheadBytes(options),
       activationBytes: spec.hidden * Float32Array.BYTES_PER_ELEMENT,
     },
-    workers: members.map(({ workerId, name, memoryBytes, profile }) => ({
+    workers: members.map(({ workerId, name, memoryBytes, memoryOf, profile }) => ({
       workerId,
       name,
-      memoryBytes,
+      memoryBytes: Math.floor(memoryBytes * share(memoryOf)),
       layerCurve: profile.layerCurve,
       outputCurve: profile.outputCurve,
     })),
@@ -111,6 +116,21 @@ export function plannerInput(
     objective,
     concurrency,
     stagesMin,
+    spares,
+  };
+}
+
+/** Of a machine's free memory that several offer, each can count on its share: together on the largest of their offers. */
+function memoryShares(members: readonly PlannerMember[]): (memoryOf: string | undefined) => number {
+  const offers = new Map<string, { largest: number; sum: number }>();
+  for (const { memoryOf, memoryBytes } of members) {
+    if (memoryOf === undefined) continue;
+    const { largest, sum } = offers.get(memoryOf) ?? { largest: 0, sum: 0 };
+    offers.set(memoryOf, { largest: Math.max(largest, memoryBytes), sum: sum + memoryBytes });
+  }
+  return (memoryOf) => {
+    const offer = memoryOf === undefined ? undefined : offers.get(memoryOf);
+    return offer === undefined || offer.sum === 0 ? 1 : offer.largest / offer.sum;
   };
 }
 

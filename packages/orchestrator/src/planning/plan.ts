@@ -6,6 +6,7 @@ import { exactSearch, isExactFeasible } from './search-exact.js';
 import { heuristicSearch } from './search-heuristic.js';
 import { shortlist } from './shortlist.js';
 import { isBetter, solve, type Candidate } from './solve.js';
+import { keepSpares, sparesOf } from './spares.js';
 import type { Plan, PlannerInput } from './types.js';
 
 /** How long to look for the best plan: `quick` is for questions of what would be if. */
@@ -14,20 +15,34 @@ export type Effort = 'thorough' | 'quick';
 /**
  * Chooses which workers take part, in which order, and with which layers: every layer once, nobody over its memory. For
  * latency the time of one token of a single stream is the least; for throughput the time per token of all sequences
- * together, and then the former. Exact for small clusters. Workers that would not help are left out, and
- * there are at least `stagesMin` stages where workers, layers and memory allow that many.
+ * together, and then the former. Exact for small clusters. Workers that would not help are left out, and so are as
+ * many as are to be spares; of the others there are at least `stagesMin` stages where layers and memory allow that many.
  * @throws ButterflyError MODEL_TOO_LARGE when no plan fits; CONFIG_INVALID for an input that makes no sense.
  */
 export function planPipeline(input: PlannerInput, effort: Effort = 'thorough'): Plan {
   checkInput(input);
-  const problem = compileProblem(input, shortlist(input));
-  const best = withStages(problem, input.stagesMin ?? 1, effort);
-  if (best === null) throw tooLarge(input);
-  return assemblePlan(input, placementsOf(best.parts, problem));
+  const fastest = place(input, effort);
+  if (fastest === null) throw tooLarge(input);
+  const placements = keepSpares(input, fastest, place, effort);
+  const spares = placements === fastest ? [] : sparesOf(input, placements);
+  return assemblePlan(input, placements, new Set(spares.map(({ workerId }) => workerId)));
 }
 
-/** A checked and frozen plan of these placements with its predictions and reasons. */
-export function assemblePlan(input: PlannerInput, placements: readonly Placement[]): Plan {
+function place(input: PlannerInput, effort: Effort): readonly Placement[] | null {
+  const problem = compileProblem(input, shortlist(input));
+  const best = withStages(problem, input.stagesMin ?? 1, effort);
+  return best && placementsOf(best.parts, problem);
+}
+
+/**
+ * A checked and frozen plan of these placements with its predictions and reasons.
+ * @param spareIds workers that have no place because they are wanted as spares
+ */
+export function assemblePlan(
+  input: PlannerInput,
+  placements: readonly Placement[],
+  spareIds: ReadonlySet<string> = new Set(),
+): Plan {
   const { predicted, stages } = predict(placements, input);
   const { objective, concurrency, model } = input;
   const plan: Plan = Object.freeze({
@@ -36,7 +51,9 @@ export function assemblePlan(input: PlannerInput, placements: readonly Placement
     stages: Object.freeze(stages.map((stage) => Object.freeze(stage))),
     cacheType: model.cacheType,
     predicted: Object.freeze(predicted),
-    reasons: Object.freeze(reasonsFor(input, stages, predicted).map((reason) => Object.freeze(reason))),
+    reasons: Object.freeze(
+      reasonsFor(input, stages, predicted, spareIds).map((reason) => Object.freeze(reason)),
+    ),
   });
   assertPlan(plan, model.layerBytes.length);
   return plan;

@@ -2,16 +2,22 @@ import { predict, stageBytes, type Placement } from './cost.js';
 import type { Plan, PlannerInput, PlannerWorker, PlanStage, Prediction } from './types.js';
 import { inGiB, inMs, inTokens, layersInWords } from './units.js';
 
+const reasonOfSpare = 'Is kept as a spare, as --spares asks: it takes the place of one that is lost.';
+
 type Reason = Plan['reasons'][number];
 
 /** Stages to predict up to which everybody who is left out is told what the plan would be with it. */
 const predictedStagesMax = 30_000;
 
-/** Why each worker has its place or none, with numbers, in the order of the input. */
+/**
+ * Why each worker has its place or none, with numbers, in the order of the input.
+ * @param spareIds those that would have a place if they were not wanted as spares
+ */
 export function reasonsFor(
   input: PlannerInput,
   stages: readonly PlanStage[],
   predicted: Prediction,
+  spareIds: ReadonlySet<string>,
 ): readonly Reason[] {
   const places = new Map(stages.map((stage) => [stage.workerId, stage]));
   const leftOut = input.workers.length - stages.length;
@@ -31,6 +37,7 @@ export function reasonsFor(
         reason: setsPace ? `${reason} Of all stages it takes the longest.` : reason,
       };
     }
+    if (spareIds.has(workerId)) return { workerId, isUsed: false, reason: reasonOfSpare };
     const reason =
       reasonOfMemory(input, worker) ??
       (isAffordable

@@ -81,7 +81,7 @@ function groupSpeed(input: PlannerInput, stagesMin: number): SpeedOf {
 function speedOrNothing(input: PlannerInput, stages: number, effort: Effort): number {
   try {
     const plan = planPipeline(input, effort);
-    return plan.stages.length < stages ? 0 : plan.predicted.tokensPerSecond;
+    return plan.stages.length + (input.spares ?? 0) < stages ? 0 : plan.predicted.tokensPerSecond;
   } catch (error) {
     if (error instanceof ButterflyError && error.code === 'MODEL_TOO_LARGE') return 0;
     throw error;

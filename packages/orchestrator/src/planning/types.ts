@@ -54,6 +54,11 @@ export interface PlannerInput {
   readonly concurrency: number;
   /** As many stages at least, where there are as many workers and layers; default 1. */
   readonly stagesMin?: number;
+  /**
+   * So many workers with the memory for a stage are left out, where the others hold the model, to be spares; default 0.
+   * They come before `stagesMin`.
+   */
+  readonly spares?: number;
 }
 
 /** The layers from `layerStart` up to, but not including, `layerEnd`. */

@@ -1,13 +1,14 @@
 import {
+  blockSpeed,
   decodeControl,
   decodeFileChunk,
   encodeControl,
-  limits,
   type Clock,
   type Connection,
   type ControlMessage,
   type FileChunk,
   type Frame,
+  type TimedBlock,
   type Transport,
 } from '@butterfly/common';
 
@@ -17,11 +18,6 @@ const dialMs = 2_000;
 const answerMs = 1_500;
 const roundTripsMax = 9;
 const roundTripsMs = 100;
-const blocksMs = 200;
-const firstBlockBytes = 16 * 1024;
-const growth = 4;
-/** Of the time of a block, the least that counts as its transfer: clocks and answers are not exact. */
-const transferShareMin = 0.05;
 
 export interface PeerSpeed {
   /** One way. */
@@ -56,12 +52,6 @@ export async function probePeer(options: ProbeOptions): Promise<PeerSpeed | null
 }
 
 type Answer = ControlMessage | FileChunk;
-
-interface TimedBlock {
-  readonly elapsedMs: number;
-  /** Late when nothing came in time; wrong when something else came, or the peer went. */
-  readonly outcome: 'here' | 'late' | 'wrong';
-}
 
 /** One question at a time over one connection. */
 class PeerProbe {
@@ -104,25 +94,9 @@ class PeerProbe {
     return trips[trips.length >> 1] ?? null;
   }
 
-  /**
-   * By blocks that grow as long as the next one will be here in time; the largest ones count, as connections start
-   * slowly. Null when the peer stops to answer as it should.
-   */
-  async bytesPerSecond(roundTripMs: number): Promise<number | null> {
-    const endMs = this.clock.nowMs() + blocksMs;
-    let bytes = firstBlockBytes;
-    let best = { bytes: 0, speed: 0 };
-    for (;;) {
-      const { elapsedMs, outcome } = await this.#timeBlock(bytes);
-      if (outcome === 'wrong') return null;
-      const transferMs = Math.max(elapsedMs - roundTripMs, elapsedMs * transferShareMin, 0.001);
-      const speed = (bytes * 1000) / transferMs;
-      // Of a block that did not come, the speed is a bound.
-      if (outcome === 'late') return best.speed || speed;
-      if (bytes > best.bytes || speed > best.speed) best = { bytes, speed };
-      bytes = Math.min(bytes * growth, limits.fileChunkBytesMax);
-      if (this.clock.nowMs() + roundTripMs + (bytes * 1000) / speed > endMs) return best.speed;
-    }
+  /** Null when the peer stops to answer as it should. */
+  bytesPerSecond(roundTripMs: number): Promise<number | null> {
+    return blockSpeed((bytes) => this.#timeBlock(bytes), roundTripMs, this.clock);
   }
 
   close(): void {

@@ -33,6 +33,8 @@ const worker = z
     threads: positive.max(4096),
     /** What it offers for weights and cache. */
     memoryBytes: count,
+    /** Whether that is what was free on its machine, which another worker there may offer too. */
+    offersAllFree: z.boolean().optional(),
     /** Where other workers reach it; by default the address that the orchestrator sees it under. */
     dataHost: name.optional(),
     dataPort: port,
