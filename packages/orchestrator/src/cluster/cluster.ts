@@ -5,12 +5,12 @@ import {
   decodeStepResult,
   encodeControl,
   isErrorCode,
+  isLinkError,
   limits,
   tcpTransport,
   toButterflyError,
   type ControlMessage,
   type ControlMessageOf,
-  type ErrorCode,
   type Frame,
   type Listener,
 } from '@butterfly/common';
@@ -33,9 +33,6 @@ import type { WorkerLink } from './worker-link.js';
 const tickMs = 100;
 /** How long a newcomer waits for its ways to others to be measured. */
 const introductionMs = 5_000;
-
-/** What a stage sees when a neighbour or the way to it is lost. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
 
 /**
  * The workers and the lanes that they belong to, one for each replica of the pipeline. Sockets feed the lanes, and what is
@@ -287,7 +284,7 @@ export class Cluster {
         return;
       case 'failed': {
         const error = this.#errorOf(worker, message);
-        lane?.failed(workerId, message, error, linkErrors.has(error.code));
+        lane?.failed(workerId, message, error, isLinkError(error.code));
         return;
       }
       case 'fetch':

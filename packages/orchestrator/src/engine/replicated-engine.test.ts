@@ -1,11 +1,10 @@
 import { greedySampling, silentLogger, type Clock } from '@butterfly/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { planOf } from '../cluster/controller-testing.js';
 import { PipelineEngine } from './engine.js';
 import { EngineLedger } from './ledger.js';
 import { ReplicatedEngine, type Replica } from './replicated-engine.js';
-import { FakePipeline, layerCount, reference } from './scheduler-fake-pipeline.js';
+import { FakePipeline, layerCount, reference } from '../testing/fake-pipeline.js';
 import type { PlannedStep, SchedulerConfig } from './scheduler-types.js';
 import type { GenerateEvent, GenerateRequest, Generation } from './types.js';
 
@@ -81,9 +80,8 @@ class FakeReplica implements Replica {
     // What caches hold before anything is written to them is different each time.
     this.#epoch += 1;
     this.#pipeline = new FakePipeline(stages, config.arenaSlots, this.#epoch);
-    const plan = planOf(Array.from({ length: stages }, (_, index) => `w${index}`));
-    const reports = plan.stages.map(() => ({ stepCurve: [], isBatchInvariant: true }));
-    this.engine.onLive({ plan, epoch: this.#epoch, shardIds: [] }, reports);
+    const measured = Array.from({ length: stages }, () => ({ stepCurve: [], isBatchInvariant: true }));
+    this.engine.onLive(stages, measured);
   }
 
   down(): void {
