@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ManualClock, messagesOn, Recorder, socketPair, unassign } from './connection-testing.js';
+import { ManualClock, messagesOn, Recorder, socketPair, unassign } from '../testing/connections.js';
 import { Connection } from './connection.js';
 import { encodeControl } from './messages.js';
 

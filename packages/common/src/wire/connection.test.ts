@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { ButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
-import { ManualClock, messagesOn, Recorder, socketPair, unassign } from './connection-testing.js';
+import { ManualClock, messagesOn, Recorder, socketPair, unassign } from '../testing/connections.js';
 import { Connection } from './connection.js';
 import type { ConnectionOptions } from './connection.js';
 import { encodeFrame } from './frame.js';
