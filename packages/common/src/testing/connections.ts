@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { afterEach } from 'vitest';
-import type { Clock } from '../clock.js';
 import type { ButterflyError } from '../errors.js';
 import type { Connection, ConnectionHandlers } from '../wire/connection.js';
 import { FrameDecoder } from '../wire/frame.js';
@@ -50,29 +49,6 @@ export class Recorder implements ConnectionHandlers {
 
   #change(): Promise<void> {
     return new Promise((resolve) => this.#wake.push(resolve));
-  }
-}
-
-/** Timers that fire only when the test moves the time. */
-export class ManualClock implements Clock {
-  #nowMs = 0;
-  readonly timers = new Map<() => void, number>();
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const fire = (): void => callback();
-    this.timers.set(fire, this.#nowMs + delayMs);
-    return () => this.timers.delete(fire);
-  }
-
-  /** A jump: what is due within it fires once, at its end, as after a stall of the process. */
-  jump(byMs: number): void {
-    this.#nowMs += byMs;
-    for (const [fire, dueMs] of [...this.timers])
-      if (dueMs <= this.#nowMs && this.timers.delete(fire)) fire();
   }
 }
 

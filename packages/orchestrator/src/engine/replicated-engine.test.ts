@@ -1,4 +1,5 @@
 import { greedySampling, silentLogger, type Clock } from '@butterfly/common';
+import { ManualClock } from '@butterfly/common/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PipelineEngine } from './engine.js';
@@ -16,31 +17,6 @@ const config: SchedulerConfig = {
   stages: 1,
   runningMax: 3,
 };
-
-/** Time that passes when it is told to, and counts what still waits to be called. */
-class ManualClock implements Clock {
-  timeMs = 0;
-  readonly pending = new Set<{ readonly atMs: number; readonly callback: () => void }>();
-
-  nowMs(): number {
-    return this.timeMs;
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const timer = { atMs: this.timeMs + delayMs, callback };
-    this.pending.add(timer);
-    return () => this.pending.delete(timer);
-  }
-
-  pass(ms: number): void {
-    this.timeMs += ms;
-    for (const timer of [...this.pending]) {
-      if (timer.atMs > this.timeMs) continue;
-      this.pending.delete(timer);
-      timer.callback();
-    }
-  }
-}
 
 /** A replica whose stages are fakes that compute from a real arena, so that whatever is computed wrongly shows. */
 class FakeReplica implements Replica {
@@ -157,7 +133,7 @@ describe('ReplicatedEngine', () => {
           const { clock, replicas, engine } = build(3);
           const asked: { readonly seed: number; readonly generation: Generation }[] = [];
           for (const { what, at, number } of happenings) {
-            clock.pass(1);
+            clock.jump(1);
             const replica = replicas[at];
             if (what === 'submit') asked.push({ seed: number, generation: engine.submit(request(number)) });
             if (what === 'advance')
@@ -191,15 +167,15 @@ describe('ReplicatedEngine', () => {
     const [first, second] = replicas;
     first?.up(1);
     const generation = engine.submit(request(19, { stopTokens: new Set() }));
-    clock.pass(5);
+    clock.jump(5);
     for (let count = 0; count < 4; count += 1) first?.advance(0);
-    clock.pass(100);
+    clock.jump(100);
     second?.up(1);
     engine.spread();
     expect(second?.steps).toBe(0);
     first?.down();
     engine.spread();
-    clock.pass(7);
+    clock.jump(7);
     finish(replicas);
     const events = await eventsOf(generation);
     expect(events.filter(({ kind }) => kind === 'token')).toHaveLength(20);
@@ -277,7 +253,7 @@ describe('ReplicatedEngine', () => {
     replicas[0]?.up(1);
     replicas[0]?.down();
     engine.spread();
-    for (let ticks = 0; ticks < 6; ticks += 1) clock.pass(100);
+    for (let ticks = 0; ticks < 6; ticks += 1) clock.jump(100);
     const [event] = await eventsOf(generation);
     expect(event).toMatchObject({ kind: 'error', error: { code: 'CLUSTER_NOT_READY' } });
   });
@@ -293,16 +269,16 @@ describe('ReplicatedEngine', () => {
     finish(replicas);
     await drained;
     expect((await eventsOf(generation)).at(-1)).toMatchObject({ kind: 'end', reason: 'length' });
-    expect(clock.pending.size).toBe(0);
+    expect(clock.waiting).toBe(0);
   });
 
   it('ends what is not done in time with an error', async () => {
     const { clock, engine } = build(2);
     const generation = engine.submit(request(19));
     const drained = engine.drain(1_000);
-    clock.pass(1_000);
+    clock.jump(1_000);
     await drained;
     expect(await eventsOf(generation)).toMatchObject([{ kind: 'error', error: { code: 'CANCELLED' } }]);
-    expect(clock.pending.size).toBe(0);
+    expect(clock.waiting).toBe(0);
   });
 });
