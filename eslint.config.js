@@ -16,7 +16,7 @@ const allowed = {
 
 const layerRules = Object.entries(allowed).map(([name, below]) => ({
   files: [`packages/${name}/src/**/*.ts`],
-  ignores: ['**/*.test.ts', '**/*-testing.ts'],
+  ignores: ['**/*.test.ts', '**/*-testing.ts', '**/testing/**'],
   rules: {
     'no-restricted-imports': [
       'error',

@@ -206,11 +206,9 @@ function listeningLogger(onLog: (message: string, fields: object) => void): Logg
   const listen = (fields: object, message: string): void => onLog(message, fields);
   const ignore = (): void => undefined;
   return {
-    trace: ignore,
     debug: ignore,
     info: listen,
     warn: listen,
     error: listen,
-    child: () => listeningLogger(onLog),
   };
 }

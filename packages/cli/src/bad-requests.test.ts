@@ -1,4 +1,4 @@
-import { encodeControl, PROTOCOL_VERSION, type ControlMessage } from '@butterfly/common';
+import { encodeControl, protocolVersion, type ControlMessage } from '@butterfly/common';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Butterfly } from './testing/butterfly.js';
 import { Peer } from './testing/peer.js';
@@ -155,12 +155,12 @@ describe('peers on the cluster port', () => {
   it.each([
     [
       'a later version of the protocol',
-      ofVersion(PROTOCOL_VERSION + 1),
+      ofVersion(protocolVersion + 1),
       /PROTOCOL_VERSION.*upgrade.*this one/,
     ],
     [
       'an earlier version of the protocol',
-      ofVersion(PROTOCOL_VERSION - 1),
+      ofVersion(protocolVersion - 1),
       /PROTOCOL_VERSION.*upgrade.*the peer/,
     ],
     ['noise', noise(100_000), /PROTOCOL_INVALID.*does not speak the Butterfly protocol/],

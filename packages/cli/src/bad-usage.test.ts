@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
-import { encodeControl, PROTOCOL_VERSION } from '@butterfly/common';
+import { encodeControl, protocolVersion } from '@butterfly/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ownModel } from './model.js';
 import { run } from './testing/butterfly.js';
@@ -99,7 +99,7 @@ describe('a wrong command line', () => {
     [['serve', model, '--threads', '513'], /^2 .*from 1 to 512/],
     [
       ['serve', model, '--host', '203.0.113.1', '--port', '0', '--cluster-port', '0'],
-      /^2 butterfly: ADDRESS_INVALID: .*203\.0\.113\.1.*--host/,
+      /^2 butterfly: ADDRESS_INVALID: .*203\.0\.113\.1.*not an address of this machine/,
     ],
     [
       ['serve', model, '--cluster-host', '203.0.113.1', '--port', '0', '--cluster-port', '0'],
@@ -134,7 +134,7 @@ describe('a port', () => {
       // An orchestrator of a later version.
       const [bytes] = encodeControl({ kind: 'bye', reason: '' });
       const answer = Buffer.from(bytes ?? []);
-      answer.writeUInt8(PROTOCOL_VERSION + 1, 4);
+      answer.writeUInt8(protocolVersion + 1, 4);
       socket.on('error', () => undefined).end(answer);
     }).listen(0, '127.0.0.1');
     await once(taken, 'listening');
@@ -144,7 +144,7 @@ describe('a port', () => {
 
   it.concurrent('that is in use by another process, for the API', async () => {
     const line = await failure(['serve', model, '--port', port, '--cluster-port', '0']);
-    expect(line).toMatch(/^4 butterfly: PORT_IN_USE: .*choose another with --port/);
+    expect(line).toMatch(/^4 butterfly: PORT_IN_USE: .*choose another port/);
   });
 
   it.concurrent('that is in use by another process, for workers', async () => {

@@ -17,9 +17,12 @@ function choices(server: Server): (readonly [type: string, reason: string])[] {
     });
 }
 
-/** Megabytes of the KV cache, as printed for each worker. */
-function cacheMegabytes(server: Server): number {
-  return server.stdout.reduce((sum, line) => sum + Number(/KV cache ([\d.]+) MB/.exec(line)?.[1] ?? 0), 0);
+/** Mebibytes of the KV cache, as printed for each worker. */
+function cacheMebibytes(server: Server): number {
+  return server.stdout.reduce((sum, line) => {
+    const [, count = 0, unit] = /KV cache ([\d.]+) (KiB|MiB)/.exec(line) ?? [];
+    return sum + Number(count) / (unit === 'KiB' ? 1024 : 1);
+  }, 0);
 }
 
 async function serve(args: readonly string[], path: string | null = null): Promise<Server> {
@@ -40,13 +43,13 @@ describe('--kv-cache-type', () => {
     const answer = await text(one);
     expect(answer.length).toBeGreaterThan(20);
     expect(await text(two)).toBe(answer);
-    expect(cacheMegabytes(two)).toBeCloseTo(cacheMegabytes(one), 0);
+    expect(cacheMebibytes(two)).toBeCloseTo(cacheMebibytes(one), 0);
   });
 
   it('q8_0 takes little more than half of the memory', async () => {
     await using half = await serve(['--kv-cache-type', 'f16']);
     await using quarter = await serve(['--kv-cache-type', 'q8_0']);
-    expect(cacheMegabytes(quarter) / cacheMegabytes(half)).toBeCloseTo(34 / 64, 1);
+    expect(cacheMebibytes(quarter) / cacheMebibytes(half)).toBeCloseTo(34 / 64, 1);
   });
 
   it('is by default what the workers measured, says why, and stays after a worker died', async () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { cacheDirectory, modelsDirectory, weightsDirectory } from './directories.js';
+import { cacheDirectory, modelsDirectory, workerDirectory } from './directories.js';
 
 it.each([
   ['linux', {}, '/home/me/.cache/butterfly'],
@@ -16,9 +16,9 @@ it('the cache of Windows lies with the local data of its programs', () => {
   expect(path).toBe('L/butterfly/cache');
 });
 
-it('models and weights have folders of their own', () => {
+it('models and what workers keep have folders of their own', () => {
   const variables = { XDG_CACHE_HOME: '/fast' };
-  expect([modelsDirectory(variables), weightsDirectory(variables)]).toEqual([
+  expect([modelsDirectory(variables), workerDirectory(variables)]).toEqual([
     '/fast/butterfly/models',
     '/fast/butterfly/weights',
   ]);

@@ -19,7 +19,7 @@ export function modelsDirectory(variables: Parameters<typeof cacheDirectory>[0])
   return join(cacheDirectory(variables), 'models');
 }
 
-/** Where a worker keeps weights that came over the network. */
-export function weightsDirectory(variables: Parameters<typeof cacheDirectory>[0]): string {
+/** Where a worker keeps weights that came over the network, measurements, and by what it knows its machine. */
+export function workerDirectory(variables: Parameters<typeof cacheDirectory>[0]): string {
   return join(cacheDirectory(variables), 'weights');
 }

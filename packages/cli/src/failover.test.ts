@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Server } from './testing/server.js';
+import { Server, streamFrom, type Outcome } from './testing/server.js';
 
 const prompts = ['The', 'A neural', 'Layers', 'tensor'];
 
@@ -7,34 +7,14 @@ const prompts = ['The', 'A neural', 'Layers', 'tensor'];
 const start = (): Promise<Server> =>
   new Server(['--workers', '3', '--ctx', '2048', '--parallel', '4']).ready();
 
+const stream = (server: Server, prompt: string, onPiece?: (pieces: number) => void): Promise<Outcome> =>
+  streamFrom(server, prompt, 1500, onPiece);
+
 let undisturbed: readonly Outcome[];
 beforeAll(async () => {
   await using server = await start();
   undisturbed = await Promise.all(prompts.map((prompt) => stream(server, prompt)));
 });
-
-interface Outcome {
-  readonly text: string;
-  readonly reason: string | null;
-}
-
-/** Streams to the end, telling how many pieces have come. */
-async function stream(
-  server: Server,
-  prompt: string,
-  onPiece: (pieces: number) => void = () => undefined,
-): Promise<Outcome> {
-  const request = { model: 'aidreams-260k', prompt, max_tokens: 1500, temperature: 0 };
-  let text = '';
-  let reason: string | null = null;
-  let pieces = 0;
-  for await (const { choices } of await server.openai.completions.create({ ...request, stream: true })) {
-    text += choices[0]?.text ?? '';
-    reason = choices[0]?.finish_reason ?? reason;
-    onPiece(++pieces);
-  }
-  return { text, reason };
-}
 
 describe('a worker that dies in mid-stream', () => {
   it.each([

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Logger } from '@butterfly/common';
+import { formatAddress, type Logger } from '@butterfly/common';
 
 export interface LocalWorkersOptions {
   readonly count: number;
@@ -29,6 +29,12 @@ const firstPauseMs = 250;
 const healthyMs = 60_000;
 const killAfterMs = 5_000;
 
+/** Where this machine itself reaches what listens on every address. */
+const loopbackOf: ReadonlyMap<string, string> = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+]);
+
 /** Worker processes on this machine: started, restarted when they die, and stopped with their parent. */
 export class LocalWorkers {
   readonly #children = new Set<ChildProcess>();
@@ -37,10 +43,6 @@ export class LocalWorkers {
 
   constructor(private readonly options: LocalWorkersOptions) {
     for (let index = 1; index <= options.count; index++) this.#start(index, 0);
-  }
-
-  get processIds(): number[] {
-    return [...this.#children].flatMap(({ pid }) => pid ?? []);
   }
 
   /** Ends all of them, once the orchestrator has said goodbye; whoever does not go is killed. */
@@ -62,12 +64,11 @@ export class LocalWorkers {
     const cpus = this.options.cpus?.[index - 1];
     const { clusterHost, clusterPort, threads, memoryBytes, token, cacheDirectory, cacheBytes } =
       this.options;
-    const isEveryAddress = clusterHost === '0.0.0.0' || clusterHost === '::';
     const main = fileURLToPath(new URL('main.js', import.meta.url));
     const args = [
       'worker',
       '--join',
-      `${isEveryAddress ? '127.0.0.1' : clusterHost}:${clusterPort}`,
+      formatAddress({ host: loopbackOf.get(clusterHost) ?? clusterHost, port: clusterPort }),
       // Workers from elsewhere must reach the local ones wherever they reach the orchestrator.
       '--data-host',
       clusterHost,

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { threadsPerWorker } from './options.js';
+import { threadsPerWorker } from './machine.js';
 import { cpusOfWorkers, shareCpus, type Cpu } from './placement.js';
 
 /** `cores` of two threads each, which are CPUs c and c + `distance`. */

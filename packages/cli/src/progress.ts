@@ -1,8 +1,8 @@
+import { formatBytes } from '@butterfly/common';
 import type { WorkerView } from '@butterfly/orchestrator';
 import { MultiBar, Presets, SingleBar } from 'cli-progress';
-import type { Session } from './session.js';
+import type { Serving } from './serving.js';
 import { errorLine } from './terminal.js';
-import { formatBytes } from './units.js';
 
 const pollMs = 100;
 const mebibyte = 2 ** 20;
@@ -12,15 +12,15 @@ const mebibyte = 2 ** 20;
  * end came first.
  * @throws ButterflyError when waiting is in vain.
  */
-export async function waitUntilReady(session: Session, ending: Promise<unknown>): Promise<boolean> {
-  const { orchestrator } = session;
+export async function waitUntilReady(serving: Serving, ending: Promise<unknown>): Promise<boolean> {
+  const { orchestrator } = serving;
   const wait = { isOver: false };
   void ending.then(() => (wait.isOver = true));
   let told: string | undefined;
   const bars = process.stderr.isTTY
     ? new MultiBar(
         {
-          format: '{name} layers {layers} [{bar}] {value}/{total} MB',
+          format: '{name} layers {layers} [{bar}] {value}/{total} MiB',
           hideCursor: true,
           clearOnComplete: true,
           stream: process.stderr,
@@ -32,7 +32,7 @@ export async function waitUntilReady(session: Session, ending: Promise<unknown>)
   try {
     while (!orchestrator.engine.status().ready) {
       if (wait.isOver) return false;
-      const trouble = session.checkTrouble();
+      const trouble = serving.checkTrouble();
       if (trouble && trouble.message !== told) process.stderr.write(errorLine(trouble));
       told = trouble?.message;
       if (bars) for (const worker of orchestrator.workers()) update(bars, known, worker);
@@ -97,13 +97,9 @@ export function describeWorkers(workers: readonly WorkerView[]): string {
     const where = replica === null ? '' : `replica ${replica}, `;
     const place = layers ? `layers ${layers[0]}-${layers[1]}` : 'no layers (spare)';
     const memory = report
-      ? `, weights ${megabytes(report.shardBytes)}, KV cache ${megabytes(report.arenaBytes)}`
+      ? `, weights ${formatBytes(report.shardBytes)}, KV cache ${formatBytes(report.arenaBytes)}`
       : '';
     return `  ${name}: ${where}${place}, ${threads} thread${threads === 1 ? '' : 's'}${memory}`;
   });
   return lines.join('\n');
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / mebibyte).toFixed(1)} MB`;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { run, type Butterfly } from './testing/butterfly.js';
-import { Server, startWorker, type StageProcess } from './testing/server.js';
+import { Server, startWorker, streamFrom, type Outcome, type StageProcess } from './testing/server.js';
 
 const prompts = ['The', 'A neural', 'Layers', 'tensor', 'Once', 'In the', 'We', 'Each'];
 const args = ['--workers', '4', '--stages', '2', '--replicas', '2', '--ctx', '1024', '--parallel', '8'];
@@ -13,26 +13,8 @@ function stagesByEpoch(server: Server): Map<number, StageProcess[]> {
   return byEpoch;
 }
 
-interface Outcome {
-  readonly text: string;
-  readonly reason: string | null;
-}
-
-async function stream(
-  server: Server,
-  prompt: string,
-  onPiece: () => void = () => undefined,
-): Promise<Outcome> {
-  const request = { model: 'aidreams-260k', prompt, max_tokens: 700, temperature: 0 };
-  let text = '';
-  let reason: string | null = null;
-  for await (const { choices } of await server.openai.completions.create({ ...request, stream: true })) {
-    text += choices[0]?.text ?? '';
-    reason = choices[0]?.finish_reason ?? reason;
-    onPiece();
-  }
-  return { text, reason };
-}
+const stream = (server: Server, prompt: string, onPiece?: () => void): Promise<Outcome> =>
+  streamFrom(server, prompt, 700, onPiece);
 
 interface LivePlan {
   readonly replica: number;

@@ -123,3 +123,9 @@ describe('a client that goes away in mid-stream', () => {
     expect(after).toEqual(Array.from({ length: parallel + 3 }, () => before));
   });
 });
+
+it('serves over IPv6 too, to workers and clients', async () => {
+  await using other = await new Server(['--host', '::1'], { clusterHost: '::1' }).ready();
+  expect(other.url).toMatch(/^http:\/\/\[::1\]:\d+$/);
+  expect(await other.status()).toMatchObject({ ready: true });
+});

@@ -1,6 +1,12 @@
 import type { z } from 'zod';
 import { ButterflyError } from './errors.js';
 
+/** Where something listens. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 /**
  * Validates a value once at the edge and freezes it.
  * @throws ButterflyError CONFIG_INVALID that names the field at fault.
@@ -27,7 +33,7 @@ export function parseConfig<S extends z.ZodType>(
  * Parses `HOST:PORT` (or `[IPV6]:PORT`).
  * @throws ButterflyError ADDRESS_INVALID
  */
-export function parseAddress(text: string): { readonly host: string; readonly port: number } {
+export function parseAddress(text: string): Address {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
@@ -37,4 +43,9 @@ export function parseAddress(text: string): { readonly host: string; readonly po
       `"${text}" is not an address; write HOST:PORT, such as 192.168.1.10:7600.`,
     );
   return { host, port };
+}
+
+/** Writes an address as `parseAddress` reads it, and as URLs have it. */
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -102,6 +102,14 @@ export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorTable, code);
 }
 
+/** What tells of another process, or of the way to it, and not of whoever reports it. */
+const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
+
+/** Whether an error is the loss of a link, which is no fault of the side that reports it. */
+export function isLinkError(code: ErrorCode): boolean {
+  return linkErrors.has(code);
+}
+
 /** Wraps anything thrown into a table error, so that every outlet has a code. */
 export function toButterflyError(thrown: unknown): ButterflyError {
   if (thrown instanceof ButterflyError) return thrown;

@@ -1,4 +1,12 @@
-export { ButterflyError, ensure, errorTable, exitCodes, isErrorCode, toButterflyError } from './errors.js';
+export {
+  ButterflyError,
+  ensure,
+  errorTable,
+  exitCodes,
+  isErrorCode,
+  isLinkError,
+  toButterflyError,
+} from './errors.js';
 export type { ErrorCode, ErrorKind } from './errors.js';
 export { deadlines, limits } from './limits.js';
 export { systemClock } from './clock.js';
@@ -7,7 +15,8 @@ export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger, LogLevel } from './log.js';
 export { secretsEqual } from './secrets.js';
 export { sha256 } from './sha256.js';
-export { parseAddress, parseConfig } from './config.js';
+export { formatAddress, parseAddress, parseConfig } from './config.js';
+export type { Address } from './config.js';
 export type {
   Activations,
   ArenaCopy,
@@ -19,7 +28,7 @@ export type {
   StepSequence,
 } from './wire/types.js';
 export { tokenOfStepBefore } from './wire/types.js';
-export { encodeFrame, PROTOCOL_VERSION } from './wire/frame.js';
+export { encodeFrame, protocolVersion } from './wire/frame.js';
 export type { Frame, FrameType } from './wire/frame.js';
 export {
   decodeFileChunk,
@@ -49,6 +58,7 @@ export type { TimedBlock } from './wire/block-speed.js';
 export { RangeServer } from './wire/range-server.js';
 export type { RangeReader } from './wire/range-server.js';
 export { decodeActivations, encodeActivations } from './wire/activations.js';
+export { formatBytes, formatMicros, formatRate } from './units.js';
 export { stepMicros } from './step-time.js';
 export type { StepTime } from './step-time.js';
 export { greedySampling } from './wire/sampling.js';

@@ -1,22 +1,22 @@
-const KIB = 1024;
-const MIB = 1024 * KIB;
+const kib = 1024;
+const mib = 1024 * kib;
 
 /** Every bound of the system with its reason, checked before anything is allocated. */
 export const limits = Object.freeze({
   /** Control messages and step headers are small; a plan of 128 layers with its tensor table is under 1 MiB. */
-  frameHeaderBytesMax: 8 * MIB,
+  frameHeaderBytesMax: 8 * mib,
   /** All that a stranger may send at once before it has shown its secret: a `hello` has a few KiB. */
-  greetingBytesMax: 64 * KIB,
+  greetingBytesMax: 64 * kib,
   /** 4,096 rows of a hidden size of 16,384 in F32. */
-  framePayloadBytesMax: 256 * MIB,
+  framePayloadBytesMax: 256 * mib,
   /** A file range asked for at once: large enough to stream at disk speed, small enough to buffer. */
-  fileChunkBytesMax: 4 * MIB,
+  fileChunkBytesMax: 4 * mib,
   /** Ranges of one worker that are under way at once. */
   fileFetchesInFlightMax: 4,
   /** Ranges of `fileChunkBytesMax` that are in memory at once for all who fetch: 64 MiB, enough to keep any network busy. */
   rangesInMemoryMax: 16,
   /** Bytes waiting in one socket before the sender must pause; above one full prefill step of a large model. */
-  connectionQueuedBytesMax: 512 * MIB,
+  connectionQueuedBytesMax: 512 * mib,
   /** Rows in one step; also bounds the compute buffers of a stage. */
   stepRowsMax: 4096,
   /** What their count field holds; one compaction of an arena of 16 million slots in blocks of 256 needs no more. */
@@ -28,7 +28,7 @@ export const limits = Object.freeze({
   /** Requests that wait for a place before clients get 429; each holds a connection and its prompt. */
   queuedRequestsMax: 1024,
   /** Tokens of all waiting prompts together: 64 MB. */
-  queuedTokensMax: 16 * MIB,
+  queuedTokensMax: 16 * mib,
   /** Distance of `priority` from 0, each step of which counts as ten seconds of waiting. */
   priorityMax: 1000,
   /** Characters of one stop string, and how many of them. */
@@ -37,9 +37,9 @@ export const limits = Object.freeze({
   /** Last tokens of a sequence that penalties look at, as llama.cpp's default. */
   recentTokensMax: 64,
   /** Body of one HTTP request: a context of 128k tokens in any script. */
-  requestBodyBytesMax: 16 * MIB,
+  requestBodyBytesMax: 16 * mib,
   /** Bodies of all HTTP requests that are on their way at once. */
-  requestBodiesBytesMax: 256 * MIB,
+  requestBodiesBytesMax: 256 * mib,
   /** JSON values of a body beside the tokens of a prompt: more than a chat of the most messages has. */
   requestValuesBesideTokensMax: 64 * 1024,
   /** Nesting of a body: deeper than any field that is known. */
@@ -47,7 +47,7 @@ export const limits = Object.freeze({
   /** Messages of one chat, and parts of their contents, together: a context of 128k tokens in pieces of 16. */
   messagePartsMax: 8192,
   /** Bytes of generated text that wait for a slow client before its request is cancelled. */
-  streamBufferedBytesMax: 1 * MIB,
+  streamBufferedBytesMax: 1 * mib,
   /** Shards that a worker holds at once: those of its stage, of the next plan, and a spare. */
   shardsHeldMax: 8,
   /** Peers that a worker is told of for the weights of one shard; it asks few of them at once. */
@@ -61,7 +61,7 @@ export const limits = Object.freeze({
   /** Files of one split GGUF. */
   modelFilesMax: 512,
   /** Metadata of one GGUF file: the largest vocabularies with merges take some 20 MB. */
-  ggufMetadataBytesMax: 256 * MIB,
+  ggufMetadataBytesMax: 256 * mib,
   ggufTensorsMax: 65_536,
 });
 
@@ -73,7 +73,6 @@ export const deadlines = Object.freeze({
   heartbeatEveryMs: 250,
   /** The longest silence of a connection that the rhythm of a jittery network excuses. */
   heartbeatSilenceMs: 10_000,
-  loadMs: 30 * 60_000,
   /** Loading must make progress at least this often. */
   loadStallMs: 60_000,
   stepMs: 120_000,

@@ -5,12 +5,10 @@ export type LogLevel = (typeof logLevels)[number];
 
 /** Structured log: `log.info({ fields }, 'sentence')`. */
 export interface Logger {
-  trace(fields: object, message: string): void;
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
-  child(bindings: Record<string, unknown>): Logger;
 }
 
 /** A pino logger that writes JSON lines to standard error, leaving standard output to the command. */

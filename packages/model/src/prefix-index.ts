@@ -32,8 +32,8 @@ interface Candidate {
 }
 
 /** Owners of one block that are looked at, so that thousands of them under one system prompt cost little. */
-const CANDIDATES_MAX = 8;
-const TWO_TO_32 = 2 ** 32;
+const candidatesMax = 8;
+const twoTo32 = 2 ** 32;
 
 /**
  * Finds whose cached tokens begin like those of a request. A map leads from the hash of each whole block, chained to
@@ -109,10 +109,10 @@ export class PrefixIndex {
     const path = this.#path(tokens, length);
     const judged = new Set<Owner>();
     let best: Candidate | null = null;
-    for (let depth = path.length; depth > 0 && judged.size < CANDIDATES_MAX; depth -= 1) {
+    for (let depth = path.length; depth > 0 && judged.size < candidatesMax; depth -= 1) {
       const shared = depth * this.blockTokens;
       for (const candidate of this.#candidates(path[depth - 1], judged, tokens, shared, length)) {
-        if (judged.size === CANDIDATES_MAX || (best !== null && compare(candidate, best) >= 0)) break;
+        if (judged.size === candidatesMax || (best !== null && compare(candidate, best) >= 0)) break;
         const found: Candidate = verified(candidate, tokens, shared);
         judged.add(found.owner);
         if (best === null || compare(found, best) < 0) best = found;
@@ -152,10 +152,10 @@ export class PrefixIndex {
       if (judged.has(owner)) continue;
       let at = latest.length;
       while (at > 0 && (latest[at - 1]?.recency ?? 0) > owner.recency) at -= 1;
-      if (at === 0 && latest.length === CANDIDATES_MAX) continue;
+      if (at === 0 && latest.length === candidatesMax) continue;
       if (at === latest.length) latest.push(owner);
       else latest.splice(at, 0, owner);
-      if (latest.length > CANDIDATES_MAX) latest.shift();
+      if (latest.length > candidatesMax) latest.shift();
     }
     return latest
       .map((owner) => ({ owner, tokens: equalUntil(owner, tokens, shared, length) }))
@@ -208,13 +208,13 @@ function equalUntil(owner: Owner, tokens: TokenReader, start: number, end: numbe
 /** Two lanes in the manner of MurmurHash3, joined to 53 bits. */
 function chainedHash(previous: number, tokens: TokenReader, start: number, end: number): number {
   let low = previous | 0;
-  let high = (previous / TWO_TO_32) | 0;
+  let high = (previous / twoTo32) | 0;
   for (let index = start; index < end; index += 1) {
     const token = tokens.at(index);
     low = mix(low, Math.imul(token, 0xcc9e2d51), 0x1b873593);
     high = mix(high, Math.imul(token, 0x239b961b), 0x38b34ae5);
   }
-  return (finish(high) & 0x1f_ffff) * TWO_TO_32 + (finish(low) >>> 0);
+  return (finish(high) & 0x1f_ffff) * twoTo32 + (finish(low) >>> 0);
 }
 
 function mix(lane: number, token: number, factor: number): number {

@@ -1,7 +1,8 @@
 import {
-  ButterflyError,
   deadlines,
   limits,
+  listenError,
+  type ButterflyError,
   type Clock,
   type Logger,
   type Transport,
@@ -184,7 +185,7 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
   for (const { lane, engine } of replicas)
     lane.attach({
       onLive: (current, reports) => {
-        engine.onLive(current, reports);
+        engine.onLive(current.plan.stages.length, reports);
         replicated.spread();
       },
       onDown: () => {
@@ -235,24 +236,8 @@ async function startApi(
     await api.listen({ host, port });
   } catch (cause) {
     await api.close();
-    throw listenError(cause, host, port);
+    throw listenError(host, port, cause);
   }
   const address = api.server.address();
   return { api, port: typeof address === 'object' && address ? address.port : port };
-}
-
-function listenError(cause: unknown, host: string, port: number): ButterflyError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : '';
-  if (code === 'EADDRINUSE')
-    return new ButterflyError(
-      'PORT_IN_USE',
-      `Another process listens on ${host}:${port}; choose another with --port.`,
-      { cause, param: 'port' },
-    );
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new ButterflyError(
-    'ADDRESS_INVALID',
-    `The API cannot listen on ${host}:${port} (${reason}); give an address of this machine with --host, or 0.0.0.0 for all, and a free --port.`,
-    { cause },
-  );
 }

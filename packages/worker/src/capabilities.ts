@@ -1,16 +1,6 @@
-import { createHash } from 'node:crypto';
-import { arch, hostname, networkInterfaces, platform } from 'node:os';
+import { arch, platform } from 'node:os';
 import type { WorkerIdentity } from '@butterfly/common';
 import { cpuFeatures, type Ggml } from '@butterfly/ggml';
-
-/** Tells machines apart: a hash of the host name and its network cards. */
-export function machineId(): string {
-  const cards = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ mac }) => mac));
-  return createHash('sha256')
-    .update([hostname(), ...cards.sort()].join())
-    .digest('hex')
-    .slice(0, 16);
-}
 
 /** The variant of the CPU library that ggml chose for this processor, such as "sapphirerapids"; ggml itself does not say. */
 export function cpuVariant(): string {
@@ -32,11 +22,12 @@ export function describeWorker(
     /** Whether that is all that was free here. */
     readonly offersAllFree?: boolean;
     readonly version: string;
+    readonly machineId: string;
   },
 ): Omit<WorkerIdentity, 'dataPort' | 'heldShards'> {
   return {
     name: options.name,
-    machineId: machineId(),
+    machineId: options.machineId,
     butterflyVersion: options.version,
     ggmlVersion: ggml.ggmlVersion,
     cpuVariant: cpuVariant(),

@@ -13,9 +13,9 @@ beforeAll(async () => {
 });
 
 describe('a worker at its data port', () => {
-  async function greet(port: number, token: string) {
+  async function greet(port: number, token: string, host = '127.0.0.1') {
     const peer = new Party();
-    const connection = await dial({ host: '127.0.0.1', port, handlers: peer.handlers });
+    const connection = await dial({ host, port, handlers: peer.handlers });
     connection.send(encodeControl({ kind: 'peer', peerToken: token }));
     return { peer, connection };
   }
@@ -42,6 +42,16 @@ describe('a worker at its data port', () => {
     expect(Buffer.from(chunk.bytes).equals(readFileSync(spec.files[0]?.path ?? '').subarray(64, 564))).toBe(
       true,
     );
+    await worker.stop();
+  });
+
+  it('is reached over IPv6 and IPv4 when the orchestrator is elsewhere', async () => {
+    await using orchestrator = await ScriptedOrchestrator.open('::1');
+    // The loopback address, but not as those write it who are on the same machine.
+    const join = { host: '0:0:0:0:0:0:0:1', port: orchestrator.port };
+    const { worker, dataPort } = await orchestrator.startWorker(spec, { join });
+    for (const host of ['::1', '127.0.0.1'])
+      await (await greet(dataPort, peerToken, host)).peer.next('peerWelcome');
     await worker.stop();
   });
 

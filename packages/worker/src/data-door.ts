@@ -11,7 +11,7 @@ import {
 } from '@butterfly/common';
 import type { IncomingLinks } from './links.js';
 import type { PeerGuests } from './peer-guests.js';
-import type { PeerSecret } from './secrets.js';
+import type { PeerSecret } from './peer-secret.js';
 
 export interface DataDoorOptions {
   readonly host: string;

@@ -13,8 +13,7 @@ import {
   type Step,
   type StepResult,
 } from '@butterfly/common';
-import type { StageResult } from './stage/runtime.js';
-import type { Stage, StageSampler } from './stage/stage.js';
+import type { Stage, StageResult, StageSampler } from './stage/stage.js';
 
 /** Steps that may wait in a stage: the orchestrator never has more in flight than there are stages. */
 const queuedStepsMax = limits.workersMax;
@@ -66,10 +65,6 @@ export class EpochStage {
   constructor(private readonly options: EpochStageOptions) {
     this.#isWhole = options.stage.isFirst && options.stage.isLast;
     this.#sampler = options.stage.isLast ? options.stage.createSampler() : null;
-  }
-
-  get epoch(): number {
-    return this.options.epoch;
   }
 
   /** Takes a step, on the first stage with its tokens; one of another epoch is dropped, because its plan is no more. */

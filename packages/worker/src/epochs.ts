@@ -2,6 +2,7 @@ import {
   ButterflyError,
   deadlines,
   encodeControl,
+  isLinkError,
   toButterflyError,
   type Activations,
   type Clock,
@@ -12,7 +13,7 @@ import {
   type Transport,
 } from '@butterfly/common';
 import { EpochStage } from './epoch-stage.js';
-import { dialNext, isLinkError, type IncomingLinks } from './links.js';
+import { dialNext, type IncomingLinks } from './links.js';
 import type { ShardHolder, ShardLease } from './shards.js';
 
 type Assign = ControlMessageOf<'assign'>;
@@ -189,7 +190,7 @@ class AssignedStage {
    */
   #fail(error: ButterflyError, neighbourId: string | null): void {
     if (this.#isOver || this.#isReported) return;
-    if (!isLinkError(error)) this.#report(error, null);
+    if (!isLinkError(error.code)) this.#report(error, null);
     else this.#cancelReport ??= this.options.clock.after(linkGraceMs, () => this.#report(error, neighbourId));
   }
 

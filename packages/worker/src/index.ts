@@ -1,12 +1,12 @@
 export { describeWorker } from './capabilities.js';
+export { machineId } from './machine-id.js';
 export { WeightCache } from './loading/weight-cache.js';
 export { LocalSource } from './loading/local-source.js';
 export type { TensorSource } from './loading/tensor-source.js';
 export { StageRuntime } from './stage/runtime.js';
-export type { StageOptions, StageResult } from './stage/runtime.js';
 export { nativeMachine } from './native.js';
 export type { Machine, Profiler } from './native.js';
-export type { Stage, StageFactory, StageRequest, StageSampler } from './stage/stage.js';
+export type { Stage, StageFactory, StageRequest, StageResult, StageSampler } from './stage/stage.js';
 export { Worker } from './worker.js';
 export type { WorkerOptions, WorkerPresence } from './worker.js';
 export { SplitModel } from './split-model.js';

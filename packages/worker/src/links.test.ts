@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DataDoor } from './data-door.js';
 import { dialNext, IncomingLinks } from './links.js';
 import { PeerGuests } from './peer-guests.js';
-import { PeerSecret } from './secrets.js';
+import { PeerSecret } from './peer-secret.js';
 import { Party } from './testing/scripted-orchestrator.js';
 
 const peerToken = 'of peers';

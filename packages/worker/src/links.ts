@@ -5,28 +5,20 @@ import {
   decodeControl,
   decodeStep,
   encodeControl,
+  isLinkError,
   secretsEqual,
   type Activations,
   type Clock,
   type Connection,
   type ControlMessageOf,
-  type ErrorCode,
   type Frame,
   type Step,
   type Transport,
 } from '@butterfly/common';
 
-/** What tells of a neighbour, or of the way to it, and not of this stage. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
-
-/** Whether an error is the loss of a link, which is no fault of the stage that reports it. */
-export function isLinkError({ code }: ButterflyError): boolean {
-  return linkErrors.has(code);
-}
-
 /** Whatever ends a link, a flipped bit or a refusal too, is the loss of that link to those at its ends. */
 function lossOfLink(neighbour: string, error: ButterflyError): ButterflyError {
-  if (isLinkError(error)) return error;
+  if (isLinkError(error.code)) return error;
   const message = `The link to ${neighbour} was lost: ${error.message}`;
   return new ButterflyError('CONNECTION_CLOSED', message, { cause: error });
 }

@@ -26,9 +26,9 @@ export function nativeMachine(options: {
   readonly directory: string | null;
   readonly log: Logger;
 }): Machine {
-  const { ggml, threads } = options;
+  const { ggml, threads, log } = options;
   return {
-    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads }) },
+    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads, log }) },
     profiler: (spec, isDeterministic) => profileModel({ ...options, spec, isDeterministic }),
   };
 }

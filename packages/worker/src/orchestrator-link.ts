@@ -27,7 +27,6 @@ export interface OrchestratorLinkOptions {
 
 /** A connection to an orchestrator that welcomed this worker. */
 export interface OrchestratorLink {
-  readonly connection: Connection;
   /** Resolves when it is closed, with null after an orderly goodbye of either side. */
   readonly closed: Promise<ButterflyError | null>;
 }
@@ -86,7 +85,7 @@ export async function joinOrchestrator(options: OrchestratorLinkOptions): Promis
   } finally {
     cancelDeadline();
   }
-  return { connection, closed };
+  return { closed };
 }
 
 function expectWelcome(frame: Frame): ControlMessageOf<'welcome'> {

@@ -24,7 +24,7 @@ import type { WeightCache } from './loading/weight-cache.js';
 import type { PeerGuests } from './peer-guests.js';
 import { probePeer } from './profile/probe-peer.js';
 import type { MeasuredProfile } from './profile/profile-cache.js';
-import type { PeerSecret } from './secrets.js';
+import type { PeerSecret } from './peer-secret.js';
 import type { ShardClient, ShardHolder } from './shards.js';
 
 /** A model as an orchestrator wants it run. */

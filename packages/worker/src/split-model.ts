@@ -3,7 +3,8 @@ import { loadGgml } from '@butterfly/ggml';
 import { cacheBlockSlots, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
 import { LocalSource } from './loading/local-source.js';
 import { largestIndex } from './stage/draw.js';
-import { StageRuntime, type StageResult } from './stage/runtime.js';
+import { StageRuntime } from './stage/runtime.js';
+import type { StageResult } from './stage/stage.js';
 
 /** Rows of one step, as llama.cpp's default batch. */
 const rowsMax = 512;
@@ -32,7 +33,7 @@ export class SplitModel implements Disposable {
       readonly contextTokens: number;
       /** F16 by default, as llama.cpp has it. */
       readonly cacheType?: CacheType;
-      /** As in `StageOptions`; off by default. */
+      /** As in `StageRequest`; off by default. */
       readonly isDeterministic?: boolean;
     },
   ): Promise<SplitModel> {

@@ -10,14 +10,14 @@ import {
   type Transport,
   type WorkerIdentity,
 } from '@butterfly/common';
-import { DataDoor } from './data-door.js';
+import { DataDoor, type DataDoorOptions } from './data-door.js';
 import { IncomingLinks } from './links.js';
 import type { WeightCache } from './loading/weight-cache.js';
 import type { Machine } from './native.js';
 import { joinOrchestrator, type OrchestratorLink } from './orchestrator-link.js';
 import { PeerGuests } from './peer-guests.js';
 import type { MeasuredProfile } from './profile/profile-cache.js';
-import { PeerSecret } from './secrets.js';
+import { PeerSecret } from './peer-secret.js';
 import { Session, type SessionParts, type WelcomedModel } from './session.js';
 import { ShardHolder } from './shards.js';
 
@@ -82,10 +82,8 @@ export class Worker {
    */
   static async start(options: WorkerOptions): Promise<Worker> {
     const { clock = systemClock, transport = tcpTransport, cache = null, stages, log } = options;
-    const isLoopback = /^(127\.|::1$|localhost$)/u.test(options.join.host);
-    const host = options.dataHost ?? (isLoopback ? options.join.host : '0.0.0.0');
     const arrivals = { secret: new PeerSecret(), links: new IncomingLinks(clock), guests: new PeerGuests() };
-    const door = await DataDoor.open({ host, port: options.dataPort ?? 0, transport, clock, ...arrivals });
+    const door = await openDoor(options, { transport, clock, ...arrivals });
     const shards = new ShardHolder({ stages, clock, log });
     const localFiles = options.remoteOnly !== true;
     const parts = { ...arrivals, shards, cache, localFiles, transport, clock, log };
@@ -187,6 +185,24 @@ export class Worker {
       }
     }
     return null;
+  }
+}
+
+/** Where other workers come in; those of an orchestrator at a loopback address are on this machine. */
+async function openDoor(
+  { join, dataHost, dataPort: port = 0 }: WorkerOptions,
+  parts: Omit<DataDoorOptions, 'host' | 'port'>,
+): Promise<DataDoor> {
+  const isLoopback = /^(127\.|::1$|localhost$)/u.test(join.host);
+  const host = dataHost ?? (isLoopback ? join.host : null);
+  if (host !== null) return DataDoor.open({ host, port, ...parts });
+  try {
+    // Over IPv4 as well.
+    return await DataDoor.open({ host: '::', port, ...parts });
+  } catch (thrown) {
+    if (toButterflyError(thrown).code !== 'ADDRESS_INVALID') throw thrown;
+    // A machine without IPv6.
+    return DataDoor.open({ host: '0.0.0.0', port, ...parts });
   }
 }
 

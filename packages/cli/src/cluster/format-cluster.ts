@@ -1,10 +1,11 @@
+import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
 import type {
   ClusterDescription,
   Plan,
   ReplicaDescription,
   WorkerDescription,
 } from '@butterfly/orchestrator';
-import { formatBytes, formatMicros, formatTable } from '../units.js';
+import { formatTable } from '../table.js';
 
 /** A cluster in words and tables for a terminal. */
 export function formatCluster(cluster: ClusterDescription): string {
@@ -68,7 +69,7 @@ function formatReplicas(replicas: readonly ReplicaDescription[]): string {
     detail,
     epoch === null ? '-' : String(epoch),
     plan ? String(plan.stages.length) : '-',
-    plan ? `${plan.predicted.tokensPerSecond.toFixed(1)} tokens/s` : '-',
+    plan ? formatRate(plan.predicted.tokensPerSecond) : '-',
     String(running),
     String(queued),
   ]);
@@ -90,7 +91,7 @@ function formatSpeed(cluster: ClusterDescription): string[] {
     [
       'predicted',
       formatMicros(Math.max(...plans.map(({ predicted }) => predicted.latencyMicros))),
-      `${sum(({ predicted }) => predicted.tokensPerSecond).toFixed(1)} tokens/s`,
+      formatRate(sum(({ predicted }) => predicted.tokensPerSecond)),
       String(sum(({ concurrency }) => concurrency)),
     ],
     ...(measured
@@ -98,7 +99,7 @@ function formatSpeed(cluster: ClusterDescription): string[] {
           [
             'measured',
             formatMicros(measured.microsPerToken),
-            `${measured.tokensPerSecond.toFixed(1)} tokens/s`,
+            formatRate(measured.tokensPerSecond),
             measured.concurrency.toFixed(1),
           ],
         ]

@@ -1,4 +1,4 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, formatMicros, formatRate } from '@butterfly/common';
 import {
   drawPlan,
   type ClusterDescription,
@@ -84,5 +84,5 @@ function stageMicros(workers: ClusterDescription['workers']): MeasuredPlan['stag
 function inWords(measured: ClusterDescription['measured']): string {
   if (!measured) return 'Nothing was generated within the last minute, so nothing is measured.';
   const { windowMs, concurrency, tokensPerSecond, microsPerToken } = measured;
-  return `Over the last ${(windowMs / 1000).toFixed(0)} s ${concurrency.toFixed(1)} streams ran at once, with ${tokensPerSecond.toFixed(1)} tokens/s together and ${(microsPerToken / 1000).toFixed(1)} ms from token to token of one.`;
+  return `Over the last ${(windowMs / 1000).toFixed(0)} s ${concurrency.toFixed(1)} streams ran at once, with ${formatRate(tokensPerSecond)} together and ${formatMicros(microsPerToken)} from token to token of one.`;
 }

@@ -1,6 +1,7 @@
+import { formatAddress } from '@butterfly/common';
 import { Command } from 'commander';
-import { discover, formatAddress } from '../discovery/discover.js';
-import { formatTable } from '../units.js';
+import { discover } from '../discovery/discover.js';
+import { formatTable } from '../table.js';
 
 const examples = `
 Examples:

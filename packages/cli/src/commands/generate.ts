@@ -13,7 +13,7 @@ import type { Environment } from '../environment.js';
 import { openModel, ownModel, resolveModelPath, type OpenedModel } from '../model.js';
 import { cacheTypeOption, decimal, deterministicOption, speculationOption, wholeNumber } from '../options.js';
 import { waitUntilReady } from '../progress.js';
-import { startSession } from '../session.js';
+import { startServing } from '../serving.js';
 import { stopSignal } from '../signals.js';
 
 interface GenerateFlags {
@@ -83,7 +83,7 @@ async function generate(
   });
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal('SIGINT', 'SIGTERM');
-  const session = await startSession({
+  const serving = await startServing({
     model,
     http: null,
     clusterHost: '127.0.0.1',
@@ -104,10 +104,10 @@ async function generate(
     parallel: 1,
     log,
   });
-  const ending = Promise.race([stopping, readerGone(), session.lost]);
+  const ending = Promise.race([stopping, readerGone(), serving.lost]);
   const answer = async (): Promise<void> => {
-    if (!(await waitUntilReady(session, ending))) return;
-    const { engine } = session.orchestrator;
+    if (!(await waitUntilReady(serving, ending))) return;
+    const { engine } = serving.orchestrator;
     const promptTokens = tokenizePrompt(model, prompt, flags.chat ?? false);
     const generation = engine.submit({
       promptTokens,
@@ -124,7 +124,7 @@ async function generate(
     const error = await Promise.race([answer(), ending]);
     if (error) throw error;
   } finally {
-    await session.stop();
+    await serving.stop();
     model.vocabulary[Symbol.dispose]();
   }
 }

@@ -1,4 +1,4 @@
-import { createLogger } from '@butterfly/common';
+import { createLogger, formatBytes as bytes } from '@butterfly/common';
 import {
   cacheBytesPerSlot,
   describeModel,
@@ -14,7 +14,6 @@ import {
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { ownModel, resolveModelPath } from '../model.js';
-import { formatBytes as bytes } from '../units.js';
 
 const examples = `
 Examples:

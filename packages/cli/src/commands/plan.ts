@@ -20,20 +20,18 @@ import { Command } from 'commander';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { readMachines, type Machines } from '../cluster/machines.js';
 import { drawRunningPlan } from '../cluster/running-plan.js';
-import { weightsDirectory } from '../directories.js';
+import { workerDirectory } from '../directories.js';
 import type { Environment } from '../environment.js';
+import { availableMemoryBytes, checkThreads, threadsPerWorker } from '../machine.js';
 import { contextTokens, ownModel, resolveModelPath } from '../model.js';
 import { objectiveOption } from '../objective-option.js';
 import {
-  availableMemoryBytes,
   byteCount,
   cacheTypeOption,
-  checkThreads,
   contextOption,
   parallelOption,
   replicasOption,
   sparesOption,
-  threadsPerWorker,
   wholeNumber,
 } from '../options.js';
 
@@ -176,7 +174,7 @@ async function measureLocal(
   const threads = checkThreads(wanted ?? threadsPerWorker(workers));
   const memoryBytes = memory ?? Math.floor(availableMemoryBytes() / workers);
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
-  const directory = weightsDirectory(environment);
+  const directory = workerDirectory(environment);
   if (process.stderr.isTTY)
     process.stderr.write(`Measuring this machine with ${threads} of ${availableParallelism()} threads ...\n`);
   const profile = await nativeMachine({ ggml, threads, memoryBytes, directory, log }).profiler(spec, false);

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, formatBytes } from '@butterfly/common';
 import { Command } from 'commander';
 import { modelsDirectory } from '../directories.js';
 import type { Environment } from '../environment.js';
@@ -8,7 +8,6 @@ import { pull } from '../hub/pull.js';
 import { parseHubReference } from '../hub/reference.js';
 import { downloadBar } from '../progress.js';
 import { stopSignal } from '../signals.js';
-import { formatBytes } from '../units.js';
 
 interface PullFlags {
   readonly directory?: string;

@@ -1,4 +1,4 @@
-import { createLogger, type Logger } from '@butterfly/common';
+import { createLogger, formatAddress, type Logger } from '@butterfly/common';
 import type { Objective } from '@butterfly/orchestrator';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
@@ -19,7 +19,7 @@ import {
   wholeNumber,
 } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
-import { startSession, type Session } from '../session.js';
+import { startServing, type Serving } from '../serving.js';
 import { stopSignal } from '../signals.js';
 
 interface ServeFlags {
@@ -125,7 +125,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const clusterHost = flags.clusterHost ?? (workersElsewhere > 0 ? '0.0.0.0' : '127.0.0.1');
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal('SIGINT', 'SIGTERM');
-  const session = await startSession({
+  const serving = await startServing({
     model,
     http: { host: flags.host, port: flags.port },
     clusterHost,
@@ -149,23 +149,24 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     parallel: flags.parallel,
     log,
   });
-  const ending = Promise.race([stopping, session.lost]);
-  const { orchestrator } = session;
-  const announcement = announceIfWanted(flags.announce, clusterHost, session, model.id, log);
+  const ending = Promise.race([stopping, serving.lost]);
+  const { orchestrator } = serving;
+  const announcement = announceIfWanted(flags.announce, clusterHost, serving, model.id, log);
   say(`${model.spec.name}: ${model.spec.layers} layers, ${model.spec.architecture}`);
   if (othersMayJoin)
     say(
-      `Join with: BUTTERFLY_TOKEN=${session.token} butterfly worker --join HOST:${orchestrator.clusterPort}`,
+      `Join with: BUTTERFLY_TOKEN=${serving.token} butterfly worker --join HOST:${orchestrator.clusterPort}`,
     );
-  say(`API on http://${flags.host}:${orchestrator.httpPort}/v1, loading ...`);
+  const apiAddress = formatAddress({ host: flags.host, port: orchestrator.httpPort });
+  say(`API on http://${apiAddress}/v1, loading ...`);
   try {
-    if (await waitUntilReady(session, ending)) say(`Ready.\n${describeWorkers(orchestrator.workers())}`);
+    if (await waitUntilReady(serving, ending)) say(`Ready.\n${describeWorkers(orchestrator.workers())}`);
     const error = await ending;
     if (error) throw error;
     say('Stopping: running requests may finish ...');
   } finally {
     await announcement?.stop();
-    await session.stop();
+    await serving.stop();
     model.vocabulary[Symbol.dispose]();
   }
 }
@@ -174,7 +175,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
 function announceIfWanted(
   isWanted: boolean | undefined,
   clusterHost: string,
-  { orchestrator }: Session,
+  { orchestrator }: Serving,
   modelId: string,
   log: Logger,
 ): Announcement | null {

@@ -1,23 +1,33 @@
 import { hostname } from 'node:os';
-import { ButterflyError, createLogger, parseAddress, toButterflyError, type Logger } from '@butterfly/common';
+import {
+  ButterflyError,
+  createLogger,
+  formatAddress,
+  parseAddress,
+  toButterflyError,
+  type Logger,
+} from '@butterfly/common';
 import { loadGgml, parseCpuList, pinToCpus } from '@butterfly/ggml';
-import { describeWorker, nativeMachine, WeightCache, Worker, type WorkerPresence } from '@butterfly/worker';
+import {
+  describeWorker,
+  machineId,
+  nativeMachine,
+  WeightCache,
+  Worker,
+  type WorkerPresence,
+} from '@butterfly/worker';
 import { Command } from 'commander';
-import { weightsDirectory } from '../directories.js';
-import { chooseOrchestrator, discover, formatAddress } from '../discovery/discover.js';
+import { workerDirectory } from '../directories.js';
+import { chooseOrchestrator, discover } from '../discovery/discover.js';
 import type { Environment } from '../environment.js';
 import {
   availableMemoryBytes,
-  byteCount,
-  cacheBytesOption,
-  cacheDirectoryOption,
   checkThreads,
   defaultCacheBytes,
-  port,
   threadsPerWorker,
   warnOfCrowding,
-  wholeNumber,
-} from '../options.js';
+} from '../machine.js';
+import { byteCount, cacheBytesOption, cacheDirectoryOption, port, wholeNumber } from '../options.js';
 import { stopSignal } from '../signals.js';
 import { version } from '../version.js';
 
@@ -87,17 +97,19 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
   if (!isManaged) warnOfCrowding(1, threads, log);
   const memoryBytes = flags.memory ?? availableMemoryBytes();
   const name = flags.name ?? hostname();
-  const directory = flags.cacheDir ?? weightsDirectory(environment);
+  const directory = flags.cacheDir ?? workerDirectory(environment);
+  const self = {
+    name,
+    threads,
+    memoryBytes,
+    offersAllFree: flags.memory === undefined,
+    version,
+    machineId: await machineId(directory),
+  };
   const worker = await Worker.start({
     join,
     token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
-    identity: describeWorker(ggml, {
-      name,
-      threads,
-      memoryBytes,
-      offersAllFree: flags.memory === undefined,
-      version,
-    }),
+    identity: describeWorker(ggml, self),
     ...nativeMachine({ ggml, threads, memoryBytes, directory, log }),
     cache: await openCache(directory, flags.cacheBytes, log),
     // Whoever started it starts another one, and must not leave it behind.

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { PROTOCOL_VERSION, type Logger } from '@butterfly/common';
+import { protocolVersion, type Logger } from '@butterfly/common';
 import { openMulticast, serviceType, type MulticastOptions } from './multicast.js';
 
 export interface AnnounceOptions {
@@ -40,7 +40,7 @@ export function announce(options: AnnounceOptions): Announcement {
     probe: false,
     txt: {
       model: modelId.slice(0, textCharactersMax),
-      protocol: String(PROTOCOL_VERSION),
+      protocol: String(protocolVersion),
       ...(isEveryAddress ? {} : { host: clusterHost }),
     },
   });

@@ -1,17 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ButterflyError, PROTOCOL_VERSION } from '@butterfly/common';
+import { ButterflyError, formatAddress, protocolVersion, type Address } from '@butterfly/common';
 import type { Service } from 'bonjour-service';
 import { z } from 'zod';
 import { openMulticast, serviceType, type MulticastOptions } from './multicast.js';
 
 /** An orchestrator that announces itself on the local network. Whatever it says of itself is not to be trusted. */
-export interface FoundOrchestrator {
+export interface FoundOrchestrator extends Address {
   readonly name: string;
   readonly model: string;
   /** Version of the wire protocol; 0 when it does not say. */
   readonly protocol: number;
-  readonly host: string;
-  readonly port: number;
 }
 
 /** Most orchestrators that are listed: anybody on the network may send as many as they like. */
@@ -81,16 +79,12 @@ export function readService(
   return host === undefined ? null : { name, port, host, model: txt.model, protocol: txt.protocol };
 }
 
-export function formatAddress({ host, port }: Pick<FoundOrchestrator, 'host' | 'port'>): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /**
  * The only one that can be joined.
  * @throws ButterflyError PEER_UNREACHABLE for none, PROTOCOL_VERSION for none of this version, CONFIG_INVALID for several
  */
 export function chooseOrchestrator(found: readonly FoundOrchestrator[]): FoundOrchestrator {
-  const fitting = found.filter(({ protocol }) => protocol === PROTOCOL_VERSION);
+  const fitting = found.filter(({ protocol }) => protocol === protocolVersion);
   const [chosen, ...others] = fitting;
   if (chosen && others.length === 0) return chosen;
   const list = (some: readonly FoundOrchestrator[]) =>
@@ -103,7 +97,7 @@ export function chooseOrchestrator(found: readonly FoundOrchestrator[]): FoundOr
   if (found.length > 0)
     throw new ButterflyError(
       'PROTOCOL_VERSION',
-      `What was found speaks another protocol version than ${PROTOCOL_VERSION}: ${list(found)}; upgrade the older side.`,
+      `What was found speaks another protocol version than ${protocolVersion}: ${list(found)}; upgrade the older side.`,
     );
   throw new ButterflyError(
     'PEER_UNREACHABLE',

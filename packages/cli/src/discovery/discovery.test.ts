@@ -1,15 +1,9 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { createLogger, PROTOCOL_VERSION, silentLogger } from '@butterfly/common';
+import { createLogger, formatAddress, protocolVersion, silentLogger } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import { announce } from './announce.js';
-import {
-  chooseOrchestrator,
-  discover,
-  formatAddress,
-  readService,
-  type FoundOrchestrator,
-} from './discover.js';
+import { chooseOrchestrator, discover, readService, type FoundOrchestrator } from './discover.js';
 
 const group = '224.0.0.251';
 
@@ -47,7 +41,7 @@ describe.skipIf(port === null)('orchestrators on a network', () => {
       {
         name: expect.stringMatching(/-7600$/) as string,
         model: 'a-model',
-        protocol: PROTOCOL_VERSION,
+        protocol: protocolVersion,
         host: '127.0.0.1',
         port: 7600,
       },
@@ -153,7 +147,7 @@ describe('an announcement', () => {
 });
 
 describe('the choice', () => {
-  const at = (host: string, protocol = PROTOCOL_VERSION): FoundOrchestrator => ({
+  const at = (host: string, protocol = protocolVersion): FoundOrchestrator => ({
     name: host,
     model: 'm',
     protocol,
@@ -162,7 +156,7 @@ describe('the choice', () => {
   });
 
   it('is the only one of this version', () => {
-    expect(chooseOrchestrator([at('a', PROTOCOL_VERSION - 1), at('b')]).host).toBe('b');
+    expect(chooseOrchestrator([at('a', protocolVersion - 1), at('b')]).host).toBe('b');
   });
 
   it.each([

@@ -3,9 +3,9 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ButterflyError, deadlines, type ErrorCode } from '@butterfly/common';
-import { formatBytes } from '../units.js';
+import { ButterflyError, deadlines, formatBytes, isLinkError } from '@butterfly/common';
 import type { Checksum, Hub, HubFile } from './hub.js';
+import { PartLock } from './part-lock.js';
 
 export interface DownloadOptions {
   readonly hub: Hub;
@@ -23,46 +23,65 @@ export interface DownloadOptions {
 
 /** Attempts in a row that brought nothing new, before a download gives up. */
 const vainAttemptsMax = 4;
-const passing: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
 
 /**
  * Brings one file of a hub to this machine: on from where an earlier run was cut, and checked as a whole. False when it
  * was there already.
- * @throws ButterflyError as `Hub`; MODEL_CORRUPT for a wrong content, which is removed; DISK_FULL; CANCELLED
+ * @throws ButterflyError as `Hub`; MODEL_CORRUPT for a wrong content, which is removed; DISK_FULL; CANCELLED;
+ * CONFIG_INVALID where it cannot be written, or another process is at it
  */
 export async function download(options: DownloadOptions): Promise<boolean> {
   const { file, path } = options;
   await asDiskErrors(path, () => mkdir(dirname(path), { recursive: true }));
-  if (await isWhole(path, file)) {
-    options.onProgress(file.bytes);
-    return false;
-  }
   // Named after its content too: a file that was replaced on the hub must not be continued.
   const partPath = `${path}.${file.checksum.hex.slice(0, 12)}.part`;
-  const part = await asDiskErrors(partPath, () => open(partPath, 'a+'));
+  const isThere = async (): Promise<boolean> => {
+    const isFound = await isWhole(path, file);
+    if (isFound) options.onProgress(file.bytes);
+    return isFound;
+  };
+  if (await isThere()) return false;
+  const lock = await asDiskErrors(partPath, () => PartLock.take(partPath));
   try {
-    await fill(part, partPath, options);
+    // Whoever had the lock before may have brought it.
+    if (await isThere()) return false;
+    await complete(partPath, options);
+    return true;
+  } finally {
+    await lock[Symbol.asyncDispose]();
+  }
+}
+
+/** Brings what is missing, checks all, and puts the file where it belongs. @throws ButterflyError as `download` */
+async function complete(partPath: string, options: DownloadOptions): Promise<void> {
+  const { file, path } = options;
+  const part = await asDiskErrors(partPath, () => open(partPath, 'a'));
+  try {
+    await fill(part, options);
   } finally {
     await part.close();
   }
-  await asDiskErrors(path, () => rename(partPath, path));
-  return true;
+  if (await isWhole(partPath, file)) {
+    await asDiskErrors(path, () => rename(partPath, path));
+    return;
+  }
+  await rm(partPath, { force: true });
+  throw new ButterflyError(
+    'MODEL_CORRUPT',
+    `${file.path} arrived with another content than the hub says (a wrong ${file.checksum.kind} hash), and was removed; run the same again.`,
+  );
 }
 
-/** Completes the part file. @throws ButterflyError as `download` */
-async function fill(part: FileHandle, partPath: string, options: DownloadOptions): Promise<void> {
+async function fill(part: FileHandle, options: DownloadOptions): Promise<void> {
   const { file, path } = options;
   const found = (await part.stat()).size;
   const size = found > file.bytes ? 0 : found;
   if (size < found) await part.truncate(size);
-  const hash = startHash(file);
-  if (size > 0) await feed(hash, partPath);
   await checkRoom(path, file.bytes - size);
   const sink = {
     written: size,
     write: async (chunk: Uint8Array): Promise<void> => {
       await asDiskErrors(path, () => part.appendFile(chunk));
-      hash.update(chunk);
       sink.written += chunk.byteLength;
       options.onProgress(sink.written);
     },
@@ -70,12 +89,6 @@ async function fill(part: FileHandle, partPath: string, options: DownloadOptions
   options.onProgress(size);
   await fetchRest(sink, options);
   await asDiskErrors(path, () => part.sync());
-  if (hash.digest('hex') === file.checksum.hex) return;
-  await rm(partPath, { force: true });
-  throw new ButterflyError(
-    'MODEL_CORRUPT',
-    `${file.path} arrived with another content than the hub says (a wrong ${file.checksum.kind} hash), and was removed; run the same again.`,
-  );
 }
 
 interface Sink {
@@ -95,7 +108,7 @@ async function fetchRest(sink: Sink, options: DownloadOptions): Promise<void> {
       signal.throwIfAborted();
       const error = options.hub.explainCut(thrown);
       vain = sink.written > before ? 1 : vain + 1;
-      if (!passing.has(error.code)) throw error;
+      if (!isLinkError(error.code)) throw error;
       if (vain >= vainAttemptsMax) throw resumable(error, sink.written, file);
       await sleep(firstPauseMs * 2 ** (vain - 1), undefined, { signal }).catch(() => signal.throwIfAborted());
     }
@@ -144,7 +157,10 @@ async function isWhole(path: string, file: HubFile): Promise<boolean> {
   );
   if (bytes !== file.bytes) return false;
   const hash = startHash(file);
-  await feed(hash, path);
+  await asDiskErrors(path, async () => {
+    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 }))
+      hash.update(chunk as Uint8Array);
+  });
   return hash.digest('hex') === file.checksum.hex;
 }
 
@@ -157,13 +173,6 @@ function startHash({ checksum, bytes }: { readonly checksum: Checksum; readonly 
     default:
       return checksum.kind satisfies never;
   }
-}
-
-async function feed(hash: Hash, path: string): Promise<void> {
-  await asDiskErrors(path, async () => {
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 }))
-      hash.update(chunk as Uint8Array);
-  });
 }
 
 /** Tells at once what would else come to light after hours. */
@@ -187,7 +196,7 @@ async function asDiskErrors<T>(path: string, action: () => Promise<T>): Promise<
         `There is no room left for ${path}; free some and run the same again, which goes on from there, or choose another disk with --directory.`,
         { cause },
       );
-    if (code === '') throw cause;
+    if (code === '' || cause instanceof ButterflyError) throw cause;
     throw new ButterflyError(
       'CONFIG_INVALID',
       `${path} cannot be written (${code}); choose another --directory.`,

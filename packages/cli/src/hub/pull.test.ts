@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ButterflyError } from '@butterfly/common';
@@ -76,7 +77,6 @@ describe('pull', () => {
       file: 'model.gguf',
       bytes: model.length,
       downloaded: 1,
-      files: 1,
     });
     expect(readFileSync(pulled.path).equals(model)).toBe(true);
     expect(heard.at(-1)).toBe(model.length);
@@ -87,7 +87,7 @@ describe('pull', () => {
   it('does not fetch again what is there, and replaces what is there but wrong', async () => {
     const { path } = await pullFrom('hf:org/repo');
     const asked = server.storeRanges.length;
-    expect(await pullFrom('hf:org/repo')).toMatchObject({ downloaded: 0, files: 1 });
+    expect(await pullFrom('hf:org/repo')).toMatchObject({ downloaded: 0 });
     expect(server.storeRanges).toHaveLength(asked);
     writeFileSync(path, Buffer.alloc(model.length));
     expect(await pullFrom('hf:org/repo')).toMatchObject({ downloaded: 1 });
@@ -148,6 +148,42 @@ describe('pull', () => {
     expect(readFileSync((await pullFrom('hf:org/repo')).path).equals(other)).toBe(true);
   });
 
+  it('leaves a file to the process that downloads it already', async () => {
+    const others: Promise<ButterflyError>[] = [];
+    const onBytes = (bytes: number) => {
+      if (bytes > 0 && others.length === 0) others.push(failure(pullFrom('hf:org/repo')));
+    };
+    const { path } = await pullFrom('hf:org/repo', { onBytes });
+    expect(readFileSync(path).equals(model)).toBe(true);
+    expect(await Promise.all(others)).toEqual([
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining(`Process ${process.pid} downloads`) as string,
+      }),
+    ]);
+    expect(here()).toEqual(['model.gguf']);
+  });
+
+  it('takes over from a process that died', async () => {
+    server.cuts.push(400_000, 0, 0, 0, 0);
+    await failure(pullFrom('hf:org/repo'));
+    server.cuts.length = 0;
+    const { pid } = spawnSync(process.execPath, ['--version']);
+    writeFileSync(join(folder.path, 'org', 'repo', `${here()[0] ?? ''}.lock`), String(pid));
+    expect(readFileSync((await pullFrom('hf:org/repo')).path).equals(model)).toBe(true);
+    expect(here()).toEqual(['model.gguf']);
+  });
+
+  it('finds by the whole file what another one wrote to it meanwhile', async () => {
+    const onBytes = (bytes: number) => {
+      const [part] = here().filter((name) => name.endsWith('.part'));
+      if (bytes > 0 && bytes < model.length)
+        appendFileSync(join(folder.path, 'org', 'repo', part ?? ''), 'x');
+    };
+    expect((await failure(pullFrom('hf:org/repo', { onBytes }))).code).toBe('MODEL_CORRUPT');
+    expect(here()).toEqual([]);
+  });
+
   it('removes what has a wrong hash', async () => {
     server.listedSha256.set('model.gguf', 'a'.repeat(64));
     const error = await failure(pullFrom('hf:org/repo'));
@@ -181,7 +217,7 @@ describe('a split model', () => {
 
   it.each([1, 3])('comes whole, whichever part is named: %d', async (part) => {
     const pulled = await pullFrom(`hf:org/repo:${name(part)}`);
-    expect(pulled).toMatchObject({ file: name(1), files: 3, downloaded: 3, bytes: 120_000 });
+    expect(pulled).toMatchObject({ file: name(1), downloaded: 3, bytes: 120_000 });
     parts.forEach((content, index) =>
       expect(readFileSync(join(folder.path, 'org', 'repo', name(index + 1))).equals(content)).toBe(true),
     );

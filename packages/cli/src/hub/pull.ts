@@ -21,9 +21,8 @@ export interface Pulled {
   /** Of the model in its repository. */
   readonly file: string;
   readonly bytes: number;
-  /** Files that were not there yet, and how many there are. */
+  /** Files that were not there yet. */
   readonly downloaded: number;
-  readonly files: number;
 }
 
 /**
@@ -52,7 +51,6 @@ export async function pull({ hub, reference, directory, ...rest }: PullOptions):
     file,
     bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
     downloaded,
-    files: files.length,
   };
 }
 

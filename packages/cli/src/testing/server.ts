@@ -110,6 +110,31 @@ export function startWorker(
   });
 }
 
+/** What a stream came to. */
+export interface Outcome {
+  readonly text: string;
+  readonly reason: string | null;
+}
+
+/** Streams the likeliest tokens to the end, telling how many pieces have come. */
+export async function streamFrom(
+  server: Server,
+  prompt: string,
+  maxTokens: number,
+  onPiece: (pieces: number) => void = () => undefined,
+): Promise<Outcome> {
+  const request = { model: 'aidreams-260k', prompt, max_tokens: maxTokens, temperature: 0 };
+  let text = '';
+  let reason: string | null = null;
+  let pieces = 0;
+  for await (const { choices } of await server.openai.completions.create({ ...request, stream: true })) {
+    text += choices[0]?.text ?? '';
+    reason = choices[0]?.finish_reason ?? reason;
+    onPiece(++pieces);
+  }
+  return { text, reason };
+}
+
 export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);

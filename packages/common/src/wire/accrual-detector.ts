@@ -8,13 +8,13 @@ export interface AccrualDetectorOptions {
 }
 
 /** Silences that are remembered: half a minute of beats at 250 ms, so that a network may change its ways. */
-const WINDOW_SAMPLES = 128;
+const windowSamples = 128;
 
 /**
  * Least deviation of silences, in beats. A calm network would otherwise make a hiccup of milliseconds suspicious; with
  * one beat and a threshold of 8, a peer is never suspected before 6.2 beats.
  */
-const DEVIATION_MIN_BEATS = 1;
+const deviationMinBeats = 1;
 
 /**
  * Says from the rhythm of a peer how suspicious its silence is: the phi-accrual failure detector of Hayashibara,
@@ -38,7 +38,7 @@ export class AccrualDetector {
   constructor(options: AccrualDetectorOptions) {
     this.#options = options;
     this.#meanMs = options.everyMs;
-    this.#deviationMs = DEVIATION_MIN_BEATS * options.everyMs;
+    this.#deviationMs = deviationMinBeats * options.everyMs;
   }
 
   /** The peer gave a sign of life. The first call starts the detector. */
@@ -78,10 +78,10 @@ export class AccrualDetector {
 
   #learn(sampleMs: number): void {
     this.#samplesMs[this.#nextSample] = sampleMs;
-    this.#nextSample = (this.#nextSample + 1) % WINDOW_SAMPLES;
+    this.#nextSample = (this.#nextSample + 1) % windowSamples;
     const count = this.#samplesMs.length;
     this.#meanMs = this.#samplesMs.reduce((sum, sample) => sum + sample, 0) / count;
     const variance = this.#samplesMs.reduce((sum, sample) => sum + (sample - this.#meanMs) ** 2, 0) / count;
-    this.#deviationMs = Math.max(Math.sqrt(variance), DEVIATION_MIN_BEATS * this.#options.everyMs);
+    this.#deviationMs = Math.max(Math.sqrt(variance), deviationMinBeats * this.#options.everyMs);
   }
 }

@@ -4,8 +4,8 @@ import { encodeFrameWhole } from './frame.js';
 import type { Frame } from './frame.js';
 import type { Activations, StageTime } from './types.js';
 
-const FIXED_BYTES = 14;
-const TWO_TO_32 = 2 ** 32;
+const fixedBytes = 14;
+const twoTo32 = 2 ** 32;
 
 /**
  * A full frame in one buffer; its payload is copied, because the next step overwrites it. Short and without helpers, because it runs between the end of one stage and
@@ -13,15 +13,15 @@ const TWO_TO_32 = 2 ** 32;
  * @throws ButterflyError PROTOCOL_INVALID
  */
 export function encodeActivations({ epoch, stepId, stageTimes, payload }: Activations): Uint8Array[] {
-  const header = Buffer.allocUnsafe(FIXED_BYTES + stageTimes.length * 8);
+  const header = Buffer.allocUnsafe(fixedBytes + stageTimes.length * 8);
   header.writeUInt32LE(epoch, 0);
-  header.writeUInt32LE(stepId % TWO_TO_32, 4);
-  header.writeUInt32LE(Math.floor(stepId / TWO_TO_32), 8);
+  header.writeUInt32LE(stepId % twoTo32, 4);
+  header.writeUInt32LE(Math.floor(stepId / twoTo32), 8);
   header.writeUInt16LE(stageTimes.length, 12);
-  let at = FIXED_BYTES;
+  let at = fixedBytes;
   for (const { computeMicros, hostMicros } of stageTimes) {
-    at = header.writeUInt32LE(Math.min(Math.round(computeMicros), TWO_TO_32 - 1), at);
-    at = header.writeUInt32LE(Math.min(Math.round(hostMicros), TWO_TO_32 - 1), at);
+    at = header.writeUInt32LE(Math.min(Math.round(computeMicros), twoTo32 - 1), at);
+    at = header.writeUInt32LE(Math.min(Math.round(hostMicros), twoTo32 - 1), at);
   }
   return encodeFrameWhole('activations', header, payload);
 }
@@ -32,21 +32,21 @@ export function encodeActivations({ epoch, stepId, stageTimes, payload }: Activa
  */
 export function decodeActivations(frame: Frame): Activations {
   const header = Buffer.from(frame.header.buffer, frame.header.byteOffset, frame.header.byteLength);
-  const count = header.length >= FIXED_BYTES ? header.readUInt16LE(12) : -1;
+  const count = header.length >= fixedBytes ? header.readUInt16LE(12) : -1;
   if (
     frame.type !== 'activations' ||
     count < 1 ||
     count > limits.workersMax ||
-    header.length !== FIXED_BYTES + count * 8
+    header.length !== fixedBytes + count * 8
   )
     throw new ButterflyError(
       'PROTOCOL_INVALID',
       `A header of ${header.length} bytes is none of activations.`,
     );
   const stageTimes: StageTime[] = [];
-  for (let at = FIXED_BYTES; at < header.length; at += 8)
+  for (let at = fixedBytes; at < header.length; at += 8)
     stageTimes.push({ computeMicros: header.readUInt32LE(at), hostMicros: header.readUInt32LE(at + 4) });
-  const stepId = header.readUInt32LE(4) + header.readUInt32LE(8) * TWO_TO_32;
+  const stepId = header.readUInt32LE(4) + header.readUInt32LE(8) * twoTo32;
   if (!Number.isSafeInteger(stepId))
     throw new ButterflyError('PROTOCOL_INVALID', 'The step id of activations is out of bounds.');
   return { epoch: header.readUInt32LE(0), stepId, stageTimes, payload: frame.payload };

@@ -1,6 +1,6 @@
 import { ButterflyError } from '../errors.js';
 
-const TWO_TO_32 = 2 ** 32;
+const twoTo32 = 2 ** 32;
 
 /** Reads a little-endian layout in order; what is missing or left over is PROTOCOL_INVALID. */
 export class ByteReader {
@@ -29,7 +29,7 @@ export class ByteReader {
 
   /** An unsigned integer of 64 bits, of which JavaScript can hold 53. */
   u64(): number {
-    const value = this.u32() + this.u32() * TWO_TO_32;
+    const value = this.u32() + this.u32() * twoTo32;
     if (!Number.isSafeInteger(value)) throw this.fail('a number exceeds 53 bits');
     return value;
   }
@@ -39,11 +39,6 @@ export class ByteReader {
     const count = this.u16();
     if (count > max) throw this.fail(`${count} ${items}, at most ${max} are allowed`);
     return count;
-  }
-
-  u32s(count: number): number[] {
-    this.#need(count * 4);
-    return Array.from({ length: count }, () => this.u32());
   }
 
   /** A copy, because the bytes may lie at any alignment. Hosts are little-endian, as the wire is. */
@@ -104,8 +99,8 @@ export class ByteWriter {
     this.#at = this.bytes.writeDoubleLE(value, this.#at);
   }
   u64(value: number): void {
-    this.u32(value % TWO_TO_32);
-    this.u32(Math.floor(value / TWO_TO_32));
+    this.u32(value % twoTo32);
+    this.u32(Math.floor(value / twoTo32));
   }
   u32s(values: readonly number[]): void {
     for (const value of values) this.u32(value);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ManualClock, messagesOn, Recorder, socketPair, unassign } from './connection-testing.js';
+import { messagesOn, Recorder, socketPair, unassign } from '../testing/connections.js';
+import { ManualClock } from '../testing/manual-clock.js';
 import { Connection } from './connection.js';
 import { encodeFrame } from './frame.js';
 import { encodeControl } from './messages.js';
@@ -69,7 +70,7 @@ describe('heartbeat', () => {
     expect(connection.isOpen).toBe(false);
     expect((await recorder.ending()).error?.code).toBe('TIMEOUT');
     await connection.close();
-    expect(clock.timers.size).toBe(0);
+    expect(clock.waiting).toBe(0);
   });
 
   it('does not take its own stall for silence of the peer', async () => {

@@ -3,7 +3,8 @@ import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { ButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
-import { ManualClock, messagesOn, Recorder, socketPair, unassign } from './connection-testing.js';
+import { messagesOn, Recorder, socketPair, unassign } from '../testing/connections.js';
+import { ManualClock } from '../testing/manual-clock.js';
 import { Connection } from './connection.js';
 import type { ConnectionOptions } from './connection.js';
 import { encodeFrame } from './frame.js';
@@ -132,7 +133,7 @@ describe('closing', () => {
     const closed = near.close();
     clock.jump(60_000);
     await closed;
-    expect(clock.timers.size).toBe(0);
+    expect(clock.waiting).toBe(0);
   });
 
   it.each([
@@ -157,7 +158,7 @@ describe('closing', () => {
     const connection = new Connection(near, { handlers: recorder, clock });
     expect((await recorder.ending()).error?.code).toBe('CONNECTION_CLOSED');
     await connection.close();
-    expect(clock.timers.size).toBe(0);
+    expect(clock.waiting).toBe(0);
   });
 });
 

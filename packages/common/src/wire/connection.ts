@@ -68,13 +68,13 @@ const defaultHeartbeat: Heartbeat = {
 };
 
 /** As in Cassandra and Akka: silence is found in 6 to 8 beats where they come on time. */
-const SUSPICION_THRESHOLD = 8;
+const suspicionThreshold = 8;
 
 /** Of so many of the last round trips the least counts: what either side did meanwhile makes some of them longer. */
 const ROUND_TRIPS = 16;
 
 /** How long an error message may take to leave before the socket is destroyed. */
-const ERROR_LINGER_MS = 1_000;
+const errorLingerMs = 1_000;
 
 /** Frames over one socket: in order, bounded, with a heartbeat. Whatever the peer does, it never throws on its own. */
 export class Connection {
@@ -210,7 +210,7 @@ export class Connection {
     if (this.#ending !== null) return;
     this.send(encodeControl({ kind: 'error', code: error.code, message: error.message }));
     this.#finish(error, error.message);
-    this.#linger(ERROR_LINGER_MS);
+    this.#linger(errorLingerMs);
   }
 
   /** Closes at once and drops what is queued. */
@@ -272,7 +272,7 @@ export class Connection {
     const detector = new AccrualDetector({
       everyMs,
       silenceMaxMs: silenceMs,
-      threshold: SUSPICION_THRESHOLD,
+      threshold: suspicionThreshold,
     });
     detector.heard(this.#awakeNowMs());
     return detector;

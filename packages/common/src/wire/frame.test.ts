@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
-import { encodeFrame, FrameDecoder, PROTOCOL_VERSION } from './frame.js';
+import { encodeFrame, FrameDecoder, protocolVersion } from './frame.js';
 import type { Frame } from './frame.js';
 
 const sample = encodeFrame({
@@ -64,7 +64,7 @@ describe('encodeFrame', () => {
   it('has the documented layout', () => {
     const head = Buffer.from(sample[0] ?? []);
     expect(head.subarray(0, 4).toString('latin1')).toBe('BFLY');
-    expect([head[4], head[5], head.readUInt16LE(6)]).toEqual([PROTOCOL_VERSION, 2, 0]);
+    expect([head[4], head[5], head.readUInt16LE(6)]).toEqual([protocolVersion, 2, 0]);
     expect([head.readUInt32LE(8), head.readUInt32LE(12)]).toEqual([8, 16]);
     expect(head.readUInt32LE(16)).toBe(crc32('a headersome activations'));
     expect(head.readUInt32LE(20)).toBe(crc32(head.subarray(0, 20)));
@@ -128,15 +128,15 @@ describe('FrameDecoder', () => {
   });
 
   it.each([
-    [PROTOCOL_VERSION + 1, 'this one'],
-    [PROTOCOL_VERSION - 1, 'the peer'],
+    [protocolVersion + 1, 'this one'],
+    [protocolVersion - 1, 'the peer'],
   ])('names both versions and the side to upgrade for version %i', (version, side) => {
     const identity = Buffer.from([...Buffer.from('BFLY'), version]);
     for (const bytes of [identity, Buffer.concat([identity, Buffer.alloc(40, 0xff)])]) {
       const error = errorOf(bytes);
       expect(error.code).toBe('PROTOCOL_VERSION');
       expect(error.message).toContain(`version ${version}`);
-      expect(error.message).toContain(`version ${PROTOCOL_VERSION}`);
+      expect(error.message).toContain(`version ${protocolVersion}`);
       expect(error.message).toContain(`upgrade Butterfly on the older side, which is ${side}`);
     }
   });

@@ -3,16 +3,16 @@ import { ButterflyError, toButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
 
 /** Both sides must speak the same version; docs/protocol.md says what raises it. */
-export const PROTOCOL_VERSION = 3;
+export const protocolVersion = 3;
 
-const PRELUDE_BYTES = 24;
+const preludeBytes = 24;
 /** The part of the prelude that the prelude checksum covers. */
-const CHECKED_BYTES = 20;
+const checkedBytes = 20;
 /** Magic and version: the part of the prelude that no future version may change. */
-const IDENTITY_BYTES = 5;
+const identityBytes = 5;
 /** "BFLY" as a little-endian number. */
-const MAGIC = 0x594c4642;
-const EMPTY = new Uint8Array(0);
+const magic = 0x594c4642;
+const empty = new Uint8Array(0);
 
 const frameTypes = {
   control: { id: 1, payloadBytesMax: 0 },
@@ -46,7 +46,7 @@ export function encodeFrame(frame: {
   readonly header: Uint8Array;
   readonly payload?: Uint8Array;
 }): Uint8Array[] {
-  const { type, header, payload = EMPTY } = frame;
+  const { type, header, payload = empty } = frame;
   const head = startFrame(type, header, payload, 0);
   return payload.length === 0 ? [head] : [head, payload];
 }
@@ -58,23 +58,23 @@ export function encodeFrame(frame: {
  */
 export function encodeFrameWhole(type: FrameType, header: Uint8Array, payload: Uint8Array): Uint8Array[] {
   const whole = startFrame(type, header, payload, payload.length);
-  whole.set(payload, PRELUDE_BYTES + header.length);
+  whole.set(payload, preludeBytes + header.length);
   return [whole];
 }
 
 /** Prelude and header, in a buffer with so many bytes more. */
 function startFrame(type: FrameType, header: Uint8Array, payload: Uint8Array, moreBytes: number): Buffer {
   checkLengths(type, header.length, payload.length);
-  const head = Buffer.allocUnsafe(PRELUDE_BYTES + header.length + moreBytes);
-  head.writeUInt32LE(MAGIC, 0);
-  head.writeUInt8(PROTOCOL_VERSION, 4);
+  const head = Buffer.allocUnsafe(preludeBytes + header.length + moreBytes);
+  head.writeUInt32LE(magic, 0);
+  head.writeUInt8(protocolVersion, 4);
   head.writeUInt8(frameTypes[type].id, 5);
   head.writeUInt16LE(0, 6);
   head.writeUInt32LE(header.length, 8);
   head.writeUInt32LE(payload.length, 12);
   head.writeUInt32LE(crc32(payload, crc32(header)), 16);
-  head.writeUInt32LE(crc32(head.subarray(0, CHECKED_BYTES)), 20);
-  head.set(header, PRELUDE_BYTES);
+  head.writeUInt32LE(crc32(head.subarray(0, checkedBytes)), 20);
+  head.set(header, preludeBytes);
   return head;
 }
 
@@ -94,7 +94,7 @@ export class FrameDecoder {
   #chunks: Uint8Array[] = [];
   /** Bytes of the first chunk that are consumed. */
   #chunkOffset = 0;
-  readonly #preludeBytes = Buffer.alloc(PRELUDE_BYTES);
+  readonly #preludeBytes = Buffer.alloc(preludeBytes);
   #preludeFilled = 0;
   #prelude: Prelude | null = null;
   #header: Uint8Array | null = null;
@@ -163,8 +163,8 @@ export class FrameDecoder {
   #takePrelude(): Prelude | null {
     this.#preludeFilled += this.#copyInto(this.#preludeBytes, this.#preludeFilled);
     // Before anything else of the layout: another version may have another prelude, even a shorter one.
-    if (this.#preludeFilled >= IDENTITY_BYTES) checkIdentity(this.#preludeBytes);
-    if (this.#preludeFilled < PRELUDE_BYTES) return null;
+    if (this.#preludeFilled >= identityBytes) checkIdentity(this.#preludeBytes);
+    if (this.#preludeFilled < preludeBytes) return null;
     const prelude = parsePrelude(this.#preludeBytes);
     if (this.#isStranger) checkGreeting(prelude);
     return prelude;
@@ -172,7 +172,7 @@ export class FrameDecoder {
 
   /** The next `length` bytes once all of them are here, added to the checksum of the body. */
   #take(length: number): Uint8Array | null {
-    if (length === 0) return EMPTY;
+    if (length === 0) return empty;
     const chunk = this.#chunks[0];
     if (chunk === undefined) return null;
     if (this.#gathered === null && chunk.length - this.#chunkOffset >= length) {
@@ -214,21 +214,21 @@ export class FrameDecoder {
 }
 
 function checkIdentity(prelude: Buffer): void {
-  if (prelude.readUInt32LE(0) !== MAGIC)
+  if (prelude.readUInt32LE(0) !== magic)
     throw invalid(
       'The peer does not speak the Butterfly protocol; check that the port is the cluster port (not the API port).',
     );
   const version = prelude.readUInt8(4);
-  if (version !== PROTOCOL_VERSION)
+  if (version !== protocolVersion)
     throw new ButterflyError(
       'PROTOCOL_VERSION',
-      `The peer speaks protocol version ${version} and this side version ${PROTOCOL_VERSION}; ` +
-        `upgrade Butterfly on the older side, which is ${version < PROTOCOL_VERSION ? 'the peer' : 'this one'}.`,
+      `The peer speaks protocol version ${version} and this side version ${protocolVersion}; ` +
+        `upgrade Butterfly on the older side, which is ${version < protocolVersion ? 'the peer' : 'this one'}.`,
     );
 }
 
 function parsePrelude(prelude: Buffer): Prelude {
-  if (prelude.readUInt32LE(CHECKED_BYTES) !== crc32(prelude.subarray(0, CHECKED_BYTES)))
+  if (prelude.readUInt32LE(checkedBytes) !== crc32(prelude.subarray(0, checkedBytes)))
     throw invalid('The prelude of a frame is corrupted: its checksum does not match.');
   const typeId = prelude.readUInt8(5);
   const type = typesById.get(typeId);

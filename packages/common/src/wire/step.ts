@@ -14,20 +14,20 @@ import type {
 } from './types.js';
 
 /** One entry for each stage, and a worker holds one stage. */
-const STAGES_MAX = limits.workersMax;
+const stagesMax = limits.workersMax;
 /** The longest window that any penalty looks back on. */
-const RECENT_TOKENS_MAX = 1024;
-const U32_MAX = 0xffff_ffff;
-const INT32_MAX = 0x7fff_ffff;
-const SHA256_BYTES = 32;
+const recentTokensMax = 1024;
+const u32Max = 0xffff_ffff;
+const int32Max = 0x7fff_ffff;
+const sha256Bytes = 32;
 
-const STEP_FIXED_BYTES = 18;
-const COPY_BYTES = 12;
-const STAGE_TIME_BYTES = 8;
-const SEQUENCE_FIXED_BYTES = 33;
-const SAMPLING_BYTES = 56;
-const RESULT_FIXED_BYTES = 16;
-const OUTPUT_FIXED_BYTES = 10;
+const stepFixedBytes = 18;
+const copyBytes = 12;
+const stageTimeBytes = 8;
+const sequenceFixedBytes = 33;
+const samplingBytes = 56;
+const resultFixedBytes = 16;
+const outputFixedBytes = 10;
 
 /**
  * A full frame; its payload is not copied. Fractions of microseconds are rounded.
@@ -36,11 +36,11 @@ const OUTPUT_FIXED_BYTES = 10;
 export function encodeStep(step: Step): Uint8Array[] {
   checkStep(step);
   const { copies, sequences, stageTimes } = step;
-  let headerBytes = STEP_FIXED_BYTES + copies.length * COPY_BYTES + stageTimes.length * STAGE_TIME_BYTES;
+  let headerBytes = stepFixedBytes + copies.length * copyBytes + stageTimes.length * stageTimeBytes;
   for (const { sampling, draftTokens, recentTokens } of sequences)
     headerBytes +=
-      SEQUENCE_FIXED_BYTES +
-      (sampling === null ? 0 : SAMPLING_BYTES) +
+      sequenceFixedBytes +
+      (sampling === null ? 0 : samplingBytes) +
       draftTokens.byteLength +
       recentTokens.byteLength;
   const writer = new ByteWriter(headerBytes);
@@ -64,7 +64,7 @@ export function decodeStep(frame: Frame): Step {
   const epoch = reader.u32();
   const stepId = reader.u64();
   const copyCount = reader.count(limits.stepCopiesMax, 'copies');
-  const stageCount = reader.count(STAGES_MAX, 'stage times');
+  const stageCount = reader.count(stagesMax, 'stage times');
   const sequenceCount = reader.count(limits.stepSequencesMax, 'sequences');
   const copies: ArenaCopy[] = [];
   for (let index = 0; index < copyCount; index++)
@@ -82,8 +82,8 @@ export function decodeStep(frame: Frame): Step {
 export function encodeStepResult(result: StepResult): Uint8Array[] {
   checkResult(result);
   const { outputs, stageTimes } = result;
-  let headerBytes = RESULT_FIXED_BYTES + stageTimes.length * STAGE_TIME_BYTES;
-  for (const { tokens } of outputs) headerBytes += OUTPUT_FIXED_BYTES + tokens.byteLength;
+  let headerBytes = resultFixedBytes + stageTimes.length * stageTimeBytes;
+  for (const { tokens } of outputs) headerBytes += outputFixedBytes + tokens.byteLength;
   const writer = new ByteWriter(headerBytes);
   writer.u32(result.epoch);
   writer.u64(result.stepId);
@@ -103,7 +103,7 @@ export function decodeStepResult(frame: Frame): StepResult {
   const reader = open(frame, 'result');
   const epoch = reader.u32();
   const stepId = reader.u64();
-  const stageCount = reader.count(STAGES_MAX, 'stage times');
+  const stageCount = reader.count(stagesMax, 'stage times');
   const outputCount = reader.count(limits.stepSequencesMax, 'outputs');
   const stageTimes = readStageTimes(reader, stageCount);
   const outputs: { sequenceId: number; tokens: Int32Array }[] = [];
@@ -123,7 +123,7 @@ export function decodeStepResult(frame: Frame): StepResult {
  */
 export function encodeFileChunk(chunk: FileChunk): Uint8Array[] {
   checkChunk(chunk);
-  const writer = new ByteWriter(4 + SHA256_BYTES);
+  const writer = new ByteWriter(4 + sha256Bytes);
   writer.u32(chunk.requestId);
   writer.put(chunk.sha256);
   return encodeFrame({ type: 'fileChunk', header: writer.bytes, payload: chunk.bytes });
@@ -135,7 +135,7 @@ export function encodeFileChunk(chunk: FileChunk): Uint8Array[] {
  */
 export function decodeFileChunk(frame: Frame): FileChunk {
   const reader = open(frame, 'fileChunk');
-  const chunk = { requestId: reader.u32(), sha256: reader.bytes(SHA256_BYTES), bytes: frame.payload };
+  const chunk = { requestId: reader.u32(), sha256: reader.bytes(sha256Bytes), bytes: frame.payload };
   reader.end();
   checkChunk(chunk);
   return chunk;
@@ -189,7 +189,7 @@ function readSequence(reader: ByteReader): StepSequence {
     logitRows: reader.u32(),
   };
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
-  const recentCount = reader.count(RECENT_TOKENS_MAX, 'recent tokens');
+  const recentCount = reader.count(recentTokensMax, 'recent tokens');
   const hasSampling = reader.u8();
   if (hasSampling > 1) throw reader.fail(`the sampling mark is ${hasSampling}, not 0 or 1`);
   const sampling = hasSampling === 1 ? readSampling(reader) : null;
@@ -238,27 +238,27 @@ function integer(value: number, min: number, max: number, name: string): void {
 }
 
 function checkIds(epoch: number, stepId: number, stageTimes: readonly StageTime[]): void {
-  integer(epoch, 0, U32_MAX, 'epoch');
+  integer(epoch, 0, u32Max, 'epoch');
   integer(stepId, 0, Number.MAX_SAFE_INTEGER, 'stepId');
-  integer(stageTimes.length, 0, STAGES_MAX, 'number of stageTimes');
+  integer(stageTimes.length, 0, stagesMax, 'number of stageTimes');
   for (const { computeMicros, hostMicros } of stageTimes) {
-    integer(Math.round(computeMicros), 0, U32_MAX, 'computeMicros');
-    integer(Math.round(hostMicros), 0, U32_MAX, 'hostMicros');
+    integer(Math.round(computeMicros), 0, u32Max, 'computeMicros');
+    integer(Math.round(hostMicros), 0, u32Max, 'hostMicros');
   }
 }
 
 function checkTokens(tokens: Int32Array, min: number, max: number, name: string): void {
   integer(tokens.length, min, max, `number of ${name}`);
-  for (const token of tokens) within(token, 0, INT32_MAX, name);
+  for (const token of tokens) within(token, 0, int32Max, name);
 }
 
 function checkStep(step: Step): void {
   checkIds(step.epoch, step.stepId, step.stageTimes);
   integer(step.copies.length, 0, limits.stepCopiesMax, 'number of copies');
   for (const { fromSlot, toSlot, slots } of step.copies) {
-    integer(slots, 1, U32_MAX, 'slots of a copy');
-    integer(fromSlot, 0, U32_MAX - slots, 'fromSlot');
-    integer(toSlot, 0, U32_MAX - slots, 'toSlot');
+    integer(slots, 1, u32Max, 'slots of a copy');
+    integer(fromSlot, 0, u32Max - slots, 'fromSlot');
+    integer(toSlot, 0, u32Max - slots, 'toSlot');
   }
   integer(step.sequences.length, 0, limits.stepSequencesMax, 'number of sequences');
   let rows = 0;
@@ -283,10 +283,10 @@ function checkSequence(sequence: StepSequence): void {
     'logitRows',
   );
   integer(rows, logitRows, limits.stepRowsMax, 'rows');
-  integer(positionStart, 0, U32_MAX - rows, 'positionStart');
-  integer(regionSlots, positionStart + rows, U32_MAX, 'regionSlots');
-  integer(regionStart, 0, U32_MAX - regionSlots, 'regionStart');
-  checkTokens(sequence.recentTokens, 0, RECENT_TOKENS_MAX, 'recentTokens');
+  integer(positionStart, 0, u32Max - rows, 'positionStart');
+  integer(regionSlots, positionStart + rows, u32Max, 'regionSlots');
+  integer(regionStart, 0, u32Max - regionSlots, 'regionStart');
+  checkTokens(sequence.recentTokens, 0, recentTokensMax, 'recentTokens');
   if (sampling !== null) checkSampling(sampling);
 }
 
@@ -297,8 +297,8 @@ function checkSampling(sampling: SamplingParams): void {
   within(sampling.repeatPenalty, Number.MIN_VALUE, Number.MAX_VALUE, 'repeatPenalty');
   within(sampling.frequencyPenalty, -Number.MAX_VALUE, Number.MAX_VALUE, 'frequencyPenalty');
   within(sampling.presencePenalty, -Number.MAX_VALUE, Number.MAX_VALUE, 'presencePenalty');
-  integer(sampling.topK, 0, U32_MAX, 'topK');
-  integer(sampling.seed, 0, U32_MAX, 'seed');
+  integer(sampling.topK, 0, u32Max, 'topK');
+  integer(sampling.seed, 0, u32Max, 'seed');
 }
 
 function checkResult(result: StepResult): void {
@@ -314,7 +314,7 @@ function checkResult(result: StepResult): void {
 }
 
 function checkChunk(chunk: FileChunk): void {
-  integer(chunk.requestId, 0, U32_MAX, 'requestId');
+  integer(chunk.requestId, 0, u32Max, 'requestId');
   integer(chunk.bytes.length, 1, limits.fileChunkBytesMax, 'bytes of a file chunk');
-  integer(chunk.sha256.length, SHA256_BYTES, SHA256_BYTES, 'bytes of a SHA-256');
+  integer(chunk.sha256.length, sha256Bytes, sha256Bytes, 'bytes of a SHA-256');
 }

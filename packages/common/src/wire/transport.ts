@@ -1,14 +1,13 @@
 import { connect, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { systemClock } from '../clock.js';
+import { formatAddress, type Address } from '../config.js';
 import { ButterflyError } from '../errors.js';
 import { deadlines, limits } from '../limits.js';
 import { Connection } from './connection.js';
 import type { ByteStream, ConnectionOptions } from './connection.js';
 
-export interface DialOptions extends ConnectionOptions {
-  readonly host: string;
-  readonly port: number;
+export interface DialOptions extends ConnectionOptions, Address {
   readonly timeoutMs?: number;
 }
 
@@ -49,7 +48,7 @@ export interface Transport {
 }
 
 /** Each worker holds one connection; the rest is room for those that come back before their old one is noticed. */
-const SOCKETS_MAX = 2 * limits.workersMax;
+const socketsMax = 2 * limits.workersMax;
 
 const dialFailures = new Map([
   ['ECONNREFUSED', 'nothing listens there; check the address and that the other side is started'],
@@ -80,14 +79,13 @@ export function dial(options: DialOptions): Promise<Connection> {
  * Connects to a peer through the stream that `open` begins to open, which is destroyed when it takes too long.
  * @throws ButterflyError PEER_UNREACHABLE
  */
-export function dialOver(
-  options: DialOptions,
-  open: (to: { readonly host: string; readonly port: number }) => OpeningStream,
-): Promise<Connection> {
+export function dialOver(options: DialOptions, open: (to: Address) => OpeningStream): Promise<Connection> {
   const { host, port, timeoutMs = deadlines.connectMs, clock = systemClock } = options;
   return new Promise((resolve, reject) => {
     const unreachable = (reason: string, cause?: unknown): ButterflyError =>
-      new ButterflyError('PEER_UNREACHABLE', `Cannot reach ${address(host, port)}: ${reason}.`, { cause });
+      new ButterflyError('PEER_UNREACHABLE', `Cannot reach ${formatAddress({ host, port })}: ${reason}.`, {
+        cause,
+      });
     if (!Number.isInteger(port) || port < 1 || port > 65_535) {
       reject(unreachable('the port must be in 1 to 65535'));
       return;
@@ -127,7 +125,7 @@ export function listen(options: ListenOptions<Socket>): Promise<Listener> {
     socket.on('error', () => undefined);
     options.onConnection(socket);
   });
-  server.maxConnections = SOCKETS_MAX;
+  server.maxConnections = socketsMax;
 
   let closing: Promise<void> | null = null;
   const close = (): Promise<void> =>
@@ -160,17 +158,18 @@ export function listenError(host: string, port: number, cause: unknown): Butterf
   if (code === 'EADDRINUSE')
     return new ButterflyError(
       'PORT_IN_USE',
-      `Another process listens on ${address(host, port)}; choose another port or stop that process.`,
+      `Another process listens on ${formatAddress({ host, port })}; choose another port or stop that process.`,
       { cause, param: 'port' },
     );
   const reason = listenFailures.get(code) ?? (cause instanceof Error ? cause.message : code);
-  return new ButterflyError('ADDRESS_INVALID', `Cannot listen on ${address(host, port)}: ${reason}.`, {
-    cause,
-  });
+  return new ButterflyError(
+    'ADDRESS_INVALID',
+    `Cannot listen on ${formatAddress({ host, port })}: ${reason}.`,
+    {
+      cause,
+    },
+  );
 }
-
-const address = (host: string, port: number): string =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 
 function codeOf(thrown: unknown): string {
   return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : '';

@@ -1,4 +1,5 @@
 import type { CacheType, ControlMessageOf, StepTime } from '@butterfly/common';
+import type { SpeedFigures } from '../engine/measured-speed.js';
 import type { Link, Plan } from '../planning/types.js';
 
 /**
@@ -60,18 +61,6 @@ export interface WorkerDescription {
   readonly links: readonly LinkDescription[];
 }
 
-/** What the cluster did of late, to be held against the prediction of its plan. */
-export interface MeasuredSpeed {
-  /** How far it looks back, at most a minute. */
-  readonly windowMs: number;
-  /** Of all streams together, while any ran. */
-  readonly tokensPerSecond: number;
-  /** From one token of a stream to its next. */
-  readonly microsPerToken: number;
-  /** Streams that ran at once, on average while any ran. */
-  readonly concurrency: number;
-}
-
 /** One pipeline with all layers of the model; a cluster may have several. */
 export interface ReplicaDescription {
   /** From 1. */
@@ -113,7 +102,7 @@ export interface ClusterDescription {
   /** At least one. */
   readonly replicas: readonly ReplicaDescription[];
   /** Null while no token came within the last minute. */
-  readonly measured: MeasuredSpeed | null;
+  readonly measured: SpeedFigures | null;
   readonly workers: readonly WorkerDescription[];
   /** Those that go on, and of late. */
   readonly drains: readonly DrainDescription[];

@@ -8,7 +8,8 @@ import {
   shardIds,
   type ShardSettings,
 } from './assignments.js';
-import { ConnectedWorkers, trainedModelSettings } from './cluster-testing.js';
+import { tinyModelSettings } from '../testing/tiny-model.js';
+import { ConnectedWorkers } from './cluster-testing.js';
 import { planOf, profile } from './controller-testing.js';
 import { targetOf } from './targets.js';
 import type { WorkerLink } from './worker-link.js';
@@ -16,7 +17,7 @@ import type { WorkerLink } from './worker-link.js';
 let settings: ShardSettings;
 let cluster: ConnectedWorkers;
 beforeEach(async () => {
-  settings = await trainedModelSettings();
+  settings = await tinyModelSettings();
   cluster = await ConnectedWorkers.open('a', 'b', 'c');
 });
 afterEach(() => cluster.close());

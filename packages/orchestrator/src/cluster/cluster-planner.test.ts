@@ -1,7 +1,7 @@
 import { silentLogger } from '@butterfly/common';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Link } from '../planning/types.js';
-import { trainedModelSettings } from './cluster-testing.js';
+import { tinyModelSettings } from '../testing/tiny-model.js';
 import { clusterPlanner } from './cluster-planner.js';
 import type { ClusterPlanner } from './cluster-types.js';
 import type { Member } from './members.js';
@@ -29,7 +29,7 @@ const nat = (from: string | null, to: string | null): Link =>
 
 let planner: ClusterPlanner;
 beforeAll(async () => {
-  const { spec } = await trainedModelSettings();
+  const { spec } = await tinyModelSettings();
   const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 4, stagesMin: 2, replicasMax: 1 };
   planner = clusterPlanner({ spec, ...sizes, objective: 'latency', log: silentLogger });
 });

@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url';
 import {
   Connection,
   decodeControl,
@@ -13,17 +12,7 @@ import {
   type Listener,
   type WorkerIdentity,
 } from '@butterfly/common';
-import { describeModel, openGguf } from '@butterfly/model';
-import type { ShardSettings } from './assignments.js';
 import { createWorkerLink, type WorkerLink } from './worker-link.js';
-
-const modelPath = fileURLToPath(new URL('../../../../../shared/models/aidreams-260k.gguf', import.meta.url));
-
-/** For tests only. */
-export async function trainedModelSettings(): Promise<ShardSettings> {
-  const spec = describeModel(await openGguf(modelPath));
-  return { spec, arenaSlots: 1024, rowsMax: 64, isDeterministic: false };
-}
 
 export function identityOf(name: string, changes: Partial<WorkerIdentity> = {}): WorkerIdentity {
   return {

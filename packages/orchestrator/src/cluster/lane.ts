@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import {
   encodeControl,
   encodeStep,
+  isLinkError,
   type ButterflyError,
   type Clock,
   type Connection,
   type ControlMessageOf,
-  type ErrorCode,
   type Frame,
   type Logger,
   type StepResult,
@@ -28,8 +28,8 @@ import type { Slowness } from './slowness.js';
 import { StagePaces } from './stage-paces.js';
 import type { StageReport, WorkerLink } from './worker-link.js';
 
-/** What a stage sees when a neighbour or the way to it is lost. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
+/** A peer that gives weights so many times as slowly as the orchestrator spares it work; a slower one would hold a load up. */
+const slowerThanOrchestratorMax = 4;
 
 export interface LaneOptions {
   /** As people count replicas: from 1. */
@@ -193,7 +193,7 @@ export class Lane implements Pipeline {
 
   /** A stage gave up. One that lost a neighbour, or the way to it, is not to blame. */
   failed(workerId: string, { epoch, lostWorkerId }: ControlMessageOf<'failed'>, error: ButterflyError): void {
-    const isLink = linkErrors.has(error.code);
+    const isLink = isLinkError(error.code);
     if (isLink && epoch === this.epoch) {
       const stages = this.#controller.current?.plan.stages ?? [];
       const index = stages.findIndex((stage) => stage.workerId === workerId);
@@ -285,12 +285,14 @@ export class Lane implements Pipeline {
     worker.connection.send(encodeControl(message));
   }
 
-  /** The others that it can dial, as far as is known: those first from whom bytes come fastest. */
+  /** The others that it can dial and that are worth asking, as far as is known: those first from whom bytes come fastest. */
   #peersOf({ workerId }: WorkerLink): WorkerLink[] {
     const { workers, links } = this.options;
     const speed = (each: WorkerLink): number => links.link(each.workerId, workerId).bytesPerSecond;
+    const speedMin = links.link(null, workerId).bytesPerSecond / slowerThanOrchestratorMax;
     return [...workers.values()]
-      .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId, nowMs).isRelayed)
+      .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId).isRelayed)
+      .filter((each) => speed(each) >= speedMin)
       .sort((a, b) => speed(b) - speed(a));
   }
 

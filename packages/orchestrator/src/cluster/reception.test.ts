@@ -16,7 +16,8 @@ import {
 } from '@butterfly/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { canaryStep } from './assignments.js';
-import { identityOf, Party, trainedModelSettings } from './cluster-testing.js';
+import { tinyModelSettings } from '../testing/tiny-model.js';
+import { identityOf, Party } from './cluster-testing.js';
 import { Reception, type ReceptionOptions } from './reception.js';
 import type { WorkerLink } from './worker-link.js';
 
@@ -63,7 +64,7 @@ async function open(changes: Partial<ReceptionOptions> = {}): Promise<void> {
   const reception = new Reception({
     token: 'secret',
     peerToken: 'of peers',
-    shards: await trainedModelSettings(),
+    shards: await tinyModelSettings(),
     clock,
     log: silentLogger,
     count: () => welcomed.length,

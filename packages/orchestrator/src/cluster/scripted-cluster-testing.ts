@@ -14,7 +14,8 @@ import {
 } from '@butterfly/common';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import { clusterPlanner } from './cluster-planner.js';
-import { identityOf, trainedModelSettings } from './cluster-testing.js';
+import { tinyModelSettings } from '../testing/tiny-model.js';
+import { identityOf } from './cluster-testing.js';
 import type { ClusterOptions, ClusterPlanner } from './cluster-types.js';
 import { Cluster } from './cluster.js';
 import { profile } from './controller-testing.js';
@@ -42,7 +43,7 @@ export class ScriptedCluster {
   static async start(options: ScriptedOptions = {}): Promise<ScriptedCluster> {
     const scripted = new ScriptedCluster();
     const { controller, replicasMax = 1, isDeterministic = false } = options;
-    const shards = { ...(await trainedModelSettings()), isDeterministic };
+    const shards = { ...(await tinyModelSettings()), isDeterministic };
     const config = { workersExpected: 2, gatherMs: 0, stagesMin: 2, spares: 0, ...controller };
     const planner = clusterPlanner({
       ...shards,
@@ -219,12 +220,10 @@ function collecting(warnings: string[]): Logger {
   const ignore = (): void => undefined;
   const keep = (_: object, message: string): void => void warnings.push(message);
   const logger: Logger = {
-    trace: ignore,
     debug: ignore,
     info: ignore,
     warn: keep,
     error: keep,
-    child: () => logger,
   };
   return logger;
 }

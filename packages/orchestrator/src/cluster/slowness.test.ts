@@ -1,6 +1,6 @@
 import { silentLogger } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
-import { trainedModelSettings } from './cluster-testing.js';
+import { tinyModelSettings } from '../testing/tiny-model.js';
 import { clusterPlanner } from './cluster-planner.js';
 import { memberOf } from './controller-testing.js';
 import { pacedPlanner, Slowness } from './slowness.js';
@@ -72,7 +72,7 @@ describe('the slowness of a worker', () => {
 });
 
 it('a slow worker is given fewer layers', async () => {
-  const { spec } = await trainedModelSettings();
+  const { spec } = await tinyModelSettings();
   const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 8, stagesMin: 2, replicasMax: 1 };
   const planner = clusterPlanner({ spec, ...sizes, objective: 'throughput', log: silentLogger });
   const curve = [{ rows: 1, micros: 10_000 }];

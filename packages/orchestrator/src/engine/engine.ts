@@ -5,15 +5,22 @@ import {
   type Logger,
   type StageTime,
   type StepResult,
+  type StepTime,
 } from '@butterfly/common';
-import type { EpochPlan } from '../cluster/controller-types.js';
-import type { StageReport } from '../cluster/worker-link.js';
-import { EventStream } from './generation.js';
+import { GenerationStream } from './generation.js';
 import type { EngineLedger } from './ledger.js';
 import type { Sequence } from './scheduler-sequence.js';
 import { Scheduler } from './scheduler.js';
 import type { PlannedStep, SchedulerConfig, SchedulerEvent, SchedulerStats } from './scheduler-types.js';
 import type { GenerateRequest, Generation } from './types.js';
+
+/** What a stage says of itself. */
+export interface StageMeasurement {
+  /** Times of steps, rows ascending. */
+  readonly stepCurve: readonly StepTime[];
+  /** Whether a row has the same numbers to the last bit whatever else is in its step. */
+  readonly isBatchInvariant: boolean;
+}
 
 /** The pipeline as the engine drives it. */
 export interface Pipeline {
@@ -34,7 +41,7 @@ const stepGraceMs = 5_000;
 const tickMs = 100;
 
 interface Request {
-  readonly stream: EventStream;
+  readonly stream: GenerationStream;
   /** Where it runs or waits now. */
   engine: PipelineEngine;
   rewinds: number;
@@ -58,12 +65,9 @@ export interface PipelineEngineOptions {
   readonly onIdle?: () => void;
 }
 
-/** Where one step spent its time, for `--profile` and the demo. */
+/** Where one step spent its time, for who measures that. */
 export interface StepTrace {
   readonly rows: number;
-  readonly sequences: number;
-  /** From beginning to form the step to having its result. */
-  readonly totalMs: number;
   readonly stageTimes: readonly StageTime[];
   /** Forming the step and handing it to the socket. */
   readonly scheduleMicros: number;
@@ -76,7 +80,6 @@ interface Sent {
   readonly sentMs: number;
   readonly deadlineMs: number;
   readonly rows: number;
-  readonly sequences: number;
   readonly scheduleMicros: number;
 }
 
@@ -114,7 +117,7 @@ export class PipelineEngine {
     const id = this.options.ledger.nextId();
     const nowMs = this.options.clock.nowMs();
     this.#scheduler.submit({ ...asked, id, nowMs, deadlineMs: nowMs + asked.timeoutMs });
-    const stream = new EventStream(() => request.engine.#abandon(id));
+    const stream = new GenerationStream(() => request.engine.#abandon(id));
     const request: Request = { stream, engine: this, rewinds: 0 };
     this.#requests.set(id, request);
     this.#pump();
@@ -153,22 +156,21 @@ export class PipelineEngine {
     this.#pump();
     this.#tell(events, nowMs);
     if (sent && this.options.onStep) {
-      const { sentMs, rows, sequences, scheduleMicros } = sent;
+      const { rows, scheduleMicros } = sent;
       const { stageTimes } = result;
-      const trace = { rows, sequences, scheduleMicros };
-      this.options.onStep({ ...trace, totalMs: nowMs - sentMs, stageTimes, completeMicros });
+      this.options.onStep({ rows, stageTimes, scheduleMicros, completeMicros });
     }
   }
 
-  /** A plan is live, with stages that measured this of themselves. */
-  onLive({ plan }: EpochPlan, reports: readonly Pick<StageReport, 'stepCurve' | 'isBatchInvariant'>[]): void {
+  /** A plan of so many stages is live, which measured this of themselves. */
+  onLive(stages: number, measured: readonly StageMeasurement[]): void {
     const { scheduler } = this.options;
     this.#scheduler.reconfigure({
       ...scheduler,
-      stages: plan.stages.length,
-      stepCurves: reports.map(({ stepCurve }) => stepCurve),
+      stages,
+      stepCurves: measured.map(({ stepCurve }) => stepCurve),
       // A guess must never change what is said: rows that are verified together must be what they are alone.
-      ...(reports.every(({ isBatchInvariant }) => isBatchInvariant) ? {} : { guessesMax: 0 }),
+      ...(measured.every(({ isBatchInvariant }) => isBatchInvariant) ? {} : { guessesMax: 0 }),
     });
     this.#pump();
   }
@@ -220,7 +222,6 @@ export class PipelineEngine {
         sentMs: nowMs,
         deadlineMs: nowMs + this.#stepDeadlineMs(rows),
         rows,
-        sequences: step.sequences.length,
         scheduleMicros: (sentMs - nowMs) * 1000,
       });
     }

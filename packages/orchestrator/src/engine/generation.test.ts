@@ -1,6 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
-import { EventStream } from './generation.js';
+import { GenerationStream } from './generation.js';
 import type { GenerateEvent } from './types.js';
 
 const token = (value: number): GenerateEvent => ({ kind: 'token', token: value });
@@ -13,24 +13,24 @@ const end: GenerateEvent = {
 const error: GenerateEvent = { kind: 'error', error: new ButterflyError('WORKER_LOST', 'gone') };
 
 interface Watched {
-  readonly stream: EventStream;
+  readonly stream: GenerationStream;
   /** How often it was cancelled. */
   readonly cancelled: () => number;
 }
 
 function watched(): Watched {
   let count = 0;
-  const stream = new EventStream(() => count++);
+  const stream = new GenerationStream(() => count++);
   return { stream, cancelled: () => count };
 }
 
-async function all(stream: EventStream): Promise<GenerateEvent[]> {
+async function all(stream: GenerationStream): Promise<GenerateEvent[]> {
   const events: GenerateEvent[] = [];
   for await (const event of stream) events.push(event);
   return events;
 }
 
-describe('EventStream', () => {
+describe('GenerationStream', () => {
   it.each([
     ['end', end],
     ['error', error],

@@ -1,7 +1,7 @@
 import type { GenerateEvent, Generation } from './types.js';
 
 /** The events of one request on their way to one reader. Bounded by the output that the request may have. */
-export class EventStream implements Generation {
+export class GenerationStream implements Generation {
   readonly #events: GenerateEvent[] = [];
   #wake: (() => void) | null = null;
   #isOver = false;

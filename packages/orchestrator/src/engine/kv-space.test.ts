@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KvSpace, type Tenant } from './kv-space.js';
-import { randomSource } from './scheduler-fake-pipeline.js';
+import { randomSource } from '../testing/fake-pipeline.js';
 import { TokenList } from './token-list.js';
 
 const granularity = 8;

@@ -7,7 +7,9 @@ const pauseMs = 5_000;
 /** Tokens are counted in intervals of this length, so that the memory is bounded. */
 const intervalMs = 500;
 
+/** What came out of late, to be held against the prediction of a plan. */
 export interface SpeedFigures {
+  /** How far it looks back, at most a minute. */
   readonly windowMs: number;
   /** Of all streams together, while any ran. */
   readonly tokensPerSecond: number;

@@ -1,11 +1,11 @@
 import { greedySampling, silentLogger, type Clock } from '@butterfly/common';
+import { ManualClock } from '@butterfly/common/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { planOf } from '../cluster/controller-testing.js';
 import { PipelineEngine } from './engine.js';
 import { EngineLedger } from './ledger.js';
 import { ReplicatedEngine, type Replica } from './replicated-engine.js';
-import { FakePipeline, layerCount, reference } from './scheduler-fake-pipeline.js';
+import { FakePipeline, layerCount, reference } from '../testing/fake-pipeline.js';
 import type { PlannedStep, SchedulerConfig } from './scheduler-types.js';
 import type { GenerateEvent, GenerateRequest, Generation } from './types.js';
 
@@ -17,31 +17,6 @@ const config: SchedulerConfig = {
   stages: 1,
   runningMax: 3,
 };
-
-/** Time that passes when it is told to, and counts what still waits to be called. */
-class ManualClock implements Clock {
-  timeMs = 0;
-  readonly pending = new Set<{ readonly atMs: number; readonly callback: () => void }>();
-
-  nowMs(): number {
-    return this.timeMs;
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const timer = { atMs: this.timeMs + delayMs, callback };
-    this.pending.add(timer);
-    return () => this.pending.delete(timer);
-  }
-
-  pass(ms: number): void {
-    this.timeMs += ms;
-    for (const timer of [...this.pending]) {
-      if (timer.atMs > this.timeMs) continue;
-      this.pending.delete(timer);
-      timer.callback();
-    }
-  }
-}
 
 /** A replica whose stages are fakes that compute from a real arena, so that whatever is computed wrongly shows. */
 class FakeReplica implements Replica {
@@ -87,9 +62,8 @@ class FakeReplica implements Replica {
     // What caches hold before anything is written to them is different each time.
     this.#epoch += 1;
     this.#pipeline = new FakePipeline(stages, config.arenaSlots, this.#epoch);
-    const plan = planOf(Array.from({ length: stages }, (_, index) => `w${index}`));
-    const reports = plan.stages.map(() => ({ stepCurve: [], isBatchInvariant: true }));
-    this.engine.onLive({ plan, epoch: this.#epoch, shardIds: [] }, reports);
+    const measured = Array.from({ length: stages }, () => ({ stepCurve: [], isBatchInvariant: true }));
+    this.engine.onLive(stages, measured);
   }
 
   down(): void {
@@ -165,7 +139,7 @@ describe('ReplicatedEngine', () => {
           const { clock, replicas, engine } = build(3);
           const asked: { readonly seed: number; readonly generation: Generation }[] = [];
           for (const { what, at, number } of happenings) {
-            clock.pass(1);
+            clock.jump(1);
             const replica = replicas[at];
             if (what === 'submit') asked.push({ seed: number, generation: engine.submit(request(number)) });
             if (what === 'advance')
@@ -199,15 +173,15 @@ describe('ReplicatedEngine', () => {
     const [first, second] = replicas;
     first?.up(1);
     const generation = engine.submit(request(19, { stopTokens: new Set() }));
-    clock.pass(5);
+    clock.jump(5);
     for (let count = 0; count < 4; count += 1) first?.advance(0);
-    clock.pass(100);
+    clock.jump(100);
     second?.up(1);
     engine.spread();
     expect(second?.steps).toBe(0);
     first?.down();
     engine.spread();
-    clock.pass(7);
+    clock.jump(7);
     finish(replicas);
     const events = await eventsOf(generation);
     expect(events.filter(({ kind }) => kind === 'token')).toHaveLength(20);
@@ -308,7 +282,7 @@ describe('ReplicatedEngine', () => {
     replica?.up(1);
     if (replica) replica.rowMicros = rowMicros;
     engine.submit(request(1, { promptTokens: new Int32Array(40), outputTokensMax: 4 }));
-    for (let ticks = 0; ticks < 100; ticks += 1) clock.pass(100);
+    for (let ticks = 0; ticks < 100; ticks += 1) clock.jump(100);
     expect((replica?.stalls ?? 0) > 0).toBe(isStalled);
   });
 
@@ -319,7 +293,7 @@ describe('ReplicatedEngine', () => {
     replicas[0]?.up(1);
     replicas[0]?.down();
     engine.spread();
-    for (let ticks = 0; ticks < 6; ticks += 1) clock.pass(100);
+    for (let ticks = 0; ticks < 6; ticks += 1) clock.jump(100);
     const [event] = await eventsOf(generation);
     expect(event).toMatchObject({ kind: 'error', error: { code: 'CLUSTER_NOT_READY' } });
   });
@@ -335,16 +309,16 @@ describe('ReplicatedEngine', () => {
     finish(replicas);
     await drained;
     expect((await eventsOf(generation)).at(-1)).toMatchObject({ kind: 'end', reason: 'length' });
-    expect(clock.pending.size).toBe(0);
+    expect(clock.waiting).toBe(0);
   });
 
   it('ends what is not done in time with an error', async () => {
     const { clock, engine } = build(2);
     const generation = engine.submit(request(19));
     const drained = engine.drain(1_000);
-    clock.pass(1_000);
+    clock.jump(1_000);
     await drained;
     expect(await eventsOf(generation)).toMatchObject([{ kind: 'error', error: { code: 'CANCELLED' } }]);
-    expect(clock.pending.size).toBe(0);
+    expect(clock.waiting).toBe(0);
   });
 });

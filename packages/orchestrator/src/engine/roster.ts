@@ -72,10 +72,6 @@ export class Roster {
     return this.#space.availableSlots;
   }
 
-  get retainedSlots(): number {
-    return this.#space.retainedSlots;
-  }
-
   region(sequence: Sequence): Region {
     return this.#space.region(sequence);
   }

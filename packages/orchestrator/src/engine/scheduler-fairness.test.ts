@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { randomSource } from './scheduler-fake-pipeline.js';
-import { ScriptedRun, tokensFrom } from './scheduler-testing.js';
+import { randomSource } from '../testing/fake-pipeline.js';
+import { ScriptedRun, tokensFrom } from '../testing/scripted-run.js';
 import type { PlannedStep, SchedulerConfig } from './scheduler-types.js';
 
 /** What one step of priority counts, and how long before its deadline a request begins to go first. */

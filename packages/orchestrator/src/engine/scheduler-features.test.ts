@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ScriptedRun, tokensFrom, type ScriptedModel } from './scheduler-testing.js';
+import { ScriptedRun, tokensFrom, type ScriptedModel } from '../testing/scripted-run.js';
 import { StepCurve } from './step-curve.js';
 import type { PlannedStep, SchedulerConfig, SchedulerEvent } from './scheduler-types.js';
 

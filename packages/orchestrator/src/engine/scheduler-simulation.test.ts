@@ -1,6 +1,6 @@
 import { tokenOfStepBefore } from '@butterfly/common';
 import { expect, it } from 'vitest';
-import { FakePipeline, layerCount, randomSource, reference, vocabulary } from './scheduler-fake-pipeline.js';
+import { FakePipeline, layerCount, randomSource, reference, vocabulary } from '../testing/fake-pipeline.js';
 import { Scheduler } from './scheduler.js';
 import { precedes } from './waiting-queue.js';
 import type { PlannedStep, SchedulerConfig, SchedulerRequest, SchedulerResult } from './scheduler-types.js';

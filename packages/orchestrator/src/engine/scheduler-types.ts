@@ -76,6 +76,4 @@ export interface SchedulerStats {
   readonly inFlight: number;
   /** Slots that are free or hold only what may be dropped at once. */
   readonly availableSlots: number;
-  /** Slots with prefixes kept for later requests. */
-  readonly retainedSlots: number;
 }

@@ -169,7 +169,6 @@ export class Scheduler {
       waiting: this.#roster.waiting,
       inFlight: this.#inFlight.size,
       availableSlots: this.#roster.availableSlots,
-      retainedSlots: this.#roster.retainedSlots,
     };
   }
 

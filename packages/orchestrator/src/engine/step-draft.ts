@@ -37,10 +37,6 @@ export class StepDraft {
     return this.#parts.keys();
   }
 
-  has(sequence: Sequence): boolean {
-    return this.#parts.has(sequence);
-  }
-
   add(sequence: Sequence, rows: number, guesses: Int32Array = noTokens): void {
     this.remove(sequence);
     this.#parts.set(sequence, { rows, guesses });

@@ -1,6 +1,5 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, formatBytes } from '@butterfly/common';
 import type { Plan, PlannerInput } from './types.js';
-import { inGiB } from './units.js';
 
 /** @throws ButterflyError CONFIG_INVALID for an input that makes no sense. */
 export function checkInput({ model, workers, concurrency, stagesMin = 1, spares = 0 }: PlannerInput): void {
@@ -78,8 +77,8 @@ export function tooLarge({ model, workers }: PlannerInput): ButterflyError {
       : ', but whole layers in a row, with the embedding on the first worker and the head on the last, do not fit';
   return new ButterflyError(
     'MODEL_TOO_LARGE',
-    `The model needs ${inGiB(neededBytes)} (weights ${inGiB(weightBytes)}, KV cache ${inGiB(kvBytes)}, buffers ` +
-      `${inGiB(overheadBytes)}) and ${count} ${count === 1 ? 'worker offers' : 'workers offer'} ` +
-      `${inGiB(availableBytes)}${why}. Lower --ctx, add workers or memory, or use a smaller quantisation.`,
+    `The model needs ${formatBytes(neededBytes)} (weights ${formatBytes(weightBytes)}, KV cache ${formatBytes(kvBytes)}, buffers ` +
+      `${formatBytes(overheadBytes)}) and ${count} ${count === 1 ? 'worker offers' : 'workers offer'} ` +
+      `${formatBytes(availableBytes)}${why}. Lower --ctx, add workers or memory, or use a smaller quantisation.`,
   );
 }

@@ -1,6 +1,6 @@
+import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
 import type { PlanExplanation } from './explain.js';
 import type { Plan, PlannerInput, PlanStage } from './types.js';
-import { inGiB, inMs, inTokens } from './units.js';
 
 /** What a run of the plan reached; null for what was not measured. */
 export interface MeasuredPlan {
@@ -51,10 +51,14 @@ function drawPrediction({ predicted }: Plan, measured: MeasuredPlan | null): str
   const rows: (readonly [string, string, string])[] = [
     [
       'All sequences together',
-      inTokens(tokensPerSecond),
-      beside(tokensPerSecond, measured?.tokensPerSecond, inTokens),
+      formatRate(tokensPerSecond),
+      beside(tokensPerSecond, measured?.tokensPerSecond, formatRate),
     ],
-    ['A token of one stream', inMs(latencyMicros), beside(latencyMicros, measured?.latencyMicros, inMs)],
+    [
+      'A token of one stream',
+      formatMicros(latencyMicros),
+      beside(latencyMicros, measured?.latencyMicros, formatMicros),
+    ],
   ];
   return rows.map(([what, value, measuredValue]) =>
     `${what.padEnd(24)}${value.padStart(16)}${measuredValue === '' ? '' : `   ${measuredValue}`}`.trimEnd(),
@@ -78,7 +82,7 @@ function drawPipeline(input: PlannerInput, plan: Plan, measured: MeasuredPlan | 
   let from: string | null = null;
   for (const stage of plan.stages) {
     lines.push(drawHop(input, from, stage.workerId), drawStage(input, stage, longest));
-    const told = beside(stage.decodeMicros, measured?.stageMicros.get(stage.workerId), inMs);
+    const told = beside(stage.decodeMicros, measured?.stageMicros.get(stage.workerId), formatMicros);
     if (told !== '') lines.push(`│   ${told}`);
     from = stage.workerId;
   }
@@ -88,7 +92,7 @@ function drawPipeline(input: PlannerInput, plan: Plan, measured: MeasuredPlan | 
 
 function drawHop({ link }: PlannerInput, from: string | null, to: string | null): string {
   const { latencyMicros, isRelayed } = link(from, to);
-  return `│ ${inMs(latencyMicros)}${isRelayed ? ' through the orchestrator' : ''}`;
+  return `│ ${formatMicros(latencyMicros)}${isRelayed ? ' through the orchestrator' : ''}`;
 }
 
 function drawStage({ workers }: PlannerInput, stage: PlanStage, longestMicros: number): string {
@@ -96,8 +100,8 @@ function drawStage({ workers }: PlannerInput, stage: PlanStage, longestMicros: n
   const filled = Math.max(1, Math.round((barColumns * stage.decodeMicros) / longestMicros));
   const bar = '█'.repeat(Math.min(barColumns, filled)).padEnd(barColumns, '░');
   const layers = `layers ${stage.layerStart}-${stage.layerEnd - 1}`.padEnd(14);
-  const memory = `${inGiB(stage.bytes)} of ${inGiB(worker?.memoryBytes ?? 0)}`;
-  return `├ ${fitted(worker?.name ?? stage.workerId)} ${layers} ${bar} ${inMs(stage.decodeMicros).padStart(9)}  ${memory}`;
+  const memory = `${formatBytes(stage.bytes)} of ${formatBytes(worker?.memoryBytes ?? 0)}`;
+  return `├ ${fitted(worker?.name ?? stage.workerId)} ${layers} ${bar} ${formatMicros(stage.decodeMicros).padStart(9)}  ${memory}`;
 }
 
 function drawWorkers({ workers }: PlannerInput, plan: Plan, explanation: PlanExplanation | null): string[] {
@@ -116,8 +120,8 @@ function withAndWithout({ objective, predicted }: Plan, gone: PlanExplanation['w
   const { tokensPerSecond, latencyMicros } = gone;
   if (tokensPerSecond === null || latencyMicros === null) return 'Without it the model does not fit.';
   return objective === 'latency'
-    ? `${inMs(predicted.latencyMicros)} for a token with it, ${inMs(latencyMicros)} without.`
-    : `${inTokens(predicted.tokensPerSecond)} with it, ${inTokens(tokensPerSecond)} without.`;
+    ? `${formatMicros(predicted.latencyMicros)} for a token with it, ${formatMicros(latencyMicros)} without.`
+    : `${formatRate(predicted.tokensPerSecond)} with it, ${formatRate(tokensPerSecond)} without.`;
 }
 
 function fitted(name: string): string {

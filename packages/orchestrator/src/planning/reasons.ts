@@ -1,6 +1,6 @@
+import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
 import { predict, stageBytes, type Placement } from './cost.js';
 import type { Plan, PlannerInput, PlannerWorker, PlanStage, Prediction } from './types.js';
-import { inGiB, inMs, inTokens, layersInWords } from './units.js';
 
 const reasonOfSpare = 'Is kept as a spare, as --spares asks: it takes the place of one that is lost.';
 
@@ -57,9 +57,9 @@ function reasonForStage(
     objective === 'latency' ? [decodeMicros, latencyMicros] : [microsPerToken, 1e6 / tokensPerSecond];
   const share =
     objective === 'latency'
-      ? `${inMs(own)} of the ${inMs(all)} of each token`
-      : `busy for ${inMs(own)} of the ${inMs(all)} that each token takes at full load`;
-  const memory = `${inGiB(bytes)} of its ${inGiB(memoryBytes)}`;
+      ? `${formatMicros(own)} of the ${formatMicros(all)} of each token`
+      : `busy for ${formatMicros(own)} of the ${formatMicros(all)} that each token takes at full load`;
+  const memory = `${formatBytes(bytes)} of its ${formatBytes(memoryBytes)}`;
   return `Takes ${layersInWords(layerStart, layerEnd)}: ${share}, with ${memory}.`;
 }
 
@@ -68,7 +68,7 @@ function reasonOfMemory({ model }: PlannerInput, { memoryBytes }: PlannerWorker)
   const sizes = model.layerBytes.map((_, layer) => stageBytes(model, layer, layer + 1));
   const leastBytes = Math.min(...sizes);
   if (memoryBytes >= leastBytes) return null;
-  return `It offers ${inGiB(memoryBytes)}, but even one layer with its KV cache needs ${inGiB(leastBytes)}.`;
+  return `It offers ${formatBytes(memoryBytes)}, but even one layer with its KV cache needs ${formatBytes(leastBytes)}.`;
 }
 
 function reasonByPrediction(
@@ -78,13 +78,14 @@ function reasonByPrediction(
   predicted: Prediction,
 ): string {
   const best = bestWith(input, stages, worker);
-  if (best === null) return `Its ${inGiB(worker.memoryBytes)} do not suffice for any place in this pipeline.`;
-  const [slow, now] = [inMs(best.latencyMicros), inMs(predicted.latencyMicros)];
+  if (best === null)
+    return `Its ${formatBytes(worker.memoryBytes)} do not suffice for any place in this pipeline.`;
+  const [slow, now] = [formatMicros(best.latencyMicros), formatMicros(predicted.latencyMicros)];
   if (input.objective === 'latency')
     return best.latencyMicros > predicted.latencyMicros
       ? `Would slow each token from ${now} to ${slow}, at the place where it does least harm.`
       : `Would not make a token faster: ${slow} with it, ${now} without.`;
-  const [rate, rateNow] = [inTokens(best.tokensPerSecond), inTokens(predicted.tokensPerSecond)];
+  const [rate, rateNow] = [formatRate(best.tokensPerSecond), formatRate(predicted.tokensPerSecond)];
   return best.tokensPerSecond < predicted.tokensPerSecond
     ? `Would slow all from ${rateNow} to ${rate}, at the place where it does least harm.`
     : `Would gain nothing: ${rate} with it, ${rateNow} without, and each token would take ${slow} instead of ${now}.`;
@@ -142,6 +143,11 @@ function reasonBySpeed(
     0,
   );
   return layerMicros > slowest
-    ? `Takes ${inMs(layerMicros)} for a layer; the ${stages.length} that have a place take at most ${inMs(slowest)}.`
+    ? `Takes ${formatMicros(layerMicros)} for a layer; the ${stages.length} that have a place take at most ${formatMicros(slowest)}.`
     : `Is not needed beside the ${stages.length} that have a place: one more stage is one more way to go.`;
+}
+
+/** A range of layers as people count them: the last one belongs to it. */
+function layersInWords(layerStart: number, layerEnd: number): string {
+  return layerEnd === layerStart + 1 ? `layer ${layerStart}` : `layers ${layerStart} to ${layerEnd - 1}`;
 }

@@ -40,10 +40,6 @@ export class SimulatedLink {
     return this.#lanes;
   }
 
-  get isCut(): boolean {
-    return this.#state.isCut;
-  }
-
   /** Changes what is named, for all that sets out from now on. */
   set(conditions: Partial<LinkConditions>): void {
     this.#state.conditions = { ...this.#state.conditions, ...conditions };

@@ -9,10 +9,10 @@ import {
   encodeFileChunk,
   limits,
   listen,
-  type Clock,
   type ControlMessageOf,
   type Listener,
 } from '@butterfly/common';
+import { ManualClock } from '@butterfly/common/testing';
 import type { ModelTensor } from '@butterfly/model';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RemoteSource } from './remote-source.js';
@@ -26,35 +26,6 @@ const tensor: ModelTensor = {
   offset: 4096,
   bytes: 1024,
 };
-
-/** Time that passes only when told to. */
-class ManualClock implements Clock {
-  #nowMs = 0;
-  readonly #timers = new Set<{ readonly atMs: number; readonly callback: () => void }>();
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const timer = { atMs: this.#nowMs + delayMs, callback };
-    this.#timers.add(timer);
-    return () => this.#timers.delete(timer);
-  }
-
-  get waiting(): number {
-    return this.#timers.size;
-  }
-
-  advance(ms: number): void {
-    this.#nowMs += ms;
-    for (const timer of [...this.#timers])
-      if (timer.atMs <= this.#nowMs) {
-        this.#timers.delete(timer);
-        timer.callback();
-      }
-  }
-}
 
 type Fetch = ControlMessageOf<'fetch'>;
 
@@ -173,9 +144,9 @@ describe('RemoteSource', () => {
     const target = new Uint8Array(64);
     const reading = source.read(tensor, 0, target);
     await asked;
-    clock.advance(deadlines.fetchMs - 1);
+    clock.jump(deadlines.fetchMs - 1);
     expect(clock.waiting).toBe(1);
-    clock.advance(1);
+    clock.jump(1);
     await expect(reading).rejects.toThrow(refused('TIMEOUT'));
     late();
     answer = serve;
@@ -235,11 +206,11 @@ describe('RemoteSource', () => {
     });
     const [first, second] = [source.fetch(tensor, 0, 64), source.fetch(tensor, 64, 64)];
     await both;
-    clock.advance(deadlines.fetchMs - 1);
+    clock.jump(deadlines.fetchMs - 1);
     const [one, other] = held;
     if (one) serve(...one);
     await first;
-    clock.advance(deadlines.fetchMs - 1);
+    clock.jump(deadlines.fetchMs - 1);
     if (other) serve(...other);
     expect((await second)?.bytes).toHaveLength(64);
   });

@@ -98,11 +98,7 @@ async function startPeer(options: {
 
 function recordingLogger(): { readonly log: Logger; readonly warnings: string[] } {
   const warnings: string[] = [];
-  const log: Logger = {
-    ...silentLogger,
-    warn: (_, message) => void warnings.push(message),
-    child: () => log,
-  };
+  const log: Logger = { ...silentLogger, warn: (_, message) => void warnings.push(message) };
   return { log, warnings };
 }
 

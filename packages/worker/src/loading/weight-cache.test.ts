@@ -161,7 +161,7 @@ describe('WeightCache', () => {
 
   describe('with an index that cannot be read', () => {
     const warnings: string[] = [];
-    const log: Logger = { ...silentLogger, warn: (_, text) => void warnings.push(text), child: () => log };
+    const log: Logger = { ...silentLogger, warn: (_, text) => void warnings.push(text) };
     beforeEach(() => void warnings.splice(0));
 
     /** Puts a directory in its place: it opens as a file does, and then cannot be read. */

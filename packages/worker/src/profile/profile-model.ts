@@ -1,7 +1,8 @@
 import type { Logger } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
 import type { ModelSpec } from '@butterfly/model';
-import { cpuVariant, machineId } from '../capabilities.js';
+import { cpuVariant } from '../capabilities.js';
+import { machineId } from '../machine-id.js';
 import { MachineLock } from './machine-lock.js';
 import { measureAttention } from './measured-attention.js';
 import { findModelFile, measureDisk, removeAbandonedScratch } from './measured-disk.js';
@@ -31,7 +32,7 @@ export async function profileModel(options: ProfileOptions): Promise<MeasuredPro
   if (directory !== null) await removeAbandonedScratch(directory);
   const file = await findModelFile(spec.files);
   const model = { ...options, isDeterministic };
-  const key = profileKey(model, measuredParts(model), file?.path ?? null);
+  const key = await profileKey(model, measuredParts(model), file?.path ?? null);
   const cache = directory === null ? null : new ProfileCache(directory, key, log);
   const known = await cache?.read();
   if (known) return known;
@@ -62,14 +63,14 @@ async function measure(
 }
 
 /** Everything that the measurements depend on. */
-function profileKey(
-  { ggml, spec, threads, isDeterministic }: ProfileOptions,
+async function profileKey(
+  { ggml, spec, threads, directory, isDeterministic }: ProfileOptions,
   parts: MeasuredParts,
   filePath: string | null,
-): Record<string, unknown> {
+): Promise<Record<string, unknown>> {
   const { architecture, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary } = spec;
   return {
-    machineId: machineId(),
+    machineId: await machineId(directory),
     cpuVariant: cpuVariant(),
     ggmlVersion: ggml.ggmlVersion,
     threads,

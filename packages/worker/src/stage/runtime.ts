@@ -1,10 +1,11 @@
-import { ensure, limits, type CacheType, type Logger, type Step, type StepTime } from '@butterfly/common';
+import { ensure, limits, type Logger, type Step, type StepTime } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
-import { batchKey, cacheBlockSlots, type ModelSpec } from '@butterfly/model';
+import { batchKey, cacheBlockSlots } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { KvCache } from './kv-cache.js';
-import { Shard, type LayerRange } from './shard.js';
+import { Shard } from './shard.js';
+import type { Stage, StageRequest, StageResult, WarmStage } from './stage.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './token-sampler.js';
@@ -13,46 +14,17 @@ import { TokenSampler } from './token-sampler.js';
 const compiledStepsMax = 16;
 const noTokens = new Int32Array(0);
 
-export interface StageOptions {
+export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
   readonly ggml: Ggml;
-  readonly spec: ModelSpec;
-  readonly range: LayerRange;
   readonly threads: number;
-  readonly arenaSlots: number;
-  /** Type of the cached keys and values; the same in all stages of a model. */
-  readonly cacheType: CacheType;
-  /** Most rows of one step. */
-  readonly rowsMax: number;
-  /**
-   * Computes on the plain path alone: what a row gives depends on nothing else in its step, nor on chunks, threads or
-   * how the model is split. Every step is computed with whole groups of eight rows, so that a lone sequence decodes as
-   * slowly as eight of them, and attention is not split over threads nor tiled. Off by default.
-   */
+  /** As in `StageRequest`; off by default. */
   readonly isDeterministic?: boolean;
   /** Told when deterministic mode does not keep its word. */
   readonly log?: Logger;
 }
 
-/** A stage that is ready to serve. */
-export interface WarmStage {
-  /** Expected times of steps as they are computed, rows ascending. */
-  readonly curve: readonly StepTime[];
-  /** Whether a row has the same numbers to the last bit whatever other rows are in its step. */
-  readonly isBatchInvariant: boolean;
-}
-
-/** The result of a step in this stage. The views are void as soon as the next step runs. */
-export interface StageResult {
-  /** F32 [rows, hidden] for the next stage; null on the last. */
-  readonly activations: Uint8Array | null;
-  /** F32 [logitRows, vocabulary] on the last stage when wanted; whoever reads them may write to them, too. */
-  readonly logits: Float32Array | null;
-  /** Native compute time. */
-  readonly computeMicros: number;
-}
-
 /** A contiguous range of layers: its weights, its part of the KV arena, and the computation of steps. */
-export class StageRuntime implements Disposable {
+export class StageRuntime implements Stage {
   readonly isFirst: boolean;
   readonly isLast: boolean;
   readonly #backend: CpuBackend;

@@ -1,8 +1,25 @@
-import type { CacheType, Step, StepResult, WorkerProfile } from '@butterfly/common';
+import type { CacheType, Step, StepResult, StepTime, WorkerProfile } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
-import type { StageResult, WarmStage } from './runtime.js';
 import type { LayerRange } from './shard.js';
+
+/** A stage that is ready to serve. */
+export interface WarmStage {
+  /** Expected times of steps as they are computed, rows ascending. */
+  readonly curve: readonly StepTime[];
+  /** Whether a row has the same numbers to the last bit whatever other rows are in its step. */
+  readonly isBatchInvariant: boolean;
+}
+
+/** The result of a step in a stage. The views are void as soon as the next step runs. */
+export interface StageResult {
+  /** F32 [rows, hidden] for the next stage; null on the last. */
+  readonly activations: Uint8Array | null;
+  /** F32 [logitRows, vocabulary] on the last stage when wanted; whoever reads them may write to them, too. */
+  readonly logits: Float32Array | null;
+  /** Native compute time. */
+  readonly computeMicros: number;
+}
 
 /** Draws tokens from the logits of the last stage. */
 export interface StageSampler extends Disposable {
@@ -37,10 +54,15 @@ export interface StageRequest {
   readonly range: LayerRange;
   /** In tokens. */
   readonly arenaSlots: number;
+  /** Type of the cached keys and values; the same in all stages of a model. */
   readonly cacheType: CacheType;
   /** Most rows of one step. */
   readonly rowsMax: number;
-  /** Whether it computes on the plain path alone. */
+  /**
+   * Computes on the plain path alone: what a row gives depends on nothing else in its step, nor on chunks, threads or
+   * how the model is split. Every step is computed with whole groups of eight rows, so that a lone sequence decodes as
+   * slowly as eight of them, and attention is not split over threads nor tiled.
+   */
   readonly isDeterministic: boolean;
 }
 

@@ -7,7 +7,7 @@ import {
   type StepTime,
 } from '@butterfly/common';
 import { cacheBlockSlots, type ModelSpec } from '@butterfly/model';
-import type { StageResult } from './runtime.js';
+import type { StageResult } from './stage.js';
 
 /** Rows that are measured even where they take twice the time, as most steps have so few. */
 const firstMeasured = [1, 2, 3, 4, 5, 6, 7, 8];

@@ -126,10 +126,10 @@ export class ScriptedOrchestrator implements AsyncDisposable {
   #wake: () => void = () => undefined;
   #listener: Listener | null = null;
 
-  static async open(): Promise<ScriptedOrchestrator> {
+  static async open(host = '127.0.0.1'): Promise<ScriptedOrchestrator> {
     const orchestrator = new ScriptedOrchestrator();
     orchestrator.#listener = await listen({
-      host: '127.0.0.1',
+      host,
       port: 0,
       onConnection: (socket) => {
         orchestrator.#sockets.push(socket);

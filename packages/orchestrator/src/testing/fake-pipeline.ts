@@ -1,8 +1,8 @@
 import { tokenOfStepBefore, type SamplingParams } from '@butterfly/common';
-import type { PlannedStep, SchedulerRequest, SchedulerResult } from './scheduler-types.js';
+import type { PlannedStep, SchedulerRequest, SchedulerResult } from '../engine/scheduler-types.js';
 
 /*
- * For tests only: a pipeline with a real arena in every layer. Each token is a hash of everything cached before it,
+ * A pipeline with a real arena in every layer. Each token is a hash of everything cached before it,
  * read from the arena through the regions, positions and copies of the steps, so whatever goes wrong in any of
  * these turns into a wrong token, which is compared to what the sequence gives alone.
  */

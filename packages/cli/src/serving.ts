@@ -1,22 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/common';
-import {
-  Orchestrator,
-  type Objective,
-  type OrchestratorOptions,
-  type StepTrace,
-} from '@butterfly/orchestrator';
+import { Orchestrator, type Objective, type OrchestratorOptions } from '@butterfly/orchestrator';
 import { LocalWorkers } from './local-workers.js';
+import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import { contextTokens, type OpenedModel } from './model.js';
-import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './options.js';
 import { cpusOfWorkers } from './placement.js';
 
-export interface SessionOptions {
+export interface ServingOptions {
   readonly model: OpenedModel;
   readonly http: OrchestratorOptions['http'];
   readonly clusterHost: string;
   readonly clusterPort: number;
-  /** Undefined lets a session with local workers alone make one up. */
+  /** Undefined has one made up. */
   readonly token: string | undefined;
   /** Local worker processes. */
   readonly workers: number;
@@ -45,13 +40,11 @@ export interface SessionOptions {
   readonly contextTokens: number | undefined;
   readonly parallel: number;
   readonly log: Logger;
-  readonly onStep?: (trace: StepTrace) => void;
 }
 
 /** An orchestrator with its local workers, stopped together. */
-export interface Session {
+export interface Serving {
   readonly orchestrator: Orchestrator;
-  readonly localWorkers: LocalWorkers;
   readonly token: string;
   /** Resolves when no worker is left and none will come. */
   readonly lost: Promise<ButterflyError>;
@@ -61,7 +54,7 @@ export interface Session {
 }
 
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
-export async function startSession(options: SessionOptions): Promise<Session> {
+export async function startServing(options: ServingOptions): Promise<Serving> {
   const { model, log } = options;
   const threads = checkThreads(options.threads ?? threadsPerWorker(options.workers));
   warnOfCrowding(options.workers, threads, log);
@@ -84,7 +77,6 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     isDeterministic: options.isDeterministic,
     clock: systemClock,
     log,
-    ...(options.onStep ? { onStep: options.onStep } : {}),
   });
   let tellLost: (error: ButterflyError) => void = () => undefined;
   const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));
@@ -113,7 +105,6 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   });
   return {
     orchestrator,
-    localWorkers,
     token,
     lost,
     checkTrouble: () => {

@@ -2,21 +2,20 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { afterEach } from 'vitest';
-import type { Clock } from '../clock.js';
 import type { ButterflyError } from '../errors.js';
-import type { Connection, ConnectionHandlers } from './connection.js';
-import { FrameDecoder } from './frame.js';
-import type { Frame } from './frame.js';
-import { decodeControl, encodeControl } from './messages.js';
-import type { ControlMessage } from './messages.js';
-import { listen } from './transport.js';
+import type { Connection, ConnectionHandlers } from '../wire/connection.js';
+import { FrameDecoder } from '../wire/frame.js';
+import type { Frame } from '../wire/frame.js';
+import { decodeControl, encodeControl } from '../wire/messages.js';
+import type { ControlMessage } from '../wire/messages.js';
+import { listen } from '../wire/transport.js';
 
 interface Ending {
   readonly error: ButterflyError | null;
   readonly reason: string;
 }
 
-/** For tests only: what happened on one side, and promises of what will. */
+/** What happened on one side, and promises of what will. */
 export class Recorder implements ConnectionHandlers {
   readonly frames: Frame[] = [];
   readonly endings: Ending[] = [];
@@ -53,35 +52,12 @@ export class Recorder implements ConnectionHandlers {
   }
 }
 
-/** For tests only: timers that fire only when the test moves the time. */
-export class ManualClock implements Clock {
-  #nowMs = 0;
-  readonly timers = new Map<() => void, number>();
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const fire = (): void => callback();
-    this.timers.set(fire, this.#nowMs + delayMs);
-    return () => this.timers.delete(fire);
-  }
-
-  /** A jump: what is due within it fires once, at its end, as after a stall of the process. */
-  jump(byMs: number): void {
-    this.#nowMs += byMs;
-    for (const [fire, dueMs] of [...this.timers])
-      if (dueMs <= this.#nowMs && this.timers.delete(fire)) fire();
-  }
-}
-
 const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** For tests only: both ends of a connection over the loopback, gone after the test. */
+/** Both ends of a connection over the loopback, gone after the test. */
 export async function socketPair(): Promise<{ near: Socket; far: Socket }> {
   let accept: (socket: Socket) => void = () => undefined;
   const accepted = new Promise<Socket>((resolve) => (accept = resolve));
@@ -97,7 +73,7 @@ export async function socketPair(): Promise<{ near: Socket; far: Socket }> {
   return { near, far: await accepted };
 }
 
-/** For tests only: messages as a bare socket sees them, without a connection that would deal with some itself. */
+/** Messages as a bare socket sees them, without a connection that would deal with some itself. */
 export function messagesOn(socket: Socket): { next(): Promise<ControlMessage> } {
   const decoder = new FrameDecoder();
   const messages: ControlMessage[] = [];
@@ -118,5 +94,5 @@ export function messagesOn(socket: Socket): { next(): Promise<ControlMessage> } 
   };
 }
 
-/** For tests only: a message that a connection leaves to its handlers. */
+/** A message that a connection leaves to its handlers. */
 export const unassign = (epoch: number): Uint8Array[] => encodeControl({ kind: 'unassign', epoch });

@@ -1,6 +1,11 @@
 import { greedySampling } from '@butterfly/common';
-import { Scheduler } from './scheduler.js';
-import type { PlannedStep, SchedulerConfig, SchedulerEvent, SchedulerRequest } from './scheduler-types.js';
+import { Scheduler } from '../engine/scheduler.js';
+import type {
+  PlannedStep,
+  SchedulerConfig,
+  SchedulerEvent,
+  SchedulerRequest,
+} from '../engine/scheduler-types.js';
 
 /** The next token after what is known of a sequence. */
 export type ScriptedModel = (known: readonly number[], id: number) => number;
@@ -10,7 +15,7 @@ export function tokensFrom(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, index) => first + index);
 }
 
-/** For tests only: a scheduler whose steps are answered by a model that is a plain function. */
+/** A scheduler whose steps are answered by a model that is a plain function. */
 export class ScriptedRun {
   readonly scheduler: Scheduler;
   nowMs = 0;
