@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { decodeFileChunk, dial, encodeControl, limits } from '@butterfly/common';
+import { decodeFileChunk, dial, encodeControl, encodeFileChunk, limits } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -84,5 +84,16 @@ describe('a worker at its data port', () => {
     one.member.send({ kind: 'probe', requestId: 4, host: '127.0.0.1', port: other.dataPort });
     expect(await one.member.next('probed')).toMatchObject({ latencyMicros: null, bytesPerSecond: null });
     await one.worker.stop();
+  });
+
+  it('gives the orchestrator blocks to measure with, and drops those that nobody asked for', async () => {
+    await using orchestrator = await ScriptedOrchestrator.open();
+    const { worker, member } = await orchestrator.startWorker(spec);
+    const unasked = { requestId: 0xffff_ffff, bytes: new Uint8Array(100_000), sha256: new Uint8Array(32) };
+    member.connection.send(encodeFileChunk(unasked));
+    member.send({ kind: 'probeBlock', requestId: 5, bytes: 2000 });
+    const { requestId, bytes } = decodeFileChunk(await member.frame('fileChunk'));
+    expect([requestId, bytes.length]).toEqual([5, 2000]);
+    await worker.stop();
   });
 });
