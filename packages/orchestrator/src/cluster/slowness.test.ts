@@ -72,7 +72,7 @@ describe('the slowness of a worker', () => {
 });
 
 it('a slow worker is given fewer layers', async () => {
-  const { spec } = await tinyModelSettings();
+  const { spec } = await tinyModelSettings(4);
   const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 8, stagesMin: 2, replicasMax: 1 };
   const planner = clusterPlanner({ spec, ...sizes, objective: 'throughput', log: silentLogger });
   const curve = [{ rows: 1, micros: 10_000 }];
@@ -92,7 +92,6 @@ it('a slow worker is given fewer layers', async () => {
       stages.map(({ workerId, layerStart, layerEnd }) => [workerId, layerEnd - layerStart]),
     );
   };
-  expect(spec.layers).toBe(4);
   expect(layersOf(1)).toEqual({ a: 2, b: 2 });
   expect(layersOf(3)).toEqual({ a: 1, b: 3 });
 });

@@ -2,7 +2,7 @@ import { describeModel, openGguf } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import type { ShardSettings } from '../cluster/assignments.js';
 
-export async function tinyModelSettings(): Promise<ShardSettings> {
-  const spec = describeModel(await openGguf(await cachedSyntheticModel(tinyModel)));
+export async function tinyModelSettings(layers: number = tinyModel.layers): Promise<ShardSettings> {
+  const spec = describeModel(await openGguf(await cachedSyntheticModel({ ...tinyModel, layers })));
   return { spec, arenaSlots: 1024, rowsMax: 64, isDeterministic: false };
 }
