@@ -89,6 +89,11 @@ export class Controller {
     return this.#succession.uses(workerId) || (this.target !== null && uses(this.target, workerId));
   }
 
+  /** What a worker holds, or was told to load. */
+  shardsOf(workerId: string): readonly string[] {
+    return this.#members.shardsOf(workerId);
+  }
+
   /** What the cluster waits for, in words for a person. */
   describe(): string {
     const { target, trouble } = this;

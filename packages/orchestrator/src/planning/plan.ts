@@ -19,11 +19,16 @@ export type Effort = 'thorough' | 'quick';
  * @throws ButterflyError MODEL_TOO_LARGE when no plan fits; CONFIG_INVALID for an input that makes no sense.
  */
 export function planPipeline(input: PlannerInput, effort: Effort = 'thorough'): Plan {
+  return assemblePlan(input, bestPlacements(input, effort));
+}
+
+/** The places of the plan alone, for which its reasons need not be found. @throws ButterflyError as `planPipeline` */
+export function bestPlacements(input: PlannerInput, effort: Effort = 'thorough'): readonly Placement[] {
   checkInput(input);
   const problem = compileProblem(input, shortlist(input));
   const best = withStages(problem, input.stagesMin ?? 1, effort);
   if (best === null) throw tooLarge(input);
-  return assemblePlan(input, placementsOf(best.parts, problem));
+  return placementsOf(best.parts, problem);
 }
 
 /** A checked and frozen plan of these placements with its predictions and reasons. */
