@@ -15,8 +15,12 @@ stream is compared with that of an undisturbed run. Writes chaos/results/chaos.j
 const ownModel = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
-// A connection that crawls through a proxy would keep the process for hours.
-process.exit(await main());
+process.exitCode = await main();
+// What keeps the process then is a defect, to be told and not to be waited for.
+setTimeout(() => {
+  process.stderr.write(`Still held by ${process.getActiveResourcesInfo().join(', ')}.\n`);
+  process.exit();
+}, 10_000).unref();
 
 async function main(): Promise<number> {
   const { values } = parseArgs({

@@ -74,23 +74,25 @@ class Summary {
   #schedules = 0;
   #steps = 0;
   #plans = 0;
+  #replicated = 0;
   #simulatedMs = 0;
   readonly #outcomes = new Map<string, number>();
 
-  add({ seed, violations, outcomes, steps, plans, simulatedMs }: SimulationReport): void {
+  add({ seed, violations, outcomes, steps, plans, replicas, simulatedMs }: SimulationReport): void {
     for (const violation of violations) process.stdout.write(`seed ${seed}: ${violation}\n`);
     for (const outcome of outcomes) this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
     if (violations.length > 0) this.failed += 1;
     this.#schedules += 1;
     this.#steps += steps;
     this.#plans += plans;
+    if (replicas > 1) this.#replicated += 1;
     this.#simulatedMs += simulatedMs;
   }
 
   tell(minutes: number): void {
     process.stdout.write(
       `${this.#schedules} schedules, ${this.failed} failed; ${Math.round(this.#schedules / minutes)} per minute; ` +
-        `${this.#steps} steps, ${this.#plans} plans, ${(this.#simulatedMs / 3_600_000).toFixed(1)} simulated hours; ` +
+        `${this.#steps} steps, ${this.#plans} plans, ${this.#replicated} times two pipelines, ${(this.#simulatedMs / 3_600_000).toFixed(1)} simulated hours; ` +
         `requests ${JSON.stringify(Object.fromEntries(this.#outcomes))}\n`,
     );
   }
