@@ -68,7 +68,10 @@ function write(settings: Readonly<Record<string, number>>, report: RoundReport):
   const counts = Object.fromEntries(
     faultKinds.map((kind) => {
       const faults = report.faults.filter((fault) => fault.kind === kind);
-      return [kind, { committed: faults.length, asNamed: faults.filter(({ isAsNamed }) => isAsNamed).length }];
+      return [
+        kind,
+        { committed: faults.length, asNamed: faults.filter(({ isAsNamed }) => isAsNamed).length },
+      ];
     }),
   );
   const result = { date: new Date().toISOString(), ...settings, ...report, faults: counts };

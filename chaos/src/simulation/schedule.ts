@@ -110,7 +110,7 @@ export function scheduleOf(seed: number): Schedule {
     link: {
       latencyMs: dice.of([0.2, 1, 5]),
       jitterMs: dice.of([0, 0, 2]),
-      bytesPerSecond: dice.of([200_000, 500_000, 1_000_000]),
+      bytesPerSecond: dice.of([100_000, 300_000, 600_000]),
     },
     workers,
     hidden: dice.chance(20) ? dice.below(workers.length) : null,
@@ -143,7 +143,7 @@ function drawRequest(dice: Dice, beginning: readonly number[]): RequestPlan {
   ]);
   return {
     atMs: dice.below(faultsMs),
-    timeoutMs: dice.chance(15) ? dice.between(500, 5_000) : 60_000,
+    timeoutMs: dice.chance(15) ? dice.between(500, 5_000) : 30_000,
     priority: dice.of([0, 0, 0, 1, -1]),
     promptTokens,
     outputTokensMax: dice.between(1, 80),

@@ -86,7 +86,7 @@ export class SimulatedClock implements Clock {
           if (isOver) resolve(isHere);
         } catch (error) {
           isOver = true;
-          reject(error as Error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         }
       };
       const turn = (): void => {
