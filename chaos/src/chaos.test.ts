@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ChaosCluster } from './cluster.js';
-import { chaosRound } from './round.js';
+import { chaosRound, type RoundReport } from './round.js';
 import { faultKinds, faultsOf, type Fault, type FaultKind } from './schedule.js';
 import { SmallDisk } from './small-disk.js';
 import { stream } from './streams.js';
@@ -9,7 +9,7 @@ import { stream } from './streams.js';
 const model = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
 /** Each kind once, in an order that this seed draws. */
 const seed = 5;
-/** Ten faults with their times, and the streams that run on: a minute on two free cores. */
+/** Eleven faults with their times, and the streams that run on: a minute on two free cores. */
 const roundTimeoutMs = 300_000;
 
 let disk: SmallDisk | null;
@@ -18,13 +18,21 @@ beforeAll(async () => {
 });
 afterAll(() => disk?.[Symbol.asyncDispose]());
 
-function firstOf(kinds: readonly FaultKind[]): Fault[] {
+function firstOf(kinds: readonly FaultKind[], workers = 5): Fault[] {
   const faults: Fault[] = [];
-  for (const fault of faultsOf(seed, 5, kinds)) {
+  for (const fault of faultsOf(seed, workers, kinds)) {
     faults.push(fault);
     if (faults.length === kinds.length) break;
   }
   return faults;
+}
+
+function expectSame({ broken, faults, log }: RoundReport): void {
+  expect(
+    broken.map(({ prompt, error, text }) => ({ prompt, error, text })),
+    log.join('\n'),
+  ).toEqual([]);
+  expect(faults.filter(({ isAsNamed }) => !isAsNamed)).toEqual([]);
 }
 
 describe('five workers and sixteen streams', () => {
@@ -40,17 +48,32 @@ describe('five workers and sixteen streams', () => {
         tokens: 200,
         faults: firstOf(faultKinds.filter((kind) => disk !== null || kind !== 'diskFull')),
         endMs: Infinity,
-        cacheDirectory: disk?.path ?? null,
+        cacheDisk: disk?.path ?? null,
       });
-      expect(
-        report.broken.map(({ prompt, error, text }) => ({ prompt, error, text })),
-        report.log.join('\n'),
-      ).toEqual([]);
+      expectSame(report);
       expect(report.streams).toBeGreaterThan(16);
       // The faults were noticed: each but a pause or a crawl of moments costs a plan.
       expect(report.plans).toBeGreaterThan(5);
     },
   );
+});
+
+describe('two replicas of two workers each', () => {
+  it('say the same whichever of them is lost', { timeout: roundTimeoutMs }, async () => {
+    const report = await chaosRound({
+      model,
+      workers: 4,
+      replicas: 2,
+      streams: 8,
+      tokens: 200,
+      faults: firstOf(['kill', 'pause', 'cutControl', 'drain'], 4),
+      endMs: Infinity,
+      cacheDisk: null,
+    });
+    expectSame(report);
+    // Both were live, and one of them anew.
+    expect(report.plans).toBeGreaterThan(2);
+  });
 });
 
 describe('workers without whom there is no plan', () => {
@@ -65,14 +88,20 @@ describe('workers without whom there is no plan', () => {
       worker: ['--memory', '137M'],
     });
     const options = { tokens: 400, timeoutMs: 8_000 };
-    const begun = stream(cluster.url, 'Once upon a time', options);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    let tellBegun: () => void = () => undefined;
+    const hasBegun = new Promise<void>((resolve) => (tellBegun = resolve));
+    const begun = stream(cluster.url, 'Once upon a time', { ...options, onPiece: () => tellBegun() });
+    await hasBegun;
     await cluster.workers[1]?.process?.kill();
     const outcome = await begun;
     expect(outcome.text).not.toBe('');
-    expect(outcome.error).toMatch(/CLUSTER_NOT_READY/u);
+    // An event of the stream, whose status had long been told.
+    expect(outcome).toMatchObject({ reason: null, status: null });
+    expect(outcome.error).toMatch(/^CLUSTER_NOT_READY: /u);
+    expect(outcome.elapsedMs).toBeGreaterThanOrEqual(options.timeoutMs);
+    expect(outcome.elapsedMs).toBeLessThan(4 * options.timeoutMs);
     const late = await stream(cluster.url, 'Once upon a time', { ...options, timeoutMs: 1_000 });
-    expect(late.text).toBe('');
-    expect(late.error).toMatch(/CLUSTER_NOT_READY.*503|503.*CLUSTER_NOT_READY|CLUSTER_NOT_READY/u);
+    expect(late).toMatchObject({ text: '', reason: null, status: 503 });
+    expect(late.error).toMatch(/CLUSTER_NOT_READY/u);
   });
 });

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
 import { freePort, TcpProxy } from '@butterfly/testkit';
 import { Process } from './process.js';
 
@@ -10,10 +11,10 @@ export interface ChaosClusterOptions {
   readonly streams: number;
   readonly contextTokens: number;
   readonly isDeterministic: boolean;
-  /** Where workers keep weights; null for a folder of its own. */
-  readonly cacheDirectory?: string | null;
-  /** Further arguments of `butterfly serve`. */
-  readonly serve?: readonly string[];
+  /** A disk that workers keep weights on, and that faults may fill; null for a folder of its own. */
+  readonly cacheDisk?: string | null;
+  /** Pipelines with all layers, by default one. */
+  readonly replicas?: number;
   /** Further arguments of each `butterfly worker`. */
   readonly worker?: readonly string[];
 }
@@ -30,10 +31,17 @@ export class ChaosWorker {
     readonly control: TcpProxy,
     /** The way of others to it. */
     readonly data: TcpProxy,
+    /** Where it keeps weights. */
+    readonly cacheDirectory: string,
     private readonly args: readonly string[],
   ) {}
 
-  static async create(index: number, clusterPort: number, more: readonly string[]): Promise<ChaosWorker> {
+  static async create(
+    index: number,
+    clusterPort: number,
+    options: { readonly directory: string; readonly more: readonly string[] },
+  ): Promise<ChaosWorker> {
+    const cacheDirectory = join(options.directory, `worker-${index}`);
     const name = `chaos-${index}`;
     const dataPort = await freePort();
     const control = await TcpProxy.start({ to: { host: '127.0.0.1', port: clusterPort } });
@@ -41,13 +49,19 @@ export class ChaosWorker {
     const args = [
       ['worker', '--join', `127.0.0.1:${control.port}`, '--name', name, '--threads', '1', '--remote-only'],
       ['--data-port', String(dataPort), '--advertise', `127.0.0.1:${data.port}`, '--memory', '1G'],
-      more,
+      ['--cache-dir', cacheDirectory],
+      options.more,
     ];
-    return new ChaosWorker(name, control, data, args.flat());
+    return new ChaosWorker(name, control, data, cacheDirectory, args.flat());
   }
 
   start(): void {
-    this.process = new Process(this.args, { env: { BUTTERFLY_TOKEN: token } });
+    this.process = new Process(this.args, { env: { BUTTERFLY_TOKEN: token, BUTTERFLY_LOG: 'info' } });
+  }
+
+  /** As a new disk has it; not for a worker that runs. */
+  async emptyCache(): Promise<void> {
+    await rm(this.cacheDirectory, { recursive: true, force: true });
   }
 
   async close(): Promise<void> {
@@ -58,47 +72,70 @@ export class ChaosWorker {
 
 /** An orchestrator and its workers, all of them real processes on this machine. */
 export class ChaosCluster implements AsyncDisposable {
+  /** Plans that have been live so far. */
+  plans = 0;
+
   private constructor(
     readonly orchestrator: Process,
     readonly workers: readonly ChaosWorker[],
     /** Of the HTTP API. */
     readonly url: string,
+    /** The disk that faults may fill. */
+    readonly cacheDisk: string | null,
     private readonly ownDirectory: string | null,
-  ) {}
+  ) {
+    orchestrator.onLine((line) => {
+      if (line.includes('The plan is live.')) this.plans += 1;
+    });
+  }
 
   static async start(options: ChaosClusterOptions): Promise<ChaosCluster> {
-    const { model, workers, streams, contextTokens, isDeterministic } = options;
+    const { model, workers, streams, contextTokens, isDeterministic, replicas = 1 } = options;
+    const stages = Math.floor(workers / replicas);
     const args = [
-      ['serve', model, '--workers', '0', '--wait-for', String(workers), '--stages', String(workers)],
+      ['serve', model, '--workers', '0', '--wait-for', String(workers), '--stages', String(stages)],
       ['--cluster-host', '127.0.0.1', '--port', '0', '--cluster-port', '0', '--kv-cache-type', 'f16'],
       ['--parallel', String(streams), '--ctx', String(contextTokens)],
+      ['--replicas', String(replicas)],
       isDeterministic ? ['--deterministic'] : [],
-      options.serve ?? [],
     ];
     const orchestrator = new Process(args.flat(), {
       env: { BUTTERFLY_TOKEN: token, BUTTERFLY_LOG: 'info' },
     });
     const [, url = ''] = await orchestrator.line(/^API on (\S+)\/v1/);
     const [, clusterPort] = await orchestrator.line(/--join HOST:(\d+)/);
-    const ownDirectory = options.cacheDirectory ? null : await mkdtemp(join(tmpdir(), 'butterfly-chaos-'));
-    const directory = options.cacheDirectory ?? ownDirectory ?? '';
+    const cacheDisk = options.cacheDisk ?? null;
+    const ownDirectory = cacheDisk === null ? await mkdtemp(join(tmpdir(), 'butterfly-chaos-')) : null;
+    const directory = cacheDisk ?? ownDirectory ?? '';
     const all: ChaosWorker[] = [];
     for (let index = 1; index <= workers; index++)
       all.push(
-        await ChaosWorker.create(index, Number(clusterPort), [
-          ...['--cache-dir', join(directory, `worker-${index}`)],
-          ...(options.worker ?? []),
-        ]),
+        await ChaosWorker.create(index, Number(clusterPort), { directory, more: options.worker ?? [] }),
       );
-    const cluster = new ChaosCluster(orchestrator, all, url, ownDirectory);
+    const cluster = new ChaosCluster(orchestrator, all, url, cacheDisk, ownDirectory);
     for (const worker of all) worker.start();
     await orchestrator.line(/^Ready\.$/, 120_000);
     return cluster;
   }
 
-  /** Plans that have been live so far. */
-  get plans(): number {
-    return this.orchestrator.lines.filter((line) => line.includes('The plan is live.')).length;
+  /** Whether a worker that is about to start takes part in time. */
+  async joins({ name }: ChaosWorker, timeoutMs: number): Promise<boolean> {
+    const pattern = new RegExp(`"name":"${name}".*A worker joined\\.`, 'u');
+    return (await this.orchestrator.nextLine(pattern, timeoutMs)) !== null;
+  }
+
+  /** What a worker does, as the cluster tells it; null when it does not know the worker. */
+  async stateOf({ name }: ChaosWorker): Promise<WorkerDescription['state'] | null> {
+    const response = await fetch(`${this.url}/cluster`);
+    const { workers } = (await response.json()) as ClusterDescription;
+    return workers.find((worker) => worker.name === name)?.state ?? null;
+  }
+
+  /** Asks for a worker to be emptied; false when that is refused. */
+  async drain({ name }: ChaosWorker): Promise<boolean> {
+    const response = await fetch(`${this.url}/cluster/workers/${name}/drain`, { method: 'POST' });
+    await response.arrayBuffer();
+    return response.ok;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,17 +5,22 @@ import { chaosRound, type RoundReport } from './round.js';
 import { faultKinds, faultsOf } from './schedule.js';
 import { SmallDisk } from './small-disk.js';
 
-const usage = `Usage: npm run chaos -- [--minutes N] [--seed N] [--workers N] [--streams N] [--model PATH]
+const usage = `Usage: npm run chaos -- [--minutes N] [--seed N] [--workers N] [--replicas N]
+                        [--streams N] [--model PATH]
 
-Runs a cluster of real processes under faults: kills, pauses, cut and crawling links, flipped bits, a full disk. Every
+Runs a cluster of real processes under faults: kills, pauses, cut and crawling links, flipped bits, a full disk, drains. Every
 stream is compared with that of an undisturbed run. Writes chaos/results/chaos.json; ends with 1 when a stream broke.
 `;
 
 const ownModel = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
-// A connection that crawls through a proxy would keep the process for hours.
-process.exit(await main());
+process.exitCode = await main();
+// What keeps the process then is a defect, to be told and not to be waited for.
+setTimeout(() => {
+  process.stderr.write(`Still held by ${process.getActiveResourcesInfo().join(', ')}.\n`);
+  process.exit();
+}, 10_000).unref();
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -24,42 +29,36 @@ async function main(): Promise<number> {
       seed: { type: 'string', default: '1' },
       workers: { type: 'string', default: '5' },
       streams: { type: 'string', default: '16' },
+      replicas: { type: 'string', default: '1' },
       model: { type: 'string', default: ownModel },
       help: { type: 'boolean', default: false },
     },
   });
-  const [minutes, seed, workers, streams] = [values.minutes, values.seed, values.workers, values.streams].map(
-    Number,
-  );
-  if (
-    values.help ||
-    !minutes ||
-    !workers ||
-    workers < 2 ||
-    !streams ||
-    seed === undefined ||
-    Number.isNaN(seed)
-  ) {
+  const { help, model, ...numbers } = values;
+  const [minutes, seed] = [Number(numbers.minutes), Number(numbers.seed)];
+  const [workers, streams, replicas] = [numbers.workers, numbers.streams, numbers.replicas].map(Number);
+  if (help || !minutes || !workers || workers < 2 || !streams || !replicas || Number.isNaN(seed)) {
     process.stderr.write(usage);
-    return values.help ? 0 : 2;
+    return help ? 0 : 2;
   }
   await using disk = await SmallDisk.mount(64);
   if (!disk) process.stdout.write('No disk can be mounted here, so none is filled.\n');
   const kinds = faultKinds.filter((kind) => disk !== null || kind !== 'diskFull');
   const report = await chaosRound({
-    model: values.model,
+    model,
     workers,
     streams,
     tokens: 200,
     faults: faultsOf(seed, workers, kinds),
     endMs: performance.now() + minutes * 60_000,
-    cacheDirectory: disk?.path ?? null,
+    cacheDisk: disk?.path ?? null,
+    replicas,
     onFault: ({ kind, worker, lastsMs }, elapsedMs) =>
       process.stdout.write(
         `${(elapsedMs / 1000).toFixed(1)} s: ${kind} worker ${worker + 1}, ${lastsMs} ms\n`,
       ),
   });
-  write({ seed, minutes, workers }, report);
+  write({ seed, minutes, workers, replicas }, report);
   return report.broken.length === 0 ? 0 : 1;
 }
 
@@ -67,7 +66,13 @@ function write(settings: Readonly<Record<string, number>>, report: RoundReport):
   const folder = fileURLToPath(new URL('../results/', import.meta.url));
   mkdirSync(folder, { recursive: true });
   const counts = Object.fromEntries(
-    faultKinds.map((kind) => [kind, report.faults.filter((fault) => fault.kind === kind).length]),
+    faultKinds.map((kind) => {
+      const faults = report.faults.filter((fault) => fault.kind === kind);
+      return [
+        kind,
+        { committed: faults.length, asNamed: faults.filter(({ isAsNamed }) => isAsNamed).length },
+      ];
+    }),
   );
   const result = { date: new Date().toISOString(), ...settings, ...report, faults: counts };
   writeFileSync(`${folder}chaos.json`, `${JSON.stringify(result, null, 2)}\n`);

@@ -15,8 +15,8 @@ process.once('exit', () => {
 export class Process {
   readonly lines: string[] = [];
   readonly #child: ChildProcess;
-  readonly #exited: Promise<unknown>;
-  #wake: () => void = () => undefined;
+  readonly #ended: Promise<unknown>;
+  readonly #listeners = new Set<(line: string) => void>();
 
   /** @param options.namespace the network namespace that it runs in; script: another one than the command's */
   constructor(
@@ -36,18 +36,24 @@ export class Process {
     });
     this.#child = child;
     running.add(child);
-    this.#exited = once(child, 'exit').then(() => running.delete(child));
+    // Once all that it said has been read.
+    this.#ended = once(child, 'close').then(() => running.delete(child));
     for (const stream of [child.stdout, child.stderr])
       createInterface({ input: stream }).on('line', (line) => {
         this.lines.push(line);
         if (this.lines.length > linesMax) this.lines.shift();
-        this.#wake();
+        for (const listener of this.#listeners) listener(line);
       });
-    child.once('exit', () => this.#wake());
   }
 
   get isRunning(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Tells of every line from now on, until the returned function is called. */
+  onLine(listener: (line: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -57,7 +63,7 @@ export class Process {
   /** Ends it at once, as when the power fails. */
   async kill(): Promise<void> {
     this.signal('SIGKILL');
-    await this.#exited;
+    await this.#ended;
   }
 
   /** Asks it to end, and kills it when it does not. */
@@ -65,33 +71,45 @@ export class Process {
     this.signal('SIGCONT');
     this.signal('SIGTERM');
     const timer = setTimeout(() => this.signal('SIGKILL'), timeoutMs);
-    await this.#exited;
+    await this.#ended;
     clearTimeout(timer);
   }
 
   /** The first match of a line. @throws Error with what it said, when it ends or says nothing like it in time */
   async line(pattern: RegExp, timeoutMs = 60_000): Promise<RegExpExecArray> {
-    const endMs = performance.now() + timeoutMs;
-    for (;;) {
-      for (const line of this.lines) {
-        const match = pattern.exec(line);
-        if (match) return match;
-      }
-      const leftMs = endMs - performance.now();
-      if (!this.isRunning || leftMs <= 0)
-        throw new Error(
-          [
-            `butterfly ${this.args.join(' ')}: no ${String(pattern)} within ${timeoutMs} ms`,
-            ...this.lines,
-          ].join('\n'),
-        );
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, leftMs);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+    for (const line of this.lines) {
+      const match = pattern.exec(line);
+      if (match) return match;
     }
+    const match = await this.nextLine(pattern, timeoutMs);
+    if (match) return match;
+    const missing = `butterfly ${this.args.join(' ')}: no ${String(pattern)} within ${timeoutMs} ms`;
+    throw new Error([missing, ...this.lines].join('\n'));
+  }
+
+  /** The first match of a line that is still to come; null when it ends or says nothing like it in time. */
+  nextLine(pattern: RegExp, timeoutMs: number): Promise<RegExpExecArray | null> {
+    return new Promise((resolve) => {
+      const finish = (match: RegExpExecArray | null): void => {
+        clearTimeout(timer);
+        forget();
+        resolve(match);
+      };
+      const timer = setTimeout(() => finish(null), timeoutMs);
+      const forget = this.onLine((line) => {
+        const match = pattern.exec(line);
+        if (match) finish(match);
+      });
+      void this.#ended.then(() => finish(null));
+    });
+  }
+
+  /** Whether it ends by itself in time. */
+  async endsWithin(timeoutMs: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), timeoutMs)));
+    const isEnded = await Promise.race([this.#ended.then(() => true), late]);
+    clearTimeout(timer);
+    return isEnded;
   }
 }

@@ -11,12 +11,21 @@ export interface RoundOptions {
   /** Faults are committed one after the other until there are no more of them, or it is time. */
   readonly faults: Iterable<Fault>;
   readonly endMs: number;
-  readonly cacheDirectory: string | null;
+  /** As of a cluster. */
+  readonly cacheDisk: string | null;
+  readonly replicas?: number;
+  /** Told of each fault as it begins. */
   readonly onFault?: (fault: Fault, elapsedMs: number) => void;
 }
 
+export interface CommittedFault extends Fault {
+  readonly atMs: number;
+  /** Whether it came to what its name says. */
+  readonly isAsNamed: boolean;
+}
+
 export interface RoundReport {
-  readonly faults: readonly (Fault & { readonly atMs: number })[];
+  readonly faults: readonly CommittedFault[];
   readonly streams: number;
   readonly tokens: number;
   readonly plans: number;
@@ -33,14 +42,15 @@ const prompts = (count: number): string[] =>
 
 /** Real processes under faults, with clients that compare every stream with that of a cluster without any. */
 export async function chaosRound(options: RoundOptions): Promise<RoundReport> {
-  const { model, workers, streams, tokens, cacheDirectory } = options;
+  const { model, workers, streams, tokens, cacheDisk, replicas = 1 } = options;
   await using cluster = await ChaosCluster.start({
     model,
     workers,
     streams,
     contextTokens: 512,
     isDeterministic: true,
-    cacheDirectory,
+    cacheDisk,
+    replicas,
   });
   const streamOptions = { tokens, timeoutMs: 5 * 60_000 };
   const undisturbed = new Map<string, Outcome>();
@@ -50,14 +60,14 @@ export async function chaosRound(options: RoundOptions): Promise<RoundReport> {
     undisturbed.set(outcome.prompt, outcome);
   const clients = new Clients(cluster.url, [...undisturbed.keys()], streamOptions);
   const startMs = performance.now();
-  const committed: (Fault & { atMs: number })[] = [];
+  const committed: CommittedFault[] = [];
   for (const fault of options.faults) {
     await new Promise((resolve) => setTimeout(resolve, fault.afterMs));
     const atMs = performance.now();
     if (atMs > options.endMs) break;
-    committed.push({ ...fault, atMs: atMs - startMs });
     options.onFault?.(fault, atMs - startMs);
-    await commit(fault, cluster, cacheDirectory);
+    const isAsNamed = await commit(fault, cluster);
+    committed.push({ ...fault, atMs: atMs - startMs, isAsNamed });
   }
   const outcomes = await clients.stop();
   const broken = outcomes.filter((outcome) => !isSame(outcome, undisturbed.get(outcome.prompt)));

@@ -12,6 +12,7 @@ export const faultKinds = [
   'crawl',
   'flipBit',
   'diskFull',
+  'drain',
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 

@@ -9,11 +9,16 @@ Runs simulated clusters under faults, one for each seed, on all processors, and 
 1 when one does. --log prints all that happened.
 `;
 
+/** Most of what a simulation allocates is garbage at once, and is cheapest collected seldom. */
+const maxYoungGenerationSizeMb = 128;
+
 /** Seeds of one thread. */
 interface Share {
   readonly from: number;
   readonly to: number;
   readonly step: number;
+  /** Whether all that happened is to be told. */
+  readonly isLogged: boolean;
 }
 
 async function main(): Promise<number> {
@@ -34,8 +39,8 @@ async function main(): Promise<number> {
   const threads = Math.max(1, Math.min(availableParallelism(), to - from + 1));
   await Promise.all(
     Array.from({ length: threads }, (_, index) =>
-      runThread({ from: from + index, to, step: threads }, (report) => {
-        if (values.log) for (const line of report.lines) process.stdout.write(`${line}\n`);
+      runThread({ from: from + index, to, step: threads, isLogged: values.log }, (report) => {
+        for (const line of report.lines) process.stdout.write(`${line}\n`);
         summary.add(report);
       }),
     ),
@@ -47,15 +52,21 @@ async function main(): Promise<number> {
 /** A simulation needs a process of its own as for promises that nobody handles; a thread will do. */
 function runThread(share: Share, onReport: (report: SimulationReport) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const thread = new Worker(new URL(import.meta.url), { workerData: share });
+    const thread = new Worker(new URL(import.meta.url), {
+      workerData: share,
+      resourceLimits: { maxYoungGenerationSizeMb },
+    });
     thread.on('message', onReport);
     thread.on('error', reject);
     thread.on('exit', () => resolve());
   });
 }
 
-async function runShare({ from, to, step }: Share): Promise<void> {
-  for (let seed = from; seed <= to; seed += step) parentPort?.postMessage(await simulate(seed));
+async function runShare({ from, to, step, isLogged }: Share): Promise<void> {
+  for (let seed = from; seed <= to; seed += step) {
+    const report = await simulate(seed);
+    parentPort?.postMessage(isLogged ? report : { ...report, lines: [] });
+  }
 }
 
 class Summary {
@@ -63,23 +74,25 @@ class Summary {
   #schedules = 0;
   #steps = 0;
   #plans = 0;
+  #replicated = 0;
   #simulatedMs = 0;
   readonly #outcomes = new Map<string, number>();
 
-  add({ seed, violations, outcomes, steps, plans, simulatedMs }: SimulationReport): void {
+  add({ seed, violations, outcomes, steps, plans, replicas, simulatedMs }: SimulationReport): void {
     for (const violation of violations) process.stdout.write(`seed ${seed}: ${violation}\n`);
     for (const outcome of outcomes) this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
     if (violations.length > 0) this.failed += 1;
     this.#schedules += 1;
     this.#steps += steps;
     this.#plans += plans;
+    if (replicas > 1) this.#replicated += 1;
     this.#simulatedMs += simulatedMs;
   }
 
   tell(minutes: number): void {
     process.stdout.write(
       `${this.#schedules} schedules, ${this.failed} failed; ${Math.round(this.#schedules / minutes)} per minute; ` +
-        `${this.#steps} steps, ${this.#plans} plans, ${(this.#simulatedMs / 3_600_000).toFixed(1)} simulated hours; ` +
+        `${this.#steps} steps, ${this.#plans} plans, ${this.#replicated} times two pipelines, ${(this.#simulatedMs / 3_600_000).toFixed(1)} simulated hours; ` +
         `requests ${JSON.stringify(Object.fromEntries(this.#outcomes))}\n`,
     );
   }

@@ -6,6 +6,9 @@ export interface Outcome {
   readonly text: string;
   readonly reason: string | null;
   readonly error: string | null;
+  /** Of HTTP, where the error came instead of a stream. */
+  readonly status: number | null;
+  readonly elapsedMs: number;
   /** When each piece came, on this process's clock. */
   readonly piecesMs: readonly number[];
 }
@@ -14,15 +17,19 @@ export interface StreamOptions {
   readonly tokens: number;
   /** Of each request, on the server. */
   readonly timeoutMs: number;
+  /** Told of each piece that came. */
+  readonly onPiece?: () => void;
 }
 
 /** Streams one answer to its end, or to its error. */
 export async function stream(url: string, prompt: string, options: StreamOptions): Promise<Outcome> {
   const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0, timeout: 10 * 60_000 });
-  const piecesMs = [performance.now()];
+  const startMs = performance.now();
+  const piecesMs = [startMs];
   let text = '';
   let reason: string | null = null;
   let error: string | null = null;
+  let status: number | null = null;
   try {
     const request = {
       model: 'chaos',
@@ -41,11 +48,14 @@ export async function stream(url: string, prompt: string, options: StreamOptions
       text += choices[0]?.text ?? '';
       reason = choices[0]?.finish_reason ?? reason;
       piecesMs.push(performance.now());
+      options.onPiece?.();
     }
   } catch (thrown) {
-    error = thrown instanceof OpenAI.APIError ? `${String(thrown.code)}: ${thrown.message}` : String(thrown);
+    const isOfApi = thrown instanceof OpenAI.APIError;
+    error = isOfApi ? `${String(thrown.code)}: ${thrown.message}` : String(thrown);
+    status = isOfApi ? ((thrown.status as number | undefined) ?? null) : null;
   }
-  return { prompt, text, reason, error, piecesMs };
+  return { prompt, text, reason, error, status, elapsedMs: performance.now() - startMs, piecesMs };
 }
 
 async function modelOf(openai: OpenAI): Promise<string> {

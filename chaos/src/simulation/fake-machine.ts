@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, type StepTime } from '@butterfly/common';
+import { ButterflyError, limits, type Clock, type StepTime } from '@butterfly/common';
 import { cacheBytesPerSlot, shardTensors } from '@butterfly/model';
 import type { Machine, Profiler, Stage, StageRequest } from '@butterfly/worker';
 import { FakeStage } from './fake-stage.js';
@@ -29,6 +29,9 @@ export class FakeMachine implements Machine {
   disk: DiskTrouble = 'none';
   /** Of stages that are not disposed. */
   readonly #held = new Map<Stage, number>();
+  /** Time of one layer by rows: what a row adds is a fourth of the first one. */
+  readonly layerCurve: readonly StepTime[];
+  readonly outputCurve: readonly StepTime[];
 
   constructor(
     readonly traits: MachineTraits,
@@ -36,6 +39,9 @@ export class FakeMachine implements Machine {
     /** Told of what stages must never see. */
     readonly onViolation: (message: string) => void,
   ) {
+    const { layerMicros } = traits;
+    this.layerCurve = [1, 8, 64, 512].map((rows) => ({ rows, micros: layerMicros * (0.75 + 0.25 * rows) }));
+    this.outputCurve = this.layerCurve.map(({ rows, micros }) => ({ rows, micros: micros / 2 }));
     this.profiler = () => this.#measure();
     this.stages = { create: (request) => this.#create(request) };
   }
@@ -51,16 +57,6 @@ export class FakeMachine implements Machine {
 
   released(stage: Stage): void {
     this.#held.delete(stage);
-  }
-
-  /** Time of one layer by rows: what a row adds is a fourth of the first one. */
-  get layerCurve(): readonly StepTime[] {
-    const { layerMicros } = this.traits;
-    return [1, 8, 64, 512].map((rows) => ({ rows, micros: layerMicros * (0.75 + 0.25 * rows) }));
-  }
-
-  get outputCurve(): readonly StepTime[] {
-    return this.layerCurve.map(({ rows, micros }) => ({ rows, micros: micros / 2 }));
   }
 
   sleep(ms: number): Promise<void> {
@@ -91,6 +87,7 @@ export class FakeMachine implements Machine {
     }
     const stage = new FakeStage(request, { machine: this, shardBytes, arenaBytes });
     this.#held.set(stage, shardBytes + arenaBytes);
+    if (this.#held.size > limits.shardsHeldMax) this.onViolation(`holds ${this.#held.size} shards`);
     return stage;
   }
 }

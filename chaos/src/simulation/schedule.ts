@@ -61,6 +61,7 @@ export interface Schedule {
     readonly objective: Objective;
     readonly speculation: 'auto' | 'off';
     readonly workersExpected: number;
+    readonly replicasMax: number;
   };
   readonly link: { readonly latencyMs: number; readonly jitterMs: number; readonly bytesPerSecond: number };
   readonly workers: readonly WorkerPlan[];
@@ -81,13 +82,15 @@ interface Dice {
 export const contextTokens = 512;
 const mib = 2 ** 20;
 /** Faults begin within this time, most requests too. */
-const faultsMs = 18_000;
+const faultsMs = 8_000;
 
 /** A schedule by chance, the same for the same seed. */
 export function scheduleOf(seed: number): Schedule {
   const dice = diceOf(`simulation ${seed}`);
   const layers = dice.between(6, 8);
-  const count = dice.between(3, 6);
+  // Of dice of its own, so that schedules with one replica are what they were before there were others.
+  const replicasMax = diceOf(`replicas ${seed}`).chance(30) ? 2 : 1;
+  const count = dice.between(3, 6) + 2 * (replicasMax - 1);
   const late = dice.below(3);
   const workers = Array.from({ length: count + late }, (_, index) => drawWorker(dice, index, index >= count));
   // What several prompts begin with is computed once, and copied.
@@ -102,11 +105,12 @@ export function scheduleOf(seed: number): Schedule {
       objective: dice.of<Objective>(['throughput', 'latency']),
       speculation: dice.of<'auto' | 'off'>(['auto', 'auto', 'off']),
       workersExpected: dice.between(1, count),
+      replicasMax,
     },
     link: {
       latencyMs: dice.of([0.2, 1, 5]),
       jitterMs: dice.of([0, 0, 2]),
-      bytesPerSecond: dice.of([500_000, 1_000_000, 1_500_000]),
+      bytesPerSecond: dice.of([100_000, 300_000, 600_000]),
     },
     workers,
     hidden: dice.chance(20) ? dice.below(workers.length) : null,
@@ -139,7 +143,7 @@ function drawRequest(dice: Dice, beginning: readonly number[]): RequestPlan {
   ]);
   return {
     atMs: dice.below(faultsMs),
-    timeoutMs: dice.chance(15) ? dice.between(500, 5_000) : 180_000,
+    timeoutMs: dice.chance(15) ? dice.between(500, 5_000) : 30_000,
     priority: dice.of([0, 0, 0, 1, -1]),
     promptTokens,
     outputTokensMax: dice.between(1, 80),
@@ -157,7 +161,7 @@ function drawFault(dice: Dice, workers: number): Fault {
   return {
     kind: dice.of(faultKinds),
     atMs: dice.between(200, faultsMs),
-    lastsMs: dice.of([dice.between(100, 1_000), dice.between(1_000, 6_000), dice.between(6_000, 20_000)]),
+    lastsMs: dice.of([dice.between(100, 1_000), dice.between(1_000, 5_000), dice.between(5_000, 11_000)]),
     worker,
     other: (worker + 1 + dice.below(workers - 1)) % workers,
   };

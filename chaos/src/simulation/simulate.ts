@@ -29,6 +29,8 @@ export interface SimulationReport {
   readonly steps: number;
   /** Plans that were live. */
   readonly plans: number;
+  /** Pipelines that were live at some time. */
+  readonly replicas: number;
   /** Whether the workers that were left could hold the model. */
   readonly isFeasible: boolean;
 }
@@ -119,6 +121,7 @@ class Simulation {
 
   report(): SimulationReport {
     const { schedule, journal, clock } = this;
+    const live = journal.lines.filter((line) => line.includes('The plan is live.'));
     return {
       seed: schedule.seed,
       violations: journal.violations,
@@ -126,7 +129,8 @@ class Simulation {
       simulatedMs: clock.nowMs(),
       outcomes: this.#clients.map(({ outcome }) => outcome),
       steps: this.#steps,
-      plans: journal.lines.filter((line) => line.includes('The plan is live.')).length,
+      plans: live.length,
+      replicas: new Set(live.map((line) => /"replica":\d+/u.exec(line)?.[0])).size,
       isFeasible: this.#isFeasible,
     };
   }
@@ -163,13 +167,12 @@ class Simulation {
     const { clock } = this;
     await clock.settle(orchestrator.stop(), { withinMs: silenceMs });
     await clock.settle(Promise.all(this.#workers.map((worker) => worker.stop())), { withinMs: silenceMs });
-    const endMs = clock.nowMs() + silenceMs;
     // A connection that is open beats, and whatever is waited for has a timer.
-    while (await clock.step())
-      if (clock.nowMs() > endMs) {
-        this.journal.violate('simulation', 'something still happens long after all was stopped');
-        return;
-      }
+    await clock.until(() => false, silenceMs);
+    if (!clock.isIdle) {
+      this.journal.violate('simulation', 'something still happens long after all was stopped');
+      return;
+    }
     for (const { name, isRunning } of this.#workers)
       if (isRunning) this.journal.violate(name, 'still runs after all was stopped');
   }
@@ -180,13 +183,11 @@ class Simulation {
   }
 
   /** False when it did not happen in time. */
-  async #until(isDone: () => boolean, withinMs: number): Promise<boolean> {
-    const endMs = this.clock.nowMs() + withinMs;
-    for (;;) {
+  #until(isDone: () => boolean, withinMs: number): Promise<boolean> {
+    return this.clock.until(() => {
       this.#look();
-      if (isDone()) return true;
-      if (this.clock.nowMs() > endMs || !(await this.clock.step())) return false;
-    }
+      return isDone();
+    }, withinMs);
   }
 
   /** What is to be seen after every event. */
@@ -194,7 +195,6 @@ class Simulation {
     const isLive = this.#orchestrator?.isLive === true;
     if (!isLive) this.#liveSinceMs = null;
     else this.#liveSinceMs ??= this.clock.nowMs();
-    for (const worker of this.#workers) worker.check();
   }
 
   #send(request: Schedule['requests'][number]): void {

@@ -1,4 +1,4 @@
-import { limits, toButterflyError } from '@butterfly/common';
+import { toButterflyError } from '@butterfly/common';
 import type { SimulatedHost, SimulatedNetwork } from '@butterfly/testkit';
 import { Worker } from '@butterfly/worker';
 import { FakeMachine } from './fake-machine.js';
@@ -132,11 +132,5 @@ export class SimulatedWorker {
       transport: host.transport,
       log: this.journal.logger(name),
     });
-  }
-
-  /** What must hold whenever nothing else happens. */
-  check(): void {
-    const held = this.machine?.stagesHeld ?? 0;
-    if (held > limits.shardsHeldMax) this.journal.violate(this.name, `holds ${held} shards`);
   }
 }

@@ -72,7 +72,8 @@ function startFrame(type: FrameType, header: Uint8Array, payload: Uint8Array, mo
   head.writeUInt16LE(0, 6);
   head.writeUInt32LE(header.length, 8);
   head.writeUInt32LE(payload.length, 12);
-  head.writeUInt32LE(crc32(payload, crc32(header)), 16);
+  const headerChecksum = crc32(header);
+  head.writeUInt32LE(payload.length === 0 ? headerChecksum : crc32(payload, headerChecksum), 16);
   head.writeUInt32LE(crc32(head.subarray(0, checkedBytes)), 20);
   head.set(header, preludeBytes);
   return head;

@@ -55,29 +55,30 @@ export function encodeControl(message: ControlMessage): Uint8Array[] {
   return encodeFrame({ type: 'control', header: Buffer.from(JSON.stringify(parse(message))) });
 }
 
-/** The connection reads each control message before its handler does; frames are immutable, so once is enough. */
-const decoded = new WeakMap<Frame, ControlMessage>();
+/** The connection reads each control message right before its handler does; frames are immutable, so once is enough. */
+let last: { readonly frame: Frame; readonly message: ControlMessage } | null = null;
 
 /**
  * Fields that this version does not know are dropped.
  * @throws ButterflyError PROTOCOL_INVALID
  */
 export function decodeControl(frame: Frame): ControlMessage {
-  const known = decoded.get(frame);
-  if (known !== undefined) return known;
+  if (last?.frame === frame) return last.message;
   if (frame.type !== 'control')
     throw new ButterflyError(
       'PROTOCOL_INVALID',
       `A ${frame.type} frame arrived where a control frame belongs.`,
     );
   const message = parse(parseJson(frame.header));
-  decoded.set(frame, message);
+  last = { frame, message };
   return message;
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
 function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return JSON.parse(utf8.decode(bytes));
   } catch (cause) {
     throw new ButterflyError('PROTOCOL_INVALID', 'A control frame is not JSON in UTF-8.', { cause });
   }

@@ -231,6 +231,15 @@ describe('spares', () => {
     expect([...story.leave('c')]).toEqual(['retire 2', 'assign 3 a,b']);
   });
 
+  it('that took over are no reason to forget who may take part again', () => {
+    const story = spared(1, 'c');
+    story.settle();
+    story.stagesMax = 3;
+    story.fail('a', 1);
+    expect(story.settle()).toEqual(['canary 2', 'live 2']);
+    expect(story.after(30_000)).toContain('prepare a 0-4');
+  });
+
   it('of another shard do not help', () => {
     const story = spared(1, 'c');
     story.settle();

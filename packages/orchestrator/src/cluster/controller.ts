@@ -96,6 +96,11 @@ export class Controller {
     return this.#phase.kind === 'live' ? this.#spares.lack(this.#phase.current) : null;
   }
 
+  /** What a worker holds, or was told to load. */
+  shardsOf(workerId: string): readonly string[] {
+    return this.#members.shardsOf(workerId);
+  }
+
   /** What the cluster waits for, in words for a person. */
   describe(): string {
     const { target, trouble } = this;

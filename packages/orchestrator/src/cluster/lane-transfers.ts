@@ -65,15 +65,16 @@ export class LaneTransfers {
     for (const to of new Set(all.map(([, transfer]) => transfer.to))) {
       const arriving = all.filter(([, transfer]) => transfer.to === to);
       if (arriving.some(([, { isEmpty }]) => !isEmpty)) continue;
-      for (const [workerId, { from }] of arriving) {
+      const joining = arriving.flatMap(([workerId, { from }]): Joining[] => {
         this.#transfers.delete(workerId);
+        const shards = from.shardsOf(workerId);
         from.handle({ kind: 'left', workerId, isOrderly: true });
         onArrived(workerId, to);
-      }
-      to.handle({
-        kind: 'gathered',
-        joining: arriving.flatMap(([workerId]) => this.joiningOf(workerId) ?? []),
+        const each = this.joiningOf(workerId);
+        // What it still loads takes memory too, until its new lane wants it or lets it go.
+        return each ? [{ ...each, heldShards: [...new Set([...each.heldShards, ...shards])] }] : [];
       });
+      to.handle({ kind: 'gathered', joining });
     }
   }
 }

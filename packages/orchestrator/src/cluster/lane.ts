@@ -120,6 +120,11 @@ export class Lane implements Pipeline {
     return this.#controller.isUsing(workerId);
   }
 
+  /** What a worker holds, or was told to load. */
+  shardsOf(workerId: string): readonly string[] {
+    return this.#controller.shardsOf(workerId);
+  }
+
   /** What a worker told of the shard that it serves with; null when it serves nothing. */
   reportOf(workerId: string): StageReport | null {
     const target = this.#controller.target;

@@ -20,12 +20,25 @@ export type Effort = 'thorough' | 'quick';
  * @throws ButterflyError MODEL_TOO_LARGE when no plan fits; CONFIG_INVALID for an input that makes no sense.
  */
 export function planPipeline(input: PlannerInput, effort: Effort = 'thorough'): Plan {
+  const { placements, spareIds } = choose(input, effort);
+  return assemblePlan(input, placements, spareIds);
+}
+
+/** The places of the plan alone, for which its reasons need not be found. @throws ButterflyError as `planPipeline` */
+export function bestPlacements(input: PlannerInput, effort: Effort = 'thorough'): readonly Placement[] {
+  return choose(input, effort).placements;
+}
+
+function choose(
+  input: PlannerInput,
+  effort: Effort,
+): { readonly placements: readonly Placement[]; readonly spareIds: ReadonlySet<string> } {
   checkInput(input);
   const fastest = place(input, effort);
   if (fastest === null) throw tooLarge(input);
   const placements = keepSpares(input, fastest, place, effort);
   const spares = placements === fastest ? [] : sparesOf(input, placements);
-  return assemblePlan(input, placements, new Set(spares.map(({ workerId }) => workerId)));
+  return { placements, spareIds: new Set(spares.map(({ workerId }) => workerId)) };
 }
 
 function place(input: PlannerInput, effort: Effort): readonly Placement[] | null {

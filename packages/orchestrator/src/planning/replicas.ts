@@ -1,5 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
-import { planPipeline, type Effort } from './plan.js';
+import { predict, type Placement } from './cost.js';
+import { bestPlacements, type Effort } from './plan.js';
 import { dealt, improved } from './replicas-search.js';
 import { shortlist } from './shortlist.js';
 import type { PlannerInput, PlannerWorker } from './types.js';
@@ -31,7 +32,7 @@ export function planReplicas(input: PlannerInput, replicasMax: number): ReplicaG
   const { workers } = input;
   let best: { readonly groups: Split; readonly tokensPerSecond: number } = {
     groups: [workers],
-    tokensPerSecond: planPipeline(input).predicted.tokensPerSecond,
+    tokensPerSecond: speedOfPlan(input, bestPlacements(input)),
   };
   const speedOf = groupSpeed(input, input.stagesMin ?? 1);
   for (const count of countsToTry(Math.min(replicasMax, workers.length), workers.length)) {
@@ -80,12 +81,16 @@ function groupSpeed(input: PlannerInput, stagesMin: number): SpeedOf {
 
 function speedOrNothing(input: PlannerInput, stages: number, effort: Effort): number {
   try {
-    const plan = planPipeline(input, effort);
-    return plan.stages.length + (input.spares ?? 0) < stages ? 0 : plan.predicted.tokensPerSecond;
+    const placements = bestPlacements(input, effort);
+    return placements.length + (input.spares ?? 0) < stages ? 0 : speedOfPlan(input, placements);
   } catch (error) {
     if (error instanceof ButterflyError && error.code === 'MODEL_TOO_LARGE') return 0;
     throw error;
   }
+}
+
+function speedOfPlan(input: PlannerInput, placements: readonly Placement[]): number {
+  return predict(placements, input).predicted.tokensPerSecond;
 }
 
 /** The best of all ways to split the workers into so many replicas; null when there is none. */

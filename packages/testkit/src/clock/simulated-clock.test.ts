@@ -21,24 +21,32 @@ describe('a simulated clock', () => {
           .map(({ index, atMs }) => ({ index, atMs }));
         expect(fired).toEqual(expected);
         expect(clock.nowMs()).toBe(20);
-        expect(await clock.step()).toBe(false);
+        expect(clock.isIdle).toBe(true);
       }),
     );
   });
 
-  it('runs all that an event sets off before time moves on', async () => {
+  it('runs all that an event sets off before the next one, however many there are', async () => {
     const clock = new SimulatedClock();
     const seen: string[] = [];
-    clock.after(1, () => {
-      void (async () => {
-        for (let turn = 0; turn < 50; turn++) await Promise.resolve();
-        await new Promise((resolve) => process.nextTick(resolve));
-        seen.push(`promises at ${clock.nowMs()}`);
-      })();
-    });
-    clock.after(2, () => seen.push(`timer at ${clock.nowMs()}`));
-    await clock.advance(2);
-    expect(seen).toEqual(['promises at 1', 'timer at 2']);
+    const events = Array.from({ length: 1_000 }, (_, index) => index);
+    for (const event of events)
+      clock.after(event % 10, () => {
+        void (async () => {
+          for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+          await new Promise((resolve) => process.nextTick(resolve));
+          seen.push(`promises of ${event} at ${clock.nowMs()}`);
+        })();
+        seen.push(`timer ${event} at ${clock.nowMs()}`);
+      });
+    await clock.advance(10);
+    const inOrder = events.toSorted((a, b) => (a % 10) - (b % 10));
+    expect(seen).toEqual(
+      inOrder.flatMap((event) => [
+        `timer ${event} at ${event % 10}`,
+        `promises of ${event} at ${event % 10}`,
+      ]),
+    );
   });
 
   it('counts timers that timers set, and none beyond the end', async () => {
@@ -53,8 +61,10 @@ describe('a simulated clock', () => {
     expect([beats, clock.nowMs()]).toEqual([9, 99.5]);
     await clock.advance(0.5);
     expect(beats).toBe(10);
-    expect(await clock.step()).toBe(true);
+    expect(clock.isIdle).toBe(false);
+    expect(await clock.until(() => beats === 11, 10)).toBe(true);
     expect(clock.nowMs()).toBe(110);
+    expect(await clock.until(() => beats === 12, 9)).toBe(false);
   });
 
   it('takes a delay of the past, or none, as now', async () => {

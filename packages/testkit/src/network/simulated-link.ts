@@ -89,8 +89,10 @@ export class Lane {
   readonly #waiting = new Set<SimulatedStream>();
   readonly #inFlight = new Set<Flight>();
   readonly #packets = new Set<() => void>();
-  readonly #lastArrivalMs = new WeakMap<SimulatedStream, number>();
-  #isBusy = false;
+  /** Whether it is to look again at a set time. */
+  #isWaiting = false;
+  /** When the wire has taken all that was put on it. */
+  #freeAtMs = 0;
 
   constructor(clock: SimulatedClock, random: Random, state: LinkState) {
     this.#clock = clock;
@@ -101,7 +103,7 @@ export class Lane {
   /** The stream has something to send. */
   wake(stream: SimulatedStream): void {
     this.#waiting.add(stream);
-    this.#transmitIn(0);
+    if (!this.#isWaiting) this.#transmit();
   }
 
   /** Carries something without data of a stream; it is lost where the link is cut. */
@@ -127,45 +129,42 @@ export class Lane {
   }
 
   resume(): void {
-    this.#transmitIn(this.#random.below(RETRANSMIT_MS));
+    if (!this.#isWaiting) this.#transmitIn(this.#random.below(RETRANSMIT_MS));
   }
 
   #transmitIn(delayMs: number): void {
-    if (this.#isBusy) return;
-    this.#isBusy = true;
+    this.#isWaiting = true;
     this.#clock.after(delayMs, () => {
-      this.#isBusy = false;
+      this.#isWaiting = false;
       this.#transmit();
     });
   }
 
   #transmit(): void {
-    while (!this.#state.isCut) {
-      const [stream] = this.#waiting;
-      if (stream === undefined) return;
+    for (const stream of this.#waiting) {
+      if (this.#state.isCut) return;
+      const nowMs = this.#clock.nowMs();
+      if (this.#freeAtMs > nowMs) {
+        this.#transmitIn(this.#freeAtMs - nowMs);
+        return;
+      }
       this.#waiting.delete(stream);
       const segment = stream.take(this.#chunkBytes());
       if (segment === null) continue;
-      // To the end of the line, whether or not there is more: `take` will tell.
-      this.#waiting.add(stream);
-      const occupiedMs = (segment.bytes.length / this.#state.conditions.bytesPerSecond) * 1_000;
-      this.#launch(stream, segment, occupiedMs);
-      if (occupiedMs > 0) {
-        this.#transmitIn(occupiedMs);
-        return;
-      }
+      // To the end of the line.
+      if (stream.hasMore) this.#waiting.add(stream);
+      this.#freeAtMs = nowMs + (segment.bytes.length / this.#state.conditions.bytesPerSecond) * 1_000;
+      this.#launch(stream, segment);
     }
   }
 
-  #launch(stream: SimulatedStream, segment: Segment, occupiedMs: number): void {
-    const nowMs = this.#clock.nowMs();
-    const freeMs = nowMs + occupiedMs + this.#latencyMs();
-    const arrivalMs = Math.max(freeMs, this.#lastArrivalMs.get(stream) ?? 0);
-    this.#lastArrivalMs.set(stream, arrivalMs);
+  #launch(stream: SimulatedStream, segment: Segment): void {
+    const arrivalMs = Math.max(this.#freeAtMs + this.#latencyMs(), stream.lastArrivalMs);
+    stream.lastArrivalMs = arrivalMs;
     const flight: Flight = {
       stream,
       segment,
-      cancel: this.#clock.after(arrivalMs - nowMs, () => {
+      cancel: this.#clock.after(arrivalMs - this.#clock.nowMs(), () => {
         this.#inFlight.delete(flight);
         stream.arrived(this.#damaged(segment));
       }),

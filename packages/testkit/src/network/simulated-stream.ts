@@ -23,6 +23,8 @@ const EMPTY = new Uint8Array(0);
  */
 export class SimulatedStream extends EventEmitter implements IncomingStream {
   closed = false;
+  /** When the last of what was sent is at the other end, which nothing that follows may overtake. */
+  lastArrivalMs = 0;
   readonly localAddress: string;
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -158,12 +160,17 @@ export class SimulatedStream extends EventEmitter implements IncomingStream {
     });
   }
 
+  /** Whether there is anything for the wire. */
+  get hasMore(): boolean {
+    if (this.#peer === null) return false;
+    return this.#sendBuffer.length > 0 || (this.#isEnding && !this.#isFinSent && this.#queuedBytes === 0);
+  }
+
   /** The next bytes for the wire; null while there are none. */
   take(bytesMax: number): Segment | null {
-    const [first] = this.#sendBuffer;
-    if (this.#peer === null) return null;
+    if (!this.hasMore) return null;
+    const first = this.#sendBuffer[0];
     if (first === undefined) {
-      if (!this.#isEnding || this.#isFinSent || this.#queuedBytes > 0) return null;
       this.#isFinSent = true;
       return { bytes: EMPTY, isLast: true };
     }

@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { TcpProxy } from './tcp-proxy.js';
 import type { TcpProxyOptions } from './tcp-proxy.js';
@@ -155,6 +158,15 @@ describe('a TCP proxy', () => {
     const closed = new Promise((resolve) => socket.on('error', () => undefined).on('close', resolve));
     expect(await closed).toBe(true);
   });
+
+  it.each(['as it is', 'while it crawls', 'while it is cut', 'while nobody listens behind it'])(
+    'leaves nothing that keeps a process, closed %s',
+    async (state) => {
+      const script = fileURLToPath(new URL('../../dist/network/tcp-proxy-exit-main.js', import.meta.url));
+      const { stdout } = await promisify(execFile)(process.execPath, [script, state], { timeout: 30_000 });
+      expect(stdout).toBe('closed\n');
+    },
+  );
 
   it('cannot start on a port in use', async () => {
     const { proxy } = await through();
