@@ -4,6 +4,8 @@ import { limits } from '../limits.js';
 const blocksMs = 200;
 const firstBlockBytes = 16 * 1024;
 const growth = 4;
+/** Blocks of the largest size: more of them would be a load on a fast network, and tell nothing new. */
+const largestBlocksMax = 2;
 /** Of the time of a block, the least that counts as its transfer: clocks and answers are not exact. */
 const transferShareMin = 0.05;
 
@@ -28,7 +30,8 @@ export async function blockSpeed(
   const endMs = clock.nowMs() + blocksMs;
   let bytes = firstBlockBytes;
   let best = { bytes: 0, speed: 0 };
-  for (;;) {
+  for (let largestBlocks = 0; ;) {
+    if (bytes === limits.fileChunkBytesMax) largestBlocks++;
     const { elapsedMs, outcome } = await timeBlock(bytes);
     if (outcome === 'wrong') return null;
     const transferMs = Math.max(elapsedMs - roundTripMs, elapsedMs * transferShareMin, 0.001);
@@ -37,6 +40,7 @@ export async function blockSpeed(
     if (outcome === 'late') return best.speed || speed;
     if (bytes > best.bytes || speed > best.speed) best = { bytes, speed };
     bytes = Math.min(bytes * growth, limits.fileChunkBytesMax);
-    if (clock.nowMs() + roundTripMs + (bytes * 1000) / speed > endMs) return best.speed;
+    if (largestBlocks === largestBlocksMax || clock.nowMs() + roundTripMs + (bytes * 1000) / speed > endMs)
+      return best.speed;
   }
 }
