@@ -116,9 +116,22 @@ async function loadTwice(path: string, from: string, more: readonly string[]): P
 
 /** Waits until what a load left to be kept is on the disk. */
 async function cacheIsQuiet(directory: string): Promise<void> {
-  const count = async (): Promise<number> => (await readdir(join(directory, 'blobs')).catch(() => [])).length;
-  for (let [before, now] = [-1, await count()]; before !== now; [before, now] = [now, await count()])
+  for (
+    let [before, now] = ['', await contentsOf(directory)];
+    before !== now;
+    [before, now] = [now, await contentsOf(directory)]
+  )
     await new Promise((resolve) => setTimeout(resolve, quietMs));
+}
+
+/** Names and sizes of all files, also of those that are not finished. */
+async function contentsOf(directory: string): Promise<string> {
+  const files = await readdir(directory, { recursive: true });
+  const sizes = files.map(async (name) => {
+    const found = await stat(join(directory, name)).catch(() => null);
+    return found?.isFile() ? `${name} ${found.size}` : '';
+  });
+  return (await Promise.all(sizes)).join();
 }
 
 /** Has the system forget what it read; false where that is not allowed. */

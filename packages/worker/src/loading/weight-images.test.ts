@@ -86,7 +86,7 @@ describe('images of weights', () => {
   });
 
   it('are not kept where loading hardly waited for the conversion, nor where there is no room', async () => {
-    await kept(100);
+    await kept(99);
     expect(blobs.bytes).toBe(0);
     await openStore(bytes);
     await kept();

@@ -19,7 +19,7 @@ const checkBytes = 4;
 /** What follows the checks begins at a page. */
 const pageBytes = 4096;
 /** A next start that would be less than this faster is not worth its place on the disk. */
-const savedMsMin = 250;
+const savedMsMin = 100;
 /** Keeping rests this many times as long as it works, so that serving has the machine. */
 const restFactor = 3;
 
