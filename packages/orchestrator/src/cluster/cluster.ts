@@ -4,11 +4,9 @@ import {
   decodeControl,
   decodeFileChunk,
   decodeStepResult,
-  encodeControl,
   isErrorCode,
   limits,
   tcpTransport,
-  toButterflyError,
   type ControlMessage,
   type ControlMessageOf,
   type Frame,
@@ -326,7 +324,7 @@ export class Cluster {
         lane?.failed(workerId, message, this.#errorOf(worker, message));
         return;
       case 'fetch':
-        this.#serveFile(worker, message);
+        void this.#files.answer(worker, message, this.options.log);
         return;
       default:
         throw new ButterflyError('PROTOCOL_INVALID', `A worker does not send "${message.kind}".`);
@@ -354,16 +352,6 @@ export class Cluster {
   }
 
   /** A file that cannot be read costs the load that needs it, and not the worker, which may serve meanwhile. */
-  #serveFile({ connection, workerId }: WorkerLink, message: ControlMessageOf<'fetch'>): void {
-    const { requestId } = message;
-    this.#files.serve(connection, message).catch((thrown: unknown) => {
-      const error = toButterflyError(thrown);
-      this.options.log.error({ workerId, code: error.code }, error.message);
-      if (error.code === 'PROTOCOL_INVALID') connection.fail(error);
-      else connection.send(encodeControl({ kind: 'fetchMissing', requestId }));
-    });
-  }
-
   #scheduleTick(): void {
     this.#cancelTick = this.options.clock.after(tickMs, () => {
       for (const { workerId, connection } of this.#workers.values())

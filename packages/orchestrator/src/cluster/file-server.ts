@@ -1,6 +1,15 @@
 import { open, type FileHandle } from 'node:fs/promises';
-import { ButterflyError, RangeServer, type Connection, type ControlMessageOf } from '@butterfly/common';
+import {
+  ButterflyError,
+  encodeControl,
+  RangeServer,
+  toButterflyError,
+  type Connection,
+  type ControlMessageOf,
+  type Logger,
+} from '@butterfly/common';
 import type { ModelFile } from '@butterfly/model';
+import type { WorkerLink } from './worker-link.js';
 
 type Fetch = ControlMessageOf<'fetch'>;
 
@@ -18,6 +27,22 @@ export class FileServer {
    */
   serve(connection: Connection, request: Fetch): Promise<void> {
     return this.#ranges.serve(connection, request);
+  }
+
+  /** Answers one request, with `fetchMissing` where the file fails; one that is out of place ends the connection. */
+  async answer(
+    { workerId, connection }: Pick<WorkerLink, 'workerId' | 'connection'>,
+    request: Fetch,
+    log: Logger,
+  ): Promise<void> {
+    try {
+      await this.serve(connection, request);
+    } catch (thrown) {
+      const error = toButterflyError(thrown);
+      log.error({ workerId, code: error.code }, error.message);
+      if (error.code === 'PROTOCOL_INVALID') connection.fail(error);
+      else connection.send(encodeControl({ kind: 'fetchMissing', requestId: request.requestId }));
+    }
   }
 
   async close(): Promise<void> {
