@@ -88,14 +88,16 @@ export class BlobStore {
    */
   async open(hash: string, bytes: number): Promise<BlobFile | null> {
     this.#ledger.hold(hash);
-    const handle = await open(this.#path(hash), 'r').catch(() => null);
-    if (handle && (await handle.stat()).size === bytes) {
+    const release = (): void => this.#ledger.release(hash);
+    const file = await BlobFile.toRead(this.#path(hash), release);
+    if (!file) release();
+    else if ((await file.size()) === bytes) {
       await this.#use(hash, bytes);
-      return new BlobFile(handle, () => this.#ledger.release(hash));
+      return file;
+    } else {
+      await file[Symbol.asyncDispose]();
+      await this.remove(hash);
     }
-    this.#ledger.release(hash);
-    await handle?.close();
-    if (handle) await this.remove(hash);
     return null;
   }
 
@@ -116,7 +118,7 @@ export class BlobStore {
     let isWhole = false;
     try {
       {
-        await using file = new BlobFile(await open(part, 'wx'));
+        await using file = await BlobFile.toWrite(part);
         isWhole = await write(file);
       }
       if (!isWhole) return false;

@@ -29,10 +29,11 @@ interface TestMemory extends WeightMemory {
   isFree: boolean;
 }
 
-function memory(meaning = 'of a test'): TestMemory {
+function memory(meaning = 'of a test', address = 64n): TestMemory {
   const content = Buffer.alloc(bytes);
   return {
     meaning,
+    address,
     bytes,
     content,
     isFree: false,
@@ -65,6 +66,13 @@ describe('images of weights', () => {
     expect(await images.load(next, signal, (count) => read.push(count))).toBe(true);
     expect(next.content.equals(content)).toBe(true);
     expect(read.reduce((sum, count) => sum + count, 0)).toBe(bytes);
+  });
+
+  it('fill memory that lies otherwise within its page too', async () => {
+    const { content } = await kept();
+    const next = memory('of a test', 4096n);
+    expect(await load(next)).toBe(true);
+    expect(next.content.equals(content)).toBe(true);
   });
 
   it('are of what they mean alone', async () => {

@@ -2,13 +2,15 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { ButterflyError, limits, type Logger } from '@butterfly/common';
-import type { BlobFile } from './blob-file.js';
+import { directBytes, type BlobFile } from './blob-file.js';
 import type { BlobStore } from './blob-store.js';
 
 /** Memory full of weights in a layout of some kernels' own. */
 export interface WeightMemory {
   /** Names all that decides which bytes belong here, the same only where the same bytes mean the same. */
   readonly meaning: string;
+  /** Where it begins. */
+  readonly address: bigint;
   readonly bytes: number;
   /** A part of it, to be used at once; null when it is freed. */
   view(offset: number, bytes: number): Uint8Array | null;
@@ -16,8 +18,8 @@ export interface WeightMemory {
 
 /** Bytes of the check of each block; all of them come first, because a disk is fastest in order. */
 const checkBytes = 4;
-/** What follows the checks begins at a page. */
-const pageBytes = 4096;
+/** How far behind the beginning of a page large memory begins: behind what the allocator keeps of it, on a cache line. */
+const usualInPage = 64;
 /** A next start that would be less than this faster is not worth its place on the disk. */
 const savedMsMin = 100;
 /** Keeping rests this many times as long as it works, so that serving has the machine. */
@@ -56,6 +58,7 @@ export class WeightImages {
     await using image = await this.blobs.open(name, fileBytes(memory));
     if (!image) return false;
     const blocks = blocksOf(memory);
+    const isUsual = memory.address % BigInt(directBytes) === BigInt(usualInPage);
     const checks = new DataView(new ArrayBuffer(blocks.length * checkBytes));
     let isSound = await image.read(new Uint8Array(checks.buffer), 0);
     let next = 0;
@@ -64,7 +67,9 @@ export class WeightImages {
         if (signal.aborted) throw new ButterflyError('CANCELLED', 'Loading was given up.');
         const { offset, bytes, fileOffset } = blocks[index] ?? { offset: 0, bytes: 0, fileOffset: 0 };
         const target = memory.view(offset, bytes);
-        const isRead = target !== null && (await image.read(target, fileOffset));
+        const isRead =
+          target !== null &&
+          (await (isUsual ? image.readDirect(target, fileOffset) : image.read(target, fileOffset)));
         if (isRead && crc32(target) === checks.getUint32(index * checkBytes, true)) onRead(bytes);
         else isSound = false;
       }
@@ -128,15 +133,16 @@ async function writeImage(memory: WeightMemory, file: BlobFile): Promise<boolean
   return true;
 }
 
+/** All but the first begin at a page of the file and, where it lies as usual, of memory, as direct reads ask for. */
 function blocksOf({ bytes }: WeightMemory): Block[] {
   const size = limits.fileChunkBytesMax;
-  const count = Math.ceil(bytes / size);
-  const firstOffset = Math.ceil((count * checkBytes) / pageBytes) * pageBytes;
-  return Array.from({ length: count }, (_, index) => ({
-    offset: index * size,
-    bytes: Math.min(size, bytes - index * size),
-    fileOffset: firstOffset + index * size,
-  }));
+  const count = Math.ceil((usualInPage + bytes) / size);
+  const dataOffset = Math.ceil((count * checkBytes) / directBytes) * directBytes;
+  return Array.from({ length: count }, (_, index) => {
+    const offset = Math.max(0, index * size - usualInPage);
+    const end = Math.min(bytes, (index + 1) * size - usualInPage);
+    return { offset, bytes: end - offset, fileOffset: dataOffset + usualInPage + offset };
+  });
 }
 
 function fileBytes(memory: WeightMemory): number {

@@ -112,14 +112,14 @@ export class Shard implements Disposable {
     const build = [ggml.ggmlVersion, process.arch, ...cpuFeatures(ggml)];
     return [...this.#buffers]
       .filter(([type]) => !type.isPlain)
-      .map(([type, { bytes }]) => {
+      .map(([type, { address, bytes }]) => {
         const contents = this.#placements
           .filter((placement) => placement.type === type)
           .map(({ source, offset }) => [source.name, offset]);
         const meaning = JSON.stringify([build, type.name, modelFingerprint(this.spec), contents]);
         const view = (offset: number, length: number): Uint8Array | null =>
           this.#buffers.get(type)?.layoutView(offset, length) ?? null;
-        return [type, { meaning, bytes, view }];
+        return [type, { meaning, address, bytes, view }];
       });
   }
 
