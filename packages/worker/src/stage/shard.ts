@@ -82,10 +82,21 @@ export class Shard implements Disposable {
     const onRead = (bytes: number): void => onProgress((loaded = Math.min(loaded + bytes, this.fileBytes)));
     const missing: WeightMemory[] = [];
     const filled = new Set<BufferType>();
-    for (const [type, memory] of this.#convertedMemory())
-      if (await source.images?.load(memory, onRead)) filled.add(type);
-      else missing.push(memory);
-    const waitedMs = await this.#read(source, this.#tasks(filled), onRead);
+    const fillFromImages = async (): Promise<void> => {
+      for (const [type, memory] of this.#convertedMemory())
+        if (await source.images?.load(memory, onRead)) filled.add(type);
+        else missing.push(memory);
+    };
+    const converted = new Set(
+      this.#placements.filter(({ type }) => !type.isPlain).map((each) => each.source),
+    );
+    const plain = this.#tasks((each) => !converted.has(each.source));
+    // Neither may be left to itself where the other fails.
+    const both = [fillFromImages(), this.#read(source, plain, onRead)];
+    await Promise.allSettled(both);
+    await Promise.all(both);
+    const rest = this.#tasks(({ source: tensor, type }) => converted.has(tensor) && !filled.has(type));
+    const waitedMs = await this.#read(source, rest, onRead);
     for (const memory of missing) source.images?.keep(memory, waitedMs);
     if (loaded < this.fileBytes) onProgress(this.fileBytes);
   }
@@ -123,10 +134,10 @@ export class Shard implements Disposable {
       });
   }
 
-  /** What is to be read for all tensors but those in memory that is filled already. */
-  #tasks(filled: ReadonlySet<BufferType>): TensorTask[] {
+  /** What is to be read for these placements, each tensor once. */
+  #tasks(isWanted: (placement: Placement) => boolean): TensorTask[] {
     const byTensor = new Map<ModelTensor, Placement[]>();
-    for (const placement of this.#placements.filter(({ type }) => !filled.has(type)))
+    for (const placement of this.#placements.filter(isWanted))
       byTensor.set(placement.source, [...(byTensor.get(placement.source) ?? []), placement]);
     return [...byTensor].map(([tensor, placements]): TensorTask => {
       const [only] = placements;
