@@ -15,8 +15,8 @@ export interface TcpProxyOptions {
 
 /** Bytes of one direction that are on their way before the sender is held back: as much as a long fast line holds. */
 const IN_FLIGHT_BYTES_MAX = 1 << 20;
-/** A slow line is fed in pieces of this time, so that it is shared and its speed may change. */
-const PIECE_MS = 10;
+/** A slow line is fed in pieces of this time, so that it is shared and its speed may change; the first one is there at once. */
+const PIECE_MS = 2;
 
 /** A TCP proxy that makes a bad network of a good one: for tests and benches with real processes. */
 export class TcpProxy {
