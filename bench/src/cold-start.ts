@@ -45,7 +45,6 @@ export async function measureColdStart(path: string, threads: number, repeats: n
 
 /** As a worker loads: makes room, opens the file, fills the memory; and waits until what is to be kept is on the disk. */
 async function load(spec: ModelSpec, threads: number, cache: WeightCache): Promise<number> {
-  const { signal } = new AbortController();
   const bytes = spec.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
   makeCold(bytes);
   const startedMs = performance.now();
@@ -62,10 +61,7 @@ async function load(spec: ModelSpec, threads: number, cache: WeightCache): Promi
   if (!files) throw new Error('The model cannot be read.');
   await stage.load({
     read: (...range) => files.read(...range),
-    images: {
-      load: (memory, onRead) => cache.images.load(memory, signal, onRead),
-      keep: (memory, savedMs) => cache.images.keep(memory, savedMs),
-    },
+    images: cache.images,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   });
   const elapsedMs = performance.now() - startedMs;

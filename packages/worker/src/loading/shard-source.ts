@@ -121,10 +121,14 @@ class NearestSource implements ShardSource {
   #imagesOf({ images }: WeightCache): ImageSource {
     return {
       load: (memory, onRead) =>
-        images.load(memory, this.#ended.signal, (bytes) => {
-          this.#counts.cacheBytes += bytes;
-          onRead(bytes);
-        }),
+        images.load(
+          memory,
+          (bytes) => {
+            this.#counts.cacheBytes += bytes;
+            onRead(bytes);
+          },
+          this.#ended.signal,
+        ),
       keep: (memory, savedMs) => images.keep(memory, savedMs),
     };
   }

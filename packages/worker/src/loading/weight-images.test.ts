@@ -52,8 +52,7 @@ async function kept(savedMs = 1000): Promise<TestMemory> {
   return converted;
 }
 
-const { signal } = new AbortController();
-const load = (into: WeightMemory): Promise<boolean> => images.load(into, signal, () => undefined);
+const load = (into: WeightMemory): Promise<boolean> => images.load(into, () => undefined);
 const onlyBlob = async (): Promise<string> =>
   join(directory, 'blobs', (await readdir(join(directory, 'blobs')))[0] ?? '');
 
@@ -63,7 +62,7 @@ describe('images of weights', () => {
     await openStore();
     const next = memory();
     const read: number[] = [];
-    expect(await images.load(next, signal, (count) => read.push(count))).toBe(true);
+    expect(await images.load(next, (count) => read.push(count))).toBe(true);
     expect(next.content.equals(content)).toBe(true);
     expect(read.reduce((sum, count) => sum + count, 0)).toBe(bytes);
   });
@@ -113,13 +112,13 @@ describe('images of weights', () => {
 
   it('are read no further when loading is given up, or when who hears of the progress says so', async () => {
     await kept();
-    await expect(images.load(memory(), AbortSignal.abort(), () => undefined)).rejects.toThrow(
+    await expect(images.load(memory(), () => undefined, AbortSignal.abort())).rejects.toThrow(
       expect.objectContaining({ code: 'CANCELLED' }),
     );
     const enough = (): never => {
       throw new Error('enough');
     };
-    await expect(images.load(memory(), signal, enough)).rejects.toThrow('enough');
+    await expect(images.load(memory(), enough)).rejects.toThrow('enough');
     // Neither is a damage.
     expect(await load(memory())).toBe(true);
   });

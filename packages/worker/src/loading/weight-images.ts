@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib';
 import { ButterflyError, limits, type Logger } from '@butterfly/common';
 import { directBytes, type BlobFile } from './blob-file.js';
 import type { BlobStore } from './blob-store.js';
+import type { ImageSource } from './tensor-source.js';
 
 /** Memory full of weights in a layout of some kernels' own. */
 export interface WeightMemory {
@@ -38,7 +39,7 @@ interface Block {
  * into its place. One file each, which is read in order. Its checks are for damage of the disk, as
  * the model's own file on this machine has none at all.
  */
-export class WeightImages {
+export class WeightImages implements ImageSource {
   /** What is done beside loading and serving. */
   #aside: Promise<void> = Promise.resolve();
 
@@ -53,7 +54,7 @@ export class WeightImages {
    * @param onRead told of bytes as they come; may throw to end it
    * @throws ButterflyError CANCELLED
    */
-  async load(memory: WeightMemory, signal: AbortSignal, onRead: (bytes: number) => void): Promise<boolean> {
+  async load(memory: WeightMemory, onRead: (bytes: number) => void, signal?: AbortSignal): Promise<boolean> {
     const name = nameOf(memory);
     await using image = await this.blobs.open(name, fileBytes(memory));
     if (!image) return false;
@@ -64,7 +65,7 @@ export class WeightImages {
     let next = 0;
     const read = async (): Promise<void> => {
       for (let index = next++; isSound && index < blocks.length; index = next++) {
-        if (signal.aborted) throw new ButterflyError('CANCELLED', 'Loading was given up.');
+        if (signal?.aborted) throw new ButterflyError('CANCELLED', 'Loading was given up.');
         const { offset, bytes, fileOffset } = blocks[index] ?? { offset: 0, bytes: 0, fileOffset: 0 };
         const target = memory.view(offset, bytes);
         const isRead =

@@ -37,7 +37,6 @@ it.runIf(hasLayouts())(
     const spec = await describeFile(await cachedSyntheticModel(smallModel));
     const step = tokenStep([part({ rows: 20 })], someTokens(20, spec.vocabulary));
     const loads: { fileReads: number; logits: Float32Array[] }[] = [];
-    const { signal } = new AbortController();
     for (let load = 0; load < 2; load++) {
       const cache = await WeightCache.open({ directory, bytesMax: 1e9, log: silentLogger });
       let fileReads = 0;
@@ -48,7 +47,8 @@ it.runIf(hasLayouts())(
           return files.read(...args);
         },
         images: {
-          load: (memory, onRead) => cache.images.load(memory, signal, onRead),
+          load: (memory, onRead) => cache.images.load(memory, onRead),
+          // Of a model as small as this nobody would.
           keep: (memory) => cache.images.keep(memory, 1000),
         },
         [Symbol.asyncDispose]: () => Promise.resolve(),
