@@ -1,11 +1,12 @@
 import type { ButterflyError } from '@butterfly/common';
-import type { Target } from './controller-types.js';
+import type { WorkerState } from '../api/cluster-view.js';
+import type { Phase, Target } from './controller-types.js';
 import type { Members } from './members.js';
-import { missingStages } from './targets.js';
+import { missingStages, uses } from './targets.js';
 
 /** What a cluster waits for, in words for a person. */
 export function describeWait(
-  kind: 'waiting' | 'preparing' | 'starting' | 'canary' | 'live',
+  kind: Phase['kind'],
   known: {
     readonly target: Target | null;
     readonly members: Members;
@@ -31,6 +32,25 @@ export function describeWait(
       return trouble ? `${joined}; ${trouble.message}` : joined;
     }
   }
+}
+
+/** What a worker does, in a word. */
+export function describeMember(
+  workerId: string,
+  known: {
+    readonly phase: Phase['kind'];
+    readonly target: Target | null;
+    readonly next: Target | null;
+    readonly members: Members;
+    readonly nowMs: number;
+  },
+): Exclude<WorkerState, 'measuring'> {
+  const { phase, target, next, members, nowMs } = known;
+  if (members.isDraining(workerId)) return 'draining';
+  if (target && uses(target, workerId)) return phase === 'preparing' ? 'loading' : 'serving';
+  if (next && uses(next, workerId)) return 'loading';
+  if (!members.available(nowMs).some((member) => member.workerId === workerId)) return 'leftOut';
+  return members.shardsOf(workerId).length > 0 ? 'spare' : 'idle';
 }
 
 /** Those that have workers; of a cluster without any, the first, which all begin in. */

@@ -8,7 +8,7 @@ import type {
   Phase,
   Target,
 } from './controller-types.js';
-import { describeWait } from './controller-words.js';
+import { describeMember, describeWait } from './controller-words.js';
 import { Drains } from './drains.js';
 import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
@@ -63,17 +63,10 @@ export class Controller {
     return this.#plans.trouble;
   }
 
-  /** Of each worker, in a word. */
-  stateOf(
-    workerId: string,
-    nowMs: number,
-  ): 'serving' | 'loading' | 'draining' | 'leftOut' | 'spare' | 'idle' {
-    if (this.#members.isDraining(workerId)) return 'draining';
-    if (this.target && uses(this.target, workerId))
-      return this.#phase.kind === 'preparing' ? 'loading' : 'serving';
-    if (this.#succession.uses(workerId)) return 'loading';
-    if (!this.#members.available(nowMs).some((member) => member.workerId === workerId)) return 'leftOut';
-    return this.#members.shardsOf(workerId).length > 0 ? 'spare' : 'idle';
+  stateOf(workerId: string, nowMs: number): ReturnType<typeof describeMember> {
+    const { phase, target } = this;
+    const next = this.#succession.target;
+    return describeMember(workerId, { phase, target, next, members: this.#members, nowMs });
   }
 
   /** How many workers there are. */
