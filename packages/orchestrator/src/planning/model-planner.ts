@@ -1,6 +1,6 @@
 import type { CacheType, Logger, WorkerProfile } from '@butterfly/common';
 import { cacheBytesPerSlot, inputBytes, layerBytes, outputBytes, type ModelSpec } from '@butterfly/model';
-import { checkCacheWish, chooseCacheType, type CacheChoice } from '../cluster/cache-choice.js';
+import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
 import { planPipeline } from './plan.js';
 import type { Objective, Plan, PlannerInput } from './types.js';
 
