@@ -8,8 +8,9 @@ const fixedBytes = 14;
 const twoTo32 = 2 ** 32;
 
 /**
- * A full frame in one buffer; its payload is copied, because the next step overwrites it. Short and without helpers, because it runs between the end of one stage and
- * the start of the next, when nothing of it is in the processor's caches.
+ * A full frame in one buffer; its payload is copied, because the next step overwrites it. Short and without helpers,
+ * because it runs between the end of one stage and the start of the next, when nothing of it is in the processor's
+ * caches.
  * @throws ButterflyError PROTOCOL_INVALID
  */
 export function encodeActivations({ epoch, stepId, stageTimes, payload }: Activations): Uint8Array[] {

@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 export function boundBodies(app: FastifyInstance, bytesMax: number = limits.requestBodiesBytesMax): void {
   let bytes = 0;
   app.addHook('preParsing', (request, _reply, payload, done) => {
-    // A body of unknown length may become as long as any.
+    // A body of unknown length may become as long as the longest.
     const length = Number(request.headers['content-length'] ?? limits.requestBodyBytesMax);
     let held = Math.min(length, limits.requestBodyBytesMax);
     if (bytes + held > bytesMax) {

@@ -351,7 +351,6 @@ export class Cluster {
     return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', `${identity.name}: ${message}`);
   }
 
-  /** A file that cannot be read costs the load that needs it, and not the worker, which may serve meanwhile. */
   #scheduleTick(): void {
     this.#cancelTick = this.options.clock.after(tickMs, () => {
       for (const { workerId, connection } of this.#workers.values())

@@ -29,7 +29,10 @@ export class FileServer {
     return this.#ranges.serve(connection, request);
   }
 
-  /** Answers one request, with `fetchMissing` where the file fails; one that is out of place ends the connection. */
+  /**
+   * Answers one request. A file that fails costs the load that needs it (`fetchMissing`), and not the worker, which may
+   * serve meanwhile; a request that is out of place ends the connection.
+   */
   async answer(
     { workerId, connection }: Pick<WorkerLink, 'workerId' | 'connection'>,
     request: Fetch,

@@ -22,6 +22,7 @@ const mixedStepMicrosMax = 400_000;
 const hopMicros = 500;
 /** Row groups of all kernels that we know divide this. */
 const rowsMultiple = 8;
+
 /**
  * Decides what each step of the pipeline computes. A sequence has known tokens (prompt, then output) and scheduled
  * tokens; a step lets scheduled catch up with known, and decode and prefill differ only in the number of rows.
@@ -90,8 +91,8 @@ export class Scheduler {
 
   /**
    * Takes the result of a step. Results of forgotten steps, and tokens of sequences that ended meanwhile, are
-   * dropped. A sequence that was preempted after the step was made and still waits takes the tokens, since they are as
-   * true as any; one that runs again computes them again.
+   * dropped. A sequence that was preempted after the step was made and still waits takes the tokens, since they are
+   * true all the same; one that runs again computes them again.
    * @throws ButterflyError PROTOCOL_INVALID, and nothing changed, when the result does not answer its step.
    */
   complete(result: SchedulerResult, nowMs: number): SchedulerEvent[] {

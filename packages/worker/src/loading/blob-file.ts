@@ -62,9 +62,12 @@ export class BlobFile implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.handle.close();
-    await this.direct?.close();
-    this.#onClose();
+    try {
+      await Promise.all([this.handle.close(), this.direct?.close()]);
+    } finally {
+      // Else the blob would count as in use for ever.
+      this.#onClose();
+    }
   }
 }
 
