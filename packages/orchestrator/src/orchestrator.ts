@@ -185,7 +185,7 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
   for (const { lane, engine } of replicas)
     lane.attach({
       onLive: (current, reports) => {
-        engine.onLive(current.plan.stages.length, reports);
+        engine.onLive(current.plan.stages, reports);
         replicated.spread();
       },
       onDown: () => {

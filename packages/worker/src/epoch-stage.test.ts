@@ -75,6 +75,7 @@ describe('a stage of an epoch', () => {
     const stage = new EpochStage({
       epoch,
       stage: first,
+      stageCount: 2,
       next,
       orchestrator: sink(),
       clock: systemClock,
@@ -94,6 +95,7 @@ describe('a stage of an epoch', () => {
     const stage = new EpochStage({
       epoch,
       stage: last,
+      stageCount: 2,
       next: null,
       orchestrator,
       clock: systemClock,
@@ -111,7 +113,14 @@ describe('a stage of an epoch', () => {
 
   it('tells what each stage did, and what was sampled', async () => {
     const orchestrator = sink();
-    const options = { epoch, next: null, orchestrator, clock: systemClock, onFailure: () => undefined };
+    const options = {
+      epoch,
+      stageCount: 2,
+      next: null,
+      orchestrator,
+      clock: systemClock,
+      onFailure: () => undefined,
+    };
     const stage = new EpochStage({ ...options, stage: last });
     const guessing = { rows: 3, logitRows: 3, draftTokens: Int32Array.of(1, 2), sampling: greedySampling };
     stage.enqueue(step(1, { sequences: [part({ sequenceId: 9 }), part({ sequenceId: 8, ...guessing })] }));
@@ -135,6 +144,7 @@ describe('a stage of an epoch', () => {
       const stage = new EpochStage({
         epoch,
         stage: whole,
+        stageCount: 1,
         next: null,
         orchestrator,
         clock: systemClock,
@@ -147,7 +157,7 @@ describe('a stage of an epoch', () => {
         );
       const sampling = greedySampling;
       stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ sampling })] }));
-      const isAhead = second(0) === tokenOfStepBefore;
+      const isAhead = second(0) === tokenOfStepBefore(1);
       if (!isAhead) await orchestrator.count(1);
       const payload = tokens(second(sampled()[0] ?? 0));
       stage.enqueue(step(2, { payload, sequences: [part({ sampling, positionStart: 1 })] }));
@@ -156,7 +166,7 @@ describe('a stage of an epoch', () => {
       return sampled();
     };
     const inTurn = await sampledBy((first) => first);
-    expect(await sampledBy(() => tokenOfStepBefore)).toEqual(inTurn);
+    expect(await sampledBy(() => tokenOfStepBefore(1))).toEqual(inTurn);
     expect(inTurn[0]).not.toBe(5);
   });
 
@@ -166,14 +176,74 @@ describe('a stage of an epoch', () => {
       const stage = new EpochStage({
         epoch,
         stage: whole,
+        stageCount: 1,
         next: null,
         orchestrator: sink(),
         clock: systemClock,
         onFailure: resolve,
       });
-      stage.enqueue(step(1, { payload: tokens(tokenOfStepBefore) }));
+      stage.enqueue(step(1, { payload: tokens(tokenOfStepBefore(1)) }));
     });
-    expect((await failure).code).toBe('COMPUTE_INVALID');
+    expect((await failure).code).toBe('PROTOCOL_INVALID');
+  });
+
+  it('lets the first of several begin with the tokens that the last one sampled, as soon as they come', async () => {
+    const next = sink();
+    const stage = new EpochStage({
+      epoch,
+      stageCount: 2,
+      stage: first,
+      next,
+      orchestrator: sink(),
+      clock: systemClock,
+      onFailure: (error) => expect.unreachable(error.message),
+    });
+    const sampling = greedySampling;
+    stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ sampling })] }));
+    const ahead = {
+      payload: tokens(tokenOfStepBefore(1)),
+      sequences: [part({ sampling, positionStart: 1 })],
+    };
+    stage.enqueue(step(2, ahead));
+    // The step itself is announced, and only its activations wait.
+    await next.count(3);
+    expect(next.types).toEqual([2, 2, 5]);
+    const result = {
+      epoch,
+      stepId: 1,
+      outputs: [{ sequenceId: 1, tokens: Int32Array.of(9) }],
+      stageTimes: [],
+    };
+    stage.learn({ ...result, epoch: 6 });
+    stage.learn(result);
+    await next.count(4);
+    expect(next.types).toEqual([2, 2, 5, 5]);
+    expect(() => stage.learn(result)).toThrow(/out of order/);
+    await stage.stop();
+    stage.learn(result);
+  });
+
+  it('tells the first stage what the last one sampled, and the orchestrator everything', async () => {
+    const [orchestrator, ring] = [sink(), sink()];
+    const stage = new EpochStage({
+      epoch,
+      stageCount: 2,
+      stage: last,
+      next: ring,
+      orchestrator,
+      clock: systemClock,
+      onFailure: (error) => expect.unreachable(error.message),
+    });
+    stage.enqueue(step(1));
+    stage.enqueue(step(2, { sequences: [part({ sampling: greedySampling })] }));
+    stage.receive(activations(1));
+    stage.receive(activations(2));
+    await orchestrator.count(2);
+    expect(orchestrator.types).toEqual([3, 3]);
+    expect(ring.headers).toEqual(orchestrator.headers.slice(1));
+    const unasked = { epoch, stepId: 1, outputs: [], stageTimes: [] };
+    expect(() => stage.learn(unasked)).toThrow(/not the first/);
+    await stage.stop();
   });
 
   it('drops what belongs to another epoch, and refuses activations out of order', async () => {
@@ -181,6 +251,7 @@ describe('a stage of an epoch', () => {
     const stage = new EpochStage({
       epoch,
       stage: last,
+      stageCount: 2,
       next: null,
       orchestrator,
       clock: systemClock,
@@ -204,6 +275,7 @@ describe('a stage of an epoch', () => {
     const stage = new EpochStage({
       epoch,
       stage: first,
+      stageCount: 2,
       next,
       orchestrator: sink(),
       clock: systemClock,
@@ -221,6 +293,7 @@ describe('a stage of an epoch', () => {
       const stage = new EpochStage({
         epoch,
         stage: last,
+        stageCount: 2,
         next: null,
         orchestrator: sink(),
         clock: systemClock,

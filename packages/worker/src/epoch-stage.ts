@@ -5,7 +5,6 @@ import {
   encodeStepResult,
   limits,
   toButterflyError,
-  tokenOfStepBefore,
   type Activations,
   type Clock,
   type Connection,
@@ -13,17 +12,23 @@ import {
   type Step,
   type StepResult,
 } from '@butterfly/common';
+import { SampledTokens } from './sampled-tokens.js';
 import type { Stage, StageResult, StageSampler } from './stage/stage.js';
 
-/** Steps that may wait in a stage: the orchestrator never has more in flight than there are stages. */
-const queuedStepsMax = limits.workersMax;
+/** Steps that may wait in a stage: the orchestrator has one in flight for each stage, and one ahead of its tokens. */
+const queuedStepsMax = limits.workersMax + 1;
 
 export interface EpochStageOptions {
   readonly epoch: number;
   readonly stage: Stage;
-  /** Takes every step and its activations: a link, or the orchestrator that relays them; null on the last stage. */
+  /** How many the pipeline has. */
+  readonly stageCount: number;
+  /**
+   * Takes every step and its activations: a link, or the orchestrator that relays them. On the last stage a link to the
+   * first one, which takes the results, or null.
+   */
   readonly next: Pick<Connection, 'send'> | null;
-  /** Takes the results of the last stage. */
+  /** Takes the results of the last stage, too. */
   readonly orchestrator: Pick<Connection, 'send'>;
   readonly clock: Clock;
   readonly onFailure: (error: ButterflyError) => void;
@@ -56,14 +61,15 @@ export class EpochStage {
   readonly #sampler: StageSampler | null;
   /** Whether this stage is the whole model. */
   readonly #isWhole: boolean;
-  /** What the latest step sampled, by sequence. */
-  #sampled: ReadonlyMap<number, number> = new Map();
+  /** Of the first stage. */
+  readonly #sampled: SampledTokens;
   #compute: ((payload: Uint8Array) => Promise<StageResult>) | null = null;
   #running: Promise<void> | null = null;
   #stopped = false;
 
   constructor(private readonly options: EpochStageOptions) {
     this.#isWhole = options.stage.isFirst && options.stage.isLast;
+    this.#sampled = new SampledTokens(options.stageCount);
     this.#sampler = options.stage.isLast ? options.stage.createSampler() : null;
   }
 
@@ -80,7 +86,8 @@ export class EpochStage {
 
   /** Sends a step ahead: while this stage computes, the next one prepares. */
   #announce(step: Step): void {
-    if (!this.#stopped) this.options.next?.send(encodeStep({ ...step, payload: noBytes }));
+    const { stage, next } = this.options;
+    if (!this.#stopped && !stage.isLast) next?.send(encodeStep({ ...step, payload: noBytes }));
   }
 
   /** Takes the activations of the oldest step that lacks them. @throws ButterflyError PROTOCOL_INVALID for any other */
@@ -97,6 +104,21 @@ export class EpochStage {
     this.#proceed();
   }
 
+  /**
+   * Takes what the last stage sampled, for steps that went ahead of it.
+   * @throws ButterflyError PROTOCOL_INVALID out of order, or on another stage than the first of several
+   */
+  learn(result: StepResult): void {
+    if (this.#stopped || result.epoch !== this.options.epoch) return;
+    if (this.#isWhole || !this.options.stage.isFirst)
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        'Results came to a stage that is not the first of several.',
+      );
+    this.#sampled.came(result);
+    this.#proceed();
+  }
+
   /** Lets the step under way end and drops the rest. The stage itself stays with the caller. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -105,28 +127,31 @@ export class EpochStage {
     this.#sampler?.[Symbol.dispose]();
   }
 
-  /** Prepares the oldest step, and computes it once its activations are here. */
+  /** Prepares the oldest step, and computes it once its activations, or its tokens, are here. */
   #proceed(): void {
     const head = this.#queue[0];
     if (this.#stopped || this.#running || !head) return;
     const startedMs = this.options.clock.nowMs();
+    let payload: Uint8Array | null;
     try {
       this.#compute ??= this.options.stage.prepare(head.step);
+      payload = this.#payloadOf(head);
     } catch (error) {
       this.#fail(error);
       return;
     }
     const { stageTimes } = head;
-    if (stageTimes === null) return;
+    if (stageTimes === null || payload === null) return;
     const compute = this.#compute;
     this.#compute = null;
     this.#queue.shift();
-    this.#running = this.#run(head.step, stageTimes, startedMs, () =>
-      compute(this.#isWhole ? this.#withSampled(head) : head.payload),
-    ).catch((error: unknown) => {
-      this.#running = null;
-      this.#fail(error);
-    });
+    const inputs = payload;
+    this.#running = this.#run(head.step, stageTimes, startedMs, () => compute(inputs)).catch(
+      (error: unknown) => {
+        this.#running = null;
+        this.#fail(error);
+      },
+    );
   }
 
   async #run(
@@ -141,7 +166,7 @@ export class EpochStage {
     const stageTimes = [...before, { computeMicros, hostMicros }];
     this.#running = null;
     if (this.#isWhole) {
-      this.#sampled = new Map(outputs.map(({ sequenceId, tokens }) => [sequenceId, tokens.at(-1) ?? 0]));
+      this.#sampled.came({ stepId: step.stepId, outputs });
       // The step that went ahead computes while this one is on its way; elsewhere another stage waits for it.
       this.#proceed();
     }
@@ -149,16 +174,17 @@ export class EpochStage {
     if (!this.#isWhole) this.#proceed();
   }
 
-  /** The tokens of a step, with those that the step before sampled where it went ahead of them. */
-  #withSampled({ step, payload }: Waiting): Uint8Array {
-    const bytes = new Uint8Array(payload);
-    const tokens = new Int32Array(bytes.buffer, 0, bytes.length >> 2);
-    let row = 0;
-    for (const { sequenceId, rows } of step.sequences) {
-      if (tokens[row] === tokenOfStepBefore) tokens[row] = this.#sampled.get(sequenceId) ?? tokenOfStepBefore;
-      row += rows;
-    }
-    return bytes;
+  /** On the first stage all tokens of the step; null while some are yet to be sampled. */
+  #payloadOf({ step, payload }: Waiting): Uint8Array | null {
+    if (!this.options.stage.isFirst) return payload;
+    const tokens = this.#sampled.resolve({ ...step, payload });
+    // Here all steps before are done, so none will bring them.
+    if (tokens === null && this.#isWhole)
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        `Step ${step.stepId} awaits tokens of a step that never was.`,
+      );
+    return tokens;
   }
 
   #fail(error: unknown): void {
@@ -170,8 +196,13 @@ export class EpochStage {
     if (this.#stopped) return;
     const { next, orchestrator } = this.options;
     const { epoch, stepId } = step;
-    if (next && activations)
-      next.send(encodeActivations({ epoch, stepId, stageTimes, payload: activations }));
-    else orchestrator.send(encodeStepResult({ epoch, stepId, outputs, stageTimes }));
+    if (activations) {
+      next?.send(encodeActivations({ epoch, stepId, stageTimes, payload: activations }));
+      return;
+    }
+    const result = encodeStepResult({ epoch, stepId, outputs, stageTimes });
+    // The first stage may go on with these tokens at once.
+    if (outputs.length > 0) next?.send(result);
+    orchestrator.send(result);
   }
 }

@@ -93,8 +93,9 @@ class AssignedStage {
       this.#expectNoLink = options.links.expect({
         epoch: assign.epoch,
         linkToken: assign.linkToken,
-        onStep: (step) => this.#stage?.enqueue(step),
-        onActivations: (activations) => this.#stage?.receive(activations),
+        onStep: (step) => this.#takeFromBefore((stage) => stage.enqueue(step)),
+        onActivations: (activations) => this.#takeFromBefore((stage) => stage.receive(activations)),
+        onResult: (result) => this.#stage?.learn(result),
         onLost: (error) => this.#fail(error, null),
       });
     void this.#begin().catch((thrown: unknown) => this.#fail(toButterflyError(thrown), this.#nextWorkerId));
@@ -105,7 +106,7 @@ class AssignedStage {
   }
 
   get #takesLink(): boolean {
-    return this.assign.stageIndex > 0 && !this.assign.isRelayed;
+    return this.assign.stageCount > 1 && !this.assign.isRelayed;
   }
 
   get #nextWorkerId(): string | null {
@@ -152,6 +153,7 @@ class AssignedStage {
     this.#stage = new EpochStage({
       epoch,
       stage: lease.stage,
+      stageCount: this.assign.stageCount,
       next,
       orchestrator,
       clock,
@@ -161,7 +163,7 @@ class AssignedStage {
     log.info({ epoch, layers: lease.layers, shardId }, 'The stage is ready.');
   }
 
-  /** Who takes the steps of this stage: the next stage, or the orchestrator for it; null for the last stage. */
+  /** Who takes what this stage sends: the next stage, or the orchestrator for it; null for a last stage without a link. */
   async #reachNext(): Promise<Pick<Connection, 'send'> | null> {
     const { next, epoch, linkToken, stageIndex } = this.assign;
     const { orchestrator, peerToken, transport, clock } = this.options;
@@ -173,9 +175,16 @@ class AssignedStage {
     return this.#next;
   }
 
+  /** The last stage has nothing for the first but results. */
+  #takeFromBefore(take: (stage: EpochStage) => void): void {
+    if (this.assign.stageIndex === 0)
+      throw new ButterflyError('PROTOCOL_INVALID', 'The first stage takes its steps from the orchestrator.');
+    if (this.#stage) take(this.#stage);
+  }
+
   /** What does not fit ends the epoch, and not the connection to the orchestrator. */
   #takeFromOrchestrator(take: (stage: EpochStage) => void): void {
-    if (this.#takesLink)
+    if (this.assign.stageIndex > 0 && this.#takesLink)
       throw new ButterflyError('PROTOCOL_INVALID', 'This stage takes its steps from the stage before it.');
     try {
       if (this.#stage) take(this.#stage);

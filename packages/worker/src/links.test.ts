@@ -53,6 +53,7 @@ function expectLink() {
     linkToken,
     onStep: () => undefined,
     onActivations: (one) => take(one),
+    onResult: () => undefined,
     onLost: (error) => tellLost(error),
   });
   return { lost, arrived };

@@ -4,6 +4,7 @@ import {
   decodeActivations,
   decodeControl,
   decodeStep,
+  decodeStepResult,
   encodeControl,
   isLinkError,
   secretsEqual,
@@ -13,6 +14,7 @@ import {
   type ControlMessageOf,
   type Frame,
   type Step,
+  type StepResult,
   type Transport,
 } from '@butterfly/common';
 
@@ -26,12 +28,14 @@ function lossOfLink(neighbour: string, error: ButterflyError): ButterflyError {
 /** A neighbour that can be dialled. */
 type DirectHop = Extract<ControlMessageOf<'assign'>['next'], { readonly kind: 'direct' }>;
 
-/** The link of an epoch from the stage before. */
+/** The link of an epoch from the stage before, which the last stage is to the first. */
 export interface ExpectedLink {
   readonly epoch: number;
   readonly linkToken: string;
   readonly onStep: (step: Step) => void;
   readonly onActivations: (activations: Activations) => void;
+  /** Comes to the first stage alone, from the last. */
+  readonly onResult: (result: StepResult) => void;
   /** Told with a link error. */
   readonly onLost: (error: ButterflyError) => void;
 }
@@ -102,6 +106,7 @@ export class IncomingLinks {
     if (!expectation)
       throw new ButterflyError('JOIN_REFUSED', 'A step came over a link that proved no epoch.');
     if (frame.type === 'activations') expectation.onActivations(decodeActivations(frame));
+    else if (frame.type === 'result') expectation.onResult(decodeStepResult(frame));
     else expectation.onStep(decodeStep(frame));
   }
 

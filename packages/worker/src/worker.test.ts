@@ -9,6 +9,7 @@ import {
   limits,
   type ControlMessage,
   type ControlMessageOf,
+  tokenOfStepBefore,
   type Step,
 } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
@@ -63,8 +64,8 @@ const stepOf = (epoch: number, change: Partial<Step> = {}): Step => ({
 });
 
 /** What the whole model samples, in a stage that is ready. */
-async function sampledBy(member: Member, epoch: number): Promise<number | undefined> {
-  member.connection.send(encodeStep(stepOf(epoch)));
+async function sampledBy(member: Member, epoch: number, stepId = 1): Promise<number | undefined> {
+  member.connection.send(encodeStep(stepOf(epoch, { stepId })));
   const { outputs } = decodeStepResult(await member.frame('result'));
   return outputs[0]?.tokens[0];
 }
@@ -143,7 +144,7 @@ describe('a shard', () => {
       shardId: front,
       code: 'MODEL_NOT_FOUND',
     });
-    expect(await sampledBy(member, 1)).toBe(token);
+    expect(await sampledBy(member, 1, 2)).toBe(token);
     expect(await load(prepareOf(front, [0, 2]), true)).toMatchObject({ kind: 'prepared', shardId: front });
     await worker.stop();
   });
@@ -280,11 +281,30 @@ describe('two stages', () => {
     expect(linked.outputs[0]?.tokens[0]).toBe(expected);
     for (const { member } of [first, last]) member.send({ kind: 'unassign', epoch: 2 });
 
-    last.member.send(assignOf(3, back, { stageIndex: 1, stageCount: 2, isRelayed: true }));
-    await last.member.next('ready');
-    first.member.send(assignOf(3, front, { stageCount: 2, next: { kind: 'relay', workerId: 'w2' } }));
-    await first.member.next('ready');
+    // Each waits for the other's link, in whatever order they are told.
+    const toFirst = { kind: 'direct', workerId: 'w1', host: '127.0.0.1', port: first.dataPort } as const;
+    last.member.send(assignOf(3, back, { stageIndex: 1, stageCount: 2, next: toFirst }));
+    first.member.send(assignOf(3, front, { stageCount: 2, next: direct }));
+    for (const { member } of [first, last]) await member.next('ready');
+    const unknown = new Uint8Array(Int32Array.of(tokenOfStepBefore(1)).buffer);
+    const sequences = [part({ sampling: greedySampling, positionStart: 1 })];
     first.member.connection.send(encodeStep(stepOf(3)));
+    first.member.connection.send(encodeStep(stepOf(3, { stepId: 2, sequences, payload: unknown })));
+    const [one, ahead] = [await last.member.frame('result'), await last.member.frame('result')].map(
+      decodeStepResult,
+    );
+    expect(one?.outputs[0]?.tokens[0]).toBe(expected);
+    const inTurn = new Uint8Array(Int32Array.of(expected ?? 0).buffer);
+    first.member.connection.send(encodeStep(stepOf(3, { stepId: 3, sequences, payload: inTurn })));
+    const again = decodeStepResult(await last.member.frame('result'));
+    expect(again.outputs).toEqual(ahead?.outputs);
+    for (const { member } of [first, last]) member.send({ kind: 'unassign', epoch: 3 });
+
+    last.member.send(assignOf(4, back, { stageIndex: 1, stageCount: 2, isRelayed: true }));
+    await last.member.next('ready');
+    first.member.send(assignOf(4, front, { stageCount: 2, next: { kind: 'relay', workerId: 'w2' } }));
+    await first.member.next('ready');
+    first.member.connection.send(encodeStep(stepOf(4)));
     const step = decodeStep(await first.member.frame('step'));
     expect(step.payload).toEqual(noBytes);
     last.member.connection.send(encodeStep(step));

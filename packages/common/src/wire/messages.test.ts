@@ -103,6 +103,8 @@ const everyMessage: readonly ControlMessage[] = [
   assign,
   { ...assign, next: { kind: 'relay', workerId: 'w2' }, isRelayed: true },
   { ...assign, stageIndex: 1, next: null },
+  { ...assign, stageIndex: 1 },
+  { ...assign, stageCount: 1, next: null },
   { kind: 'unassign', epoch: 3 },
   { kind: 'ready', epoch: 3 },
   { kind: 'failed', epoch: 3, code: 'WORKER_LOST', message: 'The link broke.', lostWorkerId: 'w2' },
@@ -273,7 +275,12 @@ describe('control messages', () => {
   it.each<[string, unknown, RegExp]>([
     ['a stage beyond the last', { ...assign, stageIndex: 2 }, /stageIndex/],
     ['a middle stage without a next', { ...assign, next: null }, /next/],
-    ['a last stage with a next', { ...assign, stageIndex: 1 }, /next/],
+    [
+      'a last stage that relays',
+      { ...assign, stageIndex: 1, next: { kind: 'relay', workerId: 'w2' } },
+      /next/,
+    ],
+    ['a single stage with a next', { ...assign, stageCount: 1 }, /next/],
     ['a way of an unknown kind', { ...assign, next: { ...source, kind: 'pigeon' } }, /next\.kind/],
     ['a straight way without a port', { ...assign, next: { ...assign.next, port: undefined } }, /next\.port/],
     ['a relay to nobody', { ...assign, next: { kind: 'relay' } }, /next\.workerId/],

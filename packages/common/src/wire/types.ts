@@ -50,10 +50,11 @@ export interface StepSequence {
 }
 
 /**
- * Stands for the token that the sequence was sampled in the step before. Where one stage is the whole model, a step may
- * go ahead of the tokens that it computes.
+ * Stands for the token that the sequence was sampled `steps` steps before: a step may go ahead of the tokens that it
+ * computes where the first stage learns them without the orchestrator. No token id is negative.
+ * @param steps from 1 to the number of stages
  */
-export const tokenOfStepBefore = -1;
+export const tokenOfStepBefore = (steps: number): number => -steps;
 
 /** Copies cached tokens inside the arena before the step is computed. */
 export interface ArenaCopy {
@@ -74,7 +75,7 @@ export interface Step {
   readonly sequences: readonly StepSequence[];
   /** One entry for each stage passed so far. */
   readonly stageTimes: readonly StageTime[];
-  /** For stage 0 the token ids, or `tokenOfStepBefore`, Int32[rows]; empty for the others, which get `Activations` afterwards. */
+  /** For stage 0 the token ids, Int32[rows], with `tokenOfStepBefore` for unknown ones; empty for the others, which get `Activations`. */
   readonly payload: Uint8Array;
 }
 
@@ -88,7 +89,7 @@ export interface Activations {
   readonly payload: Uint8Array;
 }
 
-/** What the last stage sends to the orchestrator for each step, sampled or not. */
+/** What the last stage sends to the orchestrator for each step, and to the first stage for each that samples. */
 export interface StepResult {
   readonly epoch: number;
   readonly stepId: number;

@@ -117,7 +117,7 @@ describe('assignments', () => {
       ['a', 0, target.shardIds[0]],
     ]);
     expect(told.map(({ message: { next, isRelayed } }) => ({ next, isRelayed }))).toEqual([
-      { next: null, isRelayed: true },
+      { next: { kind: 'direct', workerId: 'a', host: '127.0.0.1', port: 40_000 }, isRelayed: true },
       { next: { kind: 'relay', workerId: 'c' }, isRelayed: false },
       { next: { kind: 'direct', workerId: 'b', host: '127.0.0.1', port: 40_000 }, isRelayed: false },
     ]);

@@ -66,7 +66,7 @@ export function assignments(
       shardId,
       stageIndex: index,
       stageCount: plan.stages.length,
-      next: wayToNext(worker, plan.stages[index + 1], workers),
+      next: wayToNext(worker, plan.stages, index, workers),
       isRelayed: stage.isRelayed,
       linkToken,
     } as const;
@@ -76,15 +76,19 @@ export function assignments(
 
 function wayToNext(
   worker: WorkerLink,
-  following: PlanStage | undefined,
+  stages: readonly PlanStage[],
+  index: number,
   workers: ReadonlyMap<string, WorkerLink>,
 ): ControlMessageOf<'assign'>['next'] {
-  const next = following && workers.get(following.workerId);
-  if (!next) return null;
+  const isLast = index === stages.length - 1;
+  const following = stages[isLast ? 0 : index + 1];
+  const next = workers.get(following?.workerId ?? '');
+  if (!following || !next || stages.length === 1) return null;
   const { workerId } = next;
-  return following.isRelayed
-    ? { kind: 'relay', workerId }
-    : { kind: 'direct', workerId, host: addressFor(worker, next), port: next.identity.dataPort };
+  if (!following.isRelayed)
+    return { kind: 'direct', workerId, host: addressFor(worker, next), port: next.identity.dataPort };
+  // The orchestrator knows the tokens then, and nobody goes ahead of them.
+  return isLast ? null : { kind: 'relay', workerId };
 }
 
 /** One token at the start of the arena; whatever it leaves there is overwritten. It also warms every stage up. */

@@ -64,7 +64,7 @@ export function watchedPlanner(planner: ClusterPlanner, log: Logger): ClusterPla
 function asLinked({ stages }: Plan, link: LinkOf): LinkOf {
   const relayed = new Set(
     stages.flatMap(({ workerId, isRelayed }, index) =>
-      isRelayed ? [`${stages[index - 1]?.workerId ?? ''} ${workerId}`] : [],
+      isRelayed ? [`${stages.at(index - 1)?.workerId ?? ''} ${workerId}`] : [],
     ),
   );
   return (from, to) =>

@@ -204,7 +204,7 @@ export class Lane implements Pipeline {
       const index = stages.findIndex((stage) => stage.workerId === workerId);
       const nowMs = this.options.clock.nowMs();
       if (lostWorkerId !== null) this.options.links.broke(workerId, lostWorkerId, nowMs);
-      else this.options.links.broke(stages[index - 1]?.workerId ?? '', workerId, nowMs);
+      else if (index >= 0) this.options.links.broke(stages.at(index - 1)?.workerId ?? '', workerId, nowMs);
     }
     this.handle({ kind: 'failed', workerId, epoch, error, isLink });
   }
@@ -349,9 +349,10 @@ export class Lane implements Pipeline {
   }
 
   #waysOf({ stages }: Plan): (readonly [WorkerLink, WorkerLink])[] {
-    return stages.slice(1).flatMap(({ workerId }, index) => {
+    if (stages.length === 1) return [];
+    return stages.flatMap(({ workerId }, index) => {
       const [from, to] = [
-        this.options.workers.get(stages[index]?.workerId ?? ''),
+        this.options.workers.get(stages.at(index - 1)?.workerId ?? ''),
         this.options.workers.get(workerId),
       ];
       return from && to ? [[from, to] as const] : [];

@@ -7,6 +7,7 @@ import {
   type StepResult,
   type StepTime,
 } from '@butterfly/common';
+import type { PlanStage } from '../planning/types.js';
 import { GenerationStream } from './generation.js';
 import type { EngineLedger } from './ledger.js';
 import type { Sequence } from './scheduler-sequence.js';
@@ -162,12 +163,13 @@ export class PipelineEngine {
     }
   }
 
-  /** A plan of so many stages is live, which measured this of themselves. */
-  onLive(stages: number, measured: readonly StageMeasurement[]): void {
+  /** A plan of these stages is live, which measured this of themselves. */
+  onLive(stages: readonly Pick<PlanStage, 'isRelayed'>[], measured: readonly StageMeasurement[]): void {
     const { scheduler } = this.options;
     this.#scheduler.reconfigure({
       ...scheduler,
-      stages,
+      stages: stages.length,
+      goesAhead: stages[0]?.isRelayed === false,
       stepCurves: measured.map(({ stepCurve }) => stepCurve),
       // A guess must never change what is said: rows that are verified together must be what they are alone.
       ...(measured.every(({ isBatchInvariant }) => isBatchInvariant) ? {} : { guessesMax: 0 }),

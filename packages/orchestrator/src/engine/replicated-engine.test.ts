@@ -63,7 +63,10 @@ class FakeReplica implements Replica {
     this.#epoch += 1;
     this.#pipeline = new FakePipeline(stages, config.arenaSlots, this.#epoch);
     const measured = Array.from({ length: stages }, () => ({ stepCurve: [], isBatchInvariant: true }));
-    this.engine.onLive(stages, measured);
+    this.engine.onLive(
+      measured.map(() => ({ isRelayed: false })),
+      measured,
+    );
   }
 
   down(): void {

@@ -31,6 +31,7 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     prefixBlockTokens: 32,
     guessesMax: 15,
     stepCurves: [],
+    goesAhead: config.stages === 1,
     ...config,
   };
   const { guessesMax } = checked;

@@ -27,6 +27,8 @@ export class Sequence {
   scheduled = 0;
   /** How many steps in flight will bring a token of it; more than one only when a step went ahead of the tokens. */
   awaited = 0;
+  /** The latest step that brings a token of it; of meaning only while one is awaited. */
+  samplingStepId = -1;
   /** How often it lost its region: what older steps bring must not be mixed with what newer ones compute. */
   life = 0;
   readonly #stopTokens: ReadonlySet<number>;
@@ -80,9 +82,12 @@ export class Sequence {
   }
 
   /** A step computes its tokens up to `end` and guesses behind them. */
-  dispatched(end: number, guesses: number, isSampled: boolean, nowMs: number): void {
+  dispatched(stepId: number, end: number, guesses: number, isSampled: boolean, nowMs: number): void {
     this.scheduled = end + guesses;
-    if (isSampled) this.awaited += 1;
+    if (isSampled) {
+      this.awaited += 1;
+      this.samplingStepId = stepId;
+    }
     this.#isGuessed = guesses > 0;
     this.#startedMs ??= nowMs;
   }

@@ -7,8 +7,10 @@ export interface SchedulerConfig {
   readonly contextTokensMax: number;
   /** Slots of the KV arena; at least one whole context, so that the first in order can always finish. */
   readonly arenaSlots: number;
-  /** Pipeline stages; as many steps may be in flight. */
+  /** Pipeline stages; as many steps may be in flight, and one more that goes ahead of its tokens. */
   readonly stages: number;
+  /** Whether the first stage learns without the orchestrator what the last one sampled; by default if they are one. */
+  readonly goesAhead?: boolean;
   /** Sequences that may hold regions of the arena at once. */
   readonly runningMax: number;
   /** Rows of one step; default 512. */

@@ -42,6 +42,8 @@ export class Scheduler {
   /** Steps in flight by id, oldest first. */
   readonly #inFlight = new Map<number, StepInFlight>();
   #nextStepId = 0;
+  /** Whose tokens the latest step that went ahead needs. */
+  #aheadOfStepId = -1;
 
   /** @throws ButterflyError CONFIG_INVALID */
   constructor(config: SchedulerConfig) {
@@ -80,13 +82,13 @@ export class Scheduler {
 
   /** Forms the next step, or null when the pipeline is full or nothing is to be computed. */
   nextStep(nowMs: number): PlannedStep | null {
-    if (this.#inFlight.size >= this.#config.stages) return this.#stepAhead(nowMs);
+    if (this.#inFlight.size - (this.#isAhead ? 1 : 0) >= this.#config.stages) return this.#stepAhead(nowMs);
     const draft = new StepDraft(this.#config.stepRowsMax);
     this.#chooseDecodes(draft);
     const rowsMax = this.#prefillRowsEnd(draft);
     this.#choosePrefills(draft, rowsMax);
     this.#admit(draft, rowsMax);
-    return draft.isEmpty ? null : this.#dispatch(draft, nowMs);
+    return draft.isEmpty ? this.#stepAhead(nowMs) : this.#dispatch(draft, nowMs);
   }
 
   /**
@@ -195,26 +197,37 @@ export class Scheduler {
   }
 
   #guessesFor(sequences: readonly Sequence[], rows: number): ReadonlyMap<Sequence, Int32Array> {
-    const { guessesMax, stepRowsMax: rowsMax, stages } = this.#config;
-    // A single stage need not wait for the way there and back, unless there are guesses.
-    const waitMicros = stages === 1 ? 2 * hopMicros : 0;
+    const { guessesMax, stepRowsMax: rowsMax, stages, goesAhead } = this.#config;
+    // Steps need not wait for the way to the orchestrator and back, unless there are guesses. Each stage has its share.
+    const waitMicros = goesAhead ? (2 * hopMicros) / stages : 0;
     const stepMicros = (count: number): number => this.#curve.micros(count) + (stages === 1 ? 0 : hopMicros);
     return chooseGuesses(sequences, guessesMax, { rows, rowsMax, stepMicros, waitMicros });
   }
 
+  /** Whether a step in flight went ahead of its tokens, and these are still unknown. */
+  get #isAhead(): boolean {
+    return this.#inFlight.has(this.#aheadOfStepId);
+  }
+
   /**
-   * With one stage, the step after the one that computes: of what only decodes, with the tokens still unknown, so that
-   * the stage goes on with those that it sampled while their way here and back takes its time. Not when anything else
-   * is to be done, because that would have to wait for it.
+   * The step after the oldest one in flight: of what only decodes, with the tokens still unknown, so that the first
+   * stage goes on as soon as they are sampled while their way here and back takes its time. Not when anything else is
+   * to be done, because that would have to wait for it, nor where the sequences should take turns in other steps.
    */
   #stepAhead(nowMs: number): PlannedStep | null {
-    if (this.#config.stages > 1 || this.#inFlight.size > 1) return null;
+    const { goesAhead, stages, stepRowsMax } = this.#config;
+    const [oldest] = this.#inFlight;
+    if (!goesAhead || !oldest || this.#isAhead) return null;
     if (this.#hasPrompts || this.#roster.ready.size > 0) return null;
+    const [oldestStepId, { expected }] = oldest;
     // Whose output is full with the token under way has no next one.
-    const sequences = [...this.#roster.running].filter(
-      ({ known, tokensMax }) => known.length + 1 < tokensMax,
-    );
-    const draft = new StepDraft(this.#config.stepRowsMax);
+    const sequences = expected
+      .filter((each) => this.#isCurrent(each) && this.#roster.running.has(each.sequence))
+      .map(({ sequence }) => sequence)
+      .filter(({ known, tokensMax }) => known.length + 1 < tokensMax);
+    const { decoding } = this.#roster;
+    if (sequences.length > Math.ceil(decoding / decodeGroups(decoding, stages, this.#curve))) return null;
+    const draft = new StepDraft(stepRowsMax);
     for (const sequence of sequences) {
       if (draft.isFull || !sequence.mayGoAhead) return null;
       if (!this.#roster.grow(sequence, sequence.scheduled + 1)) return null;
@@ -224,6 +237,7 @@ export class Scheduler {
     const guesses = this.#guessesFor(sequences, draft.rows);
     // Where guesses pay, the next token must be known first.
     if ([...guesses.values()].some(({ length }) => length > 0)) return null;
+    this.#aheadOfStepId = oldestStepId;
     return this.#dispatch(draft, nowMs);
   }
 
@@ -308,12 +322,12 @@ export class Scheduler {
   #dispatch(draft: StepDraft, nowMs: number): PlannedStep {
     const stepId = this.#nextStepId;
     this.#nextStepId += 1;
-    const { sequences, tokens, parts } = draft.form((sequence) => this.#roster.region(sequence));
+    const { sequences, tokens, parts } = draft.form(stepId, (sequence) => this.#roster.region(sequence));
     const expected: Expected[] = [];
     for (const [sequence, { rows, guesses }] of parts) {
       const end = sequence.scheduled + rows;
       const isSampled = end >= sequence.known.length;
-      sequence.dispatched(end, guesses.length, isSampled, nowMs);
+      sequence.dispatched(stepId, end, guesses.length, isSampled, nowMs);
       this.#roster.dispatched(sequence, end, guesses.length, isSampled);
       if (isSampled) expected.push({ sequence, life: sequence.life, position: end, guesses });
     }

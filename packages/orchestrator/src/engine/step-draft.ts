@@ -50,8 +50,11 @@ export class StepDraft {
     this.#rows -= part.rows + part.guesses.length;
   }
 
-  /** The parts with their tokens. Regions are asked for only now, because they may have moved since they were chosen. */
-  form(region: (sequence: Sequence) => Region): {
+  /** The parts with their tokens, as the step of this id. Regions are asked for only now, because they may have moved since they were chosen. */
+  form(
+    stepId: number,
+    region: (sequence: Sequence) => Region,
+  ): {
     readonly sequences: readonly StepSequence[];
     readonly tokens: Int32Array;
     readonly parts: readonly (readonly [Sequence, Part])[];
@@ -62,7 +65,8 @@ export class StepDraft {
     for (const [sequence, { rows, guesses }] of this.#parts) {
       const end = sequence.scheduled + rows;
       sequences.push(stepSequence(sequence, rows, guesses, region(sequence)));
-      if (sequence.scheduled >= sequence.known.length) tokens[offset] = tokenOfStepBefore;
+      if (sequence.scheduled >= sequence.known.length)
+        tokens[offset] = tokenOfStepBefore(stepId - sequence.samplingStepId);
       else sequence.known.copyTo(tokens, offset, sequence.scheduled, end);
       if (guesses.length > 0) tokens.set(guesses, offset + rows);
       offset += rows + guesses.length;

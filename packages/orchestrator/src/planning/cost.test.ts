@@ -56,7 +56,7 @@ describe('predict', () => {
       plain({ link: (from, to) => ({ ...lan, isRelayed: from !== null && to !== null }) }),
     );
     expect(relayed.predicted.latencyMicros - direct.predicted.latencyMicros).toBeCloseTo(relayMicros, 6);
-    expect(relayed.stages.map(({ isRelayed }) => isRelayed)).toEqual([false, true]);
+    expect(relayed.stages.map(({ isRelayed }) => isRelayed)).toEqual([true, true]);
   });
 
   it('refuses a worker that is not there', () => {

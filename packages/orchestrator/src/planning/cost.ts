@@ -206,7 +206,8 @@ export function predict(
       bytes: stageBytes(input.model, layerStart, layerEnd),
       decodeMicros: single.stages[index] ?? 0,
       microsPerToken: best.stages[index] ?? 0,
-      isRelayed: index > 0 && input.link(placements[index - 1]?.workerId ?? null, workerId).isRelayed,
+      isRelayed:
+        placements.length > 1 && input.link(placements.at(index - 1)?.workerId ?? null, workerId).isRelayed,
     })),
   };
 }

@@ -160,9 +160,15 @@ describe('planPipeline', () => {
     const direct = planPipeline(plain({ workers }));
     const relayed = planPipeline(plain({ workers, link: () => ({ ...lan, isRelayed: true }) }));
     expect(relayed.predicted.latencyMicros).toBeGreaterThan(direct.predicted.latencyMicros);
-    expect(relayed.stages.map(({ isRelayed }) => isRelayed)).toEqual([false, true]);
+    expect(relayed.stages.map(({ isRelayed }) => isRelayed)).toEqual([true, true]);
     const oneWay: PlannerInput['link'] = (from, to) => ({ ...lan, isRelayed: from === 'a' && to === 'b' });
-    expect(usedBy(planPipeline(plain({ workers, link: oneWay })))).toEqual(['b', 'a']);
+    const around = planPipeline(plain({ workers, link: oneWay }));
+    expect(usedBy(around)).toEqual(['b', 'a']);
+    // Only the way back, of the tokens, goes through the orchestrator then.
+    expect(around.stages.map(({ isRelayed }) => isRelayed)).toEqual([true, false]);
+    const large = [worker('a', 1000, 64 * gib)];
+    const [alone] = planPipeline(plain({ workers: large, link: () => ({ ...lan, isRelayed: true }) })).stages;
+    expect(alone?.isRelayed).toBe(false);
   });
 
   it('plans for a thousand workers', () => {

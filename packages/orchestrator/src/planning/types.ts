@@ -72,7 +72,7 @@ export interface PlanStage {
   readonly decodeMicros: number;
   /** Of this stage's time per output token at the concurrency of the plan, prompts included. */
   readonly microsPerToken: number;
-  /** Whether activations reach it through the orchestrator. */
+  /** Whether activations reach it through the orchestrator, and the first stage the tokens that the last one sampled. */
   readonly isRelayed: boolean;
 }
 

@@ -1,4 +1,4 @@
-import { tokenOfStepBefore, type SamplingParams } from '@butterfly/common';
+import type { SamplingParams } from '@butterfly/common';
 import type { PlannedStep, SchedulerRequest, SchedulerResult } from '../engine/scheduler-types.js';
 
 /*
@@ -90,7 +90,8 @@ interface Work {
 /** Stages in a row, each with its range of layers and a queue; steps stay in order but stages drift apart freely. */
 export class FakePipeline {
   readonly results: SchedulerResult[] = [];
-  #lastSampled = new Map<number, number>();
+  /** What steps sampled, by "step sequence". */
+  readonly #sampled = new Map<string, number>();
   readonly #stages: {
     readonly layers: { readonly index: number; readonly cache: Int32Array }[];
     readonly queue: Work[];
@@ -109,12 +110,15 @@ export class FakePipeline {
     this.#stages[0]?.queue.push({ step, rows: step.tokens });
   }
 
-  /** Lets one stage run the step at the head of its queue. */
+  /** Lets one stage run the step at the head of its queue, unless its tokens are yet to be sampled. */
   advance(index: number): void {
     const stage = this.#stages[index];
-    const work = stage?.queue.shift();
+    const work = stage?.queue[0];
     if (stage === undefined || work === undefined) return;
-    let rows = index === 0 ? this.#resolved(work.step) : work.rows;
+    const inputs = index === 0 ? this.#resolved(work.step) : work.rows;
+    if (inputs === null) return;
+    stage.queue.shift();
+    let rows = inputs;
     for (const layer of stage.layers) {
       for (const { fromSlot, toSlot, slots } of work.step.copies)
         layer.cache.set(layer.cache.slice(fromSlot, fromSlot + slots), toSlot);
@@ -130,26 +134,34 @@ export class FakePipeline {
     if (next) next.queue.push({ step: work.step, rows });
     else {
       const result = sample({ step: work.step, rows });
-      this.#lastSampled = new Map(
-        result.outputs.map(({ sequenceId, tokens }) => [sequenceId, tokens.at(-1) ?? 0]),
-      );
+      for (const { sequenceId, tokens } of result.outputs)
+        this.#sampled.set(`${result.stepId} ${sequenceId}`, tokens.at(-1) ?? 0);
       this.results.push(result);
     }
   }
 
-  /** The tokens of a step, those that the step before sampled among them. */
-  #resolved({ sequences, tokens }: PlannedStep): Int32Array {
+  /** The tokens of a step, those that steps before sampled among them; null where one of these is under way. */
+  #resolved({ stepId, sequences, tokens }: PlannedStep): Int32Array | null {
     const resolved = Int32Array.from(tokens);
     let offset = 0;
     for (const { sequenceId, rows } of sequences) {
-      if (resolved[offset] === tokenOfStepBefore) {
-        const token = this.#lastSampled.get(sequenceId);
-        if (this.#stages.length > 1 || token === undefined) throw new Error('nothing was sampled before');
-        resolved[offset] = token;
+      const token = tokens[offset] ?? 0;
+      if (token < 0) {
+        if (-token > this.#stages.length) throw new Error(`step ${stepId} reaches back ${-token} steps`);
+        const sampled = this.#sampled.get(`${stepId + token} ${sequenceId}`);
+        if (sampled === undefined) {
+          if (!this.#isUnderWay(stepId + token)) throw new Error('nothing was sampled before');
+          return null;
+        }
+        resolved[offset] = sampled;
       }
       offset += rows;
     }
     return resolved;
+  }
+
+  #isUnderWay(stepId: number): boolean {
+    return this.#stages.some(({ queue }) => queue.some(({ step }) => step.stepId === stepId));
   }
 
   get stages(): number {

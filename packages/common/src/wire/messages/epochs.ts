@@ -1,11 +1,19 @@
 import { z } from 'zod';
 import { epoch, name, peerAddress, prose, secret, shardId, stage } from './fields.js';
 
-/** The way to the next stage: straight, or through the orchestrator where it cannot be dialled. */
+/**
+ * The way to the next stage: straight, or through the orchestrator where it cannot be dialled. After the last stage the
+ * first one comes again, to learn what was sampled; that way is straight or none.
+ */
 const next = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('direct'), ...peerAddress.unwrap().shape }).readonly(),
   z.object({ kind: z.literal('relay'), workerId: name }).readonly(),
 ]);
+
+function mayGoOn(way: 'direct' | 'relay' | null, stageIndex: number, stageCount: number): boolean {
+  if (stageIndex < stageCount - 1) return way !== null;
+  return way === null || (way === 'direct' && stageCount > 1);
+}
 
 /** Makes a prepared shard a stage of a pipeline. */
 export const assign = z
@@ -15,9 +23,9 @@ export const assign = z
     shardId,
     stageIndex: stage,
     stageCount: stage,
-    /** Who takes the activations; null for the last stage. */
+    /** Who takes the activations, and of the last stage the tokens; null where that one tells the orchestrator alone. */
     next: next.nullable(),
-    /** Whether activations come through the orchestrator, and no link is to be expected. */
+    /** Whether what the stage before sends comes through the orchestrator, and no link is to be expected. */
     isRelayed: z.boolean(),
     /** Secret of this epoch that stages prove themselves with to each other. */
     linkToken: secret,
@@ -26,8 +34,9 @@ export const assign = z
     message: 'must be below stageCount',
     path: ['stageIndex'],
   })
-  .refine((message) => (message.next === null) === (message.stageIndex === message.stageCount - 1), {
-    message: 'must be null for the last stage and only for it',
+  .refine(({ next: way, stageIndex, stageCount }) => mayGoOn(way?.kind ?? null, stageIndex, stageCount), {
+    message:
+      'must not be null but for the last stage, where nothing is relayed, nor lead from a single stage to itself',
     path: ['next'],
   })
   .readonly();
