@@ -4,6 +4,8 @@ import { measureOneProcess } from './one-process.js';
 import { printTable, writeResult } from './report.js';
 
 const mebibyte = 2 ** 20;
+/** Of each repeat of the large model: what a hop costs is little beside how much a run differs from the next. */
+const lightRepeats = 5;
 
 /** One stream: against llama.cpp in one process, and what each further stage costs. */
 export async function benchSingle(repeats: number): Promise<void> {
@@ -32,7 +34,7 @@ export async function benchSingle(repeats: number): Promise<void> {
   );
   const stages = await measureHops(path, repeats);
   printHops('1B shape', stages);
-  const lightStages = await measureHops(await lightModel(), repeats);
+  const lightStages = await measureHops(await lightModel(), repeats * lightRepeats);
   printHops('light model', lightStages);
   printTable(
     'Memory of each worker in MiB',
@@ -59,13 +61,25 @@ export async function benchSingle(repeats: number): Promise<void> {
 function printHops(model: string, stages: readonly StagesResult[]): void {
   printTable(
     `Local stages of one thread each, ${model}: milliseconds per token`,
-    ['stages', 'total', 'outside native compute', 'one stage more, total', 'outside native compute'],
+    [
+      'stages',
+      'hops',
+      'total',
+      'outside native compute',
+      'per hop',
+      'outside',
+      'per further stage',
+      'outside',
+    ],
     stages.map((s) => [
       String(s.stages),
+      String(s.hops),
       s.msPerToken,
       s.overheadMs,
-      s.msPerHop ?? '-',
-      s.overheadMsPerHop ?? '-',
+      s.beyondOne?.msPerHop ?? '-',
+      s.beyondOne?.overheadMsPerHop ?? '-',
+      s.beyondOne?.msPerFurtherStage ?? '-',
+      s.beyondOne?.overheadMsPerFurtherStage ?? '-',
     ]),
   );
 }
