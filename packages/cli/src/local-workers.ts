@@ -12,6 +12,8 @@ export interface LocalWorkersOptions {
   readonly threads: number;
   /** CPUs of each, to which it is pinned; null leaves that to the system. */
   readonly cpus: readonly (readonly number[])[] | null;
+  /** Whether they keep the cores from deep sleep while steps come and go. */
+  readonly awake: boolean;
   /** Of each. */
   readonly memoryBytes: number;
   /** Where they keep weights from elsewhere and measurements, and how much; undefined for their defaults. */
@@ -62,8 +64,8 @@ export class LocalWorkers {
   #start(index: number, restarts: number): void {
     const name = `local-${index}`;
     const cpus = this.options.cpus?.[index - 1];
-    const { clusterHost, clusterPort, threads, memoryBytes, token, cacheDirectory, cacheBytes } =
-      this.options;
+    const { clusterHost, clusterPort, threads, awake, memoryBytes, token } = this.options;
+    const { cacheDirectory, cacheBytes } = this.options;
     const main = fileURLToPath(new URL('main.js', import.meta.url));
     const args = [
       'worker',
@@ -79,6 +81,7 @@ export class LocalWorkers {
       '--memory',
       String(memoryBytes),
       ...(cpus ? ['--cpus', cpus.join()] : []),
+      ...(awake ? [] : ['--no-awake']),
       ...(cacheDirectory === undefined ? [] : ['--cache-dir', cacheDirectory]),
       ...(cacheBytes === undefined ? [] : ['--cache-bytes', String(cacheBytes)]),
     ];

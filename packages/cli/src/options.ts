@@ -45,6 +45,14 @@ export function cacheTypeOption(): Option {
     .default('auto');
 }
 
+/** `--no-awake`, for the commands that run workers. */
+export function awakeOption(): Option {
+  return new Option(
+    '--no-awake',
+    'let idle cores sleep deeply between steps: less power, and more time for each token (Linux)',
+  );
+}
+
 /** `--ctx` and `--parallel`, for the commands that reserve a KV cache. */
 export function contextOption(): Option {
   return new Option('--ctx <tokens>', 'context of one request (default: as trained, at most 4096)').argParser(

@@ -22,6 +22,8 @@ export interface ServingOptions {
   readonly threads: number | undefined;
   /** Whether each of several local workers keeps to cores of its own, where there are enough. */
   readonly pin: boolean;
+  /** Whether local workers keep the cores from deep sleep while steps come and go. */
+  readonly awake: boolean;
   /** One of `cacheTypes`, or `auto`. */
   readonly kvCacheType: string;
   readonly speculation: 'auto' | 'off';
@@ -88,6 +90,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     token,
     threads,
     cpus: options.pin ? cpusOfWorkers(options.workers, threads) : null,
+    awake: options.awake,
     memoryBytes: Math.floor(availableMemoryBytes() / Math.max(1, options.workers)),
     cacheDirectory: options.cacheDirectory,
     cacheBytes: options.cacheBytes,

@@ -35,6 +35,8 @@ export interface EpochStageOptions {
   readonly orchestrator: Pick<Connection, 'send'>;
   readonly clock: Clock;
   readonly onFailure: (error: ButterflyError) => void;
+  /** Told of each step that comes, and of each that is done. */
+  readonly onStep?: () => void;
 }
 
 const noBytes = new Uint8Array(0);
@@ -84,6 +86,7 @@ export class EpochStage {
     if (this.#stopped || step.epoch !== this.options.epoch) return;
     if (this.#queue.length >= queuedStepsMax)
       throw new ButterflyError('PROTOCOL_INVALID', `More than ${queuedStepsMax} steps wait in a stage.`);
+    this.options.onStep?.();
     const { isFirst } = this.options.stage;
     this.#queue.push({ step, stageTimes: isFirst ? step.stageTimes : null, payload: step.payload });
     this.#proceed();
@@ -188,6 +191,7 @@ export class EpochStage {
     }
     this.#send({ step, activations, outputs, stageTimes });
     if (!this.#isWhole) this.#proceed();
+    this.options.onStep?.();
   }
 
   /**

@@ -27,6 +27,8 @@ export interface EpochsOptions {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Told of each step that comes to a stage, and of each that is done. */
+  readonly onStep: () => void;
 }
 
 /** By then the orchestrator has found a dead worker too: silence takes at most 8 beats to be found on a calm network. */
@@ -141,7 +143,7 @@ class AssignedStage {
 
   async #begin(): Promise<void> {
     const { epoch, shardId } = this.assign;
-    const { shards, orchestrator, clock, log } = this.options;
+    const { shards, orchestrator, clock, log, onStep } = this.options;
     const lease = await shards.lease(shardId);
     if (this.#hasEnded()) {
       lease[Symbol.dispose]();
@@ -158,6 +160,7 @@ class AssignedStage {
       orchestrator,
       clock,
       onFailure: (error) => this.#fail(error, null),
+      onStep,
     });
     orchestrator.send(encodeControl({ kind: 'ready', epoch }));
     log.info({ epoch, layers: lease.layers, shardId }, 'The stage is ready.');

@@ -1,3 +1,4 @@
+export { AwakeCores } from './awake-cores.js';
 export { describeWorker } from './capabilities.js';
 export { machineId } from './machine-id.js';
 export { WeightCache } from './loading/weight-cache.js';

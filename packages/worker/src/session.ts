@@ -48,6 +48,8 @@ export interface SessionParts {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Told of each step that comes to this worker, and of each that is done. */
+  readonly onStep: () => void;
 }
 
 /**

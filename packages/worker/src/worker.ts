@@ -46,6 +46,8 @@ export interface WorkerOptions extends Machine {
   readonly clock?: Clock;
   readonly transport?: Transport;
   readonly onPresence?: (presence: WorkerPresence) => void;
+  /** Told of each step that comes, and of each that is done. */
+  readonly onStep?: () => void;
 }
 
 /** Pauses between attempts to come back to the orchestrator: they double. */
@@ -82,11 +84,12 @@ export class Worker {
    */
   static async start(options: WorkerOptions): Promise<Worker> {
     const { clock = systemClock, transport = tcpTransport, cache = null, stages, log } = options;
+    const { onStep = (): void => undefined } = options;
     const arrivals = { secret: new PeerSecret(), links: new IncomingLinks(clock), guests: new PeerGuests() };
     const door = await openDoor(options, { transport, clock, ...arrivals });
     const shards = new ShardHolder({ stages, clock, log });
     const localFiles = options.remoteOnly !== true;
-    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, log };
+    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, log, onStep };
     const worker = new Worker(options, parts, door);
     try {
       void worker.#attend(await worker.#join());

@@ -94,6 +94,7 @@ async function generate(
     othersMayJoin: false,
     threads: flags.threads,
     pin: true,
+    awake: true,
     kvCacheType: flags.kvCacheType,
     speculation: flags.speculation,
     objective: 'latency',

@@ -6,6 +6,7 @@ import { announce, type Announcement } from '../discovery/announce.js';
 import { openModel, ownModel, resolveModelPath } from '../model.js';
 import { objectiveOption } from '../objective-option.js';
 import {
+  awakeOption,
   cacheBytesOption,
   cacheDirectoryOption,
   cacheTypeOption,
@@ -27,6 +28,7 @@ interface ServeFlags {
   readonly waitFor?: number;
   readonly threads?: number;
   readonly pin: boolean;
+  readonly awake: boolean;
   readonly kvCacheType: string;
   readonly speculation: 'auto' | 'off';
   readonly host: string;
@@ -84,6 +86,7 @@ export function serveCommand(environment: Environment): Command {
       wholeNumber(1, 512),
     )
     .option('--no-pin', 'let the system place several local workers, instead of giving each its own cores')
+    .addOption(awakeOption())
     .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
     .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
     .option(
@@ -136,6 +139,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     othersMayJoin,
     threads: flags.threads,
     pin: flags.pin,
+    awake: flags.awake,
     kvCacheType: flags.kvCacheType,
     speculation: flags.speculation,
     objective: flags.objective,

@@ -4,11 +4,13 @@ import {
   createLogger,
   formatAddress,
   parseAddress,
+  systemClock,
   toButterflyError,
   type Logger,
 } from '@butterfly/common';
 import { loadGgml, parseCpuList, pinToCpus } from '@butterfly/ggml';
 import {
+  AwakeCores,
   describeWorker,
   machineId,
   nativeMachine,
@@ -27,7 +29,14 @@ import {
   threadsPerWorker,
   warnOfCrowding,
 } from '../machine.js';
-import { byteCount, cacheBytesOption, cacheDirectoryOption, port, wholeNumber } from '../options.js';
+import {
+  awakeOption,
+  byteCount,
+  cacheBytesOption,
+  cacheDirectoryOption,
+  port,
+  wholeNumber,
+} from '../options.js';
 import { stopSignal } from '../signals.js';
 import { version } from '../version.js';
 
@@ -36,6 +45,7 @@ interface WorkerFlags {
   readonly discover?: boolean;
   readonly threads?: number;
   readonly cpus?: readonly number[];
+  readonly awake: boolean;
   readonly memory?: number;
   readonly name?: string;
   readonly token?: string;
@@ -64,6 +74,7 @@ export function workerCommand(environment: Environment): Command {
       wholeNumber(1, 512),
     )
     .option('--cpus <list>', 'CPUs to keep to, such as 0-1,4 (Linux only; default: any)', parseCpuList)
+    .addOption(awakeOption())
     .option(
       '--memory <bytes>',
       'memory to offer, such as 6G (default: nine tenths of what is available)',
@@ -106,6 +117,7 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     version,
     machineId: await machineId(directory),
   };
+  using cores = flags.awake ? new AwakeCores({ clock: systemClock, log }) : null;
   const worker = await Worker.start({
     join,
     token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
@@ -115,6 +127,7 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     // Whoever started it starts another one, and must not leave it behind.
     rejoins: !isManaged,
     log,
+    onStep: () => cores?.stepPassed(),
     remoteOnly: flags.remoteOnly ?? false,
     dataPort: flags.dataPort,
     ...(flags.dataHost === undefined ? {} : { dataHost: flags.dataHost }),
