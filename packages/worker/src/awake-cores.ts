@@ -94,7 +94,7 @@ function wakeMicros({ driverFile }: IdleSystem): Uint8Array {
   return new Uint8Array(bytes.buffer);
 }
 
-/** Whether this is a virtual machine that calls halting cheap, while each halt goes to its host: some 50 µs. */
+/** Whether this is a virtual machine that calls halting cheap, while each halt goes to its host. */
 function haltsLeaveMachine(driverFile: string): boolean {
   try {
     return readFileSync(driverFile, 'utf8').trim() === 'haltpoll';

@@ -6,8 +6,6 @@ import {
   tokenOfStepBefore,
   type Step,
 } from '@butterfly/common';
-import { ManualClock } from '@butterfly/common/testing';
-
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EpochStage } from './epoch-stage.js';
 import type { StageRuntime } from './stage/runtime.js';
@@ -248,54 +246,9 @@ describe('a stage of an epoch', () => {
     await stage.stop();
   });
 
-  it('rouses the next stage shortly before it is done, where stages wait for each other', async () => {
-    const clock = new ManualClock();
-    const next = sink();
-    let release: () => void = () => undefined;
-    // The real stage, but it takes as long as the test wants.
-    const slow = {
-      isFirst: true,
-      isLast: false,
-      prepare: (of: Step) => {
-        const compute = first.prepare(of);
-        const held = new Promise<void>((resolve) => (release = resolve));
-        return async (payload: Uint8Array) => {
-          const result = await compute(payload);
-          await held;
-          return { ...result, computeMicros: 10_000 };
-        };
-      },
-    } as unknown as StageRuntime;
-    const options = { epoch, stageCount: 2, next, orchestrator: sink(), clock };
-    const stage = new EpochStage({
-      ...options,
-      stage: slow,
-      onFailure: (error) => expect.unreachable(error.message),
-    });
-    const computed = async (stepId: number, meanwhileMs: number): Promise<number[]> => {
-      const before = next.types.length;
-      stage.enqueue(step(stepId, { payload: tokens(5) }));
-      clock.jump(meanwhileMs);
-      const meanwhile = next.types.slice(before);
-      release();
-      await next.count(before + meanwhile.length + 1);
-      return meanwhile;
-    };
-    // How long a step takes is not known yet.
-    expect(await computed(1, 10)).toEqual([2]);
-    clock.jump(5);
-    expect(await computed(2, 7)).toEqual([2]);
-    clock.jump(5);
-    expect(await computed(3, 8)).toEqual([2, 5]);
-    // Without a pause between, the pipeline is full.
-    expect(await computed(4, 20)).toEqual([2]);
-    clock.jump(20);
-    expect(next.types).toEqual([2, 5, 2, 5, 2, 5, 5, 2, 5]);
-    await stage.stop();
-  });
-
-  it('takes a frame that only rouses for nothing more', async () => {
+  it('tells of each step that comes, and of each that is done', async () => {
     const orchestrator = sink();
+    let told = 0;
     const stage = new EpochStage({
       epoch,
       stageCount: 2,
@@ -304,15 +257,16 @@ describe('a stage of an epoch', () => {
       orchestrator,
       clock: systemClock,
       onFailure: (error) => expect.unreachable(error.message),
+      onStep: () => told++,
     });
-    const empty = { ...activations(1), payload: noBytes };
-    stage.receive(empty);
+    stage.enqueue(step(1, { epoch: 6 }));
+    expect(told).toBe(0);
     stage.enqueue(step(1));
-    stage.receive(empty);
+    expect(told).toBe(1);
     stage.receive(activations(1));
     await orchestrator.count(1);
-    expect(orchestrator.types).toEqual([3]);
     await stage.stop();
+    expect(told).toBe(2);
   });
 
   it('drops what belongs to another epoch, and refuses activations out of order', async () => {

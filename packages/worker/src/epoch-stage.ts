@@ -18,9 +18,6 @@ import type { Stage, StageResult, StageSampler } from './stage/stage.js';
 /** Steps that may wait in a stage: the orchestrator has one in flight for each stage, and one ahead of its tokens. */
 const queuedStepsMax = limits.workersMax + 1;
 
-/** So long before it is done, a stage rouses the next: timers are late by up to 1 ms, and caches soon forget. */
-const rouseAheadMs = 2;
-
 export interface EpochStageOptions {
   readonly epoch: number;
   readonly stage: Stage;
@@ -70,9 +67,6 @@ export class EpochStage {
   readonly #sampled: SampledTokens;
   #compute: ((payload: Uint8Array) => Promise<StageResult>) | null = null;
   #running: Promise<void> | null = null;
-  /** When the latest step was done, and how long it computed. */
-  #doneAtMs = 0;
-  #latestMs = 0;
   #stopped = false;
 
   constructor(private readonly options: EpochStageOptions) {
@@ -100,15 +94,11 @@ export class EpochStage {
   }
 
   /**
-   * Takes the activations of the oldest step that lacks them; a frame without any announces that they are near.
+   * Takes the activations of the oldest step that lacks them.
    * @throws ButterflyError PROTOCOL_INVALID for any other
    */
   receive(activations: Activations): void {
     if (this.#stopped || activations.epoch !== this.options.epoch) return;
-    if (activations.payload.length === 0) {
-      this.#proceed();
-      return;
-    }
     const waiting = this.#queue.find(({ stageTimes }) => stageTimes === null);
     if (waiting?.step.stepId !== activations.stepId)
       throw new ButterflyError(
@@ -121,7 +111,7 @@ export class EpochStage {
   }
 
   /**
-   * Takes what the last stage sampled, for steps that went ahead of it; a result without outputs announces one.
+   * Takes what the last stage sampled, for steps that went ahead of it.
    * @throws ButterflyError PROTOCOL_INVALID out of order, or on another stage than the first of several
    */
   learn(result: StepResult): void {
@@ -176,12 +166,9 @@ export class EpochStage {
     startedMs: number,
     compute: () => Promise<StageResult>,
   ): Promise<void> {
-    const cancelRouse = this.#rouseNext(step, before, startedMs);
-    const { activations, logits, computeMicros } = await compute().finally(cancelRouse);
+    const { activations, logits, computeMicros } = await compute();
     const outputs = (await this.#sampler?.sample(step.sequences, logits)) ?? [];
-    this.#doneAtMs = this.options.clock.nowMs();
-    this.#latestMs = computeMicros / 1000;
-    const hostMicros = Math.max(0, (this.#doneAtMs - startedMs) * 1000 - computeMicros);
+    const hostMicros = Math.max(0, (this.options.clock.nowMs() - startedMs) * 1000 - computeMicros);
     const stageTimes = [...before, { computeMicros, hostMicros }];
     this.#running = null;
     if (this.#isWhole) {
@@ -192,24 +179,6 @@ export class EpochStage {
     this.#send({ step, activations, outputs, stageTimes });
     if (!this.#isWhole) this.#proceed();
     this.options.onStep?.();
-  }
-
-  /**
-   * Shortly before this stage is done, sends a frame that says nothing, because taking it in and sending it fetch the
-   * code of both sides into the caches, from which the weights have driven it. Only where this stage had to wait too:
-   * in a pipeline that is full, nobody waits. Returns what calls it off.
-   */
-  #rouseNext({ epoch, stepId }: Step, before: readonly StageTime[], startedMs: number): () => void {
-    const { next, stage, clock } = this.options;
-    const delayMs = this.#latestMs - rouseAheadMs;
-    const hasWaited = startedMs - this.#doneAtMs >= rouseAheadMs;
-    if (!next || !hasWaited || delayMs < 1) return () => undefined;
-    return clock.after(Math.floor(delayMs), () => {
-      if (this.#stopped) return;
-      const stageTimes = [...before, { computeMicros: 0, hostMicros: 0 }];
-      if (stage.isLast) next.send(encodeStepResult({ epoch, stepId, outputs: [], stageTimes }));
-      else next.send(encodeActivations({ epoch, stepId, stageTimes, payload: noBytes }));
-    });
   }
 
   /** On the first stage all tokens of the step; null while some are yet to be sampled. */
