@@ -10,19 +10,18 @@ import {
   type ControlMessage,
   type ControlMessageOf,
   tokenOfStepBefore,
-  type Step,
 } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { describeFile, part } from './stage/testing.js';
+import { assignOf, sampledBy, stepOf } from './testing/epochs.js';
 import {
   peerToken,
   prepareOf,
   ScriptedOrchestrator,
   welcomeTo,
   workerOptions,
-  type Member,
 } from './testing/scripted-orchestrator.js';
 import { Worker } from './worker.js';
 
@@ -35,40 +34,6 @@ let spec: ModelSpec;
 beforeAll(async () => {
   spec = await describeFile(await cachedSyntheticModel(tinyModel));
 });
-
-const assignOf = (
-  epoch: number,
-  shardId: string,
-  change: Partial<ControlMessageOf<'assign'>> = {},
-): ControlMessageOf<'assign'> => ({
-  kind: 'assign',
-  epoch,
-  shardId,
-  stageIndex: 0,
-  stageCount: 1,
-  next: null,
-  isRelayed: false,
-  linkToken: 'secret',
-  ...change,
-});
-
-/** One token of one sequence. */
-const stepOf = (epoch: number, change: Partial<Step> = {}): Step => ({
-  epoch,
-  stepId: 1,
-  copies: [],
-  sequences: [part({ sampling: greedySampling })],
-  stageTimes: [],
-  payload: new Uint8Array(Int32Array.of(5).buffer),
-  ...change,
-});
-
-/** What the whole model samples, in a stage that is ready. */
-async function sampledBy(member: Member, epoch: number, stepId = 1): Promise<number | undefined> {
-  member.connection.send(encodeStep(stepOf(epoch, { stepId })));
-  const { outputs } = decodeStepResult(await member.frame('result'));
-  return outputs[0]?.tokens[0];
-}
 
 describe('a shard', () => {
   it('is loaded once, and told again when it is ordered again', async () => {
@@ -324,82 +289,5 @@ describe('two stages', () => {
     await member.next('ready');
     member.connection.send(encodeStep(stepOf(1, { payload: noBytes })));
     expect(await worker.closed).toMatchObject({ code: 'PROTOCOL_INVALID' });
-  });
-});
-
-describe('a worker that loses its orchestrator', () => {
-  const lost = new ButterflyError('TIMEOUT', 'The worker was silent.');
-
-  it('comes back with what it holds, and serves again', async () => {
-    const presence: string[] = [];
-    await using orchestrator = await ScriptedOrchestrator.open();
-    const { worker, member } = await orchestrator.startWorker(spec, {
-      onPresence: ({ kind }) => presence.push(kind),
-    });
-    const prepared = await member.prepare(prepareOf(whole, [0, spec.layers]));
-    member.send(assignOf(1, whole));
-    await member.next('ready');
-    const token = await sampledBy(member, 1);
-    member.connection.destroy(lost);
-
-    const again = await orchestrator.accept();
-    expect(await again.welcome(spec)).toMatchObject({ heldShards: [whole] });
-    expect(await again.next('prepared')).toEqual(prepared);
-    again.send(assignOf(1, whole));
-    await again.next('ready');
-    expect(await sampledBy(again, 1)).toBe(token);
-    expect(presence).toEqual(['lost', 'rejoined']);
-    await worker.stop();
-    expect(await worker.closed).toBe(null);
-  });
-
-  it('gives up what it holds when the next one has another model', async () => {
-    await using orchestrator = await ScriptedOrchestrator.open();
-    const { worker, member } = await orchestrator.startWorker(spec);
-    await member.prepare(prepareOf(whole, [0, spec.layers]));
-    member.connection.destroy(lost);
-    const other = await describeFile(await cachedSyntheticModel({ ...tinyModel, seed: 2 }));
-    const again = await orchestrator.accept();
-    await again.welcome(other);
-    again.connection.destroy(lost);
-    const third = await orchestrator.accept();
-    expect(await third.welcome(other)).toMatchObject({ heldShards: [] });
-    await worker.stop();
-  });
-
-  it('ends when it is told to go', async () => {
-    await using orchestrator = await ScriptedOrchestrator.open();
-    const { worker, member } = await orchestrator.startWorker(spec);
-    await member.prepare(prepareOf(whole, [0, spec.layers]));
-    await member.connection.close('the worker is drained');
-    expect(await worker.closed).toBe(null);
-  });
-
-  it('ends when it is refused', async () => {
-    await using orchestrator = await ScriptedOrchestrator.open();
-    const { worker, member } = await orchestrator.startWorker(spec);
-    member.connection.destroy(lost);
-    const again = await orchestrator.accept();
-    await again.next('hello');
-    again.connection.fail(new ButterflyError('JOIN_REFUSED', 'There are enough workers.'));
-    expect(await worker.closed).toMatchObject({ code: 'JOIN_REFUSED' });
-  });
-
-  it('ends with it when it is not to come back', async () => {
-    await using orchestrator = await ScriptedOrchestrator.open();
-    const { worker, member } = await orchestrator.startWorker(spec, { rejoins: false });
-    member.connection.destroy(lost);
-    expect(await worker.closed).toMatchObject({ code: 'CONNECTION_CLOSED' });
-  });
-
-  it('can be stopped while it tries to come back', async () => {
-    await using orchestrator = await ScriptedOrchestrator.open();
-    const { worker, member } = await orchestrator.startWorker(spec);
-    member.connection.destroy(lost);
-    const again = await orchestrator.accept();
-    await again.next('hello');
-    await worker.stop();
-    expect(await worker.closed).toBe(null);
-    expect(await again.closed).toBe(null);
   });
 });
