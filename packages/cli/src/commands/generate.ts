@@ -11,7 +11,14 @@ import type { Generation } from '@butterfly/orchestrator';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { openModel, ownModel, resolveModelPath, type OpenedModel } from '../model.js';
-import { cacheTypeOption, decimal, deterministicOption, speculationOption, wholeNumber } from '../options.js';
+import {
+  awakeOption,
+  cacheTypeOption,
+  decimal,
+  deterministicOption,
+  speculationOption,
+  wholeNumber,
+} from '../options.js';
 import { waitUntilReady } from '../progress.js';
 import { startServing } from '../serving.js';
 import { stopSignal } from '../signals.js';
@@ -19,6 +26,7 @@ import { stopSignal } from '../signals.js';
 interface GenerateFlags {
   readonly workers: number;
   readonly threads?: number;
+  readonly awake: boolean;
   readonly kvCacheType: string;
   readonly speculation: 'auto' | 'off';
   readonly deterministic?: boolean;
@@ -49,6 +57,7 @@ export function generateCommand(environment: Environment): Command {
       'threads of each worker (default: the cores, shared evenly)',
       wholeNumber(1, 512),
     )
+    .addOption(awakeOption())
     .option('--ctx <tokens>', 'context (default: as trained, at most 4096)', wholeNumber(8, 1 << 20))
     .option('--max-tokens <n>', 'longest answer (default: what the context leaves)', wholeNumber(1, 1 << 20))
     .option('--temperature <t>', '0 always takes the likeliest token', decimal(0, 2), 0.8)
@@ -94,7 +103,7 @@ async function generate(
     othersMayJoin: false,
     threads: flags.threads,
     pin: true,
-    awake: true,
+    awake: flags.awake,
     kvCacheType: flags.kvCacheType,
     speculation: flags.speculation,
     objective: 'latency',
