@@ -32,8 +32,8 @@ export class AwakeCores implements Disposable {
   #file: number | null = null;
   #latestMs = 0;
   #cancelCheck: () => void = () => undefined;
-  /** Once refused, never asked again. */
-  #isRefused = false;
+  /** False once the system refused, or when this is disposed. */
+  #mayAsk = true;
 
   constructor(
     private readonly options: { readonly clock: Clock; readonly log: Logger; readonly system?: IdleSystem },
@@ -47,11 +47,11 @@ export class AwakeCores implements Disposable {
   /** A step has come, or was computed. */
   stepPassed(): void {
     this.#latestMs = this.options.clock.nowMs();
-    if (this.#file === null && !this.#isRefused) this.#ask();
+    if (this.#file === null && this.#mayAsk) this.#ask();
   }
 
   [Symbol.dispose](): void {
-    this.#isRefused = true;
+    this.#mayAsk = false;
     this.#release();
   }
 
@@ -64,7 +64,7 @@ export class AwakeCores implements Disposable {
       this.#file = file;
       this.#checkAfter(quietMs);
     } catch (thrown) {
-      this.#isRefused = true;
+      this.#mayAsk = false;
       if (file !== null) closeSync(file);
       const cause = thrown instanceof Error ? thrown.message : String(thrown);
       log.debug({ cause }, 'Cores may sleep between steps, because the system takes no request against it.');

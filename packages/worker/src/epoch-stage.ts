@@ -80,11 +80,11 @@ export class EpochStage {
     if (this.#stopped || step.epoch !== this.options.epoch) return;
     if (this.#queue.length >= queuedStepsMax)
       throw new ButterflyError('PROTOCOL_INVALID', `More than ${queuedStepsMax} steps wait in a stage.`);
-    this.options.onStep?.();
     const { isFirst } = this.options.stage;
     this.#queue.push({ step, stageTimes: isFirst ? step.stageTimes : null, payload: step.payload });
     this.#proceed();
     this.#announce(step);
+    this.options.onStep?.();
   }
 
   /** Sends a step ahead: while this stage computes, the next one prepares. */
