@@ -311,7 +311,7 @@ describe('a stage of an epoch', () => {
     await stage.stop();
   });
 
-  it('reports a payload of the wrong size', async () => {
+  it.each([0, 3])('reports a payload of the wrong size: %i bytes', async (bytes) => {
     const failure = new Promise<ButterflyError>((resolve) => {
       const stage = new EpochStage({
         epoch,
@@ -323,7 +323,7 @@ describe('a stage of an epoch', () => {
         onFailure: resolve,
       });
       stage.enqueue(step(1));
-      stage.receive({ ...activations(1), payload: new Uint8Array(3) });
+      stage.receive({ ...activations(1), payload: new Uint8Array(bytes) });
     });
     expect((await failure).code).toBe('COMPUTE_INVALID');
   });
