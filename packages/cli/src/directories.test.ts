@@ -12,8 +12,14 @@ it.each([
 });
 
 it('the cache of Windows lies with the local data of its programs', () => {
-  const path = cacheDirectory({ LOCALAPPDATA: 'L' }, 'win32', 'H').replaceAll('\\', '/');
+  const path = cacheDirectory({ LOCALAPPDATA: 'L' }, 'win32', 'H')?.replaceAll('\\', '/');
   expect(path).toBe('L/butterfly/cache');
+});
+
+it('a user without a home has no cache but what the environment names', () => {
+  expect(cacheDirectory({}, 'linux', null)).toBe(null);
+  expect(cacheDirectory({ XDG_CACHE_HOME: '/fast' }, 'linux', null)).toBe('/fast/butterfly');
+  expect(cacheDirectory({}, 'win32', null)).toBe(null);
 });
 
 it('models and what workers keep have folders of their own', () => {
@@ -22,4 +28,5 @@ it('models and what workers keep have folders of their own', () => {
     '/fast/butterfly/models',
     '/fast/butterfly/weights',
   ]);
+  expect(modelsDirectory(variables, '/big')).toBe('/big/pulled');
 });

@@ -1,12 +1,14 @@
-import { logLevels, parseConfig } from '@butterfly/common';
+import { logLevels, parseConfig, toButterflyError, type ButterflyError } from '@butterfly/common';
 import { z } from 'zod';
+import { logFormats } from './log-formats.js';
 
 const schema = z.object({
   /** Folder with another build of the ggml libraries. */
-  BUTTERFLY_GGML_DIR: z.string().min(1).optional(),
+  BUTTERFLY_GGML_DIR: z.string().optional(),
   /** Join token, where the command line would show it to every user of the machine. */
-  BUTTERFLY_TOKEN: z.string().min(1).max(512).optional(),
-  BUTTERFLY_LOG: z.enum(logLevels).default('warn'),
+  BUTTERFLY_TOKEN: z.string().max(512).optional(),
+  BUTTERFLY_LOG: z.enum(logLevels).optional(),
+  BUTTERFLY_LOG_FORMAT: z.enum(logFormats).optional(),
   /** Set for workers that `serve` starts: their parent decides when they stop. */
   BUTTERFLY_MANAGED: z.literal('1').optional(),
   /** Token for a hub of models, and its older name. Of no concern to anything but `pull`, and never shown. */
@@ -17,11 +19,31 @@ const schema = z.object({
   /** Where systems say that caches go. */
   XDG_CACHE_HOME: z.string().optional(),
   LOCALAPPDATA: z.string().optional(),
+  /** What people and terminals say of colours: no-color.org, force-color.org. */
+  NO_COLOR: z.string().optional(),
+  FORCE_COLOR: z.string().optional(),
+  TERM: z.string().optional(),
 });
 
 export type Environment = z.output<typeof schema>;
 
-/** Reads the environment, once. @throws ButterflyError CONFIG_INVALID */
-export function readEnvironment(): Environment {
-  return parseConfig(schema, process.env, 'environment');
+/** An environment, with what is wrong with it. */
+export interface ReadEnvironment {
+  /** Without any variable where one of them is wrong. */
+  readonly environment: Environment;
+  /** CONFIG_INVALID, for whoever needs the environment: help needs none. */
+  readonly problem: ButterflyError | null;
+}
+
+/** Reads the environment, once. A variable that is blank counts as not set, as scripts and service files leave them. */
+export function readEnvironment(
+  variables: Readonly<Record<string, string | undefined>> = process.env,
+): ReadEnvironment {
+  const known = Object.keys(schema.shape).map((name) => [name, variables[name]] as const);
+  const set = Object.fromEntries(known.filter(([, value]) => value !== undefined && value.trim() !== ''));
+  try {
+    return { environment: parseConfig(schema, set, 'environment'), problem: null };
+  } catch (thrown) {
+    return { environment: {}, problem: toButterflyError(thrown) };
+  }
 }

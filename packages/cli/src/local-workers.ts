@@ -1,7 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { formatAddress, type Logger } from '@butterfly/common';
+import { formatAddress, type ButterflyError, type Logger } from '@butterfly/common';
+import type { LogFormat } from './log-formats.js';
+import { lastingError, listenToLastWords } from './managed.js';
 
 export interface LocalWorkersOptions {
   readonly count: number;
@@ -19,9 +21,11 @@ export interface LocalWorkersOptions {
   /** Where they keep weights from elsewhere and measurements, and how much; undefined for their defaults. */
   readonly cacheDirectory?: string | undefined;
   readonly cacheBytes?: number | undefined;
+  /** How they write their log lines; undefined leaves that to the environment. */
+  readonly logFormat?: LogFormat | undefined;
   readonly log: Logger;
-  /** A worker ended too often; the others go on. */
-  readonly onGivenUp: (name: string) => void;
+  /** A worker ended too often, or for a reason that will stay, which is given; the others go on. */
+  readonly onGivenUp: (name: string, lasting: ButterflyError | null) => void;
 }
 
 /** A worker that ends is started again, this often at most, with a pause that doubles. */
@@ -65,7 +69,7 @@ export class LocalWorkers {
     const name = `local-${index}`;
     const cpus = this.options.cpus?.[index - 1];
     const { clusterHost, clusterPort, threads, awake, memoryBytes, token } = this.options;
-    const { cacheDirectory, cacheBytes } = this.options;
+    const { cacheDirectory, cacheBytes, logFormat } = this.options;
     const main = fileURLToPath(new URL('main.js', import.meta.url));
     const args = [
       'worker',
@@ -84,9 +88,10 @@ export class LocalWorkers {
       ...(awake ? [] : ['--no-awake']),
       ...(cacheDirectory === undefined ? [] : ['--cache-dir', cacheDirectory]),
       ...(cacheBytes === undefined ? [] : ['--cache-bytes', String(cacheBytes)]),
+      ...(logFormat === undefined ? [] : ['--log-format', logFormat]),
     ];
     const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
-      stdio: ['ignore', 'ignore', 'inherit'],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       env: {
         ...process.env,
         // What opens a hub is of no use to a worker.
@@ -100,7 +105,9 @@ export class LocalWorkers {
     this.#children.add(child);
     this.options.log.info({ name, workerPid: child.pid }, 'A local worker starts.');
     const startedMs = performance.now();
-    child.once('exit', (code, signal) => {
+    const lastWords = listenToLastWords(child);
+    // Unlike `exit`, it comes after all that the child has said.
+    child.once('close', (code, signal) => {
       this.#children.delete(child);
       if (this.#stopping) return;
       if (code === 0) {
@@ -108,9 +115,15 @@ export class LocalWorkers {
         return;
       }
       const count = performance.now() - startedMs > healthyMs ? 0 : restarts;
-      this.options.log.warn({ name, code, signal, restarts: count }, 'A local worker ended.');
-      if (count >= restartsMax) {
-        this.options.onGivenUp(name);
+      const told = lastWords();
+      const lasting = lastingError(told, signal);
+      if (!lasting)
+        this.options.log.warn(
+          { name, code, signal, restarts: count, ...(told ? { error: told.message } : {}) },
+          'A local worker ended.',
+        );
+      if (lasting || count >= restartsMax) {
+        this.options.onGivenUp(name, lasting);
         return;
       }
       const timer = setTimeout(

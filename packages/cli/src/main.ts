@@ -1,8 +1,10 @@
 #!/usr/bin/env node
-import { exitCodes, toButterflyError } from '@butterfly/common';
+import { exitCodes, toButterflyError, type ButterflyError } from '@butterfly/common';
 import { Command, CommanderError } from 'commander';
 import { readEnvironment, type Environment } from './environment.js';
-import { errorLine, reportUsageErrors } from './terminal.js';
+import { tellParent } from './managed.js';
+import { refuseBlankValues } from './options.js';
+import { errorLine, reportUsageErrors, tell } from './terminal.js';
 import { version } from './version.js';
 
 type MakeCommand = (environment: Environment) => Command;
@@ -29,25 +31,37 @@ async function loadCommands(environment: Environment): Promise<Command[]> {
   return made;
 }
 
+/** Reports an error to whoever waits for this process, once. */
+async function report(error: ButterflyError, { BUTTERFLY_MANAGED }: Environment): Promise<void> {
+  if (BUTTERFLY_MANAGED === undefined) tell(errorLine(error));
+  else await tellParent(error);
+}
+
 async function main(): Promise<number> {
+  const { environment, problem } = readEnvironment();
   try {
-    const environment = readEnvironment();
     const program = new Command('butterfly')
       .description('Run a large language model across the machines that you have.')
-      .version(version);
+      .version(version)
+      .hook('preAction', () => {
+        if (problem) throw problem;
+      });
     for (const command of await loadCommands(environment)) program.addCommand(command);
-    for (const command of [program, ...program.commands]) reportUsageErrors(command);
+    for (const command of [program, ...program.commands]) {
+      reportUsageErrors(command);
+      refuseBlankValues(command);
+    }
     await program.parseAsync();
     return exitCodes.ok;
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
     const error = toButterflyError(thrown);
-    process.stderr.write(errorLine(error));
+    await report(error, environment);
     return error.kind.exitCode;
   }
 }
 
-// Whoever reads the output may leave early, as `head` does; that alone is no reason to fall.
+// Whoever reads the output may leave early, as `head` and closed terminals do; that alone is no reason to fall.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const exitCode = await main();
 // A command may have chosen another one without a word.

@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ButterflyError, type Logger } from '@butterfly/common';
+import { ButterflyError, toButterflyError, type Logger } from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf, type ModelSpec } from '@butterfly/model';
 import { modelsDirectory } from './directories.js';
@@ -39,10 +39,29 @@ export async function openModel(
 
 /**
  * The path of a model that a person named: a path, or what was pulled under a name of a hub.
+ * @param cacheDir what `--cache-dir` says, where models are looked for first
  * @throws ButterflyError CONFIG_INVALID, MODEL_NOT_FOUND
  */
-export async function resolveModelPath(named: string, environment: Environment): Promise<string> {
-  return isHubReference(named) ? findPulled(parseHubReference(named), modelsDirectory(environment)) : named;
+export async function resolveModelPath(
+  named: string,
+  environment: Environment,
+  cacheDir?: string,
+): Promise<string> {
+  if (!isHubReference(named)) return named;
+  const reference = parseHubReference(named);
+  const usual = modelsDirectory(environment);
+  const first = modelsDirectory(environment, cacheDir);
+  if (first === null)
+    throw new ButterflyError(
+      'MODEL_NOT_FOUND',
+      `This user has no home directory where ${named} could be; say where with --cache-dir or XDG_CACHE_HOME, or give a path.`,
+    );
+  try {
+    return await findPulled(reference, first);
+  } catch (error) {
+    if (usual === null || usual === first || toButterflyError(error).code !== 'MODEL_NOT_FOUND') throw error;
+    return findPulled(reference, usual);
+  }
 }
 
 const defaultContextTokens = 4096;

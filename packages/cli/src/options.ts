@@ -1,5 +1,23 @@
 import { cacheTypes, limits } from '@butterfly/common';
-import { InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError, Option, type Argument, type Command } from 'commander';
+
+/**
+ * Has every option and argument of a command refuse a blank value, as a script leaves it whose variable is not set: taking
+ * it as the default would hide that. A prompt may be blank, so arguments of any number are left alone.
+ */
+export function refuseBlankValues(command: Command): void {
+  const described: readonly (Option | Argument)[] = [
+    ...command.options.filter(({ required, optional }) => required || optional),
+    ...command.registeredArguments.filter(({ variadic }) => !variadic),
+  ];
+  for (const each of described) {
+    const parse = each.parseArg;
+    each.argParser((text: string, previous: unknown): unknown => {
+      if (text.trim() === '') throw new InvalidArgumentError('It is blank; give a value or leave it out.');
+      return parse ? parse(text, previous) : text;
+    });
+  }
+}
 
 /** A parser for commander: a whole number within bounds. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -85,13 +103,15 @@ export function replicasOption(): Option {
     .default(1);
 }
 
-/** `--cache-dir` and `--cache-bytes`, for the commands that run workers. */
+/** `--cache-dir`, for the commands that keep something for the next start. */
 export function cacheDirectoryOption(): Option {
   return new Option(
     '--cache-dir <path>',
     'where weights from elsewhere and measurements are kept (default: butterfly/weights in the cache of the user)',
   );
 }
+
+/** `--cache-bytes`, for the commands that run workers. */
 export function cacheBytesOption(): Option {
   return new Option(
     '--cache-bytes <bytes>',

@@ -1,8 +1,8 @@
-import { formatBytes } from '@butterfly/common';
+import { formatBytes, printableLine } from '@butterfly/common';
 import type { WorkerView } from '@butterfly/orchestrator';
 import { MultiBar, Presets, SingleBar } from 'cli-progress';
 import type { Serving } from './serving.js';
-import { errorLine } from './terminal.js';
+import { errorLine, tell } from './terminal.js';
 
 const pollMs = 100;
 const mebibyte = 2 ** 20;
@@ -33,7 +33,7 @@ export async function waitUntilReady(serving: Serving, ending: Promise<unknown>)
     while (!orchestrator.engine.status().ready) {
       if (wait.isOver) return false;
       const trouble = serving.checkTrouble();
-      if (trouble && trouble.message !== told) process.stderr.write(errorLine(trouble));
+      if (trouble && trouble.message !== told) tell(errorLine(trouble));
       told = trouble?.message;
       if (bars) for (const worker of orchestrator.workers()) update(bars, known, worker);
       await new Promise((resolve) => setTimeout(resolve, pollMs));
@@ -47,7 +47,7 @@ export async function waitUntilReady(serving: Serving, ending: Promise<unknown>)
 function update(bars: MultiBar, known: Map<string, SingleBar>, worker: WorkerView): void {
   if (!worker.layers || worker.totalBytes === 0) return;
   const total = Math.ceil(worker.totalBytes / mebibyte);
-  const fields = { name: worker.name, layers: worker.layers.join('-') };
+  const fields = { name: printableLine(worker.name), layers: worker.layers.join('-') };
   const bar = known.get(worker.workerId) ?? bars.create(total, 0, fields);
   known.set(worker.workerId, bar);
   bar.update(Math.ceil(worker.loadedBytes / mebibyte), fields);
@@ -72,7 +72,7 @@ export function downloadBar(): DownloadBar {
       stop();
       const total = formatBytes(totalBytes);
       if (!process.stderr.isTTY) {
-        process.stderr.write(`${name}: ${total}\n`);
+        tell(`${printableLine(name)}: ${total}\n`);
         return () => undefined;
       }
       const started = new SingleBar(
@@ -83,7 +83,7 @@ export function downloadBar(): DownloadBar {
         },
         Presets.shades_classic,
       );
-      started.start(totalBytes, 0, { name, size: total });
+      started.start(totalBytes, 0, { name: printableLine(name), size: total });
       bar = started;
       return (bytes) => started.update(bytes);
     },
@@ -99,7 +99,7 @@ export function describeWorkers(workers: readonly WorkerView[]): string {
     const memory = report
       ? `, weights ${formatBytes(report.shardBytes)}, KV cache ${formatBytes(report.arenaBytes)}`
       : '';
-    return `  ${name}: ${where}${place}, ${threads} thread${threads === 1 ? '' : 's'}${memory}`;
+    return `  ${printableLine(name)}: ${where}${place}, ${threads} thread${threads === 1 ? '' : 's'}${memory}`;
   });
   return lines.join('\n');
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/common';
 import { Orchestrator, type Objective, type OrchestratorOptions } from '@butterfly/orchestrator';
+import type { LogFormat } from './log-formats.js';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import { contextTokens, type OpenedModel } from './model.js';
@@ -41,6 +42,8 @@ export interface ServingOptions {
   readonly cacheBytes?: number | undefined;
   readonly contextTokens: number | undefined;
   readonly parallel: number;
+  /** Of the local workers; undefined leaves that to the environment. */
+  readonly logFormat?: LogFormat | undefined;
   readonly log: Logger;
 }
 
@@ -94,11 +97,15 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     memoryBytes: Math.floor(availableMemoryBytes() / Math.max(1, options.workers)),
     cacheDirectory: options.cacheDirectory,
     cacheBytes: options.cacheBytes,
+    logFormat: options.logFormat,
     log,
-    onGivenUp: (name) => {
-      log.error({ name }, 'A local worker ended too often and is not started again.');
+    onGivenUp: (name, lasting) => {
+      if (!lasting) log.error({ name }, 'A local worker ended too often and is not started again.');
+      else if (options.othersMayJoin)
+        log.error({ name, code: lasting.code }, `A local worker is not started again: ${lasting.message}`);
       if (++givenUp === options.workers && !options.othersMayJoin)
         tellLost(
+          lasting ??
           new ButterflyError(
             'WORKER_LOST',
             'The local workers ended again and again; run with BUTTERFLY_LOG=info to see why.',

@@ -1,12 +1,44 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, printable } from '@butterfly/common';
 import type { Command, CommanderError } from 'commander';
+import type { Environment } from './environment.js';
 
 /** Files and peers may have put anything of any length into a message. */
 const messageCharactersMax = 1000;
 
+/** Writes to standard output what people or programs read: names of files and peers in it command no terminal. */
+export function print(text: string): void {
+  process.stdout.write(printable(text));
+}
+
+/** The same for standard error, which has what is beside the output. */
+export function tell(text: string): void {
+  process.stderr.write(printable(text));
+}
+
+/** Writes text that a model made: to a terminal as `print` does, elsewhere to the byte. */
+export function printAnswer(text: string): void {
+  process.stdout.write(process.stdout.isTTY ? printable(text) : text);
+}
+
+/** Resolves when whoever reads the standard output has left, as `head` and closed terminals do. */
+export function readerGone(): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdout.once('error', () => resolve());
+  });
+}
+
+/** Whether to colour what goes to a stream: FORCE_COLOR decides, else NO_COLOR, else whether it is a terminal that can. */
+export function hasColours(
+  { FORCE_COLOR, NO_COLOR, TERM }: Environment,
+  stream: { readonly isTTY?: boolean },
+): boolean {
+  if (FORCE_COLOR !== undefined) return FORCE_COLOR !== '0' && FORCE_COLOR !== 'false';
+  return NO_COLOR === undefined && TERM !== 'dumb' && stream.isTTY === true;
+}
+
 /** An error as one line of the terminal. */
 export function errorLine({ code, message }: ButterflyError): string {
-  const plain = message.replaceAll(/\p{Cc}+/gu, ' ');
+  const plain = printable(message.replaceAll(/\p{Cc}+/gu, ' '));
   return `butterfly: ${code}: ${plain.length > messageCharactersMax ? `${plain.slice(0, messageCharactersMax)} ...` : plain}\n`;
 }
 

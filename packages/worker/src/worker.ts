@@ -1,9 +1,9 @@
 import {
+  ButterflyError,
   exitCodes,
   systemClock,
   tcpTransport,
   toButterflyError,
-  type ButterflyError,
   type Clock,
   type ErrorCode,
   type Logger,
@@ -23,6 +23,8 @@ import { ShardHolder } from './shards.js';
 
 /** What becomes of the connection to the orchestrator. */
 export type WorkerPresence =
+  /** Told once: it did not answer the first time, and is dialled on. */
+  | { readonly kind: 'waiting'; readonly error: ButterflyError }
   | { readonly kind: 'lost'; readonly error: ButterflyError }
   | { readonly kind: 'rejoined'; readonly workerId: string };
 
@@ -30,6 +32,10 @@ export interface WorkerOptions extends Machine {
   readonly join: { readonly host: string; readonly port: number };
   readonly token: string | null;
   readonly identity: Omit<WorkerIdentity, 'dataHost' | 'dataPort' | 'heldShards'>;
+  /** How long it dials an orchestrator that was never there; 0, the default, dials once, and Infinity until it is stopped. */
+  readonly waitMs?: number;
+  /** Stops it when aborted, while it still waits too. */
+  readonly signal?: AbortSignal;
   /** Whether it comes back to an orchestrator that was lost; else its end is the end of the worker. */
   readonly rejoins: boolean;
   readonly log: Logger;
@@ -50,11 +56,13 @@ export interface WorkerOptions extends Machine {
   readonly onStep?: () => void;
 }
 
-/** Pauses between attempts to come back to the orchestrator: they double. */
-const rejoinPauseMinMs = 250;
-const rejoinPauseMaxMs = 5_000;
+/** Pauses between attempts to reach the orchestrator: they double. */
+const dialPauseMinMs = 250;
+const dialPauseMaxMs = 5_000;
 /** Answers that will be the same the next time, although they come over the network. */
 const finalCodes: ReadonlySet<ErrorCode> = new Set(['JOIN_REFUSED', 'ACCESS_DENIED', 'PROTOCOL_VERSION']);
+/** What an orchestrator that is not there yet looks like: itself, or through a proxy that is. */
+const absentCodes: ReadonlySet<ErrorCode> = new Set(['PEER_UNREACHABLE', 'CONNECTION_CLOSED', 'TIMEOUT']);
 
 /**
  * A worker: joins an orchestrator, loads the layers that it is told and computes steps. When the orchestrator is lost it
@@ -66,7 +74,7 @@ export class Worker {
   #resolveClosed: (error: ButterflyError | null) => void = () => undefined;
   readonly #stopping = new AbortController();
   #session: Session | null = null;
-  #pauseMs = rejoinPauseMinMs;
+  #pauseMs = dialPauseMinMs;
   /** Of the model that was measured last: losing the orchestrator changes nothing of it. */
   #measured: { readonly modelKey: string; readonly profile: Promise<MeasuredProfile> } | null = null;
 
@@ -79,8 +87,9 @@ export class Worker {
   }
 
   /**
-   * Dials the orchestrator, and is welcomed.
-   * @throws ButterflyError PEER_UNREACHABLE, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT, ADDRESS_INVALID, PORT_IN_USE
+   * Dials the orchestrator, for as long as `waitMs` says, and is welcomed.
+   * @throws ButterflyError PEER_UNREACHABLE, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT, ADDRESS_INVALID, PORT_IN_USE;
+   * CANCELLED when it is stopped before
    */
   static async start(options: WorkerOptions): Promise<Worker> {
     const { clock = systemClock, transport = tcpTransport, cache = null, stages, log } = options;
@@ -91,8 +100,12 @@ export class Worker {
     const localFiles = options.remoteOnly !== true;
     const parts = { ...arrivals, shards, cache, localFiles, transport, clock, log, onStep };
     const worker = new Worker(options, parts, door);
+    const { signal } = options;
+    const stop = (): void => worker.#stopping.abort();
+    signal?.addEventListener('abort', stop);
+    if (signal?.aborted) stop();
     try {
-      void worker.#attend(await worker.#join());
+      void worker.#attend(await worker.#joinFirst());
     } catch (error) {
       await door.close();
       throw error;
@@ -136,6 +149,22 @@ export class Worker {
     });
   }
 
+  async #joinFirst(): Promise<OrchestratorLink> {
+    const { clock } = this.parts;
+    const { waitMs = 0 } = this.options;
+    const endMs = clock.nowMs() + waitMs;
+    let isTold = false;
+    const onFailure = (error: ButterflyError): void => {
+      if (!absentCodes.has(error.code) || clock.nowMs() >= endMs) throw error;
+      if (!isTold) this.options.onPresence?.({ kind: 'waiting', error });
+      isTold = true;
+    };
+    const link = await this.#dialUntilWelcomed(onFailure, endMs);
+    this.#pauseMs = dialPauseMinMs;
+    if (link) return link;
+    throw new ButterflyError('CANCELLED', 'The worker was stopped before the orchestrator answered.');
+  }
+
   #measure({ spec, isDeterministic, modelKey }: WelcomedModel): Promise<MeasuredProfile> {
     if (this.#measured?.modelKey === modelKey) return this.#measured.profile;
     const profile = this.options.profiler(spec, isDeterministic);
@@ -164,7 +193,7 @@ export class Worker {
       const error = await link.closed;
       await this.#session?.end();
       if (error === null || !rejoins || !isPassing(error)) return error;
-      if (clock.nowMs() - joinedMs > rejoinPauseMaxMs) this.#pauseMs = rejoinPauseMinMs;
+      if (clock.nowMs() - joinedMs > dialPauseMaxMs) this.#pauseMs = dialPauseMinMs;
       onPresence?.({ kind: 'lost', error });
     }
     return null;
@@ -172,22 +201,42 @@ export class Worker {
 
   /** Dials until it is welcomed again; null when it is stopped meanwhile. @throws ButterflyError when it is refused */
   async #rejoin(): Promise<OrchestratorLink | null> {
+    await this.#pause(Infinity);
+    const link = await this.#dialUntilWelcomed((error) => {
+      if (!isPassing(error)) throw error;
+    }, Infinity);
+    if (link) this.options.onPresence?.({ kind: 'rejoined', workerId: this.id });
+    return link;
+  }
+
+  /**
+   * Dials, with pauses, until it is welcomed; null when it is stopped meanwhile.
+   * @param onFailure throws to give up
+   * @param endMs when an attempt is the last, by the clock
+   */
+  async #dialUntilWelcomed(
+    onFailure: (error: ButterflyError) => void,
+    endMs: number,
+  ): Promise<OrchestratorLink | null> {
     const { signal } = this.#stopping;
-    const { clock, log } = this.parts;
     while (!signal.aborted) {
-      await pause(this.#pauseMs, clock, signal);
-      this.#pauseMs = Math.min(2 * this.#pauseMs, rejoinPauseMaxMs);
       try {
-        const link = await unlessAborted(signal, () => this.#join());
-        if (link) this.options.onPresence?.({ kind: 'rejoined', workerId: this.id });
-        return link;
+        return await unlessAborted(signal, () => this.#join());
       } catch (thrown) {
         const error = toButterflyError(thrown);
-        if (!isPassing(error)) throw error;
-        log.info({ code: error.code }, error.message);
+        onFailure(error);
+        this.parts.log.info({ code: error.code }, error.message);
       }
+      await this.#pause(endMs);
     }
     return null;
+  }
+
+  async #pause(endMs: number): Promise<void> {
+    const { clock } = this.parts;
+    const pauseMs = Math.min(this.#pauseMs, Math.max(0, endMs - clock.nowMs()));
+    this.#pauseMs = Math.min(2 * this.#pauseMs, dialPauseMaxMs);
+    await pause(pauseMs, clock, this.#stopping.signal);
   }
 }
 

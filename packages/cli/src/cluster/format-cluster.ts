@@ -1,4 +1,4 @@
-import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
+import { formatBytes, formatMicros, formatRate, printableLine } from '@butterfly/common';
 import type {
   ClusterDescription,
   Plan,
@@ -12,10 +12,13 @@ export function formatCluster(cluster: ClusterDescription): string {
   const { model, isReady, detail, epoch, replicas, trouble, notes, workers } = cluster;
   const isReplicated = replicas.length > 1;
   const during = epoch === null || isReplicated ? '' : ` (epoch ${epoch})`;
-  const lines = [
+  const said = [
     `${model.id}, ${model.layers} layers: ${isReady ? 'ready' : 'not ready'}. ${detail}${during}`,
     ...(trouble ? [`Trouble: ${trouble.code}: ${trouble.message}`] : []),
     ...notes.map((note) => `Note: ${note}`),
+  ];
+  const lines = [
+    ...said.map(printableLine),
     ...(isReplicated ? [formatReplicas(replicas)] : []),
     ...formatSpeed(cluster),
   ];

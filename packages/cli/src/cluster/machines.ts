@@ -60,7 +60,7 @@ const network = z.strictObject({
   bandwidth,
   relayed: z.boolean().default(false),
 });
-const identity = { name: z.string().min(1).max(256), memory: bytes };
+const identity = { name: z.string().regex(/\S/u, 'must not be blank').max(256), memory: bytes };
 const worker = z.union(
   [
     z.strictObject({ ...identity, layerCurve: stepTimesSchema, outputCurve: stepTimesSchema }),

@@ -2,6 +2,7 @@ import { formatAddress } from '@butterfly/common';
 import { Command } from 'commander';
 import { discover } from '../discovery/discover.js';
 import { formatTable } from '../table.js';
+import { print, tell } from '../terminal.js';
 
 const examples = `
 Examples:
@@ -15,11 +16,11 @@ export function discoverCommand(): Command {
     .addHelpText('after', examples)
     .action(async ({ json }: { readonly json?: boolean }) => {
       const found = await discover();
-      if (json) process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+      if (json) print(`${JSON.stringify(found, null, 2)}\n`);
       else if (found.length === 0)
-        process.stderr.write('No orchestrator announces itself on this network.\n');
+        tell('No orchestrator announces itself on this network.\n');
       else
-        process.stdout.write(
+        print(
           formatTable([
             ['address', 'model', 'protocol', 'name'],
             ...found.map((each) => [formatAddress(each), each.model, String(each.protocol), each.name]),

@@ -4,6 +4,7 @@ import { ClusterClient, defaultServerUrl } from '../cluster/cluster-client.js';
 import { drainWorker } from '../cluster/drain.js';
 import type { Environment } from '../environment.js';
 import { wholeNumber } from '../options.js';
+import { print } from '../terminal.js';
 
 interface DrainFlags {
   readonly url: string;
@@ -27,6 +28,6 @@ export function drainCommand(environment: Environment): Command {
     .action(async (name: string, { url, token, timeout }: DrainFlags) => {
       const client = new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null);
       await drainWorker(client, { name, timeoutMs: timeout * 1000, clock: systemClock });
-      process.stdout.write(`${name} is empty and has left the cluster.\n`);
+      print(`${name} is empty and has left the cluster.\n`);
     });
 }

@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
 import {
   ButterflyError,
-  createLogger,
   deadlines,
   greedySampling,
   type SamplingParams,
@@ -9,10 +8,14 @@ import {
 import { ChatTemplate, defaultChatTemplate, IncrementalDetokenizer } from '@butterfly/model';
 import type { Generation } from '@butterfly/orchestrator';
 import { Command } from 'commander';
+import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
+import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { openModel, ownModel, resolveModelPath, type OpenedModel } from '../model.js';
 import {
   awakeOption,
+  cacheBytesOption,
+  cacheDirectoryOption,
   cacheTypeOption,
   decimal,
   deterministicOption,
@@ -22,8 +25,9 @@ import {
 import { waitUntilReady } from '../progress.js';
 import { startServing } from '../serving.js';
 import { stopSignal } from '../signals.js';
+import { printAnswer, readerGone, tell } from '../terminal.js';
 
-interface GenerateFlags {
+interface GenerateFlags extends LogFlags {
   readonly workers: number;
   readonly threads?: number;
   readonly awake: boolean;
@@ -36,6 +40,8 @@ interface GenerateFlags {
   readonly topP: number;
   readonly seed?: number;
   readonly chat?: boolean;
+  readonly cacheDir?: string;
+  readonly cacheBytes?: number;
 }
 
 const examples = `
@@ -67,10 +73,13 @@ export function generateCommand(environment: Environment): Command {
     .addOption(cacheTypeOption())
     .addOption(speculationOption())
     .addOption(deterministicOption())
+    .addOption(cacheDirectoryOption())
+    .addOption(cacheBytesOption())
+    .addOption(logFormatOption())
     .addHelpText('after', examples)
     .action((words: readonly string[], flags: GenerateFlags) => {
       const [model, prompt] = words.length === 1 ? [ownModel, words[0]] : words;
-      if (words.length > 2 || !model || prompt === undefined)
+      if (words.length > 2 || !model?.trim() || prompt === undefined)
         throw new ButterflyError(
           'CONFIG_INVALID',
           'Put the prompt in quotes: butterfly generate [model] "prompt".',
@@ -85,13 +94,15 @@ async function generate(
   flags: GenerateFlags,
   environment: Environment,
 ): Promise<void> {
-  const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'generate' });
-  const model = await openModel(await resolveModelPath(path, environment), {
+  const log = await openLog(environment, flags, 'generate');
+  const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
     ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
     log,
   });
   // Before there is anything that a signal would leave behind.
-  const stopping = stopSignal('SIGINT', 'SIGTERM');
+  const stopping = stopSignal();
+  // Its workers look again, each for itself, without a word.
+  await openCacheDirectory(flags.cacheDir, environment, log);
   const serving = await startServing({
     model,
     http: null,
@@ -112,6 +123,9 @@ async function generate(
     isDeterministic: flags.deterministic ?? false,
     contextTokens: flags.ctx,
     parallel: 1,
+    cacheDirectory: flags.cacheDir,
+    cacheBytes: flags.cacheBytes,
+    logFormat: flags.logFormat,
     log,
   });
   const ending = Promise.race([stopping, readerGone(), serving.lost]);
@@ -139,13 +153,6 @@ async function generate(
   }
 }
 
-/** Resolves when whoever reads the standard output has left, as `head` does. */
-function readerGone(): Promise<void> {
-  return new Promise((resolve) => {
-    process.stdout.once('error', () => resolve());
-  });
-}
-
 function tokenizePrompt({ vocabulary, spec }: OpenedModel, prompt: string, chat: boolean): Int32Array {
   if (!chat) return vocabulary.tokenize(prompt, { addSpecial: true, parseSpecial: false });
   const text = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
@@ -171,13 +178,13 @@ async function print(generation: Generation, { vocabulary }: OpenedModel): Promi
     switch (event.kind) {
       case 'token':
         tokens++;
-        process.stdout.write(detokenizer.push(event.token));
+        printAnswer(detokenizer.push(event.token));
         break;
       case 'end': {
         const { firstTokenMs, totalMs } = event.timing;
         const perSecond = tokens > 1 ? ((tokens - 1) * 1000) / (totalMs - firstTokenMs) : 0;
-        process.stdout.write(`${detokenizer.flush()}\n`);
-        process.stderr.write(
+        printAnswer(`${detokenizer.flush()}\n`);
+        tell(
           `[${tokens} tokens, first after ${firstTokenMs.toFixed(0)} ms, then ${perSecond.toFixed(1)} per second]\n`,
         );
         break;

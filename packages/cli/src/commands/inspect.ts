@@ -1,4 +1,4 @@
-import { createLogger, formatBytes as bytes } from '@butterfly/common';
+import { formatBytes as bytes, printableLine } from '@butterfly/common';
 import {
   cacheBytesPerSlot,
   describeModel,
@@ -13,7 +13,15 @@ import {
 } from '@butterfly/model';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
+import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { ownModel, resolveModelPath } from '../model.js';
+import { cacheDirectoryOption } from '../options.js';
+import { print } from '../terminal.js';
+
+interface InspectFlags extends LogFlags {
+  readonly json?: boolean;
+  readonly cacheDir?: string;
+}
 
 const examples = `
 Examples:
@@ -29,13 +37,15 @@ export function inspectCommand(environment: Environment): Command {
       ownModel,
     )
     .option('--json', 'print JSON')
+    .addOption(cacheDirectoryOption())
+    .addOption(logFormatOption())
     .addHelpText('after', examples)
-    .action(async (path: string, flags: { readonly json?: boolean }) => {
-      const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'inspect' });
+    .action(async (path: string, flags: InspectFlags) => {
+      const log = await openLog(environment, flags, 'inspect');
       const summary = summarize(
-        describeModel(await openGguf(await resolveModelPath(path, environment), { log })),
+        describeModel(await openGguf(await resolveModelPath(path, environment, flags.cacheDir), { log })),
       );
-      process.stdout.write(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : toText(summary));
+      print(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : toText(summary));
     });
 }
 
@@ -86,5 +96,5 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ],
     ['files', summary.files.map((file) => `${file.path} (${bytes(file.bytes)})`).join(', ')],
   ];
-  return rows.map(([label, value]) => `${label.padEnd(16)} ${value}\n`).join('');
+  return rows.map(([label, value]) => `${label.padEnd(16)} ${printableLine(value)}\n`).join('');
 }

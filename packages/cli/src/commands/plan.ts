@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { createLogger, type Logger } from '@butterfly/common';
+import { printableLine, type Logger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { cacheBlockSlots, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
 import {
@@ -17,16 +17,18 @@ import {
 } from '@butterfly/orchestrator';
 import { nativeMachine } from '@butterfly/worker';
 import { Command } from 'commander';
+import { openCacheDirectory } from '../cache-directory.js';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { readMachines, type Machines } from '../cluster/machines.js';
 import { drawRunningPlan } from '../cluster/running-plan.js';
-import { workerDirectory } from '../directories.js';
 import type { Environment } from '../environment.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker } from '../machine.js';
+import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { contextTokens, ownModel, resolveModelPath } from '../model.js';
 import { objectiveOption } from '../objective-option.js';
 import {
   byteCount,
+  cacheDirectoryOption,
   cacheTypeOption,
   contextOption,
   parallelOption,
@@ -34,8 +36,9 @@ import {
   sparesOption,
   wholeNumber,
 } from '../options.js';
+import { print, tell } from '../terminal.js';
 
-interface PlanFlags {
+interface PlanFlags extends LogFlags {
   readonly workers: number;
   readonly workersFile?: string;
   readonly of?: string;
@@ -50,6 +53,7 @@ interface PlanFlags {
   readonly ctx?: number;
   readonly parallel: number;
   readonly json?: boolean;
+  readonly cacheDir?: string;
 }
 
 const examples = `
@@ -100,6 +104,8 @@ export function planCommand(environment: Environment): Command {
     .addOption(cacheTypeOption())
     .addOption(contextOption())
     .addOption(parallelOption())
+    .addOption(cacheDirectoryOption())
+    .addOption(logFormatOption())
     .option('--json', 'print JSON')
     .addHelpText('after', examples)
     .action((model: string, flags: PlanFlags) =>
@@ -108,8 +114,8 @@ export function planCommand(environment: Environment): Command {
 }
 
 async function planModel(named: string, flags: PlanFlags, environment: Environment): Promise<void> {
-  const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'plan' });
-  const path = resolve(await resolveModelPath(named, environment));
+  const log = await openLog(environment, flags, 'plan');
+  const path = resolve(await resolveModelPath(named, environment, flags.cacheDir));
   const spec = describeModel(await openGguf(path, { log }));
   const machines =
     flags.workersFile === undefined
@@ -140,7 +146,7 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
     const [first, ...others] = replicas.map(({ plan, explanation }) => ({ plan, ...explanation }));
     const { arenaSlots } = input.model;
     const all = others.length === 0 ? first : { replicas: [first, ...others] };
-    process.stdout.write(`${JSON.stringify({ model: spec.name, arenaSlots, ...all }, null, 2)}\n`);
+    print(`${JSON.stringify({ model: spec.name, arenaSlots, ...all }, null, 2)}\n`);
     return;
   }
   const pictures = replicas.flatMap(({ part, plan, explanation }, index) => [
@@ -150,9 +156,8 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
   ]);
   const rate = replicas.reduce((sum, { plan }) => sum + plan.predicted.tokensPerSecond, 0);
   const total = replicas.length === 1 ? '' : `All replicas together make ${rate.toFixed(1)} tokens/s. `;
-  process.stdout.write(
-    `${[...pictures, `${total}The KV cache is ${choice.type}. ${choice.reason}`].join('\n')}\n`,
-  );
+  const lines = [...pictures, `${total}The KV cache is ${choice.type}. ${choice.reason}`];
+  print(`${lines.map(printableLine).join('\n')}\n`);
 }
 
 /** What each replica is planned from. */
@@ -167,16 +172,17 @@ function partsOf(input: PlannerInput, replicasMax: number): PlannerInput[] {
 /** This machine as some workers that are alike. */
 async function measureLocal(
   spec: ModelSpec,
-  { workers, threads: wanted, memory }: PlanFlags,
+  { workers, threads: wanted, memory, cacheDir }: PlanFlags,
   environment: Environment,
   log: Logger,
 ): Promise<Machines> {
   const threads = checkThreads(wanted ?? threadsPerWorker(workers));
   const memoryBytes = memory ?? Math.floor(availableMemoryBytes() / workers);
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
-  const directory = workerDirectory(environment);
+  const { path, isWritable } = await openCacheDirectory(cacheDir, environment, log);
+  const directory = isWritable ? path : null;
   if (process.stderr.isTTY)
-    process.stderr.write(`Measuring this machine with ${threads} of ${availableParallelism()} threads ...\n`);
+    tell(`Measuring this machine with ${threads} of ${availableParallelism()} threads ...\n`);
   const profile = await nativeMachine({ ggml, threads, memoryBytes, directory, log }).profiler(spec, false);
   return {
     members: Array.from({ length: workers }, (_, index) => {
@@ -190,9 +196,9 @@ async function measureLocal(
 async function planOf(url: string, { token, json }: PlanFlags, environment: Environment): Promise<void> {
   const cluster = await new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null).describe();
   const { plan, replicas, measured, trouble } = cluster;
-  process.stdout.write(
+  print(
     json
       ? `${JSON.stringify({ plan, replicas, measured, trouble }, null, 2)}\n`
-      : `${drawRunningPlan(cluster).join('\n')}\n`,
+      : `${drawRunningPlan(cluster).map(printableLine).join('\n')}\n`,
   );
 }

@@ -7,10 +7,13 @@ import { Hub } from '../hub/hub.js';
 import { pull } from '../hub/pull.js';
 import { parseHubReference } from '../hub/reference.js';
 import { downloadBar } from '../progress.js';
+import { cacheDirectoryOption } from '../options.js';
 import { stopSignal } from '../signals.js';
+import { print, tell } from '../terminal.js';
 
 interface PullFlags {
   readonly directory?: string;
+  readonly cacheDir?: string;
   readonly hubUrl?: string;
 }
 
@@ -27,6 +30,7 @@ export function pullCommand(environment: Environment): Command {
     .description('Download a model from a hub, on from where it was cut, and check it.')
     .argument('<model>', 'hf:ORG/REPO or hf:ORG/REPO:FILE; of a split model, any part')
     .option('--directory <path>', 'where models go (default: butterfly/models in the cache of the user)')
+    .addOption(cacheDirectoryOption())
     .option('--hub-url <url>', `URL of the hub (default: HF_ENDPOINT, else ${defaultHubUrl})`)
     .addHelpText('after', examples)
     .action((model: string, flags: PullFlags) => runPull(model, flags, environment));
@@ -34,13 +38,13 @@ export function pullCommand(environment: Environment): Command {
 
 async function runPull(model: string, flags: PullFlags, environment: Environment): Promise<void> {
   const reference = parseHubReference(model);
-  const token = firstSet(environment.HF_TOKEN, environment.HUGGING_FACE_HUB_TOKEN) ?? null;
+  const token = environment.HF_TOKEN ?? environment.HUGGING_FACE_HUB_TOKEN ?? null;
   const hub = new Hub({
-    url: checkHubUrl(firstSet(flags.hubUrl, environment.HF_ENDPOINT) ?? defaultHubUrl, token !== null),
+    url: checkHubUrl(flags.hubUrl ?? environment.HF_ENDPOINT ?? defaultHubUrl, token !== null),
     token,
   });
   const stopping = new AbortController();
-  void stopSignal('SIGINT', 'SIGTERM').then(() =>
+  void stopSignal().then(() =>
     stopping.abort(new ButterflyError('CANCELLED', 'Stopped; running the same again goes on from there.')),
   );
   const bar = downloadBar();
@@ -48,24 +52,29 @@ async function runPull(model: string, flags: PullFlags, environment: Environment
     const pulled = await pull({
       hub,
       reference,
-      directory: flags.directory === undefined ? modelsDirectory(environment) : resolve(flags.directory),
+      directory: directoryOf(flags, environment),
       signal: stopping.signal,
       onFile: (file) => bar.start(file.path, file.bytes),
     });
     bar.stop();
     const news = pulled.downloaded === 0 ? 'was there already' : 'is here';
-    process.stdout.write(`${pulled.path}\n`);
-    process.stderr.write(
-      `${pulled.file} (${formatBytes(pulled.bytes)}) ${news} and is what the hub has. Run it: butterfly serve ${flags.directory === undefined ? `hf:${pulled.repo}:${pulled.file}` : pulled.path}\n`,
+    print(`${pulled.path}\n`);
+    tell(
+      `${pulled.file} (${formatBytes(pulled.bytes)}) ${news} and is what the hub has. Run it: butterfly serve ${flags.directory === undefined && flags.cacheDir === undefined ? `hf:${pulled.repo}:${pulled.file}` : pulled.path}\n`,
     );
   } finally {
     bar.stop();
   }
 }
 
-/** An empty variable counts as none. */
-function firstSet(...values: readonly (string | undefined)[]): string | undefined {
-  return values.find((value) => value !== undefined && value !== '');
+/** @throws ButterflyError CONFIG_INVALID where the user has no cache, and named no folder */
+function directoryOf({ directory, cacheDir }: PullFlags, environment: Environment): string {
+  const found = directory ?? modelsDirectory(environment, cacheDir);
+  if (found !== null) return resolve(found);
+  throw new ButterflyError(
+    'CONFIG_INVALID',
+    'This user has no home directory to put models in; say where with --directory, --cache-dir or XDG_CACHE_HOME.',
+  );
 }
 
 /** @throws ButterflyError CONFIG_INVALID */

@@ -1,8 +1,10 @@
-import { createLogger, formatAddress, type Logger } from '@butterfly/common';
+import { formatAddress, printableLine, type Logger } from '@butterfly/common';
 import type { Objective } from '@butterfly/orchestrator';
 import { Command } from 'commander';
+import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
+import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { openModel, ownModel, resolveModelPath } from '../model.js';
 import { objectiveOption } from '../objective-option.js';
 import {
@@ -22,8 +24,9 @@ import {
 import { describeWorkers, waitUntilReady } from '../progress.js';
 import { startServing, type Serving } from '../serving.js';
 import { stopSignal } from '../signals.js';
+import { print } from '../terminal.js';
 
-interface ServeFlags {
+interface ServeFlags extends LogFlags {
   readonly workers: number;
   readonly waitFor?: number;
   readonly threads?: number;
@@ -112,13 +115,14 @@ export function serveCommand(environment: Environment): Command {
     .addOption(deterministicOption())
     .addOption(cacheDirectoryOption())
     .addOption(cacheBytesOption())
+    .addOption(logFormatOption())
     .addHelpText('after', examples)
     .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
 }
 
 async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
-  const log = createLogger({ level: environment.BUTTERFLY_LOG, name: 'orchestrator' });
-  const model = await openModel(await resolveModelPath(path, environment), {
+  const log = await openLog(environment, flags, 'orchestrator');
+  const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
     ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
     log,
   });
@@ -127,7 +131,9 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;
   const clusterHost = flags.clusterHost ?? (workersElsewhere > 0 ? '0.0.0.0' : '127.0.0.1');
   // Before there is anything that a signal would leave behind.
-  const stopping = stopSignal('SIGINT', 'SIGTERM');
+  const stopping = stopSignal();
+  // Its workers look again, each for itself, without a word.
+  if (flags.workers > 0) await openCacheDirectory(flags.cacheDir, environment, log);
   const serving = await startServing({
     model,
     http: { host: flags.host, port: flags.port },
@@ -149,6 +155,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     isDeterministic: flags.deterministic ?? false,
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
+    logFormat: flags.logFormat,
     contextTokens: flags.ctx,
     parallel: flags.parallel,
     log,
@@ -156,7 +163,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const ending = Promise.race([stopping, serving.lost]);
   const { orchestrator } = serving;
   const announcement = announceIfWanted(flags.announce, clusterHost, serving, model.id, log);
-  say(`${model.spec.name}: ${model.spec.layers} layers, ${model.spec.architecture}`);
+  say(`${printableLine(model.spec.name)}: ${model.spec.layers} layers, ${model.spec.architecture}`);
   if (othersMayJoin)
     say(
       `Join with: BUTTERFLY_TOKEN=${serving.token} butterfly worker --join HOST:${orchestrator.clusterPort}`,
@@ -189,5 +196,5 @@ function announceIfWanted(
 }
 
 function say(text: string): void {
-  process.stdout.write(`${text}\n`);
+  print(`${text}\n`);
 }

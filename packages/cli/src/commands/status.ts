@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { ClusterClient, defaultServerUrl } from '../cluster/cluster-client.js';
 import { formatCluster } from '../cluster/format-cluster.js';
 import type { Environment } from '../environment.js';
+import { print } from '../terminal.js';
 
 interface StatusFlags {
   readonly url: string;
@@ -25,6 +26,6 @@ export function statusCommand(environment: Environment): Command {
     .action(async ({ url, token, json }: StatusFlags) => {
       const client = new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null);
       const cluster = await client.describe();
-      process.stdout.write(json ? `${JSON.stringify(cluster, null, 2)}\n` : formatCluster(cluster));
+      print(json ? `${JSON.stringify(cluster, null, 2)}\n` : formatCluster(cluster));
     });
 }

@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
 import {
   ButterflyError,
-  createLogger,
   formatAddress,
   parseAddress,
+  silentLogger,
   systemClock,
   toButterflyError,
   type Logger,
@@ -16,12 +16,14 @@ import {
   nativeMachine,
   WeightCache,
   Worker,
+  type WorkerOptions,
   type WorkerPresence,
 } from '@butterfly/worker';
 import { Command } from 'commander';
-import { workerDirectory } from '../directories.js';
+import { openCacheDirectory, type CacheDirectory } from '../cache-directory.js';
 import { chooseOrchestrator, discover } from '../discovery/discover.js';
 import type { Environment } from '../environment.js';
+import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import {
   availableMemoryBytes,
   checkThreads,
@@ -37,12 +39,15 @@ import {
   port,
   wholeNumber,
 } from '../options.js';
-import { stopSignal } from '../signals.js';
+import { stopSignal, stopSignals } from '../signals.js';
+import { print } from '../terminal.js';
 import { version } from '../version.js';
 
-interface WorkerFlags {
+interface WorkerFlags extends LogFlags {
   readonly join?: string;
   readonly discover?: boolean;
+  /** Seconds; true without a number, for ever. */
+  readonly wait?: number | true;
   readonly threads?: number;
   readonly cpus?: readonly number[];
   readonly awake: boolean;
@@ -69,6 +74,11 @@ export function workerCommand(environment: Environment): Command {
     .option('--join <host:port>', 'address of the orchestrator')
     .option('--discover', 'join the only orchestrator that announces itself on this network')
     .option(
+      '--wait [seconds]',
+      'how long to dial an orchestrator that is not there yet; 0 dials once (default: until it is)',
+      wholeNumber(0, 31_536_000),
+    )
+    .option(
       '--threads <n>',
       'threads for computing (default: one for each core, or each of --cpus)',
       wholeNumber(1, 512),
@@ -85,6 +95,7 @@ export function workerCommand(environment: Environment): Command {
     .option('--remote-only', 'leave the model file alone where it is on this machine, and fetch the weights')
     .addOption(cacheDirectoryOption())
     .addOption(cacheBytesOption())
+    .addOption(logFormatOption())
     .option(
       '--data-host <address>',
       'where it listens for other workers (default: every address, or loopback)',
@@ -96,81 +107,131 @@ export function workerCommand(environment: Environment): Command {
 }
 
 async function runWorker(flags: WorkerFlags, environment: Environment): Promise<void> {
-  const address = await addressOf(flags);
-  const join = parseAddress(address);
-  const log = createLogger({ level: environment.BUTTERFLY_LOG, name: flags.name ?? 'worker' });
+  checkTarget(flags);
+  const log = await openLog(environment, flags, flags.name ?? 'worker');
   const isManaged = environment.BUTTERFLY_MANAGED === '1';
   // Before any thread is started that is not one of Node's own.
   if (flags.cpus) pin(flags.cpus, isManaged, log);
+  const stopping = new AbortController();
+  // A managed worker that has not joined yet ends at once.
+  if (!isManaged) void stopSignal().then(() => stopping.abort());
+  using cores = flags.awake ? new AwakeCores({ clock: systemClock, log }) : null;
+  const options = await workerOptions(flags, environment, log);
+  const { signal } = stopping;
+  const address = await addressOf(flags, options.waitMs, signal);
+  if (address === null) return;
+  const starting = Worker.start({
+    ...options,
+    join: parseAddress(address),
+    signal,
+    onStep: () => cores?.stepPassed(),
+    ...(isManaged ? {} : { onPresence: (presence) => tellPresence(presence, address) }),
+  });
+  const worker = await starting.catch((error: unknown) => {
+    if (signal.aborted) return null;
+    throw error;
+  });
+  if (!worker) return;
+  // Terminals and service managers signal the whole group; a managed worker ends when its parent has drained.
+  if (isManaged) for (const each of stopSignals) process.on(each, () => undefined);
+  else print(`Joined ${address} as ${worker.id}, with ${options.identity.threads} threads.\n`);
+  const error = await worker.closed;
+  if (error) throw error;
+}
+
+/** What the worker is, wherever its orchestrator may be. */
+async function workerOptions(
+  flags: WorkerFlags,
+  environment: Environment,
+  log: Logger,
+): Promise<Omit<WorkerOptions, 'join'> & { readonly waitMs: number }> {
+  const isManaged = environment.BUTTERFLY_MANAGED === '1';
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
   const threads = checkThreads(flags.threads ?? threadsPerWorker(1));
-  // Whoever started it counts the threads of all of its workers.
-  if (!isManaged) warnOfCrowding(1, threads, log);
   const memoryBytes = flags.memory ?? availableMemoryBytes();
-  const name = flags.name ?? hostname();
-  const directory = flags.cacheDir ?? workerDirectory(environment);
+  // Whoever started it counts the threads of all of its workers, and has warned for them of the cache.
+  if (!isManaged) warnOfCrowding(1, threads, log);
+  const cache = await openCacheDirectory(flags.cacheDir, environment, isManaged ? silentLogger : log);
   const self = {
-    name,
+    name: flags.name ?? (hostname().trim() || 'worker'),
     threads,
     memoryBytes,
     offersAllFree: flags.memory === undefined,
     version,
-    machineId: await machineId(directory),
+    machineId: await machineId(cache.path),
   };
-  using cores = flags.awake ? new AwakeCores({ clock: systemClock, log }) : null;
-  const worker = await Worker.start({
-    join,
+  const directory = cache.isWritable ? cache.path : null;
+  return {
+    ...nativeMachine({ ggml, threads, memoryBytes, directory, log }),
     token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
     identity: describeWorker(ggml, self),
-    ...nativeMachine({ ggml, threads, memoryBytes, directory, log }),
-    cache: await openCache(directory, flags.cacheBytes, log),
+    cache: await openCache(cache, flags.cacheBytes, log),
+    waitMs: waitMsOf(flags, isManaged),
     // Whoever started it starts another one, and must not leave it behind.
     rejoins: !isManaged,
     log,
-    onStep: () => cores?.stepPassed(),
     remoteOnly: flags.remoteOnly ?? false,
     dataPort: flags.dataPort,
     ...(flags.dataHost === undefined ? {} : { dataHost: flags.dataHost }),
     ...(flags.advertise === undefined ? {} : { advertise: parseAddress(flags.advertise) }),
-    ...(isManaged ? {} : { onPresence: (presence) => tellPresence(presence, address) }),
-  });
-  // Terminals and service managers signal the whole group; a managed worker ends when its parent has drained.
-  if (isManaged) for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => undefined);
-  else void stopSignal('SIGINT', 'SIGTERM').then(() => worker.stop());
-  if (!isManaged) process.stdout.write(`Joined ${address} as ${worker.id}, with ${threads} threads.\n`);
-  const error = await worker.closed;
-  if (!error) return;
-  if (!isManaged) throw error;
-  // Its parent tells by that whether it was sent away, and need not be started again; it has the reason in its log.
-  process.exitCode = error.kind.exitCode;
+  };
 }
 
-/** @throws ButterflyError CONFIG_INVALID, or as `discover` and `chooseOrchestrator` */
-async function addressOf({ join, discover: mayLook }: WorkerFlags): Promise<string> {
+/** @throws ButterflyError CONFIG_INVALID, ADDRESS_INVALID */
+function checkTarget({ join, discover: mayLook, advertise }: WorkerFlags): void {
+  for (const address of [join, advertise]) if (address !== undefined) parseAddress(address);
+  if (join === undefined && !mayLook)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      'Say where the orchestrator is with --join HOST:PORT, or let --discover look for it; see "butterfly worker --help".',
+    );
+}
+
+/** Whoever started a managed worker is there. */
+function waitMsOf({ wait = true }: WorkerFlags, isManaged: boolean): number {
+  if (isManaged) return 0;
+  return wait === true ? Infinity : wait * 1000;
+}
+
+/**
+ * Where the orchestrator is, once it announces itself; null when it is stopped before.
+ * @throws ButterflyError as `discover` and `chooseOrchestrator`
+ */
+async function addressOf(
+  { join }: WorkerFlags,
+  waitMs: number,
+  stopping: AbortSignal,
+): Promise<string | null> {
   if (join !== undefined) return join;
-  if (mayLook) return formatAddress(chooseOrchestrator(await discover()));
-  throw new ButterflyError(
-    'CONFIG_INVALID',
-    'Say where the orchestrator is with --join HOST:PORT, or let --discover look for it; see "butterfly worker --help".',
-  );
+  const endMs = systemClock.nowMs() + waitMs;
+  for (let isTold = false; !stopping.aborted; isTold = true) {
+    const found = await discover();
+    if (found.length > 0 || systemClock.nowMs() >= endMs) return formatAddress(chooseOrchestrator(found));
+    if (!isTold) print('Waiting for an orchestrator that announces itself on this network.\n');
+  }
+  return null;
 }
 
 async function openCache(
-  directory: string,
+  { path, isWritable }: CacheDirectory,
   cacheBytes: number | undefined,
   log: Logger,
 ): Promise<WeightCache | null> {
-  const bytesMax = cacheBytes ?? (await defaultCacheBytes(directory));
-  return bytesMax === 0 ? null : WeightCache.open({ directory, bytesMax, log });
+  if (path === null) return null;
+  const bytesMax = cacheBytes ?? (await defaultCacheBytes(path));
+  return bytesMax === 0 ? null : WeightCache.open({ directory: path, bytesMax, isReadOnly: !isWritable, log });
 }
 
 function tellPresence(presence: WorkerPresence, address: string): void {
   switch (presence.kind) {
+    case 'waiting':
+      print(`Waiting for an orchestrator at ${address}. ${presence.error.message} Dialling until it answers.\n`);
+      return;
     case 'lost':
-      process.stdout.write(`Lost ${address}: ${presence.error.message} Trying to come back.\n`);
+      print(`Lost ${address}: ${presence.error.message} Trying to come back.\n`);
       return;
     case 'rejoined':
-      process.stdout.write(`Back at ${address} as ${presence.workerId}.\n`);
+      print(`Back at ${address} as ${presence.workerId}.\n`);
       return;
     default:
       presence satisfies never;

@@ -4,7 +4,9 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { readEnvironment } from '../environment.js';
 import { ownModel } from '../model.js';
+import { print, printAnswer } from '../terminal.js';
 
 /** Three workers, so that every kind of stage is there: first, middle and last. */
 const workers = 3;
@@ -15,8 +17,9 @@ const question = 'Who is the best friend of Finn?';
 /** The file given by `--model`, else the small model that ships with Butterfly. */
 function chooseModel(): string {
   const { values } = parseArgs({ options: { model: { type: 'string' } } });
-  say(`Model: ${values.model ?? 'butterfly-stories, the small one that ships with Butterfly'}`);
-  return values.model ?? ownModel;
+  const named = values.model?.trim() ? values.model : null;
+  say(`Model: ${named ?? 'butterfly-stories, the small one that ships with Butterfly'}`);
+  return named ?? ownModel;
 }
 
 /** Runs `butterfly serve` as a user would and gives the lines that it prints until it is ready. */
@@ -29,6 +32,8 @@ async function serve(
     [main, 'serve', model, '--workers', String(workers), '--port', '0', '--cluster-port', '0'],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
+      // Log lines would stand in the middle of the story; whoever wants them asks.
+      env: { ...process.env, BUTTERFLY_LOG: readEnvironment().environment.BUTTERFLY_LOG ?? 'silent' },
     },
   );
   const exited = once(child, 'exit') as Promise<[number | null]>;
@@ -77,7 +82,7 @@ async function ask(url: string, route: string, request: object): Promise<void> {
     if (event.error) throw new Error(event.error.message);
     const text = event.choices?.[0]?.text ?? event.choices?.[0]?.delta?.content ?? '';
     if (text !== '') firstMs ||= performance.now() - startedMs;
-    process.stdout.write(text);
+    printAnswer(text);
     tokens = event.usage?.completion_tokens ?? tokens;
   }
   const decodeMs = performance.now() - startedMs - firstMs;
@@ -86,14 +91,14 @@ async function ask(url: string, route: string, request: object): Promise<void> {
 }
 
 function say(text: string): void {
-  process.stdout.write(`${text}\n`);
+  print(`${text}\n`);
 }
 
 const model = chooseModel();
 const server = await serve(model);
 try {
   say(`\nThe layers and who holds them:\n${server.summary}\n`);
-  process.stdout.write(storyPrompt);
+  print(storyPrompt);
   await ask(server.url, 'completions', {
     prompt: storyPrompt,
     max_tokens: model === ownModel ? 220 : 100,

@@ -33,10 +33,9 @@ export function describeModel(gguf: GgufFile): ModelSpec {
   const architecture = readArchitecture(gguf.metadata, path);
   const shape = readShape(gguf, architecture, new MetadataReader(gguf.metadata, architecture, path));
   checkTensors(shape, gguf.tensors, path);
-  const name = gguf.metadata.get('general.name');
   const described = modelSpecSchema.safeParse({
     ...shape,
-    name: typeof name === 'string' && name !== '' ? name : basename(path, '.gguf'),
+    name: textOf(gguf.metadata, 'general.name') ?? basename(path, '.gguf'),
     tokenizer: readTokenizer(gguf.metadata),
     files: gguf.files,
     tensors: gguf.tensors,
@@ -49,11 +48,17 @@ export function describeModel(gguf: GgufFile): ModelSpec {
   );
 }
 
+/** A text of the metadata; one that is blank is none, as writers leave it that have nothing to say. */
+function textOf(metadata: Metadata, key: string): string | null {
+  const value = metadata.get(key);
+  return typeof value === 'string' && value.trim() !== '' ? value : null;
+}
+
 function readArchitecture(metadata: Metadata, path: string): Architecture {
-  const written = metadata.get('general.architecture');
+  const written = textOf(metadata, 'general.architecture');
   const known = architectures.find((architecture) => architecture === written);
   if (known !== undefined) return known;
-  const found = typeof written === 'string' ? `has the architecture "${written}"` : 'names no architecture';
+  const found = written === null ? 'names no architecture' : `has the architecture "${written}"`;
   throw new ButterflyError(
     'MODEL_UNSUPPORTED',
     `${path} ${found}. Use a model of one of these: ${architectures.join(', ')}.`,
@@ -143,10 +148,7 @@ function refuseVariants(
 }
 
 function readTokenizer(metadata: Metadata): TokenizerSpec {
-  const text = (key: string): string | null => {
-    const value = metadata.get(key);
-    return typeof value === 'string' ? value : null;
-  };
+  const text = (key: string): string | null => textOf(metadata, key);
   const token = (key: string): number | null => {
     const value = metadata.get(`tokenizer.ggml.${key}_token_id`);
     return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : null;

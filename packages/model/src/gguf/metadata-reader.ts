@@ -45,9 +45,11 @@ export class MetadataReader {
     return first;
   }
 
+  /** Undefined for a blank one too, as `rope.scaling.type` of a model without scaling. */
   text(key: string): string | undefined {
     const value = this.own(key);
-    if (value === undefined || typeof value === 'string') return value;
+    if (typeof value === 'string') return value.trim() === '' ? undefined : value;
+    if (value === undefined) return value;
     throw this.corrupt(key, 'is no text');
   }
 

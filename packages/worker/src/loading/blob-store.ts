@@ -9,6 +9,8 @@ export interface BlobStoreOptions {
   readonly directory: string;
   /** What all blobs together may take. */
   readonly bytesMax: number;
+  /** Whether it only gives what is there, as on a disk that takes no more; default false. */
+  readonly isReadOnly?: boolean;
   readonly log: Logger;
 }
 
@@ -37,6 +39,10 @@ export class BlobStore {
   /** Looks what is there. A directory that cannot be read is an empty one, whose writes fail. */
   static async open(options: BlobStoreOptions): Promise<BlobStore> {
     const store = new BlobStore(options);
+    if (options.isReadOnly) {
+      await store.#look().catch(() => undefined);
+      return store;
+    }
     try {
       await mkdir(store.#blobs, { recursive: true });
       await mkdir(store.#parts, { recursive: true });
@@ -112,6 +118,7 @@ export class BlobStore {
    * @throws what the file system throws, such as ENOSPC, EACCES or EROFS; nothing of it then stays behind
    */
   async fill(hash: string, bytes: number, write: (file: BlobFile) => Promise<boolean>): Promise<boolean> {
+    if (this.options.isReadOnly) return false;
     await this.#look();
     if (!(await this.#reserve(bytes))) return false;
     const part = join(this.#parts, randomUUID());
@@ -144,6 +151,7 @@ export class BlobStore {
       this.#ledger.use(hash, known);
       return;
     }
+    if (this.options.isReadOnly) return;
     if (++this.#writes % writesBetweenLooks === 0) await this.#look();
     if (!(await this.#reserve(bytes.length))) return;
     const part = join(this.#parts, randomUUID());
