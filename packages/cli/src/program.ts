@@ -1,0 +1,52 @@
+import type { ButterflyError } from '@butterfly/common';
+import { Command } from 'commander';
+import type { Environment } from './environment.js';
+import { refuseBlankValues } from './options.js';
+import { reportUsageErrors } from './terminal.js';
+import { version } from './version.js';
+
+type MakeCommand = (environment: Environment) => Command;
+
+/** In the order of the help; each is loaded only when it is asked for, since a worker needs nothing of the API. */
+const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
+  serve: async () => (await import('./commands/serve.js')).serveCommand,
+  worker: async () => (await import('./commands/worker.js')).workerCommand,
+  generate: async () => (await import('./commands/generate.js')).generateCommand,
+  inspect: async () => (await import('./commands/inspect.js')).inspectCommand,
+  pull: async () => (await import('./commands/pull.js')).pullCommand,
+  plan: async () => (await import('./commands/plan.js')).planCommand,
+  status: async () => (await import('./commands/status.js')).statusCommand,
+  drain: async () => (await import('./commands/drain.js')).drainCommand,
+  discover: async () => (await import('./commands/discover.js')).discoverCommand,
+};
+
+/** The command that is asked for, or all of them, where none is. */
+async function loadCommands(asked: string, environment: Environment): Promise<Command[]> {
+  const loaders = Object.hasOwn(commands, asked) ? [commands[asked]] : Object.values(commands);
+  const made: Command[] = [];
+  for (const load of loaders) if (load) made.push((await load())(environment));
+  return made;
+}
+
+/**
+ * The `butterfly` command, with the command that is asked for or all of them.
+ * @param problem of the environment, which keeps a command from running, and nobody from reading its help
+ */
+export async function createProgram(
+  asked: string,
+  environment: Environment,
+  problem: ButterflyError | null,
+): Promise<Command> {
+  const program = new Command('butterfly')
+    .description('Run a large language model across the machines that you have.')
+    .version(version)
+    .hook('preAction', () => {
+      if (problem) throw problem;
+    });
+  for (const command of await loadCommands(asked, environment)) program.addCommand(command);
+  for (const command of [program, ...program.commands]) {
+    reportUsageErrors(command);
+    refuseBlankValues(command);
+  }
+  return program;
+}
