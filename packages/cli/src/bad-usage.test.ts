@@ -158,7 +158,7 @@ describe('a port', () => {
   });
 
   it.concurrent('where nobody listens', async () => {
-    const line = await failure(['worker', '--join', '127.0.0.1:1']);
+    const line = await failure(['worker', '--join', '127.0.0.1:1', '--wait', '0']);
     expect(line).toMatch(/^4 butterfly: PEER_UNREACHABLE: .*check the address/);
   });
 });

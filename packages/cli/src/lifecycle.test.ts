@@ -26,7 +26,7 @@ async function expectNothingLeft(server: Server): Promise<void> {
   expect(await refusesConnections(server.clusterPort)).toBe(true);
 }
 
-describe.concurrent.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
+describe.concurrent.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s', (signal) => {
   it('ends an idle server, in spite of peers that say nothing', async () => {
     await using server = await new Server().ready();
     using worker = await Peer.connect(server.clusterPort);

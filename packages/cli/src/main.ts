@@ -4,7 +4,7 @@ import { CommanderError } from 'commander';
 import { readEnvironment, type Environment } from './environment.js';
 import { tellParent } from './managed.js';
 import { createProgram } from './program.js';
-import { errorLine, tell } from './terminal.js';
+import { errorLine, outliveReaders, tell } from './terminal.js';
 
 /** Reports an error to whoever waits for this process, once. */
 async function report(error: ButterflyError, { BUTTERFLY_MANAGED }: Environment): Promise<void> {
@@ -26,8 +26,7 @@ async function main(): Promise<number> {
   }
 }
 
-// Whoever reads the output may leave early, as `head` and closed terminals do; that alone is no reason to fall.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+outliveReaders();
 const exitCode = await main();
 // A command may have chosen another one without a word.
 process.exitCode ??= exitCode;

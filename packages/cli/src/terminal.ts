@@ -1,3 +1,5 @@
+import { closeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { ButterflyError, printable } from '@butterfly/common';
 import type { Command, CommanderError } from 'commander';
 import type { Environment } from './environment.js';
@@ -24,6 +26,19 @@ export function printAnswer(text: string): void {
 export function readerGone(): Promise<void> {
   return new Promise((resolve) => {
     process.stdout.once('error', () => resolve());
+  });
+}
+
+/**
+ * Lets this process outlive its readers, which may leave early as `head` does, and its terminal, which may be closed: what
+ * is written then goes nowhere, and the process ends as it would have.
+ */
+export function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
+  process.on('exit', () => {
+    // Node puts terminals back as they were when it ends, and aborts where one is gone; not where it is closed.
+    for (const descriptor of terminals) if (!isatty(descriptor)) closeSync(descriptor);
   });
 }
 
