@@ -66,4 +66,18 @@ export default tseslint.config(
       ],
     },
   },
+  {
+    files: ['packages/cli/src/**/*.ts'],
+    ignores: ['packages/cli/src/terminal.ts', '**/*.test.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            'CallExpression[callee.property.name="write"][callee.object.property.name=/^std(out|err)$/]',
+          message: 'What goes to a terminal passes the guard of terminal.ts.',
+        },
+      ],
+    },
+  },
 );

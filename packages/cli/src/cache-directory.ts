@@ -33,7 +33,10 @@ export async function openCacheDirectory(
   }
   const error = await writeError(path);
   if (error === null) return { path, isWritable: true };
-  log.warn({}, `Nothing is kept for the next start, since ${path} cannot be written to (${error}); ${remedy}.`);
+  log.warn(
+    {},
+    `Nothing is kept for the next start, since ${path} cannot be written to (${error}); ${remedy}.`,
+  );
   const isReadable = await readdir(path).then(
     () => true,
     () => false,

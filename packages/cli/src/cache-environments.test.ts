@@ -34,14 +34,14 @@ function runAsNobody(args: readonly string[], env: Readonly<Record<string, strin
 const canBeNobody = runAsNobody(['--version']).status === 0;
 
 describe.runIf(canBeNobody)('a user without a home', () => {
-  it.concurrent.each([[[]], [['--workers', '2']]])('goes on without a cache, with one warning, %j', (args) => {
+  it.each([[[]], [['--workers', '2']]])('goes on without a cache, with one warning, %j', (args) => {
     const { status, stdout, stderr } = runAsNobody([...generate, ...args]);
     expect(status).toBe(0);
     expect(stdout).not.toBe('');
     expect(warnings(stderr.split('\n'))).toEqual([expect.stringMatching(noCache)]);
   });
 
-  it.concurrent.each([
+  it.each([
     ['XDG_CACHE_HOME', [], 'butterfly/weights'],
     ['--cache-dir', ['--cache-dir'], ''],
   ])('has a cache by %s alone', (name, option, inside) => {
@@ -54,37 +54,43 @@ describe.runIf(canBeNobody)('a user without a home', () => {
     expect(readdirSync(join(path, inside))).toEqual(expect.arrayContaining(['machine-id']));
   });
 
-  it.concurrent('can look at models, plan and read help', () => {
-    for (const args of [['--help'], ['inspect', model], ['plan', model, '--threads', '1'], ['worker', '--help']])
+  it('can look at models, plan and read help', () => {
+    for (const args of [
+      ['--help'],
+      ['inspect', model],
+      ['plan', model, '--threads', '1'],
+      ['worker', '--help'],
+    ])
       expect(runAsNobody(args).status).toBe(0);
   });
 
-  it.concurrent('is told where pulled models could be', () => {
+  it('is told where pulled models could be', () => {
     const pulled = runAsNobody(['pull', 'hf:a/b']);
     expect([pulled.status, pulled.stderr]).toEqual([2, expect.stringMatching(/--directory.*XDG_CACHE_HOME/)]);
     const served = runAsNobody(['inspect', 'hf:a/b']);
-    expect([served.status, served.stderr]).toEqual([3, expect.stringMatching(/MODEL_NOT_FOUND.*--cache-dir/)]);
+    expect([served.status, served.stderr]).toEqual([
+      3,
+      expect.stringMatching(/MODEL_NOT_FOUND.*--cache-dir/),
+    ]);
   });
 });
 
 describe('a cache that cannot be written to', () => {
   const file = folder.write('a file', '');
 
-  it.concurrent.each([
+  it.each([
     ['generate', generate],
     ['generate with two workers', [...generate, '--workers', '2']],
     ['plan', ['plan', model, '--threads', '1']],
   ])('costs %s one warning', async (_, args) => {
-    for (const place of [file, join(file, 'below'), '/proc/nowhere']) {
+    for (const place of [file, '/proc/nowhere']) {
       const { code, stderr } = await run([...args, '--cache-dir', place]);
       expect(code).toBe(0);
       expect(warnings(stderr)).toEqual([expect.stringMatching(noCache)]);
     }
-    const { code, stderr } = await run(args, { XDG_CACHE_HOME: file });
-    expect([code, warnings(stderr)]).toEqual([0, [expect.stringMatching(noCache)]]);
   });
 
-  it.concurrent('costs serve one warning, whatever its workers do', async () => {
+  it('costs serve one warning, whatever its workers do', async () => {
     const ports = ['--port', '0', '--cluster-port', '0'];
     const args = ['serve', model, '--workers', '2', '--threads', '1', ...ports, '--cache-dir', file];
     await using server = new Butterfly(args);
@@ -96,7 +102,7 @@ describe('a cache that cannot be written to', () => {
 });
 
 describe('--cache-dir', () => {
-  it.concurrent.each([
+  it.each([
     ['generate', generate],
     ['plan', ['plan', model, '--threads', '1']],
   ])('is where %s keeps what it measures', async (name, args) => {
@@ -106,7 +112,7 @@ describe('--cache-dir', () => {
     expect(readdirSync(directory).filter((each) => each.startsWith('profile-'))).toHaveLength(1);
   });
 
-  it.concurrent('is where models are looked for that were pulled with it', async () => {
+  it('is where models are looked for that were pulled with it', async () => {
     const repository = join(folder.path, 'hub', 'pulled', 'org', 'repo');
     mkdirSync(repository, { recursive: true });
     spawnSync('cp', [model, join(repository, 'm.gguf')]);

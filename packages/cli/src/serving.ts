@@ -106,10 +106,10 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       if (++givenUp === options.workers && !options.othersMayJoin)
         tellLost(
           lasting ??
-          new ButterflyError(
-            'WORKER_LOST',
-            'The local workers ended again and again; run with BUTTERFLY_LOG=info to see why.',
-          ),
+            new ButterflyError(
+              'WORKER_LOST',
+              'The local workers ended again and again; run with BUTTERFLY_LOG=info to see why.',
+            ),
         );
     },
   });

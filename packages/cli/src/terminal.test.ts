@@ -129,7 +129,9 @@ describe.runIf(hasPseudoTerminals)('log lines', () => {
   it.concurrent('are for people on a terminal', async () => {
     const { output } = await runInTerminal(shellCommand([...crowded, machines()]), { NO_COLOR: '1' });
     const found = lines(output).filter((line) => warned.test(line));
-    expect(found).toEqual([expect.stringMatching(/^\[[\d:.]+\] WARN \(plan\): The context .* \{"asked":4096/)]);
+    expect(found).toEqual([
+      expect.stringMatching(/^\[[\d:.]+\] WARN \(plan\): The context .* \{"asked":4096/),
+    ]);
     expect(plain(output)).not.toMatch(obeyed);
   });
 
@@ -166,7 +168,17 @@ describe.runIf(hasPseudoTerminals)('log lines', () => {
   });
 
   it.concurrent('show control characters of what they tell', async () => {
-    const args = ['worker', '--join', '127.0.0.1:1', '--wait', '0', '--threads', '1', '--name', `w${hostile}\nx`];
+    const args = [
+      'worker',
+      '--join',
+      '127.0.0.1:1',
+      '--wait',
+      '0',
+      '--threads',
+      '1',
+      '--name',
+      `w${hostile}\nx`,
+    ];
     const { output } = await runInTerminal(shellCommand(args), { BUTTERFLY_LOG: 'debug', NO_COLOR: '1' });
     expect(output).toContain('\\u001b[2J');
     expect(plain(output)).not.toMatch(obeyed);

@@ -12,7 +12,7 @@ export { deadlines, limits } from './limits.js';
 export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
-export type { Logger, LoggerOptions, LogLevel } from './log.js';
+export type { Logger, LogLevel } from './log.js';
 export { printable, printableLine } from './printable.js';
 export { secretsEqual } from './secrets.js';
 export { sha256 } from './sha256.js';

@@ -12,7 +12,7 @@ export interface Logger {
   error(fields: object, message: string): void;
 }
 
-export interface LoggerOptions {
+interface LoggerOptions {
   readonly level: LogLevel;
   readonly name: string;
   /** Makes what is written of a line of JSON, which ends in a new line as that does; by default the line itself. */

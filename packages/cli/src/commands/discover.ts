@@ -17,8 +17,7 @@ export function discoverCommand(): Command {
     .action(async ({ json }: { readonly json?: boolean }) => {
       const found = await discover();
       if (json) print(`${JSON.stringify(found, null, 2)}\n`);
-      else if (found.length === 0)
-        tell('No orchestrator announces itself on this network.\n');
+      else if (found.length === 0) tell('No orchestrator announces itself on this network.\n');
       else
         print(
           formatTable([

@@ -1,10 +1,5 @@
 import { randomInt } from 'node:crypto';
-import {
-  ButterflyError,
-  deadlines,
-  greedySampling,
-  type SamplingParams,
-} from '@butterfly/common';
+import { ButterflyError, deadlines, greedySampling, type SamplingParams } from '@butterfly/common';
 import { ChatTemplate, defaultChatTemplate, IncrementalDetokenizer } from '@butterfly/model';
 import type { Generation } from '@butterfly/orchestrator';
 import { Command } from 'commander';

@@ -219,13 +219,17 @@ async function openCache(
 ): Promise<WeightCache | null> {
   if (path === null) return null;
   const bytesMax = cacheBytes ?? (await defaultCacheBytes(path));
-  return bytesMax === 0 ? null : WeightCache.open({ directory: path, bytesMax, isReadOnly: !isWritable, log });
+  return bytesMax === 0
+    ? null
+    : WeightCache.open({ directory: path, bytesMax, isReadOnly: !isWritable, log });
 }
 
 function tellPresence(presence: WorkerPresence, address: string): void {
   switch (presence.kind) {
     case 'waiting':
-      print(`Waiting for an orchestrator at ${address}. ${presence.error.message} Dialling until it answers.\n`);
+      print(
+        `Waiting for an orchestrator at ${address}. ${presence.error.message} Dialling until it answers.\n`,
+      );
       return;
     case 'lost':
       print(`Lost ${address}: ${presence.error.message} Trying to come back.\n`);

@@ -111,6 +111,25 @@ describe('describeModel', () => {
     expect(spec).toMatchObject({ headSize: 16, name: 'model', rope: { base: 10_000, dimensions: 16 } });
   });
 
+  it.each(['', ' ', '\n'])('takes a text that is blank (%j) for none', async (blank) => {
+    const spec = describeModel(
+      await withMetadata({
+        'general.name': blank,
+        'tokenizer.chat_template': blank,
+        'tokenizer.ggml.pre': blank,
+        'llama.rope.scaling.type': blank,
+        'llama.rope.scaling.factor': 4,
+      }),
+    );
+    expect(spec).toMatchObject({
+      name: 'model',
+      tokenizer: { pre: null, chatTemplate: null },
+      rope: { scaling: { kind: 'linear', factor: 4 } },
+    });
+    const nameless = await withMetadata({ 'general.architecture': blank });
+    expect(() => describeModel(nameless)).toThrow(/names no architecture/);
+  });
+
   it('takes counts that are written for each layer', async () => {
     const each = (...values: number[]): MetadataValue => ({ kind: 'array', length: values.length, values });
     expect(describeModel(await withMetadata({ 'llama.attention.head_count': each(2, 2, 2) })).heads).toBe(2);
