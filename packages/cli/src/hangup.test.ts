@@ -13,9 +13,11 @@ const deadlineMs = 60_000;
 
 /** What the shell that waited for the command wrote of its end. */
 async function exitCode(path: string): Promise<string> {
-  for (const endMs = performance.now() + deadlineMs; performance.now() < endMs; await sleep(50)) {
+  const endMs = performance.now() + deadlineMs;
+  while (performance.now() < endMs) {
     const text = readOrNothing(path);
     if (text.endsWith('\n')) return text.trim();
+    await sleep(50);
   }
   throw new Error('The command did not end in time.');
 }

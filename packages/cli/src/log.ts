@@ -34,7 +34,7 @@ async function prettyFormat(environment: Environment): Promise<(line: string) =>
     singleLine: true,
     translateTime: 'SYS:HH:MM:ss.l',
   });
-  return (line) => pretty(shown(JSON.parse(line), '')) ?? '';
+  return (line) => pretty(shown(JSON.parse(line), ''));
 }
 
 /** A record whose texts have nothing that a terminal would obey; only the stack of an error has lines. */

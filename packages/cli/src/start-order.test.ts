@@ -24,7 +24,7 @@ async function freePort(): Promise<number> {
   }
 }
 
-const waits = /^Waiting for an orchestrator at /;
+const waits = /^Waiting for an orchestrator at \S+\. /;
 const worker = (port: number, args: readonly string[] = []): Butterfly =>
   new Butterfly(['worker', '--join', `127.0.0.1:${port}`, '--threads', '1', ...args], {
     env: { BUTTERFLY_TOKEN: 'a token' },

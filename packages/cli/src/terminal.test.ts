@@ -124,11 +124,11 @@ function machines(): string {
 describe.runIf(hasPseudoTerminals)('log lines', () => {
   const lines = (output: string): string[] => output.split(/\r?\n/).filter((line) => line !== '');
   const crowded = ['plan', model, '--ctx', '4096', '--workers-file'];
-  const warned = /The context is longer than the model was trained for/;
+  const warned = 'The context is longer than the model was trained for';
 
   it.concurrent('are for people on a terminal', async () => {
     const { output } = await runInTerminal(shellCommand([...crowded, machines()]), { NO_COLOR: '1' });
-    const found = lines(output).filter((line) => warned.test(line));
+    const found = lines(output).filter((line) => line.includes(warned));
     expect(found).toEqual([
       expect.stringMatching(/^\[[\d:.]+\] WARN \(plan\): The context .* \{"asked":4096/),
     ]);
@@ -140,7 +140,7 @@ describe.runIf(hasPseudoTerminals)('log lines', () => {
     ['are JSON where the environment asks for it', [], { BUTTERFLY_LOG_FORMAT: 'json' }],
   ])('%s', async (_, args, env) => {
     const { output } = await runInTerminal(shellCommand([...crowded, machines(), ...args]), env);
-    const found = lines(output).filter((line) => warned.test(line));
+    const found = lines(output).filter((line) => line.includes(warned));
     expect(found.map((line) => (JSON.parse(line) as { level: number }).level)).toEqual([40]);
   });
 
@@ -152,14 +152,14 @@ describe.runIf(hasPseudoTerminals)('log lines', () => {
     ['a dumb terminal', { TERM: 'dumb' }, false],
   ])('have colours as asked for: %s', async (_, env, isColoured) => {
     const { output } = await runInTerminal(shellCommand([...crowded, machines()]), env);
-    const [found = ''] = lines(output).filter((line) => warned.test(line));
+    const [found = ''] = lines(output).filter((line) => line.includes(warned));
     expect(found.includes('\u001b[')).toBe(isColoured);
   });
 
   it.concurrent('are JSON in a pipe, and pretty there when asked for, with colours by force', async () => {
     const piped = await run([...crowded, machines()]);
     expect(piped.stderr.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
-      expect.stringMatching(warned),
+      expect.stringContaining(warned),
     ]);
     const pretty = await run([...crowded, machines(), '--log-format', 'pretty']);
     expect(pretty.stderr).toEqual([expect.stringMatching(/WARN \(plan\)/)]);

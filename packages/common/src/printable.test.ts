@@ -29,7 +29,7 @@ it('JSON means the same, and has nothing to obey', () => {
     fc.property(fc.json({ stringUnit: 'binary' }), (json) => {
       const shown = printable(json);
       expect(JSON.parse(shown)).toEqual(JSON.parse(json));
-      expect([...shown].filter((each) => /\p{Cc}/u.test(each) && !'\n\r\t'.includes(each))).toEqual([]);
+      expect(shown.replaceAll(/\r?\n|\t/g, '')).not.toMatch(/\p{Cc}/u);
     }),
   );
 });
