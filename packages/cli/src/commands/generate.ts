@@ -74,7 +74,7 @@ export function generateCommand(environment: Environment): Command {
     .addHelpText('after', examples)
     .action((words: readonly string[], flags: GenerateFlags) => {
       const [model, prompt] = words.length === 1 ? [ownModel, words[0]] : words;
-      if (words.length > 2 || !model?.trim() || prompt === undefined)
+      if (words.length > 2 || !model.trim() || prompt === undefined)
         throw new ButterflyError(
           'CONFIG_INVALID',
           'Put the prompt in quotes: butterfly generate [model] "prompt".',
