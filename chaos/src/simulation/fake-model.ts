@@ -70,6 +70,7 @@ export function fakeSpec(layers: number): ModelSpec {
         metadataBytes: 0,
         metadataSha256: zeroHash,
         weightsSha256: zeroHash,
+        stamp: 'none',
       },
     ],
     tensors,

@@ -55,6 +55,7 @@ export const errorTable = {
   MODEL_NOT_GGUF: server(500, exitCodes.model, 'The file is not a GGUF file of a known version.'),
   MODEL_TRUNCATED: server(500, exitCodes.model, 'The model file ends before its tensors do.'),
   MODEL_CORRUPT: server(500, exitCodes.model, 'The metadata or tensor table contradicts itself.'),
+  MODEL_CHANGED: server(500, exitCodes.model, 'The model file was changed or replaced since it was opened.'),
   MODEL_UNSUPPORTED: server(500, exitCodes.model, 'The architecture or a tensor type is not supported.'),
   MODEL_TOO_LARGE: server(500, exitCodes.model, 'The model does not fit the memory of the workers.'),
   DISK_FULL: server(500, exitCodes.model, 'There is no room on the disk for a file.'),

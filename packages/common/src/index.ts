@@ -57,7 +57,7 @@ export type {
 export { blockSpeed } from './wire/block-speed.js';
 export type { TimedBlock } from './wire/block-speed.js';
 export { RangeServer } from './wire/range-server.js';
-export type { RangeReader } from './wire/range-server.js';
+export type { AskedRange, RangeDigests, RangeReader } from './wire/range-server.js';
 export { decodeActivations, encodeActivations } from './wire/activations.js';
 export { formatBytes, formatMicros, formatRate } from './units.js';
 export { stepMicros } from './step-time.js';

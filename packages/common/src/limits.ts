@@ -11,6 +11,8 @@ export const limits = Object.freeze({
   framePayloadBytesMax: 256 * mib,
   /** A file range asked for at once: large enough to stream at disk speed, small enough to buffer. */
   fileChunkBytesMax: 4 * mib,
+  /** Chunks whose hashes are asked for at once: 256 MiB, which any disk reads well within `fetchMs`. */
+  digestsAtOnceMax: 64,
   /** Ranges of one worker that are under way at once. */
   fileFetchesInFlightMax: 4,
   /** Ranges of `fileChunkBytesMax` that are in memory at once for all who fetch: 64 MiB, enough to keep any network busy. */

@@ -125,7 +125,10 @@ export class Session {
         this.#epochs.unassign(message.epoch);
         return;
       case 'fetchMissing':
-        this.#remote.missing(message.requestId);
+        this.#remote.missing(message);
+        return;
+      case 'digested':
+        this.#remote.receiveDigests(message);
         return;
       case 'probe':
         this.#during(this.#probe(message));

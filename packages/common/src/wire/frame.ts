@@ -3,7 +3,7 @@ import { ButterflyError, toButterflyError } from '../errors.js';
 import { limits } from '../limits.js';
 
 /** Both sides must speak the same version; docs/protocol.md says what raises it. */
-export const protocolVersion = 5;
+export const protocolVersion = 6;
 
 const preludeBytes = 24;
 /** The part of the prelude that the prelude checksum covers. */

@@ -27,6 +27,8 @@ const controlSchema = z.discriminatedUnion('kind', [
   shards.unprepared,
   shards.fetch,
   shards.fetchMissing,
+  shards.digests,
+  shards.digested,
   epochs.assign,
   epochs.unassign,
   epochs.ready,

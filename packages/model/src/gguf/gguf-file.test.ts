@@ -77,6 +77,7 @@ describe('openGguf', () => {
         metadataBytes: dataOffset,
         metadataSha256,
         weightsSha256: expect.stringMatching(/^[0-9a-f]{64}$/u) as string,
+        stamp: expect.stringMatching(/^\d+-\d+-\d+-\d+$/u) as string,
       },
     ]);
   });

@@ -3,6 +3,7 @@ import { open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { ButterflyError, limits } from '@butterfly/common';
 import type { Logger } from '@butterfly/common';
+import { settledStamp, stampOf } from './file-stamp.js';
 import { ggmlTypes, tensorBytes } from './ggml-types.js';
 import { parseGgufHeader } from './header.js';
 import type { GgufHeader, Metadata } from './header.js';
@@ -16,8 +17,10 @@ interface GgufPart {
   readonly metadataBytes: number;
   /** SHA-256 of the first `metadataBytes`, in hex. */
   readonly metadataSha256: string;
-  /** SHA-256 over samples of its tensors, in hex; both hashes tell whether two machines hold the same file. */
+  /** SHA-256 over samples of its tensors, in hex; both hashes tell files apart that certainly differ. */
   readonly weightsSha256: string;
+  /** As `fileStamp` makes it: the same as long as nothing in the file has changed. */
+  readonly stamp: string;
 }
 
 export interface GgufTensor {
@@ -52,7 +55,7 @@ const windowStartBytes = 1024 * 1024;
 /**
  * Reads metadata and tensor table of a model, given its file or any part of a split one. Of the weights it reads no more
  * than a few KiB of each tensor.
- * @throws ButterflyError MODEL_NOT_FOUND, MODEL_NOT_GGUF, MODEL_TRUNCATED, MODEL_CORRUPT, MODEL_UNSUPPORTED
+ * @throws ButterflyError MODEL_NOT_FOUND, MODEL_NOT_GGUF, MODEL_TRUNCATED, MODEL_CORRUPT, MODEL_UNSUPPORTED, MODEL_CHANGED
  */
 export async function openGguf(path: string, options: { readonly log?: Logger } = {}): Promise<GgufFile> {
   const given = await readPart(path, 0);
@@ -92,6 +95,7 @@ async function readParts(given: PartContent, count: number): Promise<PartContent
 async function readPart(path: string, fileIndex: number): Promise<PartContent> {
   const handle = await openFile(path);
   try {
+    const stamp = await settledStamp(handle);
     const { size } = await handle.stat();
     const { header, prefix } = await readHeader(handle, size, path);
     const { tensors, dataOffset } = placeTensors(header, { path, fileBytes: size, fileIndex });
@@ -103,8 +107,13 @@ async function readPart(path: string, fileIndex: number): Promise<PartContent> {
     const weightsSha256 = await sampleWeights(handle, tensors).catch((thrown: unknown) => {
       throw asFileError(thrown, path);
     });
+    if ((await stampOf(handle)) !== stamp)
+      throw new ButterflyError(
+        'MODEL_CHANGED',
+        `${path} was written to while it was read. Wait until whatever writes it has finished, and start again.`,
+      );
     return {
-      part: { path, bytes: size, metadataBytes, metadataSha256, weightsSha256 },
+      part: { path, bytes: size, metadataBytes, metadataSha256, weightsSha256, stamp },
       metadata: header.metadata,
       tensors,
     };

@@ -11,6 +11,6 @@ it('tells weights apart, and not where they lie', async () => {
   expect(modelFingerprint(moved)).toEqual(modelFingerprint(spec));
   expect(modelFingerprint(other)).not.toEqual(modelFingerprint(spec));
   expect(modelFingerprint(spec)).toEqual([
-    [spec.files[0]?.bytes, spec.files[0]?.metadataSha256, spec.files[0]?.weightsSha256],
+    [spec.files[0]?.bytes, spec.files[0]?.metadataSha256, spec.files[0]?.weightsSha256, spec.files[0]?.stamp],
   ]);
 });

@@ -61,6 +61,8 @@ const fileSchema = z.object({
   metadataSha256: hash,
   /** Over samples of its tensors; see `sampleWeights`. */
   weightsSha256: hash,
+  /** Of the file of the orchestrator; see `fileStamp`. */
+  stamp: z.string().min(1).max(256),
 });
 
 const tensorSchema = z.object({
@@ -118,13 +120,24 @@ export type ModelFile = ModelSpec['files'][number];
 export type ModelTensor = ModelSpec['tensors'][number];
 
 /**
- * What tells a model's weights from all others, wherever its files lie: of each file its size and the hashes of its
- * metadata and of samples of its weights. Made of plain values, to be hashed or put into JSON.
+ * What tells a model's weights from all others, wherever its files lie: of each file its size, the hashes of its metadata
+ * and of samples of its weights, and the stamp that it has where it is served from. The stamp is what samples are not: it
+ * changes with every byte. Made of plain values, to be hashed or put into JSON.
  */
 export function modelFingerprint({
   files,
-}: Pick<ModelSpec, 'files'>): (readonly [bytes: number, metadataSha256: string, weightsSha256: string])[] {
-  return files.map(({ bytes: size, metadataSha256, weightsSha256 }) => [size, metadataSha256, weightsSha256]);
+}: Pick<ModelSpec, 'files'>): (readonly [
+  bytes: number,
+  metadataSha256: string,
+  weightsSha256: string,
+  stamp: string,
+])[] {
+  return files.map(({ bytes: size, metadataSha256, weightsSha256, stamp }) => [
+    size,
+    metadataSha256,
+    weightsSha256,
+    stamp,
+  ]);
 }
 
 /**

@@ -64,7 +64,7 @@ export class Cluster {
     const link: LinkOf = (from, to) => this.#links.link(from, to);
     this.#kinds = new KernelKinds(shards.isDeterministic);
     this.#prober = new LinkProber(this.#links, clock);
-    this.#files = new FileServer(shards.spec.files);
+    this.#files = new FileServer(shards.spec);
     this.#assigner = new LaneAssigner({
       ...controller,
       split: (members) => planner.split(members, link),
@@ -104,6 +104,7 @@ export class Cluster {
       onFrame: (worker, frame) => cluster.#receive(worker, frame),
       onClose: (worker, error, reason) => cluster.#left(worker, error, reason),
     });
+    await cluster.#files.hold(options);
     cluster.#listener = await (options.transport ?? tcpTransport).listen({
       host: options.host,
       port: options.port,
@@ -150,7 +151,9 @@ export class Cluster {
     const ofLanes = this.lanes.map(({ note, replica }) =>
       note && this.lanes.length > 1 ? `Replica ${replica}: ${note}` : note,
     );
-    return [this.#kinds.describe(this.workers()), ...ofLanes].filter((note) => note !== null);
+    return [...this.#files.notes, this.#kinds.describe(this.workers()), ...ofLanes].filter(
+      (note) => note !== null,
+    );
   }
 
   /**
@@ -324,6 +327,7 @@ export class Cluster {
         lane?.failed(workerId, message, this.#errorOf(worker, message));
         return;
       case 'fetch':
+      case 'digests':
         void this.#files.answer(worker, message, this.options.log);
         return;
       default:

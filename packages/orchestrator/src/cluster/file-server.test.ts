@@ -1,26 +1,56 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readlink, rm, truncate, unlink, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  mkdtemp,
+  open,
+  readdir,
+  readlink,
+  rm,
+  truncate,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   Connection,
+  decodeControl,
   decodeFileChunk,
   dial,
   limits,
   listen,
+  silentLogger,
+  type ControlMessage,
   type ControlMessageOf,
   type FileChunk,
   type Listener,
 } from '@butterfly/common';
-import type { ModelFile } from '@butterfly/model';
+import { sampleWeights, settledStamp, type ModelFile, type ModelTensor } from '@butterfly/model';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileServer } from './file-server.js';
 
 const sizes = [3000, limits.fileChunkBytesMax + 1000];
 const contentOf = (file: number): Buffer => Buffer.alloc(sizes[file] ?? 0, `file ${file} has this in it. `);
 
+/** One in each file. */
+const tensors = sizes.map((bytes, fileIndex): ModelTensor => ({
+  ...{ name: `t${fileIndex}`, type: 0, typeName: 'F32', shape: [bytes / 4 - 25] },
+  ...{ fileIndex, offset: 100, bytes: bytes - 100 },
+}));
+
+async function writeModelFile(path: string, bytes: number, file: number): Promise<ModelFile> {
+  await writeFile(path, contentOf(file));
+  await using handle = await open(path, 'r');
+  const weightsSha256 = await sampleWeights(
+    handle,
+    tensors.filter(({ fileIndex }) => fileIndex === file),
+  );
+  const stamp = await settledStamp(handle);
+  return { path, bytes, metadataBytes: 100, metadataSha256: '0'.repeat(64), weightsSha256, stamp };
+}
+
 let folder: string;
-let files: readonly ModelFile[];
+let files: ModelFile[];
 let server: FileServer;
 let listener: Listener;
 /** The orchestrator's side, and what arrives at the worker's. */
@@ -28,20 +58,17 @@ let connection: Connection;
 let worker: Connection;
 let chunks: FileChunk[];
 let onChunk: () => void;
+let onControl: (message: ControlMessage) => void;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'butterfly-files-'));
-  files = sizes.map((bytes, file) => ({
-    path: join(folder, `${file}.gguf`),
-    bytes,
-    metadataBytes: 100,
-    metadataSha256: '0'.repeat(64),
-    weightsSha256: '0'.repeat(64),
-  }));
-  for (const [file, { path }] of files.entries()) await writeFile(path, contentOf(file));
-  server = new FileServer(files);
+  files = await Promise.all(
+    sizes.map((bytes, file) => writeModelFile(join(folder, `${file}.gguf`), bytes, file)),
+  );
+  server = new FileServer({ files, tensors });
   chunks = [];
   onChunk = () => undefined;
+  onControl = () => undefined;
   let accept: (connection: Connection) => void = () => undefined;
   const accepted = new Promise<Connection>((resolve) => (accept = resolve));
   const handlers = { onFrame: () => undefined, onClose: () => undefined };
@@ -56,6 +83,10 @@ beforeEach(async () => {
     handlers: {
       ...handlers,
       onFrame: (frame) => {
+        if (frame.type === 'control') {
+          onControl(decodeControl(frame));
+          return;
+        }
         chunks.push(decodeFileChunk(frame));
         onChunk();
       },
@@ -141,19 +172,55 @@ describe('FileServer', () => {
   });
 
   it('says that a file became shorter', async () => {
+    await server.serve(connection, request(0, 0, 10));
     await truncate(files[0]?.path ?? '', 1000);
     await expect(server.serve(connection, request(0, 500, 1000))).rejects.toThrow(refused('MODEL_TRUNCATED'));
   });
 
-  it('says that a file is gone, and serves it once it is back', async () => {
+  it('says that a file is gone that was never opened', async () => {
     const path = files[0]?.path ?? '';
     await unlink(path);
     await expect(server.serve(connection, request(0, 0, 10))).rejects.toThrow(
       expect.objectContaining({ code: 'MODEL_NOT_FOUND', message: expect.stringMatching(path) as string }),
     );
+    // The same bytes, but nobody has compared them.
     await writeFile(path, contentOf(0));
-    await server.serve(connection, request(0, 0, 10));
-    expect((await arrived(1))[0]?.bytes).toHaveLength(10);
+    await expect(server.serve(connection, request(0, 0, 10))).rejects.toThrow(refused('MODEL_CHANGED'));
+  });
+
+  it('tells a worker why it gives no range, and lets it live', async () => {
+    await appendFile(files[0]?.path ?? '', 'more');
+    let told: ControlMessage | null = null;
+    const said = new Promise<void>((resolve) => {
+      onControl = (message) => {
+        told = message;
+        resolve();
+      };
+    });
+    const asked = request(0, 0, 10);
+    await server.answer({ workerId: 'w1', connection }, asked, silentLogger);
+    await said;
+    const error = { code: 'MODEL_CHANGED', message: expect.stringMatching(/start serve again/iu) as string };
+    expect(told).toEqual({ kind: 'fetchMissing', requestId: asked.requestId, error });
+    expect(connection.isOpen).toBe(true);
+  });
+
+  it('sends the hashes of the chunks of a range', async () => {
+    const told = new Promise<ControlMessage>((resolve) => (onControl = resolve));
+    await server.serve(connection, {
+      ...request(1, 500, sizes[1] ?? 0),
+      kind: 'digests',
+      bytes: limits.fileChunkBytesMax + 400,
+    });
+    const whole = contentOf(1);
+    const parts = [
+      whole.subarray(500, 500 + limits.fileChunkBytesMax),
+      whole.subarray(500 + limits.fileChunkBytesMax, 900 + limits.fileChunkBytesMax),
+    ];
+    expect(await told).toMatchObject({
+      kind: 'digested',
+      sha256: parts.map((part) => createHash('sha256').update(part).digest('hex')),
+    });
   });
 
   it('ends when the worker is gone', async () => {

@@ -1,32 +1,70 @@
-import { open, type FileHandle } from 'node:fs/promises';
 import {
   ButterflyError,
   encodeControl,
   RangeServer,
   toButterflyError,
+  type AskedRange,
+  type Clock,
   type Connection,
   type ControlMessageOf,
   type Logger,
 } from '@butterfly/common';
-import type { ModelFile } from '@butterfly/model';
+import type { ModelSpec } from '@butterfly/model';
+import { KnownDigests } from './known-digests.js';
+import { ServedFile } from './served-file.js';
 import type { WorkerLink } from './worker-link.js';
 
-type Fetch = ControlMessageOf<'fetch'>;
+/** A glance costs two calls of the file system for each file. */
+const lookEveryMs = 2_000;
 
-/** Sends ranges of the model's files, with their hashes, to workers that have no copy. */
+type Asked = ControlMessageOf<'fetch'> | ControlMessageOf<'digests'>;
+
+/**
+ * Sends ranges of the model's files, with their hashes, to workers that have no copy, and the hashes alone to those that
+ * have one to compare: what they say is what the model is.
+ */
 export class FileServer {
-  readonly #handles = new Map<number, Promise<FileHandle>>();
-  readonly #ranges = new RangeServer((request) => this.#read(request));
+  readonly #files: readonly ServedFile[];
+  readonly #ranges: RangeServer;
+  /** What was last said of the files, so that it is said once. */
+  #notes: readonly string[] = [];
+  #cancelLook: () => void = () => undefined;
+  #isClosed = false;
 
-  constructor(private readonly files: readonly ModelFile[]) {}
+  constructor(private readonly spec: Pick<ModelSpec, 'files' | 'tensors'>) {
+    this.#files = spec.files.map(
+      (file, index) =>
+        new ServedFile(
+          file,
+          spec.tensors.filter(({ fileIndex }) => fileIndex === index),
+        ),
+    );
+    this.#ranges = new RangeServer((range) => this.#read(range), new KnownDigests(spec));
+  }
+
+  /**
+   * Opens the files, so that what comes under their paths later is not taken for them, and looks every now and then whether
+   * they are still what they were. Those that cannot be opened are told of when they are needed.
+   */
+  async hold(watcher: { readonly clock: Clock; readonly log: Logger }): Promise<void> {
+    await Promise.allSettled(this.#files.map((file) => file.hold()));
+    this.#watch(watcher);
+  }
 
   /**
    * Answers one request.
    * @throws ButterflyError PROTOCOL_INVALID for a range outside the model or too many at once, MODEL_NOT_FOUND,
-   * MODEL_TRUNCATED, CONNECTION_CLOSED
+   * MODEL_TRUNCATED, MODEL_CHANGED, CONNECTION_CLOSED
    */
-  serve(connection: Connection, request: Fetch): Promise<void> {
-    return this.#ranges.serve(connection, request);
+  async serve(connection: Connection, request: Asked): Promise<void> {
+    const { fileIndex, offset, bytes } = request;
+    if (offset + bytes > (this.spec.files[fileIndex]?.bytes ?? 0))
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        `A worker asked for bytes ${offset}+${bytes} of file ${fileIndex}, which do not exist.`,
+      );
+    if (request.kind === 'fetch') await this.#ranges.serve(connection, request);
+    else await this.#ranges.serveDigests(connection, request);
   }
 
   /**
@@ -35,55 +73,56 @@ export class FileServer {
    */
   async answer(
     { workerId, connection }: Pick<WorkerLink, 'workerId' | 'connection'>,
-    request: Fetch,
+    request: Asked,
     log: Logger,
   ): Promise<void> {
     try {
       await this.serve(connection, request);
     } catch (thrown) {
-      const error = toButterflyError(thrown);
-      log.error({ workerId, code: error.code }, error.message);
-      if (error.code === 'PROTOCOL_INVALID') connection.fail(error);
-      else connection.send(encodeControl({ kind: 'fetchMissing', requestId: request.requestId }));
+      const { code, message } = toButterflyError(thrown);
+      log.error({ workerId, code }, message);
+      if (code === 'PROTOCOL_INVALID') connection.fail(toButterflyError(thrown));
+      else {
+        const { requestId } = request;
+        connection.send(encodeControl({ kind: 'fetchMissing', requestId, error: { code, message } }));
+      }
     }
+  }
+
+  /** What was found when the files were last looked at. */
+  get notes(): readonly string[] {
+    return this.#notes;
+  }
+
+  /** Looks whether the files are still what they were, and says what is new. */
+  async look(log: Logger): Promise<void> {
+    const found = await Promise.all(this.#files.map((file) => file.look()));
+    const notes: string[] = [];
+    for (const each of found) {
+      if (each === null) continue;
+      const words = typeof each === 'string' ? each : each.message;
+      notes.push(words);
+      if (this.#notes.includes(words)) continue;
+      if (typeof each === 'string') log.warn({}, words);
+      else log.error({ code: each.code }, words);
+    }
+    this.#notes = notes;
   }
 
   async close(): Promise<void> {
-    const handles = await Promise.allSettled(this.#handles.values());
-    this.#handles.clear();
-    for (const handle of handles) if (handle.status === 'fulfilled') await handle.value.close();
+    this.#isClosed = true;
+    this.#cancelLook();
+    await Promise.all(this.#files.map((file) => file.close()));
   }
 
-  async #read({ fileIndex, offset, bytes }: Fetch): Promise<Uint8Array> {
-    const file = this.files[fileIndex];
-    if (!file || offset + bytes > file.bytes)
-      throw new ButterflyError(
-        'PROTOCOL_INVALID',
-        `A worker asked for bytes ${offset}+${bytes} of file ${fileIndex}, which do not exist.`,
-      );
-    const handle = await this.#open(fileIndex, file.path);
-    const chunk = Buffer.allocUnsafe(bytes);
-    for (let done = 0; done < bytes;) {
-      const { bytesRead } = await handle.read(chunk, done, bytes - done, offset + done);
-      if (bytesRead === 0)
-        throw new ButterflyError(
-          'MODEL_TRUNCATED',
-          `${file.path} became shorter while it was served; restore it.`,
-        );
-      done += bytesRead;
-    }
-    return chunk;
-  }
-
-  /** One handle for each file; one that could not be opened is tried again the next time. */
-  #open(index: number, path: string): Promise<FileHandle> {
-    const known = this.#handles.get(index);
-    if (known) return known;
-    const opening = open(path, 'r').catch((cause: unknown) => {
-      this.#handles.delete(index);
-      throw new ButterflyError('MODEL_NOT_FOUND', `${path} cannot be read any more; restore it.`, { cause });
+  #watch(watcher: { readonly clock: Clock; readonly log: Logger }): void {
+    if (this.#isClosed) return;
+    this.#cancelLook = watcher.clock.after(lookEveryMs, () => {
+      void this.look(watcher.log).then(() => this.#watch(watcher));
     });
-    this.#handles.set(index, opening);
-    return opening;
+  }
+
+  async #read({ fileIndex, offset, bytes }: AskedRange): Promise<Uint8Array | null> {
+    return (await this.#files[fileIndex]?.read(offset, bytes)) ?? null;
   }
 }

@@ -5,12 +5,15 @@ import {
   readFile,
   readlink,
   rm,
+  stat,
   truncate,
   unlink,
+  utimes,
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { sha256 } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -23,10 +26,8 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'butterfly-local-'));
   const original = await describeFile(await cachedSyntheticModel({ ...tinyModel, split: 2 }));
   for (const { path } of original.files) await writeFile(join(folder, basename(path)), await readFile(path));
-  spec = {
-    ...original,
-    files: original.files.map((file) => ({ ...file, path: join(folder, basename(file.path)) })),
-  };
+  const [first] = original.files;
+  spec = await describeFile(join(folder, basename(first?.path ?? '')));
 });
 afterEach(() => rm(folder, { recursive: true }));
 
@@ -58,6 +59,25 @@ describe('LocalSource', () => {
       const expected = contents[tensor.fileIndex]?.subarray(tensor.offset, end);
       expect(Buffer.compare(target, expected ?? new Uint8Array(0))).toBe(0);
     }
+  });
+
+  it('takes nothing from a file that is no more the very same, unless it is shown to be right', async () => {
+    const [tensor] = spec.tensors;
+    const path = pathOf(0);
+    if (!tensor) throw new RangeError('a model has tensors');
+    const right = await sha256((await readFile(path)).subarray(tensor.offset, tensor.offset + tensor.bytes));
+    const target = new Uint8Array(tensor.bytes);
+    await using alone = await LocalSource.open(spec);
+    await using compared = await LocalSource.open(spec, { of: () => Promise.resolve(right) });
+    await alone?.read(tensor, 0, target);
+    const { atime, mtime } = await stat(path);
+    await patch(path, () => undefined);
+    await utimes(path, atime, mtime);
+    const changed = expect.objectContaining({ code: 'MODEL_CHANGED' }) as unknown;
+    await expect(alone?.read(tensor, 0, target)).rejects.toThrow(changed);
+    await expect(compared?.read(tensor, 0, target)).resolves.toBeUndefined();
+    await patch(path, (bytes) => void (bytes[tensor.offset] = (bytes[tensor.offset] ?? 0) ^ 1));
+    await expect(compared?.read(tensor, 0, target)).rejects.toThrow(changed);
   });
 
   it.each<[string, () => Promise<void>]>([

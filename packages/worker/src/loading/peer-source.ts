@@ -70,13 +70,26 @@ export class PeerSource {
     ]));
   }
 
-  /** Fetches bytes of a tensor; null when this peer does not have them, or turned out to be of no use. */
-  async fetch(tensor: ModelTensor, offset: number, bytes: number): Promise<FileChunk | null> {
+  /**
+   * Fetches bytes of a tensor; null when this peer does not have them, or turned out to be of no use.
+   * @param hash their SHA-256, as the orchestrator has it; a peer that sends others has another file
+   */
+  async fetch(
+    tensor: ModelTensor,
+    offset: number,
+    bytes: number,
+    hash: Uint8Array,
+  ): Promise<FileChunk | null> {
     if (!this.#remote) return null;
     this.#asked++;
     try {
       const chunk = await this.#remote.fetch(tensor, offset, bytes, this.options.signal);
       if (chunk === null) this.#lacking.add(tensor.name);
+      else if (!Buffer.from(hash).equals(chunk.sha256))
+        throw new ButterflyError(
+          'MODEL_CHANGED',
+          `${this.#name} has other bytes of ${tensor.name} than the orchestrator. Compare its model file, and empty its cache.`,
+        );
       return chunk;
     } catch (error) {
       this.#drop(toButterflyError(error));
@@ -144,7 +157,7 @@ export class PeerSource {
     }
     const message = decodeControl(frame);
     if (message.kind === 'peerWelcome') onWelcome();
-    else if (message.kind === 'fetchMissing') this.#remote?.missing(message.requestId);
+    else if (message.kind === 'fetchMissing') this.#remote?.missing(message);
     else throw new ButterflyError('PROTOCOL_INVALID', `A peer does not send "${message.kind}".`);
   }
 

@@ -1,4 +1,10 @@
-import { ButterflyError, RangeServer, type Connection, type ControlMessageOf } from '@butterfly/common';
+import {
+  ButterflyError,
+  RangeServer,
+  type AskedRange,
+  type Connection,
+  type ControlMessageOf,
+} from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { LocalSource } from './local-source.js';
 import type { WeightCache } from './weight-cache.js';
@@ -12,7 +18,10 @@ export interface PeerWeightsOptions {
   readonly localFiles: boolean;
 }
 
-/** Serves weights to other workers, from the model's files where this machine has them, else from its cache. */
+/**
+ * Serves weights to other workers, from the model's files where this machine has them, else from its cache. Whoever asks
+ * compares what comes with what the orchestrator has.
+ */
 export class PeerWeights {
   readonly #ranges = new RangeServer((request) => this.#read(request));
   /** Opened when first asked for. */
@@ -34,7 +43,7 @@ export class PeerWeights {
     await local?.[Symbol.asyncDispose]();
   }
 
-  async #read({ fileIndex, offset, bytes }: Fetch): Promise<Uint8Array | null> {
+  async #read({ fileIndex, offset, bytes }: AskedRange): Promise<Uint8Array | null> {
     const { spec, cache, localFiles } = this.options;
     if (offset + bytes > (spec.files[fileIndex]?.bytes ?? 0))
       throw new ButterflyError(

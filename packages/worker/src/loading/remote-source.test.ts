@@ -216,7 +216,7 @@ describe('RemoteSource', () => {
   });
 
   it('tells that the other side does not have a range', async () => {
-    answer = ({ requestId }) => source.missing(requestId);
+    answer = ({ requestId }) => source.missing({ requestId });
     expect(await source.fetch(tensor, 0, 64)).toBeNull();
     await expect(source.read(tensor, 0, new Uint8Array(64))).rejects.toThrow(refused('MODEL_NOT_FOUND'));
     expect(clock.waiting).toBe(0);

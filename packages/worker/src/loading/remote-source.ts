@@ -2,24 +2,31 @@ import {
   ButterflyError,
   deadlines,
   encodeControl,
+  isErrorCode,
   limits,
   sha256,
   type Clock,
   type Connection,
+  type ControlMessageOf,
   type FileChunk,
 } from '@butterfly/common';
 import type { ModelTensor } from '@butterfly/model';
 import type { TensorSource } from './tensor-source.js';
 
-interface Fetch {
+/** What may come back; null where the other side does not have what was asked for. */
+type Answer = FileChunk | readonly string[] | null;
+
+interface Asked {
   readonly requestId: number;
   readonly message: readonly Uint8Array[];
-  readonly bytes: number;
-  resolve(chunk: FileChunk | null): void;
+  resolve(answer: Answer): void;
   reject(error: ButterflyError): void;
   /** False once it was given up; its answer may come all the same. */
   isWanted: boolean;
 }
+
+/** Where a tensor begins. */
+type Place = Pick<ModelTensor, 'fileIndex' | 'offset'>;
 
 export interface RemoteSourceOptions {
   /** Who is on the other side, for messages. */
@@ -34,8 +41,8 @@ export interface RemoteSourceOptions {
  */
 export class RemoteSource implements TensorSource {
   /** Asked for and not yet answered, whether still wanted or not: the other side counts them all. */
-  readonly #underWay = new Map<number, Fetch>();
-  readonly #queue: Fetch[] = [];
+  readonly #underWay = new Map<number, Asked>();
+  readonly #queue: Asked[] = [];
   readonly #name: string;
   readonly #stallMs: number;
   #nextId = 0;
@@ -61,71 +68,54 @@ export class RemoteSource implements TensorSource {
   /**
    * Fetches bytes of a tensor from `offset` on; null when the other side does not have them.
    * @param signal gives the range up, with CANCELLED
-   * @throws ButterflyError PROTOCOL_INVALID (a wrong hash), TIMEOUT, CONNECTION_CLOSED, CANCELLED
+   * @throws ButterflyError PROTOCOL_INVALID (a wrong hash), TIMEOUT, CONNECTION_CLOSED, CANCELLED, and whatever the
+   * other side says is wrong with its file
    */
-  fetch(tensor: ModelTensor, offset: number, bytes: number, signal?: AbortSignal): Promise<FileChunk | null> {
-    if (this.#failure) return Promise.reject(this.#failure);
-    if (signal?.aborted) return Promise.reject(givenUp());
-    const requestId = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      const message = encodeControl({
-        kind: 'fetch',
-        requestId,
-        fileIndex: tensor.fileIndex,
-        offset: tensor.offset + offset,
-        bytes,
-      });
-      const onAbort = (): void => {
-        this.#giveUp(fetch, givenUp());
-        this.#watch();
-      };
-      signal?.addEventListener('abort', onAbort);
-      const end = (): void => signal?.removeEventListener('abort', onAbort);
-      const fetch: Fetch = {
-        requestId,
-        message,
-        bytes,
-        resolve: (chunk) => {
-          end();
-          resolve(chunk);
-        },
-        reject: (error) => {
-          end();
-          reject(error);
-        },
-        isWanted: true,
-      };
-      this.#queue.push(fetch);
-      this.#proceed();
-      if (!this.#cancelStall) this.#watch();
-    });
+  async fetch(tensor: Place, offset: number, bytes: number, signal?: AbortSignal): Promise<FileChunk | null> {
+    const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset, bytes };
+    const answer = await this.#ask({ kind: 'fetch', ...range }, signal);
+    if (answer === null) return null;
+    const isRight = 'bytes' in answer && answer.bytes.length === bytes;
+    if (!isRight || !Buffer.from(await sha256(answer.bytes)).equals(answer.sha256)) throw damaged();
+    return answer;
   }
 
-  /** Takes the answer to a request; one that nobody waits for any more is dropped. */
+  /**
+   * Asks for the SHA-256 of each chunk of a range of a tensor from `offset` on, of no more than `digestsAtOnceMax` chunks.
+   * @param signal gives it up, with CANCELLED
+   * @throws ButterflyError MODEL_NOT_FOUND, PROTOCOL_INVALID, TIMEOUT, CONNECTION_CLOSED, CANCELLED, and whatever the
+   * other side says is wrong with its file
+   */
+  async digests(
+    tensor: Place,
+    offset: number,
+    bytes: number,
+    signal?: AbortSignal,
+  ): Promise<readonly Uint8Array[]> {
+    const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset, bytes };
+    const answer = await this.#ask({ kind: 'digests', ...range }, signal);
+    if (answer === null) throw new ButterflyError('MODEL_NOT_FOUND', `${this.#name} cannot read its model.`);
+    if ('bytes' in answer || answer.length !== Math.ceil(bytes / limits.fileChunkBytesMax)) throw damaged();
+    return answer.map((hash) => Buffer.from(hash, 'hex'));
+  }
+
+  /** Takes a range that was asked for; one that nobody waits for any more is dropped. */
   receive(chunk: FileChunk): void {
-    const fetch = this.#answered(chunk.requestId);
-    if (!fetch?.isWanted) return;
-    const wrong = (): void =>
-      fetch.reject(
-        new ButterflyError(
-          'PROTOCOL_INVALID',
-          'A part of the model arrived with a wrong hash or length; check the network.',
-        ),
-      );
-    if (chunk.bytes.length !== fetch.bytes) {
-      wrong();
-      return;
-    }
-    void sha256(chunk.bytes).then((hash) => {
-      if (Buffer.from(hash).equals(chunk.sha256)) fetch.resolve(chunk);
-      else wrong();
-    });
+    this.#answered(chunk.requestId, (asked) => asked.resolve(chunk));
   }
 
-  /** Takes word that the other side does not have what was asked for. */
-  missing(requestId: number): void {
-    const fetch = this.#answered(requestId);
-    if (fetch?.isWanted) fetch.resolve(null);
+  /** Takes hashes that were asked for. */
+  receiveDigests({ requestId, sha256: hashes }: ControlMessageOf<'digested'>): void {
+    this.#answered(requestId, (asked) => asked.resolve(hashes));
+  }
+
+  /** Takes word that the other side does not have what was asked for, or why it will not give it. */
+  missing({ requestId, error }: Pick<ControlMessageOf<'fetchMissing'>, 'requestId' | 'error'>): void {
+    this.#answered(requestId, (asked) => {
+      if (error)
+        asked.reject(new ButterflyError(isErrorCode(error.code) ? error.code : 'INTERNAL', error.message));
+      else asked.resolve(null);
+    });
   }
 
   /** Ends all that is under way and all that is asked for later, as when the connection is lost. */
@@ -140,13 +130,47 @@ export class RemoteSource implements TensorSource {
     return Promise.resolve();
   }
 
-  #answered(requestId: number): Fetch | undefined {
-    const fetch = this.#underWay.get(requestId);
-    if (!fetch) return undefined;
+  #ask(
+    message: Omit<ControlMessageOf<'fetch'>, 'requestId'> | Omit<ControlMessageOf<'digests'>, 'requestId'>,
+    signal: AbortSignal | undefined,
+  ): Promise<Answer> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    if (signal?.aborted) return Promise.reject(givenUp());
+    const requestId = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      const frame = encodeControl({ ...message, requestId });
+      const onAbort = (): void => {
+        this.#giveUp(asked, givenUp());
+        this.#watch();
+      };
+      signal?.addEventListener('abort', onAbort);
+      const end = (): void => signal?.removeEventListener('abort', onAbort);
+      const asked: Asked = {
+        requestId,
+        message: frame,
+        resolve: (answer) => {
+          end();
+          resolve(answer);
+        },
+        reject: (error) => {
+          end();
+          reject(error);
+        },
+        isWanted: true,
+      };
+      this.#queue.push(asked);
+      this.#proceed();
+      if (!this.#cancelStall) this.#watch();
+    });
+  }
+
+  #answered(requestId: number, answer: (asked: Asked) => void): void {
+    const asked = this.#underWay.get(requestId);
+    if (!asked) return;
     this.#underWay.delete(requestId);
     this.#proceed();
     this.#watch();
-    return fetch;
+    if (asked.isWanted) answer(asked);
   }
 
   #proceed(): void {
@@ -178,7 +202,7 @@ export class RemoteSource implements TensorSource {
     this.#watch();
   }
 
-  #giveUp(fetch: Fetch, error: ButterflyError): void {
+  #giveUp(fetch: Asked, error: ButterflyError): void {
     const place = this.#queue.indexOf(fetch);
     if (place >= 0) this.#queue.splice(place, 1);
     if (!fetch.isWanted) return;
@@ -187,4 +211,9 @@ export class RemoteSource implements TensorSource {
   }
 }
 
+const damaged = (): ButterflyError =>
+  new ButterflyError(
+    'PROTOCOL_INVALID',
+    'A part of the model arrived with a wrong hash or length; check the network.',
+  );
 const givenUp = (): ButterflyError => new ButterflyError('CANCELLED', 'Loading was given up.');

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
-import { readdir, truncate, writeFile } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { open, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   encodeControl,
@@ -122,6 +122,84 @@ describe('openShardSource', () => {
     expect(source.counts).toEqual({ ...none, orchestratorBytes: weights.totalBytes });
   });
 
+  it('takes all from a local copy that is right, and nothing wrong from one that differs in one byte', async () => {
+    const [file] = weights.spec.files;
+    const big = weights.spec.tensors[2];
+    if (!file || !big) throw new RangeError('a model has a file and tensors');
+    const asIfElsewhere = { ...weights.spec, files: [{ ...file, stamp: 'of another machine' }] };
+    const right = await openSource({ spec: asIfElsewhere, localFiles: true });
+    await load(right);
+    expect(right.counts).toEqual({ ...none, fileBytes: weights.totalBytes });
+    const content = Buffer.from(weights.content);
+    // In its second chunk, and in no sample.
+    const changed = big.offset + limits.fileChunkBytesMax + 100_000;
+    content.writeUInt8(content.readUInt8(changed) ^ 1, changed);
+    await writeFile(file.path, content);
+    const { log, warnings } = recordingLogger();
+    const wrong = await openSource({ spec: asIfElsewhere, localFiles: true, log });
+    await load(wrong);
+    expect(wrong.counts.orchestratorBytes).toBeGreaterThanOrEqual(limits.fileChunkBytesMax);
+    expect(wrong.counts.fileBytes + wrong.counts.orchestratorBytes).toBe(weights.totalBytes);
+    expect(warnings).toHaveLength(1);
+  });
+
+  it('takes nothing wrong from a local file that is overwritten while it loads', async () => {
+    const [file] = weights.spec.files;
+    const source = await openSource({ localFiles: true });
+    const last = weights.spec.tensors[3];
+    if (!file || !last) throw new RangeError('a model has a file and tensors');
+    await using handle = await open(file.path, 'r+');
+    await handle.write(Buffer.alloc(1000), 0, 1000, last.offset + 30_000);
+    await load(source);
+    expect(source.counts.orchestratorBytes).toBeGreaterThanOrEqual(last.bytes);
+  });
+
+  it('believes nothing that was filed under this model before', async () => {
+    const cache = await openCache();
+    const wrong = randomBytes(5000);
+    const [small] = weights.spec.tensors;
+    if (!small) throw new RangeError('a model has tensors');
+    await cache.write(weights.spec, { fileIndex: 0, offset: small.offset }, wrong, await sha256(wrong));
+    const source = await openSource({ cache });
+    await load(source);
+    expect(source.counts).toEqual({ ...none, orchestratorBytes: weights.totalBytes });
+    await source[Symbol.asyncDispose]();
+    // And what it passes on from now on is right.
+    const again = Buffer.alloc(small.bytes);
+    const range = { fileIndex: 0, offset: small.offset };
+    expect(await (await openCache()).read(weights.spec, range, again)).toBe(true);
+    expect(again.equals(weights.bytesOf(small))).toBe(true);
+  });
+
+  it('takes what another model left in the cache, where the bytes are the same', async () => {
+    const cache = await openCache();
+    await load(await openSource({ cache }));
+    const [file] = weights.spec.files;
+    if (!file) throw new RangeError('a model has a file');
+    const downloadedAgain = { ...weights.spec, files: [{ ...file, stamp: 'of another download' }] };
+    const source = await openSource({ spec: downloadedAgain, cache });
+    await load(source);
+    expect(source.counts).toEqual({ ...none, cacheBytes: weights.totalBytes });
+    expect(await cache.bytesOf(downloadedAgain)).toBe(weights.totalBytes);
+  });
+
+  it('says what the orchestrator says of its file, whatever the cache holds', async () => {
+    const cache = await openCache();
+    await load(await openSource({ cache }));
+    const refuse: Answer = ({ requestId }, to) => {
+      const error = { code: 'MODEL_CHANGED', message: 'It was replaced.' };
+      to.send(encodeControl({ kind: 'fetchMissing', requestId, error }));
+      return Promise.resolve();
+    };
+    orchestrator = keep(await startServer(refuse));
+    const refused = expect.objectContaining({
+      code: 'MODEL_CHANGED',
+      message: 'It was replaced.',
+    }) as unknown;
+    await expect(load(await openSource())).rejects.toThrow(refused);
+    await expect(load(await openSource({ cache }))).rejects.toThrow(refused);
+  });
+
   it('goes on over the network when the local file breaks off', async () => {
     const { log, warnings } = recordingLogger();
     const source = await openSource({ localFiles: true, log });
@@ -165,7 +243,7 @@ describe('openShardSource', () => {
       if (orchestrator.requests.length > allowed) orchestrator.cut();
       else await whole.serve(to, request);
     };
-    orchestrator = keep(await startServer(cut));
+    orchestrator = keep(await startServer(cut, whole));
     const first = await openSource({ cache: await openCache() });
     await expect(load(first)).rejects.toThrow(expect.objectContaining({ code: 'CONNECTION_CLOSED' }));
     await first[Symbol.asyncDispose]();
@@ -190,8 +268,11 @@ describe('openShardSource', () => {
   it('loads on without a cache that cannot be read, and says so once', async () => {
     const { log, warnings } = recordingLogger();
     const cache = await openCache();
+    await cache.write(weights.spec, { fileIndex: 0, offset: 0 }, new Uint8Array(10), new Uint8Array(32));
     // No disk here breaks when it is told to.
-    const broken = Object.assign(cache, { read: () => Promise.reject(new Error('EIO: i/o error, read')) });
+    const broken = Object.assign(cache, {
+      readKnown: () => Promise.reject(new Error('EIO: i/o error, read')),
+    });
     const source = await openSource({ cache: broken, log });
     await load(source);
     expect(source.counts).toEqual({ ...none, orchestratorBytes: weights.totalBytes });
@@ -297,6 +378,13 @@ describe('openShardSource with peers', () => {
       async ({ requestId, bytes }, to) => {
         const short = Buffer.alloc(bytes - 1);
         to.send(encodeFileChunk({ requestId, bytes: short, sha256: await sha256(short) }));
+      },
+    ],
+    [
+      'has another file',
+      async ({ requestId, bytes }, to) => {
+        const other = randomBytes(bytes);
+        to.send(encodeFileChunk({ requestId, bytes: other, sha256: await sha256(other) }));
       },
     ],
     ['closes the connection', (_, to) => to.close('no time')],

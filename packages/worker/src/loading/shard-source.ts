@@ -8,11 +8,12 @@ import {
   type Logger,
   type Transport,
 } from '@butterfly/common';
-import type { ModelSpec, ModelTensor } from '@butterfly/model';
+import { isChunk, type ModelSpec, type ModelTensor } from '@butterfly/model';
+import { Digests } from './digests.js';
 import { LocalSource } from './local-source.js';
 import { PeerSource, type PeerAddress } from './peer-source.js';
 import type { RemoteSource } from './remote-source.js';
-import { isChunk, type ImageSource, type TensorSource } from './tensor-source.js';
+import type { ImageSource, TensorSource } from './tensor-source.js';
 import type { WeightCache } from './weight-cache.js';
 
 /** Ranges that keep the way to a peer full: one that comes while the next one is read there. */
@@ -48,18 +49,28 @@ export interface ShardSourceOptions {
 
 /**
  * Opens the way to the weights of a model: each range comes from the model's files on this machine, else from the
- * cache, else from a peer, else from the orchestrator, and what came over the network goes into the cache. Disposing
- * it ends the reads under way with CANCELLED and waits until the cache has what arrived.
+ * cache, else from a peer, else from the orchestrator, and what came over the network goes into the cache. Wherever it
+ * comes from, it is what the orchestrator has, or it is not taken. Disposing it ends the reads under way with CANCELLED
+ * and waits until the cache has what arrived.
  */
 export async function openShardSource(options: ShardSourceOptions): Promise<ShardSource> {
-  return new NearestSource(options, options.localFiles ? await LocalSource.open(options.spec) : null);
+  const ended = new AbortController();
+  const digests = new Digests(options.orchestrator, ended.signal);
+  const local = options.localFiles ? await LocalSource.open(options.spec, digests) : null;
+  return new NearestSource(options, { ended, digests, local });
+}
+
+interface SourceParts {
+  /** Ends whatever is under way. */
+  readonly ended: AbortController;
+  readonly digests: Digests;
+  readonly local: LocalSource | null;
 }
 
 class NearestSource implements ShardSource {
   readonly images: ImageSource | undefined;
   readonly #counts = { fileBytes: 0, cacheBytes: 0, peerBytes: 0, orchestratorBytes: 0 };
   readonly #peers: readonly PeerSource[];
-  readonly #ended = new AbortController();
   readonly #reads = new Set<Promise<void>>();
   /** What is being written to the cache. */
   readonly #writes = new Set<Promise<void>>();
@@ -69,10 +80,10 @@ class NearestSource implements ShardSource {
 
   constructor(
     private readonly options: ShardSourceOptions,
-    private readonly local: LocalSource | null,
+    private readonly parts: SourceParts,
   ) {
-    this.#usesFiles = local !== null;
-    const { signal } = this.#ended;
+    this.#usesFiles = parts.local !== null;
+    const { signal } = parts.ended;
     setMaxListeners(0, signal);
     this.#peers = options.sources.map((address) => new PeerSource(address, { ...options, signal }));
     if (options.cache) this.images = this.#imagesOf(options.cache);
@@ -91,24 +102,26 @@ class NearestSource implements ShardSource {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#ended.abort();
+    this.parts.ended.abort();
     await Promise.allSettled(this.#reads);
     await Promise.all([...this.#writes, ...this.#peers.map((peer) => peer.close())]);
-    await this.local?.[Symbol.asyncDispose]();
+    await this.parts.local?.[Symbol.asyncDispose]();
   }
 
   async #read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> {
-    if (this.#ended.signal.aborted) throw new ButterflyError('CANCELLED', 'Loading was given up.');
+    if (this.parts.ended.signal.aborted) throw new ButterflyError('CANCELLED', 'Loading was given up.');
     const bytes = target.length;
     if (await this.#readFile(tensor, offset, target)) {
       this.#counts.fileBytes += bytes;
       return;
     }
-    if (await this.#readCache(tensor, offset, target)) {
+    // Where nobody else may have it, what comes is the orchestrator's own, with its hash.
+    const hash = this.#mayBeNearer(tensor) ? await this.parts.digests.of(tensor, offset, bytes) : null;
+    if (hash && (await this.#readCache(tensor, offset, target, hash))) {
       this.#counts.cacheBytes += bytes;
       return;
     }
-    let chunk = await this.#fetchFromPeers(tensor, offset, bytes);
+    let chunk = hash && (await this.#fetchFromPeers(tensor, offset, bytes, hash));
     if (chunk) this.#counts.peerBytes += bytes;
     else {
       chunk = await this.#fetchFromOrchestrator(tensor, offset, bytes);
@@ -116,6 +129,13 @@ class NearestSource implements ShardSource {
     }
     target.set(chunk.bytes);
     await this.#keep(tensor, offset, chunk);
+  }
+
+  /** Whether the cache or a peer is worth asking. */
+  #mayBeNearer(tensor: ModelTensor): boolean {
+    const { cache } = this.options;
+    const hasCache = cache !== null && cache.bytes > 0 && this.#cacheGives;
+    return hasCache || this.#peers.some((peer) => peer.mayHave(tensor));
   }
 
   #imagesOf({ images }: WeightCache): ImageSource {
@@ -127,16 +147,17 @@ class NearestSource implements ShardSource {
             this.#counts.cacheBytes += bytes;
             onRead(bytes);
           },
-          this.#ended.signal,
+          this.parts.ended.signal,
         ),
       keep: (memory, savedMs) => images.keep(memory, savedMs),
     };
   }
 
   async #readFile(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<boolean> {
-    if (!this.local || !this.#usesFiles) return false;
+    const { local } = this.parts;
+    if (!local || !this.#usesFiles) return false;
     try {
-      await this.local.read(tensor, offset, target);
+      await local.read(tensor, offset, target);
       return true;
     } catch (error) {
       this.#leaveFiles(error);
@@ -148,15 +169,21 @@ class NearestSource implements ShardSource {
   #leaveFiles(error: unknown): void {
     if (!this.#usesFiles) return;
     this.#usesFiles = false;
-    this.options.log.warn({ error: String(error) }, 'the local model file is of no more use');
+    const { code, message } = toButterflyError(error);
+    this.options.log.warn({ code, error: message }, 'the local model file is of no more use');
   }
 
-  async #readCache(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<boolean> {
+  async #readCache(
+    tensor: ModelTensor,
+    offset: number,
+    target: Uint8Array,
+    hash: Uint8Array,
+  ): Promise<boolean> {
     const { cache, spec } = this.options;
     if (!cache || !this.#cacheGives || !isChunk(tensor, { offset, bytes: target.length })) return false;
     const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset };
     try {
-      return await cache.read(spec, range, target);
+      return await cache.readKnown(spec, range, target, hash);
     } catch (error) {
       this.#stopReading(error);
       return false;
@@ -174,9 +201,14 @@ class NearestSource implements ShardSource {
   }
 
   /** Asks one peer after the other, as `nextPeer` chooses; null when none has it. */
-  async #fetchFromPeers(tensor: ModelTensor, offset: number, bytes: number): Promise<FileChunk | null> {
+  async #fetchFromPeers(
+    tensor: ModelTensor,
+    offset: number,
+    bytes: number,
+    hash: Uint8Array,
+  ): Promise<FileChunk | null> {
     const asked = new Set<PeerSource>();
-    while (!this.#ended.signal.aborted) {
+    while (!this.parts.ended.signal.aborted) {
       const peers = this.#peers.filter((peer) => peer.mayHave(tensor) && !asked.has(peer));
       if (peers.length === 0) return null;
       const peer = nextPeer(peers.filter(({ isOpen }) => isOpen));
@@ -186,14 +218,14 @@ class NearestSource implements ShardSource {
         continue;
       }
       asked.add(peer);
-      const chunk = await peer.fetch(tensor, offset, bytes);
+      const chunk = await peer.fetch(tensor, offset, bytes, hash);
       if (chunk) return chunk;
     }
     return null;
   }
 
   async #fetchFromOrchestrator(tensor: ModelTensor, offset: number, bytes: number): Promise<FileChunk> {
-    const chunk = await this.options.orchestrator.fetch(tensor, offset, bytes, this.#ended.signal);
+    const chunk = await this.options.orchestrator.fetch(tensor, offset, bytes, this.parts.ended.signal);
     if (chunk) return chunk;
     const { path = '?' } = this.options.spec.files[tensor.fileIndex] ?? {};
     throw new ButterflyError(

@@ -1,4 +1,3 @@
-import { limits } from '@butterfly/common';
 import type { ModelTensor } from '@butterfly/model';
 import type { WeightMemory } from './weight-images.js';
 
@@ -8,7 +7,7 @@ export interface TensorSource extends AsyncDisposable {
   readonly images?: ImageSource | undefined;
   /**
    * Fills `target` with the tensor's bytes from `offset` on.
-   * @throws ButterflyError MODEL_TRUNCATED, MODEL_NOT_FOUND, PROTOCOL_INVALID (a wrong hash), TIMEOUT,
+   * @throws ButterflyError MODEL_TRUNCATED, MODEL_NOT_FOUND, MODEL_CHANGED, PROTOCOL_INVALID (a wrong hash), TIMEOUT,
    * CONNECTION_CLOSED, CANCELLED
    */
   read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void>;
@@ -24,26 +23,4 @@ export interface ImageSource {
   load(memory: WeightMemory, onRead: (bytes: number) => void): Promise<boolean>;
   /** Keeps the image of memory that was filled otherwise. @param savedMs how long loading waited for the conversion */
   keep(memory: WeightMemory, savedMs: number): void;
-}
-
-/** A part of a tensor. */
-export interface TensorRange {
-  /** Byte offset within the tensor. */
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-/** The ranges in which a tensor is loaded and cached, on every machine the same. */
-export function chunksOf(tensor: Pick<ModelTensor, 'bytes'>): TensorRange[] {
-  const size = limits.fileChunkBytesMax;
-  return Array.from({ length: Math.ceil(tensor.bytes / size) }, (_, i) => ({
-    offset: i * size,
-    bytes: Math.min(size, tensor.bytes - i * size),
-  }));
-}
-
-/** Whether a range is one of `chunksOf`. */
-export function isChunk(tensor: Pick<ModelTensor, 'bytes'>, { offset, bytes }: TensorRange): boolean {
-  const size = limits.fileChunkBytesMax;
-  return offset % size === 0 && offset < tensor.bytes && bytes === Math.min(size, tensor.bytes - offset);
 }

@@ -15,9 +15,16 @@ import {
   type ControlMessageOf,
   type RangeReader,
 } from '@butterfly/common';
-import { describeModel, openGguf, sampleWeights, type ModelSpec, type ModelTensor } from '@butterfly/model';
+import {
+  chunksOf,
+  describeModel,
+  openGguf,
+  sampleWeights,
+  settledStamp,
+  type ModelSpec,
+  type ModelTensor,
+} from '@butterfly/model';
 import { RemoteSource } from './remote-source.js';
-import { chunksOf } from './tensor-source.js';
 
 type Fetch = ControlMessageOf<'fetch'>;
 
@@ -52,7 +59,7 @@ export async function writeWeights(model: string): Promise<TestWeights> {
     bytes: end,
     metadataBytes,
     metadataSha256: createHash('sha256').update(content.subarray(0, metadataBytes)).digest('hex'),
-    weightsSha256: await fingerprint(path, tensors),
+    ...(await fingerprint(path, tensors)),
   };
   const any = describeModel(await openGguf(model));
   return {
@@ -65,10 +72,13 @@ export async function writeWeights(model: string): Promise<TestWeights> {
   };
 }
 
-async function fingerprint(path: string, tensors: readonly ModelTensor[]): Promise<string> {
+async function fingerprint(
+  path: string,
+  tensors: readonly ModelTensor[],
+): Promise<{ readonly weightsSha256: string; readonly stamp: string }> {
   const handle = await open(path, 'r');
   try {
-    return await sampleWeights(handle, tensors);
+    return { weightsSha256: await sampleWeights(handle, tensors), stamp: await settledStamp(handle) };
   } finally {
     await handle.close();
   }
@@ -104,7 +114,11 @@ export interface TestServer extends AsyncDisposable {
 
 export type Answer = (request: Fetch, connection: Connection) => Promise<void>;
 
-export async function startServer(answer: Answer | RangeServer): Promise<TestServer> {
+/** @param digests answers requests for hashes; by default `answer` does, where it can */
+export async function startServer(
+  answer: Answer | RangeServer,
+  digests = answer instanceof RangeServer ? answer : null,
+): Promise<TestServer> {
   const requests: Fetch[] = [];
   const connections: Connection[] = [];
   const serve: Answer = answer instanceof RangeServer ? (request, to) => answer.serve(to, request) : answer;
@@ -122,7 +136,12 @@ export async function startServer(answer: Answer | RangeServer): Promise<TestSer
               else if (message.kind === 'fetch') {
                 requests.push(message);
                 serve(message, from).catch((error: unknown) => from.fail(toButterflyError(error)));
-              } else throw new RangeError(`unexpected ${message.kind}`);
+              } else if (message.kind === 'digests')
+                (digests
+                  ? digests.serveDigests(from, message)
+                  : serve({ ...message, kind: 'fetch' }, from)
+                ).catch((error: unknown) => from.fail(toButterflyError(error)));
+              else throw new RangeError(`unexpected ${message.kind}`);
             },
             onClose: () => undefined,
           },
@@ -159,7 +178,8 @@ export async function joinServer(
         if (frame.type === 'fileChunk') remote?.receive(decodeFileChunk(frame));
         else {
           const message = decodeControl(frame);
-          if (message.kind === 'fetchMissing') remote?.missing(message.requestId);
+          if (message.kind === 'fetchMissing') remote?.missing(message);
+          else if (message.kind === 'digested') remote?.receiveDigests(message);
         }
       },
       onClose: (error, reason) => remote?.fail(error ?? toButterflyError(reason)),

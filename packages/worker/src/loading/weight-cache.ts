@@ -53,8 +53,28 @@ export class WeightCache {
   }
 
   /**
-   * Fills `target` with a range of a model file; false when the cache does not have exactly that range, or had it
-   * corrupted, in which case `target` may have been written to.
+   * Fills `target` with a range of a model file whose hash is known, by whatever name it was filed, and files it under
+   * this model; false when the cache does not have it, or had it corrupted, in which case `target` may have been
+   * written to.
+   * @param hash SHA-256 of the range, as the orchestrator has it
+   */
+  async readKnown(
+    spec: ModelSpec,
+    range: Omit<FileRange, 'bytes'>,
+    target: Uint8Array,
+    hash: Uint8Array,
+  ): Promise<boolean> {
+    const hex = Buffer.from(hash).toString('hex');
+    if (!(await this.blobs.read(hex, target))) return false;
+    const index = await this.#indexOf(spec);
+    // It only serves to pass the range on, and a cache that cannot be written to still gives what it has.
+    await index.add({ ...range, bytes: target.length }, hex).catch(() => undefined);
+    return true;
+  }
+
+  /**
+   * Fills `target` with what a range of a model file was filed as, for others who check it; false when the cache does not
+   * have exactly that range, or had it corrupted, in which case `target` may have been written to.
    */
   async read(spec: ModelSpec, range: Omit<FileRange, 'bytes'>, target: Uint8Array): Promise<boolean> {
     const index = await this.#indexOf(spec);

@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
-import { mkdtemp, open, readdir, rm, truncate } from 'node:fs/promises';
+import { copyFile, mkdtemp, open, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { limits, silentLogger } from '@butterfly/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BlobStore } from './blob-store.js';
@@ -77,6 +77,21 @@ describe('images of weights', () => {
   it('are of what they mean alone', async () => {
     await kept();
     expect(await load(memory('of another build'))).toBe(false);
+    expect(await load(memory())).toBe(true);
+  });
+
+  it('are of no use under the name of another', async () => {
+    await kept();
+    const first = await onlyBlob();
+    const other = memory('of other weights');
+    randomFillSync(other.content);
+    images.keep(other, 1000);
+    await images.settled();
+    const [second = ''] = (await readdir(join(directory, 'blobs'))).filter(
+      (name) => name !== basename(first),
+    );
+    await copyFile(first, join(directory, 'blobs', second));
+    expect(await load(memory('of other weights'))).toBe(false);
     expect(await load(memory())).toBe(true);
   });
 

@@ -71,7 +71,8 @@ export class WeightImages implements ImageSource {
         const isRead =
           target !== null &&
           (await (isUsual ? image.readDirect(target, fileOffset) : image.read(target, fileOffset)));
-        if (isRead && crc32(target) === checks.getUint32(index * checkBytes, true)) onRead(bytes);
+        if (isRead && checkOf(name, index, target) === checks.getUint32(index * checkBytes, true))
+          onRead(bytes);
         else isSound = false;
       }
     };
@@ -106,7 +107,7 @@ export class WeightImages implements ImageSource {
     const name = nameOf(memory);
     if (this.blobs.has(name)) return;
     try {
-      const isKept = await this.blobs.fill(name, fileBytes(memory), (file) => writeImage(memory, file));
+      const isKept = await this.blobs.fill(name, fileBytes(memory), (file) => writeImage(memory, name, file));
       if (isKept) this.log.info({ bytes: memory.bytes }, 'The weights are kept as the kernels want them.');
     } catch (error) {
       this.log.warn(
@@ -118,7 +119,7 @@ export class WeightImages implements ImageSource {
 }
 
 /** False when the memory is freed meanwhile. */
-async function writeImage(memory: WeightMemory, file: BlobFile): Promise<boolean> {
+async function writeImage(memory: WeightMemory, name: string, file: BlobFile): Promise<boolean> {
   for (const [index, { offset, bytes, fileOffset }] of blocksOf(memory).entries()) {
     const startedMs = performance.now();
     const view = memory.view(offset, bytes);
@@ -126,12 +127,17 @@ async function writeImage(memory: WeightMemory, file: BlobFile): Promise<boolean
     // A copy, because the memory may be freed while it is written.
     const copy = Buffer.from(view);
     const check = new DataView(new ArrayBuffer(checkBytes));
-    check.setUint32(0, crc32(copy), true);
+    check.setUint32(0, checkOf(name, index, copy), true);
     await file.write(copy, fileOffset);
     await file.write(new Uint8Array(check.buffer), index * checkBytes);
     await pause(restFactor * (performance.now() - startedMs));
   }
   return true;
+}
+
+/** Begins with the image's name and the block's place, so that a block of another image or place is found as a damaged one is. */
+function checkOf(name: string, index: number, block: Uint8Array): number {
+  return crc32(block, crc32(`${name} ${index}`));
 }
 
 /** All but the first begin at a page of the file and, where it lies as usual, of memory, as direct reads ask for. */

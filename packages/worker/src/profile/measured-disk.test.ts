@@ -22,6 +22,7 @@ const describeFile = (path: string, bytes: number) => ({
   metadataBytes: 0,
   metadataSha256: '0'.repeat(64),
   weightsSha256: '0'.repeat(64),
+  stamp: 'none',
 });
 
 describe('measureDisk', () => {

@@ -1,7 +1,7 @@
 import { limits } from '@butterfly/common';
 import type { NativeBuffer } from '@butterfly/ggml';
-import type { ModelTensor } from '@butterfly/model';
-import { chunksOf, type TensorSource } from '../loading/tensor-source.js';
+import { chunksOf, type ModelTensor } from '@butterfly/model';
+import type { TensorSource } from '../loading/tensor-source.js';
 
 /** A tensor of the file, and what is to be done with its bytes. */
 export interface TensorTask {

@@ -70,5 +70,34 @@ export const fetch = z
     bytes: positive.max(limits.fileChunkBytesMax),
   })
   .readonly();
-/** A peer's answer to a `fetch` of what it does not have. */
-export const fetchMissing = z.object({ kind: z.literal('fetchMissing'), requestId }).readonly();
+/** The answer to a `fetch` or `digests` of what the other side does not have, with the reason where there is one to tell. */
+export const fetchMissing = z
+  .object({
+    kind: z.literal('fetchMissing'),
+    requestId,
+    error: z.object({ code: name, message: prose }).readonly().optional(),
+  })
+  .readonly();
+
+/** Asks the orchestrator for the hash of each chunk of a range of a model file; the last one may be shorter. */
+export const digests = z
+  .object({
+    kind: z.literal('digests'),
+    requestId,
+    fileIndex: count.max(limits.modelFilesMax - 1),
+    offset: count,
+    bytes: positive.max(limits.digestsAtOnceMax * limits.fileChunkBytesMax),
+  })
+  .readonly();
+/** The SHA-256 of each, in hex, in order. */
+export const digested = z
+  .object({
+    kind: z.literal('digested'),
+    requestId,
+    sha256: z
+      .array(z.string().regex(/^[0-9a-f]{64}$/u))
+      .min(1)
+      .max(limits.digestsAtOnceMax)
+      .readonly(),
+  })
+  .readonly();

@@ -1,0 +1,31 @@
+import type { BigIntStats } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
+
+/**
+ * How long a file must have been left alone for its times to tell the next change: the coarsest clock that common file
+ * systems of servers take them from ticks every 10 ms.
+ */
+const settledMs = 20;
+
+/**
+ * What changes whenever a file is replaced, or anything in it is written: its inode, length, and times of the last change of
+ * content and of attributes, which no program can set back. The device is left out, as its number may differ after a restart
+ * and in each container.
+ */
+export function fileStamp({ ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${ino}-${size}-${mtimeNs}-${ctimeNs}`;
+}
+
+/** The stamp of an open file. */
+export async function stampOf(handle: FileHandle): Promise<string> {
+  return fileStamp(await handle.stat({ bigint: true }));
+}
+
+/** The stamp of an open file, once a later change is bound to show in it. */
+export async function settledStamp(handle: FileHandle): Promise<string> {
+  const { ctimeMs } = await handle.stat({ bigint: true });
+  const ageMs = Date.now() - Number(ctimeMs);
+  if (ageMs >= 0 && ageMs < settledMs) await pause(settledMs - ageMs);
+  return stampOf(handle);
+}
