@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, toButterflyError, type Logger } from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
-import { describeModel, openGguf, type ModelSpec } from '@butterfly/model';
+import { checkFiles, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
 import { modelsDirectory } from './directories.js';
 import type { Environment } from './environment.js';
 import { findPulled } from './hub/pulled.js';
@@ -18,7 +18,10 @@ export interface OpenedModel {
   readonly id: string;
 }
 
-/** Reads what the orchestrator needs of a model: its description and its tokenizer, not its weights. */
+/**
+ * Reads what the orchestrator needs of a model: its description and its tokenizer, not its weights.
+ * @throws ButterflyError as `openGguf` does, LIBRARY_MISSING, LIBRARY_MISMATCH
+ */
 export async function openModel(
   path: string,
   options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
@@ -27,6 +30,13 @@ export async function openModel(
   const spec = describeModel(await openGguf(resolve(path), { log: options.log }));
   const ggml = loadGgml({ directory: options.ggmlDirectory, log: options.log });
   const vocabulary = loadVocabulary(ggml, spec.files[0]?.path ?? path);
+  try {
+    // The library has opened the file by its path, which may be another one's by now.
+    await checkFiles(spec);
+  } catch (error) {
+    vocabulary[Symbol.dispose]();
+    throw error;
+  }
   if (vocabulary.size !== spec.vocabulary) {
     vocabulary[Symbol.dispose]();
     throw new ButterflyError(

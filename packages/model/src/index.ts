@@ -17,7 +17,7 @@ export {
   shardTensors,
 } from './gguf/shard.js';
 export { chunksOf, isChunk } from './gguf/chunks.js';
-export { fileStamp, settledStamp, stampOf } from './gguf/file-stamp.js';
+export { checkFiles, fileStamp, settledStamp, stampOf } from './gguf/file-stamp.js';
 export { sampleWeights } from './gguf/weight-sample.js';
 export { describeModel } from './gguf/describe.js';
 export { architectures, modelFingerprint, parseModelSpec } from './gguf/spec.js';

@@ -1,6 +1,8 @@
 import type { BigIntStats } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
+import { stat, type FileHandle } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { ButterflyError } from '@butterfly/common';
+import type { ModelSpec } from './spec.js';
 
 /**
  * How long a file must have been left alone for its times to tell the next change: the coarsest clock that common file
@@ -28,4 +30,19 @@ export async function settledStamp(handle: FileHandle): Promise<string> {
   const ageMs = Date.now() - Number(ctimeMs);
   if (ageMs >= 0 && ageMs < settledMs) await pause(settledMs - ageMs);
   return stampOf(handle);
+}
+
+/**
+ * Looks whether the paths of a model still name the files that were read.
+ * @throws ButterflyError MODEL_CHANGED
+ */
+export async function checkFiles({ files }: Pick<ModelSpec, 'files'>): Promise<void> {
+  for (const { path, stamp } of files) {
+    const found = await stat(path, { bigint: true }).catch(() => null);
+    if (!found || fileStamp(found) !== stamp)
+      throw new ButterflyError(
+        'MODEL_CHANGED',
+        `${path} was replaced or written to while it was read. Wait until whatever does so has finished, and start again.`,
+      );
+  }
 }

@@ -28,6 +28,8 @@ export class FileServer {
   readonly #ranges: RangeServer;
   /** What was last said of the files, so that it is said once. */
   #notes: readonly string[] = [];
+  /** What each worker was last refused with. */
+  readonly #refusals = new WeakMap<Connection, string>();
   #cancelLook: () => void = () => undefined;
   #isClosed = false;
 
@@ -80,7 +82,9 @@ export class FileServer {
       await this.serve(connection, request);
     } catch (thrown) {
       const { code, message } = toButterflyError(thrown);
-      log.error({ workerId, code }, message);
+      // Several ranges are asked for at once, and one word of it is enough.
+      if (this.#refusals.get(connection) !== message) log.error({ workerId, code }, message);
+      this.#refusals.set(connection, message);
       if (code === 'PROTOCOL_INVALID') connection.fail(toButterflyError(thrown));
       else {
         const { requestId } = request;
