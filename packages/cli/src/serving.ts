@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/common';
-import { Orchestrator, type Objective, type OrchestratorOptions } from '@butterfly/orchestrator';
 import type { LogFormat } from './log-formats.js';
+import { FileServer, Orchestrator, type Objective, type OrchestratorOptions } from '@butterfly/orchestrator';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import { contextTokens, type OpenedModel } from './model.js';
@@ -64,7 +64,9 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   const threads = checkThreads(options.threads ?? threadsPerWorker(options.workers));
   warnOfCrowding(options.workers, threads, log);
   const token = options.token ?? randomBytes(16).toString('hex');
-  const orchestrator = await Orchestrator.start({
+  const files = new FileServer(model.spec);
+  await files.hold({ clock: systemClock, log });
+  const starting = Orchestrator.start({
     spec: model.spec,
     vocabulary: model.vocabulary,
     modelId: model.id,
@@ -80,8 +82,13 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     spares: options.spares,
     replicasMax: options.replicasMax,
     isDeterministic: options.isDeterministic,
+    files,
     clock: systemClock,
     log,
+  });
+  const orchestrator = await starting.catch(async (error: unknown) => {
+    await files.close();
+    throw error;
   });
   let tellLost: (error: ButterflyError) => void = () => undefined;
   const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));

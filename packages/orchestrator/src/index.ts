@@ -1,5 +1,6 @@
 export { Orchestrator } from './orchestrator.js';
 export type { OrchestratorOptions } from './orchestrator.js';
+export { FileServer } from './cluster/file-server.js';
 export type { WorkerView } from './cluster/worker-link.js';
 export { Scheduler } from './engine/scheduler.js';
 export type { PlannedStep, SchedulerConfig, SchedulerRequest } from './engine/scheduler-types.js';

@@ -15,6 +15,7 @@ import type { ClusterDescription, ClusterView } from './api/cluster-view.js';
 import { Cluster, defaultRowsMax } from './cluster/cluster.js';
 import { describeCluster, viewOf } from './cluster/cluster-description.js';
 import { clusterPlanner } from './cluster/cluster-planner.js';
+import type { FileServer } from './cluster/file-server.js';
 import type { WorkerView } from './cluster/worker-link.js';
 import { PipelineEngine, type StepTrace } from './engine/engine.js';
 import { EngineLedger } from './engine/ledger.js';
@@ -48,6 +49,8 @@ export interface OrchestratorOptions {
   readonly isDeterministic?: boolean | undefined;
   /** Pipelines at most, each with all layers, where workers and memory allow more than one; default 1. */
   readonly replicasMax?: number | undefined;
+  /** The model's files, held open, which the orchestrator closes in the end; by default they are opened when they are first asked for. */
+  readonly files?: FileServer | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** Sockets, unless a simulation says otherwise. */
@@ -78,6 +81,7 @@ export class Orchestrator {
       ...options.cluster,
       shards: { spec, arenaSlots, rowsMax: defaultRowsMax, isDeterministic },
       replicasMax,
+      files: options.files,
       clock,
       log,
       ...(options.transport ? { transport: options.transport } : {}),

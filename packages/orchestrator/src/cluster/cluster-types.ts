@@ -2,6 +2,7 @@ import type { Clock, Logger, StepResult, Transport } from '@butterfly/common';
 import type { ReplicaGroups } from '../planning/replicas.js';
 import type { Link, Plan } from '../planning/types.js';
 import type { ShardSettings } from './assignments.js';
+import type { FileServer } from './file-server.js';
 import type { ControllerConfig, EpochPlan } from './controller-types.js';
 import type { Member } from './members.js';
 import type { StageReport } from './worker-link.js';
@@ -39,6 +40,8 @@ export interface ClusterOptions {
   /** Pipelines at most, where workers and memory allow more than one. */
   readonly replicasMax: number;
   readonly planner: ClusterPlanner;
+  /** The model's files, which the cluster closes in the end; by default they are opened when they are first asked for. */
+  readonly files?: FileServer | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly transport?: Transport;

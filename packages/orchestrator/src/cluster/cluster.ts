@@ -64,7 +64,7 @@ export class Cluster {
     const link: LinkOf = (from, to) => this.#links.link(from, to);
     this.#kinds = new KernelKinds(shards.isDeterministic);
     this.#prober = new LinkProber(this.#links, clock);
-    this.#files = new FileServer(shards.spec);
+    this.#files = options.files ?? new FileServer(shards.spec);
     this.#assigner = new LaneAssigner({
       ...controller,
       split: (members) => planner.split(members, link),
@@ -104,7 +104,6 @@ export class Cluster {
       onFrame: (worker, frame) => cluster.#receive(worker, frame),
       onClose: (worker, error, reason) => cluster.#left(worker, error, reason),
     });
-    await cluster.#files.hold(options);
     cluster.#listener = await (options.transport ?? tcpTransport).listen({
       host: options.host,
       port: options.port,
