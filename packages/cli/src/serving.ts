@@ -60,36 +60,11 @@ export interface Serving {
 
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
 export async function startServing(options: ServingOptions): Promise<Serving> {
-  const { model, log } = options;
+  const { log } = options;
   const threads = checkThreads(options.threads ?? threadsPerWorker(options.workers));
   warnOfCrowding(options.workers, threads, log);
   const token = options.token ?? randomBytes(16).toString('hex');
-  const files = new FileServer(model.spec);
-  await files.hold({ clock: systemClock, log });
-  const starting = Orchestrator.start({
-    spec: model.spec,
-    vocabulary: model.vocabulary,
-    modelId: model.id,
-    http: options.http,
-    cluster: { host: options.clusterHost, port: options.clusterPort, token },
-    contextTokens: contextTokens(model.spec, options.contextTokens, log),
-    parallel: options.parallel,
-    workersExpected: options.workers + options.workersElsewhere,
-    kvCacheType: options.kvCacheType,
-    speculation: options.speculation,
-    objective: options.objective,
-    stagesMin: options.stagesMin,
-    spares: options.spares,
-    replicasMax: options.replicasMax,
-    isDeterministic: options.isDeterministic,
-    files,
-    clock: systemClock,
-    log,
-  });
-  const orchestrator = await starting.catch(async (error: unknown) => {
-    await files.close();
-    throw error;
-  });
+  const orchestrator = await startOrchestrator(options, token);
   let tellLost: (error: ButterflyError) => void = () => undefined;
   const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));
   let givenUp = 0;
@@ -135,6 +110,37 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       await localWorkers.stop();
     },
   };
+}
+
+/** With the model's files held open from before anybody may ask for them. */
+async function startOrchestrator(options: ServingOptions, token: string): Promise<Orchestrator> {
+  const { model, log } = options;
+  const files = new FileServer(model.spec);
+  await files.hold({ clock: systemClock, log });
+  const starting = Orchestrator.start({
+    spec: model.spec,
+    vocabulary: model.vocabulary,
+    modelId: model.id,
+    http: options.http,
+    cluster: { host: options.clusterHost, port: options.clusterPort, token },
+    contextTokens: contextTokens(model.spec, options.contextTokens, log),
+    parallel: options.parallel,
+    workersExpected: options.workers + options.workersElsewhere,
+    kvCacheType: options.kvCacheType,
+    speculation: options.speculation,
+    objective: options.objective,
+    stagesMin: options.stagesMin,
+    spares: options.spares,
+    replicasMax: options.replicasMax,
+    isDeterministic: options.isDeterministic,
+    files,
+    clock: systemClock,
+    log,
+  });
+  return await starting.catch(async (error: unknown) => {
+    await files.close();
+    throw error;
+  });
 }
 
 /** A worker that died or a plan that was replaced may be better the next time; a model that does not fit is not. */
