@@ -1,4 +1,4 @@
-import { cacheTypes, limits } from '@butterfly/common';
+import { cacheTypes, deadlines, limits } from '@butterfly/common';
 import { InvalidArgumentError, Option, type Argument, type Command } from 'commander';
 
 /**
@@ -135,4 +135,49 @@ export function deterministicOption(): Option {
     '--deterministic',
     'compute so that a stream never depends on others, or on failures: slower, and the same to the last bit',
   );
+}
+
+/** `--keep-alive`, in milliseconds. */
+export function keepAliveOption(): Option {
+  const seconds = wholeNumber(0, 3600);
+  return new Option(
+    '--keep-alive <seconds>',
+    `silence on a stream before a comment breaks it, for proxies; 0 for never (default: ${deadlines.keepAliveMs / 1000})`,
+  ).argParser((text) => seconds(text) * 1000);
+}
+
+/** `--cors`, which may be given several times. */
+export function corsOption(): Option {
+  return new Option(
+    '--cors <origin>',
+    'let pages of this origin ask, such as https://chat.example; * lets all; can be repeated',
+  ).argParser((text, others: readonly string[] = []) => bounded([...others, origin(text)]));
+}
+
+/** `--allow-host`, which may be given several times. */
+export function allowHostOption(): Option {
+  return new Option(
+    '--allow-host <name>',
+    'answer under this name too where --host is a loopback address, as behind a proxy; can be repeated',
+  ).argParser((text, others: readonly string[] = []) => {
+    if (!/^(?:[a-z\d_-]+\.)*[a-z\d_-]+$|^[\da-f:]*:[\da-f:.]*$/i.test(text))
+      throw new InvalidArgumentError('It must be a name or an address, without scheme and port.');
+    return bounded([...others, text]);
+  });
+}
+
+function bounded(texts: readonly string[]): readonly string[] {
+  if (texts.length > limits.originsMax)
+    throw new InvalidArgumentError(`It may be given ${limits.originsMax} times at most.`);
+  return texts;
+}
+
+/** As browsers write an origin: in small letters, without the port that the scheme has anyway. */
+function origin(text: string): string {
+  if (text === '*') return text;
+  if (!/^[a-z][a-z\d+.-]*:\/\/[^\s/?#@]+\/?$/i.test(text) || !URL.canParse(text))
+    throw new InvalidArgumentError('It must be an origin such as https://chat.example:3000, or *.');
+  // Schemes of applications, such as app://, have an origin for browsers only.
+  const given = new URL(text);
+  return given.origin === 'null' ? text.toLowerCase().replace(/\/$/, '') : given.origin;
 }

@@ -4,6 +4,8 @@ export interface ErrorKind {
   readonly openaiType: 'invalid_request_error' | 'not_found_error' | 'rate_limit_error' | 'server_error';
   readonly exitCode: number;
   readonly meaning: string;
+  /** What the HTTP API says instead of our code, where clients act on a word of their own. */
+  readonly apiCode?: string;
 }
 
 /** Exit codes of the command line, documented in docs/operations.md. */
@@ -27,7 +29,10 @@ export const errorTable = {
   CONFIG_INVALID: request(400, 'An option or configuration value is malformed or out of range.'),
   REQUEST_INVALID: request(400, 'The request body is not valid JSON or has a field of the wrong type.'),
   REQUEST_UNSUPPORTED: request(400, 'The request names an option that this server does not have.'),
-  CONTEXT_EXCEEDED: request(400, 'Prompt and requested output do not fit the context.'),
+  CONTEXT_EXCEEDED: {
+    ...request(400, 'Prompt and requested output do not fit the context.'),
+    apiCode: 'context_length_exceeded',
+  },
   REQUEST_TOO_LARGE: request(413, 'The request body is larger than the limit.'),
   NOT_FOUND: {
     httpStatus: 404,

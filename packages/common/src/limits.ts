@@ -48,6 +48,11 @@ export const limits = Object.freeze({
   requestDepthMax: 32,
   /** Messages of one chat, and parts of their contents, together: a context of 128k tokens in pieces of 16. */
   messagePartsMax: 8192,
+  /** Names of fields without effect that one response header lists, and the characters of each: some 2 KiB at most. */
+  fieldsReportedMax: 32,
+  fieldNameCharactersMax: 48,
+  /** Origins, and names of hosts, that one server lets in: more is a mistake in a script. */
+  originsMax: 256,
   /** Bytes of generated text that wait for a slow client before its request is cancelled. */
   streamBufferedBytesMax: 1 * mib,
   /** Shards that a worker holds at once: those of its stage, of the next plan, and a spare. */
@@ -89,4 +94,8 @@ export const deadlines = Object.freeze({
   peerFetchMs: 10_000,
   drainMs: 10_000,
   requestMs: 60 * 60_000,
+  /** A failure until then is an HTTP status; proxies and clients wait much longer for the headers of a stream. */
+  streamHeadersMs: 1_000,
+  /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */
+  keepAliveMs: 15_000,
 });

@@ -10,6 +10,8 @@ import {
 import type { Vocabulary } from '@butterfly/ggml';
 import { cacheBlockSlots, ChatTemplate, defaultChatTemplate, type ModelSpec } from '@butterfly/model';
 import type { FastifyInstance } from 'fastify';
+import type { HttpSettings } from './api/completions.js';
+import { hostName } from './api/host-check.js';
 import { createApi } from './api/server.js';
 import type { ClusterDescription, ClusterView } from './api/cluster-view.js';
 import { Cluster, defaultRowsMax } from './cluster/cluster.js';
@@ -27,8 +29,12 @@ export interface OrchestratorOptions {
   readonly vocabulary: Vocabulary;
   /** Name under which the API offers the model. */
   readonly modelId: string;
-  /** Where the HTTP API listens; null for none. */
-  readonly http: { readonly host: string; readonly port: number } | null;
+  /** Where the HTTP API listens, and by default for no pages but its own; null for none. */
+  readonly http:
+    | ({ readonly host: string; readonly port: number } & {
+        readonly [K in keyof HttpSettings]?: HttpSettings[K] | undefined;
+      })
+    | null;
   readonly cluster: { readonly host: string; readonly port: number; readonly token: string | null };
   /** Prompt plus output of one request, in tokens. */
   readonly contextTokens: number;
@@ -222,6 +228,7 @@ async function startApi(
 ): Promise<{ api: FastifyInstance | null; port: number }> {
   if (!options.http) return { api: null, port: 0 };
   const { vocabulary, spec, clock, log } = options;
+  const { host, port, keepAliveMs = deadlines.keepAliveMs, corsOrigins = [], hostNames = [] } = options.http;
   const tokenText = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
   const api = createApi({
     engine,
@@ -232,10 +239,10 @@ async function startApi(
     }),
     model: { id: options.modelId, createdS: Math.floor(Date.now() / 1000) },
     administration: { view, token: options.cluster.token },
+    http: { keepAliveMs, corsOrigins, hostNames: [host, ...hostNames].map(hostName) },
     clock,
     log,
   });
-  const { host, port } = options.http;
   try {
     await api.listen({ host, port });
   } catch (cause) {

@@ -8,12 +8,15 @@ import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { openModel, ownModel, resolveModelPath } from '../model.js';
 import { objectiveOption } from '../objective-option.js';
 import {
+  allowHostOption,
   awakeOption,
   cacheBytesOption,
   cacheDirectoryOption,
   cacheTypeOption,
   contextOption,
+  corsOption,
   deterministicOption,
+  keepAliveOption,
   parallelOption,
   port,
   replicasOption,
@@ -36,6 +39,9 @@ interface ServeFlags extends LogFlags {
   readonly speculation: 'auto' | 'off';
   readonly host: string;
   readonly port: number;
+  readonly keepAlive?: number;
+  readonly cors?: readonly string[];
+  readonly allowHost?: readonly string[];
   readonly clusterHost?: string;
   readonly clusterPort: number;
   readonly token?: string;
@@ -92,6 +98,9 @@ export function serveCommand(environment: Environment): Command {
     .addOption(awakeOption())
     .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
     .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
+    .addOption(keepAliveOption())
+    .addOption(corsOption())
+    .addOption(allowHostOption())
     .option(
       '--cluster-host <address>',
       'where workers join (default: 127.0.0.1, or every address when others are waited for)',
@@ -136,7 +145,13 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   if (flags.workers > 0) await openCacheDirectory(flags.cacheDir, environment, log);
   const serving = await startServing({
     model,
-    http: { host: flags.host, port: flags.port },
+    http: {
+      host: flags.host,
+      port: flags.port,
+      keepAliveMs: flags.keepAlive,
+      corsOrigins: flags.cors,
+      hostNames: flags.allowHost,
+    },
     clusterHost,
     clusterPort: flags.clusterPort,
     token: flags.token ?? environment.BUTTERFLY_TOKEN,

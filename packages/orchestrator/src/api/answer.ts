@@ -54,13 +54,19 @@ async function wholeAnswer(job: Job, generation: Generation): Promise<object> {
 async function streamAnswer(job: Job, generation: Generation): Promise<undefined> {
   const { context, options, reply } = job;
   const shape = job.shape.stream(job.head, options.includeUsage);
-  const stream = new EventStream(reply, () => {
-    generation.cancel();
-    context.log.warn({ requestId: reply.request.id }, 'Cancelled a request whose client reads too slowly.');
+  using stream = new EventStream(reply, {
+    clock: context.clock,
+    keepAliveMs: context.http.keepAliveMs,
+    onOverflow: () => {
+      generation.cancel();
+      context.log.warn({ requestId: reply.request.id }, 'Cancelled a request whose client reads too slowly.');
+    },
   });
+  let opening = shape.opening;
   try {
     const end = await runCompletion(generation, context.vocabulary, options.stops, (text) => {
-      if (!stream.opened && shape.opening !== null) stream.send(shape.opening);
+      if (opening !== null) stream.send(opening);
+      opening = null;
       if (text !== '') stream.send(shape.piece(text));
     });
     stream.send(shape.finish(end.reason));

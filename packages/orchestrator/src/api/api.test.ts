@@ -180,13 +180,34 @@ describe('refusals', () => {
   });
 
   it('refuses what does not fit the context, with the numbers', async () => {
-    const [status, error] = await failure(complete({ prompt: 'x'.repeat(300) }));
-    expect([status, error.code, error.param]).toEqual([400, 'CONTEXT_EXCEEDED', 'prompt']);
-    expect(error.message).toMatch(/301 tokens.*256/);
-    const [, tooMuch] = await failure(complete({ prompt: 'x'.repeat(200), max_tokens: 100 }));
-    expect([tooMuch.code, tooMuch.param]).toEqual(['CONTEXT_EXCEEDED', 'max_tokens']);
-    expect(tooMuch.message).toMatch(/201 tokens.*at most 55/);
+    const response = await complete({ prompt: 'x'.repeat(300), max_tokens: 9 });
+    expect(response.headers.get('x-butterfly-code')).toBe('CONTEXT_EXCEEDED');
+    expect(await failure(response)).toEqual([
+      400,
+      {
+        code: 'context_length_exceeded',
+        type: 'invalid_request_error',
+        param: 'prompt',
+        message:
+          "This model's maximum context length is 256 tokens. However, you requested 310 tokens (301 in the prompt, 9 in the completion). Please reduce the length of the prompt.",
+      },
+    ]);
+    const [, full] = await failure(chat({ messages: [{ role: 'user', content: 'x'.repeat(249) }] }));
+    expect(full.message).toMatch(/256 tokens\. However.* 257 tokens \(256 in the messages, 1 in the comp/);
     expect((await failure(complete({ prompt: [] })))[1].message).toContain('empty');
+  });
+
+  it('gives as much output as there is room for to whom asks for more', async () => {
+    for (const max_tokens of [256, 56, 1e15, -1]) {
+      api.engine.script = () => [...say('x'.repeat(300)), 'hang'];
+      const body = await (await complete({ prompt: 'x'.repeat(200), max_tokens })).json();
+      expect(body).toMatchObject({
+        choices: [{ finish_reason: 'length' }],
+        usage: { prompt_tokens: 201, completion_tokens: 55 },
+      });
+    }
+    await chat({ max_completion_tokens: 1e9 });
+    expect(api.engine.requests.at(-1)?.outputTokensMax).toBe(256 - 9);
   });
 
   it('reads of a text that cannot fit only what it needs to know that', async () => {
@@ -197,8 +218,8 @@ describe('refusals', () => {
       [chat({ messages: [{ role: 'user', content }] }), 'messages'],
     ] as const) {
       const [status, error] = await failure(response);
-      expect([status, error.code, error.param]).toEqual([400, 'CONTEXT_EXCEEDED', param]);
-      expect(error.message).toMatch(/over 256 tokens/);
+      expect([status, error.code, error.param]).toEqual([400, 'context_length_exceeded', param]);
+      expect(error.message).toMatch(/maximum context length is 256 tokens.*over 256 tokens/);
     }
     expect(longestTokenized.characters).toBeLessThan(20_000);
   });
@@ -244,24 +265,9 @@ describe('refusals', () => {
       { code: 'REQUEST_INVALID' },
     ]);
     expect((await failure(fetch(api.url + path, { method: 'POST' })))[0]).toBe(400);
-    const head = `POST ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n`;
+    const head = `POST ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n`;
     const tooLarge = api.connect(`${head}content-length: ${limits.requestBodyBytesMax + 1}\r\n\r\n{`);
     expect(await textOf(tooLarge)).toMatch(/^HTTP\/1\.1 413 [^]*"REQUEST_TOO_LARGE"/);
-  });
-
-  it('knows no other routes and methods', async () => {
-    expect(await failure(get('/v2/nothing'))).toMatchObject([
-      404,
-      { code: 'NOT_FOUND', type: 'not_found_error' },
-    ]);
-    expect((await failure(api.post('/nothing', 'x', { 'content-type': 'text/plain' })))[0]).toBe(404);
-    const wrong = await api.post('/v1/models', '{not json');
-    expect(wrong.headers.get('allow')).toBe('GET, HEAD');
-    expect(await failure(wrong)).toMatchObject([405, { code: 'REQUEST_INVALID' }]);
-    const read = await get('/v1/completions');
-    expect([read.status, read.headers.get('allow')]).toEqual([405, 'POST']);
-    expect((await failure(get('/v1/models/%zz')))[0]).toBe(400);
-    expect((await fetch(`${api.url}/health`, { method: 'HEAD' })).status).toBe(200);
   });
 
   it('answers bytes that are not HTTP', async () => {

@@ -1,4 +1,5 @@
 import { ButterflyError, secretsEqual } from '@butterfly/common';
+import { isLoopbackAddress, isLoopbackHost } from './host-check.js';
 
 /** What a request shows of who sent it. */
 export interface Caller {
@@ -6,9 +7,6 @@ export interface Caller {
   readonly remoteAddress: string;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
-
-const loopbackHost = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
-const loopbackAddress = /^(?:::ffff:)?127(?:\.\d{1,3}){3}$|^::1$/i;
 
 /**
  * Lets in whoever calls from this very machine, or shows the join token.
@@ -36,11 +34,11 @@ function isOfThisMachine({ remoteAddress, headers }: Caller): boolean {
   const host = one(headers.host);
   const origin = one(headers.origin);
   return (
-    loopbackAddress.test(remoteAddress) &&
+    isLoopbackAddress(remoteAddress) &&
     headers.forwarded === undefined &&
     headers['x-forwarded-for'] === undefined &&
     host !== undefined &&
-    loopbackHost.test(host) &&
+    isLoopbackHost(host) &&
     (origin === undefined || origin === `http://${host}`)
   );
 }

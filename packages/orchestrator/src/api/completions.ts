@@ -9,6 +9,16 @@ import { contextExceeded, type PromptParam } from './prompt.js';
 import type { FinishReason } from './response-shapes.js';
 import type { CompletionOptions } from './schemas.js';
 
+/** Who is let in, and how long a stream may be silent. */
+export interface HttpSettings {
+  /** Silence on a stream before a comment breaks it; 0 for never. */
+  readonly keepAliveMs: number;
+  /** Origins whose pages may ask, as browsers write them; `*` for all. */
+  readonly corsOrigins: readonly string[];
+  /** Names by which a server on a loopback address may be asked, besides those of every machine. */
+  readonly hostNames: readonly string[];
+}
+
 /** What the API serves, and with what. */
 export interface ApiContext {
   readonly engine: Engine;
@@ -21,6 +31,7 @@ export interface ApiContext {
   };
   readonly log: Logger;
   readonly clock: Clock;
+  readonly http: HttpSettings;
   /** Absent where there is nothing to administrate. */
   readonly administration?: ClusterAdministration;
 }
@@ -28,7 +39,8 @@ export interface ApiContext {
 const noTokens: ReadonlySet<number> = new Set();
 
 /**
- * The request for the engine.
+ * The request for the engine. More output than there is room for is as much as there is room for: that the answer ended
+ * by its length tells.
  * @throws ButterflyError CONTEXT_EXCEEDED with the numbers; REQUEST_INVALID for an empty prompt.
  */
 export function generateRequest(
@@ -37,8 +49,7 @@ export function generateRequest(
   options: CompletionOptions,
   promptParam: PromptParam,
 ): GenerateRequest {
-  const { contextTokensMax } = context.engine;
-  const roomTokens = contextTokensMax - promptTokens.length;
+  const roomTokens = context.engine.contextTokensMax - promptTokens.length;
   if (promptTokens.length === 0)
     throw new ButterflyError(
       'REQUEST_INVALID',
@@ -47,14 +58,9 @@ export function generateRequest(
         param: promptParam,
       },
     );
-  if (roomTokens < 1) throw contextExceeded(String(promptTokens.length), context, promptParam);
-  const outputTokensMax = options.outputTokensMax ?? roomTokens;
-  if (outputTokensMax > roomTokens)
-    throw new ButterflyError(
-      'CONTEXT_EXCEEDED',
-      `The prompt has ${promptTokens.length} tokens and ${outputTokensMax} more are asked for, but both together may have ${contextTokensMax}; ask for at most ${roomTokens}.`,
-      { param: 'max_tokens' },
-    );
+  if (roomTokens < 1)
+    throw contextExceeded(context, promptParam, promptTokens.length, options.outputTokensMax ?? 1);
+  const outputTokensMax = Math.min(options.outputTokensMax ?? roomTokens, roomTokens);
   return {
     promptTokens,
     outputTokensMax,

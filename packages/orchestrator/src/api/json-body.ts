@@ -1,19 +1,99 @@
+import { isUtf8 } from 'node:buffer';
 import { ButterflyError, limits } from '@butterfly/common';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { HttpRefusal } from './errors.js';
 
 /**
- * Reads bodies as JSON, but none that holds far more values than a request that fits: a value can take a hundred times
- * the time and memory of its text, so that a body within its limit could stop the process.
+ * Reads bodies as JSON in UTF-8 and nothing else, since whatever is replaced on the way is not what was asked. A body
+ * that holds far more values than a request that fits is refused too: a value can take a hundred times the time and
+ * memory of its text, so that a body within its limit could stop the process.
  */
 export function readBodiesAsJson(app: FastifyInstance, contextTokensMax: number): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   const valuesMax = contextTokensMax + limits.requestValuesBesideTokensMax;
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (isWithin(body, valuesMax)) return void parse(request, body, done);
-    const message = `The body has over ${valuesMax} values, or nests them deeper than ${limits.requestDepthMax}; shorten it.`;
-    done(new ButterflyError('REQUEST_TOO_LARGE', message));
+  app.addHook('preParsing', (request, _reply, _payload, done) => {
+    const refusal = encodingRefusal(request) ?? charsetRefusal(request);
+    // Undefined leaves the body as it is.
+    if (refusal) done(refusal);
+    else done();
   });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
+    const notText = isUtf8(bytes) ? null : notUtf8(bytes);
+    if (notText) return void done(notText);
+    const body = bytes.toString();
+    if (!isWithin(body, valuesMax)) {
+      const message = `The body has over ${valuesMax} values, or nests them deeper than ${limits.requestDepthMax}; shorten it.`;
+      return void done(new ButterflyError('REQUEST_TOO_LARGE', message));
+    }
+    void parse(request, body, (error, value: unknown) => {
+      const half = error === null && surrogateEscape.test(body) ? halfCharacter(value, []) : null;
+      done(half ?? error, value);
+    });
+  });
+}
+
+/** What compresses bodies is not here. */
+function encodingRefusal({ headers }: FastifyRequest): HttpRefusal | null {
+  const encodings = (headers['content-encoding'] ?? '').split(',').map((each) => each.trim());
+  const other = encodings.find((each) => each !== '' && each.toLowerCase() !== 'identity');
+  if (other === undefined) return null;
+  return new HttpRefusal(
+    415,
+    `The content-encoding "${other}" is not supported; send the body as it is, without content-encoding.`,
+    { 'accept-encoding': 'identity' },
+  );
+}
+
+function charsetRefusal({ headers }: FastifyRequest): HttpRefusal | null {
+  const charset = /;\s*charset\s*=\s*("[^"]*"|[^;]*)/i.exec(headers['content-type'] ?? '')?.[1] ?? '';
+  const name = charset.replaceAll('"', '').trim();
+  if (/^(?:utf-?8)?$/i.test(name)) return null;
+  return new HttpRefusal(415, `The charset "${name}" is not supported; send the body in UTF-8.`);
+}
+
+/** Marks at the beginning of a text by which other encodings are told; those of four bytes first. */
+const marks: readonly (readonly [name: string, bytes: readonly number[]])[] = [
+  ['UTF-32', [0xff, 0xfe, 0, 0]],
+  ['UTF-32', [0, 0, 0xfe, 0xff]],
+  ['UTF-16', [0xff, 0xfe]],
+  ['UTF-16', [0xfe, 0xff]],
+];
+
+function notUtf8(bytes: Buffer): HttpRefusal {
+  const mark = marks.find(([, start]) => start.every((byte, at) => bytes[at] === byte));
+  if (mark) return new HttpRefusal(415, `The body is ${mark[0]}; send it in UTF-8.`);
+  // What cannot be read becomes U+FFFD, which differs from what was sent at the first such byte.
+  const readable = Buffer.from(bytes.toString());
+  const at = bytes.findIndex((byte, index) => byte !== readable[index]);
+  return new HttpRefusal(
+    400,
+    `The body is not UTF-8: byte ${at} (0x${(bytes[at] ?? 0).toString(16).padStart(2, '0')}) is part of no character; send it in UTF-8.`,
+  );
+}
+
+const surrogateEscape = /\\u[dD][89a-fA-F]/;
+const half = /\p{Surrogate}/u;
+
+/** The first string, or name of a field, that has half a surrogate pair, for which UTF-8 has no bytes. */
+function halfCharacter(value: unknown, path: readonly string[]): ButterflyError | null {
+  if (typeof value === 'string') {
+    if (!half.test(value)) return null;
+    const param = path.join('.') || 'body';
+    return new ButterflyError(
+      'REQUEST_INVALID',
+      `${param}: has half a surrogate pair (one of \\ud800 to \\udfff alone), which is no character; send both halves or leave it out.`,
+      { param },
+    );
+  }
+  if (typeof value !== 'object' || value === null) return null;
+  for (const [key, item] of Object.entries(value)) {
+    const isHalf = half.test(key);
+    const name = isHalf ? key.replace(/\p{Surrogate}/gu, '\ufffd') : key;
+    const found = halfCharacter(isHalf ? key : item, [...path, name]);
+    if (found) return found;
+  }
+  return null;
 }
 
 /** Counts containers and commas outside of strings, without building anything. */

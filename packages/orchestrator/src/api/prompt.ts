@@ -30,14 +30,24 @@ export async function textPrompt(context: ApiContext, prompt: string | Int32Arra
   return prompt;
 }
 
+/**
+ * In the words of OpenAI, since agents shorten their history when they read "maximum context length is N tokens".
+ * @param promptTokens null for more than fit, where nobody counted further
+ */
 export function contextExceeded(
-  promptTokens: string,
   context: ApiContext,
   param: PromptParam,
+  promptTokens: number | null,
+  outputTokens: number,
 ): ButterflyError {
+  const { contextTokensMax } = context.engine;
+  const requested =
+    promptTokens === null
+      ? `your ${param} ${param === 'messages' ? 'have' : 'has'} over ${contextTokensMax} tokens`
+      : `you requested ${promptTokens + outputTokens} tokens (${promptTokens} in the ${param}, ${outputTokens} in the completion)`;
   return new ButterflyError(
     'CONTEXT_EXCEEDED',
-    `The prompt has ${promptTokens} tokens, but prompt and output together may have ${context.engine.contextTokensMax}; shorten the prompt.`,
+    `This model's maximum context length is ${contextTokensMax} tokens. However, ${requested}. Please reduce the length of the ${param}.`,
     { param },
   );
 }
@@ -65,7 +75,7 @@ async function refuseOverlong(context: ApiContext, text: string, param: PromptPa
   let tokensLeft = context.engine.contextTokensMax;
   for (let at = 0; at < text.length; at += pieceCharacters) {
     tokensLeft -= tokensOf(context.vocabulary, text.slice(at, at + pieceCharacters)).length - tokensPerCut;
-    if (tokensLeft < 0) throw contextExceeded(`over ${context.engine.contextTokensMax}`, context, param);
+    if (tokensLeft < 0) throw contextExceeded(context, param, null, 0);
     await nextTurn();
   }
 }

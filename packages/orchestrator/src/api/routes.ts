@@ -1,10 +1,10 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, limits } from '@butterfly/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { answer } from './answer.js';
 import { addClusterRoutes } from './cluster-routes.js';
 import { generateRequest } from './completions.js';
 import type { ApiContext } from './completions.js';
-import { errorBody } from './errors.js';
+import { HttpRefusal } from './errors.js';
 import { chatPrompt, textPrompt } from './prompt.js';
 import { chatShape, textShape } from './response-shapes.js';
 import { parseChatRequest, parseTextRequest } from './schemas.js';
@@ -17,6 +17,7 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
 
   add('POST', '/v1/chat/completions', async (request, reply) => {
     const chat = parseChatRequest(request.body);
+    nameWithoutEffect(reply, chat.withoutEffect);
     if (chat.model !== null) requireModel(context, chat.model);
     const prompt = await chatPrompt(context, chat.messages);
     return answer(context, reply, generateRequest(context, prompt, chat, 'messages'), chat, chatShape);
@@ -24,6 +25,7 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
 
   add('POST', '/v1/completions', async (request, reply) => {
     const text = parseTextRequest(request.body);
+    nameWithoutEffect(reply, text.withoutEffect);
     if (text.model !== null) requireModel(context, text.model);
     const prompt = await textPrompt(context, text.prompt);
     return answer(context, reply, generateRequest(context, prompt, text, 'prompt'), text, textShape);
@@ -31,9 +33,13 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
 
   const { id, createdS } = context.model;
   const model = { id, object: 'model', created: createdS, owned_by: 'butterfly' };
-  add('GET', '/v1/models', () => ({ object: 'list', data: [model] }));
-  add('GET', '/v1/models/:id', (request) => {
-    requireModel(context, (request.params as { readonly id: string }).id);
+  const list = { object: 'list', data: [model] };
+  add('GET', '/v1/models', () => list);
+  // The rest of the path, since ids may have slashes.
+  add('GET', '/v1/models/*', (request) => {
+    const asked = (request.params as { readonly '*': string })['*'].replace(/\/$/, '');
+    if (asked === '') return list;
+    requireModel(context, asked);
     return model;
   });
 
@@ -45,6 +51,14 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   });
 
   if (context.administration) addClusterRoutes(add, context.administration);
+}
+
+/** Says which fields were let through although they change nothing: names alone, and few. */
+function nameWithoutEffect(reply: FastifyReply, names: readonly string[]): void {
+  if (names.length === 0) return;
+  const shown = names.slice(0, limits.fieldsReportedMax);
+  if (shown.length < names.length) shown.push('...');
+  reply.header('x-butterfly-no-effect', shown.join(', '));
 }
 
 function requireModel(context: ApiContext, id: string): void {
@@ -62,18 +76,22 @@ function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, han
   app.route({ method, url, handler });
   // Fastify answers HEAD wherever there is GET.
   const allowed: readonly HTTPMethods[] = method === 'GET' ? ['GET', 'HEAD'] : [method];
-  const refuse = (request: FastifyRequest, reply: FastifyReply) => {
-    const error = new ButterflyError(
-      'REQUEST_INVALID',
-      `${request.method} is not possible on ${request.url}; use ${method}.`,
+  const refuse = (request: FastifyRequest): never => {
+    const isPreflight =
+      request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined;
+    throw new HttpRefusal(
+      405,
+      isPreflight
+        ? `Pages of ${request.headers.origin ?? 'another origin'} may not ask here; "serve --cors ORIGIN" lets them.`
+        : `${request.method} is not possible on ${request.url}; use ${method}.`,
+      { allow: allowed.join(', ') },
     );
-    return reply.code(405).header('allow', allowed.join(', ')).send(errorBody(error));
   };
   app.route({
     method: app.supportedMethods.filter((other) => !allowed.includes(other)),
     url,
     // Before the body is read: whatever it holds, the method is what is wrong.
-    onRequest: async (request, reply) => refuse(request, reply),
+    onRequest: async (request) => refuse(request),
     handler: refuse,
   });
 }

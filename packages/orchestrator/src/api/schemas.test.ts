@@ -30,6 +30,7 @@ describe('parseChatRequest and parseTextRequest', () => {
       priority: 0,
       timeoutMs: deadlines.requestMs,
       ignoreEos: false,
+      withoutEffect: [],
     });
     const { seed, ...params } = sampling;
     expect(params).toEqual({
@@ -92,7 +93,6 @@ describe('parseChatRequest and parseTextRequest', () => {
       n: 1,
       user: 'me',
       metadata: { a: 'b' },
-      store: false,
       logit_bias: {},
       logprobs: false,
       response_format: { type: 'text' },
@@ -112,11 +112,15 @@ describe('parseChatRequest and parseTextRequest', () => {
     [{ response_format: { type: 'json_object' } }, 'response_format'],
     [{ logit_bias: { 5: 1 } }, 'logit_bias'],
     [{ n: 2 }, 'n'],
-    [{ store: true }, 'store'],
     [{ nonsense: 1 }, 'nonsense'],
     [{ stream: true, stream_options: { nonsense: 1 } }, 'stream_options.nonsense'],
     [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.role'],
-    [{ messages: [{ role: 'user', content: 'x', extra: 1 }] }, 'messages.0.extra'],
+    [{ messages: [{ role: 'assistant', content: null, tool_calls: [{}] }] }, 'messages.0.tool_calls'],
+    [{ messages: [{ role: 'assistant', content: 'x', prefix: true }] }, 'messages.0.prefix'],
+    [{ messages: [{ role: 'tool', content: null }] }, 'messages.0.role'],
+    [{ stream_options: { nonsense: 1 } }, 'stream_options.nonsense'],
+    [{ reasoning_effort: 'high' }, 'reasoning_effort'],
+    [{ chat_template_kwargs: { enable_thinking: false } }, 'chat_template_kwargs'],
     [{ messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] }, 'messages.0.tool_calls'],
   ])('refuse %j as unsupported', (fields, param) => {
     expect(refusal(() => chat(fields))).toEqual(['REQUEST_UNSUPPORTED', param]);
@@ -143,12 +147,22 @@ describe('parseChatRequest and parseTextRequest', () => {
     [{ seed: 0.5 }, 'seed'],
     [{ max_tokens: 0 }, 'max_tokens'],
     [{ max_tokens: 4, max_completion_tokens: 5 }, 'max_tokens'],
-    [{ stop: '' }, 'stop'],
     [{ stop: Array.from({ length: 17 }, () => 'x') }, 'stop'],
     [{ stop: 'x'.repeat(257) }, 'stop'],
     [{ stop: '\ud83d' }, 'stop'],
     [{ stream: 'yes' }, 'stream'],
-    [{ stream_options: { include_usage: true } }, 'stream_options'],
+    [{ max_tokens: -2 }, 'max_tokens'],
+    [{ max_tokens: 1.5 }, 'max_tokens'],
+    [{ top_k: -2 }, 'top_k'],
+    [{ seed: 2 ** 65 }, 'seed'],
+    [{ seed: -(2 ** 65) }, 'seed'],
+    [{ seed: '5' }, 'seed'],
+    [{ store: 'yes' }, 'store'],
+    [{ user: 5 }, 'user'],
+    [{ messages: [{ role: '', content: 'x' }] }, 'messages.0.role'],
+    [{ messages: [{ role: 'user', content: null }] }, 'messages.0.content'],
+    [{ messages: [{ role: 'user', content: 'x', name: 5 }] }, 'messages.0.name'],
+    [{ stream_options: { include_usage: 'yes' } }, 'stream_options.include_usage'],
     [{ messages: [] }, 'messages'],
     [{ messages: 'Hi' }, 'messages'],
     [{ messages: [{ role: 'user', content: 5 }] }, 'messages.0.content'],
@@ -184,6 +198,72 @@ describe('parseChatRequest and parseTextRequest', () => {
     expect(text({ prompt: [[1, 2]] }).prompt).toEqual(Int32Array.of(1, 2));
     for (const prompt of [[], [-1], [1.5], ['a', 1], 5, null, [2 ** 40]])
       expect(refusal(() => text({ prompt }))).toEqual(['REQUEST_INVALID', 'prompt']);
+  });
+
+  it.each([
+    [2 ** 63, -(2 ** 63)],
+    [2 ** 64 - 2048, 2 ** 64 - 4096],
+    [-(2 ** 53) - 2, 2 ** 53 + 2],
+  ])('take seeds of 64 bits, the same for the same: %d', (seed, other) => {
+    const { seed: taken } = chat({ seed }).sampling;
+    expect(taken).toBe(text({ seed }).sampling.seed);
+    expect(Number.isInteger(taken) && taken >= 0 && taken < 2 ** 32).toBe(true);
+    if (Math.abs(other) !== Math.abs(seed)) expect(chat({ seed: other }).sampling.seed).not.toBe(taken);
+  });
+
+  it('give seeds that differ other draws, also where their low bits say nothing', () => {
+    const seeds = Array.from({ length: 1000 }, (_, at) => 2 ** 62 + at * 1024);
+    expect(new Set(seeds.map((seed) => chat({ seed }).sampling.seed)).size).toBe(seeds.length);
+  });
+
+  it('take more output than any context, and no limits, as what there is', () => {
+    expect(chat({ max_tokens: -1 }).outputTokensMax).toBeNull();
+    expect(chat({ max_completion_tokens: -1 }).outputTokensMax).toBeNull();
+    expect(text({ max_tokens: -1 }).outputTokensMax).toBeNull();
+    expect(chat({ max_tokens: 2 ** 63 }).outputTokensMax).toBe(2 ** 63);
+    for (const top_k of [-1, 0]) expect(chat({ top_k }).sampling.topK).toBe(0);
+    // Its field on the wire has 32 bits.
+    expect(chat({ top_k: 2 ** 40 }).sampling.topK).toBeLessThan(2 ** 32);
+  });
+
+  it('take a blank string for no value', () => {
+    expect(chat({ model: '' }).model).toBeNull();
+    expect(chat({ model: ' \t' }).model).toBeNull();
+    expect(chat({ stop: '' }).stops).toEqual([]);
+    expect(chat({ stop: ['', '\n', ''] }).stops).toEqual(['\n']);
+    const idle = { user: '', reasoning_effort: '', tool_choice: '', response_format: '', metadata: '' };
+    expect(chat(idle).withoutEffect).toEqual([]);
+    expect(text({ suffix: '' }).withoutEffect).toEqual([]);
+    expect(chat({ messages: [{ role: 'user', content: 'x', name: '' }] }).messages).toEqual([
+      { role: 'user', content: 'x' },
+    ]);
+  });
+
+  it('take null for absent wherever it stands', () => {
+    const parts = [
+      { type: 'text', text: null },
+      { type: 'text', text: 'Hi' },
+    ];
+    const nothing = { refusal: null, tool_calls: null, function_call: null, audio: null, name: null };
+    const given = chat({
+      messages: [
+        { role: 'user', content: parts, name: null },
+        { role: 'assistant', content: null, ...nothing },
+        { role: 'assistant', ...nothing },
+      ],
+    });
+    expect(given.messages).toEqual([
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: '' },
+          { type: 'text', text: 'Hi' },
+        ],
+      },
+      { role: 'assistant', content: [] },
+      { role: 'assistant', content: [] },
+    ]);
+    expect(given.withoutEffect).toEqual([]);
   });
 
   it('call developers by the name that templates know', () => {

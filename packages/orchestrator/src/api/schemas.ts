@@ -1,9 +1,11 @@
 import { randomInt } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
-import { ButterflyError, deadlines, limits } from '@butterfly/common';
+import { ButterflyError, deadlines } from '@butterfly/common';
 import type { SamplingParams } from '@butterfly/common';
 import type { ChatMessage } from '@butterfly/model';
 import { z } from 'zod';
+import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
+import { namesWithoutEffect, shapeOf } from './field-kinds.js';
+import { chatFields, textFields } from './fields.js';
 
 /** What both endpoints ask for, with every default filled in. */
 export interface CompletionOptions {
@@ -21,6 +23,8 @@ export interface CompletionOptions {
   readonly timeoutMs: number;
   /** Goes on after tokens that end the generation. */
   readonly ignoreEos: boolean;
+  /** Names of the fields that were let through and change nothing, for the header of the response. */
+  readonly withoutEffect: readonly string[];
 }
 
 export interface ChatRequest extends CompletionOptions {
@@ -34,193 +38,81 @@ export interface TextRequest extends CompletionOptions {
 /** What OpenAI's `/v1/completions` generates unless told otherwise. */
 const textOutputTokensDefault = 16;
 
-/**
- * Looks at a list before its items are: a schema costs far more for each item than the JSON that it came in, and a body
- * has room for millions.
- */
-const boundedList = <S extends z.ZodType>(
-  items: S,
-  max: number,
-  size: (list: readonly unknown[]) => number = (list) => list.length,
-) =>
-  z
-    .custom<unknown>((value) => !Array.isArray(value) || size(value) <= max, `at most ${max} are allowed`)
-    .pipe(z.array(items));
-
-/** A field that this server lacks; only null and the given JSON texts, which ask for nothing, are let through. */
-const lacking = (...idle: readonly string[]) => {
-  const idleValues = idle.map((json) => JSON.parse(json) as unknown);
-  return z
-    .unknown()
-    .refine((value) => value == null || idleValues.some((idleValue) => isDeepStrictEqual(value, idleValue)), {
-      params: { unsupported: true },
-      error: `not supported; leave it out${idle.length > 0 ? ` or send ${idle.join(' or ')}` : ''}`,
-    })
-    .optional();
-};
-
-/** Anything of this type passes and changes nothing. */
-const ignored = <S extends z.ZodType>(schema: S) => schema.nullish();
-
-const stopString = z
-  .string()
-  .min(1)
-  .max(limits.stopStringCharactersMax)
-  .refine((text) => !/\p{Surrogate}/u.test(text), { error: 'has half a surrogate pair' });
-
-const tokenCount = z.int().min(1).nullish();
-
-const sharedFields = {
-  model: z.string().nullish(),
-  max_tokens: tokenCount,
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  top_k: z.int().min(0).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  repeat_penalty: z.number().positive().max(10).nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  seed: z.int().nullish(),
-  stop: z
-    .union([stopString, boundedList(stopString, limits.stopStringsMax)], {
-      error: `expected a string or up to ${limits.stopStringsMax} strings of 1 to ${limits.stopStringCharactersMax} characters`,
-    })
-    .nullish(),
-  stream: z.boolean().nullish(),
-  stream_options: z
-    .strictObject({ include_usage: z.boolean().nullish(), include_obfuscation: lacking('false') })
-    .nullish(),
-  priority: z.int().min(-limits.priorityMax).max(limits.priorityMax).nullish(),
-  timeout_ms: z.int().min(1).max(deadlines.requestMs).nullish(),
-  ignore_eos: z.boolean().nullish(),
-  user: ignored(z.string()),
-  metadata: ignored(
-    z.custom((value) => typeof value === 'object' && !Array.isArray(value), 'expected an object'),
-  ),
-  store: lacking('false'),
-  n: lacking('1'),
-  logit_bias: lacking('{}'),
-};
-
-const knownRoles: readonly string[] = ['system', 'developer', 'user', 'assistant'];
-
-const chatMessage = z.strictObject({
-  role: z.string().refine((role) => knownRoles.includes(role), {
-    params: { unsupported: true },
-    error: `not a supported role; use ${knownRoles.join(', ')}`,
-  }),
-  content: z.union([z.string(), z.array(z.looseObject({ type: z.string(), text: z.string().optional() }))], {
-    error: 'expected a string or an array of {"type": "text", "text": …}',
-  }),
-  name: z.string().optional(),
-  // What an assistant's message carries when a client sends it back.
-  refusal: lacking(),
-  annotations: lacking('[]'),
-  audio: lacking(),
-  tool_calls: lacking('[]'),
-  function_call: lacking(),
-  parsed: lacking(),
-});
-
-function countParts(messages: readonly unknown[]): number {
-  let parts = messages.length;
-  for (const message of messages)
-    if (
-      typeof message === 'object' &&
-      message !== null &&
-      'content' in message &&
-      Array.isArray(message.content)
-    )
-      parts += message.content.length;
-  return parts;
-}
-
-const chatSchema = z.strictObject({
-  ...sharedFields,
-  messages: boundedList(chatMessage, limits.messagePartsMax, countParts).refine(
-    (list) => list.length > 0,
-    'is empty',
-  ),
-  max_completion_tokens: tokenCount,
-  safety_identifier: ignored(z.string()),
-  prompt_cache_key: ignored(z.string()),
-  logprobs: lacking('false'),
-  top_logprobs: lacking('0'),
-  response_format: lacking('{"type":"text"}'),
-  tools: lacking('[]'),
-  tool_choice: lacking('"none"', '"auto"'),
-  parallel_tool_calls: lacking('true', 'false'),
-  functions: lacking('[]'),
-  function_call: lacking('"none"', '"auto"'),
-  modalities: lacking('["text"]'),
-  audio: lacking(),
-  prediction: lacking(),
-  reasoning_effort: lacking(),
-  verbosity: lacking(),
-  web_search_options: lacking(),
-  service_tier: lacking('"auto"', '"default"'),
-});
-
-const textSchema = z.strictObject({
-  ...sharedFields,
-  /** Read by hand, since it may be millions of numbers. */
-  prompt: z.unknown().optional(),
-  best_of: lacking('1'),
-  echo: lacking('false'),
-  logprobs: lacking(),
-  suffix: lacking('""'),
-});
+const chatSchema = z.strictObject(shapeOf(chatFields));
+const textSchema = z.strictObject(shapeOf(textFields));
 
 /** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field. */
 export function parseChatRequest(body: unknown): ChatRequest {
   const fields = parse(chatSchema, body);
-  const { max_tokens: older, max_completion_tokens: newer } = fields;
+  const { messages, max_tokens: older, max_completion_tokens: newer } = fields;
+  if (messages == null) throw invalid('messages', 'expected an array of messages');
   if (older != null && newer != null && older !== newer)
     throw invalid('max_tokens', 'contradicts max_completion_tokens; send only the latter');
-  // Templates know the name that `developer` had before.
-  const messages = fields.messages.map((message) =>
-    message.role === 'developer' ? { ...message, role: 'system' } : message,
-  );
-  return { ...options(fields, newer ?? older ?? null), messages };
+  const names = [...namesWithoutEffect(chatFields, fields), ...messageNamesWithoutEffect(messages)];
+  return { ...options(fields, newer ?? older ?? -1, names), messages: messages.map(templateMessage) };
 }
 
 /** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field. */
 export function parseTextRequest(body: unknown): TextRequest {
   const fields = parse(textSchema, body);
+  const outputTokens = fields.max_tokens ?? textOutputTokensDefault;
   return {
-    ...options(fields, fields.max_tokens ?? textOutputTokensDefault),
+    ...options(fields, outputTokens, namesWithoutEffect(textFields, fields)),
     prompt: onePrompt(fields.prompt),
   };
 }
 
+/** What both have: the fields of chats without those of chats alone. */
+type SharedFields = Omit<z.output<typeof textSchema>, 'prompt'>;
+
 function options(
-  fields: z.output<z.ZodObject<typeof sharedFields>>,
-  outputTokensMax: number | null,
+  fields: Pick<SharedFields, keyof SharedFields & keyof z.output<typeof chatSchema>>,
+  outputTokens: number,
+  withoutEffect: readonly string[],
 ): CompletionOptions {
   const stream = fields.stream ?? false;
-  if (!stream && fields.stream_options != null)
-    throw invalid('stream_options', 'only allowed together with "stream": true');
+  const { include_usage: includeUsage, include_obfuscation: obfuscates } = fields.stream_options ?? {};
+  const idleStreamOptions = [
+    ...(!stream && fields.stream_options != null ? ['stream_options'] : []),
+    ...(stream && obfuscates === true ? ['stream_options.include_obfuscation'] : []),
+  ];
   return {
-    model: fields.model ?? null,
+    model: isBlank(fields.model) ? null : fields.model,
     sampling: {
       temperature: fields.temperature ?? 1,
-      topK: fields.top_k ?? 0,
+      topK: Math.min(Math.max(fields.top_k ?? 0, 0), topKMax),
       topP: fields.top_p ?? 1,
       minP: fields.min_p ?? 0,
       repeatPenalty: fields.repeat_penalty ?? 1,
       frequencyPenalty: fields.frequency_penalty ?? 0,
       presencePenalty: fields.presence_penalty ?? 0,
-      // Seeds of 32 bits: a larger or negative one counts modulo 2^32.
-      seed: fields.seed == null ? randomInt(2 ** 32) : fields.seed >>> 0,
+      seed: fields.seed == null ? randomInt(2 ** 32) : seedOf(fields.seed),
     },
-    stops: typeof fields.stop === 'string' ? [fields.stop] : (fields.stop ?? []),
-    outputTokensMax,
+    stops: [fields.stop ?? []].flat().filter((stop) => stop !== ''),
+    outputTokensMax: outputTokens === -1 ? null : outputTokens,
     stream,
-    includeUsage: fields.stream_options?.include_usage ?? false,
+    includeUsage: includeUsage ?? false,
     priority: fields.priority ?? 0,
     timeoutMs: fields.timeout_ms ?? deadlines.requestMs,
     ignoreEos: fields.ignore_eos ?? false,
+    withoutEffect: [...withoutEffect, ...idleStreamOptions],
   };
+}
+
+/** What its field on the wire holds, and more than any vocabulary has. */
+const topKMax = 2 ** 31;
+
+const isBlank = (text: string | null | undefined): text is null | undefined | '' =>
+  !text || text.trim() === '';
+
+/**
+ * Seeds of 32 bits: any integer counts modulo 2^32. Beyond 2^53 JSON numbers are multiples of a power of two, whose low
+ * bits say nothing, so the upper half is mixed into them.
+ */
+function seedOf(seed: number): number {
+  if (Number.isSafeInteger(seed)) return seed >>> 0;
+  const bits = BigInt.asUintN(64, BigInt(seed));
+  return Number((bits >> 32n) ^ (bits & 0xffff_ffffn));
 }
 
 function onePrompt(prompt: unknown): string | Int32Array {

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto';
+import { METHODS } from 'node:http';
 import type { Socket } from 'node:net';
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { boundBodies } from './body-budget.js';
 import type { ApiContext } from './completions.js';
+import { letPagesAsk } from './cors.js';
 import { errorBody, publicError, toHttpFailure } from './errors.js';
+import { requireOwnHost } from './host-check.js';
 import { readBodiesAsJson } from './json-body.js';
 import { OpenResponses } from './open-responses.js';
 import { addRoutes } from './routes.js';
@@ -21,7 +24,9 @@ export function createApi(context: ApiContext): FastifyInstance {
     logger: false,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
     bodyLimit: limits.requestBodyBytesMax,
-    routerOptions: { maxParamLength: 1024 },
+    routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
+    // Node would refuse it without a word; we say what is missing.
+    http: { requireHostHeader: false },
     // A client has this long to send its request.
     requestTimeout: deadlines.fetchMs,
     // Nothing moves on a connection while a request waits, so silence is cut only after the request's own deadline.
@@ -33,21 +38,30 @@ export function createApi(context: ApiContext): FastifyInstance {
     clientErrorHandler: refuseMalformedHttp,
     frameworkErrors: (thrown, request, reply) => void failWith(thrown, request, reply),
   });
+  for (const method of METHODS) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method);
   boundBodies(app);
   readBodiesAsJson(app, context.engine.contextTokensMax);
   const openResponses = new OpenResponses();
   app.addHook('onRequest', (request, reply, done) => {
     openResponses.add(request, reply.raw);
     reply.header('x-request-id', request.id);
-    // Before the body is read: whatever it holds, the path is what is wrong.
-    done(request.is404 ? noSuchRoute(request) : undefined);
+    done();
   });
+  app.addHook('onRequest', async (request) => requireOwnHost(app, request, context.http.hostNames));
   app.addHook('preClose', () => openResponses.drained(context.clock, deadlines.drainMs));
   app.setErrorHandler(failWith);
   app.setNotFoundHandler((request) => {
     throw noSuchRoute(request);
   });
-  addRoutes(app, context);
+  letPagesAsk(app, context.http.corsOrigins);
+  // After the headers for pages are set, so that they can read every refusal.
+  app.after(() => {
+    // Before the body is read: whatever it holds, the path is what is wrong.
+    app.addHook('onRequest', (request, _reply, done) =>
+      done(request.is404 ? noSuchRoute(request) : undefined),
+    );
+    addRoutes(app, context);
+  });
   return app;
 }
 
@@ -59,7 +73,7 @@ function retryAfterS({ engine }: ApiContext): number {
 function noSuchRoute(request: FastifyRequest): ButterflyError {
   return new ButterflyError(
     'NOT_FOUND',
-    `There is nothing at ${request.method} ${request.url}; see docs/api.md.`,
+    `There is nothing at ${request.method} ${request.url}; paths of the API begin with /v1, see docs/api.md.`,
   );
 }
 
@@ -69,7 +83,7 @@ function sendFailure(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const { error, status } = toHttpFailure(thrown);
+  const { error, status, headers } = toHttpFailure(thrown);
   const fields = {
     requestId: request.id,
     method: request.method,
@@ -80,7 +94,10 @@ function sendFailure(
   if (error.code === 'INTERNAL') context.log.error({ ...fields, err: error }, error.message);
   else context.log.debug(fields, error.message);
   if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS(context));
-  return reply.code(status).send(errorBody(publicError(error, request.id)));
+  return reply
+    .code(status)
+    .headers(headers)
+    .send(errorBody(publicError(error, request.id)));
 }
 
 /** Answers bytes that are not HTTP, or too slow: there is no request yet, so this is written by hand. */

@@ -108,7 +108,7 @@ describe('clients that go away', () => {
   it('free requests that wait behind another on the same connection', async () => {
     api.engine.script = () => ['hang'];
     const json = JSON.stringify({ messages });
-    const request = `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`;
+    const request = `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`;
     let submitted = api.engine.submitted();
     const socket = api.connect(request);
     await submitted;

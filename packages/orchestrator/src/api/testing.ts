@@ -1,12 +1,13 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
-import { ButterflyError, silentLogger, systemClock } from '@butterfly/common';
+import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
 import { ChatTemplate } from '@butterfly/model';
 import OpenAI from 'openai';
 import type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from '../engine/types.js';
 import type { ClusterAdministration } from './cluster-routes.js';
+import type { HttpSettings } from './completions.js';
 import { createApi } from './server.js';
 
 const bos = 256;
@@ -38,8 +39,8 @@ const byteVocabulary: Vocabulary = {
   [Symbol.dispose]: () => undefined,
 };
 
-/** What a test lets the engine say: a token, the end, an error, or waiting until it is cancelled. */
-type Line = number | ButterflyError | 'stop' | 'length' | 'hang';
+/** What a test lets the engine say: a token, the end, an error, or waiting: for something, or until it is cancelled. */
+type Line = number | ButterflyError | 'stop' | 'length' | 'hang' | Promise<void>;
 
 /** The longest text that was ever tokenized at once, which nobody else runs during. */
 export const longestTokenized = { characters: 0 };
@@ -119,6 +120,10 @@ export class EchoEngine implements Engine {
           await waitForCancel();
           return;
         }
+        if (line instanceof Promise) {
+          await line;
+          continue;
+        }
         if (cancelled()) return;
         if (line instanceof ButterflyError) return yield { kind: 'error', error: line };
         if (line === 'stop' || line === 'length') return yield end(line);
@@ -152,7 +157,10 @@ export interface TestApi extends AsyncDisposable {
 }
 
 /** A real server on a loopback port over an echo engine. */
-export async function startApi(administration?: ClusterAdministration): Promise<TestApi> {
+export async function startApi(
+  administration?: ClusterAdministration,
+  http: Partial<HttpSettings & { readonly host: string }> = {},
+): Promise<TestApi> {
   const engine = new EchoEngine();
   const app = createApi({
     engine,
@@ -161,12 +169,13 @@ export async function startApi(administration?: ClusterAdministration): Promise<
     model: { id: 'echo', createdS: 1_700_000_000 },
     log: silentLogger,
     clock: systemClock,
+    http: { keepAliveMs: deadlines.keepAliveMs, corsOrigins: [], hostNames: [], ...http },
     ...(administration ? { administration } : {}),
   });
   const close = async () => {
     await app.close();
   };
-  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  const url = await app.listen({ host: http.host ?? '127.0.0.1', port: 0 });
   const send = (text: string) => {
     const socket = connect(Number(new URL(url).port), '127.0.0.1');
     socket.write(text);
@@ -185,7 +194,8 @@ export async function startApi(administration?: ClusterAdministration): Promise<
     connect: send,
     connectChat(body) {
       const json = JSON.stringify(body);
-      const head = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n';
+      const head =
+        'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n';
       return send(`${head}content-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`);
     },
     close,

@@ -1,0 +1,127 @@
+import { deadlines, limits } from '@butterfly/common';
+import { z } from 'zod';
+import { boundedList, chatMessage, countParts } from './chat-messages.js';
+import { honoured, refused, refusedFor, withoutEffect } from './field-kinds.js';
+
+const wholeNumber = (isAllowed: (value: number) => boolean, error: string) =>
+  z.number().refine((value) => Number.isInteger(value) && isAllowed(value), { error });
+
+const stopString = z
+  .string()
+  .max(limits.stopStringCharactersMax)
+  .refine((text) => !/\p{Surrogate}/u.test(text), { error: 'has half a surrogate pair' });
+
+const someText = withoutEffect(z.string());
+
+const outputTokens = honoured(
+  wholeNumber((value) => value >= 1 || value === -1, 'expected at least 1, or -1 for what there is room for'),
+  'at least 1; -1 and more than there is room for: as much as there is room for',
+  'chat: the rest of the context; completions: 16',
+);
+
+const penalty = honoured(z.number().min(-2).max(2), '-2 to 2', '0');
+
+/** What both endpoints know. The tables of docs/api.md say the same, and a test holds them to this. */
+const sharedFields = {
+  model: honoured(z.string(), 'the id of the model', 'the model that is served'),
+  max_tokens: outputTokens,
+  temperature: honoured(z.number().min(0).max(2), '0 to 2; 0 is greedy', '1'),
+  top_p: honoured(z.number().min(0).max(1), '0 to 1', '1: no limit'),
+  top_k: honoured(
+    wholeNumber((value) => value >= -1, 'expected a whole number, or -1 for no limit'),
+    'whole numbers; -1 as 0',
+    '0: no limit',
+  ),
+  min_p: honoured(z.number().min(0).max(1), '0 to 1', '0: no limit'),
+  seed: honoured(
+    wholeNumber((value) => Math.abs(value) <= 2 ** 64, 'expected an integer of at most 64 bits'),
+    'an integer of at most 64 bits',
+    'random for each request',
+  ),
+  stop: honoured(
+    z.union([stopString, boundedList(stopString, limits.stopStringsMax)], {
+      error: `expected a string or up to ${limits.stopStringsMax} strings of at most ${limits.stopStringCharactersMax} characters`,
+    }),
+    `a string or up to ${limits.stopStringsMax}, of at most ${limits.stopStringCharactersMax} characters; blank ones count as absent`,
+    'none',
+  ),
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
+  repeat_penalty: honoured(z.number().positive().max(10), 'above 0, up to 10', '1: none'),
+  priority: honoured(
+    z.int().min(-limits.priorityMax).max(limits.priorityMax),
+    `-${limits.priorityMax} to ${limits.priorityMax}; the lower, the earlier`,
+    '0',
+  ),
+  timeout_ms: honoured(
+    z.int().min(1).max(deadlines.requestMs),
+    `1 to ${deadlines.requestMs.toLocaleString('en')}`,
+    `${deadlines.requestMs.toLocaleString('en')}: an hour`,
+  ),
+  ignore_eos: honoured(z.boolean(), '`true`, `false`', '`false`'),
+  stream: honoured(z.boolean(), '`true`, `false`', '`false`'),
+  stream_options: honoured(
+    z.strictObject({ include_usage: z.boolean().nullish(), include_obfuscation: z.boolean().nullish() }),
+    '`{"include_usage": true}`: the usage in the last event',
+    'no usage in streams',
+  ),
+
+  user: someText,
+  safety_identifier: someText,
+  metadata: withoutEffect(
+    z.custom((value) => typeof value === 'object' && !Array.isArray(value), 'expected an object'),
+  ),
+  store: withoutEffect(z.boolean()),
+  service_tier: someText,
+  prompt_cache_key: someText,
+  prompt_cache_retention: someText,
+  cache_prompt: withoutEffect(z.boolean()),
+  keep_alive: withoutEffect(),
+
+  n: refusedFor('send a request for each answer', '1'),
+  logit_bias: refused('{}'),
+  repetition_penalty: refusedFor('use repeat_penalty', '1'),
+};
+
+/** `/v1/chat/completions` */
+export const chatFields = {
+  messages: honoured(
+    boundedList(chatMessage, limits.messagePartsMax, countParts).refine(
+      (list) => list.length > 0,
+      'is empty',
+    ),
+    'at least one; see below',
+    'required',
+  ),
+  max_completion_tokens: outputTokens,
+  ...sharedFields,
+
+  logprobs: refused('false'),
+  top_logprobs: refused('0'),
+  response_format: refused('{"type":"text"}'),
+  tools: refused('[]'),
+  tool_choice: refused('"none"', '"auto"'),
+  parallel_tool_calls: refused('true', 'false'),
+  functions: refused('[]'),
+  function_call: refused('"none"', '"auto"'),
+  modalities: refused('["text"]'),
+  audio: refused(),
+  prediction: refused(),
+  reasoning_effort: refused('"none"'),
+  verbosity: refused('"medium"'),
+  web_search_options: refused(),
+  chat_template_kwargs: refused('{}'),
+};
+
+/** `/v1/completions` */
+export const textFields = {
+  /** Read by hand, since it may be millions of numbers. */
+  prompt: honoured(z.unknown(), 'text or token ids, not empty', 'required'),
+  ...sharedFields,
+
+  max_completion_tokens: refusedFor('use max_tokens'),
+  best_of: refused('1'),
+  echo: refused('false'),
+  logprobs: refused(),
+  suffix: refused(),
+};
