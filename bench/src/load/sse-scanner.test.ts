@@ -4,6 +4,8 @@ import { SseScanner } from './sse-scanner.js';
 
 const piece = (text: string): string =>
   `data: {"id":"cmpl-1","choices":[{"index":0,"text":${JSON.stringify(text)},"logprobs":null,"finish_reason":null}],"usage":null}\n\n`;
+/** What a server says that has nothing to say. */
+const silence = ': keep-alive\n\n';
 const ending =
   'data: {"id":"cmpl-1","choices":[{"index":0,"text":"","logprobs":null,"finish_reason":"length"}],"usage":null}\n\n' +
   'data: {"id":"cmpl-1","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}\n\n' +
@@ -21,7 +23,8 @@ describe('the scanner of streams', () => {
         let read = '';
         const scanner = new SseScanner((text) => (read += text));
         let pieces = 0;
-        for (const chunk of split(texts.map(piece).join('') + ending, cuts)) pieces += scanner.push(chunk);
+        for (const chunk of split(silence + texts.map(piece).join(silence) + ending, cuts))
+          pieces += scanner.push(chunk);
         expect(pieces).toBe(texts.length);
         expect(read).toBe(texts.join(''));
         expect(scanner.progress).toEqual({

@@ -52,6 +52,8 @@ export class SseScanner {
   }
 
   #event(event: string): void {
+    // A comment, by which a silent server keeps the connection.
+    if (event.startsWith(':')) return;
     if (!event.startsWith(prefix)) throw new Error(`This is no event: ${event}`);
     // Inside a JSON string the quotes would be escaped, so these find fields only.
     if (event.includes('"finish_reason":null')) {

@@ -74,23 +74,15 @@ describe('HTTP requests', () => {
       '/v1/completions',
       { prompt: 'word '.repeat(200) },
       400,
-      'CONTEXT_EXCEEDED',
+      'context_length_exceeded',
       'prompt',
-    ],
-    [
-      'more output than the context',
-      '/v1/completions',
-      { prompt: 'a', max_tokens: 500 },
-      400,
-      'CONTEXT_EXCEEDED',
-      'max_tokens',
     ],
     [
       'a chat over the context',
       '/v1/chat/completions',
       { messages: [{ role: 'user', content: 'word '.repeat(200) }] },
       400,
-      'CONTEXT_EXCEEDED',
+      'context_length_exceeded',
       'messages',
     ],
     ['an unknown path', '/v1/embeddings', {}, 404, 'NOT_FOUND', null],
@@ -104,9 +96,25 @@ describe('HTTP requests', () => {
   });
 
   it('refuse a stream before its first event', async () => {
-    const response = await server.post('/v1/completions', { prompt: 'a', max_tokens: 500, stream: true });
+    const response = await server.post('/v1/completions', { prompt: 'word '.repeat(200), stream: true });
     expect(response.status).toBe(400);
     expect(response.headers.get('content-type')).toContain('application/json');
+  });
+
+  it('with what changes nothing, or asks for more than there is room for, are answered', async () => {
+    const fields = { prompt: 'a', max_tokens: 500, temperature: 0, ignore_eos: true, model: '', stop: '' };
+    const response = await server.post('/v1/completions', {
+      ...fields,
+      store: true,
+      seed: 2 ** 63,
+      top_k: -1,
+    });
+    expect([response.status, response.headers.get('x-butterfly-no-effect')]).toEqual([200, 'store']);
+    const { choices, usage } = (await response.json()) as {
+      choices: { finish_reason: string }[];
+      usage: { total_tokens: number };
+    };
+    expect([choices[0]?.finish_reason, usage.total_tokens]).toEqual(['length', 128]);
   });
 
   it('refuse bytes that are no HTTP', async () => {

@@ -96,6 +96,12 @@ describe('a wrong command line', () => {
     [['serve', model, '--workers', '65'], /^2 .*whole number from 0 to 64.*serve --help/],
     [['serve', model, '--workers', '1.5'], /^2 .*whole number from 0 to 64/],
     [['serve', model, '--port', '65536'], /^2 .*from 0 to 65535/],
+    [['serve', model, '--keep-alive', '-1'], /^2 .*whole number from 0 to 3600/],
+    [['serve', model, '--cors', 'chat.example'], /^2 .*origin such as https:/],
+    [['serve', model, '--cors', ''], /^2 .*origin such as https:/],
+    [['serve', model, '--cors', 'https://chat.example/path'], /^2 .*origin such as https:/],
+    [['serve', model, '--allow-host', 'https://llm.example'], /^2 .*without scheme and port/],
+    [['serve', model, '--allow-host', 'llm.example:80'], /^2 .*without scheme and port/],
     [['serve', model, '--threads', '513'], /^2 .*from 1 to 512/],
     [
       ['serve', model, '--host', '203.0.113.1', '--port', '0', '--cluster-port', '0'],

@@ -39,6 +39,7 @@ async function* pieces(body: object): AsyncGenerator<string, void> {
       received = events.pop() ?? '';
       for (const event of events) {
         if (event === 'data: [DONE]') return;
+        if (event.startsWith(':')) continue;
         const { choices } = JSON.parse(event.slice('data: '.length)) as { choices: { text: string }[] };
         for (const { text } of choices) yield text;
       }
@@ -248,8 +249,8 @@ describe('one worker with a small context', () => {
     for (const { status, tokens, length } of answers) expect([status, tokens]).toEqual([200, length]);
     expect((await answersTo(lengths.toReversed())).reverse()).toEqual(answers);
     expect(await answersTo([contextTokens, contextTokens + 1])).toMatchObject([
-      { status: 400, code: 'CONTEXT_EXCEEDED' },
-      { status: 400, code: 'CONTEXT_EXCEEDED' },
+      { status: 400, code: 'context_length_exceeded' },
+      { status: 400, code: 'context_length_exceeded' },
     ]);
     await idle();
   });

@@ -94,8 +94,8 @@ export const deadlines = Object.freeze({
   peerFetchMs: 10_000,
   drainMs: 10_000,
   requestMs: 60 * 60_000,
-  /** A failure until then is an HTTP status; proxies and clients wait much longer for the headers of a stream. */
-  streamHeadersMs: 1_000,
+  /** A failure until then is an HTTP status; proxies and clients wait longer for the headers of a stream. */
+  streamHeadersMs: 2_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */
   keepAliveMs: 15_000,
 });

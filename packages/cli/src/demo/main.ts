@@ -64,7 +64,7 @@ interface Event {
 
 /** Streams an answer to the terminal and prints its speed. */
 async function ask(url: string, route: string, request: object): Promise<void> {
-  // The answer's headers come with the first token, so the clock starts before.
+  // The answer's headers mostly come with the first token, so the clock starts before.
   const startedMs = performance.now();
   const response = await fetch(`${url}/v1/${route}`, {
     method: 'POST',

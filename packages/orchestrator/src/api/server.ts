@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { boundBodies } from './body-budget.js';
 import type { ApiContext } from './completions.js';
 import { letPagesAsk } from './cors.js';
-import { errorBody, publicError, toHttpFailure } from './errors.js';
+import { errorBody, HttpRefusal, publicError, toHttpFailure } from './errors.js';
 import { requireOwnHost } from './host-check.js';
 import { readBodiesAsJson } from './json-body.js';
 import { OpenResponses } from './open-responses.js';
@@ -103,14 +103,21 @@ function sendFailure(
 /** Answers bytes that are not HTTP, or too slow: there is no request yet, so this is written by hand. */
 function refuseMalformedHttp(thrown: Error & { readonly code?: string }, socket: Socket): void {
   if (thrown.code === 'ECONNRESET' || socket.destroyed) return;
-  const [status, what] =
+  const [status, reason, what] =
     thrown.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? ['408 Request Timeout', 'The request did not arrive in time; send it again.']
+      ? [408, 'Request Timeout', 'The request did not arrive in time; send it again.']
       : thrown.code === 'HPE_HEADER_OVERFLOW'
-        ? ['431 Request Header Fields Too Large', 'The headers are too large; send fewer.']
-        : ['400 Bad Request', 'This is not an HTTP request; send HTTP/1.1.'];
-  const body = JSON.stringify(errorBody(new ButterflyError('REQUEST_INVALID', what)));
-  const head = `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
+        ? [431, 'Request Header Fields Too Large', 'The headers are too large; send fewer.']
+        : [400, 'Bad Request', 'This is not an HTTP request; send HTTP/1.1.'];
+  const { error, headers } = toHttpFailure(new HttpRefusal(status, what));
+  const body = JSON.stringify(errorBody(error));
+  const fields = Object.entries({
+    'content-type': 'application/json',
+    'content-length': String(body.length),
+    connection: 'close',
+    ...headers,
+  }).map(([name, value]) => `${name}: ${value}`);
+  const head = [`HTTP/1.1 ${status} ${reason}`, ...fields, '', ''].join('\r\n');
   if (socket.writable) socket.write(head + body);
   socket.destroy(thrown);
 }

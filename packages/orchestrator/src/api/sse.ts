@@ -11,7 +11,7 @@ export interface EventStreamOptions {
 }
 
 /**
- * Server-sent events over one response. It opens with the first event, or after a second without one: a failure until
+ * Server-sent events over one response. It opens with the first event, or after two seconds without one: a failure until
  * then can still be an HTTP status, and proxies and clients hear something early. Comments break any silence after that.
  * Events of one turn of the event loop travel in one write.
  */
@@ -28,7 +28,9 @@ export class EventStream implements Disposable {
     this.#reply = reply;
     this.#raw = reply.raw;
     this.#options = options;
-    this.#cancelTimer = options.clock.after(deadlines.streamHeadersMs, () => this.#openEarly());
+    const { clock, keepAliveMs } = options;
+    const silenceMs = keepAliveMs === 0 ? Infinity : keepAliveMs;
+    this.#cancelTimer = clock.after(Math.min(deadlines.streamHeadersMs, silenceMs), () => this.#openEarly());
   }
 
   /** Whether the status is out. */
@@ -70,12 +72,12 @@ export class EventStream implements Disposable {
       'x-accel-buffering': 'no',
     });
     this.#cancelTimer();
+    this.#lastSentMs = this.#options.clock.nowMs();
     this.#breakSilenceAfter(this.#options.keepAliveMs);
   }
 
   #openEarly(): void {
     if (this.#raw.destroyed) return;
-    if (this.#options.keepAliveMs > 0) return this.#write(keepAlive);
     this.#open();
     this.#raw.flushHeaders();
   }
