@@ -63,22 +63,32 @@ const marks: readonly (readonly [name: string, bytes: readonly number[]])[] = [
 function notUtf8(bytes: Buffer): HttpRefusal {
   const mark = marks.find(([, start]) => start.every((byte, at) => bytes[at] === byte));
   if (mark) return new HttpRefusal(415, `The body is ${mark[0]}; send it in UTF-8.`);
-  // What cannot be read becomes U+FFFD, which differs from what was sent at the first such byte.
-  const readable = Buffer.from(bytes.toString());
-  const at = bytes.findIndex((byte, index) => byte !== readable[index]);
+  const at = firstUnreadable(bytes);
   return new HttpRefusal(
     400,
     `The body is not UTF-8: byte ${at} (0x${(bytes[at] ?? 0).toString(16).padStart(2, '0')}) is part of no character; send it in UTF-8.`,
   );
 }
 
+const pieceBytes = 64 * 1024;
+
+/** What cannot be read becomes U+FFFD, so the text differs from what was sent at the first such byte. */
+function firstUnreadable(bytes: Buffer): number {
+  const readable = Buffer.from(bytes.toString());
+  let start = 0;
+  const piece = (of: Buffer) => of.subarray(start, start + pieceBytes);
+  while (start < bytes.length && piece(bytes).equals(piece(readable))) start += pieceBytes;
+  const found = piece(bytes).findIndex((byte, index) => byte !== readable[start + index]);
+  // The beginning of U+FFFD itself, cut off by the end of the body.
+  return found < 0 ? bytes.length - 1 : start + found;
+}
+
 const surrogateEscape = /\\u[dD][89a-fA-F]/;
-const half = /\p{Surrogate}/u;
 
 /** The first string, or name of a field, that has half a surrogate pair, for which UTF-8 has no bytes. */
 function halfCharacter(value: unknown, path: readonly string[]): ButterflyError | null {
   if (typeof value === 'string') {
-    if (!half.test(value)) return null;
+    if (value.isWellFormed()) return null;
     const param = path.join('.') || 'body';
     return new ButterflyError(
       'REQUEST_INVALID',
@@ -88,9 +98,7 @@ function halfCharacter(value: unknown, path: readonly string[]): ButterflyError 
   }
   if (typeof value !== 'object' || value === null) return null;
   for (const [key, item] of Object.entries(value)) {
-    const isHalf = half.test(key);
-    const name = isHalf ? key.replace(/\p{Surrogate}/gu, '\ufffd') : key;
-    const found = halfCharacter(isHalf ? key : item, [...path, name]);
+    const found = halfCharacter(key.isWellFormed() ? item : key, [...path, key.toWellFormed()]);
     if (found) return found;
   }
   return null;

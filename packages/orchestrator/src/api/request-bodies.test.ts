@@ -41,6 +41,15 @@ describe('bytes that are not UTF-8', () => {
     expect(api.engine.requests).toHaveLength(before);
   });
 
+  it('are found however late they come', async () => {
+    const start = body(`{"prompt":"a${'é'.repeat(100_000)}`);
+    for (const [end, found] of [
+      [[0xff, ...say('"}')], 'byte 200012 (0xff)'],
+      [[0xef, 0xbf], 'byte 200013 (0xbf)'],
+    ] as const)
+      expect((await refusal(await send(Buffer.concat([start, Buffer.from(end)]))))[2]).toContain(found);
+  });
+
   it('are told from a replacement character that was sent as such', async () => {
     const [status, , message] = await refusal(await send(around(...say('\ufffd'), 0xff)));
     expect([status, message]).toEqual([400, expect.stringContaining('byte 15 (0xff)')]);
