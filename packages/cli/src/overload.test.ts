@@ -152,7 +152,7 @@ describe('beside four steady streams', () => {
 const apiPort = () => Number(new URL(server.url).port);
 const rawRequest = (body: object) => {
   const json = JSON.stringify(body);
-  return `POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${json.length}\r\n\r\n${json}`;
+  return `POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${json.length}\r\n\r\n${json}`;
 };
 
 interface Answer {
