@@ -50,7 +50,7 @@ export const refusedFor = (instead: string, ...idle: readonly string[]): Refused
 });
 
 /** The zod shape of these fields: each may be absent or null, and only what is honoured has a type of its own. */
-type ShapeOf<F extends Fields> = {
+export type ShapeOf<F extends Fields> = {
   readonly [K in keyof F]: F[K] extends Honoured<infer S>
     ? z.ZodOptional<z.ZodNullable<S>>
     : z.ZodOptional<z.ZodUnknown>;

@@ -22,7 +22,7 @@ const outputTokens = honoured(
 const penalty = honoured(z.number().min(-2).max(2), '-2 to 2', '0');
 
 /** What both endpoints know. The tables of docs/api.md say the same, and a test holds them to this. */
-const sharedFields = {
+export const sharedFields = {
   model: honoured(z.string(), 'the id of the model', 'the model that is served'),
   max_tokens: outputTokens,
   temperature: honoured(z.number().min(0).max(2), '0 to 2; 0 is greedy', '1'),

@@ -5,7 +5,9 @@ import type { ChatMessage } from '@butterfly/model';
 import { z } from 'zod';
 import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
 import { namesWithoutEffect, shapeOf } from './field-kinds.js';
+import type { ShapeOf } from './field-kinds.js';
 import { chatFields, textFields } from './fields.js';
+import type { sharedFields } from './fields.js';
 
 /** What both endpoints ask for, with every default filled in. */
 export interface CompletionOptions {
@@ -62,11 +64,8 @@ export function parseTextRequest(body: unknown): TextRequest {
   };
 }
 
-/** What both have: the fields of chats without those of chats alone. */
-type SharedFields = Omit<z.output<typeof textSchema>, 'prompt'>;
-
 function options(
-  fields: Pick<SharedFields, keyof SharedFields & keyof z.output<typeof chatSchema>>,
+  fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>,
   outputTokens: number,
   withoutEffect: readonly string[],
 ): CompletionOptions {
