@@ -45,7 +45,7 @@ describe('serve', () => {
     let text = '';
     const decoder = new TextDecoder();
     const workers: AsyncDisposable[] = [];
-    for await (const bytes of response.body) {
+    for await (const bytes of response.body as AsyncIterable<Uint8Array>) {
       text += decoder.decode(bytes, { stream: true });
       if (workers.length > 0 || text.length < 2 * comment.length) continue;
       expect(text.replaceAll(comment, '')).toBe('');

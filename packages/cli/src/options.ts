@@ -151,7 +151,7 @@ export function corsOption(): Option {
   return new Option(
     '--cors <origin>',
     'let pages of this origin ask, such as https://chat.example; * lets all; can be repeated',
-  ).argParser((text, others: readonly string[] = []) => bounded([...others, origin(text)]));
+  ).argParser((text, others: readonly string[] | undefined) => bounded([...(others ?? []), origin(text)]));
 }
 
 /** `--allow-host`, which may be given several times. */
@@ -159,10 +159,10 @@ export function allowHostOption(): Option {
   return new Option(
     '--allow-host <name>',
     'answer under this name too where --host is a loopback address, as behind a proxy; can be repeated',
-  ).argParser((text, others: readonly string[] = []) => {
+  ).argParser((text, others: readonly string[] | undefined) => {
     if (!/^(?:[a-z\d_-]+\.)*[a-z\d_-]+$|^[\da-f:]*:[\da-f:.]*$/i.test(text))
       throw new InvalidArgumentError('It must be a name or an address, without scheme and port.');
-    return bounded([...others, text]);
+    return bounded([...(others ?? []), text]);
   });
 }
 

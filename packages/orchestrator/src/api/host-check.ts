@@ -21,25 +21,25 @@ export function isLoopbackAddress(address: string): boolean {
  * Refuses requests to a server on a loopback address under any name but its own: a page of elsewhere whose name was made
  * to lead here (DNS rebinding) is of one origin with this server for its browser, and betrays itself by that name.
  * @param hostNames allowed besides `localhost` and loopback addresses, without a port
- * @throws ButterflyError ACCESS_DENIED; HttpRefusal 400 for a host that is none
+ * @returns ACCESS_DENIED, or status 400 for a host that is none; null for one that is let in
  */
-export function requireOwnHost(
+export function hostRefusal(
   app: FastifyInstance,
   { headers, raw }: FastifyRequest,
   hostNames: readonly string[],
-): void {
+): ButterflyError | null {
   const { host = '' } = headers;
   const name = hostForm.exec(host)?.[1]?.toLowerCase().replace(/\.$/, '');
   // Only HTTP/1.0 may leave it out.
   if (name === undefined && (host !== '' || raw.httpVersion !== '1.0'))
-    throw new HttpRefusal(
+    return new HttpRefusal(
       400,
       'The host header is missing or malformed; send one, such as "host: localhost:8080".',
     );
   const address = app.server.address();
-  if (typeof address !== 'object' || address === null || !isLoopbackAddress(address.address)) return;
-  if (name !== undefined && (loopbackName.test(name) || hostNames.includes(name))) return;
-  throw new ButterflyError(
+  if (typeof address !== 'object' || address === null || !isLoopbackAddress(address.address)) return null;
+  if (name !== undefined && (loopbackName.test(name) || hostNames.includes(name))) return null;
+  return new ButterflyError(
     'ACCESS_DENIED',
     `This server is for its own machine, and the request ${name === undefined ? 'names no host' : `asks for "${name}"`}: ask for localhost or 127.0.0.1, or start it with "serve --allow-host ${name ?? 'NAME'}".`,
   );

@@ -19,12 +19,15 @@ export function readBodiesAsJson(app: FastifyInstance, contextTokensMax: number)
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
-    const notText = isUtf8(bytes) ? null : notUtf8(bytes);
-    if (notText) return void done(notText);
+    if (!isUtf8(bytes)) {
+      done(notUtf8(bytes));
+      return;
+    }
     const body = bytes.toString();
     if (!isWithin(body, valuesMax)) {
       const message = `The body has over ${valuesMax} values, or nests them deeper than ${limits.requestDepthMax}; shorten it.`;
-      return void done(new ButterflyError('REQUEST_TOO_LARGE', message));
+      done(new ButterflyError('REQUEST_TOO_LARGE', message));
+      return;
     }
     void parse(request, body, (error, value: unknown) => {
       const half = error === null && surrogateEscape.test(body) ? halfCharacter(value, []) : null;

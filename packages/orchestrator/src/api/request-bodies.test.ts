@@ -60,8 +60,8 @@ describe('bytes that are not UTF-8', () => {
   it.each([
     ['UTF-16', [0xff, 0xfe, ...Buffer.from('{"prompt":"a"}', 'utf16le')]],
     ['UTF-16', [0xfe, 0xff, ...Buffer.from('{"prompt":"a"}', 'utf16le').swap16()]],
-    ['UTF-32', [0xff, 0xfe, 0, 0, ...[...'{}'].flatMap((each) => [each.charCodeAt(0), 0, 0, 0])]],
-    ['UTF-32', [0, 0, 0xfe, 0xff, ...[...'{}'].flatMap((each) => [0, 0, 0, each.charCodeAt(0)])]],
+    ['UTF-32', [0xff, 0xfe, 0, 0, ...say('{}').flatMap((byte) => [byte, 0, 0, 0])]],
+    ['UTF-32', [0, 0, 0xfe, 0xff, ...say('{}').flatMap((byte) => [0, 0, 0, byte])]],
   ])('are called by their name where they have a mark: %s', async (name, bytes) => {
     const [status, code, message] = await refusal(await send(Buffer.from(bytes)));
     expect([status, code]).toEqual([415, 'REQUEST_INVALID']);

@@ -76,10 +76,10 @@ function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, han
   app.route({ method, url, handler });
   // Fastify answers HEAD wherever there is GET.
   const allowed: readonly HTTPMethods[] = method === 'GET' ? ['GET', 'HEAD'] : [method];
-  const refuse = (request: FastifyRequest): never => {
+  const refusal = (request: FastifyRequest): HttpRefusal => {
     const isPreflight =
       request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined;
-    throw new HttpRefusal(
+    return new HttpRefusal(
       405,
       isPreflight
         ? `Pages of ${request.headers.origin ?? 'another origin'} may not ask here; "serve --cors ORIGIN" lets them.`
@@ -91,7 +91,11 @@ function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, han
     method: app.supportedMethods.filter((other) => !allowed.includes(other)),
     url,
     // Before the body is read: whatever it holds, the method is what is wrong.
-    onRequest: async (request) => refuse(request),
-    handler: refuse,
+    onRequest: (request, _reply, done) => {
+      done(refusal(request));
+    },
+    handler: (request) => {
+      throw refusal(request);
+    },
   });
 }

@@ -8,7 +8,7 @@ import { boundBodies } from './body-budget.js';
 import type { ApiContext } from './completions.js';
 import { letPagesAsk } from './cors.js';
 import { errorBody, HttpRefusal, publicError, toHttpFailure } from './errors.js';
-import { requireOwnHost } from './host-check.js';
+import { hostRefusal } from './host-check.js';
 import { readBodiesAsJson } from './json-body.js';
 import { OpenResponses } from './open-responses.js';
 import { addRoutes } from './routes.js';
@@ -47,7 +47,9 @@ export function createApi(context: ApiContext): FastifyInstance {
     reply.header('x-request-id', request.id);
     done();
   });
-  app.addHook('onRequest', async (request) => requireOwnHost(app, request, context.http.hostNames));
+  app.addHook('onRequest', (request, _reply, done) => {
+    done(hostRefusal(app, request, context.http.hostNames) ?? undefined);
+  });
   app.addHook('preClose', () => openResponses.drained(context.clock, deadlines.drainMs));
   app.setErrorHandler(failWith);
   app.setNotFoundHandler((request) => {
@@ -57,9 +59,9 @@ export function createApi(context: ApiContext): FastifyInstance {
   // After the headers for pages are set, so that they can read every refusal.
   app.after(() => {
     // Before the body is read: whatever it holds, the path is what is wrong.
-    app.addHook('onRequest', (request, _reply, done) =>
-      done(request.is404 ? noSuchRoute(request) : undefined),
-    );
+    app.addHook('onRequest', (request, _reply, done) => {
+      done(request.is404 ? noSuchRoute(request) : undefined);
+    });
     addRoutes(app, context);
   });
   return app;
