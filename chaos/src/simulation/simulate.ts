@@ -271,6 +271,7 @@ const noVocabulary: OrchestratorOptions['vocabulary'] = {
   eos: null,
   addsBos: false,
   endOfGenerationTokens: new Set(),
+  specialTokens: [],
   tokenize: () => new Int32Array(0),
   tokenToBytes: () => new Uint8Array(0),
   tokenText: () => '',

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/common';
-import type { LogFormat } from './log-formats.js';
+import type { PromptMaker } from '@butterfly/model';
 import { FileServer, Orchestrator, type Objective, type OrchestratorOptions } from '@butterfly/orchestrator';
+import type { LogFormat } from './log-formats.js';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import { contextTokens, type OpenedModel } from './model.js';
@@ -9,6 +10,7 @@ import { cpusOfWorkers } from './placement.js';
 
 export interface ServingOptions {
   readonly model: OpenedModel;
+  readonly prompts: PromptMaker;
   readonly http: OrchestratorOptions['http'];
   readonly clusterHost: string;
   readonly clusterPort: number;
@@ -120,6 +122,7 @@ async function startOrchestrator(options: ServingOptions, token: string): Promis
   const starting = Orchestrator.start({
     spec: model.spec,
     vocabulary: model.vocabulary,
+    prompts: options.prompts,
     modelId: model.id,
     http: options.http,
     cluster: { host: options.clusterHost, port: options.clusterPort, token },

@@ -53,6 +53,15 @@ export const limits = Object.freeze({
   fieldNameCharactersMax: 48,
   /** Origins, and names of hosts, that one server lets in: more is a mistake in a script. */
   originsMax: 256,
+  /** What one rendering of a chat template may take: several steps for each message, and each text copied a few times. */
+  templateStepsMax: 2_000_000,
+  templateCharactersMax: 256 * mib,
+  /** Numbers of one `range` in a template, as in jinja2's sandbox. */
+  templateRangeMax: 100_000,
+  /** Blanks that a filter of a template indents or fills by. */
+  templateWidthMax: 10_000,
+  /** Bytes of a file given as chat template: the longest known ones have some 20 kB. */
+  templateBytesMax: 1 * mib,
   /** Bytes of generated text that wait for a slow client before its request is cancelled. */
   streamBufferedBytesMax: 1 * mib,
   /** Shards that a worker holds at once: those of its stage, of the next plan, and a spare. */

@@ -12,7 +12,7 @@ export { elements, shapeOf } from './tensor.js';
 export type { Shape, Tensor } from './tensor.js';
 export { Softmax } from './softmax.js';
 export { loadVocabulary } from './vocabulary.js';
-export type { TokenizeOptions, Vocabulary } from './vocabulary-types.js';
+export type { SpecialToken, TokenizeOptions, Vocabulary } from './vocabulary-types.js';
 export { loadQuantizer } from './quantize.js';
 export type { Quantize } from './quantize.js';
 export { adamwValues, adamwValuesShape, TrainingGraph } from './training.js';

@@ -218,6 +218,7 @@ export const llamaSymbols = {
   llama_model_get_vocab: signature<[Ptr], Ptr>(P, P),
   llama_vocab_n_tokens: signature<[Ptr], number>('int32_t', P),
   llama_vocab_get_text: signature<[Ptr, number], string | null>('const char *', P, 'int32_t'),
+  llama_vocab_get_attr: signature<[Ptr, number], number>('int', P, 'int32_t'),
   llama_vocab_is_eog: signature<[Ptr, number], boolean>('bool', P, 'int32_t'),
   llama_vocab_bos: signature<[Ptr], number>('int32_t', P),
   llama_vocab_eos: signature<[Ptr], number>('int32_t', P),

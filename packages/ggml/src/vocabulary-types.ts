@@ -5,6 +5,14 @@ export interface TokenizeOptions {
   readonly parseSpecial: boolean;
 }
 
+/** A token that libllama finds in a text as a whole, before it takes the rest apart. */
+export interface SpecialToken {
+  readonly token: number;
+  readonly text: string;
+  /** Found whether special tokens are asked for or not: a token that the model's makers added by hand. */
+  readonly isAlwaysRead: boolean;
+}
+
 /** The tokenizer of one model, as libllama implements it. */
 export interface Vocabulary extends Disposable {
   /** Number of tokens. */
@@ -13,6 +21,7 @@ export interface Vocabulary extends Disposable {
   readonly eos: number | null;
   readonly addsBos: boolean;
   readonly endOfGenerationTokens: ReadonlySet<number>;
+  readonly specialTokens: readonly SpecialToken[];
   tokenize(text: string, options: TokenizeOptions): Int32Array;
   /** The bytes of one token, which need not be whole code points. Special tokens give nothing unless asked for. */
   tokenToBytes(token: number, options: { readonly special: boolean }): Uint8Array;

@@ -2,10 +2,13 @@ import { existsSync } from 'node:fs';
 import { ButterflyError, ensure } from '@butterfly/common';
 import { withNativeErrors, type Ggml } from './library.js';
 import type { Pointer } from './symbols.js';
-import type { TokenizeOptions, Vocabulary } from './vocabulary-types.js';
+import type { SpecialToken, TokenizeOptions, Vocabulary } from './vocabulary-types.js';
 
 /** Longest text of one token in bytes; ordinary vocabularies stay below 256. */
 const tokenBytesMax = 4096;
+
+/** Of `llama_token_attr` in llama.h. */
+const attributes = { unknown: 1, control: 8, userDefined: 16 } as const;
 
 class LlamaVocabulary implements Vocabulary {
   readonly size: number;
@@ -13,6 +16,7 @@ class LlamaVocabulary implements Vocabulary {
   readonly eos: number | null;
   readonly addsBos: boolean;
   readonly endOfGenerationTokens: ReadonlySet<number>;
+  readonly specialTokens: readonly SpecialToken[];
   readonly #llama: Ggml['llama'];
   readonly #vocab: Pointer;
   readonly #piece = new Uint8Array(tokenBytesMax);
@@ -32,6 +36,7 @@ class LlamaVocabulary implements Vocabulary {
     for (let token = 0; token < this.size; token++)
       if (llama.llama_vocab_is_eog(this.#vocab, token)) ends.add(token);
     this.endOfGenerationTokens = ends;
+    this.specialTokens = this.#specialTokens();
   }
 
   tokenize(text: string, options: TokenizeOptions): Int32Array {
@@ -77,6 +82,19 @@ class LlamaVocabulary implements Vocabulary {
   [Symbol.dispose](): void {
     if (this.#model !== null) this.#llama.llama_model_free(this.#model);
     this.#model = null;
+  }
+
+  /** The same as `cache_special_tokens` of llama-vocab.cpp. */
+  #specialTokens(): readonly SpecialToken[] {
+    const { control, unknown, userDefined } = attributes;
+    const found: SpecialToken[] = [];
+    for (let token = 0; token < this.size; token++) {
+      const attribute = this.#llama.llama_vocab_get_attr(this.#vocab, token);
+      if ((attribute & (control | unknown | userDefined)) === 0) continue;
+      const text = this.tokenText(token);
+      if (text !== '') found.push({ token, text, isAlwaysRead: (attribute & (control | unknown)) === 0 });
+    }
+    return found;
   }
 
   #alive(): Pointer {

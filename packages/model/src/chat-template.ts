@@ -1,5 +1,8 @@
-import { Template } from '@huggingface/jinja';
 import { ButterflyError } from '@butterfly/common';
+import { TemplateFailure } from './jinja/errors.js';
+import { JinjaTemplate, valueOf } from './jinja/template.js';
+import { Text } from './jinja/text.js';
+import { Dict, list, type Value } from './jinja/values.js';
 
 /** A part of a message in OpenAI's form; `{type: 'text', text}` is the one that models here understand. */
 interface ChatContentPart {
@@ -13,7 +16,7 @@ export interface ChatMessage {
   readonly name?: string | undefined;
 }
 
-interface SpecialTokenTexts {
+export interface SpecialTokenTexts {
   /** Text of the BOS token, empty where the model has none. */
   readonly bosToken: string;
   /** Text of the EOS token, empty where the model has none. */
@@ -31,47 +34,89 @@ export const defaultChatTemplate = [
   '{% if add_generation_prompt %}Assistant:{% endif %}',
 ].join('');
 
+/** Roles whose names templates build their markers of; any other name counts as the client's words. */
+const ownRoles: ReadonlySet<string> = new Set([
+  'system',
+  'developer',
+  'user',
+  'assistant',
+  'tool',
+  'function',
+  'ipython',
+]);
+
+const remedy = 'start with --chat-template FILE to use another one';
+
 /** The template by which a model was taught to read conversations (`tokenizer.chat_template`, Jinja). */
 export class ChatTemplate {
-  readonly #template: Template;
-  readonly #specialTokens: SpecialTokenTexts;
+  readonly #template: JinjaTemplate;
 
-  /** @throws ButterflyError MODEL_CORRUPT when the source is not a template. */
-  constructor(source: string, specialTokens: SpecialTokenTexts) {
+  /** @throws ButterflyError MODEL_CORRUPT when the source is not a template; MODEL_UNSUPPORTED for a construct not built here. */
+  constructor(
+    readonly source: string,
+    private readonly specialTokens: SpecialTokenTexts,
+  ) {
     try {
-      this.#template = new Template(source);
+      this.#template = new JinjaTemplate(source);
     } catch (cause) {
+      if (!(cause instanceof TemplateFailure)) throw cause;
       throw new ButterflyError(
-        'MODEL_CORRUPT',
-        `The chat template of the model does not parse (${messageOf(cause)}); correct tokenizer.chat_template in the file.`,
+        cause.kind === 'unsupported' ? 'MODEL_UNSUPPORTED' : 'MODEL_CORRUPT',
+        `The chat template of the model cannot be read (${cause.message}); ${remedy}.`,
         { cause },
       );
     }
-    this.#specialTokens = specialTokens;
+  }
+
+  /** As `renderText`, without the marks. */
+  render(messages: readonly ChatMessage[], options: { readonly addGenerationPrompt: boolean }): string {
+    return this.renderText(messages, options).value;
   }
 
   /**
-   * The conversation as the text that the model continues.
-   * @throws ButterflyError REQUEST_UNSUPPORTED for content other than text; REQUEST_INVALID when the
-   * template refuses the conversation, with the template's own words.
+   * The conversation as the text that the model continues, with marks on what the messages say.
+   * @throws ButterflyError REQUEST_UNSUPPORTED for content other than text; REQUEST_INVALID when the template refuses
+   * the conversation, with the template's own words; MODEL_UNSUPPORTED when the template fails at it
    */
-  render(messages: readonly ChatMessage[], options: { readonly addGenerationPrompt: boolean }): string {
+  renderText(messages: readonly ChatMessage[], options: { readonly addGenerationPrompt: boolean }): Text {
     const plainMessages = messages.map((message, index) => ({ ...message, content: textOf(message, index) }));
     try {
-      return this.#template.render({
-        messages: plainMessages,
-        add_generation_prompt: options.addGenerationPrompt,
-        bos_token: this.#specialTokens.bosToken,
-        eos_token: this.#specialTokens.eosToken,
-      });
+      return this.#template.render(
+        new Map<string, Value>([
+          ['messages', list(plainMessages.map(messageValue))],
+          ['tools', null],
+          ['documents', null],
+          ['add_generation_prompt', options.addGenerationPrompt],
+          ['bos_token', Text.own(this.specialTokens.bosToken)],
+          ['eos_token', Text.own(this.specialTokens.eosToken)],
+        ]),
+      );
     } catch (cause) {
+      if (!(cause instanceof TemplateFailure)) throw cause;
+      if (cause.kind === 'raised')
+        throw new ButterflyError(
+          'REQUEST_INVALID',
+          `The chat template of the model refuses these messages: ${cause.message}`,
+          { cause, param: 'messages' },
+        );
       throw new ButterflyError(
-        'REQUEST_INVALID',
-        `The chat template of the model refuses these messages: ${messageOf(cause)}`,
-        { cause, param: 'messages' },
+        'MODEL_UNSUPPORTED',
+        `The chat template of the model fails at this conversation (${cause.message}), which is no fault of the messages; ${remedy}.`,
+        { cause },
       );
     }
   }
+}
+
+function messageValue(message: Readonly<Record<string, unknown>>): Value {
+  return new Dict(
+    Object.entries(message)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => {
+        const isOwn = key === 'role' && typeof value === 'string' && ownRoles.has(value);
+        return [Text.own(key), valueOf(value, isOwn ? Text.own : Text.client)];
+      }),
+  );
 }
 
 function textOf(message: ChatMessage, messageIndex: number): string {
@@ -96,8 +141,4 @@ function textOf(message: ChatMessage, messageIndex: number): string {
       return part.text;
     })
     .join('');
-}
-
-function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }

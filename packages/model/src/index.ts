@@ -27,6 +27,8 @@ export { Arena } from './arena.js';
 export type { Region } from './arena.js';
 export { PrefixIndex } from './prefix-index.js';
 export type { PrefixMatch, TokenReader } from './prefix-index.js';
+export { PromptMaker } from './prompt.js';
+export type { PromptText } from './prompt.js';
 export { ChatTemplate, defaultChatTemplate } from './chat-template.js';
 export type { ChatMessage } from './chat-template.js';
 export { IncrementalDetokenizer, StopMatcher } from './detokenizer.js';

@@ -8,7 +8,7 @@ import {
   type Transport,
 } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
-import { cacheBlockSlots, ChatTemplate, defaultChatTemplate, type ModelSpec } from '@butterfly/model';
+import { cacheBlockSlots, PromptMaker, type ModelSpec } from '@butterfly/model';
 import type { FastifyInstance } from 'fastify';
 import type { HttpSettings } from './api/completions.js';
 import { hostName } from './api/host-check.js';
@@ -27,6 +27,8 @@ import type { Objective } from './planning/types.js';
 export interface OrchestratorOptions {
   readonly spec: ModelSpec;
   readonly vocabulary: Vocabulary;
+  /** Makes the prompts of requests; by default with the template of the model. */
+  readonly prompts?: PromptMaker | undefined;
   /** Name under which the API offers the model. */
   readonly modelId: string;
   /** Where the HTTP API listens, and by default for no pages but its own; null for none. */
@@ -229,14 +231,11 @@ async function startApi(
   if (!options.http) return { api: null, port: 0 };
   const { vocabulary, spec, clock, log } = options;
   const { host, port, keepAliveMs = deadlines.keepAliveMs, corsOrigins = [], hostNames = [] } = options.http;
-  const tokenText = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
+  const { chatTemplate } = spec.tokenizer;
   const api = createApi({
     engine,
     vocabulary,
-    chatTemplate: new ChatTemplate(spec.tokenizer.chatTemplate ?? defaultChatTemplate, {
-      bosToken: tokenText(vocabulary.bos),
-      eosToken: tokenText(vocabulary.eos),
-    }),
+    prompts: options.prompts ?? new PromptMaker({ vocabulary, chatTemplate }),
     model: { id: options.modelId, createdS: Math.floor(Date.now() / 1000) },
     administration: { view, token: options.cluster.token },
     http: { keepAliveMs, corsOrigins, hostNames: [host, ...hostNames].map(hostName) },

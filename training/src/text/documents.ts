@@ -55,6 +55,16 @@ export function rendered(document: Document): string {
   }
 }
 
-/** The same for `tokenizer.chat_template` in the model's metadata. */
-export const chatTemplate =
-  "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %}<|assistant|>{{ message['content'] }}<|end|>{% elif message['role'] == 'user' %}<|user|>{{ message['content'] }}<|end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+/**
+ * The same for `tokenizer.chat_template` in the model's metadata. The model knows no system messages, so what they say goes
+ * before what the user says next, and is never lost.
+ */
+export const chatTemplate = [
+  "{{ bos_token }}{% set ns = namespace(system='') %}{% for message in messages %}",
+  "{% if message['role'] == 'assistant' %}<|assistant|>{{ message['content'] }}<|end|>",
+  "{% elif message['role'] == 'user' %}<|user|>{{ ns.system + message['content'] }}<|end|>{% set ns.system = '' %}",
+  "{% elif message['role'] == 'system' %}{% set ns.system = ns.system + message['content'] + '\\n\\n' %}",
+  "{% else %}{{ raise_exception('Roles are system, user and assistant') }}{% endif %}{% endfor %}",
+  '{% if ns.system %}<|user|>{{ ns.system | trim }}<|end|>{% endif %}',
+  '{% if add_generation_prompt %}<|assistant|>{% endif %}',
+].join('');

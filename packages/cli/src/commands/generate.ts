@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { ButterflyError, deadlines, greedySampling, type SamplingParams } from '@butterfly/common';
-import { ChatTemplate, defaultChatTemplate, IncrementalDetokenizer } from '@butterfly/model';
+import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/model';
 import type { Generation } from '@butterfly/orchestrator';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
@@ -18,11 +18,12 @@ import {
   wholeNumber,
 } from '../options.js';
 import { waitUntilReady } from '../progress.js';
+import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
 import { startServing } from '../serving.js';
 import { stopSignal } from '../signals.js';
 import { printAnswer, readerGone, tell } from '../terminal.js';
 
-interface GenerateFlags extends LogFlags {
+interface GenerateFlags extends LogFlags, PromptFlags {
   readonly workers: number;
   readonly threads?: number;
   readonly awake: boolean;
@@ -45,7 +46,7 @@ Examples:
   butterfly generate model.gguf "What is a butterfly?" --chat --temperature 0 --workers 2`;
 
 export function generateCommand(environment: Environment): Command {
-  return new Command('generate')
+  const command = new Command('generate')
     .description('Continue one prompt, streaming to the terminal.')
     .usage('[options] [model] <prompt>')
     .argument(
@@ -81,6 +82,8 @@ export function generateCommand(environment: Environment): Command {
         );
       return generate(model, prompt, flags, environment);
     });
+  for (const option of promptOptions()) command.addOption(option);
+  return command;
 }
 
 async function generate(
@@ -94,12 +97,15 @@ async function generate(
     ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
     log,
   });
+  const prompts = await openPrompts(model, flags, log);
+  const promptTokens = tokenizePrompt(prompts, prompt, flags.chat ?? false);
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal();
   // Its workers look again, each for itself, without a word.
   await openCacheDirectory(flags.cacheDir, environment, log);
   const serving = await startServing({
     model,
+    prompts,
     http: null,
     clusterHost: '127.0.0.1',
     clusterPort: 0,
@@ -127,7 +133,6 @@ async function generate(
   const answer = async (): Promise<void> => {
     if (!(await waitUntilReady(serving, ending))) return;
     const { engine } = serving.orchestrator;
-    const promptTokens = tokenizePrompt(model, prompt, flags.chat ?? false);
     const generation = engine.submit({
       promptTokens,
       outputTokensMax: flags.maxTokens ?? Math.max(1, engine.contextTokensMax - promptTokens.length),
@@ -148,18 +153,10 @@ async function generate(
   }
 }
 
-function tokenizePrompt({ vocabulary, spec }: OpenedModel, prompt: string, chat: boolean): Int32Array {
-  if (!chat) return vocabulary.tokenize(prompt, { addSpecial: true, parseSpecial: false });
-  const text = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
-  const template = new ChatTemplate(spec.tokenizer.chatTemplate ?? defaultChatTemplate, {
-    bosToken: text(vocabulary.bos),
-    eosToken: text(vocabulary.eos),
-  });
-  const rendered = template.render([{ role: 'user', content: prompt }], { addGenerationPrompt: true });
-  return vocabulary.tokenize(rendered, {
-    addSpecial: !rendered.startsWith(text(vocabulary.bos) || '\0'),
-    parseSpecial: true,
-  });
+function tokenizePrompt(prompts: PromptMaker, prompt: string, chat: boolean): Int32Array {
+  return prompts.tokens(
+    chat ? prompts.chatText([{ role: 'user', content: prompt }]) : prompts.plainText(prompt),
+  );
 }
 
 function samplingOf({ temperature, topP, seed }: GenerateFlags): SamplingParams {

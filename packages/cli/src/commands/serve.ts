@@ -25,11 +25,12 @@ import {
   wholeNumber,
 } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
+import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
 import { startServing, type Serving } from '../serving.js';
 import { stopSignal } from '../signals.js';
 import { print } from '../terminal.js';
 
-interface ServeFlags extends LogFlags {
+interface ServeFlags extends LogFlags, PromptFlags {
   readonly workers: number;
   readonly waitFor?: number;
   readonly threads?: number;
@@ -71,7 +72,7 @@ Examples:
                                                     two pipelines that share the requests, where each can hold the model`;
 
 export function serveCommand(environment: Environment): Command {
-  return new Command('serve')
+  const command = new Command('serve')
     .description('Serve a model over an OpenAI-style HTTP API, split across workers.')
     .argument(
       '[model]',
@@ -127,6 +128,8 @@ export function serveCommand(environment: Environment): Command {
     .addOption(logFormatOption())
     .addHelpText('after', examples)
     .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
+  for (const option of promptOptions()) command.addOption(option);
+  return command;
 }
 
 async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
@@ -135,6 +138,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
     log,
   });
+  const prompts = await openPrompts(model, flags, log);
   const isBare = flags.workers === 0;
   const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
   const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;
@@ -145,6 +149,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   if (flags.workers > 0) await openCacheDirectory(flags.cacheDir, environment, log);
   const serving = await startServing({
     model,
+    prompts,
     http: {
       host: flags.host,
       port: flags.port,

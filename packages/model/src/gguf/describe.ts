@@ -157,6 +157,7 @@ function readTokenizer(metadata: Metadata): TokenizerSpec {
     const value = metadata.get(`tokenizer.ggml.${key}`);
     return typeof value === 'boolean' ? value : null;
   };
+  const template = text('tokenizer.chat_template');
   return {
     model: text('tokenizer.ggml.model'),
     pre: text('tokenizer.ggml.pre'),
@@ -167,6 +168,7 @@ function readTokenizer(metadata: Metadata): TokenizerSpec {
     padding: token('padding'),
     addsBos: flag('add_bos_token'),
     addsEos: flag('add_eos_token'),
-    chatTemplate: text('tokenizer.chat_template'),
+    // A blank template says nothing, and would drop whole conversations.
+    chatTemplate: template?.trim() ? template : null,
   };
 }

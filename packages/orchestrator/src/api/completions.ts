@@ -2,7 +2,7 @@ import { ButterflyError } from '@butterfly/common';
 import type { Clock, Logger } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
 import { IncrementalDetokenizer, StopMatcher } from '@butterfly/model';
-import type { ChatTemplate } from '@butterfly/model';
+import type { PromptMaker } from '@butterfly/model';
 import type { Engine, GenerateRequest, Generation } from '../engine/types.js';
 import type { ClusterAdministration } from './cluster-routes.js';
 import { contextExceeded, type PromptParam } from './prompt.js';
@@ -23,7 +23,7 @@ export interface HttpSettings {
 export interface ApiContext {
   readonly engine: Engine;
   readonly vocabulary: Vocabulary;
-  readonly chatTemplate: ChatTemplate;
+  readonly prompts: PromptMaker;
   readonly model: {
     readonly id: string;
     /** Seconds since 1970. */

@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ButterflyError } from '@butterfly/common';
-import type { Vocabulary } from '@butterfly/ggml';
-import type { ChatMessage } from '@butterfly/model';
+import type { ChatMessage, PromptText } from '@butterfly/model';
 import type { ApiContext } from './completions.js';
 
 /** Tokenizing blocks the event loop for this many characters at a time: some 10 ms. */
@@ -12,14 +11,14 @@ const tokensPerCut = 256;
 /** The field that a prompt comes from. */
 export type PromptParam = 'messages' | 'prompt';
 
-/** @throws ButterflyError CONTEXT_EXCEEDED; REQUEST_UNSUPPORTED or REQUEST_INVALID when the template refuses. */
+/** @throws ButterflyError CONTEXT_EXCEEDED; those of `PromptMaker.chatText` */
 export function chatPrompt(context: ApiContext, messages: readonly ChatMessage[]): Promise<Int32Array> {
-  return tokenize(context, context.chatTemplate.render(messages, { addGenerationPrompt: true }), 'messages');
+  return tokenize(context, context.prompts.chatText(messages), 'messages');
 }
 
 /** @throws ButterflyError CONTEXT_EXCEEDED; REQUEST_INVALID for a token that the vocabulary does not have. */
 export async function textPrompt(context: ApiContext, prompt: string | Int32Array): Promise<Int32Array> {
-  if (typeof prompt === 'string') return tokenize(context, prompt, 'prompt');
+  if (typeof prompt === 'string') return tokenize(context, context.prompts.plainText(prompt), 'prompt');
   const unknown = prompt.find((token) => token >= context.vocabulary.size);
   if (unknown !== undefined)
     throw new ButterflyError(
@@ -52,20 +51,10 @@ export function contextExceeded(
   );
 }
 
-/** Templates often write BOS themselves, so it is added only where it is missing. */
-async function tokenize(context: ApiContext, text: string, param: PromptParam): Promise<Int32Array> {
-  if (text.length > pieceCharacters) await refuseOverlong(context, text, param);
-  const { vocabulary } = context;
-  const tokens = tokensOf(vocabulary, text);
-  if (!vocabulary.addsBos || vocabulary.bos === null || tokens[0] === vocabulary.bos) return tokens;
-  const withBos = new Int32Array(tokens.length + 1);
-  withBos[0] = vocabulary.bos;
-  withBos.set(tokens, 1);
-  return withBos;
+async function tokenize(context: ApiContext, text: PromptText, param: PromptParam): Promise<Int32Array> {
+  if (text.value.length > pieceCharacters) await refuseOverlong(context, text.value, param);
+  return context.prompts.tokens(text);
 }
-
-const tokensOf = (vocabulary: Vocabulary, text: string): Int32Array =>
-  vocabulary.tokenize(text, { addSpecial: false, parseSpecial: true });
 
 /**
  * Counts the tokens of a long text piece by piece, so that others run in between, and stops as soon as it cannot fit.
@@ -74,7 +63,9 @@ const tokensOf = (vocabulary: Vocabulary, text: string): Int32Array =>
 async function refuseOverlong(context: ApiContext, text: string, param: PromptParam): Promise<void> {
   let tokensLeft = context.engine.contextTokensMax;
   for (let at = 0; at < text.length; at += pieceCharacters) {
-    tokensLeft -= tokensOf(context.vocabulary, text.slice(at, at + pieceCharacters)).length - tokensPerCut;
+    const piece = text.slice(at, at + pieceCharacters);
+    const tokens = context.vocabulary.tokenize(piece, { addSpecial: false, parseSpecial: true });
+    tokensLeft -= tokens.length - tokensPerCut;
     if (tokensLeft < 0) throw contextExceeded(context, param, null, 0);
     await nextTurn();
   }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
-import { ChatTemplate } from '@butterfly/model';
+import { PromptMaker } from '@butterfly/model';
 import OpenAI from 'openai';
 import type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from '../engine/types.js';
 import type { ClusterAdministration } from './cluster-routes.js';
@@ -22,6 +22,10 @@ const byteVocabulary: Vocabulary = {
   eos,
   addsBos: true,
   endOfGenerationTokens: new Set([eos]),
+  specialTokens: [
+    { token: bos, text: '<s>', isAlwaysRead: false },
+    { token: eos, text: '</s>', isAlwaysRead: false },
+  ],
   tokenize(text, { addSpecial, parseSpecial }) {
     longestTokenized.characters = Math.max(longestTokenized.characters, text.length);
     const parts = parseSpecial ? text.split(/(<s>|<\/s>)/) : [text];
@@ -165,7 +169,7 @@ export async function startApi(
   const app = createApi({
     engine,
     vocabulary: byteVocabulary,
-    chatTemplate: new ChatTemplate(template, { bosToken: '<s>', eosToken: '</s>' }),
+    prompts: new PromptMaker({ vocabulary: byteVocabulary, chatTemplate: template }),
     model: { id: 'echo', createdS: 1_700_000_000 },
     log: silentLogger,
     clock: systemClock,

@@ -1,0 +1,41 @@
+import { limits } from '@butterfly/common';
+import { failure } from './errors.js';
+import { Missing, type Value } from './values.js';
+
+/** Variables of a block, and behind them those of the blocks around it. */
+export class Scope {
+  readonly #variables = new Map<string, Value>();
+
+  constructor(private readonly outer: Scope | null) {}
+
+  get(name: string): Value {
+    let scope: Scope | null = this as Scope;
+    while (scope !== null) {
+      const value = scope.#variables.get(name);
+      if (value !== undefined) return value;
+      scope = scope.outer;
+    }
+    return new Missing(`'${name}' is undefined`);
+  }
+
+  set(name: string, value: Value): void {
+    this.#variables.set(name, value);
+  }
+}
+
+/** What one rendering may take: a template comes with a file, and must not hold up the process. */
+export class Budget {
+  #steps = 0;
+  #characters = 0;
+
+  step(): void {
+    if (++this.#steps > limits.templateStepsMax)
+      throw failure(`the template takes more than ${limits.templateStepsMax} steps`);
+  }
+
+  write(characters: number): void {
+    this.#characters += characters;
+    if (this.#characters > limits.templateCharactersMax)
+      throw failure(`the template writes more than ${limits.templateCharactersMax} characters`);
+  }
+}

@@ -1,0 +1,54 @@
+import { ButterflyError } from '@butterfly/common';
+import type { ChatMessage, ChatTemplate } from './chat-template.js';
+
+/** What came of trying a template on sample conversations. */
+export interface TemplateTrial {
+  /** What is worth a warning, each a sentence. */
+  readonly findings: readonly string[];
+  /** Why no chat works, where none does. */
+  readonly fault: ButterflyError | null;
+  /** Whether what a system message says does not reach the model. */
+  readonly dropsSystem: boolean;
+}
+
+const systemText = 'Answer with the word butterfly-4711.';
+const user: ChatMessage = { role: 'user', content: 'What is a butterfly?' };
+const assistant: ChatMessage = { role: 'assistant', content: 'An insect with wings.' };
+const system: ChatMessage = { role: 'system', content: systemText };
+
+const samples: readonly { readonly name: string; readonly messages: readonly ChatMessage[] }[] = [
+  { name: 'a user', messages: [user] },
+  { name: 'system and user', messages: [system, user] },
+  { name: 'user, assistant and user', messages: [user, assistant, user] },
+  { name: 'system, user, assistant and user', messages: [system, user, assistant, user] },
+  {
+    name: 'user, assistant, tool and user',
+    messages: [user, assistant, { role: 'tool', content: '{"legs": 6}' }, user],
+  },
+];
+
+/** Tries a template before a client does. A conversation that it refuses in its own words is no fault of it. */
+export function tryTemplate(template: ChatTemplate): TemplateTrial {
+  const findings: string[] = [];
+  let fault: ButterflyError | null = null;
+  let dropsSystem = false;
+  for (const { name, messages } of samples) {
+    try {
+      const text = template.render(messages, { addGenerationPrompt: true });
+      if (messages[0] === system && !text.includes(systemText)) dropsSystem = true;
+      else if (!text.includes('What is a butterfly?'))
+        findings.push(`The chat template drops what the user says in a conversation of ${name}.`);
+    } catch (error) {
+      if (!(error instanceof ButterflyError)) throw error;
+      const isAlone = messages.length === 1;
+      if (error.code === 'REQUEST_INVALID' && !isAlone) continue;
+      findings.push(`The chat template does not work for ${name}: ${error.message}`);
+      if (isAlone) fault = error;
+    }
+  }
+  if (dropsSystem)
+    findings.push(
+      'The chat template drops system messages: requests with one are refused; start with --chat-template FILE to use another one.',
+    );
+  return { findings, fault, dropsSystem };
+}
