@@ -54,8 +54,8 @@ export const limits = Object.freeze({
   /** Origins, and names of hosts, that one server lets in: more is a mistake in a script. */
   originsMax: 256,
   /** What one rendering of a chat template may take: several steps for each message, and each text copied a few times. */
-  templateStepsMax: 2_000_000,
-  templateCharactersMax: 256 * mib,
+  templateStepsMax: 1_000_000,
+  templateCharactersMax: 128 * mib,
   /** Numbers of one `range` in a template, as in jinja2's sandbox. */
   templateRangeMax: 100_000,
   /** Blanks that a filter of a template indents or fills by. */

@@ -90,7 +90,7 @@ export class PromptMaker {
     const code = fault.code === 'MODEL_CORRUPT' ? 'MODEL_CORRUPT' : 'MODEL_UNSUPPORTED';
     return new ButterflyError(
       code,
-      `Chats do not work with the chat template of this model; completions do. ${fault.message}`,
+      `Chats do not work with the chat template of this model; completions do, and starting with --chat-template FILE uses another one. ${fault.message}`,
       { cause: fault },
     );
   }

@@ -30,7 +30,7 @@ const samples: readonly { readonly name: string; readonly messages: readonly Cha
 /** Tries a template before a client does. A conversation that it refuses in its own words is no fault of it. */
 export function tryTemplate(template: ChatTemplate): TemplateTrial {
   const findings: string[] = [];
-  let fault: ButterflyError | null = null;
+  const refusals: ButterflyError[] = [];
   let dropsSystem = false;
   for (const { name, messages } of samples) {
     try {
@@ -40,15 +40,19 @@ export function tryTemplate(template: ChatTemplate): TemplateTrial {
         findings.push(`The chat template drops what the user says in a conversation of ${name}.`);
     } catch (error) {
       if (!(error instanceof ButterflyError)) throw error;
-      const isAlone = messages.length === 1;
-      if (error.code === 'REQUEST_INVALID' && !isAlone) continue;
-      findings.push(`The chat template does not work for ${name}: ${error.message}`);
-      if (isAlone) fault = error;
+      if (error.code === 'REQUEST_INVALID') refusals.push(error);
+      else findings.push(`The chat template does not work for ${name}: ${error.message}`);
+      // What fails at a single message of a user fails at all of them.
+      if (error.code !== 'REQUEST_INVALID' && messages.length === 1)
+        return { findings, fault: error, dropsSystem };
     }
   }
+  const [refusal] = refusals;
+  const refusesAll = refusals.length === samples.length && refusal !== undefined;
+  if (refusesAll) findings.push(`The chat template refuses every conversation: ${refusal.message}`);
   if (dropsSystem)
     findings.push(
       'The chat template drops system messages: requests with one are refused; start with --chat-template FILE to use another one.',
     );
-  return { findings, fault, dropsSystem };
+  return { findings, fault: refusesAll ? refusal : null, dropsSystem };
 }

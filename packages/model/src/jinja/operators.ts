@@ -54,7 +54,7 @@ function repeated(value: Value, times: bigint): Value {
   const count = times < 0n ? 0 : Number(times);
   if (value instanceof Text) {
     checkRepeat(value.value.length * count);
-    return Text.concat(Array.from({ length: count }, () => value));
+    return value.scramble(value.value.repeat(count));
   }
   if (value instanceof Sequence && (value.kind === 'list' || value.kind === 'tuple')) {
     checkRepeat(value.items.length * count);
