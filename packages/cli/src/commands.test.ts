@@ -1,4 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Butterfly, run } from './testing/butterfly.js';
 import { model } from './testing/models.js';
 import { version } from './version.js';
@@ -69,6 +72,12 @@ describe('inspect', () => {
 });
 
 describe('generate', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'butterfly-templates-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
   it('continues the prompt, the same for the same seed, and says how fast', async () => {
     const args = [
       'generate',
@@ -99,6 +108,38 @@ describe('generate', () => {
     const [plain, chat] = await Promise.all([run(args), run([...args, '--chat'])]);
     expect(chat.code).toBe(0);
     expect(chat.stdout).not.toEqual(plain.stdout);
+  });
+
+  it('takes another chat template from a file, and refuses one that does not work', async () => {
+    const generate = async (source: string, ...more: readonly string[]) => {
+      const file = join(folder, 'template.jinja');
+      await writeFile(file, source);
+      const options = ['--threads', '1', '--max-tokens', '10', '--temperature', '0', '--chat-template', file];
+      return run(['generate', model, 'Once', ...options, ...more]);
+    };
+    const plain = await run([
+      'generate',
+      model,
+      'Once',
+      '--threads',
+      '1',
+      '--max-tokens',
+      '10',
+      '--temperature',
+      '0',
+    ]);
+    const bare = await generate('{{ bos_token }}{{ messages[0].content }}', '--chat');
+    expect({ code: bare.code, stdout: bare.stdout }).toEqual({ code: 0, stdout: plain.stdout });
+    for (const [source, words] of [
+      ['  \n', 'blank'],
+      ['{% if %}', 'unexpected'],
+      ["{% extends 'x' %}", 'extends'],
+    ] as const) {
+      const refused = await generate(source);
+      expect([refused.code, refused.stderr.join('\n')]).toEqual([2, expect.stringContaining(words)]);
+    }
+    const missing = await run(['generate', model, 'Once', '--chat-template', join(folder, 'none.jinja')]);
+    expect([missing.code, missing.stderr.join('\n')]).toEqual([2, expect.stringContaining('none.jinja')]);
   });
 
   it('ends when its reader leaves, and leaves no worker behind', async () => {

@@ -35,6 +35,21 @@ describe.concurrent('the model that ships with Butterfly', () => {
     ).toBe(8);
   });
 
+  it('hears what a system message says', async () => {
+    await using server = await new Server([], { path: null }).ready();
+    const tokensOf = async (system: string) => {
+      const { usage } = await server.openai.chat.completions.create({
+        model: 'butterfly-stories',
+        messages: [{ role: 'system' as const, content: system }, ...messages],
+        max_tokens: 1,
+      });
+      return usage?.prompt_tokens ?? 0;
+    };
+    expect(await tokensOf('Finn has many friends, and all of them are kind.')).toBeGreaterThan(
+      (await tokensOf('Finn.')) + 5,
+    );
+  });
+
   it('is what generate runs without a model', async () => {
     const { code, stdout } = await run([
       'generate',

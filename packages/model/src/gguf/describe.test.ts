@@ -86,6 +86,8 @@ describe('describeModel', () => {
       { architecture: 'qwen3', headSize: 24 },
       { headSize: 24, rope: { kind: 'neox' } },
     ],
+    ['a blank chat template as none', { chatTemplate: ' \n' }, { tokenizer: { chatTemplate: null } }],
+    ['an empty chat template as none', { chatTemplate: '' }, { tokenizer: { chatTemplate: null } }],
     ['a chat template', { chatTemplate: '{{ x }}' }, { tokenizer: { chatTemplate: '{{ x }}' } }],
   ])('describes %s', async (_, changes, expected) => {
     const { headSize, kvHeads, vocabulary, tiedEmbeddings } = { ...tinyModel, ...changes };
