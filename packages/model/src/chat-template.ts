@@ -16,7 +16,7 @@ export interface ChatMessage {
   readonly name?: string | undefined;
 }
 
-export interface SpecialTokenTexts {
+interface SpecialTokenTexts {
   /** Text of the BOS token, empty where the model has none. */
   readonly bosToken: string;
   /** Text of the EOS token, empty where the model has none. */

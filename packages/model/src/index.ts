@@ -29,6 +29,6 @@ export { PrefixIndex } from './prefix-index.js';
 export type { PrefixMatch, TokenReader } from './prefix-index.js';
 export { PromptMaker } from './prompt.js';
 export type { PromptText } from './prompt.js';
-export { ChatTemplate, defaultChatTemplate } from './chat-template.js';
+export { ChatTemplate } from './chat-template.js';
 export type { ChatMessage } from './chat-template.js';
 export { IncrementalDetokenizer, StopMatcher } from './detokenizer.js';

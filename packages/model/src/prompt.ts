@@ -5,7 +5,7 @@ import { Text } from './jinja/text.js';
 import { SpecialTokens } from './special-tokens.js';
 import { tryTemplate } from './template-trial.js';
 
-export interface PromptMakerOptions {
+interface PromptMakerOptions {
   readonly vocabulary: Vocabulary;
   /** Source of the chat template; null where the model has none and the plain default is used. */
   readonly chatTemplate: string | null;

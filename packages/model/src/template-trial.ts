@@ -2,7 +2,7 @@ import { ButterflyError } from '@butterfly/common';
 import type { ChatMessage, ChatTemplate } from './chat-template.js';
 
 /** What came of trying a template on sample conversations. */
-export interface TemplateTrial {
+interface TemplateTrial {
   /** What is worth a warning, each a sentence. */
   readonly findings: readonly string[];
   /** Why no chat works, where none does. */

@@ -2,7 +2,7 @@
  * What went wrong with a template: it is not one (`syntax`), it needs what is not built here (`unsupported`), it fails as
  * it would under Python (`runtime`), or it refuses the conversation itself by `raise_exception` (`raised`).
  */
-export type TemplateFailureKind = 'syntax' | 'unsupported' | 'runtime' | 'raised';
+type TemplateFailureKind = 'syntax' | 'unsupported' | 'runtime' | 'raised';
 
 export class TemplateFailure extends Error {
   override readonly name = 'TemplateFailure';

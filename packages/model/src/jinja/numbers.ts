@@ -3,7 +3,7 @@ import { failure } from './errors.js';
 /** Longest whole number that is computed: a template that wants more is a mistake or an attack. */
 const bitsMax = 16_384;
 
-export type Arithmetic = '+' | '-' | '*' | '/' | '//' | '%' | '**';
+type Arithmetic = '+' | '-' | '*' | '/' | '//' | '%' | '**';
 
 /** Python's arithmetic: whole numbers stay whole, except through `/` and negative powers; `//` and `%` round down. */
 export function calculate(

@@ -111,7 +111,7 @@ function quoted(text: Text): Text {
   return Text.concat([Text.own(quote), text.scramble(inside), Text.own(quote)]);
 }
 
-export interface JsonOptions {
+interface JsonOptions {
   readonly ensureAscii: boolean;
   /** What one level is indented by; null for one line. */
   readonly indent: string | null;
