@@ -33,7 +33,8 @@ export async function openPrompts(
     flags.chatTemplate === undefined ? spec.tokenizer.chatTemplate : await readTemplate(flags.chatTemplate);
   const readsSpecialInMessages = flags.parseSpecialInMessages ?? false;
   const prompts = new PromptMaker({ vocabulary, chatTemplate, readsSpecialInMessages });
-  for (const finding of prompts.findings) log.warn({ chatTemplate: flags.chatTemplate ?? spec.name }, finding);
+  for (const finding of prompts.findings)
+    log.warn({ chatTemplate: flags.chatTemplate ?? spec.name }, finding);
   return prompts;
 }
 
