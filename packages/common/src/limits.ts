@@ -79,6 +79,14 @@ export const limits = Object.freeze({
   /** Metadata of one GGUF file: the largest vocabularies with merges take some 20 MB. */
   ggufMetadataBytesMax: 256 * mib,
   ggufTensorsMax: 65_536,
+  /** Tokens of one vocabulary, four times the largest in use; libllama takes some 200 bytes for each. */
+  vocabularyTokensMax: mib,
+  /** Merges of one vocabulary, eight times the largest in use. */
+  vocabularyMergesMax: 4 * mib,
+  /** Text of one token: four times the longest in use. libllama's tries recurse once for each byte of it. */
+  tokenTextBytesMax: 1024,
+  /** What all tokens stand for, which libllama keeps in memory; ordinary vocabularies have 1 to 3 MiB. */
+  tokenPiecesBytesMax: 64 * mib,
 });
 
 /** Every wait has a deadline. */

@@ -14,6 +14,12 @@ import {
 /** The release whose headers `symbols.ts` follows (ggml.h, llama.h of llama.cpp v0.5.0). */
 export const expectedVersions = { ggml: '0.25.1', llama: '0.5.0' } as const;
 
+/**
+ * Stack of native calls in bytes, the most that koffi gives. libllama matches text by std::regex, which recurses for each
+ * character (`long-runs.ts`); with the usual 2 MiB some 10,000 letters in a row end the process.
+ */
+koffi.config({ sync_stack_size: 16 * 1024 * 1024 });
+
 /** The bound libraries of this process. */
 export interface Ggml {
   readonly directory: string;

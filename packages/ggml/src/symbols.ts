@@ -222,7 +222,18 @@ export const llamaSymbols = {
   llama_vocab_is_eog: signature<[Ptr, number], boolean>('bool', P, 'int32_t'),
   llama_vocab_bos: signature<[Ptr], number>('int32_t', P),
   llama_vocab_eos: signature<[Ptr], number>('int32_t', P),
+  llama_vocab_sep: signature<[Ptr], number>('int32_t', P),
   llama_vocab_get_add_bos: signature<[Ptr], boolean>('bool', P),
+  llama_vocab_get_add_eos: signature<[Ptr], boolean>('bool', P),
+  llama_vocab_get_attr: signature<[Ptr, number], number>('int', P, 'int32_t'),
+  llama_vocab_type: signature<[Ptr], number>('int', P),
+  llama_model_meta_val_str: signature<[Ptr, string, Uint8Array, number], number>(
+    'int32_t',
+    P,
+    'const char *',
+    P,
+    'size_t',
+  ),
   llama_tokenize: signature<[Ptr, Uint8Array, number, Int32Array, number, boolean, boolean], number>(
     'int32_t',
     P,

@@ -7,6 +7,7 @@ import { settledStamp, stampOf } from './file-stamp.js';
 import { ggmlTypes, tensorBytes } from './ggml-types.js';
 import { parseGgufHeader } from './header.js';
 import type { GgufHeader, Metadata } from './header.js';
+import { checkVocabulary } from './vocabulary/check-vocabulary.js';
 import { sampleWeights } from './weight-sample.js';
 
 /** One file of a model, which may be split over several. */
@@ -54,7 +55,8 @@ const windowStartBytes = 1024 * 1024;
 
 /**
  * Reads metadata and tensor table of a model, given its file or any part of a split one. Of the weights it reads no more
- * than a few KiB of each tensor.
+ * than a few KiB of each tensor. A vocabulary on which libllama would end the process is refused here, before anyone
+ * hands the file to it.
  * @throws ButterflyError MODEL_NOT_FOUND, MODEL_NOT_GGUF, MODEL_TRUNCATED, MODEL_CORRUPT, MODEL_UNSUPPORTED, MODEL_CHANGED
  */
 export async function openGguf(path: string, options: { readonly log?: Logger } = {}): Promise<GgufFile> {
@@ -98,6 +100,7 @@ async function readPart(path: string, fileIndex: number): Promise<PartContent> {
     const stamp = await settledStamp(handle);
     const { size } = await handle.stat();
     const { header, prefix } = await readHeader(handle, size, path);
+    checkVocabulary(header, prefix, path);
     const { tensors, dataOffset } = placeTensors(header, { path, fileBytes: size, fileIndex });
     // Padding and what follows it is in the window or, at the very end, nowhere.
     const metadataBytes = Math.min(dataOffset, size);

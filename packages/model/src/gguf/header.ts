@@ -22,8 +22,18 @@ interface TensorRow {
   readonly offset: number;
 }
 
+/** Where an array of the metadata lies. */
+export interface ArrayPlace {
+  readonly elementType: ValueType;
+  readonly length: number;
+  /** Of its first element in the file. */
+  readonly offset: number;
+}
+
 export interface GgufHeader {
   readonly metadata: Metadata;
+  /** Of all arrays, by key. */
+  readonly arrays: ReadonlyMap<string, ArrayPlace>;
   readonly tensors: readonly TensorRow[];
   /** Where the tensor table ends, before padding. */
   readonly endOffset: number;
@@ -92,16 +102,17 @@ function readHeader(cursor: Cursor, prefix: Uint8Array, path: string): GgufHeade
   const tensorCount = cursor.count('tensors', limits.ggufTensorsMax);
   const keyCount = cursor.count('metadata keys', metadataKeysMax);
   const metadata = new Map<string, MetadataValue>();
+  const arrays = new Map<string, ArrayPlace>();
   for (let index = 0; index < keyCount; index++) {
     const key = cursor.string(`metadata key ${index}`, keyBytesMax);
     if (key === '') throw cursor.corrupt(`metadata key ${index} is empty`);
     if (metadata.has(key)) throw cursor.corrupt(`metadata key "${key}" occurs twice`);
-    metadata.set(key, readValue(cursor, key));
+    metadata.set(key, readValue(cursor, key, arrays));
   }
   const alignment = readAlignment(cursor, metadata);
   const tensors: TensorRow[] = [];
   for (let index = 0; index < tensorCount; index++) tensors.push(readTensorRow(cursor, index));
-  return { metadata, tensors, endOffset: cursor.position, alignment };
+  return { metadata, arrays, tensors, endOffset: cursor.position, alignment };
 }
 
 function checkMagic(prefix: Uint8Array, path: string): void {
@@ -157,12 +168,13 @@ function readValueType(cursor: Cursor, key: string): ValueType {
   return type;
 }
 
-function readValue(cursor: Cursor, key: string): MetadataValue {
+function readValue(cursor: Cursor, key: string, arrays: Map<string, ArrayPlace>): MetadataValue {
   const type = readValueType(cursor, key);
   if (type !== 'array') return readScalar(cursor, key, type);
   const elementType = readValueType(cursor, key);
   if (elementType === 'array') throw cursor.corrupt(`metadata key "${key}" is an array of arrays`);
   const length = cursor.count(`elements of "${key}"`, limits.ggufMetadataBytesMax);
+  arrays.set(key, { elementType, length, offset: cursor.position });
   if (length <= arrayElementsKeptMax)
     return {
       kind: 'array',
