@@ -1,10 +1,8 @@
 import { formatBytes as bytes, printableLine } from '@butterfly/common';
 import {
   cacheBytesPerSlot,
-  describeModel,
   inputBytes,
   layerBytes,
-  openGguf,
   operationsPerToken,
   outputBytes,
   parameterCount,
@@ -14,7 +12,7 @@ import {
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { ownModel, resolveModelPath } from '../model.js';
+import { openModel, ownModel, resolveModelPath } from '../model.js';
 import { cacheDirectoryOption } from '../options.js';
 import { print } from '../terminal.js';
 
@@ -30,7 +28,7 @@ Examples:
 
 export function inspectCommand(environment: Environment): Command {
   return new Command('inspect')
-    .description('Show what a model file holds, without loading it.')
+    .description('Show what a model file holds, without loading its weights.')
     .argument(
       '[model]',
       'GGUF file, or hf:ORG/REPO:FILE that was pulled (default: the small one that ships with Butterfly)',
@@ -42,9 +40,13 @@ export function inspectCommand(environment: Environment): Command {
     .addHelpText('after', examples)
     .action(async (path: string, flags: InspectFlags) => {
       const log = await openLog(environment, flags, 'inspect');
-      const summary = summarize(
-        describeModel(await openGguf(await resolveModelPath(path, environment, flags.cacheDir), { log })),
-      );
+      // As `serve` opens it, so that it refuses the same files.
+      const { spec, vocabulary } = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
+        ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+        log,
+      });
+      vocabulary[Symbol.dispose]();
+      const summary = summarize(spec);
       print(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : toText(summary));
     });
 }
