@@ -73,6 +73,27 @@ describe('a model that', () => {
     }
   });
 
+  // Each of these ended the process by an exception or an assertion of libllama, at the first emoji or at the start.
+  it.concurrent.each([
+    [
+      'lacks a byte token',
+      '<0xF0>',
+      'zzqqzz',
+      /^3 butterfly: MODEL_UNSUPPORTED: .*lacks the byte tokens <0xF0>/,
+    ],
+    ['has a token twice', '<0xF0>', '<0xF1>', /^3 butterfly: MODEL_CORRUPT: .*has "<0xF1>" twice/],
+    ['has a tokenizer that is unknown', 'llama', 'xlama', /^3 butterfly: MODEL_/],
+  ])('%s: inspect, serve and generate say the same', async (name, from, to, line) => {
+    const path = folder.write(`${name}.gguf`, patchedModel(from, to));
+    const lines = await Promise.all([
+      failure(['inspect', path]),
+      failure(['serve', path, '--port', '0', '--cluster-port', '0'], { BUTTERFLY_LOG: 'error' }),
+      failure(['generate', path, '🦋'], { BUTTERFLY_LOG: 'error' }),
+    ]);
+    expect(lines[0]).toMatch(line);
+    expect(new Set(lines).size).toBe(1);
+  });
+
   it.concurrent('is too large for this machine', async () => {
     const size = ['--ctx', '65536', '--parallel', '256', '--kv-cache-type', 'f16'];
     const args = ['serve', ownModel, ...size, '--port', '0', '--cluster-port', '0'];
