@@ -22,8 +22,11 @@ const unsupported = (problem: string): Fault => ({ code: 'MODEL_UNSUPPORTED', pr
  */
 const refusedKinds = ['test', 'hybriddna', 'whitespace'];
 
-/** `whitespace` keeps spaces, which find_bpe_rank of llama-vocab.cpp asserts away; `exaone-moe` matches whole texts at once. */
-const refusedPretokenizers = ['whitespace', 'exaone-moe'];
+/**
+ * `whitespace` keeps spaces, which find_bpe_rank of llama-vocab.cpp asserts away; `exaone-moe` matches whole texts at once,
+ * and `superbpe` takes minutes for long numbers. No model of a known architecture has them.
+ */
+const refusedPretokenizers = ['whitespace', 'exaone-moe', 'superbpe'];
 
 /**
  * Verifies all that libllama (src/llama-vocab.cpp of llama.cpp v0.5.0) presupposes of a vocabulary and does not check
