@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { ButterflyError, silentLogger } from '@butterfly/common';
-import { loadGgml, loadVocabulary, type Ggml, type Vocabulary } from '@butterfly/ggml';
+import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
 import { openGguf } from '@butterfly/model';
 import { randomBits } from '@butterfly/testkit';
 import { mutatedVocabulary, type Below } from './mutate.js';
@@ -21,12 +21,11 @@ export async function tryCase(options: {
   const next = randomBits(`${options.seed}/${options.index}`);
   const below: Below = (bound) => (next() >>> 0) % bound;
   writeFileSync(options.path, mutatedVocabulary(below));
-  const ggml = loadGgml({ log: silentLogger });
   let step = 'openGguf';
   try {
     await openGguf(options.path);
     step = 'loadVocabulary';
-    using vocabulary = open(ggml, options.path);
+    using vocabulary = loadVocabulary(loadGgml({ log: silentLogger }), options.path);
     step = 'asked';
     ask(vocabulary, below);
     return 'loaded';
@@ -35,8 +34,6 @@ export async function tryCase(options: {
     throw thrown;
   }
 }
-
-const open = (ggml: Ggml, path: string): Vocabulary => loadVocabulary(ggml, path);
 
 function ask(vocabulary: Vocabulary, below: Below): void {
   const tokens: string[] = [];
