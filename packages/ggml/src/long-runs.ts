@@ -50,7 +50,7 @@ function beforeSpecial(text: string, cut: number, specials: readonly string[]): 
   let at = cut;
   for (let shift = 0; shift < shiftsMax; shift++) {
     const start = specials.map((special) => startOfSplit(text, at, special)).find((found) => found !== null);
-    if (start === undefined || start === null) break;
+    if (start === undefined) break;
     at = start;
   }
   return /[\udc00-\udfff]/.test(text.charAt(at)) ? at - 1 : at;
