@@ -14,9 +14,6 @@ const vocabularyTypes = { none: 0, bytePair: 2, wordPiece: 3, test: 7 } as const
 /** `llama_token_attr` of llama.h. */
 const attributes = { unknown: 1, control: 8, userDefined: 16 } as const;
 
-/** Of `llama_token_attr` in llama.h. */
-const attributes = { unknown: 1, control: 8, userDefined: 16 } as const;
-
 class LlamaVocabulary implements Vocabulary {
   readonly size: number;
   readonly bos: number | null;
@@ -28,8 +25,6 @@ class LlamaVocabulary implements Vocabulary {
   readonly #vocab: Pointer;
   readonly #addsEos: boolean;
   readonly #cutsLongRuns: boolean;
-  /** Texts of tokens that libllama looks for in all text, and in text whose special tokens are read. */
-  #specials: { readonly always: readonly string[]; readonly parsed: readonly string[] } | null = null;
   #piece = new Uint8Array(pieceBytesUsual);
   #model: Pointer | null;
 
@@ -57,7 +52,9 @@ class LlamaVocabulary implements Vocabulary {
   tokenize(text: string, options: TokenizeOptions): Int32Array {
     const vocab = this.#alive();
     const specials = (): readonly string[] =>
-      this.#specialTexts()[options.parseSpecial ? 'parsed' : 'always'];
+      this.specialTokens
+        .filter(({ isAlwaysRead }) => options.parseSpecial || isAlwaysRead)
+        .map((special) => special.text);
     const pieces = this.#cutsLongRuns ? cutLongRuns(text, specials) : [text];
     if (pieces.length === 1) return this.#tokenizeWhole(vocab, text, options);
     const { addSpecial } = options;
@@ -115,17 +112,6 @@ class LlamaVocabulary implements Vocabulary {
     const unknown = tokens.find((token) => token < 0 || token >= this.size);
     ensure(unknown === undefined, () => `The tokenizer gave token ${unknown ?? ''} of ${this.size}.`);
     return tokens;
-  }
-
-  #specialTexts(): { readonly always: readonly string[]; readonly parsed: readonly string[] } {
-    if (this.#specials) return this.#specials;
-    const textsOf = (wanted: number): string[] =>
-      Array.from({ length: this.size }, (_, token) => token)
-        .filter((token) => (this.#llama.llama_vocab_get_attr(this.#vocab, token) & wanted) !== 0)
-        .map((token) => this.tokenText(token));
-    const { unknown, control, userDefined } = attributes;
-    this.#specials = { always: textsOf(userDefined), parsed: textsOf(unknown | control | userDefined) };
-    return this.#specials;
   }
 
   /** The same as `cache_special_tokens` of llama-vocab.cpp. */
