@@ -131,8 +131,8 @@ export class FakeStage implements Stage {
     for (const [index, cache] of this.#caches.entries())
       values = this.#runLayer(this.request.range.layerStart + index, cache, sequences, values);
     return this.isLast
-      ? { activations: null, logits: logitsOf(sequences, values), computeMicros }
-      : { activations: encodeRows(values), logits: null, computeMicros };
+      ? { activations: null, logits: logitsOf(sequences, values), faults: null, computeMicros }
+      : { activations: encodeRows(values), logits: null, faults: null, computeMicros };
   }
 
   #runLayer(layer: number, cache: Int32Array, sequences: Sequences, values: Int32Array): Int32Array {

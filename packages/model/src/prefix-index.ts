@@ -126,6 +126,12 @@ export class PrefixIndex {
       : { id: best.owner.id, tokens: best.tokens };
   }
 
+  /** Ids of all owners that may share the first whole block of the tokens, and none that does is left out. */
+  sharing(tokens: TokenReader): readonly number[] {
+    const [owners] = this.#path(tokens, Math.min(this.blockTokens, tokens.length));
+    return [...(owners ?? [])].map(({ id }) => id);
+  }
+
   /** Owners of each whole block of the tokens, from the first on, as far as there are any. */
   #path(tokens: TokenReader, length: number): ReadonlySet<Owner>[] {
     const path: ReadonlySet<Owner>[] = [];

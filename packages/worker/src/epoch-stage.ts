@@ -13,6 +13,7 @@ import {
   type StepResult,
 } from '@butterfly/common';
 import { SampledTokens } from './sampled-tokens.js';
+import { faultySequences, type FaultOrigin, type StageFaults } from './stage/faults.js';
 import type { Stage, StageResult, StageSampler } from './stage/stage.js';
 
 /** Steps that may wait in a stage: the orchestrator has one in flight for each stage, and one ahead of its tokens. */
@@ -32,6 +33,8 @@ export interface EpochStageOptions {
   readonly orchestrator: Pick<Connection, 'send'>;
   readonly clock: Clock;
   readonly onFailure: (error: ButterflyError) => void;
+  /** Told of each sequence whose numbers became NaN or infinite in the layers of this stage. */
+  readonly onFault?: (sequenceId: number) => void;
   /** Told of each step that comes, and of each that is done. */
   readonly onStep?: () => void;
 }
@@ -166,8 +169,9 @@ export class EpochStage {
     startedMs: number,
     compute: () => Promise<StageResult>,
   ): Promise<void> {
-    const { activations, logits, computeMicros } = await compute();
-    const outputs = (await this.#sampler?.sample(step.sequences, logits)) ?? [];
+    const { activations, logits, faults, computeMicros } = await compute();
+    const outputs = (await this.#sampler?.sample(step.sequences, logits, faults)) ?? [];
+    this.#tellFaults(step, faults, outputs);
     const hostMicros = Math.max(0, (this.options.clock.nowMs() - startedMs) * 1000 - computeMicros);
     const stageTimes = [...before, { computeMicros, hostMicros }];
     this.#running = null;
@@ -192,6 +196,17 @@ export class EpochStage {
         `Step ${step.stepId} awaits tokens of a step that never was.`,
       );
     return tokens;
+  }
+
+  /** Those that came faulty from the stage before were told of there. */
+  #tellFaults(step: Step, faults: StageFaults | null, outputs: StepResult['outputs']): void {
+    const failed = outputs.filter(({ tokens }) => tokens.length === 0).map(({ sequenceId }) => sequenceId);
+    if (!faults && failed.length === 0) return;
+    const origins = new Map<number, FaultOrigin>(failed.map((sequenceId) => [sequenceId, 'here']));
+    if (faults)
+      for (const [sequenceId, origin] of faultySequences(step.sequences, faults))
+        origins.set(sequenceId, origin);
+    for (const [sequenceId, origin] of origins) if (origin === 'here') this.options.onFault?.(sequenceId);
   }
 
   #fail(error: unknown): void {

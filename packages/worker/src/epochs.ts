@@ -160,6 +160,11 @@ class AssignedStage {
       orchestrator,
       clock,
       onFailure: (error) => this.#fail(error, null),
+      onFault: (sequenceId) =>
+        log.error(
+          { epoch, sequenceId, layers: lease.layers, code: 'COMPUTE_FAILED' },
+          'Numbers of a request became NaN or infinite in this stage; check the model file.',
+        ),
       onStep,
     });
     orchestrator.send(encodeControl({ kind: 'ready', epoch }));

@@ -307,7 +307,7 @@ function checkResult(result: StepResult): void {
   let tokenCount = 0;
   for (const { sequenceId, tokens } of result.outputs) {
     integer(sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
-    checkTokens(tokens, 1, limits.stepRowsMax, 'tokens of an output');
+    checkTokens(tokens, 0, limits.stepRowsMax, 'tokens of an output');
     tokenCount += tokens.length;
   }
   integer(tokenCount, 0, limits.stepRowsMax, 'tokens of a result');

@@ -95,7 +95,8 @@ export interface StepResult {
   readonly stepId: number;
   /**
    * One entry for each sequence with `sampling`, in the order of the step: the guesses that were confirmed and the token
-   * sampled after them; without guesses, one token.
+   * sampled after them; without guesses, one token. None for a sequence whose numbers are NaN or infinite: that one
+   * has an entry without tokens, also in the midst of its prompt.
    */
   readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
   readonly stageTimes: readonly StageTime[];

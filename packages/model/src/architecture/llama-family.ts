@@ -56,12 +56,22 @@ export interface StageInputs {
   readonly attended: Tensor | null;
   /** I32 [paddedLogitRows], on the last stage when logits are wanted. */
   readonly logitRowIds: Tensor | null;
+  /** F32 [hidden], all 1. */
+  readonly ones: Tensor;
 }
 
 /** Results to read after the computation: activations F32 [hidden, paddedRows], or logits F32 [vocabulary, paddedLogitRows]. */
 export interface StageOutputs {
   readonly activations: Tensor | null;
   readonly logits: Tensor | null;
+  /**
+   * F32 [1, paddedRows]: of each row the sum of its activations, or on the last stage of what enters its last layer, as
+   * most rows go no further. A sum is finite exactly when all of its summands are; quantizing, as the matrix products
+   * behind it do, makes a plain number of a NaN.
+   */
+  readonly rowSums: Tensor;
+  /** F32 [1, paddedLogitRows]: the same of what the logits are made of. */
+  readonly logitRowSums: Tensor | null;
 }
 
 /**
@@ -91,11 +101,14 @@ export class LlamaFamilyBuilder {
     let x = weights.embedding ? graph.getRows(weights.embedding, inputs.source) : inputs.source;
     const masks = this.#masks();
     const last = weights.layers.length - 1;
+    let rowSums: Tensor | null = null;
     for (const [index, layer] of weights.layers.entries()) {
+      if (weights.head && index === last) rowSums = this.#sums(x);
       const attention = this.#attention(x, layer, index, masks);
       // Rows without wanted logits end with their keys and values in the cache.
       if (weights.head && index === last) {
-        if (inputs.logitRowIds === null) return { activations: null, logits: null };
+        if (inputs.logitRowIds === null)
+          return { activations: null, logits: null, rowSums: rowSums ?? this.#sums(x), logitRowSums: null };
         x = this.#feedForward(
           graph.getRows(attention(), inputs.logitRowIds),
           graph.getRows(x, inputs.logitRowIds),
@@ -105,7 +118,7 @@ export class LlamaFamilyBuilder {
         x = this.#feedForward(attention(), x, layer);
       }
     }
-    return weights.head ? this.#head(x, weights.head) : this.#activations(x);
+    return weights.head ? this.#head(x, weights.head, rowSums ?? this.#sums(x)) : this.#activations(x);
   }
 
   #norm(x: Tensor, weight: Tensor): Tensor {
@@ -204,18 +217,29 @@ export class LlamaFamilyBuilder {
     return graph.add(this.#linear(layer.down, graph.swiglu(gate, up), layer.downBias), x);
   }
 
-  #head(x: Tensor, head: NonNullable<StageWeights['head']>): StageOutputs {
+  #head(x: Tensor, head: NonNullable<StageWeights['head']>, rowSums: Tensor): StageOutputs {
     const { graph } = this;
-    const logits = graph.matmul(head.output, this.#norm(x, head.norm));
+    const normed = this.#norm(x, head.norm);
+    const logitRowSums = this.#sums(normed);
+    const logits = graph.matmul(head.output, normed);
     graph.keep(logits);
     graph.expand(logits);
-    return { activations: null, logits };
+    return { activations: null, logits, rowSums, logitRowSums };
   }
 
   #activations(x: Tensor): StageOutputs {
     this.graph.keep(x);
     this.graph.expand(x);
-    return { activations: x, logits: null };
+    return { activations: x, logits: null, rowSums: this.#sums(x), logitRowSums: null };
+  }
+
+  /** The sum of each row: a product with ones, which all threads compute, as ggml has one thread alone add up rows. */
+  #sums(x: Tensor): Tensor {
+    const { graph, inputs } = this;
+    const sums = graph.matmul(inputs.ones, x);
+    graph.keep(sums);
+    graph.expand(sums);
+    return sums;
   }
 }
 

@@ -258,6 +258,19 @@ export class PipelineEngine {
         case 'expired':
           this.#end(event.id, this.#expiry());
           break;
+        case 'failed':
+          this.options.log.error(
+            { sequenceId: event.id, code: 'COMPUTE_FAILED' },
+            'Numbers of a request became NaN or infinite; the log of the worker that found it names the layers.',
+          );
+          this.#end(
+            event.id,
+            new ButterflyError(
+              'COMPUTE_FAILED',
+              'The model gives no numbers for this request (NaN or infinity in its computation); check the model file, or ask otherwise.',
+            ),
+          );
+          break;
         default:
           event satisfies never;
       }

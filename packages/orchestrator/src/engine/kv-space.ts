@@ -109,6 +109,14 @@ export class KvSpace {
     this.#retainedSlots += this.#arena.region(id).slots;
   }
 
+  /**
+   * Drops the cached prefixes that nobody runs on and that begin as these tokens do: if one of them is why what followed
+   * went wrong, whoever shares it would fail for ever.
+   */
+  distrust(known: TokenReader): void {
+    for (const id of this.#index.sharing(known)) if (this.#unretain(id)) this.#release(id);
+  }
+
   /** Copies decided since the last call, in the order in which stages must carry them out. */
   takeCopies(): readonly ArenaCopy[] {
     const copies = this.#copies;

@@ -92,6 +92,12 @@ export class Roster {
     else this.#stopWaiting(sequence);
   }
 
+  /** Ends a sequence of which nothing that is cached may be believed, nor what it shares with those that left. */
+  discard(sequence: Sequence): void {
+    this.remove(sequence, 0);
+    this.#space.distrust(sequence.known);
+  }
+
   /** Gives up everybody, or those that wait, in order; what is known of them stays known. */
   release(which: 'all' | 'waiting'): Sequence[] {
     const released = [...this.#sequences.values()]

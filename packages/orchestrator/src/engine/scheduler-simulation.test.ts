@@ -310,7 +310,8 @@ class Simulation {
     }
     for (const event of events) {
       const client = this.#client(event.id);
-      check(client.end === null && event.kind !== 'expired', () => 'an event after the end');
+      check(client.end === null, () => 'an event after the end');
+      check(event.kind !== 'expired' && event.kind !== 'failed', () => `sequence ${event.id} ${event.kind}`);
       if (event.kind === 'token') {
         client.output.push(event.token);
         // A step that went ahead has computed the token already.

@@ -54,6 +54,7 @@ export interface PlannedStep {
 /** The part of a `StepResult` that the scheduler needs. */
 export interface SchedulerResult {
   readonly stepId: number;
+  /** As in `StepResult`. */
   readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
   /** Native compute of each stage. */
   readonly stageTimes?: readonly { readonly computeMicros: number }[];
@@ -68,7 +69,9 @@ export type SchedulerEvent =
       readonly timing: RequestTiming;
       readonly cachedPromptTokens: number;
     }
-  | { readonly kind: 'expired'; readonly id: number };
+  | { readonly kind: 'expired'; readonly id: number }
+  /** Its numbers are NaN or infinite. */
+  | { readonly kind: 'failed'; readonly id: number };
 
 export interface SchedulerStats {
   /** Sequences that hold a region. */

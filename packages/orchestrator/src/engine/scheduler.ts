@@ -13,7 +13,7 @@ import type {
 } from './scheduler-types.js';
 import { decodeGroups, mixedRows, prefillChunk, StepCurve } from './step-curve.js';
 import { StepDraft } from './step-draft.js';
-import { isAnsweredBy, type Expected, type StepInFlight } from './step-in-flight.js';
+import { answersOf, type Expected, type StepInFlight } from './step-in-flight.js';
 import { precedes } from './waiting-queue.js';
 
 /** While others decode, a step with a part of a prompt may take this long: they wait for it. */
@@ -94,27 +94,27 @@ export class Scheduler {
   /**
    * Takes the result of a step. Results of forgotten steps, and tokens of sequences that ended meanwhile, are
    * dropped. A sequence that was preempted after the step was made and still waits takes the tokens, since they are
-   * true all the same; one that runs again computes them again.
+   * true all the same; one that runs again computes them again. A sequence whose numbers are NaN or infinite ends, and
+   * nothing of it stays cached.
    * @throws ButterflyError PROTOCOL_INVALID, and nothing changed, when the result does not answer its step.
    */
   complete(result: SchedulerResult, nowMs: number): SchedulerEvent[] {
     const step = this.#inFlight.get(result.stepId);
     if (step === undefined) return [];
-    const { rows, expected } = step;
     const [oldestStepId] = this.#inFlight.keys();
-    if (oldestStepId !== result.stepId || !isAnsweredBy(expected, result))
+    const answers = oldestStepId === result.stepId ? answersOf(step, result) : null;
+    if (!answers)
       throw new ButterflyError(
         'PROTOCOL_INVALID',
         `The result of step ${result.stepId} is out of order or does not answer it; restart the last worker.`,
       );
     this.#inFlight.delete(result.stepId);
     const slowest = Math.max(0, ...(result.stageTimes ?? []).map(({ computeMicros }) => computeMicros));
-    if (slowest > 0) this.#curve.observe(rows, slowest);
+    if (slowest > 0) this.#curve.observe(step.rows, slowest);
     const events: SchedulerEvent[] = [];
-    for (const [index, { tokens }] of result.outputs.entries()) {
-      const each = expected[index];
-      if (each && this.#isCurrent(each)) this.#accept(each, tokens, nowMs, events);
-    }
+    for (const { expected, tokens } of answers.tokens)
+      if (this.#isCurrent(expected)) this.#accept(expected, tokens, nowMs, events);
+    for (const id of answers.failed) if (this.#discard(id)) events.push({ kind: 'failed', id });
     return events;
   }
 
@@ -124,6 +124,13 @@ export class Scheduler {
     if (sequence === undefined) return false;
     this.#roster.remove(sequence, sequence.cached);
     return true;
+  }
+
+  /** Ends a sequence whose numbers are no numbers; false when it has ended already. */
+  #discard(id: number): boolean {
+    const sequence = this.#roster.sequences.get(id);
+    if (sequence !== undefined) this.#roster.discard(sequence);
+    return sequence !== undefined;
   }
 
   /** Ends every sequence whose deadline has come. */

@@ -18,15 +18,37 @@ export interface StepInFlight {
   readonly expected: readonly Expected[];
 }
 
-/** Whether a result has, for each sequence that a step samples, some of its guesses and one token more. */
-export function isAnsweredBy(expected: readonly Expected[], { outputs }: SchedulerResult): boolean {
-  return (
-    outputs.length === expected.length &&
-    expected.every(({ sequence, guesses }, index) => {
-      const output = outputs[index];
-      return output?.sequenceId === sequence.id && confirms(output.tokens, guesses);
-    })
-  );
+/** What a step brought of one sequence: tokens, or none because its numbers are NaN or infinite. */
+export interface Answer {
+  readonly expected: Expected;
+  readonly tokens: Int32Array;
+}
+
+/** A result, taken apart. */
+export interface Answers {
+  readonly tokens: readonly Answer[];
+  /** Ids of sequences that failed, also in the midst of their prompts. */
+  readonly failed: readonly number[];
+}
+
+/**
+ * Null unless a result has, for each sequence that a step samples, some of its guesses and one token more, or says that it
+ * failed, which any of the step may have.
+ */
+export function answersOf({ ids, expected }: StepInFlight, { outputs }: SchedulerResult): Answers | null {
+  const failed = outputs.filter(({ tokens }) => tokens.length === 0).map(({ sequenceId }) => sequenceId);
+  const gone = new Set(failed);
+  if (gone.size < failed.length || failed.some((id) => !ids.includes(id))) return null;
+  const answered = outputs.filter(({ tokens }) => tokens.length > 0);
+  const asked = gone.size === 0 ? expected : expected.filter(({ sequence }) => !gone.has(sequence.id));
+  if (answered.length !== asked.length) return null;
+  const answers: Answer[] = [];
+  for (const [index, each] of asked.entries()) {
+    const output = answered[index];
+    if (output?.sequenceId !== each.sequence.id || !confirms(output.tokens, each.guesses)) return null;
+    answers.push({ expected: each, tokens: output.tokens });
+  }
+  return { tokens: answers, failed };
 }
 
 /** Whether tokens are some of the guesses, from the first on, and one more. */

@@ -50,6 +50,7 @@ export class CompiledStep implements Disposable {
           : null,
       logitRowIds:
         weights.head && paddedLogitRows > 0 ? graph.input(dtype.I32, shapeOf(paddedLogitRows)) : null,
+      ones: graph.input(dtype.F32, shapeOf(spec.hidden)),
     };
     this.#tensors = {
       ...inputs,
@@ -59,7 +60,8 @@ export class CompiledStep implements Disposable {
 
   /** Looks up the memory of inputs and outputs, once the allocator has given it. */
   bind(): void {
-    const { source, positions, slots, masks, attended, logitRowIds, activations, logits } = this.#tensors;
+    const { source, positions, slots, masks, attended, logitRowIds, ones } = this.#tensors;
+    const { activations, logits, rowSums, logitRowSums } = this.#tensors;
     const { rows, paddedRows, logitRows, paddedLogitRows } = this.batch;
     const data = (tensor: Tensor): ArrayBuffer => this.graph.data(tensor);
     this.#views = {
@@ -73,15 +75,19 @@ export class CompiledStep implements Disposable {
           : null,
       // In the midst of a prompt, nobody reads them.
       logitRowIds: logitRowIds && logits ? new Int32Array(data(logitRowIds)) : null,
+      ones: new Float32Array(data(ones)),
+      rowSums: firstRows(new Float32Array(data(rowSums)), rows, paddedRows),
+      logitRowSums:
+        logitRowSums && firstRows(new Float32Array(data(logitRowSums)), logitRows, paddedLogitRows),
       activations: activations && firstRows(new Uint8Array(data(activations)), rows, paddedRows),
       logits: logits && firstRows(new Float32Array(data(logits)), logitRows, paddedLogitRows),
     };
   }
 
   /** What the latest computation gave, without the rows that pad. */
-  outputs(): Pick<Views, 'activations' | 'logits'> {
-    const { activations, logits } = this.#bound();
-    return { activations, logits };
+  outputs(): Pick<Views, 'activations' | 'logits' | 'rowSums' | 'logitRowSums'> {
+    const { activations, logits, rowSums, logitRowSums } = this.#bound();
+    return { activations, logits, rowSums, logitRowSums };
   }
 
   /** Writes token ids or activations. */
@@ -93,7 +99,7 @@ export class CompiledStep implements Disposable {
 
   /** Writes all other inputs. `sequences` must have the shape that this was compiled for. */
   fill(sequences: readonly StepSequence[]): void {
-    const { positions, slots, logitRowIds, attendedPadding, masks } = this.#bound();
+    const { positions, slots, logitRowIds, attendedPadding, masks, ones } = this.#bound();
     let row = 0;
     let logitRow = 0;
     for (const { positionStart, rows, regionStart, logitRows } of sequences) {
@@ -107,6 +113,7 @@ export class CompiledStep implements Disposable {
     positions.fill(0, row);
     logitRowIds?.fill(0, logitRow);
     attendedPadding?.fill(0);
+    ones.fill(1);
     if (masks) fillCausalMasks(masks, this.batch.spans, positions);
   }
 
@@ -128,6 +135,9 @@ interface Views {
   readonly masks: Uint16Array | null;
   readonly attendedPadding: Uint8Array | null;
   readonly logitRowIds: Int32Array | null;
+  readonly ones: Float32Array;
+  readonly rowSums: Float32Array;
+  readonly logitRowSums: Float32Array | null;
   readonly activations: Uint8Array | null;
   readonly logits: Float32Array | null;
 }

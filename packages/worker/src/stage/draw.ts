@@ -6,21 +6,29 @@ const blockSize = 8;
 /** Which tokens may be drawn, as libllama's samplers of these names have it, applied in this order. */
 type Narrowing = Pick<SamplingParams, 'topK' | 'topP' | 'minP'>;
 
-/** Index of the largest value, the first of equals, as llama.cpp takes it; 0 when none is a number. */
+/** Stands for a token that cannot be said, because its logits are no numbers. */
+export const noToken = -1;
+
+/**
+ * Index of the largest value, the first of equals, as llama.cpp takes it. `noToken` when any value is NaN or the largest
+ * is infinite; minus infinity is how a token is ruled out.
+ */
 export function largestIndex(values: Float32Array): number {
   let largest = -Infinity;
-  let index = 0;
+  let index = noToken;
   let i = nextBlock(values, 0, largest);
   while (i < values.length) {
     const end = Math.min(i + blockSize, values.length);
-    for (; i < end; i++)
-      if (at(values, i) > largest) {
-        largest = at(values, i);
+    for (; i < end; i++) {
+      const value = at(values, i);
+      if (value > largest) {
+        largest = value;
         index = i;
-      }
+      } else if (Number.isNaN(value)) return noToken;
+    }
     i = nextBlock(values, end, largest);
   }
-  return index;
+  return largest === Infinity ? noToken : index;
 }
 
 /** One over a temperature, with which logits and their exponents are still numbers however low it is. */
@@ -185,19 +193,22 @@ function gather(probabilities: Float32Array, least: number): Int32Array {
   return found.subarray(0, count);
 }
 
-/** Start of the next block, from `start` on, in which a value reaches `least`; or of the rest that is no whole block. */
+/**
+ * Start of the next block, from `start` on, in which a value reaches `least` or is NaN, which is less than nothing; or of
+ * the rest that is no whole block.
+ */
 function nextBlock(values: Float32Array, start: number, least: number): number {
   let i = start;
   for (; i + blockSize <= values.length; i += blockSize)
     if (
-      at(values, i) >= least ||
-      at(values, i + 1) >= least ||
-      at(values, i + 2) >= least ||
-      at(values, i + 3) >= least ||
-      at(values, i + 4) >= least ||
-      at(values, i + 5) >= least ||
-      at(values, i + 6) >= least ||
-      at(values, i + 7) >= least
+      !(at(values, i) < least) ||
+      !(at(values, i + 1) < least) ||
+      !(at(values, i + 2) < least) ||
+      !(at(values, i + 3) < least) ||
+      !(at(values, i + 4) < least) ||
+      !(at(values, i + 5) < least) ||
+      !(at(values, i + 6) < least) ||
+      !(at(values, i + 7) < least)
     )
       return i;
   return i;

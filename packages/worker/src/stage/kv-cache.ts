@@ -97,6 +97,11 @@ export class KvCache implements Disposable {
       );
   }
 
+  /** Zeroes what is cached of a token, in every layer. */
+  empty(slot: number): void {
+    for (const plane of this.#planes) plane.fill(0, slot * this.#rowBytes, (slot + 1) * this.#rowBytes);
+  }
+
   [Symbol.dispose](): void {
     this.#buffer[Symbol.dispose]();
     this.#graph[Symbol.dispose]();

@@ -3,6 +3,7 @@ import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
 import { batchKey, cacheBlockSlots } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { batchShape, CompiledStep } from './compiled-step.js';
+import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
 import { Shard } from './shard.js';
 import type { Stage, StageRequest, StageResult, WarmStage } from './stage.js';
@@ -19,7 +20,7 @@ export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
   readonly threads: number;
   /** As in `StageRequest`; off by default. */
   readonly isDeterministic?: boolean;
-  /** Told when deterministic mode does not keep its word. */
+  /** Told when deterministic mode does not keep its word, and of weights that are no numbers. */
   readonly log?: Logger;
 }
 
@@ -30,6 +31,7 @@ export class StageRuntime implements Stage {
   readonly #backend: CpuBackend;
   readonly #shard: Shard;
   readonly #cache: KvCache;
+  readonly #faults: StageFaultFinder;
   readonly #allocator: ComputeAllocator;
   readonly #compiled = new Map<string, CompiledStep>();
   /** Expected times of steps that are not padded; empty until then. */
@@ -62,6 +64,7 @@ export class StageRuntime implements Stage {
       this.#shard = keep(new Shard(this.#backend, spec, range));
       const layers = range.layerEnd - range.layerStart;
       this.#cache = keep(new KvCache(this.#backend, spec, layers, arenaSlots, cacheType));
+      this.#faults = new StageFaultFinder(this.#cache, { isFirst: this.isFirst });
       this.#allocator = keep(new ComputeAllocator(this.#backend));
     } catch (error) {
       for (const resource of made) resource[Symbol.dispose]();
@@ -105,6 +108,14 @@ export class StageRuntime implements Stage {
   ): Promise<void> {
     await this.#cache.clear({ onPause: () => onProgress(0) });
     await this.#shard.load(source, onProgress);
+    const unsound = this.#shard.unsoundVectors();
+    if (unsound.length > 0) {
+      this.options.log?.error(
+        { tensors: unsound },
+        'Weights are NaN or infinite, so that every request will fail; check the model file.',
+      );
+      this.#faults.condemn();
+    }
     // The largest step decides the compute memory, so that it does not grow while serving.
     const rows = this.options.rowsMax;
     this.#compile([
@@ -172,6 +183,7 @@ export class StageRuntime implements Stage {
     ensure(!this.#isRunning, () => 'A stage computes one step at a time.');
     this.#check(step);
     for (const copy of step.copies) this.#cache.copy(copy);
+    const inherited = this.#faults.prepare(step);
     const compiled = this.#compile(step.sequences);
     compiled.fill(step.sequences);
     const serial = ++this.#prepared;
@@ -187,7 +199,9 @@ export class StageRuntime implements Stage {
         this.#isRunning = false;
       }
       const computeMicros = Math.round((performance.now() - startedMs) * 1000);
-      return { ...compiled.outputs(), computeMicros };
+      const outputs = compiled.outputs();
+      const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
+      return { activations: outputs.activations, logits: outputs.logits, faults, computeMicros };
     };
   }
 

@@ -1,5 +1,6 @@
 import {
   cpuFeatures,
+  dtype,
   Graph,
   shapeOf,
   type BufferType,
@@ -101,6 +102,23 @@ export class Shard implements Disposable {
     if (loaded < this.fileBytes) onProgress(this.fileBytes);
   }
 
+  /**
+   * Names of the vectors with values that are NaN or infinite. In most models nothing that is computed tells of them,
+   * since matrix products quantize what they are given, which makes a plain number of a NaN.
+   */
+  unsoundVectors(): readonly string[] {
+    const vectors = this.#placements.filter(({ source }) => source.type === dtype.F32 && isVector(source));
+    return vectors.filter((each) => !this.#isFinite(each)).map(({ source }) => source.name);
+  }
+
+  /** A frequency may well be divided by infinity. */
+  #isFinite({ source, type, offset }: Placement): boolean {
+    const bytes = this.#buffers.get(type)?.view(offset, source.bytes).slice();
+    if (!bytes) return true;
+    const isSound = source.name === 'rope_freqs.weight' ? isNumber : Number.isFinite;
+    return new Float32Array(bytes.buffer).every((value) => isSound(value));
+  }
+
   /** Gives how many milliseconds reading waited for the conversion. */
   async #read(
     source: TensorSource,
@@ -184,6 +202,14 @@ export class Shard implements Disposable {
     }
     return placements;
   }
+}
+
+function isVector({ shape }: ModelTensor): boolean {
+  return shape.length === 1;
+}
+
+function isNumber(value: number): boolean {
+  return !Number.isNaN(value);
 }
 
 /** The weights of a range with their uses; a tied embedding in a stage that is first and last has two. */

@@ -1,6 +1,7 @@
 import type { CacheType, Step, StepResult, StepTime, WorkerProfile } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
+import type { StageFaults } from './faults.js';
 import type { LayerRange } from './shard.js';
 
 /** A stage that is ready to serve. */
@@ -17,14 +18,23 @@ export interface StageResult {
   readonly activations: Uint8Array | null;
   /** F32 [logitRows, vocabulary] on the last stage when wanted; whoever reads them may write to them, too. */
   readonly logits: Float32Array | null;
+  /** Null where all numbers are finite. */
+  readonly faults: StageFaults | null;
   /** Native compute time. */
   readonly computeMicros: number;
 }
 
 /** Draws tokens from the logits of the last stage. */
 export interface StageSampler extends Disposable {
-  /** @param logits of all sequences in turn, which it may overwrite; null in the midst of prompts. */
-  sample(sequences: Step['sequences'], logits: Float32Array | null): Promise<StepResult['outputs']>;
+  /**
+   * @param logits of all sequences in turn, which it may overwrite; null in the midst of prompts.
+   * @param faults of the step, if there are any.
+   */
+  sample(
+    sequences: Step['sequences'],
+    logits: Float32Array | null,
+    faults?: StageFaults | null,
+  ): Promise<StepResult['outputs']>;
 }
 
 /** A contiguous range of layers that computes steps. `StageRuntime` is the real one; simulations have their own. */

@@ -7,7 +7,8 @@ import {
 } from '@butterfly/common';
 import { Softmax, type CpuBackend } from '@butterfly/ggml';
 import { drawFraction } from '@butterfly/model';
-import { drawToken, inverse, isNarrowing, largestIndex } from './draw.js';
+import { drawToken, inverse, isNarrowing, largestIndex, noToken } from './draw.js';
+import { faultySequences, type StageFaults } from './faults.js';
 
 /** Rows whose probabilities are computed at once; each takes 4 bytes for each token of the vocabulary. */
 const rowsAtOnce = 16;
@@ -21,6 +22,9 @@ interface SampledRow {
   readonly recentTokens: Int32Array;
 }
 
+/** The answer for a sequence whose numbers are NaN or infinite. */
+const noTokens = new Int32Array(0);
+
 /** Draws tokens from logits on the last stage. It remembers nothing of a sequence: each step says all it needs. */
 export class TokenSampler implements Disposable {
   readonly #softmax: Softmax;
@@ -33,27 +37,33 @@ export class TokenSampler implements Disposable {
   }
 
   /**
-   * For each sequence that samples, its guesses as far as they are what is sampled, and the token sampled after them.
+   * For each sequence that samples, its guesses as far as they are what is sampled, and the token sampled after them. The
+   * line ends before a token that cannot be sampled because its numbers are NaN or infinite; a sequence without any
+   * token has failed, also one in the midst of its prompt.
    * @param logits F32 of the logit rows of all sequences in turn; used up, as penalties are applied in place. Null in
    * the midst of prompts.
    */
-  async sample(sequences: Step['sequences'], logits: Float32Array | null): Promise<StepResult['outputs']> {
-    if (!logits) return [];
+  async sample(
+    sequences: Step['sequences'],
+    logits: Float32Array | null,
+    faults: StageFaults | null = null,
+  ): Promise<StepResult['outputs']> {
+    const faulty = faults && faultySequences(sequences, faults);
     const lines: { readonly sequence: StepSequence; readonly rows: SampledRow[] }[] = [];
     let end = 0;
     for (const sequence of sequences) {
       end += sequence.logitRows;
-      if (sequence.sampling && sequence.logitRows > 0)
+      if (faulty?.has(sequence.sequenceId)) lines.push({ sequence, rows: [] });
+      else if (logits && sequence.sampling && sequence.logitRows > 0)
         lines.push({ sequence, rows: sampledRows(sequence, sequence.sampling, end) });
     }
-    const tokens = await this.#tokens(
-      lines.flatMap(({ rows }) => rows),
-      logits,
-    );
+    const rows = lines.flatMap((line) => line.rows);
+    const tokens = logits && (await this.#tokens(rows, logits, faults?.logitRows));
     let start = 0;
-    return lines.map(({ sequence, rows }) => {
-      const sampled = tokens.subarray(start, (start += rows.length));
-      return { sequenceId: sequence.sequenceId, tokens: confirmed(sampled, sequence.draftTokens) };
+    return lines.map((line) => {
+      const { sequenceId, draftTokens } = line.sequence;
+      const sampled = tokens?.subarray(start, (start += line.rows.length)) ?? noTokens;
+      return { sequenceId, tokens: confirmed(sampled, draftTokens) };
     });
   }
 
@@ -61,11 +71,19 @@ export class TokenSampler implements Disposable {
     this.#softmax[Symbol.dispose]();
   }
 
-  /** The token of each row. */
-  async #tokens(rows: readonly SampledRow[], logits: Float32Array): Promise<Int32Array> {
+  /** The token of each row, or `noToken`. */
+  async #tokens(
+    rows: readonly SampledRow[],
+    logits: Float32Array,
+    faultyRows: StageFaults['logitRows'] | undefined,
+  ): Promise<Int32Array> {
     const tokens = new Int32Array(rows.length);
     const drawn: number[] = [];
     for (const [i, { row, sampling, recentTokens }] of rows.entries()) {
+      if (faultyRows?.has(row)) {
+        tokens[i] = noToken;
+        continue;
+      }
       const values = this.#row(logits, row);
       penalise(values, sampling, recentTokens);
       if (sampling.temperature === 0) tokens[i] = largestIndex(values);
@@ -83,7 +101,9 @@ export class TokenSampler implements Disposable {
         const wanted = rows[index];
         if (!wanted) continue;
         const fraction = drawFraction(wanted.sampling.seed, wanted.position);
-        tokens[index] = drawToken(this.#row(probabilities, i), wanted.sampling, fraction);
+        const row = this.#row(probabilities, i);
+        // Each is divided by the sum of all: one tells of all whether the logits gave any.
+        tokens[index] = Number.isNaN(row[0]) ? noToken : drawToken(row, wanted.sampling, fraction);
       }
     }
     return tokens;
@@ -108,11 +128,14 @@ function sampledRows(sequence: StepSequence, sampling: SamplingParams, end: numb
   }));
 }
 
-/** A token that is not the one guessed ends the line, as the rows behind it belong to another text. */
+/**
+ * A token that is not the one guessed ends the line, as the rows behind it belong to another text; and the line ends before
+ * one that cannot be said.
+ */
 function confirmed(sampled: Int32Array, draftTokens: Int32Array): Int32Array {
   let count = 0;
   while (count < draftTokens.length && sampled[count] === draftTokens[count]) count++;
-  return sampled.slice(0, count + 1);
+  return sampled.slice(0, sampled[count] === noToken ? count : count + 1);
 }
 
 /** Makes recent tokens less likely, as libllama's sampler does. */
