@@ -85,7 +85,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 const result: fc.Arbitrary<StepResult> = fc.record({
   epoch: u32,
   stepId: id,
-  outputs: fc.array(fc.record({ sequenceId: id, tokens: tokens(1, 5) })),
+  outputs: fc.array(fc.record({ sequenceId: id, tokens: tokens(0, 5) })),
   stageTimes,
 });
 
@@ -247,7 +247,7 @@ describe('rules', () => {
   });
 
   it('refuses results and chunks out of bounds', () => {
-    const outputs = [{ sequenceId: 1, tokens: new Int32Array(0) }];
+    const outputs = [{ sequenceId: 1, tokens: Int32Array.of(-1) }];
     expect(
       refusal(() => encodeStepResult({ epoch: 1, stepId: 1, outputs, stageTimes: [] }))?.message,
     ).toMatch(/tokens/);

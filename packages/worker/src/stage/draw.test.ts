@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { drawToken, isNarrowing, largestIndex } from './draw.js';
+import { drawToken, isNarrowing, largestIndex, noToken } from './draw.js';
 
 type Sampling = Parameters<typeof drawToken>[1];
 const plain: Sampling = { temperature: 1, topK: 0, topP: 1, minP: 0 };
@@ -129,13 +129,14 @@ describe('drawToken', () => {
 });
 
 describe('largestIndex', () => {
-  it('finds the first of the largest', () => {
-    const anyValues = fc.array(fc.constantFrom(-Infinity, -3.5, -1, 0, 2, 7.25, NaN), { maxLength: 50 });
+  it('finds the first of the largest, and none where a value is NaN or the largest is infinite', () => {
+    const anyValues = fc.array(fc.constantFrom(-Infinity, -3.5, -1, 0, 2, 7.25), { maxLength: 50 });
+    const odd = fc.option(fc.record({ at: fc.nat(49), value: fc.constantFrom(NaN, Infinity) }));
     fc.assert(
-      fc.property(anyValues, (values) => {
-        const numbers = values.filter((value) => !Number.isNaN(value));
-        const largest = Math.max(...numbers);
-        const expected = Number.isFinite(largest) ? values.indexOf(largest) : 0;
+      fc.property(anyValues, odd, (plainValues, change) => {
+        const values = plainValues.map((value, i) => (i === change?.at ? change.value : value));
+        const largest = Math.max(...values);
+        const expected = Number.isFinite(largest) ? values.indexOf(largest) : noToken;
         expect(largestIndex(Float32Array.from(values))).toBe(expected);
       }),
     );

@@ -214,4 +214,41 @@ describe('guesses', () => {
       expect(line).toEqual(expected.slice(0, right + 1));
     }
   });
+
+  it.each([
+    ['greedily', { temperature: 0 }],
+    ['greedily with penalties', { temperature: 0, repeatPenalty: 1.3, frequencyPenalty: 0.2 }],
+    ['from all', {}],
+    ['at another temperature', { temperature: 0.6 }],
+    ['from the likeliest', { topK: 5, topP: 0.9, minP: 0.1 }],
+  ])('says nothing of logits that are no numbers, sampled %s', async (_, sampling) => {
+    for (const odd of [NaN, Infinity])
+      for (let token = 0; token < vocabulary; token++) {
+        const sequences = [1, 2, 3].map((sequenceId) => one(sampling, { sequenceId }));
+        const rows = [row(1), row(2).with(token, odd), row(3)];
+        const [before, faulty, behind] = await sample(sequences, rows);
+        expect(faulty).toEqual([]);
+        expect([before, behind]).toEqual([
+          await sample([one(sampling)], [row(1)]).then(([tokens]) => tokens),
+          await sample([one(sampling)], [row(3)]).then(([tokens]) => tokens),
+        ]);
+      }
+    expect(await sample([one(sampling)], [row(1).fill(-Infinity)])).toEqual([[]]);
+    // One that is ruled out is in order.
+    expect(await sample([one(sampling)], [row(1).fill(-Infinity).with(7, 1)])).toEqual([[7]]);
+  });
+
+  it('ends a line of guesses before what cannot be said', async () => {
+    const rows = [1, 2, 3].map(row);
+    const guesses = rows.slice(0, 2).map(largest);
+    const guessing = one(
+      { temperature: 0 },
+      { rows: 3, logitRows: 3, draftTokens: Int32Array.from(guesses) },
+    );
+    const broken = (index: number) => rows.with(index, row(9).fill(NaN));
+    expect(await sample([guessing], rows)).toEqual([[...guesses, largest(row(3))]]);
+    expect(await sample([guessing], broken(2))).toEqual([guesses]);
+    expect(await sample([guessing], broken(1))).toEqual([guesses.slice(0, 1)]);
+    expect(await sample([guessing], broken(0))).toEqual([[]]);
+  });
 });
