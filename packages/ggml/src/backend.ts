@@ -8,6 +8,9 @@ import type { Pointer } from './symbols.js';
 /** Offsets in `struct ggml_threadpool_params` of ggml.h, behind `bool cpumask[GGML_MAX_N_THREADS]`. */
 const threadpoolParams = { bytes: 544, pollOffset: 512 + 8 } as const;
 
+/** What Linux gives a thread by default: address space, of which few pages are ever touched. */
+const stackBytes = 8 * 2 ** 20;
+
 /** ggml's CPU backend with a thread pool that lives as long as it. One computation runs at a time. */
 export class CpuBackend implements Disposable {
   readonly plain: BufferType;
@@ -17,6 +20,7 @@ export class CpuBackend implements Disposable {
   #threadpool: Pointer | null = null;
   #busy = false;
 
+  /** @throws ButterflyError COMPUTE_FAILED when memory is short, or there cannot be so many threads */
   constructor(
     readonly ggml: Ggml,
     readonly threads: number,
@@ -28,10 +32,15 @@ export class CpuBackend implements Disposable {
     this.#pointer = ggml.base.ggml_backend_dev_init(ggml.cpuDevice, null);
     if (this.#pointer === null)
       throw new ButterflyError('COMPUTE_FAILED', 'The CPU backend could not be started.');
-    this.plain = this.#describe(ggml.base.ggml_backend_dev_buffer_type(ggml.cpuDevice), true);
-    this.preferred = this.#extraBufferTypes();
-    ggml.cpu.ggml_backend_set_n_threads(this.#pointer, threads);
-    this.#startThreadpool(this.#pointer);
+    try {
+      this.plain = this.#describe(ggml.base.ggml_backend_dev_buffer_type(ggml.cpuDevice), true);
+      this.preferred = this.#extraBufferTypes();
+      ggml.cpu.ggml_backend_set_n_threads(this.#pointer, threads);
+      this.#startThreadpool(this.#pointer);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Forces the plain attention path, whose result does not depend on batch shape or thread count. */
@@ -88,6 +97,8 @@ export class CpuBackend implements Disposable {
    * when there is none; with one thread there are none. The measure is ggml's `poll`, of 0 to 100.
    */
   #startThreadpool(backend: Pointer): void {
+    // ggml ends the process where a thread finds no room for its stack.
+    if (this.threads > 1) this.allocate((this.threads - 1) * stackBytes)[Symbol.dispose]();
     const params = new Uint8Array(threadpoolParams.bytes);
     this.ggml.base.ggml_threadpool_params_init(params, this.threads);
     new DataView(params.buffer).setUint32(threadpoolParams.pollOffset, 1, true);

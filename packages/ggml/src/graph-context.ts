@@ -21,13 +21,19 @@ const sourcesMax = 4;
 export class GraphContext implements Disposable {
   protected readonly ggml: Ggml;
   readonly #graph: Pointer;
+  /** Where the context lies: ggml would end the process if it could not have that memory. */
+  #room: Pointer | null;
   #context: Pointer | null;
   #tensorsLeft: number;
   #memory: ComputeMemory | null = null;
   /** Tensors that have no memory yet and may be placed; views and results of operations never may. */
   readonly #placeable = new Set<Pointer>();
+  readonly #placed = new Map<Pointer, NativeBuffer>();
 
-  /** @param tensorsMax how many tensors, views included, it may hold. */
+  /**
+   * @param tensorsMax how many tensors, views included, it may hold.
+   * @throws ButterflyError COMPUTE_FAILED when memory is short
+   */
   constructor(ggml: Ggml, tensorsMax: number) {
     ensure(
       Number.isInteger(tensorsMax) && tensorsMax > 0 && tensorsMax <= 1 << 20,
@@ -40,9 +46,20 @@ export class GraphContext implements Disposable {
     const nodesMax = tensorsMax * sourcesMax;
     const memSize =
       base.ggml_tensor_overhead() * tensorsMax + base.ggml_graph_overhead_custom(nodesMax, false) + 4096;
-    this.#context = base.ggml_init({ memSize, memBuffer: null, noAlloc: true });
-    if (this.#context === null)
-      throw new ButterflyError('COMPUTE_FAILED', `A graph context of ${memSize} bytes could not be made.`);
+    this.#room = base.ggml_backend_buft_alloc_buffer(
+      base.ggml_backend_dev_buffer_type(ggml.cpuDevice),
+      memSize,
+    );
+    this.#context =
+      this.#room &&
+      base.ggml_init({ memSize, memBuffer: base.ggml_backend_buffer_get_base(this.#room), noAlloc: true });
+    if (this.#context === null) {
+      this[Symbol.dispose]();
+      throw new ButterflyError(
+        'COMPUTE_FAILED',
+        `A graph context of ${memSize} bytes could not be made; free memory.`,
+      );
+    }
     this.#graph = base.ggml_new_graph_custom(this.#context, nodesMax, false);
   }
 
@@ -98,6 +115,7 @@ export class GraphContext implements Disposable {
     if (status !== 0)
       throw new ButterflyError('COMPUTE_FAILED', `ggml could not place a tensor (status ${status}).`);
     this.#placeable.delete(tensor.pointer);
+    this.#placed.set(tensor.pointer, buffer);
   }
 
   /** Copies a whole tensor in the file's layout into the tensor's own, off the event loop. */
@@ -142,8 +160,12 @@ export class GraphContext implements Disposable {
 
   /** The bytes of an allocated input or kept tensor, without a copy; void once its memory is freed or moved. */
   data(tensor: Tensor): ArrayBuffer {
-    this.#alive();
     ensure(this.isContiguous(tensor), () => `data: ${describe(tensor)} is not contiguous`);
+    ensure(
+      this.#memory?.isValid !== false,
+      () => `The memory of ${describe(tensor)} was freed or moved; allocate the graph again.`,
+    );
+    ensure(this.#hasMemory(tensor), () => `${describe(tensor)} has no memory yet.`);
     const address = this.ggml.base.ggml_get_data(tensor.pointer);
     if (address === null) throw new ButterflyError('COMPUTE_INVALID', 'The tensor has no memory yet.');
     return koffi.view(address, tensor.strides[3] * tensor.shape[3]);
@@ -162,6 +184,8 @@ export class GraphContext implements Disposable {
   [Symbol.dispose](): void {
     if (this.#context !== null) this.ggml.base.ggml_free(this.#context);
     this.#context = null;
+    if (this.#room !== null) this.ggml.base.ggml_backend_buffer_free(this.#room);
+    this.#room = null;
     this.#memory = null;
   }
 
@@ -183,8 +207,10 @@ export class GraphContext implements Disposable {
     return this.#context;
   }
 
+  /** @throws ButterflyError COMPUTE_INVALID when the buffer that it lies in is disposed */
   #hasMemory(tensor: Tensor): boolean {
     this.#alive();
+    void this.#placed.get(tensor.pointer)?.pointer;
     return this.ggml.base.ggml_get_data(tensor.pointer) !== null;
   }
 }

@@ -247,10 +247,14 @@ export class Graph extends GraphContext {
   }
 }
 
-/** Memory for the intermediates of graphs that run one after the other; grows to the largest. */
+/**
+ * Memory for the intermediates of graphs that run one after the other; grows to the largest. A failure is its end, since
+ * ggml's allocator would write through the buffer that it did not get: all graphs in it are void, and it takes no more.
+ */
 export class ComputeAllocator implements Disposable {
   readonly #ggml: Ggml;
   #pointer: Pointer | null;
+  #hasFailed = false;
   #memory: ComputeMemory = { isValid: true };
 
   constructor(backend: CpuBackend) {
@@ -265,8 +269,13 @@ export class ComputeAllocator implements Disposable {
     return this.#pointer === null ? 0 : this.#ggml.base.ggml_gallocr_get_buffer_size(this.#pointer, 0);
   }
 
-  /** @throws ButterflyError COMPUTE_FAILED when memory is short. */
+  /** @throws ButterflyError COMPUTE_FAILED when memory is short, now or the last time. */
   allocate(graph: Graph): void {
+    if (this.#hasFailed)
+      throw new ButterflyError(
+        'COMPUTE_FAILED',
+        'Memory for a computation could not be allocated before; make a new allocator when there is more.',
+      );
     if (this.#pointer === null) throw new ButterflyError('COMPUTE_INVALID', 'The allocator is disposed.');
     const bytesBefore = this.bytes;
     const isAllocated = this.#ggml.base.ggml_gallocr_alloc_graph(this.#pointer, graph.pointer);
@@ -274,11 +283,14 @@ export class ComputeAllocator implements Disposable {
       this.#memory.isValid = false;
       this.#memory = { isValid: true };
     }
-    if (!isAllocated)
+    if (!isAllocated) {
+      this[Symbol.dispose]();
+      this.#hasFailed = true;
       throw new ButterflyError(
         'COMPUTE_FAILED',
         'Memory for a computation could not be allocated; free memory or use a smaller context.',
       );
+    }
     graph.allocatedIn(this.#memory);
   }
 

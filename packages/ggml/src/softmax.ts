@@ -73,6 +73,8 @@ export class Softmax implements Disposable {
       return compiled;
     } catch (error) {
       graph[Symbol.dispose]();
+      // What was compiled before may have lost its memory with this.
+      this[Symbol.dispose]();
       throw error;
     }
   }

@@ -70,7 +70,7 @@ export const baseSymbols = {
   ggml_type_name: signature<[number], string | null>('const char *', 'int'),
   ggml_tensor_overhead: signature<[], number>('size_t'),
   ggml_graph_overhead_custom: signature<[number, boolean], number>('size_t', 'size_t', 'bool'),
-  ggml_init: signature<[{ memSize: number; memBuffer: null; noAlloc: boolean }], NullablePointer>(
+  ggml_init: signature<[{ memSize: number; memBuffer: Ptr; noAlloc: boolean }], NullablePointer>(
     P,
     initParams,
   ),

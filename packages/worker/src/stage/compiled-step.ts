@@ -52,10 +52,15 @@ export class CompiledStep implements Disposable {
         weights.head && paddedLogitRows > 0 ? graph.input(dtype.I32, shapeOf(paddedLogitRows)) : null,
       ones: graph.input(dtype.F32, shapeOf(spec.hidden)),
     };
-    this.#tensors = {
-      ...inputs,
-      ...stageBuilder(spec.architecture)(graph, spec, weights, caches, batch, inputs),
-    };
+    try {
+      this.#tensors = {
+        ...inputs,
+        ...stageBuilder(spec.architecture)(graph, spec, weights, caches, batch, inputs),
+      };
+    } catch (error) {
+      graph[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Looks up the memory of inputs and outputs, once the allocator has given it. */

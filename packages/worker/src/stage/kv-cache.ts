@@ -54,8 +54,13 @@ export class KvCache implements Disposable {
     const alignment = backend.plain.alignment;
     const planeBytes = Math.ceil((this.#rowBytes * slots) / alignment) * alignment;
     this.bytes = planeBytes * layers * 2;
-    this.#buffer = backend.allocate(this.bytes);
     this.#graph = new Graph(backend.ggml, layers * 2 + 1);
+    try {
+      this.#buffer = backend.allocate(this.bytes);
+    } catch (error) {
+      this.#graph[Symbol.dispose]();
+      throw error;
+    }
     const plane = (index: number): LayerCache['keys'] => {
       const tensor = this.#graph.tensor(cacheType, shapeOf(width, slots));
       this.#graph.place(tensor, this.#buffer, index * planeBytes);

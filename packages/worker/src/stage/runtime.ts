@@ -32,7 +32,7 @@ export class StageRuntime implements Stage {
   readonly #shard: Shard;
   readonly #cache: KvCache;
   readonly #faults: StageFaultFinder;
-  readonly #allocator: ComputeAllocator;
+  #allocator: ComputeAllocator;
   readonly #compiled = new Map<string, CompiledStep>();
   /** Expected times of steps that are not padded; empty until then. */
   #curve: readonly StepTime[] = [];
@@ -237,7 +237,15 @@ export class StageRuntime implements Stage {
       batch,
     );
     const bytesBefore = this.#allocator.bytes;
-    this.#allocator.allocate(compiled.graph);
+    try {
+      this.#allocator.allocate(compiled.graph);
+    } catch (error) {
+      compiled[Symbol.dispose]();
+      // The allocator is over with all that it held; the next step may find more memory.
+      this.#dropCompiled();
+      this.#allocator = new ComputeAllocator(this.#backend);
+      throw error;
+    }
     // Memory that moved takes the graphs allocated in it along.
     if (this.#allocator.bytes !== bytesBefore) this.#dropCompiled();
     const oldest =
