@@ -36,7 +36,7 @@ it('answers with an error where the weights are NaN, in one piece and as a strea
   const [found] = server.records(
     'Numbers of a request became NaN or infinite in this stage; check the model file.',
   );
-  expect(found?.['layers']).toEqual([expect.any(Number), 4]);
+  expect(found?.['layers']).toEqual([expect.any(Number), 3]);
   expect(await server.status()).toMatchObject({ ready: true, running: 0 });
 });
 
@@ -44,12 +44,12 @@ it('fails the requests with a token whose embedding is NaN, and none beside them
   await using sound = await new Server([]).ready();
   using vocabulary = loadVocabulary(loadGgml({ log: silentLogger }), model);
   const options = { addSpecial: false, parseSpecial: false };
-  const bad = vocabulary.tokenize('a robot', options).at(-1) ?? 0;
+  const bad = vocabulary.tokenize('Z', options).at(-1) ?? 0;
   const path = await faultyModel('token_embd.weight', bad);
   await using server = await new Server(['--stages', '2', '--workers', '2'], { path }).ready();
   const text = async (of: Server, prompt: string): Promise<unknown> =>
     (await of.post('/v1/completions', { ...ask, prompt, max_tokens: 5 })).json();
-  const prompts = ['Once', 'Once upon a time there was a robot and', 'The', 'a robot'];
+  const prompts = ['Once', 'Once upon a time there was a Z and', 'The', 'Z'];
   const answers = await Promise.all(prompts.map((prompt) => text(server, prompt)));
   expect(answers[1]).toMatchObject(failed);
   expect(answers[3]).toMatchObject(failed);

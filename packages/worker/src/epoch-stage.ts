@@ -176,7 +176,7 @@ export class EpochStage {
     const stageTimes = [...before, { computeMicros, hostMicros }];
     this.#running = null;
     if (this.#isWhole) {
-      this.#sampled.came({ stepId: step.stepId, outputs });
+      if (samples(step)) this.#sampled.came({ stepId: step.stepId, outputs });
       // The step that went ahead computes while this one is on its way; elsewhere another stage waits for it.
       this.#proceed();
     }
@@ -224,7 +224,12 @@ export class EpochStage {
     }
     const result = encodeStepResult({ epoch, stepId, outputs, stageTimes });
     // The first stage may go on with these tokens at once.
-    if (outputs.length > 0) next?.send(result);
+    if (samples(step)) next?.send(result);
     orchestrator.send(result);
   }
+}
+
+/** Whether tokens come of a step; what failed in the midst of a prompt is for the orchestrator alone. */
+function samples({ sequences }: Step): boolean {
+  return sequences.some(({ sampling }) => sampling !== null);
 }

@@ -1,11 +1,13 @@
-import type { Clock } from '../clock.js';
 import { limits } from '../limits.js';
 
 const blocksMs = 200;
 const firstBlockBytes = 16 * 1024;
 const growth = 4;
-/** Blocks of the largest size: more of them would be a load on a fast network, and tell nothing new. */
-const largestBlocksMax = 2;
+/**
+ * Blocks of the size that decides, and of any that seems too slow for a larger one: whatever else the hosts compute can
+ * only make a block late, so the fastest is the nearest to the truth. More would be a load, and tell nothing new.
+ */
+const attemptsMax = 3;
 /** Of the time of a block, the least that counts as its transfer: clocks and answers are not exact. */
 const transferShareMin = 0.05;
 
@@ -17,30 +19,29 @@ export interface TimedBlock {
 }
 
 /**
- * Bytes per second of a way, by blocks that grow as long as the next one will be here in time; the largest ones count, as
- * connections start slowly. Null when the other side stops to answer as it should.
+ * Bytes per second of a way, by blocks that grow as long as the next one will be here in time; the fastest of the largest
+ * counts, as connections start slowly and hosts have other work. Null when the other side stops to answer as it should.
  * @param timeBlock sends so many bytes over the way, at most `limits.fileChunkBytesMax`
  * @param roundTripMs of a block of next to nothing
  */
 export async function blockSpeed(
   timeBlock: (bytes: number) => Promise<TimedBlock>,
   roundTripMs: number,
-  clock: Clock,
 ): Promise<number | null> {
-  const endMs = clock.nowMs() + blocksMs;
-  let bytes = firstBlockBytes;
-  let best = { bytes: 0, speed: 0 };
-  for (let largestBlocks = 0; ;) {
-    if (bytes === limits.fileChunkBytesMax) largestBlocks++;
-    const { elapsedMs, outcome } = await timeBlock(bytes);
-    if (outcome === 'wrong') return null;
-    const transferMs = Math.max(elapsedMs - roundTripMs, elapsedMs * transferShareMin, 0.001);
-    const speed = (bytes * 1000) / transferMs;
-    // Of a block that did not come, the speed is a bound.
-    if (outcome === 'late') return best.speed || speed;
-    if (bytes > best.bytes || speed > best.speed) best = { bytes, speed };
-    bytes = Math.min(bytes * growth, limits.fileChunkBytesMax);
-    if (largestBlocks === largestBlocksMax || clock.nowMs() + roundTripMs + (bytes * 1000) / speed > endMs)
-      return best.speed;
+  for (let bytes = firstBlockBytes; ;) {
+    let speed = 0;
+    let isNextInTime = false;
+    for (let attempt = 0; attempt < attemptsMax && !isNextInTime; attempt++) {
+      const { elapsedMs, outcome } = await timeBlock(bytes);
+      if (outcome === 'wrong') return null;
+      const transferMs = Math.max(elapsedMs - roundTripMs, elapsedMs * transferShareMin, 0.001);
+      // Of a block that did not come, the speed is a bound.
+      if (outcome === 'late') return speed || (bytes * 1000) / transferMs;
+      speed = Math.max(speed, (bytes * 1000) / transferMs);
+      const next = bytes * growth;
+      isNextInTime = next <= limits.fileChunkBytesMax && roundTripMs + (next * 1000) / speed <= blocksMs;
+    }
+    if (!isNextInTime) return speed;
+    bytes *= growth;
   }
 }

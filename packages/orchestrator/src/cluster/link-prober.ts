@@ -5,16 +5,24 @@ import {
   type ControlMessageOf,
   type FileChunk,
 } from '@butterfly/common';
-import type { LinkTable } from './link-table.js';
+import { assumed, type LinkTable } from './link-table.js';
 import { OrchestratorProbe } from './orchestrator-probe.js';
 import { addressFor, type WorkerLink } from './worker-link.js';
 
 /** Of those that a newcomer is measured against: more would take longer to join than they are worth. */
 const peersMax = 16;
+/** Of the ways of a newcomer that seem slow, those that are measured again at once; of a plan, all are. */
+const confirmedAtOnceMax = 4;
+/** A way that seems slower than this share of a good LAN may be one between hosts that had other work. */
+const doubtfulShare = 0.5;
+/** A way that is so many times as fast as it seemed may make for another plan. */
+const newsRatio = 1.25;
 
 interface Pending {
   readonly from: string;
   readonly to: string;
+  /** Whether the better of this and what is known counts. */
+  readonly isSecond: boolean;
   readonly done: () => void;
 }
 
@@ -26,6 +34,8 @@ export class LinkProber {
   readonly #pending = new Map<number, Pending>();
   /** Of ways to and from the orchestrator, by worker. */
   readonly #probes = new Map<string, OrchestratorProbe>();
+  /** Ways that seemed slow and were measured again. */
+  readonly #confirmed = new Set<string>();
   #nextId = 0;
   #isRetrying = false;
 
@@ -42,15 +52,22 @@ export class LinkProber {
       await this.#bothWays(newcomer, peer);
       await this.#relays([newcomer, peer], this.#isUnknown);
     }
+    const slowest = peers
+      .map((peer): Way => [newcomer, peer])
+      .sort((a, b) => this.#slower(a) - this.#slower(b))
+      .slice(0, confirmedAtOnceMax);
+    await this.#confirm(slowest);
   }
 
-  /** Measures the ways that a plan takes, all at once as its steps do. */
+  /** Measures the ways that a plan takes, all at once as its steps do, and again those that then seem slow. */
   async remeasure(ways: readonly Way[]): Promise<void> {
     await Promise.all(ways.map(([from, to]) => this.#bothWays(from, to)));
+    for (const [from, to] of ways) this.#confirmed.delete(pairOf(from.workerId, to.workerId));
+    await this.#confirm(ways);
     for (const way of ways) await this.#relays(way, () => true);
   }
 
-  /** Measures those ways that nothing is known of; false where something is of all. */
+  /** Measures those ways that nothing is known of, and again those that seem slow; whether that tells anything new. */
   async complete(ways: readonly Way[]): Promise<boolean> {
     let isNews = false;
     for (const [from, to] of ways) {
@@ -59,7 +76,8 @@ export class LinkProber {
       const isRelayNew = await this.#relays([from, to], this.#isUnknown);
       isNews ||= isNew || isRelayNew;
     }
-    return isNews;
+    const isFaster = await this.#confirm(ways);
+    return isNews || isFaster;
   }
 
   /** Tries those ways again that could not be dialled a while ago; whether one of them can be now. */
@@ -81,10 +99,13 @@ export class LinkProber {
   receive(workerId: string, { requestId, latencyMicros, bytesPerSecond }: ControlMessageOf<'probed'>): void {
     const pending = this.#pending.get(requestId);
     if (pending?.from !== workerId) return;
-    const { from, to, done } = pending;
-    this.table.reached(from, to, latencyMicros, this.clock.nowMs());
+    const { from, to, isSecond, done } = pending;
+    const known = isSecond ? { there: this.table.link(from, to), back: this.table.link(to, from) } : null;
+    const micros = known && Math.min(latencyMicros ?? Infinity, known.there.latencyMicros);
+    this.table.reached(from, to, micros ?? latencyMicros, this.clock.nowMs());
     // Whoever dials asks for blocks and times them on their way to itself.
-    if (bytesPerSecond !== null) this.table.flowed(to, from, bytesPerSecond);
+    if (bytesPerSecond !== null)
+      this.table.flowed(to, from, Math.max(bytesPerSecond, known?.back.bytesPerSecond ?? 0));
     done();
   }
 
@@ -97,11 +118,41 @@ export class LinkProber {
   leave(workerId: string): void {
     for (const { from, to, done } of this.#pending.values()) if (from === workerId || to === workerId) done();
     this.#probes.get(workerId)?.end();
+    for (const pair of this.#confirmed) if (pair.split(' ').includes(workerId)) this.#confirmed.delete(pair);
   }
 
-  async #bothWays(one: WorkerLink, other: WorkerLink): Promise<void> {
-    await this.#measure(one, other);
-    await this.#measure(other, one);
+  async #bothWays(one: WorkerLink, other: WorkerLink, isSecond = false): Promise<void> {
+    await this.#measure(one, other, isSecond);
+    await this.#measure(other, one, isSecond);
+  }
+
+  /**
+   * Measures ways again that seem slow, once for each: other work of a host makes a way seem slower and never faster, so
+   * the better measurement counts. Whether one of them is faster than it seemed.
+   */
+  async #confirm(ways: readonly Way[]): Promise<boolean> {
+    let isFaster = false;
+    for (const [one, other] of ways) {
+      const pair = pairOf(one.workerId, other.workerId);
+      if (this.#confirmed.has(pair) || !this.#seemsSlow(one, other)) continue;
+      this.#confirmed.add(pair);
+      const before = this.#slower([one, other]);
+      await this.#bothWays(one, other, true);
+      isFaster ||= this.#slower([one, other]) > newsRatio * before;
+    }
+    return isFaster;
+  }
+
+  #seemsSlow(one: WorkerLink, other: WorkerLink): boolean {
+    const [a, b] = [one.workerId, other.workerId];
+    if (this.#isPlain(one, other) || !this.table.isKnown(a, b)) return false;
+    if (this.table.link(a, b).isRelayed || this.table.link(b, a).isRelayed) return false;
+    return this.#slower([one, other]) < doubtfulShare * assumed.bytesPerSecond;
+  }
+
+  /** Bytes per second of the slower of both ways. */
+  #slower([{ workerId: a }, { workerId: b }]: Way): number {
+    return Math.min(this.table.link(a, b).bytesPerSecond, this.table.link(b, a).bytesPerSecond);
   }
 
   /** Within one machine there is nothing to measure, unless they advertise another way. */
@@ -110,7 +161,7 @@ export class LinkProber {
     return isPlain && this.table.isOneMachine(one.workerId, other.workerId);
   }
 
-  #measure(from: WorkerLink, to: WorkerLink): Promise<void> {
+  #measure(from: WorkerLink, to: WorkerLink, isSecond = false): Promise<void> {
     if (!from.connection.isOpen || !to.connection.isOpen) return Promise.resolve();
     const requestId = this.#nextId++;
     return new Promise((resolve) => {
@@ -120,7 +171,7 @@ export class LinkProber {
         resolve();
       };
       const cancelDeadline = this.clock.after(deadlines.probeMs, done);
-      this.#pending.set(requestId, { from: from.workerId, to: to.workerId, done });
+      this.#pending.set(requestId, { from: from.workerId, to: to.workerId, isSecond, done });
       const host = addressFor(from, to);
       from.connection.send(encodeControl({ kind: 'probe', requestId, host, port: to.identity.dataPort }));
     });
@@ -145,4 +196,9 @@ export class LinkProber {
     if (upBytesPerSecond !== null) this.table.flowed(workerId, null, upBytesPerSecond);
     if (downBytesPerSecond !== null) this.table.flowed(null, workerId, downBytesPerSecond);
   }
+}
+
+/** The same whichever comes first. */
+function pairOf(a: string, b: string): string {
+  return [a, b].sort().join(' ');
 }

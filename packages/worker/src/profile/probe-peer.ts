@@ -16,6 +16,7 @@ import {
 const dialMs = 2_000;
 /** The same for the greeting and for each block. */
 const answerMs = 1_500;
+const roundTripsMin = 3;
 const roundTripsMax = 9;
 const roundTripsMs = 100;
 
@@ -36,7 +37,7 @@ export interface ProbeOptions {
 }
 
 /**
- * Measures the way to another worker in some 0.3 s. Null when it cannot be dialled, does not take the greeting, or does not
+ * Measures the way to another worker in some 0.5 s. Null when it cannot be dialled, does not take the greeting, or does not
  * answer in time, or goes before it is measured; never rejects for what the peer does.
  */
 export async function probePeer(options: ProbeOptions): Promise<PeerSpeed | null> {
@@ -81,22 +82,21 @@ class PeerProbe {
     return null;
   }
 
-  /** The median of a few; null when the peer stops to answer. */
+  /** The least of a few, as other work of the hosts only adds to it; null when the peer stops to answer. */
   async roundTripMs(): Promise<number | null> {
     const endMs = this.clock.nowMs() + roundTripsMs;
     const trips: number[] = [];
-    while (trips.length === 0 || (trips.length < roundTripsMax && this.clock.nowMs() < endMs)) {
+    while (trips.length < roundTripsMin || (trips.length < roundTripsMax && this.clock.nowMs() < endMs)) {
       const { elapsedMs, outcome } = await this.#timeBlock(1);
       if (outcome !== 'here') return null;
       trips.push(elapsedMs);
     }
-    trips.sort((a, b) => a - b);
-    return trips[trips.length >> 1] ?? null;
+    return Math.min(...trips);
   }
 
   /** Null when the peer stops to answer as it should. */
   bytesPerSecond(roundTripMs: number): Promise<number | null> {
-    return blockSpeed((bytes) => this.#timeBlock(bytes), roundTripMs, this.clock);
+    return blockSpeed((bytes) => this.#timeBlock(bytes), roundTripMs);
   }
 
   close(): void {

@@ -91,7 +91,8 @@ export class StageFaultFinder {
 /** A copy of one row of activations, which may lie at any alignment. */
 function rowOf(activations: Uint8Array, row: number, rows: number): Float32Array {
   const rowBytes = activations.byteLength / rows;
-  return new Float32Array(activations.slice(row * rowBytes, (row + 1) * rowBytes).buffer);
+  // Not `slice`, of which a Buffer has its own that copies nothing.
+  return new Float32Array(Uint8Array.from(activations.subarray(row * rowBytes, (row + 1) * rowBytes)).buffer);
 }
 
 function makeFaulty(activations: Uint8Array, row: number, rows: number): void {

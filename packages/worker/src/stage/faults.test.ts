@@ -74,7 +74,8 @@ async function answer(stages: readonly StageRuntime[], step: PlainStep): Promise
     const { activations, logits, faults } = await stage.run({ ...step, payload });
     const origins = [...(faults ? faultySequences(step.sequences, faults) : [])];
     arose.push(origins.filter(([, origin]) => origin === 'here').map(([id]) => id));
-    if (activations) payload = activations.slice();
+    // At an odd offset of a Buffer, as it lies in a frame.
+    if (activations) payload = Buffer.concat([new Uint8Array(1), activations]).subarray(1);
     if (!stage.isLast) continue;
     using sampler = stage.createSampler();
     return { outputs: await sampler.sample(step.sequences, logits, faults), arose };
