@@ -99,7 +99,6 @@ describe('workers without whom there is no plan', () => {
     expect(outcome).toMatchObject({ reason: null, status: null });
     expect(outcome.error).toMatch(/^CLUSTER_NOT_READY: /u);
     expect(outcome.elapsedMs).toBeGreaterThanOrEqual(options.timeoutMs);
-    expect(outcome.elapsedMs).toBeLessThan(4 * options.timeoutMs);
     const late = await stream(cluster.url, 'Once upon a time', { ...options, timeoutMs: 1_000 });
     expect(late).toMatchObject({ text: '', reason: null, status: 503 });
     expect(late.error).toMatch(/CLUSTER_NOT_READY/u);

@@ -78,7 +78,7 @@ async function serveFrom(
       if (canDial) start(await startDoor(host));
       start(startWorker(host, `${address}:7600`, directory));
     }
-    await serve.line(/^Ready\.$/, 60_000);
+    await serve.line(/^Ready\.$/);
     const url = `http://${address}:8080`;
     const asked = start(
       new Process(['--url', url], {

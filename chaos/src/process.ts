@@ -76,7 +76,7 @@ export class Process {
   }
 
   /** The first match of a line. @throws Error with what it said, when it ends or says nothing like it in time */
-  async line(pattern: RegExp, timeoutMs = 60_000): Promise<RegExpExecArray> {
+  async line(pattern: RegExp, timeoutMs = 120_000): Promise<RegExpExecArray> {
     for (const line of this.lines) {
       const match = pattern.exec(line);
       if (match) return match;

@@ -39,10 +39,10 @@ describe.runIf(mayAsk())('cores of local workers', () => {
   it('are kept awake while steps pass, and sleep again after the last', async () => {
     await using server = await new Server(['--workers', '2']).ready();
     const held = (): boolean[] => server.stages.map(({ pid }) => isHeldBy(pid));
-    await expect.poll(held, { timeout: 5_000 }).toEqual([false, false]);
+    await expect.poll(held, { timeout: 60_000 }).toEqual([false, false]);
     // Of a busy machine, an answer may take longer to come back than the request is held.
-    await expect.poll(() => heldAfterTokens(server), { timeout: 10_000 }).toEqual([true, true]);
-    await expect.poll(held, { timeout: 5_000 }).toEqual([false, false]);
+    await expect.poll(() => heldAfterTokens(server), { timeout: 60_000 }).toEqual([true, true]);
+    await expect.poll(held, { timeout: 60_000 }).toEqual([false, false]);
   });
 
   it('sleep as they like with --no-awake', async () => {

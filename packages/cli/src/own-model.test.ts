@@ -69,7 +69,7 @@ describe.concurrent('the model that ships with Butterfly', () => {
   it('tells a story and answers a question in the demo, over three workers', async () => {
     const demo = fileURLToPath(new URL('../dist/demo/main.js', import.meta.url));
     // Rejects unless it exits with 0.
-    const { stdout } = await promisify(execFile)(process.execPath, [demo], { timeout: 60_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, [demo], { timeout: 150_000 });
     expect(stdout.match(/^ {2}local-\d: layers \d-\d, 1 thread/gm)).toHaveLength(3);
     expect(stdout).toMatch(/^Once upon a time,? .+\./m);
     expect(stdout).toMatch(/> Who is the best friend of Finn\?\n.*best friend is/);

@@ -85,7 +85,7 @@ it.skipIf(!existsSync(built))('lets the process exit once it is disposed', async
     console.log((await oracle.greedy([1], 3)).length);
     await oracle[Symbol.asyncDispose]();`,
   );
-  const node = promisify(execFile)(process.execPath, [script], { timeout: 30_000 });
+  const node = promisify(execFile)(process.execPath, [script], { timeout: 120_000 });
   await expect(node).resolves.toEqual({ stdout: '3\n', stderr: '' });
   await rm(folder, { recursive: true });
 });

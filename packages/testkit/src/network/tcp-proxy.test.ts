@@ -163,7 +163,7 @@ describe('a TCP proxy', () => {
     'leaves nothing that keeps a process, closed %s',
     async (state) => {
       const script = fileURLToPath(new URL('../../dist/network/tcp-proxy-exit-main.js', import.meta.url));
-      const { stdout } = await promisify(execFile)(process.execPath, [script, state], { timeout: 30_000 });
+      const { stdout } = await promisify(execFile)(process.execPath, [script, state], { timeout: 120_000 });
       expect(stdout).toBe('closed\n');
     },
   );
