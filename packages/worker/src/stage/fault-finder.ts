@@ -79,7 +79,8 @@ export class StageFaultFinder {
       logitEnd += sequence.logitRows;
       const slotOf = (row: number): number => sequence.regionStart + sequence.positionStart + row - rowStart;
       for (let row = rowStart; row < rowEnd; row++)
-        if (rows.has(row) || logitRows.has(logitEnd - (rowEnd - row))) this.#slots.mark(slotOf(row));
+        if (rows.has(row) || (row >= rowEnd - sequence.logitRows && logitRows.has(logitEnd - rowEnd + row)))
+          this.#slots.mark(slotOf(row));
     }
   }
 
