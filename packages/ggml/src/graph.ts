@@ -159,7 +159,8 @@ export class Graph extends GraphContext {
 
   /**
    * Attention of queries F32 [headSize, rows, heads] over keys and values [headSize, cached, kvHeads] with a mask
-   * F16 [cached, rows] that is added to the scores (https://arxiv.org/abs/2205.14135): F32 [headSize, heads, rows].
+   * F16 [cached, rows] that is added to the scores (https://arxiv.org/abs/2205.14135): F32 [headSize, heads, rows]. A
+   * fourth dimension, the same of all but the mask, makes several of these; the result has it too.
    */
   flashAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
     ensure(
@@ -170,8 +171,7 @@ export class Graph extends GraphContext {
         sameShape(k.shape, v.shape) &&
         k.shape[0] === q.shape[0] &&
         q.shape[2] % k.shape[2] === 0 &&
-        q.shape[3] === 1 &&
-        k.shape[3] === 1 &&
+        q.shape[3] === k.shape[3] &&
         mask.type === dtype.F16 &&
         this.isContiguous(mask) &&
         sameShape(mask.shape, shapeOf(k.shape[1], q.shape[1])),
@@ -187,7 +187,7 @@ export class Graph extends GraphContext {
       0,
       0,
     );
-    return this.result(pointer, dtype.F32, [v.shape[0], q.shape[2], q.shape[1], 1]);
+    return this.result(pointer, dtype.F32, [v.shape[0], q.shape[2], q.shape[1], q.shape[3]]);
   }
 
   /** Copies `a` into `target`, both F32, F16 or BF16 (converting the type); a view of `target`. */

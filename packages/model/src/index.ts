@@ -1,4 +1,4 @@
-export { batchKey, cacheBlockSlots, cacheBytesPerSlot } from './architecture/batch.js';
+export { batchKey, cacheBlockSlots, cacheBytesPerSlot, evenLayout, plainLayout } from './architecture/batch.js';
 export type { AttentionSpan, BatchShape } from './architecture/batch.js';
 export type { LayerCache, StageInputs, StageOutputs, StageWeights } from './architecture/llama-family.js';
 export { graphTensorsMax, stageBuilder } from './architecture/registry.js';

@@ -3,13 +3,53 @@ import type { CacheType } from '@butterfly/common';
 /** Cached slots are read in whole blocks of this many, so that a graph serves many steps; as llama.cpp pads its cache. */
 export const cacheBlockSlots = 256;
 
+/**
+ * How the queries of a span are laid out for ggml's flash attention on the CPU, which chooses between code paths by that
+ * layout, each with other last bits (decision 0027).
+ *
+ * - `rows`: [headSize, rows, heads], as llama.cpp has it.
+ * - `heads`: one row, with the heads of a key's group side by side and the groups behind each other,
+ *   [headSize, 1, heads / kvHeads, kvHeads]: the path for it takes each head in one go, on however many threads.
+ * - `groups`: the heads that share a key are rows of one head, [headSize, queries, kvHeads], with as many queries as the
+ *   path wants that is to be taken; those behind the last row see nothing.
+ */
+export type AttentionLayout = 'rows' | 'heads' | 'groups';
+
 /** Consecutive rows of one sequence that are attended by one call. */
 export interface AttentionSpan {
   readonly rows: number;
+  readonly layout: AttentionLayout;
+  /** Rows of the mask, which are the queries of one head of the layout. */
+  readonly queries: number;
   /** First slot of the region of the sequence. */
   readonly regionStart: number;
   /** Slots that attention reads, a multiple of `cacheBlockSlots` within the region. */
   readonly cachedSlots: number;
+}
+
+/** ggml takes so many queries at least by tiles (ggml/src/ggml-cpu/common.h, GGML_FA_TILE_Q). */
+const tileQueries = 64;
+
+/**
+ * The layout with which a row has the same numbers however many are attended with it, for keys and values of F16; of
+ * the other types, ggml has one path only. Prompts go by tiles, where a row's numbers depend on nothing but the row,
+ * and single rows, which are decoded, one by one.
+ */
+export function evenLayout(
+  rows: number,
+  { heads, kvHeads }: { readonly heads: number; readonly kvHeads: number },
+): Pick<AttentionSpan, 'layout' | 'queries'> {
+  const groupHeads = heads / kvHeads;
+  if (rows >= tileQueries) return { layout: 'rows', queries: rows };
+  if (rows > 1) return { layout: 'groups', queries: Math.max(tileQueries, rows * groupHeads) };
+  if (kvHeads > 1) return { layout: 'heads', queries: 1 };
+  // Two rows and more are not split over threads.
+  return groupHeads < tileQueries ? { layout: 'groups', queries: groupHeads } : plainLayout(rows);
+}
+
+/** The layout that llama.cpp has. */
+export function plainLayout(rows: number): Pick<AttentionSpan, 'layout' | 'queries'> {
+  return { layout: 'rows', queries: rows };
 }
 
 /**
@@ -29,7 +69,8 @@ export interface BatchShape {
 
 export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans }: BatchShape): string {
   let key = `${paddedRows},${logitRows},${paddedLogitRows}`;
-  for (const { rows, regionStart, cachedSlots } of spans) key += `|${rows},${regionStart},${cachedSlots}`;
+  for (const { rows, layout, regionStart, cachedSlots } of spans)
+    key += `|${rows},${layout},${regionStart},${cachedSlots}`;
   return key;
 }
 

@@ -47,11 +47,13 @@ export interface StageInputs {
   readonly positions: Tensor;
   /** I64 [rows]: the arena slot of each row. */
   readonly slots: Tensor;
-  /** F16 [cachedSlots, rows] of each span, one after the other: 0 where a row may look, minus infinity elsewhere. */
+  /** F16 [cachedSlots, queries] of each span, one after the other: 0 where a query may look, minus infinity elsewhere. */
   readonly masks: Tensor;
+  /** F32 [kvHeads * headSize, queries] for the largest span with the layout `groups`; null without any. */
+  readonly grouped: Tensor | null;
   /**
    * F32 [heads * headSize, paddedRows] for the attention of all spans, of which the caller sets the rows that pad; null
-   * when one span is all. One for all layers: nodes run in the order of expansion, so each is done with it in time.
+   * when one span is all and has no layout `groups`. One for all layers: nodes run in the order of expansion, so each is done with it in time.
    */
   readonly attended: Tensor | null;
   /** I32 [paddedLogitRows], on the last stage when logits are wanted. */
@@ -135,10 +137,10 @@ export class LlamaFamilyBuilder {
     const { graph, batch, inputs } = this;
     const elementBytes = inputs.masks.strides[0];
     let offset = 0;
-    return batch.spans.map(({ rows, cachedSlots }) => {
+    return batch.spans.map(({ queries, cachedSlots }) => {
       const row = cachedSlots * elementBytes;
-      const size = row * rows;
-      const mask = graph.view(inputs.masks, shapeOf(cachedSlots, rows), [row, size, size], offset);
+      const size = row * queries;
+      const mask = graph.view(inputs.masks, shapeOf(cachedSlots, queries), [row, size, size], offset);
       offset += size;
       return mask;
     });
@@ -179,33 +181,87 @@ export class LlamaFamilyBuilder {
       const mask = masks[i];
       if (!mask) throw new RangeError(`span ${i} has no mask`);
       const offset = row * q.strides[2];
-      const result = graph.flashAttention(
-        // Queries as [headSize, rows, heads].
-        graph.view(
-          q,
-          shapeOf(spec.headSize, span.rows, spec.heads),
-          [q.strides[2], q.strides[1], q.strides[3]],
-          offset,
-        ),
-        this.#region(cache.keys, span),
-        this.#region(cache.values, span),
-        mask,
-        this.#scale,
-      );
+      const [keys, values] = [this.#region(cache.keys, span), this.#region(cache.values, span)];
+      const result = graph.flashAttention(this.#queries(q, span, offset), keys, values, mask, this.#scale);
       if (!attended) return graph.reshape(result, shapeOf(spec.headSize * spec.heads, span.rows));
-      graph.expand(graph.copy(result, graph.view(attended, result.shape, outerStrides(result), offset)));
+      graph.expand(
+        span.layout === 'groups'
+          ? graph.copy(this.#ofGroups(result, span), this.#byGroup(attended, span.rows, offset))
+          : graph.copy(result, graph.view(attended, result.shape, outerStrides(result), offset)),
+      );
       row += span.rows;
     }
     if (!attended) throw new RangeError('a batch needs at least one span');
     return attended;
   }
 
-  /** The cached rows of a region as [headSize, cachedSlots, kvHeads]. */
-  #region(cache: Tensor, { regionStart, cachedSlots }: AttentionSpan): Tensor {
+  /** The queries of a span in its layout. */
+  #queries(q: Tensor, { layout, rows, queries }: AttentionSpan, offset: number): Tensor {
+    const { graph } = this;
+    const { headSize, heads, kvHeads } = this.spec;
+    const [, head, row, all] = q.strides;
+    switch (layout) {
+      case 'rows':
+        return graph.view(q, shapeOf(headSize, rows, heads), [row, head, all], offset);
+      case 'heads': {
+        const group = head * (heads / kvHeads);
+        return graph.view(q, [headSize, 1, heads / kvHeads, kvHeads], [row, head, group], offset);
+      }
+      case 'groups': {
+        const { grouped } = this.inputs;
+        if (!grouped) throw new RangeError('there is no place for grouped queries');
+        const [group, columns] = [head * (heads / kvHeads), head * queries];
+        const target = [headSize, heads / kvHeads, kvHeads, rows] as const;
+        graph.expand(
+          graph.copy(
+            this.#byGroup(q, rows, offset),
+            graph.view(grouped, target, [head, columns, group], 0),
+          ),
+        );
+        // What stands behind the last row is of a span before, and sees nothing.
+        return graph.view(
+          grouped,
+          shapeOf(headSize, queries, kvHeads),
+          [head, columns, columns * kvHeads],
+          0,
+        );
+      }
+      default:
+        return layout satisfies never;
+    }
+  }
+
+  /** Rows of heads from `offset` on as [headSize, heads / kvHeads, kvHeads, rows]. */
+  #byGroup(heads: Tensor, rows: number, offset: number): Tensor {
+    const { headSize, kvHeads, heads: count } = this.spec;
+    const head = headSize * heads.strides[0];
+    const group = head * (count / kvHeads);
+    const shape = [headSize, count / kvHeads, kvHeads, rows] as const;
+    return this.graph.view(heads, shape, [head, group, head * count], offset);
+  }
+
+  /** The same of what attention gave for the layout `groups`, without the queries behind the last row. */
+  #ofGroups(result: Tensor, { rows }: AttentionSpan): Tensor {
+    const { headSize, kvHeads, heads } = this.spec;
+    const [, head, query] = result.strides;
+    const shape = [headSize, heads / kvHeads, kvHeads, rows] as const;
+    return this.graph.view(result, shape, [query, head, query * (heads / kvHeads)], 0);
+  }
+
+  /** The cached rows of a region as [headSize, cachedSlots, kvHeads], or with the heads last. */
+  #region(cache: Tensor, { regionStart, cachedSlots, layout }: AttentionSpan): Tensor {
     const { headSize, kvHeads } = this.spec;
     const row = cache.strides[1];
-    const strides = [row, row / kvHeads, row * cachedSlots] as const;
-    return this.graph.view(cache, shapeOf(headSize, cachedSlots, kvHeads), strides, regionStart * row);
+    const head = row / kvHeads;
+    const offset = regionStart * row;
+    return layout === 'heads'
+      ? this.graph.view(cache, [headSize, cachedSlots, 1, kvHeads], [row, head, head], offset)
+      : this.graph.view(
+          cache,
+          shapeOf(headSize, cachedSlots, kvHeads),
+          [row, head, row * cachedSlots],
+          offset,
+        );
   }
 
   #feedForward(attention: Tensor, residual: Tensor, layer: LayerWeights): Tensor {

@@ -36,6 +36,6 @@ export function stageBuilder(architecture: Architecture): StageBuilder {
 /** An upper bound of the tensors, views included, that a builder makes for a step. */
 export function graphTensorsMax(layers: number, batch: BatchShape): number {
   const perLayer = 48;
-  const perSpanAndLayer = 6;
+  const perSpanAndLayer = 10;
   return 64 + batch.spans.length + layers * (perLayer + perSpanAndLayer * batch.spans.length);
 }

@@ -23,6 +23,8 @@ export class CompiledStep implements Disposable {
   #views: Views | undefined;
   /** Whether any layer attends: in the midst of a prompt, the last stage ends with the keys and values of its last layer. */
   readonly #attends: boolean;
+  /** Heads that share a key. */
+  readonly #groupHeads: number;
   readonly #tensors: StageInputs & StageOutputs;
 
   constructor(
@@ -34,9 +36,14 @@ export class CompiledStep implements Disposable {
   ) {
     const graph = new Graph(backend.ggml, graphTensorsMax(weights.layers.length, batch));
     this.graph = graph;
+    this.#groupHeads = spec.heads / spec.kvHeads;
     this.#attends = weights.head === null || weights.layers.length > 1 || batch.logitRows > 0;
     const { rows, paddedRows, paddedLogitRows, spans } = batch;
-    const maskElements = spans.reduce((sum, span) => sum + span.rows * span.cachedSlots, 0);
+    const maskElements = spans.reduce((sum, span) => sum + span.queries * span.cachedSlots, 0);
+    const groupedQueries = Math.max(
+      0,
+      ...spans.map(({ layout, queries }) => (layout === 'groups' ? queries : 0)),
+    );
     const inputs: StageInputs = {
       source: weights.embedding
         ? graph.input(dtype.I32, shapeOf(paddedRows))
@@ -44,8 +51,12 @@ export class CompiledStep implements Disposable {
       positions: graph.input(dtype.I32, shapeOf(paddedRows)),
       slots: graph.input(dtype.I64, shapeOf(rows)),
       masks: graph.input(dtype.F16, shapeOf(maskElements)),
+      grouped:
+        groupedQueries > 0
+          ? graph.input(dtype.F32, shapeOf(spec.kvHeads * spec.headSize, groupedQueries))
+          : null,
       attended:
-        spans.length > 1 || paddedRows > rows
+        spans.length > 1 || paddedRows > rows || groupedQueries > 0
           ? graph.input(dtype.F32, shapeOf(spec.heads * spec.headSize, paddedRows))
           : null,
       logitRowIds:
@@ -119,7 +130,7 @@ export class CompiledStep implements Disposable {
     logitRowIds?.fill(0, logitRow);
     attendedPadding?.fill(0);
     ones.fill(1);
-    if (masks) fillCausalMasks(masks, this.batch.spans, positions);
+    if (masks) fillCausalMasks(masks, this.batch, this.#groupHeads, positions);
   }
 
   [Symbol.dispose](): void {
@@ -151,32 +162,46 @@ function firstRows<T extends Uint8Array | Float32Array>(values: T, rows: number,
   return values.subarray(0, (values.length / of) * rows) as T;
 }
 
-/** Each row sees the cached tokens before it and itself. */
-function fillCausalMasks(masks: Uint16Array, spans: readonly AttentionSpan[], positions: Int32Array): void {
+/** Each row sees the cached tokens before it and itself, in each of its queries; queries without a row see nothing. */
+function fillCausalMasks(
+  masks: Uint16Array,
+  { spans }: BatchShape,
+  groupHeads: number,
+  positions: Int32Array,
+): void {
   let row = 0;
   let start = 0;
-  for (const { rows, cachedSlots } of spans)
-    for (let r = 0; r < rows; r++) {
-      const seen = start + (positions[row++] ?? 0) + 1;
-      const end = start + cachedSlots;
-      masks.fill(visible, start, seen);
-      masks.fill(hidden, seen, end);
-      start = end;
+  for (const { rows, layout, queries, cachedSlots } of spans) {
+    const queriesOfRow = layout === 'groups' ? groupHeads : 1;
+    for (let query = 0; query < queries; query++) {
+      const r = Math.floor(query / queriesOfRow);
+      const seen = r < rows ? (positions[row + r] ?? 0) + 1 : 0;
+      masks.fill(visible, start, start + seen);
+      masks.fill(hidden, start + seen, start + cachedSlots);
+      start += cachedSlots;
     }
+    row += rows;
+  }
 }
 
 /**
  * The shape of a step. The rows of a sequence are attended together, but each guess by itself and over as many slots as
  * if it were decoded alone: attention over several rows has another code path, whose last bits differ.
  * @param padded how many rows to compute for so many.
+ * @param layout of the queries of a span of so many rows.
  */
-export function batchShape(sequences: readonly StepSequence[], padded: (rows: number) => number): BatchShape {
+export function batchShape(
+  sequences: readonly StepSequence[],
+  padded: (rows: number) => number,
+  layout: (rows: number) => Pick<AttentionSpan, 'layout' | 'queries'>,
+): BatchShape {
   let rows = 0;
   let logitRows = 0;
   const spans: AttentionSpan[] = [];
   for (const { rows: all, regionStart, positionStart, draftTokens, logitRows: wanted } of sequences) {
     const span = (count: number, position: number): AttentionSpan => ({
       rows: count,
+      ...layout(count),
       regionStart,
       cachedSlots: Math.ceil((position + count) / cacheBlockSlots) * cacheBlockSlots,
     });

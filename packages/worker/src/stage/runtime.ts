@@ -1,6 +1,6 @@
 import { ensure, limits, type Logger, type Step, type StepTime } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
-import { batchKey, cacheBlockSlots } from '@butterfly/model';
+import { batchKey, cacheBlockSlots, evenLayout, plainLayout } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { StageFaultFinder } from './fault-finder.js';
@@ -216,10 +216,11 @@ export class StageRuntime implements Stage {
   }
 
   #compile(sequences: Step['sequences']): CompiledStep {
-    const { isDeterministic } = this.options;
+    const { isDeterministic, cacheType, spec } = this.options;
     const batch = batchShape(
       sequences,
       isDeterministic ? wholeGroups : (rows) => paddedRows(rows, this.#curve),
+      isDeterministic || cacheType !== 'f16' ? plainLayout : (rows) => evenLayout(rows, spec),
     );
     const key = batchKey(batch);
     const known = this.#compiled.get(key);
