@@ -1,5 +1,11 @@
-export { batchKey, cacheBlockSlots, cacheBytesPerSlot, evenLayout, plainLayout } from './architecture/batch.js';
-export type { AttentionSpan, BatchShape } from './architecture/batch.js';
+export {
+  batchKey,
+  cacheBlockSlots,
+  cacheBytesPerSlot,
+  evenLayout,
+  plainLayout,
+} from './architecture/batch.js';
+export type { AttentionSpan, BatchShape, SpanLayout } from './architecture/batch.js';
 export type { LayerCache, StageInputs, StageOutputs, StageWeights } from './architecture/llama-family.js';
 export { graphTensorsMax, stageBuilder } from './architecture/registry.js';
 export type { StageBuilder } from './architecture/registry.js';

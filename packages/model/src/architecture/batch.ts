@@ -29,6 +29,8 @@ export interface AttentionSpan {
 
 /** ggml takes so many queries at least by tiles (ggml/src/ggml-cpu/common.h, GGML_FA_TILE_Q). */
 const tileQueries = 64;
+/** The layout of a span of so many rows. */
+export type SpanLayout = (rows: number) => Pick<AttentionSpan, 'layout' | 'queries'>;
 
 /**
  * The layout with which a row has the same numbers however many are attended with it, for keys and values of F16; of
@@ -38,7 +40,7 @@ const tileQueries = 64;
 export function evenLayout(
   rows: number,
   { heads, kvHeads }: { readonly heads: number; readonly kvHeads: number },
-): Pick<AttentionSpan, 'layout' | 'queries'> {
+): ReturnType<SpanLayout> {
   const groupHeads = heads / kvHeads;
   if (rows >= tileQueries) return { layout: 'rows', queries: rows };
   if (rows > 1) return { layout: 'groups', queries: Math.max(tileQueries, rows * groupHeads) };
@@ -48,9 +50,7 @@ export function evenLayout(
 }
 
 /** The layout that llama.cpp has. */
-export function plainLayout(rows: number): Pick<AttentionSpan, 'layout' | 'queries'> {
-  return { layout: 'rows', queries: rows };
-}
+export const plainLayout: SpanLayout = (rows) => ({ layout: 'rows', queries: rows });
 
 /**
  * The shape of one step: what a graph depends on. The contents of its inputs are not part of it. Matrix products may

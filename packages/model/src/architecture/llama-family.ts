@@ -213,10 +213,7 @@ export class LlamaFamilyBuilder {
         const [group, columns] = [head * (heads / kvHeads), head * queries];
         const target = [headSize, heads / kvHeads, kvHeads, rows] as const;
         graph.expand(
-          graph.copy(
-            this.#byGroup(q, rows, offset),
-            graph.view(grouped, target, [head, columns, group], 0),
-          ),
+          graph.copy(this.#byGroup(q, rows, offset), graph.view(grouped, target, [head, columns, group], 0)),
         );
         // What stands behind the last row is of a span before, and sees nothing.
         return graph.view(

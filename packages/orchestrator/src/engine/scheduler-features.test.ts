@@ -33,12 +33,12 @@ describe('shared prefixes', () => {
     expect(cachedPromptTokens(events)).toEqual({ 2: 1000 });
   });
 
-  it('leave one token to compute when the whole prompt is known', () => {
+  it('leave two tokens to compute when the whole prompt is known', () => {
     const run = new ScriptedRun(roomy);
     for (const id of [1, 2]) {
       run.submit(id, systemPrompt);
       const { steps, events } = run.finish();
-      expect(steps[0] && parts(steps[0]).at(-1)?.[1]).toBe(id === 1 ? 0 : 999);
+      expect(steps[0] && parts(steps[0]).at(-1)?.[1]).toBe(id === 1 ? 0 : 998);
       expect(cachedPromptTokens(events)).toEqual({ [id]: id === 1 ? 0 : 999 });
     }
   });
@@ -66,7 +66,7 @@ describe('shared prefixes', () => {
     const { step } = run.step();
     expect(parts(step)).toEqual([
       [1, 1000, 1],
-      [2, 999, 1],
+      [2, 998, 2],
       [3, 0, 10],
     ]);
     expect(cachedPromptTokens(run.finish().events)).toEqual({ 1: 0, 2: 999, 3: 0 });

@@ -70,7 +70,9 @@ export class Sequence {
 
   /** It holds a region whose first tokens are cached already. */
   entered(cachedTokens: number): void {
-    this.scheduled = cachedTokens;
+    // A prompt's last token alone would be computed as what is decoded: with the one before it, it is a part of a prompt.
+    const isPromptEnd = cachedTokens === this.#promptTokens - 1;
+    this.scheduled = isPromptEnd ? Math.max(0, cachedTokens - 1) : cachedTokens;
     this.#cachedPromptTokens ??= Math.min(cachedTokens, this.#promptTokens);
   }
 

@@ -11,7 +11,7 @@ import type {
   SchedulerResult,
   SchedulerStats,
 } from './scheduler-types.js';
-import { decodeGroups, mixedRows, prefillChunk, StepCurve } from './step-curve.js';
+import { chunkRows, decodeGroups, mixedRows, prefillChunk, StepCurve } from './step-curve.js';
 import { StepDraft } from './step-draft.js';
 import { answersOf, type Expected, type StepInFlight } from './step-in-flight.js';
 import { precedes } from './waiting-queue.js';
@@ -277,7 +277,7 @@ export class Scheduler {
 
   #choosePrefills(draft: StepDraft, rowsMax: number): void {
     for (const sequence of [...this.#roster.prefilling].sort((a, b) => (precedes(a, b) ? -1 : 1))) {
-      const rows = Math.min(sequence.pending, rowsMax - draft.rows, draft.rowsLeft);
+      const rows = chunkRows(sequence.pending, rowsMax - draft.rows, draft.rowsLeft);
       if (rows <= 0 || draft.isFull) return;
       this.#choose(draft, sequence, rows);
     }
@@ -289,7 +289,7 @@ export class Scheduler {
       if (draft.isFull || draft.rows >= rowsMax) return;
       if (this.#roster.isWorthWaiting(next) || !this.#makeRoom(draft, next)) return;
       if (!this.#roster.enter(next)) return;
-      draft.add(next, Math.min(next.pending, rowsMax - draft.rows, draft.rowsLeft));
+      draft.add(next, chunkRows(next.pending, rowsMax - draft.rows, draft.rowsLeft));
     }
   }
 

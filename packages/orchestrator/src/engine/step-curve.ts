@@ -93,6 +93,18 @@ export function prefillChunk(tokens: number, stages: number, rowsMax: number, cu
   return best;
 }
 
+/**
+ * Rows of the next chunk of `pending` tokens in a step with room for `room` more by plan and `rowsLeft` at most: none
+ * that leaves or takes a single row where that can be helped, since a single row is computed as what is decoded.
+ */
+export function chunkRows(pending: number, room: number, rowsLeft: number): number {
+  if (room <= 0) return 0;
+  const rows = Math.min(pending, rowsLeft, Math.max(room, 2));
+  if (pending - rows !== 1) return rows;
+  if (rows < rowsLeft) return pending;
+  return rows > 2 ? rows - 1 : rows;
+}
+
 function roundUp(rows: number): number {
   return Math.ceil(rows / chunkMultiple) * chunkMultiple;
 }

@@ -8,6 +8,7 @@ import {
   type BatchShape,
   type LayerCache,
   type ModelSpec,
+  type SpanLayout,
   type StageInputs,
   type StageOutputs,
   type StageWeights,
@@ -185,15 +186,16 @@ function fillCausalMasks(
 }
 
 /**
- * The shape of a step. The rows of a sequence are attended together, but each guess by itself and over as many slots as
- * if it were decoded alone: attention over several rows has another code path, whose last bits differ.
+ * The shape of a step. Several known rows of a sequence are a part of a prompt and attended together; a single one is
+ * decoded, and each guess behind it is attended by itself and over as many slots as if it were decoded alone: attention
+ * over several rows has another code path, whose last bits differ.
  * @param padded how many rows to compute for so many.
  * @param layout of the queries of a span of so many rows.
  */
 export function batchShape(
   sequences: readonly StepSequence[],
   padded: (rows: number) => number,
-  layout: (rows: number) => Pick<AttentionSpan, 'layout' | 'queries'>,
+  layout: SpanLayout,
 ): BatchShape {
   let rows = 0;
   let logitRows = 0;

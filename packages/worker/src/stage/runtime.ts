@@ -36,6 +36,8 @@ export class StageRuntime implements Stage {
   readonly #compiled = new Map<string, CompiledStep>();
   /** Expected times of steps that are not padded; empty until then. */
   #curve: readonly StepTime[] = [];
+  /** Steps with parts of prompts are filled to whole groups of so many rows. */
+  #rowGroup = 1;
   #isRunning = false;
   /** Counts prepared steps: inputs share memory, so only the latest may be computed. */
   #prepared = 0;
@@ -142,7 +144,8 @@ export class StageRuntime implements Stage {
   async warmUp(profile: ModelCurves, onStep: () => void = () => undefined): Promise<WarmStage> {
     using sampler = this.isLast ? this.createSampler() : null;
     this.padSteps([]);
-    const { isRowwise, isBatchInvariant } = await checkInvariance({
+    this.#rowGroup = 1;
+    const { isRowwise, isBatchInvariant, rowGroup } = await checkInvariance({
       ...this.options,
       isFirst: this.isFirst,
       slots: this.#cache.slots,
@@ -159,6 +162,7 @@ export class StageRuntime implements Stage {
     const layers = range.layerEnd - range.layerStart;
     const curve = stageCurve(layers, profile, { isLast: this.isLast, rowsMax });
     // What a deterministic worker measured is of padded steps already.
+    this.#rowGroup = rowGroup;
     if (isDeterministic || !isRowwise) return { curve, isBatchInvariant };
     this.padSteps(curve);
     return { curve: paddedCurve(curve), isBatchInvariant };
@@ -217,9 +221,16 @@ export class StageRuntime implements Stage {
 
   #compile(sequences: Step['sequences']): CompiledStep {
     const { isDeterministic, cacheType, spec } = this.options;
+    const hasPrompt = sequences.some(({ rows, draftTokens }) => rows - draftTokens.length > 1);
+    const padded = (rows: number): number => {
+      if (isDeterministic) return wholeGroups(rows);
+      return hasPrompt && this.#rowGroup > 1
+        ? wholeGroups(rows, this.#rowGroup)
+        : paddedRows(rows, this.#curve);
+    };
     const batch = batchShape(
       sequences,
-      isDeterministic ? wholeGroups : (rows) => paddedRows(rows, this.#curve),
+      padded,
       isDeterministic || cacheType !== 'f16' ? plainLayout : (rows) => evenLayout(rows, spec),
     );
     const key = batchKey(batch);
