@@ -65,7 +65,6 @@ async function pipeline(spec: ModelSpec, count: number, cacheType: CacheType): P
       arenaSlots: 2 * context,
       rowsMax: 1024,
       range,
-      threads,
       cacheType,
     });
     stages.push(stage);
