@@ -225,7 +225,7 @@ export class StageRuntime implements Stage {
     const padded = (rows: number): number => {
       if (isDeterministic) return wholeGroups(rows);
       return hasPrompt && this.#rowGroup > 1
-        ? wholeGroups(rows, this.#rowGroup)
+        ? Math.ceil(rows / this.#rowGroup) * this.#rowGroup
         : paddedRows(rows, this.#curve);
     };
     const batch = batchShape(

@@ -22,8 +22,8 @@ export function paddedRows(rows: number, curve: readonly StepTime[]): number {
 }
 
 /** Rows to compute so that kernels meet whole groups only, whose numbers depend on nothing but the row. */
-export function wholeGroups(rows: number, group = rowGroupMax): number {
-  return Math.ceil(rows / group) * group;
+export function wholeGroups(rows: number): number {
+  return Math.ceil(rows / rowGroupMax) * rowGroupMax;
 }
 
 /** What a stage of so many layers takes, by the times of one layer and, for the last stage, of the output. */

@@ -17,8 +17,6 @@ const sweepsMax = 3;
 const steadyRatio = 1.25;
 /** Of a step to one of more rows, at most: kernels take whole groups of rows faster than others (docs/performance.md). */
 const cliffRatio = 1.3;
-/** Row groups of the kernels that we know. */
-const rowGroups = [4, 8, 16];
 const noTokens = new Int32Array(0);
 
 type DecodingStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
@@ -39,11 +37,11 @@ export interface RowInvariance {
   readonly isRowwise: boolean;
   /** Whether that holds for a row alone too. Not so with F16 and F32 weights, for which ggml has a kernel of one row. */
   readonly isBatchInvariant: boolean;
-  /** In whole groups of so many rows a row's numbers depend on nothing but the row; 1 where they never do, or in none. */
+  /** In whole groups of so many rows a row's numbers depend on nothing but the row: 1 where they never depend on more, else 4 or 8. */
   readonly rowGroup: number;
 }
 
-/** Computes some small steps and compares what they give for the same row; this also warms up the stage. */
+/** Computes three small steps and compares what they give for the same row; this also warms up the stage. */
 export async function checkInvariance(
   stage: SteppedStage & {
     readonly isDeterministic?: boolean;
@@ -60,14 +58,11 @@ export async function checkInvariance(
   // stage are padded: forty are several groups, of sixteen as well.
   const many = stage.isDeterministic ? 40 : 8;
   const few = await firstRow(Math.min(3, rowsMax));
-  const isRowwise = few.equals(await firstRow(Math.min(many, rowsMax)));
-  const isAloneEqual = few.equals(await firstRow(1));
-  const isBatchInvariant = isRowwise && isAloneEqual;
-  if (isRowwise) return { isRowwise, isBatchInvariant, rowGroup: 1 };
-  for (const rowGroup of rowGroups.filter((group) => 3 * group <= rowsMax))
-    if ((await firstRow(rowGroup)).equals(await firstRow(3 * rowGroup)))
-      return { isRowwise, isBatchInvariant, rowGroup };
-  return { isRowwise, isBatchInvariant, rowGroup: 1 };
+  const rowsOfMany = await firstRow(Math.min(many, rowsMax));
+  const isRowwise = few.equals(rowsOfMany);
+  if (isRowwise) return { isRowwise, isBatchInvariant: few.equals(await firstRow(1)), rowGroup: 1 };
+  const isGroupOfFour = rowsOfMany.equals(await firstRow(Math.min(4, rowsMax)));
+  return { isRowwise, isBatchInvariant: false, rowGroup: isGroupOfFour ? 4 : 8 };
 }
 
 /** Times of steps by their rows. */
