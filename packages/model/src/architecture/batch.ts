@@ -29,8 +29,8 @@ export interface AttentionSpan {
 
 /** ggml takes so many queries at least by tiles (ggml/src/ggml-cpu/common.h, GGML_FA_TILE_Q). */
 const tileQueries = 64;
-/** The layout of a span of so many rows. */
-export type SpanLayout = (rows: number) => Pick<AttentionSpan, 'layout' | 'queries'>;
+/** The layout of a span of so many rows, the last of which has so many tokens up to and with itself. */
+export type SpanLayout = (rows: number, end: number) => Pick<AttentionSpan, 'layout' | 'queries'>;
 
 /**
  * The layout with which a row has the same numbers however many are attended with it, for keys and values of F16; of
@@ -39,14 +39,17 @@ export type SpanLayout = (rows: number) => Pick<AttentionSpan, 'layout' | 'queri
  */
 export function evenLayout(
   rows: number,
+  end: number,
   { heads, kvHeads }: { readonly heads: number; readonly kvHeads: number },
 ): ReturnType<SpanLayout> {
   const groupHeads = heads / kvHeads;
   if (rows >= tileQueries) return { layout: 'rows', queries: rows };
+  // A prompt that is shorter than a tile goes row by row, as in llama.cpp.
+  if (rows > 1 && end < tileQueries) return plainLayout(rows, end);
   if (rows > 1) return { layout: 'groups', queries: Math.max(tileQueries, rows * groupHeads) };
   if (kvHeads > 1) return { layout: 'heads', queries: 1 };
   // Two rows and more are not split over threads.
-  return groupHeads < tileQueries ? { layout: 'groups', queries: groupHeads } : plainLayout(rows);
+  return groupHeads < tileQueries ? { layout: 'groups', queries: groupHeads } : plainLayout(rows, end);
 }
 
 /** The layout that llama.cpp has. */

@@ -20,6 +20,8 @@ import { precedes } from './waiting-queue.js';
 const mixedStepMicrosMax = 400_000;
 /** What a step costs in each stage beside arithmetic: sockets, waking up, sampling (measured, docs/performance.md). */
 const hopMicros = 500;
+/** Shorter prompts are attended row by row, longer ones by tiles of so many (decision 0027). */
+const tileRows = 64;
 /** Row groups of all kernels that we know divide this. */
 const rowsMultiple = 8;
 
@@ -277,7 +279,7 @@ export class Scheduler {
 
   #choosePrefills(draft: StepDraft, rowsMax: number): void {
     for (const sequence of [...this.#roster.prefilling].sort((a, b) => (precedes(a, b) ? -1 : 1))) {
-      const rows = chunkRows(sequence.pending, rowsMax - draft.rows, draft.rowsLeft);
+      const rows = this.#chunk(draft, sequence, rowsMax);
       if (rows <= 0 || draft.isFull) return;
       this.#choose(draft, sequence, rows);
     }
@@ -289,8 +291,14 @@ export class Scheduler {
       if (draft.isFull || draft.rows >= rowsMax) return;
       if (this.#roster.isWorthWaiting(next) || !this.#makeRoom(draft, next)) return;
       if (!this.#roster.enter(next)) return;
-      draft.add(next, chunkRows(next.pending, rowsMax - draft.rows, draft.rowsLeft));
+      draft.add(next, this.#chunk(draft, next, rowsMax));
     }
+  }
+
+  /** The next chunk of a prompt; the first one reaches a whole tile of attention, from which on prompts go by tiles. */
+  #chunk(draft: StepDraft, { scheduled, pending }: Sequence, rowsMax: number): number {
+    const room = rowsMax - draft.rows;
+    return chunkRows(pending, room > 0 ? Math.max(room, tileRows - scheduled) : 0, draft.rowsLeft);
   }
 
   /** Whether there is a place and a region for it, at the cost of those that are less urgent and later in order. */

@@ -203,7 +203,7 @@ export function batchShape(
   for (const { rows: all, regionStart, positionStart, draftTokens, logitRows: wanted } of sequences) {
     const span = (count: number, position: number): AttentionSpan => ({
       rows: count,
-      ...layout(count),
+      ...layout(count, position + count),
       regionStart,
       cachedSlots: Math.ceil((position + count) / cacheBlockSlots) * cacheBlockSlots,
     });

@@ -78,7 +78,8 @@ function chunksOf(length: number, cuts: readonly number[]): number[] {
   const chunks: number[] = [];
   let left = length;
   for (const cut of cuts)
-    if (left - cut >= 2) {
+    // The first chunk of a long prompt reaches a whole tile, as the scheduler cuts it.
+    if (left - cut >= 2 && (chunks.length > 0 || length < 64 || cut >= 64)) {
       chunks.push(cut);
       left -= cut;
     }

@@ -231,7 +231,7 @@ export class StageRuntime implements Stage {
     const batch = batchShape(
       sequences,
       padded,
-      isDeterministic || cacheType !== 'f16' ? plainLayout : (rows) => evenLayout(rows, spec),
+      isDeterministic || cacheType !== 'f16' ? plainLayout : (rows, end) => evenLayout(rows, end, spec),
     );
     const key = batchKey(batch);
     const known = this.#compiled.get(key);
