@@ -119,7 +119,7 @@ describe('a wrong command line', () => {
     [['serve', model, '--port', '65536'], /^2 .*from 0 to 65535/],
     [['serve', model, '--keep-alive', '-1'], /^2 .*whole number from 0 to 3600/],
     [['serve', model, '--cors', 'chat.example'], /^2 .*origin such as https:/],
-    [['serve', model, '--cors', ''], /^2 .*origin such as https:/],
+    [['serve', model, '--cors', ''], /^2 .*blank/],
     [['serve', model, '--cors', 'https://chat.example/path'], /^2 .*origin such as https:/],
     [['serve', model, '--allow-host', 'https://llm.example'], /^2 .*without scheme and port/],
     [['serve', model, '--allow-host', 'llm.example:80'], /^2 .*without scheme and port/],

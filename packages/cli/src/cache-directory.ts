@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { Logger } from '@butterfly/common';
+import { makeDirectory, type Logger } from '@butterfly/common';
 import { workerDirectory } from './directories.js';
 import type { Environment } from './environment.js';
 
@@ -48,7 +48,7 @@ export async function openCacheDirectory(
 async function writeError(directory: string): Promise<string | null> {
   const probe = join(directory, `writable-${randomBytes(8).toString('hex')}.tmp`);
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     await writeFile(probe, new Uint8Array(probeBytes));
     return null;
   } catch (error) {

@@ -132,7 +132,7 @@ describe('generate', () => {
     expect({ code: bare.code, stdout: bare.stdout }).toEqual({ code: 0, stdout: plain.stdout });
     for (const [source, words] of [
       ['  \n', 'blank'],
-      ['{% if %}', 'unexpected'],
+      ['{% if %}', 'expected an expression'],
       ["{% extends 'x' %}", 'extends'],
     ] as const) {
       const refused = await generate(source);

@@ -61,7 +61,7 @@ describe.runIf(isLinux)('worker --cpus', () => {
 });
 
 describe('worker --cpus', () => {
-  it.each(['', 'two', '1-0', '9999'])('refuses %j', async (list) => {
+  it.each(['two', '1-0', '9999'])('refuses %j', async (list) => {
     const { code, stderr } = await run(['worker', '--join', 'a:1', '--cpus', list]);
     expect(code).toBe(2);
     expect(stderr).toEqual([expect.stringMatching(/^butterfly: CONFIG_INVALID: .*no list of CPUs/)]);

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +17,12 @@ const hostile = '\u001b[2J\u001b]8;;x\u0007\u001b]52;c;QQ==\u0007\u009b31m\rok\u
 const obeyed = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/u;
 const plain = (text: string): string => text.replaceAll(/\r?\n/g, '').replaceAll('\t', '');
 const asks = { BUTTERFLY_LOG: 'error' };
+
+/** Written once: several tests read it at the same time. */
+const machinesPath = folder.write(
+  'machines.json',
+  JSON.stringify({ workers: [{ name: `${hostile}desk`, memory: '1G', decodeTokensPerSecond: 40 }] }),
+);
 
 /** The model with another text for its name, and the length fields set right. */
 function namedModel(name: string): string {
@@ -52,8 +58,8 @@ describe.runIf(hasPseudoTerminals)('a terminal', () => {
   it.concurrent.each([
     ['inspect', (path: string) => ['inspect', path]],
     ['inspect --json', (path: string) => ['inspect', path, '--json']],
-    ['plan', (path: string) => ['plan', path, '--workers-file', machines(), '--ctx', '128']],
-    ['plan --json', (path: string) => ['plan', path, '--workers-file', machines(), '--json']],
+    ['plan', (path: string) => ['plan', path, '--workers-file', machinesPath, '--ctx', '128']],
+    ['plan --json', (path: string) => ['plan', path, '--workers-file', machinesPath, '--json']],
   ])('is shown the name that a file has, by %s', async (_, args) => {
     const { code, output } = await runInTerminal(shellCommand(args(named)), asks);
     expect(output).toContain('\\u001b[2J\\u001b]8;;x\\u0007');
@@ -112,22 +118,13 @@ describe.runIf(hasPseudoTerminals)('a terminal', () => {
   });
 });
 
-function machines(): string {
-  const path = `${folder.path}/machines.json`;
-  writeFileSync(
-    path,
-    JSON.stringify({ workers: [{ name: `${hostile}desk`, memory: '1G', decodeTokensPerSecond: 40 }] }),
-  );
-  return path;
-}
-
 describe.runIf(hasPseudoTerminals)('log lines', () => {
   const lines = (output: string): string[] => output.split(/\r?\n/).filter((line) => line !== '');
   const crowded = ['plan', model, '--ctx', '4096', '--workers-file'];
   const warned = 'The context is longer than the model was trained for';
 
   it.concurrent('are for people on a terminal', async () => {
-    const { output } = await runInTerminal(shellCommand([...crowded, machines()]), { NO_COLOR: '1' });
+    const { output } = await runInTerminal(shellCommand([...crowded, machinesPath]), { NO_COLOR: '1' });
     const found = lines(output).filter((line) => line.includes(warned));
     expect(found).toEqual([
       expect.stringMatching(/^\[[\d:.]+\] WARN \(plan\): The context .* \{"asked":4096/),
@@ -139,7 +136,7 @@ describe.runIf(hasPseudoTerminals)('log lines', () => {
     ['are JSON on a terminal that is asked for it', ['--log-format', 'json'], {}],
     ['are JSON where the environment asks for it', [], { BUTTERFLY_LOG_FORMAT: 'json' }],
   ])('%s', async (_, args, env) => {
-    const { output } = await runInTerminal(shellCommand([...crowded, machines(), ...args]), env);
+    const { output } = await runInTerminal(shellCommand([...crowded, machinesPath, ...args]), env);
     const found = lines(output).filter((line) => line.includes(warned));
     expect(found.map((line) => (JSON.parse(line) as { level: number }).level)).toEqual([40]);
   });
@@ -151,19 +148,22 @@ describe.runIf(hasPseudoTerminals)('log lines', () => {
     ['a terminal and FORCE_COLOR=0', { FORCE_COLOR: '0' }, false],
     ['a dumb terminal', { TERM: 'dumb' }, false],
   ])('have colours as asked for: %s', async (_, env, isColoured) => {
-    const { output } = await runInTerminal(shellCommand([...crowded, machines()]), env);
+    const { output } = await runInTerminal(shellCommand([...crowded, machinesPath]), env);
     const [found = ''] = lines(output).filter((line) => line.includes(warned));
     expect(found.includes('\u001b[')).toBe(isColoured);
   });
 
   it.concurrent('are JSON in a pipe, and pretty there when asked for, with colours by force', async () => {
-    const piped = await run([...crowded, machines()]);
+    const piped = await run([...crowded, machinesPath]);
     expect(piped.stderr.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
       expect.stringContaining(warned),
     ]);
-    const pretty = await run([...crowded, machines(), '--log-format', 'pretty']);
+    const pretty = await run([...crowded, machinesPath, '--log-format', 'pretty']);
     expect(pretty.stderr).toEqual([expect.stringMatching(/WARN \(plan\)/)]);
-    const forced = await run([...crowded, machines()], { FORCE_COLOR: '1', BUTTERFLY_LOG_FORMAT: 'pretty' });
+    const forced = await run([...crowded, machinesPath], {
+      FORCE_COLOR: '1',
+      BUTTERFLY_LOG_FORMAT: 'pretty',
+    });
     expect(forced.stderr.join()).toContain('\u001b[');
   });
 

@@ -63,3 +63,4 @@ export { formatBytes, formatMicros, formatRate } from './units.js';
 export { stepMicros } from './step-time.js';
 export type { StepTime } from './step-time.js';
 export { greedySampling } from './wire/sampling.js';
+export { makeDirectory } from './make-directory.js';

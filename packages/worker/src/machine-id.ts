@@ -1,5 +1,6 @@
+import { makeDirectory } from '@butterfly/common';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 
@@ -23,7 +24,7 @@ async function keptId(directory: string): Promise<string> {
   if (known !== null) return known;
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     await writeFile(temporary, randomUUID(), { flush: true });
     // Unlike a rename, this leaves alone what another one has put there meanwhile.
     await link(temporary, path).catch(() => undefined);

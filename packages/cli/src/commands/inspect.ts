@@ -41,10 +41,13 @@ export function inspectCommand(environment: Environment): Command {
     .action(async (path: string, flags: InspectFlags) => {
       const log = await openLog(environment, flags, 'inspect');
       // As `serve` opens it, so that it refuses the same files.
-      const { spec, vocabulary } = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
-        ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
-        log,
-      });
+      const { spec, vocabulary } = await openModel(
+        await resolveModelPath(path, environment, flags.cacheDir),
+        {
+          ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+          log,
+        },
+      );
       vocabulary[Symbol.dispose]();
       const summary = summarize(spec);
       print(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : toText(summary));

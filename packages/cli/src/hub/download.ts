@@ -1,9 +1,9 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { open, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ButterflyError, deadlines, formatBytes, isLinkError } from '@butterfly/common';
+import { ButterflyError, deadlines, formatBytes, isLinkError, makeDirectory } from '@butterfly/common';
 import type { Checksum, Hub, HubFile } from './hub.js';
 import { PartLock } from './part-lock.js';
 
@@ -32,7 +32,7 @@ const vainAttemptsMax = 4;
  */
 export async function download(options: DownloadOptions): Promise<boolean> {
   const { file, path } = options;
-  await asDiskErrors(path, () => mkdir(dirname(path), { recursive: true }));
+  await asDiskErrors(path, () => makeDirectory(dirname(path)));
   // Named after its content too: a file that was replaced on the hub must not be continued.
   const partPath = `${path}.${file.checksum.hex.slice(0, 12)}.part`;
   const isThere = async (): Promise<boolean> => {

@@ -1,6 +1,7 @@
+import { makeDirectory } from '@butterfly/common';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SyntheticModelOptions } from './shape.js';
@@ -19,7 +20,7 @@ export async function cachedSyntheticModel(
 ): Promise<string> {
   const folder = join(directory, cacheKey(options));
   if (!existsSync(folder)) {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     const aside = await mkdtemp(join(directory, 'writing-'));
     try {
       await writeSyntheticModel(join(aside, 'model.gguf'), options);

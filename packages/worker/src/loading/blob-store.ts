@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises';
+import { open, readdir, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sha256, type Logger } from '@butterfly/common';
+import { sha256, type Logger, makeDirectory } from '@butterfly/common';
 import { BlobFile } from './blob-file.js';
 import { BlobLedger } from './blob-ledger.js';
 
@@ -44,8 +44,8 @@ export class BlobStore {
       return store;
     }
     try {
-      await mkdir(store.#blobs, { recursive: true });
-      await mkdir(store.#parts, { recursive: true });
+      await makeDirectory(store.#blobs);
+      await makeDirectory(store.#parts);
       await store.#removeAbandoned();
     } catch (error) {
       options.log.warn(

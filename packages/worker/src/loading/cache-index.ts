@@ -1,7 +1,7 @@
-import { mkdir, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import type { Logger } from '@butterfly/common';
+import { makeDirectory, type Logger } from '@butterfly/common';
 import { isMissing } from './blob-store.js';
 
 /** A range of a model file. */
@@ -67,7 +67,7 @@ export class CacheIndex {
     const key = keyOf(range);
     if (this.#hashes.get(key) === hash) return;
     const fields = `${key} ${hash}`;
-    await mkdir(dirname(this.path), { recursive: true });
+    await makeDirectory(dirname(this.path));
     const handle = await open(this.path, 'a');
     try {
       // The first line break ends the line that a crash may have torn.

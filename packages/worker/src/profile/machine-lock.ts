@@ -1,4 +1,5 @@
-import { mkdir, open, rm, stat } from 'node:fs/promises';
+import { makeDirectory } from '@butterfly/common';
+import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** Measuring takes seconds; whoever holds the lock for longer has died, or might as well have. */
@@ -12,7 +13,7 @@ export class MachineLock implements AsyncDisposable {
   /** Waits for its turn; where no file can be made, it is its turn at once. */
   static async take(directory: string): Promise<MachineLock> {
     const path = join(directory, 'measuring.lock');
-    await mkdir(directory, { recursive: true }).catch(() => undefined);
+    await makeDirectory(directory).catch(() => undefined);
     for (const endMs = performance.now() + staleMs; performance.now() < endMs;) {
       try {
         await (await open(path, 'wx')).close();

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
+import { open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { limits } from '@butterfly/common';
+import { limits, makeDirectory } from '@butterfly/common';
 import { CpuBackend, type Ggml } from '@butterfly/ggml';
 import type { ModelFile } from '@butterfly/model';
 
@@ -114,7 +114,7 @@ async function scratchSpeed(directory: string, blocks: readonly Uint8Array[]): P
   const { O_RDWR, O_CREAT, O_EXCL } = constants;
   let handle: FileHandle | null = null;
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     handle = await open(path, flags(O_RDWR | O_CREAT | O_EXCL, true), 0o600);
     // Where the system allows it, nobody has to remove it later, whatever becomes of this process.
     await rm(path).catch(() => undefined);

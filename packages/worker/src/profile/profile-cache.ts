@@ -1,7 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { encodeControl, toButterflyError, type Logger, type WorkerProfile } from '@butterfly/common';
+import {
+  encodeControl,
+  toButterflyError,
+  type Logger,
+  type WorkerProfile,
+  makeDirectory,
+} from '@butterfly/common';
 
 /** What a worker measures; what it holds of the model is known only to its loader. */
 export type MeasuredProfile = Pick<
@@ -54,7 +60,7 @@ export class ProfileCache {
   async write(profile: MeasuredProfile, isSteady: boolean): Promise<void> {
     const temporary = `${this.#path}.${randomBytes(6).toString('hex')}.tmp`;
     try {
-      await mkdir(this.directory, { recursive: true });
+      await makeDirectory(this.directory);
       await writeFile(temporary, JSON.stringify({ key: this.#key, isSteady, profile }), { flush: true });
       await rename(temporary, this.#path);
     } catch (error) {
