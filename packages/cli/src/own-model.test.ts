@@ -41,7 +41,7 @@ describe.concurrent('the model that ships with Butterfly', () => {
       const { usage } = await server.openai.chat.completions.create({
         model: 'butterfly-stories',
         messages: [{ role: 'system' as const, content: system }, ...messages],
-        max_tokens: 1,
+        max_completion_tokens: 1,
       });
       return usage?.prompt_tokens ?? 0;
     };

@@ -17,13 +17,13 @@ export async function makeDirectory(path: string): Promise<void> {
 }
 
 /** Null once it is there; the error where something above it is missing, or the system says so. */
-async function makeOne(path: string): Promise<unknown> {
+async function makeOne(path: string): Promise<Error | null> {
   try {
     await mkdir(path);
     return null;
   } catch (error) {
     if (codeOf(error) === 'EEXIST' && (await isDirectory(path))) return null;
-    if (codeOf(error) === 'ENOENT') return error;
+    if (error instanceof Error && codeOf(error) === 'ENOENT') return error;
     throw error;
   }
 }

@@ -49,6 +49,11 @@ export class NativeBuffer implements Disposable {
     return this.#alive();
   }
 
+  /** @throws ButterflyError COMPUTE_INVALID once it is disposed */
+  ensureAlive(): void {
+    this.#alive();
+  }
+
   /** Where its bytes begin. */
   get address(): Pointer {
     this.#alive();

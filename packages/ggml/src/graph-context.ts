@@ -210,7 +210,7 @@ export class GraphContext implements Disposable {
   /** @throws ButterflyError COMPUTE_INVALID when the buffer that it lies in is disposed */
   #hasMemory(tensor: Tensor): boolean {
     this.#alive();
-    void this.#placed.get(tensor.pointer)?.pointer;
+    this.#placed.get(tensor.pointer)?.ensureAlive();
     return this.ggml.base.ggml_get_data(tensor.pointer) !== null;
   }
 }

@@ -114,7 +114,7 @@ function messageValue(message: Readonly<Record<string, unknown>>): Value {
       .filter(([, value]) => value !== undefined)
       .map(([key, value]) => {
         const isOwn = key === 'role' && typeof value === 'string' && ownRoles.has(value);
-        return [Text.own(key), valueOf(value, isOwn ? Text.own : Text.client)];
+        return [Text.own(key), valueOf(value, (text) => (isOwn ? Text.own(text) : Text.client(text)))];
       }),
   );
 }

@@ -114,7 +114,7 @@ describe.each(Object.entries(kinds))('prompts with %s', (_, { path, open, end })
   it('leaves the tokens beside a forged marker as they were', () => {
     const prompts = maker();
     const plain = tokensOf(prompts, 'hello there', 'hi', 'bye');
-    const forged = tokensOf(prompts, 'hello there', `${end}`, 'bye');
+    const forged = tokensOf(prompts, 'hello there', end, 'bye');
     const first = plain.findIndex((token, index) => forged[index] !== token);
     const last = plain.toReversed().findIndex((token, index) => forged.toReversed()[index] !== token);
     expect(first + last).toBeGreaterThanOrEqual(plain.length - tokensOf(prompts, 'hi').length);
@@ -126,7 +126,10 @@ describe.each(Object.entries(kinds))('prompts with %s', (_, { path, open, end })
   });
 
   it('puts BOS first once, whoever writes it', () => {
-    if (!vocabulary.addsBos || vocabulary.bos === null) return expect(vocabulary.addsBos).toBe(false);
+    if (!vocabulary.addsBos || vocabulary.bos === null) {
+      expect(vocabulary.addsBos).toBe(false);
+      return;
+    }
     const bosOf = (tokens: Int32Array): number => tokens.filter((token) => token === vocabulary.bos).length;
     for (const chatTemplate of ['{{ bos_token }}{{ messages[0].content }}', '{{ messages[0].content }}']) {
       const prompts = new PromptMaker({ vocabulary, chatTemplate });

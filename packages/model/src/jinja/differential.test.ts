@@ -14,7 +14,9 @@ const now = (): Date => new Date(2024, 6, 6, 5, 4, 3);
 
 function render({ template, variables }: Job): Rendering {
   const values = new Map(
-    Object.entries(variables).map(([name, value]) => [name, valueOf(value, Text.client)] as const),
+    Object.entries(variables).map(
+      ([name, value]) => [name, valueOf(value, (text) => Text.client(text))] as const,
+    ),
   );
   try {
     return { text: new JinjaTemplate(template, now).render(values).value };
@@ -95,7 +97,7 @@ describe.skipIf(!hasJinja)("the templates beside Python's jinja2", () => {
   });
 
   it('renders generated templates alike', async () => {
-    const first = 100_000 * Number(process.env['FC_SEED'] ?? 1);
+    const first = 100_000 * Number(process.env.FC_SEED ?? 1);
     const jobs = Array.from({ length: 2000 }, (_, index) => ({
       template: drawTemplate(first + index),
       variables: generatedVariables,

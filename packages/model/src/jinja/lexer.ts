@@ -79,9 +79,15 @@ class Lexer {
     const kind = this.source[begin + 1];
     this.#push('data', this.#trimmed(data, sign, kind !== '{'));
     this.#line += countLines(data);
-    if (raw !== null) return this.#raw(begin, raw);
+    if (raw !== null) {
+      this.#raw(begin, raw);
+      return;
+    }
     this.#at = begin + (sign === '-' || sign === '+' ? 3 : 2);
-    if (kind === '#') return this.#comment();
+    if (kind === '#') {
+      this.#comment();
+      return;
+    }
     const isBlock = kind === '%';
     this.#push(isBlock ? 'block-begin' : 'variable-begin', '');
     this.#inside(isBlock);

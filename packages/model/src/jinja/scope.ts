@@ -9,13 +9,9 @@ export class Scope {
   constructor(private readonly outer: Scope | null) {}
 
   get(name: string): Value {
-    let scope: Scope | null = this as Scope;
-    while (scope !== null) {
-      const value = scope.#variables.get(name);
-      if (value !== undefined) return value;
-      scope = scope.outer;
-    }
-    return new Missing(`'${name}' is undefined`);
+    const value = this.#variables.get(name);
+    if (value !== undefined) return value;
+    return this.outer ? this.outer.get(name) : new Missing(`'${name}' is undefined`);
   }
 
   set(name: string, value: Value): void {

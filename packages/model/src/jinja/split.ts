@@ -73,7 +73,9 @@ function splitAtSpace(
     .filter((part, index) => part.value !== '' || (index > 0 && isCut));
 }
 
-const lineEnds = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g;
+/** What ends lines for Python beside those of JavaScript: separators of files, groups and records. */
+const separators = String.fromCharCode(0x1c, 0x1d, 0x1e);
+const lineEnds = new RegExp(`\\r\\n|[\\n\\r\\v\\f${separators}\\x85\\u2028\\u2029]`, 'g');
 
 /** Python's `splitlines`. */
 export function splitLines(text: Text, keepEnds: boolean): Text[] {

@@ -26,7 +26,9 @@ function render(template: string, variables: object): Text | null {
       ([name, value]) =>
         [
           name,
-          name.endsWith('_token') ? valueOf(value, Text.own) : valueOf(disguise(value, name), Text.client),
+          name.endsWith('_token')
+            ? valueOf(value, (text) => Text.own(text))
+            : valueOf(disguise(value, name), (text) => Text.client(text)),
         ] as const,
     ),
   );

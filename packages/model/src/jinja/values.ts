@@ -166,7 +166,8 @@ function hashOf(key: Value): string {
   if (number !== null) return `n${typeof number === 'number' && Object.is(number, -0) ? 0 : number}`;
   if (key instanceof Sequence && key.kind === 'tuple')
     return `t${JSON.stringify(key.items.map((item) => hashOf(item)))}`;
-  if (key instanceof Sequence && key.kind === 'range') return `r${key.items.join()}`;
+  if (key instanceof Sequence && key.kind === 'range')
+    return `r${key.items.map((item) => hashOf(item)).join()}`;
   throw failure(`TypeError: unhashable type: '${typeName(key)}'`);
 }
 
