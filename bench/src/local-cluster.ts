@@ -72,9 +72,7 @@ export class LocalCluster implements AsyncDisposable {
     const traces: TimedStep[] = [];
     const orchestrator = await Orchestrator.start({
       spec,
-      vocabulary,
       modelId: 'bench',
-      http: null,
       cluster: { host: '127.0.0.1', port: options.clusterPort ?? 0, token: null },
       contextTokens: options.contextTokens,
       parallel: options.parallel,

@@ -125,7 +125,7 @@ function drain({ name }: SimulatedWorker, { orchestrator, journal }: FaultSurrou
   const known = orchestrator.workers().find((each) => each.name === name);
   if (!known) return;
   try {
-    orchestrator.drain(known.workerId);
+    orchestrator.view.drain(known.workerId);
   } catch (error) {
     if (!(error instanceof ButterflyError)) throw error;
     journal.note('fault', `drain refused: ${error.code} ${error.message}`);

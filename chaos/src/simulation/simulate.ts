@@ -242,9 +242,7 @@ class Simulation {
     const host = this.#network.host(orchestratorHost);
     return {
       spec: fakeSpec(schedule.layers),
-      vocabulary: noVocabulary,
       modelId: 'simulated',
-      http: null,
       cluster: { host: '0.0.0.0', port: clusterPort, token: clusterToken },
       contextTokens,
       parallel: schedule.parallel,
@@ -263,17 +261,3 @@ const profileOf = ({ layerCurve, outputCurve }: FakeMachine): PlannerMember['pro
   outputCurve,
   attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
 });
-
-/** Text is the business of the API, which the simulation leaves out. */
-const noVocabulary: OrchestratorOptions['vocabulary'] = {
-  size: 0,
-  bos: null,
-  eos: null,
-  addsBos: false,
-  endOfGenerationTokens: new Set(),
-  specialTokens: [],
-  tokenize: () => new Int32Array(0),
-  tokenToBytes: () => new Uint8Array(0),
-  tokenText: () => '',
-  [Symbol.dispose]: () => undefined,
-};

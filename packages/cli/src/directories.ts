@@ -1,7 +1,8 @@
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
-interface Variables {
+/** The variables of the environment that say where caches go. */
+export interface CacheVariables {
   readonly XDG_CACHE_HOME?: string | undefined;
   readonly LOCALAPPDATA?: string | undefined;
 }
@@ -11,7 +12,7 @@ interface Variables {
  * as containers run programs.
  */
 export function cacheDirectory(
-  variables: Variables,
+  variables: CacheVariables,
   platform: NodeJS.Platform = process.platform,
   home: string | null = homeDirectory(),
 ): string | null {
@@ -28,14 +29,14 @@ export function cacheDirectory(
  * Where `butterfly pull` puts models, and `hf:` names are looked for.
  * @param cacheDir what `--cache-dir` says, for which models have a folder of their own there
  */
-export function modelsDirectory(variables: Variables, cacheDir?: string): string | null {
+export function modelsDirectory(variables: CacheVariables, cacheDir?: string): string | null {
   if (cacheDir !== undefined) return join(cacheDir, 'pulled');
   const cache = cacheDirectory(variables);
   return cache === null ? null : join(cache, 'models');
 }
 
 /** Where a worker keeps weights that came over the network, measurements, and by what it knows its machine. */
-export function workerDirectory(variables: Variables): string | null {
+export function workerDirectory(variables: CacheVariables): string | null {
   const cache = cacheDirectory(variables);
   return cache === null ? null : join(cache, 'weights');
 }

@@ -3,8 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { ButterflyError, toButterflyError, type Logger } from '@butterfly/common';
 import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
 import { checkFiles, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
-import { modelsDirectory } from './directories.js';
-import type { Environment } from './environment.js';
+import { modelsDirectory, type CacheVariables } from './directories.js';
 import { findPulled } from './hub/pulled.js';
 import { isHubReference, parseHubReference } from './hub/reference.js';
 
@@ -54,13 +53,13 @@ export async function openModel(
  */
 export async function resolveModelPath(
   named: string,
-  environment: Environment,
+  variables: CacheVariables,
   cacheDir?: string,
 ): Promise<string> {
   if (!isHubReference(named)) return named;
   const reference = parseHubReference(named);
-  const usual = modelsDirectory(environment);
-  const first = modelsDirectory(environment, cacheDir);
+  const usual = modelsDirectory(variables);
+  const first = modelsDirectory(variables, cacheDir);
   if (first === null)
     throw new ButterflyError(
       'MODEL_NOT_FOUND',

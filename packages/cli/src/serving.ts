@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { ButterflyError, exitCodes, systemClock, type Logger } from '@butterfly/common';
+import { ButterflyError, deadlines, exitCodes, systemClock, type Logger } from '@butterfly/common';
 import type { PromptMaker } from '@butterfly/model';
-import { FileServer, Orchestrator, type Objective, type OrchestratorOptions } from '@butterfly/orchestrator';
+import { FileServer, Orchestrator, type ListeningApi, type Objective } from '@butterfly/orchestrator';
+import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
@@ -11,7 +12,8 @@ import { cpusOfWorkers } from './placement.js';
 export interface ServingOptions {
   readonly model: OpenedModel;
   readonly prompts: PromptMaker;
-  readonly http: OrchestratorOptions['http'];
+  /** Null for no API. */
+  readonly http: HttpOptions | null;
   readonly clusterHost: string;
   readonly clusterPort: number;
   /** Undefined has one made up. */
@@ -52,6 +54,8 @@ export interface ServingOptions {
 /** An orchestrator with its local workers, stopped together. */
 export interface Serving {
   readonly orchestrator: Orchestrator;
+  /** Of the API; 0 without one. */
+  readonly httpPort: number;
   readonly token: string;
   /** Resolves when no worker is left and none will come. */
   readonly lost: Promise<ButterflyError>;
@@ -67,6 +71,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   warnOfCrowding(options.workers, threads, log);
   const token = options.token ?? randomBytes(16).toString('hex');
   const orchestrator = await startOrchestrator(options, token);
+  const api = await startApi(options, orchestrator, token);
   let tellLost: (error: ButterflyError) => void = () => undefined;
   const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));
   let givenUp = 0;
@@ -99,6 +104,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   });
   return {
     orchestrator,
+    httpPort: api?.port ?? 0,
     token,
     lost,
     checkTrouble: () => {
@@ -108,7 +114,10 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       return trouble;
     },
     stop: async () => {
-      await orchestrator.stop();
+      // Answers that are under way end before their connections are closed, and workers go last.
+      await orchestrator.engine.drain(deadlines.drainMs);
+      await api?.close();
+      await orchestrator.stop(0);
       await localWorkers.stop();
     },
   };
@@ -121,10 +130,7 @@ async function startOrchestrator(options: ServingOptions, token: string): Promis
   await files.hold({ clock: systemClock, log });
   const starting = Orchestrator.start({
     spec: model.spec,
-    vocabulary: model.vocabulary,
-    prompts: options.prompts,
     modelId: model.id,
-    http: options.http,
     cluster: { host: options.clusterHost, port: options.clusterPort, token },
     contextTokens: contextTokens(model.spec, options.contextTokens, log),
     parallel: options.parallel,
@@ -144,6 +150,20 @@ async function startOrchestrator(options: ServingOptions, token: string): Promis
     await files.close();
     throw error;
   });
+}
+
+async function startApi(
+  { http, model, prompts, log }: ServingOptions,
+  orchestrator: Orchestrator,
+  token: string,
+): Promise<ListeningApi | null> {
+  if (!http) return null;
+  try {
+    return await startHttpApi({ http, model, prompts, orchestrator, token, log });
+  } catch (error) {
+    await orchestrator.stop(0);
+    throw error;
+  }
 }
 
 /** A worker that died or a plan that was replaced may be better the next time; a model that does not fit is not. */

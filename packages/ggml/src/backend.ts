@@ -2,7 +2,6 @@ import koffi from 'koffi';
 import { ButterflyError, ensure } from '@butterfly/common';
 import { NativeBuffer, type BufferType } from './buffer.js';
 import type { Ggml } from './library.js';
-import type { Graph } from './graph.js';
 import type { Pointer } from './symbols.js';
 
 /** Offsets in `struct ggml_threadpool_params` of ggml.h, behind `bool cpumask[GGML_MAX_N_THREADS]`. */
@@ -10,6 +9,12 @@ const threadpoolParams = { bytes: 544, pollOffset: 512 + 8 } as const;
 
 /** What Linux gives a thread by default: address space, of which few pages are ever touched. */
 const stackBytes = 8 * 2 ** 20;
+
+/** A graph whose tensors all have memory. */
+export interface ComputableGraph {
+  /** `struct ggml_cgraph *`. @throws ButterflyError COMPUTE_INVALID for a graph that is disposed or has no memory */
+  readonly computable: Pointer;
+}
 
 /** ggml's CPU backend with a thread pool that lives as long as it. One computation runs at a time. */
 export class CpuBackend implements Disposable {
@@ -56,7 +61,7 @@ export class CpuBackend implements Disposable {
    * Computes a graph on threads of its own; the event loop stays free.
    * @throws ButterflyError COMPUTE_FAILED, or COMPUTE_INVALID when a computation already runs.
    */
-  compute(graph: Graph): Promise<void> {
+  compute(graph: ComputableGraph): Promise<void> {
     ensure(!this.#busy, () => 'A backend computes one graph at a time.');
     const pointer = this.#alive();
     const { computable } = graph;

@@ -1,18 +1,12 @@
 import {
   deadlines,
   limits,
-  listenError,
   type ButterflyError,
   type Clock,
   type Logger,
   type Transport,
 } from '@butterfly/common';
-import type { Vocabulary } from '@butterfly/ggml';
-import { cacheBlockSlots, PromptMaker, type ModelSpec } from '@butterfly/model';
-import type { FastifyInstance } from 'fastify';
-import type { HttpSettings } from './api/completions.js';
-import { hostName } from './api/host-check.js';
-import { createApi } from './api/server.js';
+import { cacheBlockSlots, type ModelSpec } from '@butterfly/model';
 import type { ClusterDescription, ClusterView } from './api/cluster-view.js';
 import { Cluster, defaultRowsMax } from './cluster/cluster.js';
 import { describeCluster, viewOf } from './cluster/cluster-description.js';
@@ -26,17 +20,8 @@ import type { Objective } from './planning/types.js';
 
 export interface OrchestratorOptions {
   readonly spec: ModelSpec;
-  readonly vocabulary: Vocabulary;
-  /** Makes the prompts of requests; by default with the template of the model. */
-  readonly prompts?: PromptMaker | undefined;
-  /** Name under which the API offers the model. */
+  /** Name under which the model is offered. */
   readonly modelId: string;
-  /** Where the HTTP API listens, and by default for no pages but its own; null for none. */
-  readonly http:
-    | ({ readonly host: string; readonly port: number } & {
-        readonly [K in keyof HttpSettings]?: HttpSettings[K] | undefined;
-      })
-    | null;
   readonly cluster: { readonly host: string; readonly port: number; readonly token: string | null };
   /** Prompt plus output of one request, in tokens. */
   readonly contextTokens: number;
@@ -69,14 +54,13 @@ export interface OrchestratorOptions {
 /** How long after one worker joined others are waited for. */
 const gatherMs = 300;
 
-/** Cluster, engine and API of one model, wired together. */
+/** Cluster and engine of one model, wired together. */
 export class Orchestrator {
   private constructor(
     readonly engine: ReplicatedEngine,
     private readonly cluster: Cluster,
-    private readonly view: ClusterView,
-    private readonly api: FastifyInstance | null,
-    readonly httpPort: number,
+    /** The cluster as people and tools see it. */
+    readonly view: ClusterView,
   ) {}
 
   /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
@@ -112,14 +96,10 @@ export class Orchestrator {
         log,
       }),
     });
-    let engine: ReplicatedEngine | null = null;
     try {
-      engine = startEngine(options, cluster, arenaSlots);
-      const view = clusterView(options, cluster, engine, arenaSlots);
-      const { api, port } = await startApi(options, engine, view);
-      return new Orchestrator(engine, cluster, view, api, port);
+      const engine = startEngine(options, cluster, arenaSlots);
+      return new Orchestrator(engine, cluster, clusterView(options, cluster, engine, arenaSlots));
     } catch (error) {
-      await engine?.drain(0);
       await cluster.close();
       throw error;
     }
@@ -139,14 +119,6 @@ export class Orchestrator {
     return this.cluster.isLive;
   }
 
-  /**
-   * Begins to empty a worker while requests go on; it is told goodbye when it is empty.
-   * @throws ButterflyError NOT_FOUND, MODEL_TOO_LARGE when the others cannot hold the model; nothing has changed then
-   */
-  drain(workerId: string): void {
-    this.view.drain(workerId);
-  }
-
   workers(): WorkerView[] {
     return this.cluster.workers().map((worker) => viewOf(this.cluster, worker));
   }
@@ -155,10 +127,9 @@ export class Orchestrator {
     return this.view.describe();
   }
 
-  /** Finishes what runs (for at most `timeoutMs`), then closes API, workers and sockets. */
+  /** Takes no more requests, finishes what runs (for at most `timeoutMs`), then closes workers and sockets. */
   async stop(timeoutMs: number = deadlines.drainMs): Promise<void> {
     await this.engine.drain(timeoutMs);
-    await this.api?.close();
     await this.cluster.close();
   }
 }
@@ -221,33 +192,4 @@ function clusterView(
     describe: () => describeCluster(cluster, engine, model),
     drain: (workerId) => cluster.drain(workerId),
   };
-}
-
-async function startApi(
-  options: OrchestratorOptions,
-  engine: ReplicatedEngine,
-  view: ClusterView,
-): Promise<{ api: FastifyInstance | null; port: number }> {
-  if (!options.http) return { api: null, port: 0 };
-  const { vocabulary, spec, clock, log } = options;
-  const { host, port, keepAliveMs = deadlines.keepAliveMs, corsOrigins = [], hostNames = [] } = options.http;
-  const { chatTemplate } = spec.tokenizer;
-  const api = createApi({
-    engine,
-    vocabulary,
-    prompts: options.prompts ?? new PromptMaker({ vocabulary, chatTemplate }),
-    model: { id: options.modelId, createdS: Math.floor(Date.now() / 1000) },
-    administration: { view, token: options.cluster.token },
-    http: { keepAliveMs, corsOrigins, hostNames: [host, ...hostNames].map(hostName) },
-    clock,
-    log,
-  });
-  try {
-    await api.listen({ host, port });
-  } catch (cause) {
-    await api.close();
-    throw listenError(host, port, cause);
-  }
-  const address = api.server.address();
-  return { api, port: typeof address === 'object' && address ? address.port : port };
 }

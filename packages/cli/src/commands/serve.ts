@@ -188,7 +188,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     say(
       `Join with: BUTTERFLY_TOKEN=${serving.token} butterfly worker --join HOST:${orchestrator.clusterPort}`,
     );
-  const apiAddress = formatAddress({ host: flags.host, port: orchestrator.httpPort });
+  const apiAddress = formatAddress({ host: flags.host, port: serving.httpPort });
   say(`API on http://${apiAddress}/v1, loading ...`);
   try {
     if (await waitUntilReady(serving, ending)) say(`Ready.\n${describeWorkers(orchestrator.workers())}`);

@@ -1,6 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
-import { planPipeline, type Effort } from './plan.js';
-import type { Plan, PlannerInput } from './types.js';
+import { planPipeline } from './plan.js';
+import type { Effort, Plan, PlannerInput } from './types.js';
 
 /** What the best plan reaches without one of the workers; both null where there is none. */
 export interface WithoutWorker {

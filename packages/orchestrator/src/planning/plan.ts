@@ -7,10 +7,7 @@ import { heuristicSearch } from './search-heuristic.js';
 import { shortlist } from './shortlist.js';
 import { isBetter, solve, type Candidate } from './solve.js';
 import { keepSpares, sparesOf } from './spares.js';
-import type { Plan, PlannerInput } from './types.js';
-
-/** How long to look for the best plan: `quick` is for questions of what would be if. */
-export type Effort = 'thorough' | 'quick';
+import type { Effort, Plan, PlannerInput } from './types.js';
 
 /**
  * Chooses which workers take part, in which order, and with which layers: every layer once, nobody over its memory. For

@@ -1,6 +1,5 @@
 import { predict, stageBytes, type Placement } from './cost.js';
-import type { Effort } from './plan.js';
-import type { PlannerInput, PlannerWorker } from './types.js';
+import type { Effort, PlannerInput, PlannerWorker } from './types.js';
 
 type Placements = readonly Placement[];
 /** Chooses places for the workers of the input; null where they cannot hold the model. */

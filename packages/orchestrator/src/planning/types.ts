@@ -4,6 +4,9 @@ import type { CacheType, StepTime } from '@butterfly/common';
 export const objectives = ['latency', 'throughput'] as const;
 export type Objective = (typeof objectives)[number];
 
+/** How long to look for the best plan: `quick` is for questions of what would be if. */
+export type Effort = 'thorough' | 'quick';
+
 export interface PlannerModel {
   readonly name: string;
   /** Weights of each layer; at least one layer. */
