@@ -19,7 +19,7 @@ export type {
 } from './engine/types.js';
 export { defaultRowsMax } from './cluster/cluster.js';
 export { assumed as assumedLink, loopback as loopbackLink } from './cluster/link-table.js';
-export { workerStates } from './api/cluster-view.js';
+export { workerStates } from './cluster/worker-states.js';
 export type { ClusterDescription, ReplicaDescription, WorkerDescription } from './api/cluster-view.js';
 export { explainPlan } from './planning/explain.js';
 export { cacheTypeFor, plannerInput } from './planning/model-planner.js';

@@ -1,21 +1,7 @@
 import type { CacheType, ControlMessageOf, StepTime } from '@butterfly/common';
 import type { SpeedFigures } from '../engine/measured-speed.js';
+import type { WorkerState } from '../cluster/worker-states.js';
 import type { Link, Plan } from '../planning/types.js';
-
-/**
- * What a worker does: it measures itself, loads a shard, is a stage, holds a copy of one, holds nothing, is being emptied,
- * or is left out for a while because it failed or was lost again and again.
- */
-export const workerStates = [
-  'measuring',
-  'loading',
-  'serving',
-  'spare',
-  'idle',
-  'draining',
-  'leftOut',
-] as const;
-export type WorkerState = (typeof workerStates)[number];
 
 /** What was measured of a link; times and speeds as in a plan. */
 export interface LinkDescription extends Link {

@@ -1,5 +1,5 @@
 import type { ButterflyError } from '@butterfly/common';
-import type { WorkerState } from '../api/cluster-view.js';
+import type { WorkerState } from './worker-states.js';
 import type { Phase, Target } from './controller-types.js';
 import type { Members } from './members.js';
 import { missingStages, uses } from './targets.js';
