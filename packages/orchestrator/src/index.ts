@@ -2,7 +2,7 @@ export { Orchestrator } from './orchestrator.js';
 export type { OrchestratorOptions } from './orchestrator.js';
 export { FileServer } from './cluster/file-server.js';
 export type { WorkerView } from './cluster/worker-link.js';
-export type { HttpSettings } from './api/completions.js';
+export type { HttpSettings } from './api/context.js';
 export { startApi } from './api/listening.js';
 export type { ListeningApi } from './api/listening.js';
 export { Scheduler } from './engine/scheduler.js';
@@ -18,7 +18,7 @@ export type {
   RequestTiming,
 } from './engine/types.js';
 export { defaultRowsMax } from './cluster/cluster.js';
-export { assumed as assumedLink, loopback as loopbackLink } from './cluster/link-table.js';
+export { assumedLink, loopbackLink } from './cluster/link-table.js';
 export { workerStates } from './cluster/worker-states.js';
 export type { ClusterDescription, ReplicaDescription, WorkerDescription } from './api/cluster-view.js';
 export { explainPlan } from './planning/explain.js';

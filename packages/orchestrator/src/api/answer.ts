@@ -1,7 +1,8 @@
 import type { FastifyReply } from 'fastify';
 import type { GenerateRequest, Generation } from '../engine/types.js';
 import { runCompletion } from './completions.js';
-import type { ApiContext, CompletionEnd } from './completions.js';
+import type { CompletionEnd } from './completions.js';
+import type { ApiContext } from './context.js';
 import { errorBody, publicError, toHttpFailure } from './errors.js';
 import { onClientGone } from './open-responses.js';
 import type { ResponseHead, ResponseShape, Usage } from './response-shapes.js';

@@ -1,14 +1,8 @@
 import { ButterflyError } from '@butterfly/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { requireAdministrator } from './cluster-access.js';
-import type { ClusterDescription, ClusterView, WorkerDescription } from './cluster-view.js';
-
-/** What the administration routes are served from, and to whom. */
-export interface ClusterAdministration {
-  readonly view: ClusterView;
-  /** What callers from elsewhere must show; null keeps them out. */
-  readonly token: string | null;
-}
+import type { ClusterDescription, WorkerDescription } from './cluster-view.js';
+import type { ClusterAdministration } from './context.js';
 
 type AddRoute = (
   method: 'GET' | 'POST',

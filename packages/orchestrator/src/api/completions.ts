@@ -1,40 +1,11 @@
 import { ButterflyError } from '@butterfly/common';
-import type { Clock, Logger } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
 import { IncrementalDetokenizer, StopMatcher } from '@butterfly/model';
-import type { PromptMaker } from '@butterfly/model';
-import type { Engine, GenerateRequest, Generation } from '../engine/types.js';
-import type { ClusterAdministration } from './cluster-routes.js';
+import type { GenerateRequest, Generation } from '../engine/types.js';
+import type { ApiContext } from './context.js';
 import { contextExceeded, type PromptParam } from './prompt.js';
 import type { FinishReason } from './response-shapes.js';
 import type { CompletionOptions } from './schemas.js';
-
-/** Who is let in, and how long a stream may be silent. */
-export interface HttpSettings {
-  /** Silence on a stream before a comment breaks it; 0 for never. */
-  readonly keepAliveMs: number;
-  /** Origins whose pages may ask, as browsers write them; `*` for all. */
-  readonly corsOrigins: readonly string[];
-  /** Names by which a server on a loopback address may be asked, besides those of every machine. */
-  readonly hostNames: readonly string[];
-}
-
-/** What the API serves, and with what. */
-export interface ApiContext {
-  readonly engine: Engine;
-  readonly vocabulary: Vocabulary;
-  readonly prompts: PromptMaker;
-  readonly model: {
-    readonly id: string;
-    /** Seconds since 1970. */
-    readonly createdS: number;
-  };
-  readonly log: Logger;
-  readonly clock: Clock;
-  readonly http: HttpSettings;
-  /** Absent where there is nothing to administrate. */
-  readonly administration?: ClusterAdministration;
-}
 
 const noTokens: ReadonlySet<number> = new Set();
 

@@ -1,5 +1,5 @@
 import { listenError } from '@butterfly/common';
-import type { ApiContext } from './completions.js';
+import type { ApiContext } from './context.js';
 import { hostName } from './host-check.js';
 import { createApi } from './server.js';
 

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ButterflyError } from '@butterfly/common';
 import type { ChatMessage, PromptText } from '@butterfly/model';
-import type { ApiContext } from './completions.js';
+import type { ApiContext } from './context.js';
 
 /** Tokenizing blocks the event loop for this many characters at a time: some 10 ms. */
 const pieceCharacters = 16 * 1024;

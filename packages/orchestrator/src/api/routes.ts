@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { answer } from './answer.js';
 import { addClusterRoutes } from './cluster-routes.js';
 import { generateRequest } from './completions.js';
-import type { ApiContext } from './completions.js';
+import type { ApiContext } from './context.js';
 import { HttpRefusal } from './errors.js';
 import { chatPrompt, textPrompt } from './prompt.js';
 import { chatShape, textShape } from './response-shapes.js';

@@ -5,7 +5,7 @@ import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { boundBodies } from './body-budget.js';
-import type { ApiContext } from './completions.js';
+import type { ApiContext } from './context.js';
 import { letPagesAsk } from './cors.js';
 import { errorBody, HttpRefusal, publicError, toHttpFailure } from './errors.js';
 import { hostRefusal } from './host-check.js';

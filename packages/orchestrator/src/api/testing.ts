@@ -6,8 +6,8 @@ import type { Vocabulary } from '@butterfly/ggml';
 import { PromptMaker } from '@butterfly/model';
 import OpenAI from 'openai';
 import type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from '../engine/types.js';
-import type { ClusterAdministration } from './cluster-routes.js';
-import type { HttpSettings } from './completions.js';
+import type { ClusterAdministration } from './context.js';
+import type { HttpSettings } from './context.js';
 import { createApi } from './server.js';
 
 const bos = 256;

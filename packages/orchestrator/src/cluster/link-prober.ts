@@ -5,7 +5,7 @@ import {
   type ControlMessageOf,
   type FileChunk,
 } from '@butterfly/common';
-import { assumed, type LinkTable } from './link-table.js';
+import { assumedLink, type LinkTable } from './link-table.js';
 import { OrchestratorProbe } from './orchestrator-probe.js';
 import { addressFor, type WorkerLink } from './worker-link.js';
 
@@ -147,7 +147,7 @@ export class LinkProber {
     const [a, b] = [one.workerId, other.workerId];
     if (this.#isPlain(one, other) || !this.table.isKnown(a, b)) return false;
     if (this.table.link(a, b).isRelayed || this.table.link(b, a).isRelayed) return false;
-    return this.#slower([one, other]) < doubtfulShare * assumed.bytesPerSecond;
+    return this.#slower([one, other]) < doubtfulShare * assumedLink.bytesPerSecond;
   }
 
   /** Bytes per second of the slower of both ways. */

@@ -14,9 +14,9 @@ interface Doubt {
 }
 
 /** Between processes of one machine. */
-export const loopback: Way = { latencyMicros: 50, bytesPerSecond: 2e9 };
+export const loopbackLink: Way = { latencyMicros: 50, bytesPerSecond: 2e9 };
 /** Gigabit Ethernet through one switch, until something is measured. */
-export const assumed: Way = { latencyMicros: 200, bytesPerSecond: 110e6 };
+export const assumedLink: Way = { latencyMicros: 200, bytesPerSecond: 110e6 };
 /** How long a way that broke, or could not be dialled, is taken for one that cannot be. */
 const doubtMs = 120_000;
 
@@ -89,12 +89,12 @@ export class LinkTable {
     const key = keyOf(from, to);
     if (from === null || to === null)
       return {
-        latencyMicros: this.#heardMicros.get(from ?? to ?? '') ?? assumed.latencyMicros,
-        bytesPerSecond: this.#bytesPerSecond.get(key) ?? assumed.bytesPerSecond,
+        latencyMicros: this.#heardMicros.get(from ?? to ?? '') ?? assumedLink.latencyMicros,
+        bytesPerSecond: this.#bytesPerSecond.get(key) ?? assumedLink.bytesPerSecond,
         isRelayed: false,
       };
     if (this.#doubts.has(key)) return relayedLink(this.link(from, null), this.link(null, to));
-    const unmeasured = this.isOneMachine(from, to) ? loopback : assumed;
+    const unmeasured = this.isOneMachine(from, to) ? loopbackLink : assumedLink;
     return {
       latencyMicros: this.#latencyMicros.get(key) ?? unmeasured.latencyMicros,
       bytesPerSecond: this.#bytesPerSecond.get(key) ?? unmeasured.bytesPerSecond,

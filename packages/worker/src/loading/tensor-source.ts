@@ -1,5 +1,4 @@
 import type { ModelTensor } from '@butterfly/model';
-import type { WeightMemory } from './weight-images.js';
 
 /** Where the bytes of tensors come from: a local file, the orchestrator, or whatever is nearest. */
 export interface TensorSource extends AsyncDisposable {
@@ -11,6 +10,17 @@ export interface TensorSource extends AsyncDisposable {
    * CONNECTION_CLOSED, CANCELLED
    */
   read(tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void>;
+}
+
+/** Memory full of weights in a layout of some kernels' own. */
+export interface WeightMemory {
+  /** Names all that decides which bytes belong here, the same only where the same bytes mean the same. */
+  readonly meaning: string;
+  /** Where it begins. */
+  readonly address: bigint;
+  readonly bytes: number;
+  /** A part of it, to be used at once; null when it is freed. */
+  view(offset: number, bytes: number): Uint8Array | null;
 }
 
 /** Gives and keeps weights as kernels want them. */

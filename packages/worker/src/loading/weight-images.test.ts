@@ -5,7 +5,8 @@ import { basename, join } from 'node:path';
 import { limits, silentLogger } from '@butterfly/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BlobStore } from './blob-store.js';
-import { WeightImages, type WeightMemory } from './weight-images.js';
+import type { WeightMemory } from './tensor-source.js';
+import { WeightImages } from './weight-images.js';
 
 /** Two blocks and a bit. */
 const bytes = 2 * limits.fileChunkBytesMax + 1000;

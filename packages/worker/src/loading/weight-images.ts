@@ -4,18 +4,7 @@ import { crc32 } from 'node:zlib';
 import { ButterflyError, limits, type Logger } from '@butterfly/common';
 import { directBytes, type BlobFile } from './blob-file.js';
 import type { BlobStore } from './blob-store.js';
-import type { ImageSource } from './tensor-source.js';
-
-/** Memory full of weights in a layout of some kernels' own. */
-export interface WeightMemory {
-  /** Names all that decides which bytes belong here, the same only where the same bytes mean the same. */
-  readonly meaning: string;
-  /** Where it begins. */
-  readonly address: bigint;
-  readonly bytes: number;
-  /** A part of it, to be used at once; null when it is freed. */
-  view(offset: number, bytes: number): Uint8Array | null;
-}
+import type { ImageSource, WeightMemory } from './tensor-source.js';
 
 /** Bytes of the check of each block; all of them come first, because a disk is fastest in order. */
 const checkBytes = 4;

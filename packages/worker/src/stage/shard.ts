@@ -19,7 +19,7 @@ import {
   type WeightUse,
 } from '@butterfly/model';
 import type { TensorSource } from '../loading/tensor-source.js';
-import type { WeightMemory } from '../loading/weight-images.js';
+import type { WeightMemory } from '../loading/tensor-source.js';
 import { chooseBufferType } from './buffer-choice.js';
 import { loadTensors, type TensorTask } from './tensor-loading.js';
 
