@@ -1,4 +1,5 @@
 import type { Value } from './values.js';
+import type { BinaryOperator, ComparisonOperator } from './operators.js';
 
 /** Names that a value is taken apart into: `a`, `a, b`, or `ns.a` in a `set`. */
 export type Target =
@@ -13,9 +14,6 @@ export interface Arguments {
   readonly spread: Expression | null;
   readonly namedSpread: Expression | null;
 }
-
-export type BinaryOperator = '+' | '-' | '*' | '/' | '//' | '%' | '**';
-export type ComparisonOperator = '==' | '!=' | '<' | '<=' | '>' | '>=' | 'in' | 'not in';
 
 /** A filter of a value, or of a block where `operand` is null. */
 export interface FilterUse {

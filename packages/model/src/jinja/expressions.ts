@@ -1,4 +1,5 @@
-import type { Arguments, BinaryOperator, ComparisonOperator, Expression, FilterUse } from './ast.js';
+import type { Arguments, Expression, FilterUse } from './ast.js';
+import type { BinaryOperator, ComparisonOperator } from './operators.js';
 import { unsupported } from './errors.js';
 import { foreignFilters } from './filters.js';
 import { Text } from './text.js';

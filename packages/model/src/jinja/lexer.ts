@@ -1,4 +1,5 @@
 import { syntaxFailure, type TemplateFailure } from './errors.js';
+import { onlySpace, space, trailingSpace } from './white-space.js';
 
 export type TokenKind =
   | 'data'
@@ -19,13 +20,6 @@ export interface Token {
   readonly text: string;
   readonly line: number;
 }
-
-/** White space to Python, which differs from JavaScript's at both ends. */
-const space = '[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
-export const leadingSpace = new RegExp(`^${space}+`);
-export const trailingSpace = new RegExp(`(?<!${space})${space}+$`);
-export const onlySpace = new RegExp(`^${space}+$`);
-export const spaces = new RegExp(`${space}+`, 'g');
 
 const sticky = (source: string, flags = 'uy'): RegExp => new RegExp(source, flags);
 const spaceRule = sticky(`${space}+`);

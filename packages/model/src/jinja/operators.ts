@@ -1,5 +1,4 @@
 import { limits } from '@butterfly/common';
-import type { BinaryOperator, ComparisonOperator } from './ast.js';
 import { failure } from './errors.js';
 import { formatPercent } from './percent.js';
 import { calculate } from './numbers.js';
@@ -17,6 +16,9 @@ import {
   typeName,
   type Value,
 } from './values.js';
+
+export type BinaryOperator = '+' | '-' | '*' | '/' | '//' | '%' | '**';
+export type ComparisonOperator = '==' | '!=' | '<' | '<=' | '>' | '>=' | 'in' | 'not in';
 
 /** @throws TemplateFailure where Python raises */
 export function binary(operator: BinaryOperator, left: Value, right: Value): Value {

@@ -1,5 +1,5 @@
 import { failure } from './errors.js';
-import { leadingSpace, spaces, trailingSpace } from './lexer.js';
+import { leadingSpace, spaces, trailingSpace } from './white-space.js';
 import { Text } from './text.js';
 
 /** Python's `strip` and its halves; `characters` of null means white space. */

@@ -2,7 +2,7 @@ import { Given } from './arguments.js';
 import { capitalized, isLower, isUpper, swapped, titled } from './casing.js';
 import { failure, unsupported } from './errors.js';
 import { formatBraces } from './format.js';
-import { onlySpace } from './lexer.js';
+import { onlySpace } from './white-space.js';
 import { replace, split, splitLines, strip } from './split.js';
 import { Text } from './text.js';
 import { Callable, iterate, list, Sequence, tuple, type CallArguments, type Value } from './values.js';
