@@ -1,16 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import {
-  greedySampling,
-  silentLogger,
-  systemClock,
-  type Logger,
-  type SamplingParams,
-} from '@butterfly/common';
-import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
+import { type Logger, silentLogger, systemClock } from '@butterfly/common';
+import type { StepTrace } from '@butterfly/engine';
+import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf } from '@butterfly/model';
-import { Orchestrator, type StepTrace } from '@butterfly/orchestrator';
+import { Orchestrator } from '@butterfly/orchestrator';
+import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import type { RequestRecord } from './load/run-load.js';
 import { residentBytes } from './processes/memory.js';
 

@@ -1,5 +1,7 @@
-import { ButterflyError, ensure, stepMicros, type Step, type StepResult } from '@butterfly/common';
-import type { Stage, StageRequest, StageResult, StageSampler, TensorSource } from '@butterfly/worker';
+import { ButterflyError, ensure, stepMicros } from '@butterfly/common';
+import type { Stage, StageRequest, StageResult, StageSampler } from '@butterfly/stage';
+import type { TensorSource } from '@butterfly/weights';
+import type { Step, StepResult } from '@butterfly/wire';
 import type { FakeMachine } from './fake-machine.js';
 import { decodeRows, draw, encodeRows, runLayer, vocabulary } from './fake-model.js';
 

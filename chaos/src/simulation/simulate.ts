@@ -1,15 +1,9 @@
 import { createHash } from 'node:crypto';
-import { greedySampling, toButterflyError } from '@butterfly/common';
-import {
-  assumedLink,
-  defaultRowsMax,
-  Orchestrator,
-  planPipeline,
-  plannerInput,
-  type OrchestratorOptions,
-  type PlannerMember,
-} from '@butterfly/orchestrator';
+import { toButterflyError } from '@butterfly/common';
+import { Orchestrator, type OrchestratorOptions, assumedLink, defaultRowsMax } from '@butterfly/orchestrator';
+import { type PlannerMember, planPipeline, plannerInput } from '@butterfly/planning';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
+import { greedySampling } from '@butterfly/wire';
 import { Client, type Outcome } from './client.js';
 import type { FakeMachine } from './fake-machine.js';
 import { fakeSpec } from './fake-model.js';

@@ -1,22 +1,14 @@
-import {
-  deadlines,
-  limits,
-  type ButterflyError,
-  type Clock,
-  type Logger,
-  type Transport,
-} from '@butterfly/common';
-import { cacheBlockSlots, type ModelSpec } from '@butterfly/model';
-import type { ClusterDescription, ClusterView } from './api/cluster-view.js';
-import { Cluster, defaultRowsMax } from './cluster/cluster.js';
-import { describeCluster, viewOf } from './cluster/cluster-description.js';
-import { clusterPlanner } from './cluster/cluster-planner.js';
-import type { FileServer } from './cluster/file-server.js';
-import type { WorkerView } from './cluster/worker-link.js';
-import { PipelineEngine, type StepTrace } from './engine/engine.js';
-import { EngineLedger } from './engine/ledger.js';
-import { ReplicatedEngine } from './engine/replicated-engine.js';
-import type { Objective } from './planning/types.js';
+import { type ButterflyError, type Clock, type Logger, deadlines, limits } from '@butterfly/common';
+import { EngineLedger, PipelineEngine, ReplicatedEngine, type StepTrace } from '@butterfly/engine';
+import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
+import type { Objective } from '@butterfly/planning';
+import type { Transport } from '@butterfly/wire';
+import type { ClusterDescription, ClusterView } from './view/cluster-view.js';
+import { Cluster, defaultRowsMax } from './cluster.js';
+import { describeCluster, viewOf } from './cluster-description.js';
+import { clusterPlanner } from './deployment/cluster-planner.js';
+import type { FileServer } from './fleet/file-server.js';
+import type { WorkerView } from './fleet/worker-link.js';
 
 export interface OrchestratorOptions {
   readonly spec: ModelSpec;

@@ -1,20 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import {
-  ButterflyError,
-  cacheTypes,
-  limits,
-  parseConfig,
-  type CacheType,
-  type StepTime,
-} from '@butterfly/common';
-import { layerBytes, outputBytes, type ModelSpec } from '@butterfly/model';
-import {
-  assumedLink,
-  type ClusterDescription,
-  type Link,
-  type PlannerInput,
-  type PlannerMember,
-} from '@butterfly/orchestrator';
+import { ButterflyError, type StepTime, limits, parseConfig } from '@butterfly/common';
+import { type ModelSpec, layerBytes, outputBytes } from '@butterfly/model';
+import { type ClusterDescription, assumedLink } from '@butterfly/orchestrator';
+import type { Link, PlannerInput, PlannerMember } from '@butterfly/planning';
+import { type CacheType, cacheTypes } from '@butterfly/wire';
 import { z } from 'zod';
 import { byteCount } from '../options.js';
 import { clusterSchema, stepTimesSchema } from './cluster-schema.js';

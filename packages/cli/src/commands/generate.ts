@@ -1,12 +1,13 @@
 import { randomInt } from 'node:crypto';
-import { ButterflyError, deadlines, greedySampling, type SamplingParams } from '@butterfly/common';
-import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/model';
-import type { Generation } from '@butterfly/orchestrator';
+import { ButterflyError, deadlines } from '@butterfly/common';
+import type { Generation } from '@butterfly/engine';
+import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/text';
+import { type SamplingParams, greedySampling } from '@butterfly/wire';
+import { type OpenedModel, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { openModel, ownModel, resolveModelPath, type OpenedModel } from '../model.js';
 import {
   awakeOption,
   cacheBytesOption,
@@ -19,7 +20,6 @@ import {
 } from '../options.js';
 import { waitUntilReady } from '../progress.js';
 import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
-import { startServing } from '../serving.js';
 import { stopSignal } from '../signals.js';
 import { printAnswer, readerGone, tell } from '../terminal.js';
 

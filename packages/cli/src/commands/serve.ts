@@ -1,11 +1,11 @@
-import { formatAddress, printableLine, type Logger } from '@butterfly/common';
-import type { Objective } from '@butterfly/orchestrator';
+import { type Logger, formatAddress, printableLine } from '@butterfly/common';
+import type { Objective } from '@butterfly/planning';
+import { type Serving, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { openModel, ownModel, resolveModelPath } from '../model.js';
 import { objectiveOption } from '../objective-option.js';
 import {
   allowHostOption,
@@ -26,7 +26,6 @@ import {
 } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
 import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
-import { startServing, type Serving } from '../serving.js';
 import { stopSignal } from '../signals.js';
 import { print } from '../terminal.js';
 

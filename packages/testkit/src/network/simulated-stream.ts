@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import type { IncomingStream } from '@butterfly/common';
+import type { IncomingStream } from '@butterfly/wire';
 import type { Lane, Segment, Sender } from './simulated-link.js';
 
 /** Where a stream leads to. */

@@ -1,13 +1,17 @@
 import { createHash } from 'node:crypto';
+import { ButterflyError } from '@butterfly/common';
 import {
-  ButterflyError,
   Connection,
+  type ConnectionHandlers,
+  type Frame,
+  type IncomingStream,
+  type Listener,
+  type Transport,
   decodeControl,
   encodeControl,
   encodeFileChunk,
   tcpTransport,
-} from '@butterfly/common';
-import type { ConnectionHandlers, Frame, IncomingStream, Listener, Transport } from '@butterfly/common';
+} from '@butterfly/wire';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedClock } from '../clock/simulated-clock.js';
 import { SimulatedNetwork } from './simulated-network.js';

@@ -1,16 +1,16 @@
+import type { Clock } from '@butterfly/common';
 import {
-  blockSpeed,
-  decodeControl,
-  decodeFileChunk,
-  encodeControl,
-  type Clock,
   type Connection,
   type ControlMessage,
   type FileChunk,
   type Frame,
   type TimedBlock,
   type Transport,
-} from '@butterfly/common';
+  blockSpeed,
+  decodeControl,
+  decodeFileChunk,
+  encodeControl,
+} from '@butterfly/wire';
 
 /** A machine that takes longer to answer a call is no neighbour. */
 const dialMs = 2_000;

@@ -1,0 +1,2 @@
+export { conversations, familyTemplates } from './families.js';
+export { drawTemplate, generatedVariables } from './generator.js';

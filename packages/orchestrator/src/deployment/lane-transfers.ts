@@ -1,0 +1,84 @@
+import type { Joining } from '@butterfly/control';
+import type { Lane } from './lane.js';
+
+/** A worker that is to go from one lane to another. */
+interface Move {
+  readonly workerId: string;
+  readonly from: Lane;
+  readonly to: Lane;
+}
+
+interface Transfer {
+  readonly from: Lane;
+  readonly to: Lane;
+  /** Whether no plan of the lane that it leaves has a part for it. */
+  isEmpty: boolean;
+}
+
+/**
+ * Workers on their way from one lane to another. Each is emptied first as for a goodbye, so that the lane that it leaves
+ * goes on; those that go to the same lane arrive together, so that it makes one plan for all of them.
+ */
+export class LaneTransfers {
+  readonly #transfers = new Map<string, Transfer>();
+
+  /** @param joiningOf what a worker brings with it; null for one that is gone */
+  constructor(private readonly joiningOf: (workerId: string) => Joining | null) {}
+
+  get isBusy(): boolean {
+    return this.#transfers.size > 0;
+  }
+
+  /**
+   * One that its lane cannot go without stays. Those without a part go first, and are kept out of the plans that are made
+   * when the others are emptied.
+   */
+  begin(moves: readonly Move[]): void {
+    const idleFirst = [...moves].sort((a, b) => Number(isUsed(a)) - Number(isUsed(b)));
+    for (const move of idleFirst) {
+      const { workerId, from, to } = move;
+      const isEmpty = !isUsed(move);
+      this.#transfers.set(workerId, { from, to, isEmpty });
+      // A lane without a plan has none to change, and would want to keep whoever it can get.
+      const stays = from.plan !== null && from.drain(workerId) !== null;
+      if (stays) this.#transfers.delete(workerId);
+    }
+  }
+
+  /** A worker is empty; false when it is not on its way anywhere. */
+  emptied(workerId: string): boolean {
+    const transfer = this.#transfers.get(workerId);
+    if (transfer) transfer.isEmpty = true;
+    return transfer !== undefined;
+  }
+
+  /** It goes nowhere any more; true when it is empty. */
+  cancel(workerId: string): boolean {
+    const transfer = this.#transfers.get(workerId);
+    this.#transfers.delete(workerId);
+    return transfer?.isEmpty ?? false;
+  }
+
+  /** Lets those arrive that nobody else has to be waited for. */
+  settle(onArrived: (workerId: string, lane: Lane) => void): void {
+    const all = [...this.#transfers];
+    for (const to of new Set(all.map(([, transfer]) => transfer.to))) {
+      const arriving = all.filter(([, transfer]) => transfer.to === to);
+      if (arriving.some(([, { isEmpty }]) => !isEmpty)) continue;
+      const joining = arriving.flatMap(([workerId, { from }]): Joining[] => {
+        this.#transfers.delete(workerId);
+        const shards = from.shardsOf(workerId);
+        from.handle({ kind: 'left', workerId, isOrderly: true });
+        onArrived(workerId, to);
+        const each = this.joiningOf(workerId);
+        // What it still loads takes memory too, until its new lane wants it or lets it go.
+        return each ? [{ ...each, heldShards: [...new Set([...each.heldShards, ...shards])] }] : [];
+      });
+      to.handle({ kind: 'gathered', joining });
+    }
+  }
+}
+
+function isUsed({ workerId, from }: Move): boolean {
+  return from.isUsing(workerId);
+}

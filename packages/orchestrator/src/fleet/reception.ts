@@ -1,0 +1,92 @@
+import { ButterflyError, type Clock, type Logger, deadlines } from '@butterfly/common';
+import {
+  Connection,
+  type ControlMessage,
+  type Frame,
+  type IncomingStream,
+  decodeControl,
+  encodeControl,
+} from '@butterfly/wire';
+import { admit } from './admission.js';
+import type { ShardSettings } from '../deployment/assignments.js';
+import { createWorkerLink, type WorkerLink } from './worker-link.js';
+
+export interface ReceptionOptions {
+  /** Workers must show it; null lets everybody in who can reach the port. */
+  readonly token: string | null;
+  /** What workers show each other. */
+  readonly peerToken: string;
+  readonly shards: ShardSettings;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Workers that are here. */
+  readonly count: () => number;
+  readonly onWelcome: (worker: WorkerLink) => void;
+  readonly onFrame: (worker: WorkerLink, frame: Frame) => void;
+  /** Null after a goodbye. */
+  readonly onClose: (worker: WorkerLink, error: ButterflyError | null, reason: string) => void;
+}
+
+/** The door of the cluster: whoever says a proper hello in time is welcomed, and has some time to measure itself. */
+export class Reception {
+  #nextWorker = 1;
+
+  constructor(private readonly options: ReceptionOptions) {}
+
+  accept(stream: IncomingStream): void {
+    const { clock, log, onFrame, onClose } = this.options;
+    let worker: WorkerLink | null = null;
+    const connection: Connection = new Connection(stream, {
+      clock,
+      isStranger: true,
+      handlers: {
+        onFrame: (frame) => {
+          if (worker) {
+            onFrame(worker, frame);
+            return;
+          }
+          worker = this.#greet(connection, decodeControl(frame), stream);
+          cancelDeadline();
+        },
+        onClose: (error, reason) => {
+          cancelDeadline();
+          worker?.cancelDeadline();
+          if (worker) onClose(worker, error, reason);
+          else
+            log.warn({ peer: connection.peer, code: error?.code }, `A peer left before it joined: ${reason}`);
+        },
+      },
+    });
+    const cancelDeadline = clock.after(deadlines.handshakeMs, () => {
+      connection.fail(new ButterflyError('TIMEOUT', `No hello came within ${deadlines.handshakeMs} ms.`));
+    });
+  }
+
+  #greet(connection: Connection, message: ControlMessage, stream: IncomingStream): WorkerLink {
+    const { token, peerToken, shards, clock, count, onWelcome } = this.options;
+    if (message.kind !== 'hello')
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        `A worker began with "${message.kind}" instead of "hello".`,
+      );
+    admit(token, message.token, count());
+    connection.trust();
+    const worker = createWorkerLink(`w${this.#nextWorker++}`, message.worker, connection, stream);
+    connection.send(
+      encodeControl({
+        kind: 'welcome',
+        workerId: worker.workerId,
+        heartbeatEveryMs: deadlines.heartbeatEveryMs,
+        heartbeatSilenceMs: deadlines.heartbeatSilenceMs,
+        peerToken,
+        model: shards.spec,
+        isDeterministic: shards.isDeterministic,
+      }),
+    );
+    worker.cancelDeadline = clock.after(deadlines.profileMs, () =>
+      connection.fail(new ButterflyError('TIMEOUT', `No profile came within ${deadlines.profileMs} ms.`)),
+    );
+    onWelcome(worker);
+    return worker;
+  }
+}

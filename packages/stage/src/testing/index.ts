@@ -1,0 +1,1 @@
+export { describeFile, ggml, loadStage, openSource, part, smallModel, trainedModel } from './stages.js';
