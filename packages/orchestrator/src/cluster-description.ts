@@ -8,7 +8,7 @@ import { lanesInUse } from '@butterfly/control';
 import type { ReplicatedEngine, SchedulerStats } from '@butterfly/engine';
 import type { Cluster } from './cluster.js';
 import type { Lane } from './deployment/lane.js';
-import type { WorkerLink, WorkerView } from './fleet/worker-link.js';
+import type { FleetWorker, WorkerView } from './fleet/fleet-worker.js';
 
 /** The cluster as people and tools see it. */
 export function describeCluster(
@@ -17,9 +17,11 @@ export function describeCluster(
   model: ClusterDescription['model'],
 ): ClusterDescription {
   const { ready, detail } = engine.status();
-  const { trouble } = cluster;
+  const { trouble } = cluster.deployment;
   const loads = engine.loads();
-  const replicas = lanesInUse(cluster.lanes).map((lane) => describeReplica(lane, loads[lane.replica - 1]));
+  const replicas = lanesInUse(cluster.deployment.lanes).map((lane) =>
+    describeReplica(lane, loads[lane.replica - 1]),
+  );
   return {
     model,
     isReady: ready,
@@ -42,14 +44,14 @@ function describeReplica(lane: Lane, load?: SchedulerStats): ReplicaDescription 
 }
 
 /** What `serve` and the demo print of a worker. */
-export function viewOf(cluster: Cluster, worker: WorkerLink): WorkerView {
+export function viewOf(cluster: Cluster, worker: FleetWorker): WorkerView {
   const { workerId, identity, loadedBytes, totalBytes } = worker;
-  const lane = cluster.laneOf(workerId);
+  const lane = cluster.deployment.laneOf(workerId);
   return {
     workerId,
     name: identity.name,
     threads: identity.threads,
-    replica: cluster.lanes.length === 1 ? null : (lane?.replica ?? null),
+    replica: cluster.deployment.lanes.length === 1 ? null : (lane?.replica ?? null),
     layers: layersOf(lane, workerId),
     loadedBytes,
     totalBytes,
@@ -62,9 +64,9 @@ function layersOf(lane: Lane | null, workerId: string): readonly [number, number
   return stage ? [stage.layerStart, stage.layerEnd - 1] : null;
 }
 
-function describeWorker(cluster: Cluster, worker: WorkerLink): WorkerDescription {
+function describeWorker(cluster: Cluster, worker: FleetWorker): WorkerDescription {
   const { workerId, identity, profile, loadedBytes, totalBytes, reports } = worker;
-  const lane = cluster.laneOf(workerId);
+  const lane = cluster.deployment.laneOf(workerId);
   const report = lane?.reportOf(workerId) ?? [...reports.values()].at(-1) ?? null;
   return {
     workerId,

@@ -1,6 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
-import type { ClusterPlanner } from './deployment/cluster-types.js';
+import type { ClusterPlanner } from './deployment/deployment-types.js';
 import { ScriptedCluster } from './testing/scripted-cluster.js';
 
 const defect = new ButterflyError('INTERNAL', 'The plan contradicts itself.');
@@ -19,7 +19,7 @@ describe('weights', () => {
     await scripted.join('a');
     await scripted.join('b');
     await scripted.join('c', { unreachable: ['b'] });
-    await scripted.until(() => scripted.cluster.isLive);
+    await scripted.until(() => scripted.cluster.deployment.isLive);
     const sourcesOf = (name: string): string =>
       scripted
         .worker(name)
@@ -36,12 +36,12 @@ describe('a defect of the planner', () => {
     await scripted.join('c');
     await scripted.pass(1000);
     const { cluster } = scripted;
-    expect([cluster.isLive, cluster.trouble]).toEqual([true, defect]);
+    expect([cluster.deployment.isLive, cluster.deployment.trouble]).toEqual([true, defect]);
     expect(scripted.warnings).toContain(defect.message);
     // Without what spares would have made of the old plan there is a new one.
     scripted.worker('a').breakOff();
-    await scripted.until(() => !cluster.isLive);
-    await scripted.until(() => cluster.isLive);
+    await scripted.until(() => !cluster.deployment.isLive);
+    await scripted.until(() => cluster.deployment.isLive);
   });
 
   it.each(['split', 'speedsOf'] as const)('in %s leaves everybody where they are', async (what) => {
@@ -54,8 +54,8 @@ describe('a defect of the planner', () => {
     await scripted.pass(1000);
     for (const name of ['c', 'd']) await scripted.join(name);
     await scripted.pass(60_000);
-    expect([cluster.isLive, cluster.trouble]).toEqual([true, defect]);
-    expect(cluster.lanes.map(({ workers }) => workers)).toEqual([4, 0]);
+    expect([cluster.deployment.isLive, cluster.deployment.trouble]).toEqual([true, defect]);
+    expect(cluster.deployment.lanes.map(({ workers }) => workers)).toEqual([4, 0]);
   });
 
   it('that is no error of ours is one all the same', async () => {
@@ -65,8 +65,8 @@ describe('a defect of the planner', () => {
     await using scripted = await ScriptedCluster.live(['a', 'b'], { planner: () => ({ repair }) });
     await scripted.join('c');
     await scripted.pass(1000);
-    expect(scripted.cluster.trouble).toMatchObject({ code: 'INTERNAL' });
-    expect(scripted.cluster.isLive).toBe(true);
+    expect(scripted.cluster.deployment.trouble).toMatchObject({ code: 'INTERNAL' });
+    expect(scripted.cluster.deployment.isLive).toBe(true);
   });
 });
 
@@ -121,9 +121,9 @@ describe('workers that go to another replica together', () => {
     const { cluster } = scripted;
     await scripted.pass(1000);
     const newcomer = await scripted.join('x');
-    await scripted.until(() => cluster.lanes.every(({ isLive }) => isLive));
+    await scripted.until(() => cluster.deployment.lanes.every(({ isLive }) => isLive));
     expect(scripted.stages).toBe('a,b,x,y');
-    expect(cluster.lanes.map(({ epoch }) => epoch)).toEqual([2, 3]);
+    expect(cluster.deployment.lanes.map(({ epoch }) => epoch)).toEqual([2, 3]);
     expect(newcomer.prepares).toHaveLength(1);
   });
 });

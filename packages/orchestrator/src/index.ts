@@ -1,8 +1,7 @@
-export { defaultRowsMax } from './cluster.js';
 export { FileServer } from './fleet/file-server.js';
-export type { WorkerView } from './fleet/worker-link.js';
+export type { WorkerView } from './fleet/fleet-worker.js';
 export { assumedLink, loopbackLink } from './links/link-table.js';
-export { Orchestrator } from './orchestrator.js';
+export { defaultRowsMax, Orchestrator } from './orchestrator.js';
 export type { OrchestratorOptions } from './orchestrator.js';
 export type {
   ClusterDescription,

@@ -4,11 +4,11 @@ import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
 import type { Objective } from '@butterfly/planning';
 import type { Transport } from '@butterfly/wire';
 import type { ClusterDescription, ClusterView } from './view/cluster-view.js';
-import { Cluster, defaultRowsMax } from './cluster.js';
+import { Cluster } from './cluster.js';
 import { describeCluster, viewOf } from './cluster-description.js';
 import { clusterPlanner } from './deployment/cluster-planner.js';
 import type { FileServer } from './fleet/file-server.js';
-import type { WorkerView } from './fleet/worker-link.js';
+import type { WorkerView } from './fleet/fleet-worker.js';
 
 export interface OrchestratorOptions {
   readonly spec: ModelSpec;
@@ -43,6 +43,8 @@ export interface OrchestratorOptions {
   readonly onStep?: (trace: StepTrace) => void;
 }
 
+/** Rows of one step when nothing else is asked for, as llama.cpp's default batch. */
+export const defaultRowsMax = Math.min(512, limits.stepRowsMax);
 /** How long after one worker joined others are waited for. */
 const gatherMs = 300;
 
@@ -103,12 +105,12 @@ export class Orchestrator {
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   get trouble(): ButterflyError | null {
-    return this.cluster.trouble;
+    return this.cluster.deployment.trouble;
   }
 
   /** Whether a plan is in force. */
   get isLive(): boolean {
-    return this.cluster.isLive;
+    return this.cluster.deployment.isLive;
   }
 
   workers(): WorkerView[] {
@@ -139,7 +141,7 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
   };
   const onIdle = (): void => replicated.idle();
-  const replicas = cluster.lanes.map((lane) => ({
+  const replicas = cluster.deployment.lanes.map((lane) => ({
     lane,
     engine: new PipelineEngine({ pipeline: lane, scheduler, ledger, clock, log, onStep, onIdle }),
     get state() {
@@ -149,7 +151,7 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
       return lane.plan?.predicted.tokensPerSecond ?? 0;
     },
   }));
-  const describe = (): string => cluster.describe();
+  const describe = (): string => cluster.deployment.describe();
   const replicated = new ReplicatedEngine({
     replicas,
     ledger,

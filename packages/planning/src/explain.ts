@@ -1,16 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
 import { planPipeline } from './plan.js';
-import type { Effort, Plan, PlannerInput } from './types.js';
-
-/** What the best plan reaches without one of the workers; both null where there is none. */
-export interface WithoutWorker {
-  readonly workerId: string;
-  readonly tokensPerSecond: number | null;
-  readonly latencyMicros: number | null;
-}
-export interface PlanExplanation {
-  readonly without: readonly WithoutWorker[];
-}
+import type { Effort, Plan, PlanExplanation, PlannerInput, WithoutWorker } from './types.js';
 
 /** Up to so many workers each of them is left out once in a plan that is made as carefully as the first. */
 const workersMax = 32;

@@ -1,6 +1,5 @@
 import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
-import type { PlanExplanation } from './explain.js';
-import type { Plan, PlannerInput, PlanStage } from './types.js';
+import type { Plan, PlanExplanation, PlannerInput, PlanStage } from './types.js';
 
 /** What a run of the plan reached; null for what was not measured. */
 export interface MeasuredPlan {

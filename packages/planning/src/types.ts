@@ -102,3 +102,15 @@ export interface Plan {
     readonly reason: string;
   }[];
 }
+
+/** What the best plan reaches without one of the workers; both null where there is none. */
+export interface WithoutWorker {
+  readonly workerId: string;
+  readonly tokensPerSecond: number | null;
+  readonly latencyMicros: number | null;
+}
+
+/** What each worker is good for. */
+export interface PlanExplanation {
+  readonly without: readonly WithoutWorker[];
+}

@@ -3,17 +3,11 @@ import { targetOf } from '@butterfly/control';
 import { planOf, profile } from '@butterfly/control/testing';
 import { type WorkerProfile, decodeControl, encodeControl, encodeStep } from '@butterfly/wire';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import {
-  assignments,
-  canaryStep,
-  canaryStepId,
-  preparation,
-  shardIds,
-  type ShardSettings,
-} from './assignments.js';
+import { assignments, canaryStep, canaryStepId, preparation, shardIds } from './assignments.js';
+import type { ShardSettings } from './deployment-types.js';
 import { tinyModelSettings } from '../testing/tiny-model.js';
 import { ConnectedWorkers } from '../testing/cluster.js';
-import type { WorkerLink } from '../fleet/worker-link.js';
+import type { WorkerRecord } from '../fleet/fleet-worker.js';
 
 let settings: ShardSettings;
 let cluster: ConnectedWorkers;
@@ -23,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => cluster.close());
 
-const worker = (id: string): WorkerLink => {
+const worker = (id: string): WorkerRecord => {
   const found = cluster.workers.get(id);
   if (!found) throw new Error(`There is no worker ${id}.`);
   return found;

@@ -1,21 +1,14 @@
 import { createHash } from 'node:crypto';
 import { limits } from '@butterfly/common';
 import type { EpochPlan } from '@butterfly/control';
-import { type ModelSpec, modelFingerprint } from '@butterfly/model';
+import { modelFingerprint } from '@butterfly/model';
 import type { Plan, PlanStage } from '@butterfly/planning';
 import type { ControlMessageOf, Step } from '@butterfly/wire';
-import { addressFor, type WorkerLink } from '../fleet/worker-link.js';
+import type { ShardSettings } from './deployment-types.js';
+import { addressFor, type FleetWorker } from '../fleet/fleet-worker.js';
 
 /** Of no step of the scheduler, which counts from 0. */
 export const canaryStepId = Number.MAX_SAFE_INTEGER;
-
-/** What all shards of an orchestrator have in common. */
-export interface ShardSettings {
-  readonly spec: ModelSpec;
-  readonly arenaSlots: number;
-  readonly rowsMax: number;
-  readonly isDeterministic: boolean;
-}
 
 /** The same for the same layers of the same weights with the same settings, today and tomorrow. */
 export function shardIds(
@@ -32,9 +25,9 @@ export function shardIds(
 
 /** What a worker is told to load, and whom it may ask for the weights, the nearest first. */
 export function preparation(
-  worker: WorkerLink,
+  worker: FleetWorker,
   shard: { readonly shardId: string; readonly stage: PlanStage; readonly plan: Plan },
-  peers: readonly WorkerLink[],
+  peers: readonly FleetWorker[],
   { arenaSlots, rowsMax }: ShardSettings,
 ): ControlMessageOf<'prepare'> {
   const { shardId, stage, plan } = shard;
@@ -54,9 +47,9 @@ export function preparation(
 /** What each worker of a plan is told, later stages first, so that they expect their links when the earlier ones dial. */
 export function assignments(
   { epoch, plan, shardIds: ids }: EpochPlan,
-  workers: ReadonlyMap<string, WorkerLink>,
+  workers: ReadonlyMap<string, FleetWorker>,
   linkToken: string,
-): { readonly worker: WorkerLink; readonly message: ControlMessageOf<'assign'> }[] {
+): { readonly worker: FleetWorker; readonly message: ControlMessageOf<'assign'> }[] {
   return [...plan.stages.entries()].reverse().flatMap(([index, stage]) => {
     const worker = workers.get(stage.workerId);
     const shardId = ids[index];
@@ -76,10 +69,10 @@ export function assignments(
 }
 
 function wayToNext(
-  worker: WorkerLink,
+  worker: FleetWorker,
   stages: readonly PlanStage[],
   index: number,
-  workers: ReadonlyMap<string, WorkerLink>,
+  workers: ReadonlyMap<string, FleetWorker>,
 ): ControlMessageOf<'assign'>['next'] {
   const isLast = index === stages.length - 1;
   const following = stages[isLast ? 0 : index + 1];

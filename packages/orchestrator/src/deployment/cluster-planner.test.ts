@@ -4,7 +4,7 @@ import type { Link } from '@butterfly/planning';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModelSettings } from '../testing/tiny-model.js';
 import { clusterPlanner } from './cluster-planner.js';
-import type { ClusterPlanner } from './cluster-types.js';
+import type { ClusterPlanner } from './deployment-types.js';
 
 const curve = [{ rows: 1, micros: 5_000 }];
 const member = (workerId: string): Member => ({

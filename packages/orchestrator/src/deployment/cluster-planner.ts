@@ -9,7 +9,7 @@ import {
   repairPlan,
   speedsOfReplicas,
 } from '@butterfly/planning';
-import type { ClusterPlanner, LinkOf } from './cluster-types.js';
+import type { ClusterPlanner, LinkOf } from './deployment-types.js';
 import { relayedLink } from '../links/link-table.js';
 
 /**

@@ -1,16 +1,28 @@
-import type { Joining } from '@butterfly/control';
-import type { Lane } from './lane.js';
+import type { ControllerEvent, Joining } from '@butterfly/control';
 
-/** A worker that is to go from one lane to another. */
-interface Move {
-  readonly workerId: string;
-  readonly from: Lane;
-  readonly to: Lane;
+/** A lane as its workers come and go. */
+export interface TransferLane {
+  /** In force or on its way; null without one. */
+  readonly plan: object | null;
+  /** Gives why the worker stays, if it must. */
+  drain(workerId: string): Error | null;
+  /** Whether a plan in force, or on its way to be, has a part for the worker. */
+  isUsing(workerId: string): boolean;
+  /** What a worker holds, or was told to load. */
+  shardsOf(workerId: string): readonly string[];
+  handle(event: ControllerEvent): void;
 }
 
-interface Transfer {
-  readonly from: Lane;
-  readonly to: Lane;
+/** A worker that is to go from one lane to another. */
+interface Move<L extends TransferLane> {
+  readonly workerId: string;
+  readonly from: L;
+  readonly to: L;
+}
+
+interface Transfer<L extends TransferLane> {
+  readonly from: L;
+  readonly to: L;
   /** Whether no plan of the lane that it leaves has a part for it. */
   isEmpty: boolean;
 }
@@ -19,8 +31,8 @@ interface Transfer {
  * Workers on their way from one lane to another. Each is emptied first as for a goodbye, so that the lane that it leaves
  * goes on; those that go to the same lane arrive together, so that it makes one plan for all of them.
  */
-export class LaneTransfers {
-  readonly #transfers = new Map<string, Transfer>();
+export class LaneTransfers<L extends TransferLane> {
+  readonly #transfers = new Map<string, Transfer<L>>();
 
   /** @param joiningOf what a worker brings with it; null for one that is gone */
   constructor(private readonly joiningOf: (workerId: string) => Joining | null) {}
@@ -33,7 +45,7 @@ export class LaneTransfers {
    * One that its lane cannot go without stays. Those without a part go first, and are kept out of the plans that are made
    * when the others are emptied.
    */
-  begin(moves: readonly Move[]): void {
+  begin(moves: readonly Move<L>[]): void {
     const idleFirst = [...moves].sort((a, b) => Number(isUsed(a)) - Number(isUsed(b)));
     for (const move of idleFirst) {
       const { workerId, from, to } = move;
@@ -60,7 +72,7 @@ export class LaneTransfers {
   }
 
   /** Lets those arrive that nobody else has to be waited for. */
-  settle(onArrived: (workerId: string, lane: Lane) => void): void {
+  settle(onArrived: (workerId: string, lane: L) => void): void {
     const all = [...this.#transfers];
     for (const to of new Set(all.map(([, transfer]) => transfer.to))) {
       const arriving = all.filter(([, transfer]) => transfer.to === to);
@@ -79,6 +91,6 @@ export class LaneTransfers {
   }
 }
 
-function isUsed({ workerId, from }: Move): boolean {
+function isUsed({ workerId, from }: Move<TransferLane>): boolean {
   return from.isUsing(workerId);
 }

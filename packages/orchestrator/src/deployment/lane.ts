@@ -17,15 +17,16 @@ import {
   encodeControl,
   encodeStep,
 } from '@butterfly/wire';
-import { assignments, canaryStep, canaryStepId, preparation, type ShardSettings } from './assignments.js';
-import type { PipelineHandlers } from './cluster-types.js';
+import { assignments, canaryStep, canaryStepId, preparation } from './assignments.js';
+import type { PipelineHandlers, ShardSettings } from './deployment-types.js';
 import type { LaneState } from './lane-assigner.js';
 import type { LinkProber } from '../links/link-prober.js';
 import type { LinkTable } from '../links/link-table.js';
 import { relay } from './relay.js';
 import type { Slowness } from './slowness.js';
 import { StagePaces } from './stage-paces.js';
-import type { StageReport, WorkerLink } from '../fleet/worker-link.js';
+import type { Fleet } from '../fleet/fleet.js';
+import type { StageReport, FleetWorker } from '../fleet/fleet-worker.js';
 
 /** A peer that gives weights so many times as slowly as the orchestrator spares it work; a slower one would hold a load up. */
 const slowerThanOrchestratorMax = 4;
@@ -36,7 +37,7 @@ export interface LaneOptions {
   readonly controller: ControllerConfig;
   readonly shards: ShardSettings;
   /** All of the cluster, those of other lanes too: weights may come from them. */
-  readonly workers: ReadonlyMap<string, WorkerLink>;
+  readonly fleet: Fleet;
   readonly links: LinkTable;
   readonly prober: LinkProber;
   readonly slowness: Slowness;
@@ -53,7 +54,7 @@ export class Lane implements Pipeline {
   readonly #controller: Controller;
   #handlers: PipelineHandlers | null = null;
   readonly #paces = new StagePaces();
-  #live: { readonly current: EpochPlan; readonly first: WorkerLink } | null = null;
+  #live: { readonly current: EpochPlan; readonly first: FleetWorker } | null = null;
   /** What was last told of spares. */
   #lackTold: string | undefined;
   #closed = false;
@@ -128,7 +129,7 @@ export class Lane implements Pipeline {
   reportOf(workerId: string): StageReport | null {
     const target = this.#controller.target;
     const index = target?.plan.stages.findIndex((stage) => stage.workerId === workerId) ?? -1;
-    return this.options.workers.get(workerId)?.reports.get(target?.shardIds[index] ?? '') ?? null;
+    return this.options.fleet.workers.get(workerId)?.reports.get(target?.shardIds[index] ?? '') ?? null;
   }
 
   /** Time of a step of one row in the stage of a worker, as it is of late; null where none was. */
@@ -210,7 +211,7 @@ export class Lane implements Pipeline {
 
   /** @throws ButterflyError PROTOCOL_INVALID from a stage that has a straight way */
   relay(frame: Frame, workerId: string): void {
-    relay(frame, workerId, this.#controller.current, this.options.workers);
+    relay(frame, workerId, this.#controller.current, this.options.fleet.workers);
   }
 
   /** One of another epoch, or of another worker than the last, is dropped. */
@@ -228,14 +229,14 @@ export class Lane implements Pipeline {
 
   #carryOut(action: ControllerAction): void {
     const connectionOf = (workerId: string): Connection | undefined =>
-      this.options.workers.get(workerId)?.connection;
+      this.options.fleet.workers.get(workerId)?.connection;
     switch (action.kind) {
       case 'prepare':
         this.#prepare(action);
         return;
       case 'release': {
         const { workerId, shardId } = action;
-        this.options.workers.get(workerId)?.reports.delete(shardId);
+        this.options.fleet.released(workerId, shardId);
         connectionOf(workerId)?.send(encodeControl({ kind: 'release', shardId }));
         return;
       }
@@ -243,7 +244,7 @@ export class Lane implements Pipeline {
         this.options.log.info({ epoch: action.current.epoch }, 'The stages are to be linked.');
         for (const { worker, message } of assignments(
           action.current,
-          this.options.workers,
+          this.options.fleet.workers,
           randomBytes(16).toString('hex'),
         ))
           worker.connection.send(encodeControl(message));
@@ -278,23 +279,22 @@ export class Lane implements Pipeline {
   }
 
   #prepare(action: Extract<ControllerAction, { kind: 'prepare' }>): void {
-    const worker = this.options.workers.get(action.workerId);
+    const worker = this.options.fleet.workers.get(action.workerId);
     if (!worker) return;
     const message = preparation(worker, action, this.#peersOf(worker), this.options.shards);
     const { workerId, shardId, stage } = action;
     const layers = [stage.layerStart, stage.layerEnd - 1];
     this.options.log.info({ workerId, shardId, layers }, 'A shard is to be loaded.');
-    worker.loadedBytes = 0;
-    worker.totalBytes = 0;
+    this.options.fleet.loading(workerId);
     worker.connection.send(encodeControl(message));
   }
 
   /** The others that it can dial and that are worth asking, as far as is known: those first from whom bytes come fastest. */
-  #peersOf({ workerId }: WorkerLink): WorkerLink[] {
-    const { workers, links } = this.options;
-    const speed = (each: WorkerLink): number => links.link(each.workerId, workerId).bytesPerSecond;
+  #peersOf({ workerId }: FleetWorker): FleetWorker[] {
+    const { fleet, links } = this.options;
+    const speed = (each: FleetWorker): number => links.link(each.workerId, workerId).bytesPerSecond;
     const speedMin = links.link(null, workerId).bytesPerSecond / slowerThanOrchestratorMax;
-    return [...workers.values()]
+    return [...fleet.workers.values()]
       .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId).isRelayed)
       .filter((each) => speed(each) >= speedMin)
       .sort((a, b) => speed(b) - speed(a));
@@ -304,18 +304,18 @@ export class Lane implements Pipeline {
     this.#live = null;
     this.#handlers?.onDown();
     for (const { workerId } of plan.stages)
-      this.options.workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
+      this.options.fleet.workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
   }
 
   #goLive(current: EpochPlan): void {
-    const first = this.options.workers.get(current.plan.stages[0]?.workerId ?? '');
+    const first = this.options.fleet.workers.get(current.plan.stages[0]?.workerId ?? '');
     if (!first) return;
     this.#live = { current, first };
-    this.#paces.begin(current.plan, (workerId) => this.options.workers.get(workerId)?.profile ?? null);
+    this.#paces.begin(current.plan, (workerId) => this.options.fleet.workers.get(workerId)?.profile ?? null);
     const { epoch, plan, shardIds: ids } = current;
     this.options.log.info({ replica: this.replica, epoch, stages: plan.stages }, 'The plan is live.');
     const reports = plan.stages.flatMap(
-      ({ workerId }, index) => this.options.workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
+      ({ workerId }, index) => this.options.fleet.workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
     );
     this.#handlers?.onLive(current, reports);
     void this.#measureUnknown(plan);
@@ -323,10 +323,10 @@ export class Lane implements Pipeline {
 
   /** Whoever became slower or faster than it was is planned for as that. */
   #notice(): void {
-    const { slowness, clock, log, workers } = this.options;
+    const { slowness, clock, log, fleet } = this.options;
     const changed = slowness.observe(this.#paces.all(), this.#paces.takeBusyMs(), clock.nowMs());
     for (const workerId of changed) {
-      const name = workers.get(workerId)?.identity.name;
+      const name = fleet.workers.get(workerId)?.identity.name;
       const factor = slowness.factorOf(workerId);
       log.info(
         { workerId, name, factor },
@@ -347,12 +347,12 @@ export class Lane implements Pipeline {
     if (await this.options.prober.complete(this.#waysOf(plan))) this.handle({ kind: 'linksChanged' });
   }
 
-  #waysOf({ stages }: Plan): (readonly [WorkerLink, WorkerLink])[] {
+  #waysOf({ stages }: Plan): (readonly [FleetWorker, FleetWorker])[] {
     if (stages.length === 1) return [];
     return stages.flatMap(({ workerId }, index) => {
       const [from, to] = [
-        this.options.workers.get(stages.at(index - 1)?.workerId ?? ''),
-        this.options.workers.get(workerId),
+        this.options.fleet.workers.get(stages.at(index - 1)?.workerId ?? ''),
+        this.options.fleet.workers.get(workerId),
       ];
       return from && to ? [[from, to] as const] : [];
     });

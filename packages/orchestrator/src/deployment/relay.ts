@@ -1,7 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import type { EpochPlan } from '@butterfly/control';
 import { type Frame, decodeActivations, decodeStep, encodeFrame } from '@butterfly/wire';
-import type { WorkerLink } from '../fleet/worker-link.js';
+import type { FleetWorker } from '../fleet/fleet-worker.js';
 
 /**
  * Passes a frame of a stage on to the next one, where that cannot be dialled; frames of another epoch are dropped, since
@@ -12,7 +12,7 @@ export function relay(
   frame: Frame,
   workerId: string,
   current: EpochPlan | null,
-  workers: ReadonlyMap<string, WorkerLink>,
+  workers: ReadonlyMap<string, FleetWorker>,
 ): void {
   if (!current) return;
   const index = current.plan.stages.findIndex((stage) => stage.workerId === workerId);

@@ -1,6 +1,6 @@
 import type { StepTime } from '@butterfly/common';
 import type { Member } from '@butterfly/control';
-import type { ClusterPlanner } from './cluster-types.js';
+import type { ClusterPlanner } from './deployment-types.js';
 
 /** What is measured must be so many times off what is believed, over so much time with steps, to be believed. */
 const offMin = 1.5;

@@ -1,8 +1,8 @@
 import { limits } from '@butterfly/common';
 import type { DrainDescription } from '../view/cluster-view.js';
-import { identityOf, type WorkerLink } from './worker-link.js';
+import { identityOf, type FleetWorker } from './fleet-worker.js';
 
-type Identified = Pick<WorkerLink, 'workerId' | 'identity'>;
+type Identified = Pick<FleetWorker, 'workerId' | 'identity'>;
 
 interface DrainRequest extends DrainDescription {
   readonly identity: string;

@@ -9,7 +9,7 @@ import {
 } from '@butterfly/wire';
 import { KnownDigests } from './known-digests.js';
 import { ServedFile } from './served-file.js';
-import type { WorkerLink } from './worker-link.js';
+import type { FleetWorker } from './fleet-worker.js';
 
 /** A glance costs two calls of the file system for each file. */
 const lookEveryMs = 2_000;
@@ -71,7 +71,7 @@ export class FileServer {
    * serve meanwhile; a request that is out of place ends the connection.
    */
   async answer(
-    { workerId, connection }: Pick<WorkerLink, 'workerId' | 'connection'>,
+    { workerId, connection }: Pick<FleetWorker, 'workerId' | 'connection'>,
     request: Asked,
     log: Logger,
   ): Promise<void> {

@@ -1,4 +1,4 @@
-import type { WorkerLink } from './worker-link.js';
+import type { FleetWorker } from './fleet-worker.js';
 
 /** Pairs that were told of; where there are more, some are told of twice. */
 const pairsMax = 64;
@@ -7,7 +7,7 @@ const listedMax = 4;
 
 const promise = 'with --deterministic a text is the same to the byte only while its layers stay on one kind';
 
-type Identified = Pick<WorkerLink, 'identity'>;
+type Identified = Pick<FleetWorker, 'identity'>;
 
 /**
  * Which kinds of workers have met: the last bits of numbers depend on the kernels, so the same request gives the same

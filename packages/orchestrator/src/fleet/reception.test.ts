@@ -14,7 +14,7 @@ import { canaryStep } from '../deployment/assignments.js';
 import { tinyModelSettings } from '../testing/tiny-model.js';
 import { identityOf, Party } from '../testing/cluster.js';
 import { Reception, type ReceptionOptions } from './reception.js';
-import type { WorkerLink } from './worker-link.js';
+import type { WorkerRecord } from './fleet-worker.js';
 
 /** The time of day, but a test may end a wait of some length at once. */
 class ImpatientClock implements Clock {
@@ -50,16 +50,16 @@ class ImpatientClock implements Clock {
 
 let clock: ImpatientClock;
 let listener: Listener;
-let welcomed: WorkerLink[];
+let welcomed: WorkerRecord[];
 let frames: { readonly workerId: string; readonly frame: Frame }[];
 let left: { readonly workerId: string; readonly error: ButterflyError | null; readonly reason: string }[];
 let clients: Connection[];
 
 async function open(changes: Partial<ReceptionOptions> = {}): Promise<void> {
+  const { spec, isDeterministic } = await tinyModelSettings();
   const reception = new Reception({
     token: 'secret',
-    peerToken: 'of peers',
-    shards: await tinyModelSettings(),
+    welcome: { peerToken: 'of peers', model: spec, isDeterministic },
     clock,
     log: silentLogger,
     count: () => welcomed.length,

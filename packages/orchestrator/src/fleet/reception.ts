@@ -2,29 +2,28 @@ import { ButterflyError, type Clock, type Logger, deadlines } from '@butterfly/c
 import {
   Connection,
   type ControlMessage,
+  type ControlMessageOf,
   type Frame,
   type IncomingStream,
   decodeControl,
   encodeControl,
 } from '@butterfly/wire';
 import { admit } from './admission.js';
-import type { ShardSettings } from '../deployment/assignments.js';
-import { createWorkerLink, type WorkerLink } from './worker-link.js';
+import { createWorkerRecord, type WorkerRecord } from './fleet-worker.js';
 
 export interface ReceptionOptions {
   /** Workers must show it; null lets everybody in who can reach the port. */
   readonly token: string | null;
-  /** What workers show each other. */
-  readonly peerToken: string;
-  readonly shards: ShardSettings;
+  /** What all that are let in are told. */
+  readonly welcome: Pick<ControlMessageOf<'welcome'>, 'peerToken' | 'model' | 'isDeterministic'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** Workers that are here. */
   readonly count: () => number;
-  readonly onWelcome: (worker: WorkerLink) => void;
-  readonly onFrame: (worker: WorkerLink, frame: Frame) => void;
+  readonly onWelcome: (worker: WorkerRecord) => void;
+  readonly onFrame: (worker: WorkerRecord, frame: Frame) => void;
   /** Null after a goodbye. */
-  readonly onClose: (worker: WorkerLink, error: ButterflyError | null, reason: string) => void;
+  readonly onClose: (worker: WorkerRecord, error: ButterflyError | null, reason: string) => void;
 }
 
 /** The door of the cluster: whoever says a proper hello in time is welcomed, and has some time to measure itself. */
@@ -35,7 +34,7 @@ export class Reception {
 
   accept(stream: IncomingStream): void {
     const { clock, log, onFrame, onClose } = this.options;
-    let worker: WorkerLink | null = null;
+    let worker: WorkerRecord | null = null;
     const connection: Connection = new Connection(stream, {
       clock,
       isStranger: true,
@@ -62,8 +61,8 @@ export class Reception {
     });
   }
 
-  #greet(connection: Connection, message: ControlMessage, stream: IncomingStream): WorkerLink {
-    const { token, peerToken, shards, clock, count, onWelcome } = this.options;
+  #greet(connection: Connection, message: ControlMessage, stream: IncomingStream): WorkerRecord {
+    const { token, welcome, clock, count, onWelcome } = this.options;
     if (message.kind !== 'hello')
       throw new ButterflyError(
         'PROTOCOL_INVALID',
@@ -71,16 +70,14 @@ export class Reception {
       );
     admit(token, message.token, count());
     connection.trust();
-    const worker = createWorkerLink(`w${this.#nextWorker++}`, message.worker, connection, stream);
+    const worker = createWorkerRecord(`w${this.#nextWorker++}`, message.worker, connection, stream);
     connection.send(
       encodeControl({
         kind: 'welcome',
         workerId: worker.workerId,
         heartbeatEveryMs: deadlines.heartbeatEveryMs,
         heartbeatSilenceMs: deadlines.heartbeatSilenceMs,
-        peerToken,
-        model: shards.spec,
-        isDeterministic: shards.isDeterministic,
+        ...welcome,
       }),
     );
     worker.cancelDeadline = clock.after(deadlines.profileMs, () =>

@@ -2,7 +2,7 @@ import { type Clock, deadlines } from '@butterfly/common';
 import { type ControlMessageOf, type FileChunk, encodeControl } from '@butterfly/wire';
 import { assumedLink, type LinkTable } from './link-table.js';
 import { OrchestratorProbe } from './orchestrator-probe.js';
-import { addressFor, type WorkerLink } from '../fleet/worker-link.js';
+import { addressFor, type FleetWorker } from '../fleet/fleet-worker.js';
 
 /** Of those that a newcomer is measured against: more would take longer to join than they are worth. */
 const peersMax = 16;
@@ -22,7 +22,7 @@ interface Pending {
 }
 
 /** From one worker to another. */
-export type Way = readonly [from: WorkerLink, to: WorkerLink];
+export type Way = readonly [from: FleetWorker, to: FleetWorker];
 
 /** Has workers measure their ways to each other, and keeps what comes of it in the table. */
 export class LinkProber {
@@ -40,7 +40,7 @@ export class LinkProber {
   ) {}
 
   /** Measures both ways between the newcomer and the others; ends by its deadline, whatever was answered. */
-  async introduce(newcomer: WorkerLink, others: readonly WorkerLink[]): Promise<void> {
+  async introduce(newcomer: FleetWorker, others: readonly FleetWorker[]): Promise<void> {
     const peers = others.filter((other) => !this.#isPlain(newcomer, other)).slice(-peersMax);
     // One peer after the other, so that they do not share the newcomer's network card.
     for (const peer of peers) {
@@ -76,7 +76,7 @@ export class LinkProber {
   }
 
   /** Tries those ways again that could not be dialled a while ago; whether one of them can be now. */
-  async retry(workers: ReadonlyMap<string, WorkerLink>): Promise<boolean> {
+  async retry(workers: ReadonlyMap<string, FleetWorker>): Promise<boolean> {
     if (this.#isRetrying) return false;
     this.#isRetrying = true;
     let isBetter = false;
@@ -116,7 +116,7 @@ export class LinkProber {
     for (const pair of this.#confirmed) if (pair.split(' ').includes(workerId)) this.#confirmed.delete(pair);
   }
 
-  async #bothWays(one: WorkerLink, other: WorkerLink, isSecond = false): Promise<void> {
+  async #bothWays(one: FleetWorker, other: FleetWorker, isSecond = false): Promise<void> {
     await this.#measure(one, other, isSecond);
     await this.#measure(other, one, isSecond);
   }
@@ -138,7 +138,7 @@ export class LinkProber {
     return isFaster;
   }
 
-  #seemsSlow(one: WorkerLink, other: WorkerLink): boolean {
+  #seemsSlow(one: FleetWorker, other: FleetWorker): boolean {
     const [a, b] = [one.workerId, other.workerId];
     if (this.#isPlain(one, other) || !this.table.isKnown(a, b)) return false;
     if (this.table.link(a, b).isRelayed || this.table.link(b, a).isRelayed) return false;
@@ -151,12 +151,12 @@ export class LinkProber {
   }
 
   /** Within one machine there is nothing to measure, unless they advertise another way. */
-  #isPlain(one: WorkerLink, other: WorkerLink): boolean {
+  #isPlain(one: FleetWorker, other: FleetWorker): boolean {
     const isPlain = one.identity.dataHost === undefined && other.identity.dataHost === undefined;
     return isPlain && this.table.isOneMachine(one.workerId, other.workerId);
   }
 
-  #measure(from: WorkerLink, to: WorkerLink, isSecond = false): Promise<void> {
+  #measure(from: FleetWorker, to: FleetWorker, isSecond = false): Promise<void> {
     if (!from.connection.isOpen || !to.connection.isOpen) return Promise.resolve();
     const requestId = this.#nextId++;
     return new Promise((resolve) => {
@@ -172,10 +172,10 @@ export class LinkProber {
     });
   }
 
-  readonly #isUnknown = ({ workerId }: WorkerLink): boolean => !this.table.isKnown(workerId, null);
+  readonly #isUnknown = ({ workerId }: FleetWorker): boolean => !this.table.isKnown(workerId, null);
 
   /** Only what cannot be dialled goes through the orchestrator, so only then it matters how fast the ways there are. */
-  async #relays([one, other]: Way, isWanted: (worker: WorkerLink) => boolean): Promise<boolean> {
+  async #relays([one, other]: Way, isWanted: (worker: FleetWorker) => boolean): Promise<boolean> {
     const [a, b] = [one.workerId, other.workerId];
     if (!this.table.link(a, b).isRelayed && !this.table.link(b, a).isRelayed) return false;
     const wanted = [one, other].filter((worker) => isWanted(worker) && !this.#probes.has(worker.workerId));
@@ -183,7 +183,7 @@ export class LinkProber {
     return wanted.length > 0;
   }
 
-  async #measureRelay({ workerId, connection }: WorkerLink): Promise<void> {
+  async #measureRelay({ workerId, connection }: FleetWorker): Promise<void> {
     const probe = new OrchestratorProbe(connection, this.clock);
     this.#probes.set(workerId, probe);
     const { upBytesPerSecond, downBytesPerSecond } = await probe.measure();

@@ -11,7 +11,7 @@ import {
   dial,
   listen,
 } from '@butterfly/wire';
-import { createWorkerLink, type WorkerLink } from '../fleet/worker-link.js';
+import { createWorkerRecord, type WorkerRecord } from '../fleet/fleet-worker.js';
 
 export function identityOf(name: string, changes: Partial<WorkerIdentity> = {}): WorkerIdentity {
   return {
@@ -65,14 +65,14 @@ export class Party {
 
 /** For tests only: workers whose connections are real ones, over loopback. */
 export class ConnectedWorkers {
-  readonly workers = new Map<string, WorkerLink>();
+  readonly workers = new Map<string, WorkerRecord>();
   readonly parties = new Map<string, Party>();
   readonly #connections: Connection[] = [];
 
   private constructor(private readonly listener: Listener) {}
 
   static async open(...workerIds: string[]): Promise<ConnectedWorkers> {
-    let accept: (worker: WorkerLink) => void = () => undefined;
+    let accept: (worker: WorkerRecord) => void = () => undefined;
     let workerId = '';
     const all = new ConnectedWorkers(
       await listen({
@@ -81,12 +81,12 @@ export class ConnectedWorkers {
         onConnection: (stream) => {
           const handlers = { onFrame: () => undefined, onClose: () => undefined };
           const connection = new Connection(stream, { handlers });
-          accept(createWorkerLink(workerId, identityOf(workerId), connection, stream));
+          accept(createWorkerRecord(workerId, identityOf(workerId), connection, stream));
         },
       }),
     );
     for (workerId of workerIds) {
-      const accepted = new Promise<WorkerLink>((resolve) => (accept = resolve));
+      const accepted = new Promise<WorkerRecord>((resolve) => (accept = resolve));
       const party = new Party();
       const { port } = all.listener;
       all.#connections.push(await dial({ host: '127.0.0.1', port, handlers: party.handlers }));

@@ -15,8 +15,8 @@ import {
 import { clusterPlanner } from '../deployment/cluster-planner.js';
 import { tinyModelSettings } from './tiny-model.js';
 import { identityOf } from './cluster.js';
-import type { ClusterOptions, ClusterPlanner } from '../deployment/cluster-types.js';
-import { Cluster } from '../cluster.js';
+import type { ClusterPlanner } from '../deployment/deployment-types.js';
+import { Cluster, type ClusterOptions } from '../cluster.js';
 
 const orchestratorHost = 'orchestrator';
 const port = 7600;
@@ -86,7 +86,9 @@ export class ScriptedCluster {
       .host(name)
       .transport.dial({ host: orchestratorHost, port, handlers: worker });
     worker.enter(await this.clock.settle(dialling), identityOf(name, changes));
-    await this.clock.runUntil(() => this.cluster.laneOf(worker.workerId) !== null || worker.ending !== null);
+    await this.clock.runUntil(
+      () => this.cluster.deployment.laneOf(worker.workerId) !== null || worker.ending !== null,
+    );
     return worker;
   }
 
@@ -96,7 +98,7 @@ export class ScriptedCluster {
     const controller = { workersExpected, stagesMin: workersExpected, ...options.controller };
     const scripted = await ScriptedCluster.start({ ...options, controller });
     for (const name of names) await scripted.join(name);
-    await scripted.until(() => scripted.cluster.isLive);
+    await scripted.until(() => scripted.cluster.deployment.isLive);
     return scripted;
   }
 
@@ -108,7 +110,9 @@ export class ScriptedCluster {
 
   /** Ids of the workers of the plan in force, or on its way, in words. */
   get stages(): string {
-    const ids = this.cluster.lanes.flatMap(({ plan }) => plan?.stages.map(({ workerId }) => workerId) ?? []);
+    const ids = this.cluster.deployment.lanes.flatMap(
+      ({ plan }) => plan?.stages.map(({ workerId }) => workerId) ?? [],
+    );
     return ids.map((id) => this.#workers.find(({ workerId }) => workerId === id)?.name).join();
   }
 

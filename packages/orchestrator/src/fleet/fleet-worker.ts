@@ -10,8 +10,8 @@ import type {
 /** What a worker tells about a shard that it holds. */
 export type StageReport = Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'>;
 
-/** A worker that joined, with its connection. */
-export interface WorkerLink {
+/** What is known of a worker that is here. The fleet alone changes it. */
+export interface FleetWorker {
   readonly workerId: string;
   readonly identity: WorkerIdentity;
   readonly connection: Connection;
@@ -19,10 +19,19 @@ export interface WorkerLink {
   /** The address of this machine that the worker dialled. */
   readonly localHost: string;
   /** Null until it has measured itself. */
+  readonly profile: WorkerProfile | null;
+  /** Of the shard that it loads, or loaded last. */
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+  /** By shard. */
+  readonly reports: ReadonlyMap<string, StageReport>;
+}
+
+/** The same, to be changed. */
+export interface WorkerRecord extends FleetWorker {
   profile: WorkerProfile | null;
   loadedBytes: number;
   totalBytes: number;
-  /** By shard. */
   readonly reports: Map<string, StageReport>;
   /** Ends the wait for its profile. */
   cancelDeadline: () => void;
@@ -42,12 +51,12 @@ export interface WorkerView {
   readonly report: StageReport | null;
 }
 
-export function createWorkerLink(
+export function createWorkerRecord(
   workerId: string,
   identity: WorkerIdentity,
   connection: Connection,
   stream: Pick<ByteStream, 'remoteAddress'> & { readonly localAddress?: string | undefined },
-): WorkerLink {
+): WorkerRecord {
   return {
     workerId,
     identity,
@@ -63,12 +72,12 @@ export function createWorkerLink(
 }
 
 /** The same for a worker that comes back. */
-export function identityOf({ identity: { machineId, name } }: Pick<WorkerLink, 'identity'>): string {
+export function identityOf({ identity: { machineId, name } }: Pick<FleetWorker, 'identity'>): string {
   return `${machineId} ${name}`;
 }
 
 /** What a worker brings to a lane; null for one that is gone, or has not measured itself. */
-export function joiningOf(worker: WorkerLink | undefined): Joining | null {
+export function joiningOf(worker: FleetWorker | undefined): Joining | null {
   if (!worker?.profile) return null;
   const { workerId, identity, profile, reports } = worker;
   const { name, machineId, memoryBytes } = identity;
@@ -86,7 +95,7 @@ function isLoopback(address: string): boolean {
 }
 
 /** Where `from` reaches `to`: a worker on this very machine is seen from elsewhere under this machine's address. */
-export function addressFor(from: WorkerLink, to: WorkerLink): string {
+export function addressFor(from: FleetWorker, to: FleetWorker): string {
   if (to.identity.dataHost !== undefined) return to.identity.dataHost;
   return isLoopback(to.remoteHost) && !isLoopback(from.remoteHost) ? from.localHost : to.remoteHost;
 }

@@ -1,10 +1,8 @@
-import type { Clock, Logger } from '@butterfly/common';
 import type { ControllerConfig, EpochPlan, Member } from '@butterfly/control';
 import type { Link, Plan, ReplicaGroups } from '@butterfly/planning';
-import type { StepResult, Transport } from '@butterfly/wire';
-import type { ShardSettings } from './assignments.js';
-import type { FileServer } from '../fleet/file-server.js';
-import type { StageReport } from '../fleet/worker-link.js';
+import type { ModelSpec } from '@butterfly/model';
+import type { StepResult } from '@butterfly/wire';
+import type { StageReport } from '../fleet/fleet-worker.js';
 
 export type LinkOf = (fromWorkerId: string | null, toWorkerId: string | null) => Link;
 
@@ -28,22 +26,21 @@ export interface ClusterPlanner {
   speedsOf(groups: readonly (readonly Member[])[], link: LinkOf): readonly number[];
 }
 
-export interface ClusterOptions {
-  readonly host: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
-  /** Workers must show it; null lets everybody in who can reach the port. */
-  readonly token: string | null;
+/** What all shards of a model have in common. */
+export interface ShardSettings {
+  readonly spec: ModelSpec;
+  readonly arenaSlots: number;
+  readonly rowsMax: number;
+  readonly isDeterministic: boolean;
+}
+
+/** How a model is to be deployed. */
+export interface DeploymentSettings {
   readonly shards: ShardSettings;
   readonly controller: Omit<ControllerConfig, 'plan' | 'repair' | 'shardIdOf' | 'shared'>;
   /** Pipelines at most, where workers and memory allow more than one. */
   readonly replicasMax: number;
   readonly planner: ClusterPlanner;
-  /** The model's files, which the cluster closes in the end; by default they are opened when they are first asked for. */
-  readonly files?: FileServer | undefined;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly transport?: Transport;
 }
 
 /** What the engine hears from the pipeline. */

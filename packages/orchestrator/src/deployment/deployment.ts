@@ -1,0 +1,223 @@
+import { ButterflyError, type Clock, isErrorCode, type Logger } from '@butterfly/common';
+import { describeLanes, lanesInUse, type Member, SharedByControllers } from '@butterfly/control';
+import type { Plan } from '@butterfly/planning';
+import type { ControlMessage, Frame, StepResult } from '@butterfly/wire';
+import type { Fleet } from '../fleet/fleet.js';
+import { joiningOf, type FleetWorker } from '../fleet/fleet-worker.js';
+import type { LinkProber } from '../links/link-prober.js';
+import type { LinkTable } from '../links/link-table.js';
+import { shardIds } from './assignments.js';
+import { watchedPlanner } from './cluster-planner.js';
+import type { DeploymentSettings, LinkOf } from './deployment-types.js';
+import { LaneAssigner } from './lane-assigner.js';
+import { LaneTransfers } from './lane-transfers.js';
+import { Lane } from './lane.js';
+import { pacedPlanner, Slowness } from './slowness.js';
+
+export interface DeploymentOptions extends DeploymentSettings {
+  readonly fleet: Fleet;
+  readonly links: LinkTable;
+  readonly prober: LinkProber;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * One model with its settings, its planner and the replicas of its pipeline: which workers belong to which, and what
+ * becomes of them there.
+ */
+export class Deployment {
+  /** As many as there may be replicas; those that there are no workers for are empty. */
+  readonly lanes: readonly Lane[];
+  /** By worker; those that have not measured themselves are in none. */
+  readonly #laneOf = new Map<string, Lane>();
+  readonly #slowness = new Slowness();
+  readonly #assigner: LaneAssigner;
+  readonly #transfers: LaneTransfers<Lane>;
+
+  constructor(private readonly options: DeploymentOptions) {
+    const { fleet, links, shards, controller, replicasMax, log } = options;
+    const planner = pacedPlanner(watchedPlanner(options.planner, log), this.#slowness);
+    const link: LinkOf = (from, to) => links.link(from, to);
+    this.#transfers = new LaneTransfers<Lane>((workerId) => joiningOf(fleet.workers.get(workerId)));
+    this.#assigner = new LaneAssigner({
+      ...controller,
+      split: (members) => planner.split(members, link),
+      speedsOf: (groups) => planner.speedsOf(groups, link),
+    });
+    const config = {
+      ...controller,
+      shared: new SharedByControllers(),
+      plan: (members: readonly Member[]) => planner.plan(members, link),
+      repair: (plan: Plan, substitutes: ReadonlyMap<string, string>, members: readonly Member[]) =>
+        planner.repair(plan, substitutes, members, link),
+      shardIdOf: shardIds(shards),
+    };
+    const laneOf = (_: unknown, index: number): Lane =>
+      new Lane({
+        ...options,
+        replica: index + 1,
+        controller: config,
+        slowness: this.#slowness,
+        onEmptied: (workerId) => this.#emptied(workerId),
+        onKept: (workerId) => this.#kept(workerId),
+      });
+    this.lanes = Array.from({ length: replicasMax }, laneOf);
+  }
+
+  get isLive(): boolean {
+    return this.lanes.some(({ isLive }) => isLive);
+  }
+
+  /** What is waited for, in words for a person. */
+  describe(): string {
+    return describeLanes(this.lanes);
+  }
+
+  /** Null for a worker that has not measured itself. */
+  laneOf(workerId: string): Lane | null {
+    return this.#laneOf.get(workerId) ?? null;
+  }
+
+  /** Why the last plan could not be made or carried out; null when there is a newer one. */
+  get trouble(): ButterflyError | null {
+    return lanesInUse(this.lanes).find(({ trouble }) => trouble)?.trouble ?? this.#assigner.trouble;
+  }
+
+  /** What whoever runs it should know, although it serves. */
+  get notes(): string[] {
+    return this.lanes.flatMap(({ note, replica }) =>
+      note === null ? [] : [this.lanes.length > 1 ? `Replica ${replica}: ${note}` : note],
+    );
+  }
+
+  /** A worker takes part from now on, in the replica that it is given to; false when there is nothing for it to bring. */
+  join(worker: FleetWorker): boolean {
+    const joining = joiningOf(worker);
+    if (!joining) return false;
+    const states = this.lanes.map((each) => each.look());
+    const lane = this.lanes[this.#assigner.laneOf(joining.member, states, this.options.clock.nowMs())];
+    if (!lane) return false;
+    this.#laneOf.set(worker.workerId, lane);
+    // And what it has loaded since it said hello, as it was told before.
+    const heldShards = [...new Set([...worker.identity.heldShards, ...joining.heldShards])];
+    lane.handle({ kind: 'joined', member: joining.member, heldShards });
+    return true;
+  }
+
+  leave(workerId: string, isOrderly: boolean): void {
+    this.#transfers.cancel(workerId);
+    this.#laneOf.get(workerId)?.handle({ kind: 'left', workerId, isOrderly });
+    this.#laneOf.delete(workerId);
+    this.#slowness.leave(workerId);
+  }
+
+  /**
+   * Begins to empty a worker while requests go on; it is told goodbye when it is empty. Gives why it stays, if it must, and
+   * null else; nothing has changed then. @throws ButterflyError CLUSTER_NOT_READY for a worker that measures itself
+   */
+  drain({ workerId, identity }: FleetWorker): ButterflyError | null {
+    const lane = this.#laneOf.get(workerId);
+    if (!lane)
+      throw new ButterflyError('CLUSTER_NOT_READY', `${identity.name} measures itself; try again soon.`);
+    const isEmpty = this.#transfers.cancel(workerId);
+    const refusal = isEmpty ? null : lane.drain(workerId);
+    if (refusal && !this.lanes.some((other) => other !== lane && other.isLive)) return refusal;
+    // The lane ends without it, and its requests go on at the others.
+    if (refusal) lane.handle({ kind: 'left', workerId, isOrderly: true });
+    if (isEmpty || refusal) this.#emptied(workerId);
+    return null;
+  }
+
+  /** What is known of the ways between workers has changed, in one lane or all. */
+  linksChanged(workerId?: string): void {
+    const lanes = workerId === undefined ? this.lanes : [this.#laneOf.get(workerId)];
+    for (const lane of lanes) lane?.handle({ kind: 'linksChanged' });
+  }
+
+  result(workerId: string, result: StepResult): void {
+    this.#laneOf.get(workerId)?.result(workerId, result);
+  }
+
+  /** @throws ButterflyError PROTOCOL_INVALID from a stage that has a straight way */
+  relay(workerId: string, frame: Frame): void {
+    this.#laneOf.get(workerId)?.relay(frame, workerId);
+  }
+
+  /** What a worker tells of its shards and stages. @throws ButterflyError PROTOCOL_INVALID for anything else */
+  handle(worker: FleetWorker, message: ControlMessage): void {
+    const { workerId } = worker;
+    const lane = this.#laneOf.get(workerId);
+    switch (message.kind) {
+      case 'progress':
+      case 'prepared':
+        lane?.handle({ kind: message.kind, workerId, shardId: message.shardId });
+        return;
+      case 'unprepared': {
+        const error = this.#errorOf(worker, message);
+        lane?.handle({ kind: 'unprepared', workerId, shardId: message.shardId, error });
+        return;
+      }
+      case 'ready':
+        lane?.handle({ kind: 'ready', workerId, epoch: message.epoch });
+        return;
+      case 'failed':
+        lane?.failed(workerId, message, this.#errorOf(worker, message));
+        return;
+      default:
+        throw new ButterflyError('PROTOCOL_INVALID', `A worker does not send "${message.kind}".`);
+    }
+  }
+
+  tick(): void {
+    this.#arrange();
+    for (const lane of this.lanes) lane.tick();
+  }
+
+  close(): void {
+    for (const lane of this.lanes) lane.close();
+  }
+
+  /** A worker has no part in any plan of its lane, as was wished. */
+  #emptied(workerId: string): void {
+    if (!this.#transfers.emptied(workerId)) this.options.fleet.dismiss(workerId);
+  }
+
+  /** Its lane cannot go without it. */
+  #kept(workerId: string): void {
+    this.#transfers.cancel(workerId);
+    this.options.fleet.drains.kept(workerId, this.options.clock.nowMs());
+  }
+
+  #errorOf(worker: FleetWorker, { code, message }: { code: string; message: string }): ButterflyError {
+    const { workerId, identity } = worker;
+    this.options.log.error({ workerId, name: identity.name, code }, message);
+    return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', `${identity.name}: ${message}`);
+  }
+
+  /** Has workers go to other lanes where that is better. */
+  #arrange(): void {
+    if (this.lanes.length === 1) return;
+    const before: boolean = this.#assigner.isGathered;
+    if (!this.#transfers.isBusy) {
+      const moves = this.#assigner.arrange(
+        this.lanes.map((lane) => lane.look()),
+        this.options.clock.nowMs(),
+      );
+      this.#transfers.begin(moves.flatMap(({ workerId, lane }) => this.#moveOf(workerId, this.lanes[lane])));
+    }
+    this.#transfers.settle((workerId, lane) => this.#laneOf.set(workerId, lane));
+    // Whoever was not moved is where it is to be.
+    if (before !== this.#assigner.isGathered) this.lanes[0]?.handle({ kind: 'gathered', joining: [] });
+  }
+
+  #moveOf(workerId: string, to: Lane | undefined): Parameters<LaneTransfers<Lane>['begin']>[0] {
+    const from = this.#laneOf.get(workerId);
+    if (!from || !to) return [];
+    this.options.log.info(
+      { workerId, from: from.replica, to: to.replica },
+      'A worker goes to another replica.',
+    );
+    return [{ workerId, from, to }];
+  }
+}
