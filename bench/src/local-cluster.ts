@@ -1,8 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { type Logger, silentLogger, systemClock } from '@butterfly/common';
-import type { StepTrace } from '@butterfly/engine';
+import { type EventOf, type Observer, silentLogger, systemClock } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf } from '@butterfly/model';
 import { Orchestrator } from '@butterfly/orchestrator';
@@ -34,8 +33,8 @@ export interface LocalClusterOptions {
   readonly replicasMax?: number;
   /** Where workers join; by default a port that the system chooses. */
   readonly clusterPort?: number;
-  /** Hears what the orchestrator logs. */
-  readonly onLog?: (message: string, fields: object) => void;
+  /** Hears what happens in the orchestrator. */
+  readonly observe?: Observer;
   /** Further arguments of a worker, by its index from 1. */
   readonly workerArguments?: (index: number) => readonly string[];
 }
@@ -46,7 +45,7 @@ export interface GeneratedText extends RequestRecord {
 }
 
 /** A step and when its result was there, on this process's clock. */
-export interface TimedStep extends StepTrace {
+export interface TimedStep extends EventOf<'stepDone'> {
   readonly endedMs: number;
 }
 
@@ -78,8 +77,10 @@ export class LocalCluster implements AsyncDisposable {
       spares: options.spares ?? 0,
       replicasMax: options.replicasMax ?? 1,
       clock: systemClock,
-      log: options.onLog ? listeningLogger(options.onLog) : silentLogger,
-      onStep: (trace) => traces.push({ ...trace, endedMs: performance.now() }),
+      observe: (event) => {
+        if (event.kind === 'stepDone') traces.push({ ...event, endedMs: performance.now() });
+        options.observe?.(event);
+      },
     });
     const cluster = new LocalCluster(orchestrator, options, vocabulary, traces);
     for (let index = 1; index <= options.workers; index++) cluster.startWorker(index);
@@ -194,15 +195,4 @@ export class LocalCluster implements AsyncDisposable {
     await Promise.all(exits);
     this.vocabulary[Symbol.dispose]();
   }
-}
-
-function listeningLogger(onLog: (message: string, fields: object) => void): Logger {
-  const listen = (fields: object, message: string): void => onLog(message, fields);
-  const ignore = (): void => undefined;
-  return {
-    debug: ignore,
-    info: listen,
-    warn: listen,
-    error: listen,
-  };
 }

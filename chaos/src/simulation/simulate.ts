@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { toButterflyError } from '@butterfly/common';
+import { logObserver, toButterflyError } from '@butterfly/common';
 import { Orchestrator, type OrchestratorOptions, assumedLink, defaultRowsMax } from '@butterfly/orchestrator';
 import { type PlannerMember, planPipeline, plannerInput } from '@butterfly/planning';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
@@ -234,6 +234,7 @@ class Simulation {
   #options(): OrchestratorOptions {
     const { schedule } = this;
     const host = this.#network.host(orchestratorHost);
+    const tell = logObserver(this.journal.logger(orchestratorHost));
     return {
       spec: fakeSpec(schedule.layers),
       modelId: 'simulated',
@@ -244,8 +245,10 @@ class Simulation {
       ...schedule.options,
       clock: host.clock,
       transport: host.transport,
-      log: this.journal.logger(orchestratorHost),
-      onStep: () => (this.#steps += 1),
+      observe: (event) => {
+        if (event.kind === 'stepDone') this.#steps += 1;
+        else tell(event);
+      },
     };
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock, Logger } from '@butterfly/common';
+import type { Clock, Observer } from '@butterfly/common';
 import type { Engine } from '@butterfly/engine';
 import type { Vocabulary } from '@butterfly/ggml';
 import type { ClusterView } from '@butterfly/orchestrator';
@@ -31,7 +31,8 @@ export interface ApiContext {
     /** Seconds since 1970. */
     readonly createdS: number;
   };
-  readonly log: Logger;
+  /** Hears what happens to requests. */
+  readonly observe: Observer;
   readonly clock: Clock;
   readonly http: HttpSettings;
   /** Absent where there is nothing to administrate. */

@@ -87,15 +87,8 @@ function sendFailure(
   reply: FastifyReply,
 ): FastifyReply {
   const { error, status, headers } = toHttpFailure(thrown);
-  const fields = {
-    requestId: request.id,
-    method: request.method,
-    url: request.url,
-    status,
-    code: error.code,
-  };
-  if (error.code === 'INTERNAL') context.log.error({ ...fields, err: error }, error.message);
-  else context.log.debug(fields, error.message);
+  const { id: requestId, method, url } = request;
+  context.observe({ kind: 'requestFailed', requestId, method, url, status, error });
   if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS(context));
   return reply
     .code(status)

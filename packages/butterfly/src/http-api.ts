@@ -1,5 +1,5 @@
 import { type HttpSettings, type ListeningApi, startApi } from '@butterfly/api';
-import { type Logger, deadlines, systemClock } from '@butterfly/common';
+import { type Observer, deadlines, systemClock } from '@butterfly/common';
 import type { Orchestrator } from '@butterfly/orchestrator';
 import type { PromptMaker } from '@butterfly/text';
 import type { OpenedModel } from './model.js';
@@ -17,9 +17,9 @@ export async function startHttpApi(options: {
   readonly orchestrator: Orchestrator;
   /** Opens what administrates the cluster. */
   readonly token: string | null;
-  readonly log: Logger;
+  readonly observe: Observer;
 }): Promise<ListeningApi> {
-  const { model, prompts, orchestrator, token, log } = options;
+  const { model, prompts, orchestrator, token, observe } = options;
   const { host, port, keepAliveMs = deadlines.keepAliveMs, corsOrigins = [], hostNames = [] } = options.http;
   const context = {
     engine: orchestrator.engine,
@@ -29,7 +29,7 @@ export async function startHttpApi(options: {
     administration: { view: orchestrator.view, token },
     http: { keepAliveMs, corsOrigins, hostNames },
     clock: systemClock,
-    log,
+    observe,
   };
   return startApi(context, { host, port });
 }

@@ -17,4 +17,5 @@ export { tellParent } from './managed.js';
 export { contextTokens, openModel, ownModel, resolveModelPath } from './model.js';
 export type { OpenedModel } from './model.js';
 export { startServing } from './serving.js';
+export type { WorkerProgram } from './local-workers.js';
 export type { Serving } from './serving.js';

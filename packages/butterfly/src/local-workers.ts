@@ -1,11 +1,19 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import { type ButterflyError, type Logger, formatAddress } from '@butterfly/common';
+import { type ButterflyError, type Observer, formatAddress } from '@butterfly/common';
 import type { LogFormat } from './log-formats.js';
 import { lastingError, listenToLastWords } from './managed.js';
 
+/** What is run as a local worker, with `worker` and its options behind it. */
+export interface WorkerProgram {
+  /** Of JavaScript. */
+  readonly script: string;
+  /** What it inherits of the environment. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
 export interface LocalWorkersOptions {
+  readonly program: WorkerProgram;
   readonly count: number;
   /** Where the orchestrator listens for workers. */
   readonly clusterHost: string;
@@ -23,7 +31,7 @@ export interface LocalWorkersOptions {
   readonly cacheBytes?: number | undefined;
   /** How they write their log lines; undefined leaves that to the environment. */
   readonly logFormat?: LogFormat | undefined;
-  readonly log: Logger;
+  readonly observe: Observer;
   /** A worker ended too often, or for a reason that will stay, which is given; the others go on. */
   readonly onGivenUp: (name: string, lasting: ButterflyError | null) => void;
 }
@@ -70,7 +78,6 @@ export class LocalWorkers {
     const cpus = this.options.cpus?.[index - 1];
     const { clusterHost, clusterPort, threads, awake, memoryBytes, token } = this.options;
     const { cacheDirectory, cacheBytes, logFormat } = this.options;
-    const main = fileURLToPath(new URL('main.js', import.meta.url));
     const args = [
       'worker',
       '--join',
@@ -90,10 +97,10 @@ export class LocalWorkers {
       ...(cacheBytes === undefined ? [] : ['--cache-bytes', String(cacheBytes)]),
       ...(logFormat === undefined ? [] : ['--log-format', logFormat]),
     ];
-    const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
+    const child = spawn(process.execPath, [...process.execArgv, this.options.program.script, ...args], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       env: {
-        ...process.env,
+        ...this.options.program.environment,
         // What opens a hub is of no use to a worker.
         HF_TOKEN: undefined,
         HUGGING_FACE_HUB_TOKEN: undefined,
@@ -103,7 +110,7 @@ export class LocalWorkers {
       windowsHide: true,
     });
     this.#children.add(child);
-    this.options.log.info({ name, workerPid: child.pid }, 'A local worker starts.');
+    this.options.observe({ kind: 'localWorkerStarted', name, workerPid: child.pid });
     const startedMs = performance.now();
     const lastWords = listenToLastWords(child);
     // Unlike `exit`, it comes after all that the child has said.
@@ -111,17 +118,21 @@ export class LocalWorkers {
       this.#children.delete(child);
       if (this.#stopping) return;
       if (code === 0) {
-        this.options.log.info({ name }, 'A local worker was sent away.');
+        this.options.observe({ kind: 'localWorkerSentAway', name });
         return;
       }
       const count = performance.now() - startedMs > healthyMs ? 0 : restarts;
       const told = lastWords();
       const lasting = lastingError(told, signal);
       if (!lasting)
-        this.options.log.warn(
-          { name, code, signal, restarts: count, ...(told ? { error: told.message } : {}) },
-          'A local worker ended.',
-        );
+        this.options.observe({
+          kind: 'localWorkerEnded',
+          name,
+          code,
+          signal,
+          restarts: count,
+          ...(told ? { error: told.message } : {}),
+        });
       if (lasting || count >= restartsMax) {
         this.options.onGivenUp(name, lasting);
         return;

@@ -1,12 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import type { ListeningApi } from '@butterfly/api';
-import { ButterflyError, type Logger, deadlines, exitCodes, systemClock } from '@butterfly/common';
+import {
+  ButterflyError,
+  deadlines,
+  exitCodes,
+  logObserver,
+  systemClock,
+  type Logger,
+  type Observer,
+} from '@butterfly/common';
 import { FileServer, Orchestrator } from '@butterfly/orchestrator';
 import type { Objective } from '@butterfly/planning';
 import type { PromptMaker } from '@butterfly/text';
 import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
-import { LocalWorkers } from './local-workers.js';
+import { LocalWorkers, type WorkerProgram } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import { contextTokens, type OpenedModel } from './model.js';
 import { cpusOfWorkers } from './placement.js';
@@ -20,7 +28,8 @@ export interface ServingOptions {
   readonly clusterPort: number;
   /** Undefined has one made up. */
   readonly token: string | undefined;
-  /** Local worker processes. */
+  /** Local worker processes, and what they run. */
+  readonly workerProgram: WorkerProgram;
   readonly workers: number;
   /** Workers from elsewhere to wait for before the first plan. */
   readonly workersElsewhere: number;
@@ -69,15 +78,17 @@ export interface Serving {
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
 export async function startServing(options: ServingOptions): Promise<Serving> {
   const { log } = options;
+  const observe = logObserver(log);
   const threads = checkThreads(options.threads ?? threadsPerWorker(options.workers));
   warnOfCrowding(options.workers, threads, log);
   const token = options.token ?? randomBytes(16).toString('hex');
-  const orchestrator = await startOrchestrator(options, token);
-  const api = await startApi(options, orchestrator, token);
+  const orchestrator = await startOrchestrator(options, token, observe);
+  const api = await startApi(options, orchestrator, token, observe);
   let tellLost: (error: ButterflyError) => void = () => undefined;
   const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));
   let givenUp = 0;
   const localWorkers = new LocalWorkers({
+    program: options.workerProgram,
     count: options.workers,
     clusterHost: options.clusterHost,
     clusterPort: orchestrator.clusterPort,
@@ -89,11 +100,9 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     cacheDirectory: options.cacheDirectory,
     cacheBytes: options.cacheBytes,
     logFormat: options.logFormat,
-    log,
+    observe,
     onGivenUp: (name, lasting) => {
-      if (!lasting) log.error({ name }, 'A local worker ended too often and is not started again.');
-      else if (options.othersMayJoin)
-        log.error({ name, code: lasting.code }, `A local worker is not started again: ${lasting.message}`);
+      if (!lasting || options.othersMayJoin) observe({ kind: 'localWorkerGivenUp', name, lasting });
       if (++givenUp === options.workers && !options.othersMayJoin)
         tellLost(
           lasting ??
@@ -126,10 +135,14 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
 }
 
 /** With the model's files held open from before anybody may ask for them. */
-async function startOrchestrator(options: ServingOptions, token: string): Promise<Orchestrator> {
+async function startOrchestrator(
+  options: ServingOptions,
+  token: string,
+  observe: Observer,
+): Promise<Orchestrator> {
   const { model, log } = options;
   const files = new FileServer(model.spec);
-  await files.hold({ clock: systemClock, log });
+  await files.hold({ clock: systemClock, observe });
   const starting = Orchestrator.start({
     spec: model.spec,
     modelId: model.id,
@@ -146,7 +159,7 @@ async function startOrchestrator(options: ServingOptions, token: string): Promis
     isDeterministic: options.isDeterministic,
     files,
     clock: systemClock,
-    log,
+    observe,
   });
   return await starting.catch(async (error: unknown) => {
     await files.close();
@@ -155,13 +168,14 @@ async function startOrchestrator(options: ServingOptions, token: string): Promis
 }
 
 async function startApi(
-  { http, model, prompts, log }: ServingOptions,
+  { http, model, prompts }: ServingOptions,
   orchestrator: Orchestrator,
   token: string,
+  observe: Observer,
 ): Promise<ListeningApi | null> {
   if (!http) return null;
   try {
-    return await startHttpApi({ http, model, prompts, orchestrator, token, log });
+    return await startHttpApi({ http, model, prompts, orchestrator, token, observe });
   } catch (error) {
     await orchestrator.stop(0);
     throw error;

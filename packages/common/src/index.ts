@@ -4,6 +4,8 @@ export { formatAddress, parseAddress, parseConfig } from './config.js';
 export type { Address } from './config.js';
 export { ButterflyError, ensure, exitCodes, isErrorCode, isLinkError, toButterflyError } from './errors.js';
 export type { ErrorCode } from './errors.js';
+export { logObserver } from './event-log.js';
+export type { ButterflyEvent, EventOf, Observer } from './events.js';
 export { deadlines, limits } from './limits.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger } from './log.js';

@@ -1,6 +1,6 @@
-import { ButterflyError, type Clock, type Logger, type StepTime, deadlines } from '@butterfly/common';
+import { ButterflyError, type Clock, type Observer, type StepTime, deadlines } from '@butterfly/common';
 import type { PlanStage } from '@butterfly/planning';
-import type { StageTime, StepResult } from '@butterfly/wire';
+import type { StepResult } from '@butterfly/wire';
 import { GenerationStream } from './generation.js';
 import type { EngineLedger } from './ledger.js';
 import type { Sequence } from './scheduler/scheduler-sequence.js';
@@ -58,20 +58,9 @@ export interface PipelineEngineOptions {
   /** Shared by all engines between which requests may move. */
   readonly ledger: EngineLedger;
   readonly clock: Clock;
-  readonly log: Logger;
-  readonly onStep?: ((trace: StepTrace) => void) | undefined;
+  readonly observe: Observer;
   /** The last request is gone. */
   readonly onIdle?: () => void;
-}
-
-/** Where one step spent its time, for who measures that. */
-export interface StepTrace {
-  readonly rows: number;
-  readonly stageTimes: readonly StageTime[];
-  /** Forming the step and handing it to the socket. */
-  readonly scheduleMicros: number;
-  /** Taking the result in, without what the next step takes. */
-  readonly completeMicros: number;
 }
 
 /** A step under way. */
@@ -154,11 +143,10 @@ export class PipelineEngine {
     // The next step leaves before the tokens of this one are told.
     this.#pump();
     this.#tell(events, nowMs);
-    if (sent && this.options.onStep) {
-      const { rows, scheduleMicros } = sent;
-      const { stageTimes } = result;
-      this.options.onStep({ rows, stageTimes, scheduleMicros, completeMicros });
-    }
+    if (!sent) return;
+    const { rows, scheduleMicros } = sent;
+    const { stageTimes } = result;
+    this.options.observe({ kind: 'stepDone', rows, stageTimes, scheduleMicros, completeMicros });
   }
 
   /** A plan of these stages is live, which measured this of themselves. */
@@ -257,10 +245,7 @@ export class PipelineEngine {
           this.#end(event.id, this.#expiry());
           break;
         case 'failed':
-          this.options.log.error(
-            { sequenceId: event.id, code: 'COMPUTE_FAILED' },
-            'Numbers of a request became NaN or infinite; the log of the worker that found it names the layers.',
-          );
+          this.options.observe({ kind: 'numbersFailed', sequenceId: event.id });
           this.#end(
             event.id,
             new ButterflyError(
@@ -302,7 +287,7 @@ export class PipelineEngine {
       this.#tell(this.#scheduler.expire(nowMs), nowMs);
       const oldest = this.#sent.values().next().value;
       if (oldest && nowMs > oldest.deadlineMs) {
-        this.options.log.error({ waitedMs: nowMs - oldest.sentMs }, 'A step missed its deadline.');
+        this.options.observe({ kind: 'stepStalled', waitedMs: nowMs - oldest.sentMs });
         this.options.pipeline.stalled();
       }
       this.#cancelTick = this.#scheduleTick();

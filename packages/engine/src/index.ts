@@ -1,5 +1,5 @@
 export { PipelineEngine } from './engine.js';
-export type { Pipeline, StepTrace } from './engine.js';
+export type { Pipeline } from './engine.js';
 export { EngineLedger } from './ledger.js';
 export type { SpeedFigures } from './measured-speed.js';
 export { ReplicatedEngine } from './replicated-engine.js';

@@ -1,4 +1,4 @@
-import { type Clock, silentLogger } from '@butterfly/common';
+import { type Clock } from '@butterfly/common';
 import { ManualClock } from '@butterfly/common/testing';
 import { greedySampling } from '@butterfly/wire';
 import fc from 'fast-check';
@@ -52,7 +52,7 @@ class FakeReplica implements Replica {
       scheduler: config,
       ledger,
       clock,
-      log: silentLogger,
+      observe: () => undefined,
       onIdle,
     });
   }

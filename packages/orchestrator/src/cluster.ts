@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, type Logger } from '@butterfly/common';
+import { ButterflyError, type Clock, type Observer } from '@butterfly/common';
 import type { Link } from '@butterfly/planning';
 import {
   type ControlMessage,
@@ -30,7 +30,7 @@ export interface ClusterOptions extends DeploymentSettings {
   /** The model's files, which the cluster closes in the end; by default they are opened when they are first asked for. */
   readonly files?: FileServer | undefined;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: Observer;
   readonly transport?: Transport;
 }
 
@@ -125,8 +125,10 @@ export class Cluster {
     const isMeasured = await Promise.race([measured, this.#after(introductionMs)]);
     if (!connection.isOpen || this.#closed) return;
     const { name, memoryBytes, threads } = identity;
-    this.options.log.info({ workerId, name, memoryBytes, threads }, 'A worker joined.');
-    for (const words of this.#kinds.meet(worker, this.workers())) this.options.log.warn({ workerId }, words);
+    const { observe } = this.options;
+    observe({ kind: 'workerJoined', workerId, name, memoryBytes, threads });
+    for (const words of this.#kinds.meet(worker, this.workers()))
+      observe({ kind: 'kernelsDiffer', workerId, words });
     if (!this.deployment.join(worker)) return;
     this.#drainOn(worker);
     // With many peers, or some that do not answer, the rest comes when it comes.
@@ -139,7 +141,7 @@ export class Cluster {
     const nowMs = this.options.clock.nowMs();
     if (!drains.isWanted(worker, nowMs)) return;
     const { workerId, identity } = worker;
-    this.options.log.info({ workerId, name: identity.name }, 'It was lost before it was empty.');
+    this.options.observe({ kind: 'drainResumed', workerId, name: identity.name });
     const refusal = this.deployment.drain(worker);
     drains.returned(worker, refusal ? 'kept' : 'draining', nowMs);
   }
@@ -153,9 +155,10 @@ export class Cluster {
     this.#links.leave(workerId);
     this.#prober.leave(workerId);
     if (this.#closed) return;
-    this.options.log.warn({ workerId, name: identity.name }, `A worker left: ${reason}`);
-    this.#fleet.drains.left(workerId, error === null, this.options.clock.nowMs());
-    this.deployment.leave(workerId, error === null);
+    const isOrderly = error === null;
+    this.options.observe({ kind: 'workerLeft', workerId, name: identity.name, isOrderly, reason });
+    this.#fleet.drains.left(workerId, isOrderly, this.options.clock.nowMs());
+    this.deployment.leave(workerId, isOrderly);
   }
 
   #receive({ workerId }: FleetWorker, frame: Frame): void {

@@ -1,5 +1,5 @@
-import { type ButterflyError, type Clock, type Logger, deadlines, limits } from '@butterfly/common';
-import { EngineLedger, PipelineEngine, ReplicatedEngine, type StepTrace } from '@butterfly/engine';
+import { type ButterflyError, type Clock, type Observer, deadlines, limits } from '@butterfly/common';
+import { EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
 import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
 import type { Objective } from '@butterfly/planning';
 import type { Transport } from '@butterfly/wire';
@@ -37,10 +37,10 @@ export interface OrchestratorOptions {
   /** The model's files, held open, which the orchestrator closes in the end; by default they are opened when they are first asked for. */
   readonly files?: FileServer | undefined;
   readonly clock: Clock;
-  readonly log: Logger;
+  /** Hears what happens. */
+  readonly observe: Observer;
   /** Sockets, unless a simulation says otherwise. */
   readonly transport?: Transport;
-  readonly onStep?: (trace: StepTrace) => void;
 }
 
 /** Rows of one step when nothing else is asked for, as llama.cpp's default batch. */
@@ -59,7 +59,7 @@ export class Orchestrator {
 
   /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
   static async start(options: OrchestratorOptions): Promise<Orchestrator> {
-    const { spec, clock, log } = options;
+    const { spec, clock, observe } = options;
     const contextSlots = Math.ceil(options.contextTokens / cacheBlockSlots) * cacheBlockSlots;
     const arenaSlots = contextSlots * options.parallel;
     const { isDeterministic = false, stagesMin = 1, objective = 'throughput', replicasMax = 1 } = options;
@@ -69,7 +69,7 @@ export class Orchestrator {
       replicasMax,
       files: options.files,
       clock,
-      log,
+      observe,
       ...(options.transport ? { transport: options.transport } : {}),
       controller: {
         workersExpected: options.workersExpected,
@@ -87,7 +87,7 @@ export class Orchestrator {
         stagesMin,
         spares: options.spares,
         replicasMax,
-        log,
+        observe,
       }),
     });
     try {
@@ -130,7 +130,7 @@ export class Orchestrator {
 
 /** An engine for each lane, and one in front of them. @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
 function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots: number): ReplicatedEngine {
-  const { clock, log, onStep, contextTokens } = options;
+  const { clock, observe, contextTokens } = options;
   const ledger = new EngineLedger(clock.nowMs());
   const scheduler = {
     contextTokensMax: contextTokens,
@@ -143,7 +143,7 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
   const onIdle = (): void => replicated.idle();
   const replicas = cluster.deployment.lanes.map((lane) => ({
     lane,
-    engine: new PipelineEngine({ pipeline: lane, scheduler, ledger, clock, log, onStep, onIdle }),
+    engine: new PipelineEngine({ pipeline: lane, scheduler, ledger, clock, observe, onIdle }),
     get state() {
       return lane.state;
     },

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { type Logger, silentLogger } from '@butterfly/common';
+import type { ButterflyEvent, Observer } from '@butterfly/common';
 import { cacheBytesPerSlot, describeModel, openGguf } from '@butterfly/model';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { modelPlanner, plannerInput, type PlannerMember } from './model-planner.js';
@@ -21,22 +21,22 @@ const member = (workerId: string, f16: number, bf16: number, memoryBytes = 2 ** 
 const link = () => lan;
 const options = () =>
   ({ spec, arenaSlots: 1024, rowsMax: 64, objective: 'throughput', concurrency: 4, stagesMin: 1 }) as const;
-const plannerFor = (kvCacheType?: string, log: Logger = silentLogger) =>
-  modelPlanner({ ...options(), kvCacheType, log }).plan;
+const plannerFor = (kvCacheType?: string, observe: Observer = () => undefined) =>
+  modelPlanner({ ...options(), kvCacheType, observe }).plan;
 
 describe('modelPlanner', () => {
   it('chooses the cache for the workers of the first plan, says why once, and keeps it', () => {
-    const told: unknown[] = [];
-    const log = { ...silentLogger, info: (...line: unknown[]) => void told.push(line) };
-    const plan = plannerFor(undefined, log);
+    const told: ButterflyEvent[] = [];
+    const plan = plannerFor(undefined, (event) => void told.push(event));
     expect(plan([member('a', 10, 5)], link).cacheType).toBe('bf16');
     expect(plan([member('a', 10, 5), member('b', 10, 500)], link).cacheType).toBe('bf16');
     expect(plan([member('b', 10, 500)], link).cacheType).toBe('bf16');
     expect(told).toEqual([
-      [
-        { cacheType: 'bf16' },
-        'The KV cache is bf16. Attention takes bf16 0.50 of the time that it takes with f16.',
-      ],
+      {
+        kind: 'cacheTypeChosen',
+        cacheType: 'bf16',
+        reason: 'Attention takes bf16 0.50 of the time that it takes with f16.',
+      },
     ]);
   });
 
@@ -56,7 +56,7 @@ describe('modelPlanner', () => {
         spec: { ...spec, headSize: 64 },
         arenaSlots: slots,
         kvCacheType,
-        log: silentLogger,
+        observe: () => undefined,
       }).plan([member('a', 10, 5)], link).stages[0]?.bytes ?? NaN;
     for (const type of ['f16', 'bf16', 'q8_0'] as const)
       expect(bytesOf(type, 2048) - bytesOf(type, 1024)).toBe(

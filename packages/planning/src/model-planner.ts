@@ -1,4 +1,4 @@
-import type { Logger } from '@butterfly/common';
+import type { Observer } from '@butterfly/common';
 import { type ModelSpec, cacheBytesPerSlot, inputBytes, layerBytes, outputBytes } from '@butterfly/model';
 import type { CacheType, WorkerProfile } from '@butterfly/wire';
 import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
@@ -35,7 +35,7 @@ export interface PlannerInputOptions {
 interface ModelPlannerOptions extends PlannerInputOptions {
   /** One of `cacheTypes`; by default `auto`, the fastest whose loss is allowed. */
   readonly kvCacheType?: string | undefined;
-  readonly log: Logger;
+  readonly observe: Observer;
 }
 
 export interface ModelPlanner {
@@ -51,7 +51,7 @@ export interface ModelPlanner {
  * @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have
  */
 export function modelPlanner(options: ModelPlannerOptions): ModelPlanner {
-  const { spec, log, kvCacheType = 'auto' } = options;
+  const { spec, observe, kvCacheType = 'auto' } = options;
   checkCacheWish(spec, kvCacheType);
   let choice: CacheChoice | null = null;
   const choose = (members: readonly PlannerMember[]): CacheChoice =>
@@ -60,7 +60,7 @@ export function modelPlanner(options: ModelPlannerOptions): ModelPlanner {
     plan: (members, link) => {
       const { type, reason } = choose(members);
       const plan = planPipeline(plannerInput(options, members, link, type));
-      if (!choice) log.info({ cacheType: type }, `The KV cache is ${type}. ${reason}`);
+      if (!choice) observe({ kind: 'cacheTypeChosen', cacheType: type, reason });
       choice = { type, reason };
       return plan;
     },

@@ -41,7 +41,8 @@ export async function answer(
   } finally {
     stopWatching();
     const totalMs = Math.round(context.clock.nowMs() - startMs);
-    context.log.debug({ requestId: reply.request.id, completionId: head.id, totalMs }, 'Request finished.');
+    const requestId = reply.request.id;
+    context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
   }
 }
 
@@ -55,12 +56,13 @@ async function wholeAnswer(job: Job, generation: Generation): Promise<object> {
 async function streamAnswer(job: Job, generation: Generation): Promise<undefined> {
   const { context, options, reply } = job;
   const shape = job.shape.stream(job.head, options.includeUsage);
+  const requestId = reply.request.id;
   using stream = new EventStream(reply, {
     clock: context.clock,
     keepAliveMs: context.http.keepAliveMs,
     onOverflow: () => {
       generation.cancel();
-      context.log.warn({ requestId: reply.request.id }, 'Cancelled a request whose client reads too slowly.');
+      context.observe({ kind: 'readerTooSlow', requestId });
     },
   });
   let opening = shape.opening;
@@ -76,12 +78,8 @@ async function streamAnswer(job: Job, generation: Generation): Promise<undefined
   } catch (thrown) {
     if (!stream.opened) throw thrown;
     const { error } = toHttpFailure(thrown);
-    const level = reply.raw.destroyed ? 'debug' : 'warn';
-    context.log[level](
-      { requestId: reply.request.id, code: error.code, err: error },
-      'A stream ended early.',
-    );
-    stream.send(JSON.stringify(errorBody(publicError(error, reply.request.id))));
+    context.observe({ kind: 'streamBroken', requestId, isClientGone: reply.raw.destroyed, error });
+    stream.send(JSON.stringify(errorBody(publicError(error, requestId))));
   }
   stream.end();
   return undefined;

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
-import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly/common';
+import { ButterflyError, deadlines, systemClock } from '@butterfly/common';
 import type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from '@butterfly/engine';
 import type { Vocabulary } from '@butterfly/ggml';
 import { PromptMaker } from '@butterfly/text';
@@ -171,7 +171,7 @@ export async function startApi(
     vocabulary: byteVocabulary,
     prompts: new PromptMaker({ vocabulary: byteVocabulary, chatTemplate: template }),
     model: { id: 'echo', createdS: 1_700_000_000 },
-    log: silentLogger,
+    observe: () => undefined,
     clock: systemClock,
     http: { keepAliveMs: deadlines.keepAliveMs, corsOrigins: [], hostNames: [], ...http },
     ...(administration ? { administration } : {}),

@@ -21,6 +21,7 @@ import {
 import { waitUntilReady } from '../progress.js';
 import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
 import { stopSignal } from '../signals.js';
+import { workerProgram } from '../worker-program.js';
 import { printAnswer, readerGone, tell } from '../terminal.js';
 
 interface GenerateFlags extends LogFlags, PromptFlags {
@@ -111,6 +112,7 @@ async function generate(
     clusterPort: 0,
     token: undefined,
     workers: flags.workers,
+    workerProgram,
     workersElsewhere: 0,
     othersMayJoin: false,
     threads: flags.threads,

@@ -27,6 +27,7 @@ import {
 import { describeWorkers, waitUntilReady } from '../progress.js';
 import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
 import { stopSignal } from '../signals.js';
+import { workerProgram } from '../worker-program.js';
 import { print } from '../terminal.js';
 
 interface ServeFlags extends LogFlags, PromptFlags {
@@ -160,6 +161,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     clusterPort: flags.clusterPort,
     token: flags.token ?? environment.BUTTERFLY_TOKEN,
     workers: flags.workers,
+    workerProgram,
     workersElsewhere,
     othersMayJoin,
     threads: flags.threads,

@@ -1,4 +1,4 @@
-import { silentLogger } from '@butterfly/common';
+import {} from '@butterfly/common';
 import type { Member } from '@butterfly/control';
 import type { Link } from '@butterfly/planning';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -31,7 +31,7 @@ let planner: ClusterPlanner;
 beforeAll(async () => {
   const { spec } = await tinyModelSettings();
   const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 4, stagesMin: 2, replicasMax: 1 };
-  planner = clusterPlanner({ spec, ...sizes, objective: 'latency', log: silentLogger });
+  planner = clusterPlanner({ spec, ...sizes, objective: 'latency', observe: () => undefined });
 });
 
 describe('a plan that is asked about anew', () => {

@@ -1,4 +1,4 @@
-import { type Logger, toButterflyError } from '@butterfly/common';
+import { type Observer, toButterflyError } from '@butterfly/common';
 import type { Member } from '@butterfly/control';
 import {
   type Plan,
@@ -47,13 +47,13 @@ export function clusterPlanner(
 }
 
 /** The same, but all that it throws are ButterflyErrors, and defects are logged: whoever asks goes on without an answer. */
-export function watchedPlanner(planner: ClusterPlanner, log: Logger): ClusterPlanner {
+export function watchedPlanner(planner: ClusterPlanner, observe: Observer): ClusterPlanner {
   const watched = <T>(ask: () => T): T => {
     try {
       return ask();
     } catch (thrown) {
       const error = toButterflyError(thrown);
-      if (error.code !== 'MODEL_TOO_LARGE') log.error({ code: error.code, err: thrown }, error.message);
+      if (error.code !== 'MODEL_TOO_LARGE') observe({ kind: 'planningFailed', error, cause: thrown });
       throw error;
     }
   };

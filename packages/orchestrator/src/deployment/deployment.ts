@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, isErrorCode, type Logger } from '@butterfly/common';
+import { ButterflyError, type Clock, isErrorCode, type Observer } from '@butterfly/common';
 import { describeLanes, lanesInUse, type Member, SharedByControllers } from '@butterfly/control';
 import type { Plan } from '@butterfly/planning';
 import type { ControlMessage, Frame, StepResult } from '@butterfly/wire';
@@ -19,7 +19,7 @@ export interface DeploymentOptions extends DeploymentSettings {
   readonly links: LinkTable;
   readonly prober: LinkProber;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: Observer;
 }
 
 /**
@@ -36,8 +36,8 @@ export class Deployment {
   readonly #transfers: LaneTransfers<Lane>;
 
   constructor(private readonly options: DeploymentOptions) {
-    const { fleet, links, shards, controller, replicasMax, log } = options;
-    const planner = pacedPlanner(watchedPlanner(options.planner, log), this.#slowness);
+    const { fleet, links, shards, controller, replicasMax, observe } = options;
+    const planner = pacedPlanner(watchedPlanner(options.planner, observe), this.#slowness);
     const link: LinkOf = (from, to) => links.link(from, to);
     this.#transfers = new LaneTransfers<Lane>((workerId) => joiningOf(fleet.workers.get(workerId)));
     this.#assigner = new LaneAssigner({
@@ -191,7 +191,7 @@ export class Deployment {
 
   #errorOf(worker: FleetWorker, { code, message }: { code: string; message: string }): ButterflyError {
     const { workerId, identity } = worker;
-    this.options.log.error({ workerId, name: identity.name, code }, message);
+    this.options.observe({ kind: 'workerFailed', workerId, name: identity.name, code, message });
     return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', `${identity.name}: ${message}`);
   }
 
@@ -214,10 +214,7 @@ export class Deployment {
   #moveOf(workerId: string, to: Lane | undefined): Parameters<LaneTransfers<Lane>['begin']>[0] {
     const from = this.#laneOf.get(workerId);
     if (!from || !to) return [];
-    this.options.log.info(
-      { workerId, from: from.replica, to: to.replica },
-      'A worker goes to another replica.',
-    );
+    this.options.observe({ kind: 'workerMoved', workerId, from: from.replica, to: to.replica });
     return [{ workerId, from, to }];
   }
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type ButterflyError, type Clock, type Logger, isLinkError } from '@butterfly/common';
+import { type ButterflyError, type Clock, type Observer, isLinkError } from '@butterfly/common';
 import {
   Controller,
   type ControllerAction,
@@ -42,7 +42,7 @@ export interface LaneOptions {
   readonly prober: LinkProber;
   readonly slowness: Slowness;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: Observer;
   /** A worker that was to be emptied is empty. */
   readonly onEmptied: (workerId: string) => void;
   /** It stays, because the others could not go without it. */
@@ -193,7 +193,9 @@ export class Lane implements Pipeline {
     const lack = this.#controller.spareLack;
     if (lack?.words === this.#lackTold) return;
     this.#lackTold = lack?.words;
-    if (lack) this.options.log[lack.isPassing ? 'info' : 'warn']({ replica: this.replica }, lack.words);
+    if (!lack) return;
+    const { isPassing, words } = lack;
+    this.options.observe({ kind: 'sparesLacking', replica: this.replica, isPassing, words });
   }
 
   /** A stage gave up. One that lost a neighbour, or the way to it, is not to blame. */
@@ -241,7 +243,7 @@ export class Lane implements Pipeline {
         return;
       }
       case 'assign':
-        this.options.log.info({ epoch: action.current.epoch }, 'The stages are to be linked.');
+        this.options.observe({ kind: 'stagesLinking', epoch: action.current.epoch });
         for (const { worker, message } of assignments(
           action.current,
           this.options.fleet.workers,
@@ -270,7 +272,11 @@ export class Lane implements Pipeline {
         this.options.onEmptied(action.workerId);
         return;
       case 'drainRefused':
-        this.options.log.warn({ workerId: action.workerId }, `It stays: ${action.error.message}`);
+        this.options.observe({
+          kind: 'drainRefused',
+          workerId: action.workerId,
+          reason: action.error.message,
+        });
         this.options.onKept(action.workerId);
         return;
       default:
@@ -283,8 +289,8 @@ export class Lane implements Pipeline {
     if (!worker) return;
     const message = preparation(worker, action, this.#peersOf(worker), this.options.shards);
     const { workerId, shardId, stage } = action;
-    const layers = [stage.layerStart, stage.layerEnd - 1];
-    this.options.log.info({ workerId, shardId, layers }, 'A shard is to be loaded.');
+    const layers = [stage.layerStart, stage.layerEnd - 1] as const;
+    this.options.observe({ kind: 'shardOrdered', workerId, shardId, layers });
     this.options.fleet.loading(workerId);
     worker.connection.send(encodeControl(message));
   }
@@ -302,6 +308,7 @@ export class Lane implements Pipeline {
 
   #retire({ epoch, plan }: EpochPlan): void {
     this.#live = null;
+    this.options.observe({ kind: 'planRetired', replica: this.replica, epoch });
     this.#handlers?.onDown();
     for (const { workerId } of plan.stages)
       this.options.fleet.workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
@@ -313,7 +320,7 @@ export class Lane implements Pipeline {
     this.#live = { current, first };
     this.#paces.begin(current.plan, (workerId) => this.options.fleet.workers.get(workerId)?.profile ?? null);
     const { epoch, plan, shardIds: ids } = current;
-    this.options.log.info({ replica: this.replica, epoch, stages: plan.stages }, 'The plan is live.');
+    this.options.observe({ kind: 'planLive', replica: this.replica, epoch, stages: plan.stages });
     const reports = plan.stages.flatMap(
       ({ workerId }, index) => this.options.fleet.workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
     );
@@ -323,15 +330,12 @@ export class Lane implements Pipeline {
 
   /** Whoever became slower or faster than it was is planned for as that. */
   #notice(): void {
-    const { slowness, clock, log, fleet } = this.options;
+    const { slowness, clock, observe, fleet } = this.options;
     const changed = slowness.observe(this.#paces.all(), this.#paces.takeBusyMs(), clock.nowMs());
     for (const workerId of changed) {
       const name = fleet.workers.get(workerId)?.identity.name;
       const factor = slowness.factorOf(workerId);
-      log.info(
-        { workerId, name, factor },
-        'A worker is planned for as so many times as slow as it measured itself.',
-      );
+      observe({ kind: 'workerPaced', workerId, name, factor });
     }
     if (changed.length > 0) this.handle({ kind: 'linksChanged' });
   }

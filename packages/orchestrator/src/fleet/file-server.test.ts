@@ -12,7 +12,7 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { limits, silentLogger } from '@butterfly/common';
+import { limits } from '@butterfly/common';
 import { type ModelFile, type ModelTensor, sampleWeights, settledStamp } from '@butterfly/model';
 import {
   Connection,
@@ -197,7 +197,7 @@ describe('FileServer', () => {
       };
     });
     const asked = request(0, 0, 10);
-    await server.answer({ workerId: 'w1', connection }, asked, silentLogger);
+    await server.answer({ workerId: 'w1', connection }, asked, () => undefined);
     await said;
     const error = { code: 'MODEL_CHANGED', message: expect.stringMatching(/start serve again/iu) as string };
     expect(told).toEqual({ kind: 'fetchMissing', requestId: asked.requestId, error });

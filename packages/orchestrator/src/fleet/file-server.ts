@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, type Logger, toButterflyError } from '@butterfly/common';
+import { ButterflyError, type Clock, type Observer, toButterflyError } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import {
   type AskedRange,
@@ -45,7 +45,7 @@ export class FileServer {
    * Opens the files, so that what comes under their paths later is not taken for them, and looks every now and then whether
    * they are still what they were. Those that cannot be opened are told of when they are needed.
    */
-  async hold(watcher: { readonly clock: Clock; readonly log: Logger }): Promise<void> {
+  async hold(watcher: { readonly clock: Clock; readonly observe: Observer }): Promise<void> {
     await Promise.allSettled(this.#files.map((file) => file.hold()));
     this.#watch(watcher);
   }
@@ -73,14 +73,15 @@ export class FileServer {
   async answer(
     { workerId, connection }: Pick<FleetWorker, 'workerId' | 'connection'>,
     request: Asked,
-    log: Logger,
+    observe: Observer,
   ): Promise<void> {
     try {
       await this.serve(connection, request);
     } catch (thrown) {
       const { code, message } = toButterflyError(thrown);
       // Several ranges are asked for at once, and one word of it is enough.
-      if (this.#refusals.get(connection) !== message) log.error({ workerId, code }, message);
+      if (this.#refusals.get(connection) !== message)
+        observe({ kind: 'weightsRefused', workerId, code, message });
       this.#refusals.set(connection, message);
       if (code === 'PROTOCOL_INVALID') connection.fail(toButterflyError(thrown));
       else {
@@ -96,7 +97,7 @@ export class FileServer {
   }
 
   /** Looks whether the files are still what they were, and says what is new. */
-  async look(log: Logger): Promise<void> {
+  async look(observe: Observer): Promise<void> {
     const found = await Promise.all(this.#files.map((file) => file.look()));
     const notes: string[] = [];
     for (const each of found) {
@@ -104,8 +105,7 @@ export class FileServer {
       const words = typeof each === 'string' ? each : each.message;
       notes.push(words);
       if (this.#notes.includes(words)) continue;
-      if (typeof each === 'string') log.warn({}, words);
-      else log.error({ code: each.code }, words);
+      observe({ kind: 'modelFileChanged', words, code: typeof each === 'string' ? null : each.code });
     }
     this.#notes = notes;
   }
@@ -116,10 +116,10 @@ export class FileServer {
     await Promise.all(this.#files.map((file) => file.close()));
   }
 
-  #watch(watcher: { readonly clock: Clock; readonly log: Logger }): void {
+  #watch(watcher: { readonly clock: Clock; readonly observe: Observer }): void {
     if (this.#isClosed) return;
     this.#cancelLook = watcher.clock.after(lookEveryMs, () => {
-      void this.look(watcher.log).then(() => this.#watch(watcher));
+      void this.look(watcher.observe).then(() => this.#watch(watcher));
     });
   }
 

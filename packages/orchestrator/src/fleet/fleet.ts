@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { ButterflyError, type Clock, type Logger } from '@butterfly/common';
+import { ButterflyError, type Clock, type Observer } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import {
   type ControlMessage,
@@ -27,7 +27,7 @@ export interface FleetOptions {
   /** The model's files, which the fleet closes in the end; by default they are opened when they are first asked for. */
   readonly files?: FileServer | undefined;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: Observer;
   readonly transport?: Transport | undefined;
 }
 
@@ -129,7 +129,7 @@ export class Fleet {
         return;
       case 'fetch':
       case 'digests':
-        void this.#files.answer(record, message, this.options.log);
+        void this.#files.answer(record, message, this.options.observe);
         return;
       case 'progress':
         record.loadedBytes = message.loadedBytes;
@@ -158,6 +158,6 @@ export class Fleet {
       const cachedBytes = record.profile.cachedBytes + loaded.peerBytes + loaded.orchestratorBytes;
       record.profile = { ...record.profile, cachedBytes };
     }
-    this.options.log.info({ workerId: record.workerId, shardId, ...loaded }, 'A shard is loaded.');
+    this.options.observe({ kind: 'shardLoaded', workerId: record.workerId, shardId, ...loaded });
   }
 }

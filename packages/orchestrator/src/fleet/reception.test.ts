@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, deadlines, limits, silentLogger, systemClock } from '@butterfly/common';
+import { ButterflyError, type Clock, deadlines, limits, systemClock } from '@butterfly/common';
 import {
   type Connection,
   type ControlMessage,
@@ -61,7 +61,7 @@ async function open(changes: Partial<ReceptionOptions> = {}): Promise<void> {
     token: 'secret',
     welcome: { peerToken: 'of peers', model: spec, isDeterministic },
     clock,
-    log: silentLogger,
+    observe: () => undefined,
     count: () => welcomed.length,
     onWelcome: (worker) => welcomed.push(worker),
     onFrame: ({ workerId }, frame) => frames.push({ workerId, frame }),

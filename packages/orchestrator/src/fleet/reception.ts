@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, type Logger, deadlines } from '@butterfly/common';
+import { ButterflyError, type Clock, type Observer, deadlines } from '@butterfly/common';
 import {
   Connection,
   type ControlMessage,
@@ -17,7 +17,7 @@ export interface ReceptionOptions {
   /** What all that are let in are told. */
   readonly welcome: Pick<ControlMessageOf<'welcome'>, 'peerToken' | 'model' | 'isDeterministic'>;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: Observer;
   /** Workers that are here. */
   readonly count: () => number;
   readonly onWelcome: (worker: WorkerRecord) => void;
@@ -33,7 +33,7 @@ export class Reception {
   constructor(private readonly options: ReceptionOptions) {}
 
   accept(stream: IncomingStream): void {
-    const { clock, log, onFrame, onClose } = this.options;
+    const { clock, observe, onFrame, onClose } = this.options;
     let worker: WorkerRecord | null = null;
     const connection: Connection = new Connection(stream, {
       clock,
@@ -51,8 +51,7 @@ export class Reception {
           cancelDeadline();
           worker?.cancelDeadline();
           if (worker) onClose(worker, error, reason);
-          else
-            log.warn({ peer: connection.peer, code: error?.code }, `A peer left before it joined: ${reason}`);
+          else observe({ kind: 'strangerLeft', peer: connection.peer, code: error?.code, reason });
         },
       },
     });

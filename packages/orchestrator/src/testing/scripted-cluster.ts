@@ -1,4 +1,4 @@
-import { ButterflyError, type Logger, silentLogger } from '@butterfly/common';
+import { ButterflyError, type Logger, logObserver } from '@butterfly/common';
 import { profile } from '@butterfly/control/testing';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import {
@@ -45,7 +45,7 @@ export class ScriptedCluster {
     const config = { workersExpected: 2, gatherMs: 0, stagesMin: 2, spares: 0, ...controller };
     const planner = clusterPlanner({
       ...shards,
-      ...{ kvCacheType: 'f16', objective: 'throughput', concurrency: 1, log: silentLogger },
+      ...{ kvCacheType: 'f16', objective: 'throughput', concurrency: 1, observe: () => undefined },
       stagesMin: config.stagesMin,
       replicasMax,
     });
@@ -56,7 +56,7 @@ export class ScriptedCluster {
       planner: { ...planner, ...options.planner?.(planner) },
       clock: host.clock,
       transport: host.transport,
-      log: collecting(scripted.warnings),
+      observe: logObserver(collecting(scripted.warnings)),
     });
     scripted.#cluster = await scripted.clock.settle(starting);
     return scripted;
