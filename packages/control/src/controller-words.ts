@@ -54,23 +54,23 @@ export function describeMember(
 }
 
 /** Those that have workers; of a cluster without any, the first, which all begin in. */
-export function lanesInUse<T extends { readonly workers: number }>(lanes: readonly T[]): readonly T[] {
-  const inUse = lanes.filter(({ workers }) => workers > 0);
-  return inUse.length > 0 ? inUse : lanes.slice(0, 1);
+export function replicasInUse<T extends { readonly workers: number }>(replicas: readonly T[]): readonly T[] {
+  const inUse = replicas.filter(({ workers }) => workers > 0);
+  return inUse.length > 0 ? inUse : replicas.slice(0, 1);
 }
 
 /** What several replicas wait for. */
-export function describeLanes(
-  lanes: readonly {
-    readonly replica: number;
+export function describeReplicas(
+  replicas: readonly {
+    readonly number: number;
     readonly isLive: boolean;
     readonly workers: number;
     describe(): string;
   }[],
 ): string {
-  const inUse = lanesInUse(lanes);
+  const inUse = replicasInUse(replicas);
   const waiting = inUse.filter(({ isLive }) => !isLive);
   if (inUse.length === 1 || waiting.length === 0) return inUse[0]?.describe() ?? '';
-  const words = waiting.map((lane) => `replica ${lane.replica}: ${lane.describe()}`);
+  const words = waiting.map((replica) => `replica ${replica.number}: ${replica.describe()}`);
   return `${inUse.length - waiting.length} of ${inUse.length} replicas are ready; ${words.join('; ')}`;
 }

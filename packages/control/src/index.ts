@@ -5,7 +5,7 @@ export type {
   EpochPlan,
   Joining,
 } from './controller-types.js';
-export { describeLanes, lanesInUse } from './controller-words.js';
+export { describeReplicas, replicasInUse } from './controller-words.js';
 export { Controller } from './controller.js';
 export type { Member } from './members.js';
 export { SharedByControllers } from './shared-by-controllers.js';

@@ -3,7 +3,7 @@ export type { Pipeline } from './engine.js';
 export { EngineLedger } from './ledger.js';
 export type { SpeedFigures } from './measured-speed.js';
 export { ReplicatedEngine } from './replicated-engine.js';
-export type { Replica } from './replicated-engine.js';
+export type { EngineReplica } from './replicated-engine.js';
 export type { PlannedStep, SchedulerConfig, SchedulerStats } from './scheduler/scheduler-types.js';
 export { Scheduler } from './scheduler/scheduler.js';
 export type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from './types.js';

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PipelineEngine } from './engine.js';
 import { EngineLedger } from './ledger.js';
-import { ReplicatedEngine, type Replica } from './replicated-engine.js';
+import { ReplicatedEngine, type EngineReplica } from './replicated-engine.js';
 import { FakePipeline, layerCount, reference } from './testing/fake-pipeline.js';
 import type { PlannedStep, SchedulerConfig } from './scheduler/scheduler-types.js';
 import type { GenerateEvent, GenerateRequest, Generation } from './types.js';
@@ -20,8 +20,8 @@ const config: SchedulerConfig = {
 };
 
 /** A replica whose stages are fakes that compute from a real arena, so that whatever is computed wrongly shows. */
-class FakeReplica implements Replica {
-  state: Replica['state'] = 'down';
+class FakeReplica implements EngineReplica {
+  state: EngineReplica['state'] = 'down';
   tokensPerSecond = 0;
   readonly engine: PipelineEngine;
   steps = 0;
@@ -120,7 +120,7 @@ async function eventsOf(generation: Generation): Promise<GenerateEvent[]> {
 }
 
 /** Requests that run or wait there. */
-function countOf({ engine }: Replica): number {
+function countOf({ engine }: EngineReplica): number {
   return engine.stats().running + engine.stats().waiting;
 }
 

@@ -6,7 +6,7 @@ import type { SchedulerStats } from './scheduler/scheduler-types.js';
 import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
 
 /** One replica of the pipeline, as requests are shared out over them. */
-export interface Replica {
+export interface EngineReplica {
   readonly engine: PipelineEngine;
   /** `starting` when all is loaded and it is to be live in a moment. */
   readonly state: 'live' | 'starting' | 'down';
@@ -16,7 +16,7 @@ export interface Replica {
 
 export interface ReplicatedEngineOptions {
   /** At least one, and always the same. */
-  readonly replicas: readonly Replica[];
+  readonly replicas: readonly EngineReplica[];
   /** What their engines share. */
   readonly ledger: EngineLedger;
   readonly contextTokensMax: number;
@@ -113,11 +113,11 @@ export class ReplicatedEngine implements Engine {
   }
 
   /** The live replica that will be done soonest; where none is live, one that is about to be, or else any. */
-  #choose(knownTokens: Int32Array): Replica {
+  #choose(knownTokens: Int32Array): EngineReplica {
     const [first, ...others] = this.options.replicas;
     if (!first)
       throw new ButterflyError('INTERNAL', 'There is no replica at all. This is a defect, please report it.');
-    const ranked = (replica: Replica): readonly number[] => [
+    const ranked = (replica: EngineReplica): readonly number[] => [
       ['live', 'starting', 'down'].indexOf(replica.state),
       others.length === 0 ? 0 : costOf(replica, knownTokens),
     ];
@@ -126,7 +126,7 @@ export class ReplicatedEngine implements Engine {
 }
 
 /** Its requests, this one included, by its speed. What is all cached there makes it one request less. */
-function costOf({ engine, tokensPerSecond }: Replica, knownTokens: Int32Array): number {
+function costOf({ engine, tokensPerSecond }: EngineReplica, knownTokens: Int32Array): number {
   const { running, waiting } = engine.stats();
   const shared = engine.cachedTokens(knownTokens) / knownTokens.length;
   return (running + waiting + 1 - shared) / (tokensPerSecond || 1);

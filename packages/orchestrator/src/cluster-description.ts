@@ -4,10 +4,10 @@ import type {
   ReplicaDescription,
   WorkerDescription,
 } from './view/cluster-view.js';
-import { lanesInUse } from '@butterfly/control';
+import { replicasInUse } from '@butterfly/control';
 import type { ReplicatedEngine, SchedulerStats } from '@butterfly/engine';
 import type { Cluster } from './cluster.js';
-import type { Lane } from './deployment/lane.js';
+import type { Replica } from './deployment/replica.js';
 import type { FleetWorker, WorkerView } from './fleet/fleet-worker.js';
 
 /** The cluster as people and tools see it. */
@@ -19,8 +19,8 @@ export function describeCluster(
   const { ready, detail } = engine.status();
   const { trouble } = cluster.deployment;
   const loads = engine.loads();
-  const replicas = lanesInUse(cluster.deployment.lanes).map((lane) =>
-    describeReplica(lane, loads[lane.replica - 1]),
+  const replicas = replicasInUse(cluster.deployment.replicas).map((replica) =>
+    describeReplica(replica, loads[replica.number - 1]),
   );
   return {
     model,
@@ -37,57 +37,57 @@ export function describeCluster(
   };
 }
 
-function describeReplica(lane: Lane, load?: SchedulerStats): ReplicaDescription {
-  const { replica, isLive, epoch, plan } = lane;
+function describeReplica(replica: Replica, load?: SchedulerStats): ReplicaDescription {
+  const { number, isLive, epoch, plan } = replica;
   const [running, queued] = [load?.running ?? 0, load?.waiting ?? 0];
-  return { replica, isReady: isLive, detail: lane.describe(), epoch, plan, running, queued };
+  return { replica: number, isReady: isLive, detail: replica.describe(), epoch, plan, running, queued };
 }
 
 /** What `serve` and the demo print of a worker. */
 export function viewOf(cluster: Cluster, worker: FleetWorker): WorkerView {
   const { workerId, identity, loadedBytes, totalBytes } = worker;
-  const lane = cluster.deployment.laneOf(workerId);
+  const replica = cluster.deployment.replicaOf(workerId);
   return {
     workerId,
     name: identity.name,
     threads: identity.threads,
-    replica: cluster.deployment.lanes.length === 1 ? null : (lane?.replica ?? null),
-    layers: layersOf(lane, workerId),
+    replica: cluster.deployment.replicas.length === 1 ? null : (replica?.number ?? null),
+    layers: layersOf(replica, workerId),
     loadedBytes,
     totalBytes,
-    report: lane?.reportOf(workerId) ?? null,
+    report: replica?.reportOf(workerId) ?? null,
   };
 }
 
-function layersOf(lane: Lane | null, workerId: string): readonly [number, number] | null {
-  const stage = lane?.plan?.stages.find((each) => each.workerId === workerId);
+function layersOf(replica: Replica | null, workerId: string): readonly [number, number] | null {
+  const stage = replica?.plan?.stages.find((each) => each.workerId === workerId);
   return stage ? [stage.layerStart, stage.layerEnd - 1] : null;
 }
 
 function describeWorker(cluster: Cluster, worker: FleetWorker): WorkerDescription {
   const { workerId, identity, profile, loadedBytes, totalBytes, reports } = worker;
-  const lane = cluster.deployment.laneOf(workerId);
-  const report = lane?.reportOf(workerId) ?? [...reports.values()].at(-1) ?? null;
+  const replica = cluster.deployment.replicaOf(workerId);
+  const report = replica?.reportOf(workerId) ?? [...reports.values()].at(-1) ?? null;
   return {
     workerId,
     name: identity.name,
-    state: lane?.stateOf(workerId) ?? 'measuring',
-    replica: lane?.replica ?? null,
-    layers: layersOf(lane, workerId),
-    stepMicros: lane?.rowMicrosOf(workerId) ?? null,
+    state: replica?.stateOf(workerId) ?? 'measuring',
+    replica: replica?.number ?? null,
+    layers: layersOf(replica, workerId),
+    stepMicros: replica?.rowMicrosOf(workerId) ?? null,
     threads: identity.threads,
     memoryBytes: identity.memoryBytes,
     residentBytes: report?.residentBytes ?? null,
     loading: loadedBytes < totalBytes ? { loadedBytes, totalBytes } : null,
     loaded: report?.loaded ?? null,
     profile,
-    links: linksOf(cluster, lane, workerId),
+    links: linksOf(cluster, replica, workerId),
   };
 }
 
 /** To the orchestrator and to the worker's neighbours in the pipeline: all of them would be a thousand times a thousand. */
-function linksOf(cluster: Cluster, lane: Lane | null, workerId: string): LinkDescription[] {
-  const stages = lane?.plan?.stages ?? [];
+function linksOf(cluster: Cluster, replica: Replica | null, workerId: string): LinkDescription[] {
+  const stages = replica?.plan?.stages ?? [];
   const index = stages.findIndex((stage) => stage.workerId === workerId);
   const next = index === -1 ? undefined : stages[index + 1]?.workerId;
   const targets = next === undefined ? [null] : [null, next];

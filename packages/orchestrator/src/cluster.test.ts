@@ -55,7 +55,7 @@ describe('a defect of the planner', () => {
     for (const name of ['c', 'd']) await scripted.join(name);
     await scripted.pass(60_000);
     expect([cluster.deployment.isLive, cluster.deployment.trouble]).toEqual([true, defect]);
-    expect(cluster.deployment.lanes.map(({ workers }) => workers)).toEqual([4, 0]);
+    expect(cluster.deployment.replicas.map(({ workers }) => workers)).toEqual([4, 0]);
   });
 
   it('that is no error of ours is one all the same', async () => {
@@ -121,9 +121,9 @@ describe('workers that go to another replica together', () => {
     const { cluster } = scripted;
     await scripted.pass(1000);
     const newcomer = await scripted.join('x');
-    await scripted.until(() => cluster.deployment.lanes.every(({ isLive }) => isLive));
+    await scripted.until(() => cluster.deployment.replicas.every(({ isLive }) => isLive));
     expect(scripted.stages).toBe('a,b,x,y');
-    expect(cluster.deployment.lanes.map(({ epoch }) => epoch)).toEqual([2, 3]);
+    expect(cluster.deployment.replicas.map(({ epoch }) => epoch)).toEqual([2, 3]);
     expect(newcomer.prepares).toHaveLength(1);
   });
 });

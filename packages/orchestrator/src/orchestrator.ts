@@ -128,7 +128,7 @@ export class Orchestrator {
   }
 }
 
-/** An engine for each lane, and one in front of them. @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
+/** An engine for each replica, and one in front of them. @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
 function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots: number): ReplicatedEngine {
   const { clock, observe, contextTokens } = options;
   const ledger = new EngineLedger(clock.nowMs());
@@ -141,14 +141,14 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
   };
   const onIdle = (): void => replicated.idle();
-  const replicas = cluster.deployment.lanes.map((lane) => ({
-    lane,
-    engine: new PipelineEngine({ pipeline: lane, scheduler, ledger, clock, observe, onIdle }),
+  const replicas = cluster.deployment.replicas.map((replica) => ({
+    replica,
+    engine: new PipelineEngine({ pipeline: replica, scheduler, ledger, clock, observe, onIdle }),
     get state() {
-      return lane.state;
+      return replica.state;
     },
     get tokensPerSecond() {
-      return lane.plan?.predicted.tokensPerSecond ?? 0;
+      return replica.plan?.predicted.tokensPerSecond ?? 0;
     },
   }));
   const describe = (): string => cluster.deployment.describe();
@@ -159,8 +159,8 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     describe,
     clock,
   });
-  for (const { lane, engine } of replicas)
-    lane.attach({
+  for (const { replica, engine } of replicas)
+    replica.attach({
       onLive: (current, reports) => {
         engine.onLive(current.plan.stages, reports);
         replicated.spread();

@@ -211,7 +211,7 @@ function equalUntil(owner: Owner, tokens: TokenReader, start: number, end: numbe
   return index;
 }
 
-/** Two lanes in the manner of MurmurHash3, joined to 53 bits. */
+/** Two replicas in the manner of MurmurHash3, joined to 53 bits. */
 function chainedHash(previous: number, tokens: TokenReader, start: number, end: number): number {
   let low = previous | 0;
   let high = (previous / twoTo32) | 0;
@@ -223,13 +223,13 @@ function chainedHash(previous: number, tokens: TokenReader, start: number, end: 
   return (finish(high) & 0x1f_ffff) * twoTo32 + (finish(low) >>> 0);
 }
 
-function mix(lane: number, token: number, factor: number): number {
-  const mixed = lane ^ Math.imul((token << 15) | (token >>> 17), factor);
+function mix(replica: number, token: number, factor: number): number {
+  const mixed = replica ^ Math.imul((token << 15) | (token >>> 17), factor);
   return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe654_6b64) | 0;
 }
 
-function finish(lane: number): number {
-  const mixed = Math.imul(lane ^ (lane >>> 16), 0x85eb_ca6b);
+function finish(replica: number): number {
+  const mixed = Math.imul(replica ^ (replica >>> 16), 0x85eb_ca6b);
   return mixed ^ (mixed >>> 13);
 }
 

@@ -1,5 +1,5 @@
 import { ButterflyError, type Clock, isErrorCode, type Observer } from '@butterfly/common';
-import { describeLanes, lanesInUse, type Member, SharedByControllers } from '@butterfly/control';
+import { describeReplicas, replicasInUse, type Member, SharedByControllers } from '@butterfly/control';
 import type { Plan } from '@butterfly/planning';
 import type { ControlMessage, Frame, StepResult } from '@butterfly/wire';
 import type { Fleet } from '../fleet/fleet.js';
@@ -9,9 +9,9 @@ import type { LinkTable } from '../links/link-table.js';
 import { shardIds } from './assignments.js';
 import { watchedPlanner } from './cluster-planner.js';
 import type { DeploymentSettings, LinkOf } from './deployment-types.js';
-import { LaneAssigner } from './lane-assigner.js';
-import { LaneTransfers } from './lane-transfers.js';
-import { Lane } from './lane.js';
+import { ReplicaAssigner } from './replica-assigner.js';
+import { ReplicaTransfers } from './replica-transfers.js';
+import { Replica } from './replica.js';
 import { pacedPlanner, Slowness } from './slowness.js';
 
 export interface DeploymentOptions extends DeploymentSettings {
@@ -28,19 +28,19 @@ export interface DeploymentOptions extends DeploymentSettings {
  */
 export class Deployment {
   /** As many as there may be replicas; those that there are no workers for are empty. */
-  readonly lanes: readonly Lane[];
+  readonly replicas: readonly Replica[];
   /** By worker; those that have not measured themselves are in none. */
-  readonly #laneOf = new Map<string, Lane>();
+  readonly #replicaOf = new Map<string, Replica>();
   readonly #slowness = new Slowness();
-  readonly #assigner: LaneAssigner;
-  readonly #transfers: LaneTransfers<Lane>;
+  readonly #assigner: ReplicaAssigner;
+  readonly #transfers: ReplicaTransfers<Replica>;
 
   constructor(private readonly options: DeploymentOptions) {
     const { fleet, links, shards, controller, replicasMax, observe } = options;
     const planner = pacedPlanner(watchedPlanner(options.planner, observe), this.#slowness);
     const link: LinkOf = (from, to) => links.link(from, to);
-    this.#transfers = new LaneTransfers<Lane>((workerId) => joiningOf(fleet.workers.get(workerId)));
-    this.#assigner = new LaneAssigner({
+    this.#transfers = new ReplicaTransfers<Replica>((workerId) => joiningOf(fleet.workers.get(workerId)));
+    this.#assigner = new ReplicaAssigner({
       ...controller,
       split: (members) => planner.split(members, link),
       speedsOf: (groups) => planner.speedsOf(groups, link),
@@ -53,41 +53,41 @@ export class Deployment {
         planner.repair(plan, substitutes, members, link),
       shardIdOf: shardIds(shards),
     };
-    const laneOf = (_: unknown, index: number): Lane =>
-      new Lane({
+    const replicaOf = (_: unknown, index: number): Replica =>
+      new Replica({
         ...options,
-        replica: index + 1,
+        number: index + 1,
         controller: config,
         slowness: this.#slowness,
         onEmptied: (workerId) => this.#emptied(workerId),
         onKept: (workerId) => this.#kept(workerId),
       });
-    this.lanes = Array.from({ length: replicasMax }, laneOf);
+    this.replicas = Array.from({ length: replicasMax }, replicaOf);
   }
 
   get isLive(): boolean {
-    return this.lanes.some(({ isLive }) => isLive);
+    return this.replicas.some(({ isLive }) => isLive);
   }
 
   /** What is waited for, in words for a person. */
   describe(): string {
-    return describeLanes(this.lanes);
+    return describeReplicas(this.replicas);
   }
 
   /** Null for a worker that has not measured itself. */
-  laneOf(workerId: string): Lane | null {
-    return this.#laneOf.get(workerId) ?? null;
+  replicaOf(workerId: string): Replica | null {
+    return this.#replicaOf.get(workerId) ?? null;
   }
 
   /** Why the last plan could not be made or carried out; null when there is a newer one. */
   get trouble(): ButterflyError | null {
-    return lanesInUse(this.lanes).find(({ trouble }) => trouble)?.trouble ?? this.#assigner.trouble;
+    return replicasInUse(this.replicas).find(({ trouble }) => trouble)?.trouble ?? this.#assigner.trouble;
   }
 
   /** What whoever runs it should know, although it serves. */
   get notes(): string[] {
-    return this.lanes.flatMap(({ note, replica }) =>
-      note === null ? [] : [this.lanes.length > 1 ? `Replica ${replica}: ${note}` : note],
+    return this.replicas.flatMap(({ note, number }) =>
+      note === null ? [] : [this.replicas.length > 1 ? `Replica ${number}: ${note}` : note],
     );
   }
 
@@ -95,20 +95,21 @@ export class Deployment {
   join(worker: FleetWorker): boolean {
     const joining = joiningOf(worker);
     if (!joining) return false;
-    const states = this.lanes.map((each) => each.look());
-    const lane = this.lanes[this.#assigner.laneOf(joining.member, states, this.options.clock.nowMs())];
-    if (!lane) return false;
-    this.#laneOf.set(worker.workerId, lane);
+    const states = this.replicas.map((each) => each.look());
+    const replica =
+      this.replicas[this.#assigner.replicaOf(joining.member, states, this.options.clock.nowMs())];
+    if (!replica) return false;
+    this.#replicaOf.set(worker.workerId, replica);
     // And what it has loaded since it said hello, as it was told before.
     const heldShards = [...new Set([...worker.identity.heldShards, ...joining.heldShards])];
-    lane.handle({ kind: 'joined', member: joining.member, heldShards });
+    replica.handle({ kind: 'joined', member: joining.member, heldShards });
     return true;
   }
 
   leave(workerId: string, isOrderly: boolean): void {
     this.#transfers.cancel(workerId);
-    this.#laneOf.get(workerId)?.handle({ kind: 'left', workerId, isOrderly });
-    this.#laneOf.delete(workerId);
+    this.#replicaOf.get(workerId)?.handle({ kind: 'left', workerId, isOrderly });
+    this.#replicaOf.delete(workerId);
     this.#slowness.leave(workerId);
   }
 
@@ -117,52 +118,52 @@ export class Deployment {
    * null else; nothing has changed then. @throws ButterflyError CLUSTER_NOT_READY for a worker that measures itself
    */
   drain({ workerId, identity }: FleetWorker): ButterflyError | null {
-    const lane = this.#laneOf.get(workerId);
-    if (!lane)
+    const replica = this.#replicaOf.get(workerId);
+    if (!replica)
       throw new ButterflyError('CLUSTER_NOT_READY', `${identity.name} measures itself; try again soon.`);
     const isEmpty = this.#transfers.cancel(workerId);
-    const refusal = isEmpty ? null : lane.drain(workerId);
-    if (refusal && !this.lanes.some((other) => other !== lane && other.isLive)) return refusal;
-    // The lane ends without it, and its requests go on at the others.
-    if (refusal) lane.handle({ kind: 'left', workerId, isOrderly: true });
+    const refusal = isEmpty ? null : replica.drain(workerId);
+    if (refusal && !this.replicas.some((other) => other !== replica && other.isLive)) return refusal;
+    // The replica ends without it, and its requests go on at the others.
+    if (refusal) replica.handle({ kind: 'left', workerId, isOrderly: true });
     if (isEmpty || refusal) this.#emptied(workerId);
     return null;
   }
 
-  /** What is known of the ways between workers has changed, in one lane or all. */
+  /** What is known of the ways between workers has changed, in one replica or all. */
   linksChanged(workerId?: string): void {
-    const lanes = workerId === undefined ? this.lanes : [this.#laneOf.get(workerId)];
-    for (const lane of lanes) lane?.handle({ kind: 'linksChanged' });
+    const replicas = workerId === undefined ? this.replicas : [this.#replicaOf.get(workerId)];
+    for (const replica of replicas) replica?.handle({ kind: 'linksChanged' });
   }
 
   result(workerId: string, result: StepResult): void {
-    this.#laneOf.get(workerId)?.result(workerId, result);
+    this.#replicaOf.get(workerId)?.result(workerId, result);
   }
 
   /** @throws ButterflyError PROTOCOL_INVALID from a stage that has a straight way */
   relay(workerId: string, frame: Frame): void {
-    this.#laneOf.get(workerId)?.relay(frame, workerId);
+    this.#replicaOf.get(workerId)?.relay(frame, workerId);
   }
 
   /** What a worker tells of its shards and stages. @throws ButterflyError PROTOCOL_INVALID for anything else */
   handle(worker: FleetWorker, message: ControlMessage): void {
     const { workerId } = worker;
-    const lane = this.#laneOf.get(workerId);
+    const replica = this.#replicaOf.get(workerId);
     switch (message.kind) {
       case 'progress':
       case 'prepared':
-        lane?.handle({ kind: message.kind, workerId, shardId: message.shardId });
+        replica?.handle({ kind: message.kind, workerId, shardId: message.shardId });
         return;
       case 'unprepared': {
         const error = this.#errorOf(worker, message);
-        lane?.handle({ kind: 'unprepared', workerId, shardId: message.shardId, error });
+        replica?.handle({ kind: 'unprepared', workerId, shardId: message.shardId, error });
         return;
       }
       case 'ready':
-        lane?.handle({ kind: 'ready', workerId, epoch: message.epoch });
+        replica?.handle({ kind: 'ready', workerId, epoch: message.epoch });
         return;
       case 'failed':
-        lane?.failed(workerId, message, this.#errorOf(worker, message));
+        replica?.failed(workerId, message, this.#errorOf(worker, message));
         return;
       default:
         throw new ButterflyError('PROTOCOL_INVALID', `A worker does not send "${message.kind}".`);
@@ -171,19 +172,19 @@ export class Deployment {
 
   tick(): void {
     this.#arrange();
-    for (const lane of this.lanes) lane.tick();
+    for (const replica of this.replicas) replica.tick();
   }
 
   close(): void {
-    for (const lane of this.lanes) lane.close();
+    for (const replica of this.replicas) replica.close();
   }
 
-  /** A worker has no part in any plan of its lane, as was wished. */
+  /** A worker has no part in any plan of its replica, as was wished. */
   #emptied(workerId: string): void {
     if (!this.#transfers.emptied(workerId)) this.options.fleet.dismiss(workerId);
   }
 
-  /** Its lane cannot go without it. */
+  /** Its replica cannot go without it. */
   #kept(workerId: string): void {
     this.#transfers.cancel(workerId);
     this.options.fleet.drains.kept(workerId, this.options.clock.nowMs());
@@ -195,26 +196,28 @@ export class Deployment {
     return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', `${identity.name}: ${message}`);
   }
 
-  /** Has workers go to other lanes where that is better. */
+  /** Has workers go to other replicas where that is better. */
   #arrange(): void {
-    if (this.lanes.length === 1) return;
+    if (this.replicas.length === 1) return;
     const before: boolean = this.#assigner.isGathered;
     if (!this.#transfers.isBusy) {
       const moves = this.#assigner.arrange(
-        this.lanes.map((lane) => lane.look()),
+        this.replicas.map((replica) => replica.look()),
         this.options.clock.nowMs(),
       );
-      this.#transfers.begin(moves.flatMap(({ workerId, lane }) => this.#moveOf(workerId, this.lanes[lane])));
+      this.#transfers.begin(
+        moves.flatMap(({ workerId, replica }) => this.#moveOf(workerId, this.replicas[replica])),
+      );
     }
-    this.#transfers.settle((workerId, lane) => this.#laneOf.set(workerId, lane));
+    this.#transfers.settle((workerId, replica) => this.#replicaOf.set(workerId, replica));
     // Whoever was not moved is where it is to be.
-    if (before !== this.#assigner.isGathered) this.lanes[0]?.handle({ kind: 'gathered', joining: [] });
+    if (before !== this.#assigner.isGathered) this.replicas[0]?.handle({ kind: 'gathered', joining: [] });
   }
 
-  #moveOf(workerId: string, to: Lane | undefined): Parameters<LaneTransfers<Lane>['begin']>[0] {
-    const from = this.#laneOf.get(workerId);
+  #moveOf(workerId: string, to: Replica | undefined): Parameters<ReplicaTransfers<Replica>['begin']>[0] {
+    const from = this.#replicaOf.get(workerId);
     if (!from || !to) return [];
-    this.options.observe({ kind: 'workerMoved', workerId, from: from.replica, to: to.replica });
+    this.options.observe({ kind: 'workerMoved', workerId, from: from.number, to: to.number });
     return [{ workerId, from, to }];
   }
 }

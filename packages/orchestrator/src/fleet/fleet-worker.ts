@@ -76,7 +76,7 @@ export function identityOf({ identity: { machineId, name } }: Pick<FleetWorker, 
   return `${machineId} ${name}`;
 }
 
-/** What a worker brings to a lane; null for one that is gone, or has not measured itself. */
+/** What a worker brings to a replica; null for one that is gone, or has not measured itself. */
 export function joiningOf(worker: FleetWorker | undefined): Joining | null {
   if (!worker?.profile) return null;
   const { workerId, identity, profile, reports } = worker;

@@ -87,7 +87,7 @@ export class ScriptedCluster {
       .transport.dial({ host: orchestratorHost, port, handlers: worker });
     worker.enter(await this.clock.settle(dialling), identityOf(name, changes));
     await this.clock.runUntil(
-      () => this.cluster.deployment.laneOf(worker.workerId) !== null || worker.ending !== null,
+      () => this.cluster.deployment.replicaOf(worker.workerId) !== null || worker.ending !== null,
     );
     return worker;
   }
@@ -110,7 +110,7 @@ export class ScriptedCluster {
 
   /** Ids of the workers of the plan in force, or on its way, in words. */
   get stages(): string {
-    const ids = this.cluster.deployment.lanes.flatMap(
+    const ids = this.cluster.deployment.replicas.flatMap(
       ({ plan }) => plan?.stages.map(({ workerId }) => workerId) ?? [],
     );
     return ids.map((id) => this.#workers.find(({ workerId }) => workerId === id)?.name).join();

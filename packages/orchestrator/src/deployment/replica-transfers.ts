@@ -1,7 +1,7 @@
 import type { ControllerEvent, Joining } from '@butterfly/control';
 
-/** A lane as its workers come and go. */
-export interface TransferLane {
+/** A replica as its workers come and go. */
+export interface TransferReplica {
   /** In force or on its way; null without one. */
   readonly plan: object | null;
   /** Gives why the worker stays, if it must. */
@@ -13,25 +13,25 @@ export interface TransferLane {
   handle(event: ControllerEvent): void;
 }
 
-/** A worker that is to go from one lane to another. */
-interface Move<L extends TransferLane> {
+/** A worker that is to go from one replica to another. */
+interface Move<L extends TransferReplica> {
   readonly workerId: string;
   readonly from: L;
   readonly to: L;
 }
 
-interface Transfer<L extends TransferLane> {
+interface Transfer<L extends TransferReplica> {
   readonly from: L;
   readonly to: L;
-  /** Whether no plan of the lane that it leaves has a part for it. */
+  /** Whether no plan of the replica that it leaves has a part for it. */
   isEmpty: boolean;
 }
 
 /**
- * Workers on their way from one lane to another. Each is emptied first as for a goodbye, so that the lane that it leaves
- * goes on; those that go to the same lane arrive together, so that it makes one plan for all of them.
+ * Workers on their way from one replica to another. Each is emptied first as for a goodbye, so that the replica that it leaves
+ * goes on; those that go to the same replica arrive together, so that it makes one plan for all of them.
  */
-export class LaneTransfers<L extends TransferLane> {
+export class ReplicaTransfers<L extends TransferReplica> {
   readonly #transfers = new Map<string, Transfer<L>>();
 
   /** @param joiningOf what a worker brings with it; null for one that is gone */
@@ -42,7 +42,7 @@ export class LaneTransfers<L extends TransferLane> {
   }
 
   /**
-   * One that its lane cannot go without stays. Those without a part go first, and are kept out of the plans that are made
+   * One that its replica cannot go without stays. Those without a part go first, and are kept out of the plans that are made
    * when the others are emptied.
    */
   begin(moves: readonly Move<L>[]): void {
@@ -51,7 +51,7 @@ export class LaneTransfers<L extends TransferLane> {
       const { workerId, from, to } = move;
       const isEmpty = !isUsed(move);
       this.#transfers.set(workerId, { from, to, isEmpty });
-      // A lane without a plan has none to change, and would want to keep whoever it can get.
+      // A replica without a plan has none to change, and would want to keep whoever it can get.
       const stays = from.plan !== null && from.drain(workerId) !== null;
       if (stays) this.#transfers.delete(workerId);
     }
@@ -72,7 +72,7 @@ export class LaneTransfers<L extends TransferLane> {
   }
 
   /** Lets those arrive that nobody else has to be waited for. */
-  settle(onArrived: (workerId: string, lane: L) => void): void {
+  settle(onArrived: (workerId: string, replica: L) => void): void {
     const all = [...this.#transfers];
     for (const to of new Set(all.map(([, transfer]) => transfer.to))) {
       const arriving = all.filter(([, transfer]) => transfer.to === to);
@@ -83,7 +83,7 @@ export class LaneTransfers<L extends TransferLane> {
         from.handle({ kind: 'left', workerId, isOrderly: true });
         onArrived(workerId, to);
         const each = this.joiningOf(workerId);
-        // What it still loads takes memory too, until its new lane wants it or lets it go.
+        // What it still loads takes memory too, until its new replica wants it or lets it go.
         return each ? [{ ...each, heldShards: [...new Set([...each.heldShards, ...shards])] }] : [];
       });
       to.handle({ kind: 'gathered', joining });
@@ -91,6 +91,6 @@ export class LaneTransfers<L extends TransferLane> {
   }
 }
 
-function isUsed({ workerId, from }: Move<TransferLane>): boolean {
+function isUsed({ workerId, from }: Move<TransferReplica>): boolean {
   return from.isUsing(workerId);
 }

@@ -7,7 +7,7 @@ import {
   type ControllerEvent,
   type EpochPlan,
 } from '@butterfly/control';
-import type { Pipeline, PlannedStep, Replica } from '@butterfly/engine';
+import type { Pipeline, PlannedStep, EngineReplica } from '@butterfly/engine';
 import { type Link, type Plan, waysMicros } from '@butterfly/planning';
 import {
   type Connection,
@@ -19,7 +19,7 @@ import {
 } from '@butterfly/wire';
 import { assignments, canaryStep, canaryStepId, preparation } from './assignments.js';
 import type { PipelineHandlers, ShardSettings } from './deployment-types.js';
-import type { LaneState } from './lane-assigner.js';
+import type { ReplicaState } from './replica-assigner.js';
 import type { LinkProber } from '../links/link-prober.js';
 import type { LinkTable } from '../links/link-table.js';
 import { relay } from './relay.js';
@@ -31,12 +31,12 @@ import type { StageReport, FleetWorker } from '../fleet/fleet-worker.js';
 /** A peer that gives weights so many times as slowly as the orchestrator spares it work; a slower one would hold a load up. */
 const slowerThanOrchestratorMax = 4;
 
-export interface LaneOptions {
+export interface ReplicaOptions {
   /** As people count replicas: from 1. */
-  readonly replica: number;
+  readonly number: number;
   readonly controller: ControllerConfig;
   readonly shards: ShardSettings;
-  /** All of the cluster, those of other lanes too: weights may come from them. */
+  /** All of the cluster, those of other replicas too: weights may come from them. */
   readonly fleet: Fleet;
   readonly links: LinkTable;
   readonly prober: LinkProber;
@@ -50,7 +50,7 @@ export interface LaneOptions {
 }
 
 /** One replica of the pipeline: its workers, its plan in force and the way of steps through it. It carries out what its controller decides. */
-export class Lane implements Pipeline {
+export class Replica implements Pipeline {
   readonly #controller: Controller;
   #handlers: PipelineHandlers | null = null;
   readonly #paces = new StagePaces();
@@ -59,12 +59,12 @@ export class Lane implements Pipeline {
   #lackTold: string | undefined;
   #closed = false;
 
-  constructor(private readonly options: LaneOptions) {
+  constructor(private readonly options: ReplicaOptions) {
     this.#controller = new Controller(options.controller);
   }
 
-  get replica(): number {
-    return this.options.replica;
+  get number(): number {
+    return this.options.number;
   }
 
   get isLive(): boolean {
@@ -72,7 +72,7 @@ export class Lane implements Pipeline {
   }
 
   /** For whoever shares out requests. */
-  get state(): Replica['state'] {
+  get state(): EngineReplica['state'] {
     if (this.isLive) return 'live';
     return this.#controller.current === null ? 'down' : 'starting';
   }
@@ -105,8 +105,8 @@ export class Lane implements Pipeline {
     return this.#controller.spareLack?.words ?? null;
   }
 
-  /** For whoever assigns workers to lanes. */
-  look(): LaneState {
+  /** For whoever assigns workers to replicas. */
+  look(): ReplicaState {
     const members = this.#controller.available(this.options.clock.nowMs());
     return { members, isPlanned: this.plan !== null };
   }
@@ -195,7 +195,7 @@ export class Lane implements Pipeline {
     this.#lackTold = lack?.words;
     if (!lack) return;
     const { isPassing, words } = lack;
-    this.options.observe({ kind: 'sparesLacking', replica: this.replica, isPassing, words });
+    this.options.observe({ kind: 'sparesLacking', replica: this.number, isPassing, words });
   }
 
   /** A stage gave up. One that lost a neighbour, or the way to it, is not to blame. */
@@ -308,7 +308,7 @@ export class Lane implements Pipeline {
 
   #retire({ epoch, plan }: EpochPlan): void {
     this.#live = null;
-    this.options.observe({ kind: 'planRetired', replica: this.replica, epoch });
+    this.options.observe({ kind: 'planRetired', replica: this.number, epoch });
     this.#handlers?.onDown();
     for (const { workerId } of plan.stages)
       this.options.fleet.workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
@@ -320,7 +320,7 @@ export class Lane implements Pipeline {
     this.#live = { current, first };
     this.#paces.begin(current.plan, (workerId) => this.options.fleet.workers.get(workerId)?.profile ?? null);
     const { epoch, plan, shardIds: ids } = current;
-    this.options.observe({ kind: 'planLive', replica: this.replica, epoch, stages: plan.stages });
+    this.options.observe({ kind: 'planLive', replica: this.number, epoch, stages: plan.stages });
     const reports = plan.stages.flatMap(
       ({ workerId }, index) => this.options.fleet.workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
     );

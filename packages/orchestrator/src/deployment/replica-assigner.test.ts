@@ -3,7 +3,7 @@ import type { Member } from '@butterfly/control';
 import { memberOf } from '@butterfly/control/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LaneAssigner, type LaneState } from './lane-assigner.js';
+import { ReplicaAssigner, type ReplicaState } from './replica-assigner.js';
 
 /** The model takes so much memory; a replica makes as many tokens per second as it has memory, up to a bound. */
 const modelBytes = 10;
@@ -33,15 +33,15 @@ function split(members: readonly Member[], replicasMax: number) {
   };
 }
 
-/** Lanes whose plans follow at once from who is in them. */
-class Lanes {
+/** Replicas whose plans follow at once from who is in them. */
+class Replicas {
   nowMs = 0;
-  readonly lanes: Member[][];
-  readonly assigner: LaneAssigner;
+  readonly replicas: Member[][];
+  readonly assigner: ReplicaAssigner;
 
   constructor(replicasMax: number, workersExpected = 1) {
-    this.lanes = Array.from({ length: replicasMax }, () => []);
-    this.assigner = new LaneAssigner({
+    this.replicas = Array.from({ length: replicasMax }, () => []);
+    this.assigner = new ReplicaAssigner({
       workersExpected,
       gatherMs: 300,
       stagesMin: 1,
@@ -50,16 +50,16 @@ class Lanes {
     });
   }
 
-  get states(): LaneState[] {
-    return this.lanes.map((members) => ({
+  get states(): ReplicaState[] {
+    return this.replicas.map((members) => ({
       members,
       isPlanned: this.assigner.isGathered && speedOf(members) > 0,
     }));
   }
 
-  /** Ids by lane. */
+  /** Ids by replica. */
   get ids(): string[] {
-    return this.lanes.map((members) =>
+    return this.replicas.map((members) =>
       members
         .map(({ workerId }) => workerId)
         .sort()
@@ -69,13 +69,13 @@ class Lanes {
 
   join(workerId: string, memoryBytes: number): number {
     const member = memberOf(workerId, memoryBytes);
-    const lane = this.assigner.laneOf(member, this.states, this.nowMs);
-    this.lanes[lane]?.push(member);
-    return lane;
+    const replica = this.assigner.replicaOf(member, this.states, this.nowMs);
+    this.replicas[replica]?.push(member);
+    return replica;
   }
 
   leave(workerId: string): void {
-    for (const members of this.lanes) {
+    for (const members of this.replicas) {
       const at = members.findIndex((member) => member.workerId === workerId);
       if (at !== -1) members.splice(at, 1);
     }
@@ -84,88 +84,88 @@ class Lanes {
   /** Time passes, and whoever is to go somewhere goes there. How many went. */
   pass(ms: number): number {
     this.nowMs += ms;
-    const all = this.lanes.flat();
+    const all = this.replicas.flat();
     const moves = this.assigner.arrange(this.states, this.nowMs);
-    for (const { workerId, lane } of moves) {
+    for (const { workerId, replica } of moves) {
       const member = all.find((each) => each.workerId === workerId);
       this.leave(workerId);
-      if (member) this.lanes[lane]?.push(member);
+      if (member) this.replicas[replica]?.push(member);
     }
     return moves.length;
   }
 }
 
-describe('LaneAssigner', () => {
+describe('ReplicaAssigner', () => {
   it('splits the workers once all that are expected are there, and then nobody more came for a while', () => {
-    const lanes = new Lanes(2, 4);
-    for (const id of ['a', 'b', 'c']) lanes.join(id, 6);
-    expect(lanes.pass(5000)).toBe(0);
-    lanes.join('d', 6);
-    lanes.pass(299);
-    expect(lanes.ids).toEqual(['a,b,c,d', '']);
-    lanes.pass(1);
-    expect(lanes.ids).toEqual(['a,b', 'c,d']);
-    expect(lanes.assigner.isGathered).toBe(true);
-    expect(lanes.pass(60_000)).toBe(0);
+    const replicas = new Replicas(2, 4);
+    for (const id of ['a', 'b', 'c']) replicas.join(id, 6);
+    expect(replicas.pass(5000)).toBe(0);
+    replicas.join('d', 6);
+    replicas.pass(299);
+    expect(replicas.ids).toEqual(['a,b,c,d', '']);
+    replicas.pass(1);
+    expect(replicas.ids).toEqual(['a,b', 'c,d']);
+    expect(replicas.assigner.isGathered).toBe(true);
+    expect(replicas.pass(60_000)).toBe(0);
   });
 
   it('keeps everybody together where there is no memory for more', () => {
-    const lanes = new Lanes(3, 2);
-    lanes.join('a', 6);
-    lanes.join('b', 6);
-    lanes.pass(300);
-    expect(lanes.ids).toEqual(['a,b', '', '']);
+    const replicas = new Replicas(3, 2);
+    replicas.join('a', 6);
+    replicas.join('b', 6);
+    replicas.pass(300);
+    expect(replicas.ids).toEqual(['a,b', '', '']);
   });
 
   it('opens another replica as soon as there are workers for it', () => {
-    const lanes = new Lanes(2, 2);
-    for (const id of ['a', 'b']) lanes.join(id, 6);
-    lanes.pass(300);
-    lanes.join('c', 6);
-    lanes.pass(300);
-    expect(lanes.ids).toEqual(['a,b,c', '']);
-    lanes.join('d', 12);
-    lanes.pass(300);
-    expect(lanes.ids.map((ids) => ids.length).sort()).not.toContain(0);
-    expect(lanes.states.every(({ isPlanned }) => isPlanned)).toBe(true);
+    const replicas = new Replicas(2, 2);
+    for (const id of ['a', 'b']) replicas.join(id, 6);
+    replicas.pass(300);
+    replicas.join('c', 6);
+    replicas.pass(300);
+    expect(replicas.ids).toEqual(['a,b,c', '']);
+    replicas.join('d', 12);
+    replicas.pass(300);
+    expect(replicas.ids.map((ids) => ids.length).sort()).not.toContain(0);
+    expect(replicas.states.every(({ isPlanned }) => isPlanned)).toBe(true);
   });
 
   it('gives a newcomer to the replica that cannot go without it', () => {
-    const lanes = new Lanes(2, 4);
-    for (const id of ['a', 'b', 'c', 'd']) lanes.join(id, 6);
-    lanes.pass(300);
-    lanes.leave('c');
-    expect(lanes.pass(1000)).toBe(0);
-    expect(lanes.join('e', 6)).toBe(1);
-    lanes.pass(60_000);
-    expect(lanes.ids).toEqual(['a,b', 'd,e']);
+    const replicas = new Replicas(2, 4);
+    for (const id of ['a', 'b', 'c', 'd']) replicas.join(id, 6);
+    replicas.pass(300);
+    replicas.leave('c');
+    expect(replicas.pass(1000)).toBe(0);
+    expect(replicas.join('e', 6)).toBe(1);
+    replicas.pass(60_000);
+    expect(replicas.ids).toEqual(['a,b', 'd,e']);
   });
 
   it('dissolves a replica whose lost worker does not come back', () => {
-    const lanes = new Lanes(2, 4);
-    for (const id of ['a', 'b', 'c', 'd']) lanes.join(id, 6);
-    lanes.pass(300);
-    lanes.leave('a');
-    lanes.pass(1000);
-    expect(lanes.pass(8_999)).toBe(0);
-    lanes.pass(1_001);
-    expect(lanes.ids).toEqual(['', 'b,c,d']);
+    const replicas = new Replicas(2, 4);
+    for (const id of ['a', 'b', 'c', 'd']) replicas.join(id, 6);
+    replicas.pass(300);
+    replicas.leave('a');
+    replicas.pass(1000);
+    expect(replicas.pass(8_999)).toBe(0);
+    replicas.pass(1_001);
+    expect(replicas.ids).toEqual(['', 'b,c,d']);
   });
 
   it('puts everybody together at once when no replica can go on', () => {
-    const lanes = new Lanes(2, 4);
-    for (const id of ['a', 'b', 'c', 'd']) lanes.join(id, 6);
-    lanes.pass(300);
-    lanes.leave('b');
-    lanes.leave('d');
-    lanes.pass(100);
-    expect([...lanes.ids].sort()).toEqual(['', 'a,c']);
-    lanes.leave('a');
-    lanes.pass(100);
-    lanes.join('e', 2);
-    lanes.join('f', 2);
-    lanes.pass(300);
-    expect([...lanes.ids].sort()).toEqual(['', 'c,e,f']);
+    const replicas = new Replicas(2, 4);
+    for (const id of ['a', 'b', 'c', 'd']) replicas.join(id, 6);
+    replicas.pass(300);
+    replicas.leave('b');
+    replicas.leave('d');
+    replicas.pass(100);
+    expect([...replicas.ids].sort()).toEqual(['', 'a,c']);
+    replicas.leave('a');
+    replicas.pass(100);
+    replicas.join('e', 2);
+    replicas.join('f', 2);
+    replicas.pass(300);
+    expect([...replicas.ids].sort()).toEqual(['', 'c,e,f']);
   });
 
   it('comes to rest whatever happens, and leaves nobody in a replica that cannot go on while another one can', () => {
@@ -179,21 +179,21 @@ describe('LaneAssigner', () => {
         fc.integer({ min: 1, max: 4 }),
         fc.array(happening, { maxLength: 40, size: 'max' }),
         (replicasMax, workersExpected, happenings) => {
-          const lanes = new Lanes(replicasMax, workersExpected);
+          const replicas = new Replicas(replicasMax, workersExpected);
           for (const [index, { what, number }] of happenings.entries()) {
-            if (what === 'join') lanes.join(`w${index}`, 1 + number);
-            if (what === 'leave') lanes.leave(lanes.lanes.flat().at(number)?.workerId ?? '');
-            if (what === 'time') lanes.pass(number * 100);
+            if (what === 'join') replicas.join(`w${index}`, 1 + number);
+            if (what === 'leave') replicas.leave(replicas.replicas.flat().at(number)?.workerId ?? '');
+            if (what === 'time') replicas.pass(number * 100);
           }
-          const before = lanes.lanes.flat().length;
-          for (let round = 0; round < 10; round += 1) lanes.pass(10_000);
-          expect(lanes.pass(10_000)).toBe(0);
-          expect(lanes.lanes.flat()).toHaveLength(before);
-          if (!lanes.assigner.isGathered) return;
-          const inUse = lanes.states.filter(({ members }) => members.length > 0);
+          const before = replicas.replicas.flat().length;
+          for (let round = 0; round < 10; round += 1) replicas.pass(10_000);
+          expect(replicas.pass(10_000)).toBe(0);
+          expect(replicas.replicas.flat()).toHaveLength(before);
+          if (!replicas.assigner.isGathered) return;
+          const inUse = replicas.states.filter(({ members }) => members.length > 0);
           const able = inUse.filter(({ isPlanned }) => isPlanned);
           expect(able.length === inUse.length || inUse.length === 1).toBe(true);
-          expect(able.length > 0).toBe(bytesOf(lanes.lanes.flat()) >= modelBytes);
+          expect(able.length > 0).toBe(bytesOf(replicas.replicas.flat()) >= modelBytes);
         },
       ),
       { numRuns: 500 },

@@ -2,21 +2,21 @@ import { ButterflyError } from '@butterfly/common';
 import type { Member } from '@butterfly/control';
 import type { ReplicaGroups } from '@butterfly/planning';
 
-/** A lane as the assigner sees it. */
-export interface LaneState {
+/** A replica as the assigner sees it. */
+export interface ReplicaState {
   /** Those that its plans may use now. */
   readonly members: readonly Member[];
   /** Whether a plan is in force or on its way. */
   readonly isPlanned: boolean;
 }
 
-export interface LaneMove {
+export interface ReplicaMove {
   readonly workerId: string;
-  /** Index of the lane to which it goes. */
-  readonly lane: number;
+  /** Index of the replica to which it goes. */
+  readonly replica: number;
 }
 
-export interface LaneAssignerConfig {
+export interface ReplicaAssignerConfig {
   /** Workers to wait for before they are split, and how long to wait for more after one joined. */
   readonly workersExpected: number;
   readonly gatherMs: number;
@@ -27,24 +27,24 @@ export interface LaneAssignerConfig {
   readonly speedsOf: (groups: readonly (readonly Member[])[]) => readonly number[];
 }
 
-/** Moving workers costs their lanes a change of plan, so a better split must be so much better. */
+/** Moving workers costs their replicas a change of plan, so a better split must be so much better. */
 const gainMin = 1.1;
 /** So long it is waited for whoever was lost, who mostly comes back at once, before others go elsewhere. */
 const returnWaitMs = 10_000;
 
-/** Decides which lane each worker belongs to: a function of who is where, and of the time. */
-export class LaneAssigner {
+/** Decides which replica each worker belongs to: a function of who is where, and of the time. */
+export class ReplicaAssigner {
   #isGathered = false;
   #lastJoinMs = 0;
   #lastLossMs = -Infinity;
   #ids: ReadonlySet<string> = new Set();
   /** Of whom the last split was made: what is measured of links changes all the time, and is no reason for another. */
   #splitIds = '';
-  /** Who was in a lane that could not go on when that was last looked at. */
+  /** Who was in a replica that could not go on when that was last looked at. */
   #strandedIds = '';
   #trouble: ButterflyError | null = null;
 
-  constructor(private readonly config: LaneAssignerConfig) {}
+  constructor(private readonly config: ReplicaAssignerConfig) {}
 
   /** Whether the workers were split for the first time. */
   get isGathered(): boolean {
@@ -57,35 +57,35 @@ export class LaneAssigner {
   }
 
   /**
-   * Where a newcomer goes: to the lane that cannot go without it, or else where it adds most. All lanes are made of the
+   * Where a newcomer goes: to the replica that cannot go without it, or else where it adds most. All replicas are made of the
    * first one, so until the first split everybody goes there.
    */
-  laneOf(newcomer: Member, lanes: readonly LaneState[], nowMs: number): number {
+  replicaOf(newcomer: Member, replicas: readonly ReplicaState[], nowMs: number): number {
     this.#lastJoinMs = nowMs;
-    const inUse = [...lanes.entries()].filter(([, { members }]) => members.length > 0);
+    const inUse = [...replicas.entries()].filter(([, { members }]) => members.length > 0);
     if (!this.#isGathered || inUse.length <= 1) return inUse[0]?.[0] ?? 0;
     return this.#orElse(inUse[0]?.[0] ?? 0, () => this.#bestFor(newcomer, inUse));
   }
 
-  /** Who is to go to another lane now. */
-  arrange(lanes: readonly LaneState[], nowMs: number): LaneMove[] {
-    const all = lanes.flatMap(({ members }) => members);
+  /** Who is to go to another replica now. */
+  arrange(replicas: readonly ReplicaState[], nowMs: number): ReplicaMove[] {
+    const all = replicas.flatMap(({ members }) => members);
     this.#notice(all, nowMs);
     if (nowMs - this.#lastJoinMs < this.config.gatherMs) return [];
     if (!this.#isGathered) {
       if (all.length < this.config.workersExpected) return [];
       this.#isGathered = true;
       this.#splitIds = idsOf(all);
-      return this.#orElse([], () => this.#movesTo(this.#split(all)?.groups ?? null, lanes));
+      return this.#orElse([], () => this.#movesTo(this.#split(all)?.groups ?? null, replicas));
     }
-    const isServing = lanes.some(({ isPlanned }) => isPlanned);
+    const isServing = replicas.some(({ isPlanned }) => isPlanned);
     if (isServing && nowMs - this.#lastLossMs < returnWaitMs) return [];
-    const stranded = idsOf(lanes.filter(isBrokenLane).flatMap(({ members }) => members));
+    const stranded = idsOf(replicas.filter(isBrokenLane).flatMap(({ members }) => members));
     const isSettled = stranded === '' || stranded === this.#strandedIds;
     if (all.length === 0 || (isSettled && idsOf(all) === this.#splitIds)) return [];
     this.#splitIds = idsOf(all);
     this.#strandedIds = stranded;
-    return this.#orElse([], () => this.#improve(all, lanes));
+    return this.#orElse([], () => this.#improve(all, replicas));
   }
 
   /** A defect of the planner costs the change that was to be made, and nothing that serves. */
@@ -107,17 +107,17 @@ export class LaneAssigner {
     this.#ids = ids;
   }
 
-  #improve(all: readonly Member[], lanes: readonly LaneState[]): LaneMove[] {
+  #improve(all: readonly Member[], replicas: readonly ReplicaState[]): ReplicaMove[] {
     const split = this.#split(all);
-    const serving = [...lanes.entries()].filter(([, { isPlanned }]) => isPlanned);
-    if (split === null || serving.length === 0) return this.#movesTo(split?.groups ?? null, lanes);
+    const serving = [...replicas.entries()].filter(([, { isPlanned }]) => isPlanned);
+    if (split === null || serving.length === 0) return this.#movesTo(split?.groups ?? null, replicas);
     const speeds = this.config.speedsOf(serving.map(([, { members }]) => members));
     const speed = speeds.reduce((sum, each) => sum + each, 0);
-    if (split.tokensPerSecond >= gainMin * speed) return this.#movesTo(split.groups, lanes);
-    const stranded = lanes.filter(isBrokenLane).flatMap(({ members }) => members);
+    if (split.tokensPerSecond >= gainMin * speed) return this.#movesTo(split.groups, replicas);
+    const stranded = replicas.filter(isBrokenLane).flatMap(({ members }) => members);
     return stranded.map((member) => ({
       workerId: member.workerId,
-      lane: this.#bestFor(member, serving),
+      replica: this.#bestFor(member, serving),
     }));
   }
 
@@ -130,11 +130,11 @@ export class LaneAssigner {
     }
   }
 
-  #bestFor(newcomer: Member, lanes: readonly (readonly [index: number, state: LaneState])[]): number {
-    const groups = lanes.map(([, { members }]) => members);
+  #bestFor(newcomer: Member, replicas: readonly (readonly [index: number, state: ReplicaState])[]): number {
+    const groups = replicas.map(([, { members }]) => members);
     const before = this.config.speedsOf(groups);
     const after = this.config.speedsOf(groups.map((group) => [...group, newcomer]));
-    const ranked = lanes.map(([index, state], at) => {
+    const ranked = replicas.map(([index, state], at) => {
       const [then = 0, now = 0] = [after[at], before[at]];
       const { length } = state.members;
       const isRescued = Number(isBrokenLane(state) && then > 0);
@@ -145,25 +145,29 @@ export class LaneAssigner {
     return ranked[0]?.index ?? 0;
   }
 
-  /** Each group to the lane that most of it is in already; null puts everybody into one, to wait for more. */
-  #movesTo(wanted: ReplicaGroups['groups'] | null, lanes: readonly LaneState[]): LaneMove[] {
-    const groups = wanted ?? [lanes.flatMap(({ members }) => members.map(({ workerId }) => workerId))];
-    const laneOf = new Map(
-      lanes.flatMap(({ members }, lane) => members.map(({ workerId }) => [workerId, lane] as const)),
+  /** Each group to the replica that most of it is in already; null puts everybody into one, to wait for more. */
+  #movesTo(wanted: ReplicaGroups['groups'] | null, replicas: readonly ReplicaState[]): ReplicaMove[] {
+    const groups = wanted ?? [replicas.flatMap(({ members }) => members.map(({ workerId }) => workerId))];
+    const replicaOf = new Map(
+      replicas.flatMap(({ members }, replica) => members.map(({ workerId }) => [workerId, replica] as const)),
     );
     const pairs = groups.flatMap((group) =>
-      lanes.map((_, lane) => ({ group, lane, shared: group.filter((id) => laneOf.get(id) === lane).length })),
+      replicas.map((_, replica) => ({
+        group,
+        replica,
+        shared: group.filter((id) => replicaOf.get(id) === replica).length,
+      })),
     );
     const taken = new Map<number, readonly string[]>();
-    for (const { group, lane } of pairs.sort((a, b) => b.shared - a.shared || a.lane - b.lane))
-      if (!taken.has(lane) && ![...taken.values()].includes(group)) taken.set(lane, group);
-    return [...taken].flatMap(([lane, group]) =>
-      group.flatMap((workerId) => (laneOf.get(workerId) === lane ? [] : [{ workerId, lane }])),
+    for (const { group, replica } of pairs.sort((a, b) => b.shared - a.shared || a.replica - b.replica))
+      if (!taken.has(replica) && ![...taken.values()].includes(group)) taken.set(replica, group);
+    return [...taken].flatMap(([replica, group]) =>
+      group.flatMap((workerId) => (replicaOf.get(workerId) === replica ? [] : [{ workerId, replica }])),
     );
   }
 }
 
-function isBrokenLane({ members, isPlanned }: LaneState): boolean {
+function isBrokenLane({ members, isPlanned }: ReplicaState): boolean {
   return members.length > 0 && !isPlanned;
 }
 
