@@ -41,7 +41,7 @@ export async function measureMoved(path: string): Promise<Moved[]> {
   }
 }
 
-/** The ways to the orchestrator and to the door of each worker. */
+/** The links to the orchestrator and to the door of each worker. */
 async function openWays(workers: number): Promise<{
   clusterPort: number;
   doors: number[];

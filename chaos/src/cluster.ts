@@ -27,7 +27,7 @@ export class ChaosWorker {
 
   private constructor(
     readonly name: string,
-    /** Its way to the orchestrator. */
+    /** Its link to the orchestrator. */
     readonly control: TcpProxy,
     /** The way of others to it. */
     readonly data: TcpProxy,

@@ -26,7 +26,7 @@ export interface Pipeline {
   readonly isLive: boolean;
   send(step: PlannedStep): void;
   /** What is known of the time that a step of so many rows is on its way between stages. */
-  waysMicros(rows: number): number;
+  linksMicros(rows: number): number;
   /** A step missed its deadline. */
   stalled(): void;
   describe(): string;
@@ -217,7 +217,7 @@ export class PipelineEngine {
 
   /** Steps before it in the pipeline are paid for too: no more than there are stages. */
   #stepDeadlineMs(rows: number): number {
-    const lapMicros = this.#scheduler.lapMicros(rows) + this.options.pipeline.waysMicros(rows);
+    const lapMicros = this.#scheduler.lapMicros(rows) + this.options.pipeline.linksMicros(rows);
     const lapsMs = ((1 + this.#sent.size) * lapMicros) / 1000;
     return Math.min(deadlines.stepMs, stepGraceMs + stepTimesMax * lapsMs);
   }

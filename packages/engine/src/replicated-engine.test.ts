@@ -43,7 +43,7 @@ class FakeReplica implements EngineReplica {
           return isLive();
         },
         send,
-        waysMicros: (rows) => rows * this.rowMicros,
+        linksMicros: (rows) => rows * this.rowMicros,
         stalled: () => {
           this.stalls += 1;
         },

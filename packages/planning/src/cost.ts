@@ -158,7 +158,7 @@ function hopCosts(
 }
 
 /** How long a step of so many rows is on its way from the orchestrator through all stages and back, beside the stages. */
-export function waysMicros(
+export function linksMicros(
   rows: number,
   stages: readonly { readonly workerId: string }[],
   link: PlannerInput['link'],

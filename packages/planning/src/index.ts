@@ -1,4 +1,4 @@
-export { hostMicros, stageTime, waysMicros } from './cost.js';
+export { hostMicros, stageTime, linksMicros } from './cost.js';
 export { explainPlan } from './explain.js';
 export { cacheTypeFor, modelPlanner, plannerInput } from './model-planner.js';
 export type { PlannerInputOptions, PlannerMember } from './model-planner.js';

@@ -39,7 +39,7 @@ export interface PlannerWorker {
   readonly outputCurve: readonly StepTime[];
 }
 
-/** The way from one worker to another, or between a worker and the orchestrator. */
+/** The link from one worker to another, or between a worker and the orchestrator. */
 export interface Link {
   /** One way. */
   readonly latencyMicros: number;

@@ -60,7 +60,7 @@ export function assignments(
       shardId,
       stageIndex: index,
       stageCount: plan.stages.length,
-      next: wayToNext(worker, plan.stages, index, workers),
+      next: linkToNext(worker, plan.stages, index, workers),
       isRelayed: stage.isRelayed,
       linkToken,
     } as const;
@@ -68,7 +68,7 @@ export function assignments(
   });
 }
 
-function wayToNext(
+function linkToNext(
   worker: FleetWorker,
   stages: readonly PlanStage[],
   index: number,

@@ -35,7 +35,7 @@ beforeAll(async () => {
 });
 
 describe('a plan that is asked about anew', () => {
-  it('keeps the ways that were relayed when it was made, so that a straight one can be worth a change', () => {
+  it('keeps the links that were relayed when it was made, so that a straight one can be worth a change', () => {
     const plan = planner.plan(members, nat);
     const anew = planner.repair(plan, new Map(), members, direct);
     expect(anew?.predicted.latencyMicros).toBe(plan.predicted.latencyMicros);

@@ -65,7 +65,7 @@ export function watchedPlanner(planner: ClusterPlanner, observe: Observer): Clus
   };
 }
 
-/** A plan that is asked about as it is keeps the ways that were relayed when it was made, whatever is known of them now. */
+/** A plan that is asked about as it is keeps the links that were relayed when it was made, whatever is known of them now. */
 function asLinked({ stages }: Plan, link: LinkOf): LinkOf {
   const relayed = new Set(
     stages.flatMap(({ workerId, isRelayed }, index) =>

@@ -130,7 +130,7 @@ export class Deployment {
     return null;
   }
 
-  /** What is known of the ways between workers has changed, in one replica or all. */
+  /** What is known of the links between workers has changed, in one replica or all. */
   linksChanged(workerId?: string): void {
     const replicas = workerId === undefined ? this.replicas : [this.#replicaOf.get(workerId)];
     for (const replica of replicas) replica?.handle({ kind: 'linksChanged' });

@@ -8,7 +8,7 @@ import {
   type EpochPlan,
 } from '@butterfly/control';
 import type { Pipeline, PlannedStep, EngineReplica } from '@butterfly/engine';
-import { type Link, type Plan, waysMicros } from '@butterfly/planning';
+import { type Link, type Plan, linksMicros } from '@butterfly/planning';
 import {
   type Connection,
   type ControlMessageOf,
@@ -158,11 +158,11 @@ export class Replica implements Pipeline {
     );
   }
 
-  waysMicros(rows: number): number {
+  linksMicros(rows: number): number {
     const { links, shards } = this.options;
     const activationBytes = shards.spec.hidden * Float32Array.BYTES_PER_ELEMENT;
     const link = (from: string | null, to: string | null): Link => links.link(from, to);
-    return waysMicros(rows, this.#live?.current.plan.stages ?? [], link, activationBytes);
+    return linksMicros(rows, this.#live?.current.plan.stages ?? [], link, activationBytes);
   }
 
   /** A step missed its deadline: the epoch is given up. */
@@ -198,7 +198,7 @@ export class Replica implements Pipeline {
     this.options.observe({ kind: 'sparesLacking', replica: this.number, isPassing, words });
   }
 
-  /** A stage gave up. One that lost a neighbour, or the way to it, is not to blame. */
+  /** A stage gave up. One that lost a neighbour, or the link to it, is not to blame. */
   failed(workerId: string, { epoch, lostWorkerId }: ControlMessageOf<'failed'>, error: ButterflyError): void {
     const isLink = isLinkError(error.code);
     if (isLink && epoch === this.epoch) {
@@ -342,16 +342,16 @@ export class Replica implements Pipeline {
 
   /** After a stall: a link that crawls is found so, and the next plan goes round it. */
   async #remeasure(plan: Plan): Promise<void> {
-    await this.options.prober.remeasure(this.#waysOf(plan));
+    await this.options.prober.remeasure(this.#linksOf(plan));
     this.handle({ kind: 'linksChanged' });
   }
 
-  /** Ways that were taken for good ones are found to be what they are. */
+  /** Links that were taken for good ones are found to be what they are. */
   async #measureUnknown(plan: Plan): Promise<void> {
-    if (await this.options.prober.complete(this.#waysOf(plan))) this.handle({ kind: 'linksChanged' });
+    if (await this.options.prober.complete(this.#linksOf(plan))) this.handle({ kind: 'linksChanged' });
   }
 
-  #waysOf({ stages }: Plan): (readonly [FleetWorker, FleetWorker])[] {
+  #linksOf({ stages }: Plan): (readonly [FleetWorker, FleetWorker])[] {
     if (stages.length === 1) return [];
     return stages.flatMap(({ workerId }, index) => {
       const [from, to] = [

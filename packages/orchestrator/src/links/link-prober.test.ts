@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '@butterfly/common';
 import { decodeControl, decodeFileChunk } from '@butterfly/wire';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ConnectedWorkers } from '../testing/cluster.js';
-import { LinkProber, type Way } from './link-prober.js';
+import { LinkProber, type LinkEnds } from './link-prober.js';
 import { LinkTable } from './link-table.js';
 
 const found = { latencyMicros: 700, bytesPerSecond: 5e6 };
@@ -56,23 +56,23 @@ async function pair(
   const { workers } = connected;
   const [a, b] = [...workers.values()];
   if (!a || !b) throw new Error('two workers');
-  const way: Way = [a, b];
-  return { table, prober, workers, way, seen, now };
+  const link: LinkEnds = [a, b];
+  return { table, prober, workers, link, seen, now };
 }
 
 describe('the prober', () => {
-  it('measures the ways of a plan that nothing is known of, once', async () => {
-    const { table, prober, way, seen } = await pair(() => found);
+  it('measures the links of a plan that nothing is known of, once', async () => {
+    const { table, prober, link, seen } = await pair(() => found);
     expect(table.link('a', 'b')).not.toMatchObject(found);
-    expect(await prober.complete([way])).toBe(true);
+    expect(await prober.complete([link])).toBe(true);
     expect(table.link('a', 'b')).toEqual({ ...found, isRelayed: false });
     // Twice, as it seems slow.
     expect(seen).toEqual(['a', 'b', 'a', 'b']);
-    expect(await prober.complete([way])).toBe(false);
+    expect(await prober.complete([link])).toBe(false);
     expect(seen).toHaveLength(4);
   });
 
-  it('measures a way that seems slow again before it is believed, and takes the better', async () => {
+  it('measures a link that seems slow again before it is believed, and takes the better', async () => {
     let asked = 0;
     const slowAtFirst = () => (asked++ < 2 ? { latencyMicros: 9000, bytesPerSecond: 9e5 } : fast);
     const { table, prober, workers, seen } = await pair(slowAtFirst);
@@ -92,27 +92,27 @@ describe('the prober', () => {
     expect(seen).toHaveLength(8);
   });
 
-  it('asks once where a way is fast, and tells when one is faster than it seemed', async () => {
+  it('asks once where a link is fast, and tells when one is faster than it seemed', async () => {
     let reply = fast;
-    const { table, prober, way, seen } = await pair(() => reply);
-    await prober.remeasure([way]);
+    const { table, prober, link, seen } = await pair(() => reply);
+    await prober.remeasure([link]);
     expect(seen).toHaveLength(2);
     for (const [from, to] of [
       ['a', 'b'],
       ['b', 'a'],
     ] as const)
       table.flowed(from, to, 1e6);
-    expect(await prober.complete([way])).toBe(true);
+    expect(await prober.complete([link])).toBe(true);
     expect(seen).toHaveLength(4);
     reply = { ...fast, bytesPerSecond: 1e6 };
-    expect(await prober.complete([way])).toBe(false);
+    expect(await prober.complete([link])).toBe(false);
     expect(table.link('a', 'b').bytesPerSecond).toBe(fast.bytesPerSecond);
   });
 
   it('tries a way again that could not be dialled, when that is some time ago', async () => {
     let reply: typeof found | typeof notFound = notFound;
-    const { table, prober, workers, way, seen, now } = await pair(() => reply);
-    await prober.complete([way]);
+    const { table, prober, workers, link, seen, now } = await pair(() => reply);
+    await prober.complete([link]);
     expect(table.link('a', 'b').isRelayed).toBe(true);
     const before = seen.length;
     expect(await prober.retry(workers)).toBe(false);
@@ -129,21 +129,21 @@ describe('the prober', () => {
   });
 
   it('measures the ways over the orchestrator where a way goes there, each for itself', async () => {
-    const { table, prober, way } = await pair(() => notFound, { up: 1000, down: 8000 });
+    const { table, prober, link } = await pair(() => notFound, { up: 1000, down: 8000 });
     const assumed = table.link('a', null).bytesPerSecond;
-    expect(await prober.complete([way])).toBe(true);
+    expect(await prober.complete([link])).toBe(true);
     const [up, down] = [table.link('a', null).bytesPerSecond, table.link(null, 'a').bytesPerSecond];
     // Measured; how near to the truth depends on what else the machine does.
     expect(up).not.toBe(assumed);
     expect(down).not.toBe(assumed);
     expect(table.link('a', 'b').bytesPerSecond).toBeLessThan(up);
     expect(up).toBeLessThan(assumed);
-    expect(await prober.complete([way])).toBe(false);
+    expect(await prober.complete([link])).toBe(false);
   });
 
   it('does not wait for a worker that is gone', async () => {
-    const { prober, way } = await pair(() => notFound, { up: 1e-6, down: 1 });
-    const measured = prober.complete([way]);
+    const { prober, link } = await pair(() => notFound, { up: 1e-6, down: 1 });
+    const measured = prober.complete([link]);
     await new Promise((resolve) => systemClock.after(50, () => resolve(null)));
     prober.leave('a');
     prober.leave('b');

@@ -6,11 +6,11 @@ import { addressFor, type FleetWorker } from '../fleet/fleet-worker.js';
 
 /** Of those that a newcomer is measured against: more would take longer to join than they are worth. */
 const peersMax = 16;
-/** Of the ways of a newcomer that seem slow, those that are measured again at once; of a plan, all are. */
+/** Of the links of a newcomer that seem slow, those that are measured again at once; of a plan, all are. */
 const confirmedAtOnceMax = 4;
-/** A way that seems slower than this share of a good LAN may be one between hosts that had other work. */
+/** A link that seems slower than this share of a good LAN may be one between hosts that had other work. */
 const doubtfulShare = 0.5;
-/** A way that is so many times as fast as it seemed may make for another plan. */
+/** A link that is so many times as fast as it seemed may make for another plan. */
 const newsRatio = 1.25;
 
 interface Pending {
@@ -22,14 +22,14 @@ interface Pending {
 }
 
 /** From one worker to another. */
-export type Way = readonly [from: FleetWorker, to: FleetWorker];
+export type LinkEnds = readonly [from: FleetWorker, to: FleetWorker];
 
 /** Has workers measure their ways to each other, and keeps what comes of it in the table. */
 export class LinkProber {
   readonly #pending = new Map<number, Pending>();
-  /** Of ways to and from the orchestrator, by worker. */
+  /** Of links to and from the orchestrator, by worker. */
   readonly #probes = new Map<string, OrchestratorProbe>();
-  /** Ways that seemed slow and were measured again. */
+  /** Links that seemed slow and were measured again. */
   readonly #confirmed = new Set<string>();
   #nextId = 0;
   #isRetrying = false;
@@ -44,34 +44,34 @@ export class LinkProber {
     const peers = others.filter((other) => !this.#isPlain(newcomer, other)).slice(-peersMax);
     // One peer after the other, so that they do not share the newcomer's network card.
     for (const peer of peers) {
-      await this.#bothWays(newcomer, peer);
+      await this.#bothDirections(newcomer, peer);
       await this.#relays([newcomer, peer], this.#isUnknown);
     }
     const slowest = peers
-      .map((peer): Way => [newcomer, peer])
+      .map((peer): LinkEnds => [newcomer, peer])
       .sort((a, b) => this.#slower(a) - this.#slower(b))
       .slice(0, confirmedAtOnceMax);
     await this.#confirm(slowest);
   }
 
-  /** Measures the ways that a plan takes, all at once as its steps do, and again those that then seem slow. */
-  async remeasure(ways: readonly Way[]): Promise<void> {
-    await Promise.all(ways.map(([from, to]) => this.#bothWays(from, to)));
-    for (const [from, to] of ways) this.#confirmed.delete(pairOf(from.workerId, to.workerId));
-    await this.#confirm(ways);
-    for (const way of ways) await this.#relays(way, () => true);
+  /** Measures the links that a plan takes, all at once as its steps do, and again those that then seem slow. */
+  async remeasure(links: readonly LinkEnds[]): Promise<void> {
+    await Promise.all(links.map(([from, to]) => this.#bothDirections(from, to)));
+    for (const [from, to] of links) this.#confirmed.delete(pairOf(from.workerId, to.workerId));
+    await this.#confirm(links);
+    for (const ends of links) await this.#relays(ends, () => true);
   }
 
-  /** Measures those ways that nothing is known of, and again those that seem slow; whether that tells anything new. */
-  async complete(ways: readonly Way[]): Promise<boolean> {
+  /** Measures those links that nothing is known of, and again those that seem slow; whether that tells anything new. */
+  async complete(links: readonly LinkEnds[]): Promise<boolean> {
     let isNews = false;
-    for (const [from, to] of ways) {
+    for (const [from, to] of links) {
       const isNew = !this.#isPlain(from, to) && !this.table.isKnown(from.workerId, to.workerId);
-      if (isNew) await this.#bothWays(from, to);
+      if (isNew) await this.#bothDirections(from, to);
       const isRelayNew = await this.#relays([from, to], this.#isUnknown);
       isNews ||= isNew || isRelayNew;
     }
-    const isFaster = await this.#confirm(ways);
+    const isFaster = await this.#confirm(links);
     return isNews || isFaster;
   }
 
@@ -109,30 +109,30 @@ export class LinkProber {
     this.#probes.get(workerId)?.receive(block);
   }
 
-  /** Nobody waits for a worker that is gone, or for the way to it. */
+  /** Nobody waits for a worker that is gone, or for the link to it. */
   leave(workerId: string): void {
     for (const { from, to, done } of this.#pending.values()) if (from === workerId || to === workerId) done();
     this.#probes.get(workerId)?.end();
     for (const pair of this.#confirmed) if (pair.split(' ').includes(workerId)) this.#confirmed.delete(pair);
   }
 
-  async #bothWays(one: FleetWorker, other: FleetWorker, isSecond = false): Promise<void> {
+  async #bothDirections(one: FleetWorker, other: FleetWorker, isSecond = false): Promise<void> {
     await this.#measure(one, other, isSecond);
     await this.#measure(other, one, isSecond);
   }
 
   /**
-   * Measures ways again that seem slow, once for each: other work of a host makes a way seem slower and never faster, so
+   * Measures ways again that seem slow, once for each: other work of a host makes a link seem slower and never faster, so
    * the better measurement counts. Whether one of them is faster than it seemed.
    */
-  async #confirm(ways: readonly Way[]): Promise<boolean> {
+  async #confirm(links: readonly LinkEnds[]): Promise<boolean> {
     let isFaster = false;
-    for (const [one, other] of ways) {
+    for (const [one, other] of links) {
       const pair = pairOf(one.workerId, other.workerId);
       if (this.#confirmed.has(pair) || !this.#seemsSlow(one, other)) continue;
       this.#confirmed.add(pair);
       const before = this.#slower([one, other]);
-      await this.#bothWays(one, other, true);
+      await this.#bothDirections(one, other, true);
       isFaster ||= this.#slower([one, other]) > newsRatio * before;
     }
     return isFaster;
@@ -145,12 +145,12 @@ export class LinkProber {
     return this.#slower([one, other]) < doubtfulShare * assumedLink.bytesPerSecond;
   }
 
-  /** Bytes per second of the slower of both ways. */
-  #slower([{ workerId: a }, { workerId: b }]: Way): number {
+  /** Bytes per second of the slower of both links. */
+  #slower([{ workerId: a }, { workerId: b }]: LinkEnds): number {
     return Math.min(this.table.link(a, b).bytesPerSecond, this.table.link(b, a).bytesPerSecond);
   }
 
-  /** Within one machine there is nothing to measure, unless they advertise another way. */
+  /** Within one machine there is nothing to measure, unless they advertise another link. */
   #isPlain(one: FleetWorker, other: FleetWorker): boolean {
     const isPlain = one.identity.dataHost === undefined && other.identity.dataHost === undefined;
     return isPlain && this.table.isOneMachine(one.workerId, other.workerId);
@@ -175,7 +175,7 @@ export class LinkProber {
   readonly #isUnknown = ({ workerId }: FleetWorker): boolean => !this.table.isKnown(workerId, null);
 
   /** Only what cannot be dialled goes through the orchestrator, so only then it matters how fast the ways there are. */
-  async #relays([one, other]: Way, isWanted: (worker: FleetWorker) => boolean): Promise<boolean> {
+  async #relays([one, other]: LinkEnds, isWanted: (worker: FleetWorker) => boolean): Promise<boolean> {
     const [a, b] = [one.workerId, other.workerId];
     if (!this.table.link(a, b).isRelayed && !this.table.link(b, a).isRelayed) return false;
     const wanted = [one, other].filter((worker) => isWanted(worker) && !this.#probes.has(worker.workerId));

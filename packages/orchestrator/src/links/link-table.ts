@@ -1,12 +1,12 @@
 import type { Link } from '@butterfly/planning';
 
-/** What a way is like. */
-interface Way {
+/** What a link is like. */
+interface LinkSpeed {
   readonly latencyMicros: number;
   readonly bytesPerSecond: number;
 }
 
-/** Why a way is not taken for one that can be dialled, and until when that is not looked at again. */
+/** Why a link is not taken for one that can be dialled, and until when that is not looked at again. */
 interface Doubt {
   readonly untilMs: number;
   /** Whether it broke while it was used, so that a dial that succeeds proves little before then. */
@@ -14,20 +14,20 @@ interface Doubt {
 }
 
 /** Between processes of one machine. */
-export const loopbackLink: Way = { latencyMicros: 50, bytesPerSecond: 2e9 };
+export const loopbackLink: LinkSpeed = { latencyMicros: 50, bytesPerSecond: 2e9 };
 /** Gigabit Ethernet through one switch, until something is measured. */
-export const assumedLink: Way = { latencyMicros: 200, bytesPerSecond: 110e6 };
-/** How long a way that broke, or could not be dialled, is taken for one that cannot be. */
+export const assumedLink: LinkSpeed = { latencyMicros: 200, bytesPerSecond: 110e6 };
+/** How long a link that broke, or could not be dialled, is taken for one that cannot be. */
 const doubtMs = 120_000;
 
-/** What is known of the ways between workers, and between them and the orchestrator, which null stands for. A pure table. */
+/** What is known of the links between workers, and between them and the orchestrator, which null stands for. A pure table. */
 export class LinkTable {
   /** One way, by "from to". */
   readonly #latencyMicros = new Map<string, number>();
   readonly #bytesPerSecond = new Map<string, number>();
   readonly #doubts = new Map<string, Doubt>();
   readonly #machines = new Map<string, string>();
-  /** One way between the orchestrator and a worker. */
+  /** One link between the orchestrator and a worker. */
   readonly #heardMicros = new Map<string, number>();
 
   join(workerId: string, machineId: string): void {
@@ -70,7 +70,7 @@ export class LinkTable {
       this.#doubts.set(keyOf(from, to), { untilMs: nowMs + doubtMs, wasBroken: true });
   }
 
-  /** Ways that are to be dialled again, because what was found of them is old. */
+  /** Links that are to be dialled again, because what was found of them is old. */
   doubtful(nowMs: number): (readonly [from: string, to: string])[] {
     return [...this.#doubts].flatMap(([key, { untilMs }]) => (untilMs <= nowMs ? [endsOf(key)] : []));
   }

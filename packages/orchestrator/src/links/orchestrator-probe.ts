@@ -24,7 +24,7 @@ interface RelaySpeed {
 }
 
 /**
- * Measures the ways between a worker and the orchestrator, over the connection that frames are relayed over too: for the
+ * Measures the links between a worker and the orchestrator, over the connection that frames are relayed over too: for the
  * way here it asks for blocks; for the way there it sends some, each with a question behind it whose answer shows that it
  * has arrived. Takes about a second.
  */

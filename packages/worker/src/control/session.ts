@@ -173,8 +173,8 @@ export class Session {
   async #probe({ requestId, host, port }: ControlMessageOf<'probe'>): Promise<void> {
     const { transport, clock } = this.parts;
     const { peerToken } = this.welcome;
-    const way = await probePeer({ host, port, peerToken, transport, clock });
-    const { latencyMicros, bytesPerSecond } = way ?? { latencyMicros: null, bytesPerSecond: null };
+    const measured = await probePeer({ host, port, peerToken, transport, clock });
+    const { latencyMicros, bytesPerSecond } = measured ?? { latencyMicros: null, bytesPerSecond: null };
     this.connection.send(encodeControl({ kind: 'probed', requestId, latencyMicros, bytesPerSecond }));
   }
 

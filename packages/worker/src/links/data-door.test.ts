@@ -72,7 +72,7 @@ describe('a worker at its data port', () => {
     await worker.stop();
   });
 
-  it('measures the way to another worker for the orchestrator', async () => {
+  it('measures the link to another worker for the orchestrator', async () => {
     await using orchestrator = await ScriptedOrchestrator.open();
     const one = await orchestrator.startWorker(spec);
     const other = await orchestrator.startWorker(spec);
