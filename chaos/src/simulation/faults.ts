@@ -66,15 +66,13 @@ export async function commit(fault: Fault, around: FaultSurroundings): Promise<v
     case 'cutControl':
       return cut([control], sleep(lastsMs));
     case 'crawlData':
-      data.crawl(crawlBytesPerSecond);
+    case 'crawlControl': {
+      const link = kind === 'crawlData' ? data : control;
+      link.crawl(crawlBytesPerSecond);
       await sleep(lastsMs);
-      data.set(around.schedule.link);
+      link.set(around.schedule.link);
       return;
-    case 'crawlControl':
-      control.crawl(crawlBytesPerSecond);
-      await sleep(lastsMs);
-      control.set(around.schedule.link);
-      return;
+    }
     case 'jitter':
       for (const link of [data, control]) link.set({ jitterMs });
       await sleep(lastsMs);

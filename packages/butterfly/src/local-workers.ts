@@ -75,40 +75,23 @@ export class LocalWorkers {
 
   #start(index: number, restarts: number): void {
     const name = `local-${index}`;
-    const cpus = this.options.cpus?.[index - 1];
-    const { clusterHost, clusterPort, threads, awake, memoryBytes, token } = this.options;
-    const { cacheDirectory, cacheBytes, logFormat } = this.options;
-    const args = [
-      'worker',
-      '--join',
-      formatAddress({ host: loopbackOf.get(clusterHost) ?? clusterHost, port: clusterPort }),
-      // Workers from elsewhere must reach the local ones wherever they reach the orchestrator.
-      '--data-host',
-      clusterHost,
-      '--name',
-      name,
-      '--threads',
-      String(threads),
-      '--memory',
-      String(memoryBytes),
-      ...(cpus ? ['--cpus', cpus.join()] : []),
-      ...(awake ? [] : ['--no-awake']),
-      ...(cacheDirectory === undefined ? [] : ['--cache-dir', cacheDirectory]),
-      ...(cacheBytes === undefined ? [] : ['--cache-bytes', String(cacheBytes)]),
-      ...(logFormat === undefined ? [] : ['--log-format', logFormat]),
-    ];
-    const child = spawn(process.execPath, [...process.execArgv, this.options.program.script, ...args], {
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      env: {
-        ...this.options.program.environment,
-        // What opens a hub is of no use to a worker.
-        HF_TOKEN: undefined,
-        HUGGING_FACE_HUB_TOKEN: undefined,
-        BUTTERFLY_MANAGED: '1',
-        ...(token === null ? {} : { BUTTERFLY_TOKEN: token }),
+    const { program, token } = this.options;
+    const child = spawn(
+      process.execPath,
+      [...process.execArgv, program.script, ...this.#argumentsOf(name, index)],
+      {
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        env: {
+          ...program.environment,
+          // What opens a hub is of no use to a worker.
+          HF_TOKEN: undefined,
+          HUGGING_FACE_HUB_TOKEN: undefined,
+          BUTTERFLY_MANAGED: '1',
+          ...(token === null ? {} : { BUTTERFLY_TOKEN: token }),
+        },
+        windowsHide: true,
       },
-      windowsHide: true,
-    });
+    );
     this.#children.add(child);
     this.options.observe({ kind: 'localWorkerStarted', name, workerPid: child.pid });
     const startedMs = performance.now();
@@ -146,5 +129,30 @@ export class LocalWorkers {
       );
       this.#timers.add(timer);
     });
+  }
+
+  #argumentsOf(name: string, index: number): string[] {
+    const { clusterHost, clusterPort, threads, awake, memoryBytes } = this.options;
+    const { cacheDirectory, cacheBytes, logFormat } = this.options;
+    const cpus = this.options.cpus?.[index - 1];
+    return [
+      'worker',
+      '--join',
+      formatAddress({ host: loopbackOf.get(clusterHost) ?? clusterHost, port: clusterPort }),
+      // Workers from elsewhere must reach the local ones wherever they reach the orchestrator.
+      '--data-host',
+      clusterHost,
+      '--name',
+      name,
+      '--threads',
+      String(threads),
+      '--memory',
+      String(memoryBytes),
+      ...(cpus ? ['--cpus', cpus.join()] : []),
+      ...(awake ? [] : ['--no-awake']),
+      ...(cacheDirectory === undefined ? [] : ['--cache-dir', cacheDirectory]),
+      ...(cacheBytes === undefined ? [] : ['--cache-bytes', String(cacheBytes)]),
+      ...(logFormat === undefined ? [] : ['--log-format', logFormat]),
+    ];
   }
 }

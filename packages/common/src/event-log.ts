@@ -41,10 +41,12 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
   stepDone: null,
   stepStalled: (event) => ['error', 'A step missed its deadline.', fieldsOf(event)],
   requestEnded: (event) => ['debug', 'Request finished.', fieldsOf(event)],
-  requestFailed: ({ kind: _, error, ...fields }) =>
-    error.code === 'INTERNAL'
-      ? ['error', error.message, { ...fields, code: error.code, err: error }]
-      : ['debug', error.message, { ...fields, code: error.code }],
+  requestFailed: ({ requestId, method, url, status, error }) => {
+    const fields = { requestId, method, url, status, code: error.code };
+    return error.code === 'INTERNAL'
+      ? ['error', error.message, { ...fields, err: error }]
+      : ['debug', error.message, fields];
+  },
   numbersFailed: ({ sequenceId }) => [
     'error',
     'Numbers of a request became NaN or infinite; the log of the worker that found it names the layers.',
@@ -77,6 +79,6 @@ function lineOf<K extends Kind>(kind: K, event: EventOf<K>): Line | null {
   return lines[kind]?.(event) ?? null;
 }
 
-function fieldsOf<E extends ButterflyEvent>({ kind: _, ...fields }: E): object {
-  return fields;
+function fieldsOf(event: ButterflyEvent): object {
+  return Object.fromEntries(Object.entries(event).filter(([name]) => name !== 'kind'));
 }
