@@ -5,6 +5,7 @@ import { type EventOf, type Observer, silentLogger, systemClock } from '@butterf
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf } from '@butterfly/model';
 import { Orchestrator } from '@butterfly/orchestrator';
+import { plainWishes } from '@butterfly/planning';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import type { RequestRecord } from './load/run-load.js';
 import { residentBytes } from './processes/memory.js';
@@ -69,13 +70,16 @@ export class LocalCluster implements AsyncDisposable {
       spec,
       modelId: 'bench',
       cluster: { host: '127.0.0.1', port: options.clusterPort ?? 0, token: null },
-      contextTokens: options.contextTokens,
-      parallel: options.parallel,
+      capacity: { contextTokens: options.contextTokens, parallel: options.parallel },
+      numerics: { kvCacheType: 'auto', isDeterministic: false },
+      wishes: {
+        ...plainWishes,
+        stagesMin: options.stagesMin ?? options.workers,
+        spares: options.spares ?? 0,
+        replicasMax: options.replicasMax ?? 1,
+      },
       speculation: options.speculation,
       workersExpected: options.workers,
-      stagesMin: options.stagesMin ?? options.workers,
-      spares: options.spares ?? 0,
-      replicasMax: options.replicasMax ?? 1,
       clock: systemClock,
       observe: (event) => {
         if (event.kind === 'stepDone') traces.push({ ...event, endedMs: performance.now() });

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { logObserver, toButterflyError } from '@butterfly/common';
 import { Orchestrator, type OrchestratorOptions, assumedLink, defaultRowsMax } from '@butterfly/orchestrator';
-import { type PlannerMember, planPipeline, plannerInput } from '@butterfly/planning';
+import { type PlannerMember, plainWishes, planPipeline, plannerInput } from '@butterfly/planning';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
 import { Client, type Outcome } from './client.js';
@@ -219,9 +219,8 @@ class Simulation {
       spec: fakeSpec(layers),
       arenaSlots: contextTokens * parallel,
       rowsMax: defaultRowsMax,
-      objective: options.objective,
+      wishes: { ...plainWishes, objective: options.objective },
       concurrency: parallel,
-      stagesMin: 1,
     };
     try {
       planPipeline(plannerInput(settings, members, () => ({ ...assumedLink, isRelayed: false }), 'f16'));
@@ -233,16 +232,18 @@ class Simulation {
 
   #options(): OrchestratorOptions {
     const { schedule } = this;
+    const { speculation, workersExpected, ...wishes } = schedule.options;
     const host = this.#network.host(orchestratorHost);
     const tell = logObserver(this.journal.logger(orchestratorHost));
     return {
       spec: fakeSpec(schedule.layers),
       modelId: 'simulated',
       cluster: { host: '0.0.0.0', port: clusterPort, token: clusterToken },
-      contextTokens,
-      parallel: schedule.parallel,
-      kvCacheType: 'f16',
-      ...schedule.options,
+      capacity: { contextTokens, parallel: schedule.parallel },
+      numerics: { kvCacheType: 'f16', isDeterministic: false },
+      wishes,
+      speculation,
+      workersExpected,
       clock: host.clock,
       transport: host.transport,
       observe: (event) => {

@@ -9,8 +9,8 @@ import {
   type Logger,
   type Observer,
 } from '@butterfly/common';
-import { FileServer, Orchestrator } from '@butterfly/orchestrator';
-import type { Objective } from '@butterfly/planning';
+import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
+import type { PlanWishes } from '@butterfly/planning';
 import type { PromptMaker } from '@butterfly/text';
 import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
@@ -40,23 +40,14 @@ export interface ServingOptions {
   readonly pin: boolean;
   /** Whether local workers keep the cores from deep sleep while steps come and go. */
   readonly awake: boolean;
-  /** One of `cacheTypes`, or `auto`. */
-  readonly kvCacheType: string;
+  readonly numerics: Numerics;
+  readonly wishes: PlanWishes;
   readonly speculation: 'auto' | 'off';
-  readonly objective: Objective;
-  /** As many stages at least, where there are as many workers. */
-  readonly stagesMin: number;
-  /** Workers that are to hold a second copy of a shard. */
-  readonly spares: number;
-  /** Pipelines at most that share the requests; default 1. */
-  readonly replicasMax?: number | undefined;
-  /** Whether the numbers of a stream must not depend on anything else, failures included. */
-  readonly isDeterministic: boolean;
   /** Of the local workers; undefined for their defaults. */
   readonly cacheDirectory?: string | undefined;
   readonly cacheBytes?: number | undefined;
-  readonly contextTokens: number | undefined;
-  readonly parallel: number;
+  /** Without a context, that of the model within reason. */
+  readonly capacity: Pick<Capacity, 'parallel'> & { readonly contextTokens: number | undefined };
   /** Of the local workers; undefined leaves that to the environment. */
   readonly logFormat?: LogFormat | undefined;
   readonly log: Logger;
@@ -147,16 +138,14 @@ async function startOrchestrator(
     spec: model.spec,
     modelId: model.id,
     cluster: { host: options.clusterHost, port: options.clusterPort, token },
-    contextTokens: contextTokens(model.spec, options.contextTokens, log),
-    parallel: options.parallel,
+    capacity: {
+      contextTokens: contextTokens(model.spec, options.capacity.contextTokens, log),
+      parallel: options.capacity.parallel,
+    },
     workersExpected: options.workers + options.workersElsewhere,
-    kvCacheType: options.kvCacheType,
+    numerics: options.numerics,
+    wishes: options.wishes,
     speculation: options.speculation,
-    objective: options.objective,
-    stagesMin: options.stagesMin,
-    spares: options.spares,
-    replicasMax: options.replicasMax,
-    isDeterministic: options.isDeterministic,
     files,
     clock: systemClock,
     observe,

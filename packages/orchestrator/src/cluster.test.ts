@@ -15,7 +15,7 @@ const firstThree = (real: ClusterPlanner): Partial<ClusterPlanner> => ({
 
 describe('weights', () => {
   it('are asked from those that can be dialled', async () => {
-    await using scripted = await ScriptedCluster.start({ controller: { workersExpected: 3, stagesMin: 3 } });
+    await using scripted = await ScriptedCluster.start({ workersExpected: 3, wishes: { stagesMin: 3 } });
     await scripted.join('a');
     await scripted.join('b');
     await scripted.join('c', { unreachable: ['b'] });
@@ -46,7 +46,7 @@ describe('a defect of the planner', () => {
 
   it.each(['split', 'speedsOf'] as const)('in %s leaves everybody where they are', async (what) => {
     await using scripted = await ScriptedCluster.live(['a', 'b'], {
-      replicasMax: 2,
+      wishes: { replicasMax: 2 },
       planner: () => ({ [what]: fail }),
     });
     const { cluster } = scripted;
@@ -83,7 +83,7 @@ describe('whoever runs the cluster', () => {
 
   it('is told of spares that nobody can hold', async () => {
     await using scripted = await ScriptedCluster.live(['a', 'b', 'c'], {
-      controller: { spares: 1 },
+      wishes: { spares: 1 },
       planner: firstThree,
     });
     await scripted.pass(1000);
@@ -107,7 +107,7 @@ describe('workers that go to another replica together', () => {
     const ids = (group: readonly { readonly workerId: string }[]): string[] =>
       group.map(({ workerId }) => workerId);
     await using scripted = await ScriptedCluster.live(['a', 'b', 'y'], {
-      replicasMax: 2,
+      wishes: { replicasMax: 2 },
       planner: (real) => ({
         ...firstThree(real),
         // The newcomer and one that serves shall make a replica of their own.

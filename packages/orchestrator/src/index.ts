@@ -2,7 +2,7 @@ export { FileServer } from './fleet/file-server.js';
 export type { WorkerView } from './fleet/fleet-worker.js';
 export { assumedLink, loopbackLink } from './links/link-table.js';
 export { defaultRowsMax, Orchestrator } from './orchestrator.js';
-export type { OrchestratorOptions } from './orchestrator.js';
+export type { Capacity, Numerics, OrchestratorOptions } from './orchestrator.js';
 export type {
   ClusterDescription,
   ClusterView,

@@ -1,7 +1,7 @@
 import { type ButterflyError, type Clock, type Observer, deadlines, limits } from '@butterfly/common';
 import { EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
 import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
-import type { Objective } from '@butterfly/planning';
+import type { PlanWishes } from '@butterfly/planning';
 import type { Transport } from '@butterfly/wire';
 import type { ClusterDescription, ClusterView } from './view/cluster-view.js';
 import { Cluster } from './cluster.js';
@@ -10,30 +10,33 @@ import { clusterPlanner } from './deployment/cluster-planner.js';
 import type { FileServer } from './fleet/file-server.js';
 import type { WorkerView } from './fleet/fleet-worker.js';
 
+/** How much runs at once. */
+export interface Capacity {
+  /** Prompt plus output of one request, in tokens. */
+  readonly contextTokens: number;
+  /** Requests that may hold a place in the arena at once. */
+  readonly parallel: number;
+}
+
+/** What decides the last bits of numbers. */
+export interface Numerics {
+  /** Type of cached keys and values, one of `cacheTypes`, or `auto`, the fastest whose loss is allowed. */
+  readonly kvCacheType: string;
+  /** Whether stages compute so that a token's numbers depend on the tokens before it alone. */
+  readonly isDeterministic: boolean;
+}
+
 export interface OrchestratorOptions {
   readonly spec: ModelSpec;
   /** Name under which the model is offered. */
   readonly modelId: string;
   readonly cluster: { readonly host: string; readonly port: number; readonly token: string | null };
-  /** Prompt plus output of one request, in tokens. */
-  readonly contextTokens: number;
-  /** Requests that may hold a place in the arena at once. */
-  readonly parallel: number;
+  readonly capacity: Capacity;
+  readonly wishes: PlanWishes;
+  readonly numerics: Numerics;
   readonly workersExpected: number;
-  /** Type of cached keys and values, one of `cacheTypes`; by default `auto`, the fastest whose loss is allowed. */
-  readonly kvCacheType?: string | undefined;
   /** Whether tokens are guessed by prompt lookup where that pays and changes nothing; by default they are. */
   readonly speculation?: 'auto' | 'off' | undefined;
-  /** What plans are to be best at; by default tokens per second of all requests together. */
-  readonly objective?: Objective | undefined;
-  /** Pipeline stages at least, where there are as many workers; default 1. */
-  readonly stagesMin?: number | undefined;
-  /** Workers of each pipeline that hold a second copy of a shard instead of having a stage, where memory allows; default 0. */
-  readonly spares?: number | undefined;
-  /** Whether stages compute so that a token's numbers depend on the tokens before it alone; default false. */
-  readonly isDeterministic?: boolean | undefined;
-  /** Pipelines at most, each with all layers, where workers and memory allow more than one; default 1. */
-  readonly replicasMax?: number | undefined;
   /** The model's files, held open, which the orchestrator closes in the end; by default they are opened when they are first asked for. */
   readonly files?: FileServer | undefined;
   readonly clock: Clock;
@@ -59,40 +62,24 @@ export class Orchestrator {
 
   /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
   static async start(options: OrchestratorOptions): Promise<Orchestrator> {
-    const { spec, clock, observe } = options;
-    const contextSlots = Math.ceil(options.contextTokens / cacheBlockSlots) * cacheBlockSlots;
-    const arenaSlots = contextSlots * options.parallel;
-    const { isDeterministic = false, stagesMin = 1, objective = 'throughput', replicasMax = 1 } = options;
+    const { spec, capacity, wishes, numerics, files, clock, observe } = options;
+    const contextSlots = Math.ceil(capacity.contextTokens / cacheBlockSlots) * cacheBlockSlots;
+    const sizes = { spec, arenaSlots: contextSlots * capacity.parallel, rowsMax: defaultRowsMax };
+    const { kvCacheType, isDeterministic } = numerics;
     const cluster = await Cluster.start({
       ...options.cluster,
-      shards: { spec, arenaSlots, rowsMax: defaultRowsMax, isDeterministic },
-      replicasMax,
-      files: options.files,
+      shards: { ...sizes, isDeterministic },
+      wishes,
+      gathering: { workersExpected: options.workersExpected, gatherMs },
+      planner: clusterPlanner({ ...sizes, wishes, kvCacheType, concurrency: capacity.parallel, observe }),
+      files,
       clock,
       observe,
       ...(options.transport ? { transport: options.transport } : {}),
-      controller: {
-        workersExpected: options.workersExpected,
-        gatherMs,
-        stagesMin,
-        spares: options.spares ?? 0,
-      },
-      planner: clusterPlanner({
-        spec,
-        arenaSlots,
-        rowsMax: defaultRowsMax,
-        kvCacheType: options.kvCacheType,
-        objective,
-        concurrency: options.parallel,
-        stagesMin,
-        spares: options.spares,
-        replicasMax,
-        observe,
-      }),
     });
     try {
-      const engine = startEngine(options, cluster, arenaSlots);
-      return new Orchestrator(engine, cluster, clusterView(options, cluster, engine, arenaSlots));
+      const engine = startEngine(options, cluster, sizes.arenaSlots);
+      return new Orchestrator(engine, cluster, clusterView(options, cluster, engine, sizes.arenaSlots));
     } catch (error) {
       await cluster.close();
       throw error;
@@ -130,13 +117,14 @@ export class Orchestrator {
 
 /** An engine for each replica, and one in front of them. @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
 function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots: number): ReplicatedEngine {
-  const { clock, observe, contextTokens } = options;
+  const { clock, observe } = options;
+  const { contextTokens, parallel } = options.capacity;
   const ledger = new EngineLedger(clock.nowMs());
   const scheduler = {
     contextTokensMax: contextTokens,
     arenaSlots,
     stages: 1,
-    runningMax: Math.min(options.parallel * 4, limits.stepSequencesMax),
+    runningMax: Math.min(parallel * 4, limits.stepSequencesMax),
     stepRowsMax: defaultRowsMax,
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
   };

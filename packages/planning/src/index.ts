@@ -8,5 +8,5 @@ export { planPipeline } from './plan.js';
 export { repairPlan } from './repair.js';
 export { planReplicas, speedsOfReplicas } from './replicas.js';
 export type { ReplicaGroups } from './replicas.js';
-export { objectives } from './types.js';
-export type { Link, Objective, Plan, PlanStage, PlannerInput } from './types.js';
+export { objectives, plainWishes } from './types.js';
+export type { Link, Objective, Plan, PlanStage, PlannerInput, PlanWishes } from './types.js';

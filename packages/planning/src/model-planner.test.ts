@@ -4,6 +4,7 @@ import { cacheBytesPerSlot, describeModel, openGguf } from '@butterfly/model';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { modelPlanner, plannerInput, type PlannerMember } from './model-planner.js';
 import { lan } from './testing/problems.js';
+import { plainWishes } from './types.js';
 
 const path = fileURLToPath(new URL('../../../../shared/models/aidreams-260k.gguf', import.meta.url));
 let spec: ReturnType<typeof describeModel>;
@@ -19,8 +20,7 @@ const member = (workerId: string, f16: number, bf16: number, memoryBytes = 2 ** 
   profile: { layerCurve: curve, outputCurve: curve, attentionMicros: { f16, bf16, q8_0: 1 } },
 });
 const link = () => lan;
-const options = () =>
-  ({ spec, arenaSlots: 1024, rowsMax: 64, objective: 'throughput', concurrency: 4, stagesMin: 1 }) as const;
+const options = () => ({ spec, arenaSlots: 1024, rowsMax: 64, wishes: plainWishes, concurrency: 4 }) as const;
 const plannerFor = (kvCacheType?: string, observe: Observer = () => undefined) =>
   modelPlanner({ ...options(), kvCacheType, observe }).plan;
 
@@ -91,7 +91,12 @@ describe('plannerInput', () => {
   });
 
   it('takes sizes from the model and curves from the profiles', () => {
-    const input = plannerInput({ ...options(), stagesMin: 2 }, [member('a', 10, 5)], link, 'bf16');
+    const input = plannerInput(
+      { ...options(), wishes: { ...plainWishes, stagesMin: 2 } },
+      [member('a', 10, 5)],
+      link,
+      'bf16',
+    );
     expect(input).toMatchObject({ objective: 'throughput', concurrency: 4, stagesMin: 2 });
     expect(input.model).toMatchObject({
       name: spec.name,

@@ -3,7 +3,7 @@ import { type ModelSpec, cacheBytesPerSlot, inputBytes, layerBytes, outputBytes 
 import type { CacheType, WorkerProfile } from '@butterfly/wire';
 import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
 import { planPipeline } from './plan.js';
-import type { Objective, Plan, PlannerInput } from './types.js';
+import type { Plan, PlannerInput, PlanWishes } from './types.js';
 
 /** A worker that has measured itself. */
 export interface PlannerMember {
@@ -23,13 +23,9 @@ export interface PlannerInputOptions {
   readonly arenaSlots: number;
   /** Most rows of one step. */
   readonly rowsMax: number;
-  readonly objective: Objective;
+  readonly wishes: PlanWishes;
   /** Sequences that run at once. */
   readonly concurrency: number;
-  /** As many stages at least, where workers, layers and memory allow it. */
-  readonly stagesMin: number;
-  /** Workers to leave out of each pipeline as spares, where the others hold the model; default 0. */
-  readonly spares?: number | undefined;
 }
 
 interface ModelPlannerOptions extends PlannerInputOptions {
@@ -92,7 +88,8 @@ export function plannerInput(
   link: PlannerInput['link'],
   cacheType: CacheType,
 ): PlannerInput {
-  const { spec, arenaSlots, objective, concurrency, stagesMin, spares = 0 } = options;
+  const { spec, arenaSlots, concurrency } = options;
+  const { objective, stagesMin, spares } = options.wishes;
   const share = memoryShares(members);
   return {
     model: {

@@ -5,6 +5,25 @@ import type { CacheType } from '@butterfly/wire';
 export const objectives = ['latency', 'throughput'] as const;
 export type Objective = (typeof objectives)[number];
 
+/** What is wished of plans, from the command line down to whoever makes them. */
+export interface PlanWishes {
+  readonly objective: Objective;
+  /** Pipeline stages at least, where there are as many workers. */
+  readonly stagesMin: number;
+  /** Workers of each pipeline that hold a second copy of a shard instead of having a stage, where memory allows. */
+  readonly spares: number;
+  /** Pipelines at most, each with all layers, where workers and memory allow more than one. */
+  readonly replicasMax: number;
+}
+
+/** Tokens per second of all requests together, in one pipeline, without spares. */
+export const plainWishes: PlanWishes = Object.freeze({
+  objective: 'throughput',
+  stagesMin: 1,
+  spares: 0,
+  replicasMax: 1,
+});
+
 /** How long to look for the best plan: `quick` is for questions of what would be if. */
 export type Effort = 'thorough' | 'quick';
 

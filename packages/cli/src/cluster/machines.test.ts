@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { type ModelSpec, describeModel, layerBytes, openGguf, outputBytes } from '@butterfly/model';
-import { type PlannerInputOptions, planPipeline, plannerInput } from '@butterfly/planning';
+import { type PlannerInputOptions, planPipeline, plannerInput, plainWishes } from '@butterfly/planning';
 import { ownModel } from 'butterfly';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { describedCluster, describedWorker } from '../testing/cluster.js';
@@ -77,9 +77,8 @@ describe('a file of machines', () => {
       spec,
       arenaSlots: 1024,
       rowsMax: 512,
-      objective: 'latency',
+      wishes: { ...plainWishes, objective: 'latency' },
       concurrency: 1,
-      stagesMin: 1,
     };
     const plan = planPipeline(plannerInput(options, members, link, 'f16'));
     expect(plan.stages.map(({ workerId }) => workerId)).toEqual(['desk']);

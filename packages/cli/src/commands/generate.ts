@@ -4,6 +4,7 @@ import type { Generation } from '@butterfly/engine';
 import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import { type OpenedModel, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
+import { plainWishes } from '@butterfly/planning';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
@@ -118,14 +119,10 @@ async function generate(
     threads: flags.threads,
     pin: true,
     awake: flags.awake,
-    kvCacheType: flags.kvCacheType,
+    numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
+    wishes: { ...plainWishes, objective: 'latency', stagesMin: flags.workers },
     speculation: flags.speculation,
-    objective: 'latency',
-    stagesMin: flags.workers,
-    spares: 0,
-    isDeterministic: flags.deterministic ?? false,
-    contextTokens: flags.ctx,
-    parallel: 1,
+    capacity: { contextTokens: flags.ctx, parallel: 1 },
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,

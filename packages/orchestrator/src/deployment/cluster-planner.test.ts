@@ -1,6 +1,6 @@
 import {} from '@butterfly/common';
 import type { Member } from '@butterfly/control';
-import type { Link } from '@butterfly/planning';
+import { plainWishes, type Link } from '@butterfly/planning';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModelSettings } from '../testing/tiny-model.js';
 import { clusterPlanner } from './cluster-planner.js';
@@ -30,8 +30,9 @@ const nat = (from: string | null, to: string | null): Link =>
 let planner: ClusterPlanner;
 beforeAll(async () => {
   const { spec } = await tinyModelSettings();
-  const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 4, stagesMin: 2, replicasMax: 1 };
-  planner = clusterPlanner({ spec, ...sizes, objective: 'latency', observe: () => undefined });
+  const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 4 };
+  const wishes = { ...plainWishes, objective: 'latency', stagesMin: 2 } as const;
+  planner = clusterPlanner({ spec, ...sizes, wishes, observe: () => undefined });
 });
 
 describe('a plan that is asked about anew', () => {

@@ -16,10 +16,8 @@ import { relayedLink } from '../links/link-table.js';
  * Plans for a model and the workers that are there. Each replica is planned for all sequences that its cache has room for.
  * @throws ButterflyError CONFIG_INVALID for a type of cache that there is not, or that this model cannot have
  */
-export function clusterPlanner(
-  options: Parameters<typeof modelPlanner>[0] & { readonly replicasMax: number },
-): ClusterPlanner {
-  const { replicasMax } = options;
+export function clusterPlanner(options: Parameters<typeof modelPlanner>[0]): ClusterPlanner {
+  const { replicasMax } = options.wishes;
   const { plan, cacheTypeOf } = modelPlanner(options);
   const inputOf = (members: readonly Member[], link: LinkOf): PlannerInput =>
     plannerInput(options, members, link, cacheTypeOf(members));

@@ -1,5 +1,5 @@
 import type { ControllerConfig, EpochPlan, Member } from '@butterfly/control';
-import type { Link, Plan, ReplicaGroups } from '@butterfly/planning';
+import type { Link, Plan, PlanWishes, ReplicaGroups } from '@butterfly/planning';
 import type { ModelSpec } from '@butterfly/model';
 import type { StepResult } from '@butterfly/wire';
 import type { StageReport } from '../fleet/fleet-worker.js';
@@ -37,9 +37,8 @@ export interface ShardSettings {
 /** How a model is to be deployed. */
 export interface DeploymentSettings {
   readonly shards: ShardSettings;
-  readonly controller: Omit<ControllerConfig, 'plan' | 'repair' | 'shardIdOf' | 'shared'>;
-  /** Pipelines at most, where workers and memory allow more than one. */
-  readonly replicasMax: number;
+  readonly wishes: PlanWishes;
+  readonly gathering: Pick<ControllerConfig, 'workersExpected' | 'gatherMs'>;
   readonly planner: ClusterPlanner;
 }
 

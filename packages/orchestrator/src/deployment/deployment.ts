@@ -36,17 +36,21 @@ export class Deployment {
   readonly #transfers: ReplicaTransfers<Replica>;
 
   constructor(private readonly options: DeploymentOptions) {
-    const { fleet, links, shards, controller, replicasMax, observe } = options;
+    const { fleet, links, shards, gathering, wishes, observe } = options;
+    const { stagesMin, spares, replicasMax } = wishes;
     const planner = pacedPlanner(watchedPlanner(options.planner, observe), this.#slowness);
     const link: LinkOf = (from, to) => links.link(from, to);
     this.#transfers = new ReplicaTransfers<Replica>((workerId) => joiningOf(fleet.workers.get(workerId)));
     this.#assigner = new ReplicaAssigner({
-      ...controller,
+      ...gathering,
+      stagesMin,
       split: (members) => planner.split(members, link),
       speedsOf: (groups) => planner.speedsOf(groups, link),
     });
     const config = {
-      ...controller,
+      ...gathering,
+      stagesMin,
+      spares,
       shared: new SharedByControllers(),
       plan: (members: readonly Member[]) => planner.plan(members, link),
       repair: (plan: Plan, substitutes: ReadonlyMap<string, string>, members: readonly Member[]) =>

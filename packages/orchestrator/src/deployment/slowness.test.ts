@@ -1,3 +1,4 @@
+import { plainWishes } from '@butterfly/planning';
 import {} from '@butterfly/common';
 import { memberOf } from '@butterfly/control/testing';
 import { describe, expect, it } from 'vitest';
@@ -73,8 +74,8 @@ describe('the slowness of a worker', () => {
 
 it('a slow worker is given fewer layers', async () => {
   const { spec } = await tinyModelSettings(4);
-  const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 8, stagesMin: 2, replicasMax: 1 };
-  const planner = clusterPlanner({ spec, ...sizes, objective: 'throughput', observe: () => undefined });
+  const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 8, wishes: { ...plainWishes, stagesMin: 2 } };
+  const planner = clusterPlanner({ spec, ...sizes, observe: () => undefined });
   const curve = [{ rows: 1, micros: 10_000 }];
   const members = ['a', 'b'].map((id) => {
     const member = memberOf(id);

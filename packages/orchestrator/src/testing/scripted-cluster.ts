@@ -1,3 +1,4 @@
+import { plainWishes, type PlanWishes } from '@butterfly/planning';
 import { ButterflyError, type Logger, logObserver } from '@butterfly/common';
 import { profile } from '@butterfly/control/testing';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
@@ -16,14 +17,14 @@ import { clusterPlanner } from '../deployment/cluster-planner.js';
 import { tinyModelSettings } from './tiny-model.js';
 import { identityOf } from './cluster.js';
 import type { ClusterPlanner } from '../deployment/deployment-types.js';
-import { Cluster, type ClusterOptions } from '../cluster.js';
+import { Cluster } from '../cluster.js';
 
 const orchestratorHost = 'orchestrator';
 const port = 7600;
 
 interface ScriptedOptions {
-  readonly controller?: Partial<ClusterOptions['controller']>;
-  readonly replicasMax?: number;
+  readonly workersExpected?: number;
+  readonly wishes?: Partial<PlanWishes>;
   readonly isDeterministic?: boolean;
   /** What is otherwise than with the real planner. */
   readonly planner?: (real: ClusterPlanner) => Partial<ClusterPlanner>;
@@ -40,19 +41,17 @@ export class ScriptedCluster {
 
   static async start(options: ScriptedOptions = {}): Promise<ScriptedCluster> {
     const scripted = new ScriptedCluster();
-    const { controller, replicasMax = 1, isDeterministic = false } = options;
+    const { workersExpected = 2, isDeterministic = false } = options;
+    const wishes = { ...plainWishes, stagesMin: 2, ...options.wishes };
     const shards = { ...(await tinyModelSettings()), isDeterministic };
-    const config = { workersExpected: 2, gatherMs: 0, stagesMin: 2, spares: 0, ...controller };
     const planner = clusterPlanner({
       ...shards,
-      ...{ kvCacheType: 'f16', objective: 'throughput', concurrency: 1, observe: () => undefined },
-      stagesMin: config.stagesMin,
-      replicasMax,
+      ...{ wishes, kvCacheType: 'f16', concurrency: 1, observe: () => undefined },
     });
     const host = scripted.#network.host(orchestratorHost);
     const starting = Cluster.start({
-      ...{ host: '0.0.0.0', port, token: null, shards, replicasMax },
-      controller: config,
+      ...{ host: '0.0.0.0', port, token: null, shards, wishes },
+      gathering: { workersExpected, gatherMs: 0 },
       planner: { ...planner, ...options.planner?.(planner) },
       clock: host.clock,
       transport: host.transport,
@@ -95,8 +94,8 @@ export class ScriptedCluster {
   /** Those that join one after the other, once their plan is live. */
   static async live(names: readonly string[], options: ScriptedOptions = {}): Promise<ScriptedCluster> {
     const workersExpected = names.length;
-    const controller = { workersExpected, stagesMin: workersExpected, ...options.controller };
-    const scripted = await ScriptedCluster.start({ ...options, controller });
+    const wishes = { stagesMin: workersExpected, ...options.wishes };
+    const scripted = await ScriptedCluster.start({ workersExpected, ...options, wishes });
     for (const name of names) await scripted.join(name);
     await scripted.until(() => scripted.cluster.deployment.isLive);
     return scripted;
