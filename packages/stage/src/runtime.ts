@@ -6,7 +6,7 @@ import type { Step } from '@butterfly/wire';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
-import { Shard } from './stage-weights.js';
+import { LoadedWeights } from './stage-weights.js';
 import type { Stage, StageRequest, StageResult, WarmStage } from './stage.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
@@ -30,7 +30,7 @@ export class StageRuntime implements Stage {
   readonly isFirst: boolean;
   readonly isLast: boolean;
   readonly #backend: CpuBackend;
-  readonly #shard: Shard;
+  readonly #shard: LoadedWeights;
   readonly #cache: KvCache;
   readonly #faults: StageFaultFinder;
   #allocator: ComputeAllocator;
@@ -64,7 +64,7 @@ export class StageRuntime implements Stage {
     try {
       this.#backend = keep(new CpuBackend(ggml, threads));
       if (options.isDeterministic) this.#backend.setReferenceKernels(true);
-      this.#shard = keep(new Shard(this.#backend, spec, range));
+      this.#shard = keep(new LoadedWeights(this.#backend, spec, range));
       const layers = range.layerEnd - range.layerStart;
       this.#cache = keep(new KvCache(this.#backend, spec, layers, arenaSlots, cacheType));
       this.#faults = new StageFaultFinder(this.#cache, { isFirst: this.isFirst });

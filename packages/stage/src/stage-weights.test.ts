@@ -6,7 +6,7 @@ import type { ModelSpec } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import type { TensorSource } from '@butterfly/weights';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Shard } from './stage-weights.js';
+import { LoadedWeights } from './stage-weights.js';
 import { describeFile, ggml, openSource } from './testing/stages.js';
 
 const backend = new CpuBackend(ggml, 1);
@@ -67,9 +67,9 @@ function withLargeEmbedding(chunks: number): ModelSpec {
   };
 }
 
-describe('Shard', () => {
+describe('LoadedWeights', () => {
   it('holds what the file holds, byte by byte, of exactly its layers', async () => {
-    using shard = new Shard(backend, spec, { layerStart: 0, layerEnd: 2 });
+    using shard = new LoadedWeights(backend, spec, { layerStart: 0, layerEnd: 2 });
     await using source = await openSource(spec);
     const progress: number[] = [];
     await shard.load(source, (bytes) => progress.push(bytes));
@@ -86,10 +86,10 @@ describe('Shard', () => {
   });
 
   it('reads a tied embedding once where it is looked up and multiplied', () => {
-    using whole = new Shard(backend, spec, { layerStart: 0, layerEnd: 3 });
-    using first = new Shard(backend, spec, { layerStart: 0, layerEnd: 1 });
-    using middle = new Shard(backend, spec, { layerStart: 1, layerEnd: 2 });
-    using last = new Shard(backend, spec, { layerStart: 2, layerEnd: 3 });
+    using whole = new LoadedWeights(backend, spec, { layerStart: 0, layerEnd: 3 });
+    using first = new LoadedWeights(backend, spec, { layerStart: 0, layerEnd: 1 });
+    using middle = new LoadedWeights(backend, spec, { layerStart: 1, layerEnd: 2 });
+    using last = new LoadedWeights(backend, spec, { layerStart: 2, layerEnd: 3 });
     const embedding = spec.tensors.find(({ name }) => name === 'token_embd.weight')?.bytes ?? 0;
     expect(whole.fileBytes).toBe(first.fileBytes + middle.fileBytes + last.fileBytes - embedding);
     expect(middle.weights).toMatchObject({ embedding: null, head: null });
@@ -99,7 +99,7 @@ describe('Shard', () => {
 
   it('reads large tensors in pieces, a few at once, each once', async () => {
     const large = withLargeEmbedding(9);
-    using shard = new Shard(backend, large, { layerStart: 0, layerEnd: 1 });
+    using shard = new LoadedWeights(backend, large, { layerStart: 0, layerEnd: 1 });
     const source = new CountingSource();
     await shard.load(source, () => undefined);
     const pieces = source.reads.filter((offset) => offset % limits.fileChunkBytesMax === 0 && offset > 0);
@@ -108,7 +108,7 @@ describe('Shard', () => {
   });
 
   it('holds a tied embedding twice, each the same', async () => {
-    using shard = new Shard(backend, spec, { layerStart: 0, layerEnd: 3 });
+    using shard = new LoadedWeights(backend, spec, { layerStart: 0, layerEnd: 3 });
     await using source = await openSource(spec);
     await shard.load(source, () => undefined);
     expect(inMemory(shard.weights.embedding).equals(await inFile('token_embd.weight'))).toBe(true);
@@ -116,7 +116,7 @@ describe('Shard', () => {
   });
 
   it('stops reading when a piece fails, once none is under way', async () => {
-    using shard = new Shard(backend, withLargeEmbedding(9), { layerStart: 0, layerEnd: 1 });
+    using shard = new LoadedWeights(backend, withLargeEmbedding(9), { layerStart: 0, layerEnd: 1 });
     const source = new CountingSource((read) => read === 0);
     await expect(shard.load(source, () => undefined)).rejects.toThrow(
       expect.objectContaining({ code: 'TIMEOUT' }),
@@ -126,7 +126,7 @@ describe('Shard', () => {
   });
 
   it('stops when whoever hears of the progress says so', async () => {
-    using shard = new Shard(backend, withLargeEmbedding(9), { layerStart: 0, layerEnd: 1 });
+    using shard = new LoadedWeights(backend, withLargeEmbedding(9), { layerStart: 0, layerEnd: 1 });
     const source = new CountingSource();
     const loading = shard.load(source, () => {
       throw new ButterflyError('CANCELLED', 'Another plan.');
@@ -141,14 +141,14 @@ describe('Shard', () => {
     [0, 4],
     [-1, 2],
   ])('refuses layers %i to %i of 3', (layerStart, layerEnd) => {
-    expect(() => new Shard(backend, spec, { layerStart, layerEnd })).toThrow(
+    expect(() => new LoadedWeights(backend, spec, { layerStart, layerEnd })).toThrow(
       expect.objectContaining({ code: 'COMPUTE_INVALID' }),
     );
   });
 
   it('says which tensor a model lacks', () => {
     const tensors = spec.tensors.filter(({ name }) => name !== 'blk.1.ffn_up.weight');
-    expect(() => new Shard(backend, { ...spec, tensors }, { layerStart: 0, layerEnd: 2 })).toThrow(
+    expect(() => new LoadedWeights(backend, { ...spec, tensors }, { layerStart: 0, layerEnd: 2 })).toThrow(
       expect.objectContaining({
         code: 'MODEL_CORRUPT',
         message: expect.stringMatching(/blk\.1\.ffn_up\.weight/) as string,

@@ -37,7 +37,7 @@ interface Placement {
 }
 
 /** The weights of a range of layers in native memory, each in the layout that its kernel prefers. */
-export class Shard implements Disposable {
+export class LoadedWeights implements Disposable {
   readonly weights: StageWeights;
   /** Bytes of native memory that the weights take. */
   readonly bytes: number;

@@ -46,7 +46,9 @@ export class ScriptedCluster {
     const shards = { ...(await tinyModelSettings()), isDeterministic };
     const planner = clusterPlanner({
       ...shards,
-      ...{ wishes, kvCacheType: 'f16', concurrency: 1, observe: () => undefined },
+      // Who is a spare is left to the controllers.
+      wishes: { ...wishes, spares: 0 },
+      ...{ kvCacheType: 'f16', concurrency: 1, observe: () => undefined },
     });
     const host = scripted.#network.host(orchestratorHost);
     const starting = Cluster.start({
