@@ -225,7 +225,7 @@ export class Controller {
     const member = this.#members.get(event.workerId);
     if (current?.epoch !== event.epoch || !member || !uses(current, event.workerId)) return;
     this.#plans.trouble = event.error;
-    // A lost link does not say which side is at fault: the plan changes its ways, not its workers.
+    // A lost link does not say which side is at fault: the plan changes its links, not its workers.
     if (!event.isLink) this.#blame.failed(member, nowMs);
     this.#recover(nowMs);
   }

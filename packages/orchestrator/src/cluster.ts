@@ -18,7 +18,7 @@ import { LinkTable } from './links/link-table.js';
 import type { DrainDescription } from './view/cluster-view.js';
 
 const tickMs = 100;
-/** How long a newcomer waits for its ways to others to be measured. */
+/** How long a newcomer waits for its links to others to be measured. */
 const introductionMs = 5_000;
 
 export interface ClusterOptions extends DeploymentSettings {

@@ -24,7 +24,7 @@ interface Pending {
 /** From one worker to another. */
 export type LinkEnds = readonly [from: FleetWorker, to: FleetWorker];
 
-/** Has workers measure their ways to each other, and keeps what comes of it in the table. */
+/** Has workers measure their links to each other, and keeps what comes of it in the table. */
 export class LinkProber {
   readonly #pending = new Map<number, Pending>();
   /** Of links to and from the orchestrator, by worker. */
@@ -39,7 +39,7 @@ export class LinkProber {
     private readonly clock: Clock,
   ) {}
 
-  /** Measures both ways between the newcomer and the others; ends by its deadline, whatever was answered. */
+  /** Measures both directions between the newcomer and the others; ends by its deadline, whatever was answered. */
   async introduce(newcomer: FleetWorker, others: readonly FleetWorker[]): Promise<void> {
     const peers = others.filter((other) => !this.#isPlain(newcomer, other)).slice(-peersMax);
     // One peer after the other, so that they do not share the newcomer's network card.
@@ -75,7 +75,7 @@ export class LinkProber {
     return isNews || isFaster;
   }
 
-  /** Tries those ways again that could not be dialled a while ago; whether one of them can be now. */
+  /** Tries those links again that could not be dialled a while ago; whether one of them can be now. */
   async retry(workers: ReadonlyMap<string, FleetWorker>): Promise<boolean> {
     if (this.#isRetrying) return false;
     this.#isRetrying = true;
@@ -122,7 +122,7 @@ export class LinkProber {
   }
 
   /**
-   * Measures ways again that seem slow, once for each: other work of a host makes a link seem slower and never faster, so
+   * Measures links again that seem slow, once for each: other work of a host makes a link seem slower and never faster, so
    * the better measurement counts. Whether one of them is faster than it seemed.
    */
   async #confirm(links: readonly LinkEnds[]): Promise<boolean> {
@@ -174,7 +174,7 @@ export class LinkProber {
 
   readonly #isUnknown = ({ workerId }: FleetWorker): boolean => !this.table.isKnown(workerId, null);
 
-  /** Only what cannot be dialled goes through the orchestrator, so only then it matters how fast the ways there are. */
+  /** Only what cannot be dialled goes through the orchestrator, so only then it matters how fast the links there are. */
   async #relays([one, other]: LinkEnds, isWanted: (worker: FleetWorker) => boolean): Promise<boolean> {
     const [a, b] = [one.workerId, other.workerId];
     if (!this.table.link(a, b).isRelayed && !this.table.link(b, a).isRelayed) return false;

@@ -19,9 +19,9 @@ export interface TimedBlock {
 }
 
 /**
- * Bytes per second of a way, by blocks that grow as long as the next one will be here in time; the fastest of the largest
+ * Bytes per second of a link, by blocks that grow as long as the next one will be here in time; the fastest of the largest
  * counts, as connections start slowly and hosts have other work. Null when the other side stops to answer as it should.
- * @param timeBlock sends so many bytes over the way, at most `limits.fileChunkBytesMax`
+ * @param timeBlock sends so many bytes over the link, at most `limits.fileChunkBytesMax`
  * @param roundTripMs of a block of next to nothing
  */
 export async function blockSpeed(
