@@ -2,6 +2,9 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { TcpProxy } from './tcp-proxy.js';
 
+// This event comes when nothing keeps the process any more; Node 20 may spin in its own cleanup after that.
+process.once('exit', (code) => process.exit(code));
+
 /** A process that ends by itself if a closed proxy leaves nothing behind, in whatever state it was closed. */
 const [state = ''] = process.argv.slice(2);
 const bytes = Buffer.alloc(4 << 20);
