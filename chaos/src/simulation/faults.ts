@@ -74,10 +74,7 @@ export async function commit(fault: Fault, around: FaultSurroundings): Promise<v
       return;
     }
     case 'jitter':
-      for (const link of [data, control]) link.set({ jitterMs });
-      await sleep(lastsMs);
-      for (const link of [data, control]) link.set(around.schedule.link);
-      return;
+      return jittered([data, control], around, sleep(lastsMs));
     case 'flipBit':
       (lastsMs % 2 === 0 ? data : control).flipBit();
       return;
@@ -109,6 +106,16 @@ async function cut(links: readonly SimulatedLink[], end: Promise<void>): Promise
   for (const link of links) link.cut();
   await end;
   for (const link of links) link.heal();
+}
+
+async function jittered(
+  links: readonly SimulatedLink[],
+  { schedule }: FaultSurroundings,
+  end: Promise<void>,
+): Promise<void> {
+  for (const link of links) link.set({ jitterMs });
+  await end;
+  for (const link of links) link.set(schedule.link);
 }
 
 async function disk(worker: SimulatedWorker, trouble: DiskTrouble, end: Promise<void>): Promise<void> {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { TemplateFailure, Text } from '@butterfly/python';
 import { JinjaTemplate, valueOf } from './template.js';
-import { conversations, familyTemplates } from './testing/families.js';
+import { conversations } from './testing/conversations.js';
+import { familyTemplates } from './testing/families.js';
 import { drawTemplate, generatedVariables } from './testing/generator.js';
 import { hasJinja, renderByPython, type Job, type Rendering } from './testing/python.js';
 

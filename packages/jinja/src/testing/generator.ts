@@ -1,3 +1,5 @@
+import { filters, methods, numbers, sequences, strings, tests, texts } from './phrases.js';
+
 /** Templates drawn at random, one from each seed: valid for the most part, and often with an error of types in them. */
 export function drawTemplate(seed: number): string {
   return new TemplateGenerator(seed).template();
@@ -67,22 +69,7 @@ class TemplateGenerator {
   }
 
   #text(): string {
-    return this.#pick([
-      '',
-      ' ',
-      '\n',
-      '\n\n',
-      '  \n  ',
-      'x',
-      ' x ',
-      '\n  y\n',
-      '\t',
-      'a\n    ',
-      '{ %',
-      '}}'.slice(1),
-      '<|im_end|>\n',
-      '\r\n ',
-    ]);
+    return this.#pick(texts);
   }
 
   #open(kind: '%' | '{' | '#'): string {
@@ -263,59 +250,15 @@ class TemplateGenerator {
   }
 
   #number(): string {
-    return this.#pick([
-      '0',
-      '1',
-      '2',
-      '-3',
-      '7',
-      '10',
-      '2.5',
-      '-1.5',
-      '0.1',
-      '1e3',
-      '1e-7',
-      '3.0',
-      'count',
-      'ratio',
-      '1_000',
-      '0x1f',
-      '100000000000000000000',
-      'true',
-      '1e16',
-    ]);
+    return this.#pick(numbers);
   }
 
   #string(): string {
-    return this.#pick([
-      'name',
-      '"a-b_c d"',
-      "'it\\'s'",
-      '"x\\ny"',
-      'messages[1].content',
-      'messages[2]["content"]',
-      '" pad "',
-      '""',
-      '"ÄßΣ"',
-      '"1,2,3"',
-      'messages[4].content',
-      '"\\u00e9\\x41\\t"',
-      '"Hello World hello"',
-    ]);
+    return this.#pick(strings);
   }
 
   #sequence(): string {
-    return this.#pick([
-      'numbers',
-      'words',
-      'messages',
-      'name',
-      '"abcdef"',
-      '(1, 2, 3)',
-      'range(5)',
-      'messages[4].content',
-      '"🦋é"',
-    ]);
+    return this.#pick(sequences);
   }
 
   #atom(): string {
@@ -382,174 +325,14 @@ class TemplateGenerator {
   }
 
   #filter(): string {
-    return this.#pick([
-      'trim',
-      'upper',
-      'lower',
-      'title',
-      'capitalize',
-      'length',
-      'count',
-      'string',
-      'list',
-      'first',
-      'last',
-      'join',
-      'join(", ")',
-      'tojson',
-      'tojson(indent=2)',
-      'tojson(sort_keys=true)',
-      'tojson(separators=(",", ":"))',
-      'tojson(ensure_ascii=true)',
-      'default("d")',
-      'default("d", true)',
-      'd(0)',
-      'int',
-      'float',
-      'int(5)',
-      'round',
-      'round(1)',
-      'round(1, "floor")',
-      'round(method="ceil")',
-      'abs',
-      'reverse',
-      'reverse | list',
-      'sort',
-      'sort(reverse=true)',
-      'unique | list',
-      'sum',
-      'min',
-      'max',
-      'replace("a", "é")',
-      'replace("", "-")',
-      'replace("l", "L", 1)',
-      'indent',
-      'indent(2, true)',
-      'indent(3, blank=true)',
-      'indent("> ")',
-      'batch(2) | list',
-      'batch(2, "x") | list',
-      'slice(2) | list',
-      'map("upper") | list',
-      'map(attribute="role") | list',
-      'map(attribute="role", default="?") | join(",")',
-      'map("string") | map("length") | list',
-      'select | list',
-      'select("string") | list',
-      'select("gt", 3) | list',
-      'reject("none") | list',
-      'selectattr("role") | list',
-      'selectattr("role", "equalto", "user") | list | length',
-      'selectattr("content", "in", ["", "x"]) | list',
-      'rejectattr("role", "eq", "user") | map(attribute="content") | list',
-      'dictsort',
-      'dictsort(reverse=true)',
-      'items | list',
-      'wordcount',
-      'truncate(8)',
-      'truncate(8, true, "…")',
-      'center(12)',
-      'safe',
-      'urlencode',
-      'groupby("role")',
-      'attr("role")',
-      'format("x")',
-      'trim("a ")',
-      'sort(attribute="role")',
-    ]);
+    return this.#pick(filters);
   }
 
   #test(): string {
-    return this.#pick([
-      'defined',
-      'undefined',
-      'none',
-      'string',
-      'number',
-      'integer',
-      'float',
-      'boolean',
-      'mapping',
-      'sequence',
-      'iterable',
-      'true',
-      'false',
-      'odd',
-      'even',
-      'divisibleby 3',
-      'divisibleby(2)',
-      'eq 7',
-      'equalto("a")',
-      'ne none',
-      'gt 2',
-      'lt(3)',
-      'in [1, 7, "a"]',
-      'lower',
-      'upper',
-      'sameas none',
-      'sameas(true)',
-      'callable',
-      'ge 1',
-      'filter',
-      'test',
-    ]);
+    return this.#pick(tests);
   }
 
   #method(): string {
-    return this.#pick([
-      'upper()',
-      'lower()',
-      'strip()',
-      'lstrip()',
-      'rstrip()',
-      'strip(" ad")',
-      'rstrip("\\n")',
-      'title()',
-      'capitalize()',
-      'swapcase()',
-      'split()',
-      'split(" ")',
-      'split("</think>")[-1]',
-      'split("\\n", 1)',
-      'rsplit(" ", 1)',
-      'rsplit(none, 1)',
-      'split(none, 1)',
-      'split("-")[0].strip()',
-      'splitlines()',
-      'splitlines(true)',
-      'startswith("a")',
-      'startswith(("A", "<"))',
-      'endswith("e")',
-      'endswith("c", 0, 3)',
-      'replace("a", "")',
-      'replace("a", "b", 1)',
-      'find("o")',
-      'rfind("o")',
-      'find("zz")',
-      'count("a")',
-      'index("a")',
-      'join(["x", "y"])',
-      'join(words)',
-      'isdigit()',
-      'isalpha()',
-      'isupper()',
-      'islower()',
-      'isspace()',
-      'zfill(5)',
-      'center(9)',
-      'center(10, "*")',
-      'ljust(5)',
-      'rjust(5)',
-      'partition("-")',
-      'rpartition(" ")',
-      'removeprefix("a")',
-      'removesuffix("d")',
-      'casefold()',
-      'istitle()',
-      'isalnum()',
-      'isnumeric()',
-      'absent',
-      'length',
-    ]);
+    return this.#pick(methods);
   }
 }

@@ -1,2 +1,3 @@
-export { conversations, familyTemplates } from './families.js';
+export { conversations } from './conversations.js';
+export { familyTemplates } from './families.js';
 export { drawTemplate, generatedVariables } from './generator.js';
