@@ -8,6 +8,7 @@ import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
 import { LoadedWeights } from './stage-weights.js';
 import type { Stage, StageRequest, StageResult, WarmStage } from './stage.js';
+import { checkPayload, checkStep } from './step-check.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './sampling/token-sampler.js';
@@ -40,6 +41,7 @@ export class StageRuntime implements Stage {
   /** Steps with parts of prompts are filled to whole groups of so many rows. */
   #rowGroup = 1;
   #isRunning = false;
+  #isDisposed = false;
   /** Counts prepared steps: inputs share memory, so only the latest may be computed. */
   #prepared = 0;
 
@@ -193,6 +195,7 @@ export class StageRuntime implements Stage {
     compiled.fill(step.sequences);
     const serial = ++this.#prepared;
     return async (payload) => {
+      ensure(!this.#isDisposed, () => 'The stage was disposed before its step was computed.');
       ensure(!this.#isRunning && serial === this.#prepared, () => 'Another step came between.');
       this.#checkPayload(payload, step.sequences);
       compiled.fillSource(payload);
@@ -213,6 +216,8 @@ export class StageRuntime implements Stage {
   /** @throws ButterflyError COMPUTE_INVALID while a step is computed */
   [Symbol.dispose](): void {
     ensure(!this.#isRunning, () => 'A stage cannot be disposed while it computes.');
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
     this.#dropCompiled();
     this.#allocator[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
@@ -277,62 +282,13 @@ export class StageRuntime implements Stage {
     this.#compiled.clear();
   }
 
-  /** Everything that ggml would end the process for, or that would read or write outside a region. */
-  #check({ copies, sequences }: Pick<Step, 'copies' | 'sequences'>): void {
-    const { rowsMax } = this.options;
-    const { slots } = this.#cache;
-    for (const { fromSlot, toSlot, slots: count } of copies)
-      ensure(
-        [fromSlot, toSlot, count].every(isCount) && fromSlot + count <= slots && toSlot + count <= slots,
-        () => `A copy of ${count} slots from ${fromSlot} to ${toSlot} exceeds the arena of ${slots}.`,
-      );
-    let rows = 0;
-    for (const s of sequences) {
-      rows += s.rows;
-      ensure(
-        isCount(s.rows) && s.rows >= 1 && isCount(s.logitRows) && s.logitRows <= s.rows,
-        () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits of ${s.rows} rows.`,
-      );
-      ensure(
-        s.draftTokens.length === 0 || s.draftTokens.length === s.logitRows - 1,
-        () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits for ${s.draftTokens.length} guesses.`,
-      );
-      ensure(
-        [s.regionStart, s.regionSlots, s.positionStart].every(isCount) &&
-          s.regionStart % cacheBlockSlots === 0 &&
-          s.regionSlots % cacheBlockSlots === 0 &&
-          s.regionStart + s.regionSlots <= slots &&
-          s.positionStart + s.rows <= s.regionSlots,
-        () =>
-          `Positions ${s.positionStart}+${s.rows} do not fit the region ${s.regionStart}+${s.regionSlots} of an arena of ${slots}.`,
-      );
-    }
-    ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
-  }
-
   #checkPayload(payload: Uint8Array, sequences: Step['sequences']): void {
-    const { spec } = this.options;
-    const rows = sequences.reduce((sum, s) => sum + s.rows, 0);
-    const expected = rows * (this.isFirst ? 4 : spec.hidden * 4);
-    ensure(
-      payload.length === expected,
-      () => `A payload of ${payload.length} bytes does not match ${rows} rows (${expected} bytes).`,
-    );
-    if (this.isFirst) checkTokens(payload, spec.vocabulary);
+    const { hidden, vocabulary } = this.options.spec;
+    checkPayload(payload, sequences, { isFirst: this.isFirst, hidden, vocabulary });
   }
-}
 
-function isCount(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0;
-}
-
-function checkTokens(payload: Uint8Array, vocabulary: number): void {
-  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-  for (let at = 0; at < payload.length; at += 4) {
-    const token = view.getInt32(at, true);
-    ensure(
-      token >= 0 && token < vocabulary,
-      () => `Token ${token} is not in the vocabulary of ${vocabulary}.`,
-    );
+  #check(step: Pick<Step, 'copies' | 'sequences'>): void {
+    ensure(!this.#isDisposed, () => 'A step was given to a stage that is disposed.');
+    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax: this.options.rowsMax });
   }
 }

@@ -38,7 +38,10 @@ export interface StageSampler extends Disposable {
   ): Promise<StepResult['outputs']>;
 }
 
-/** A contiguous range of layers that computes steps. `StageRuntime` is the real one; simulations have their own. */
+/**
+ * A contiguous range of layers that computes steps. `StageRuntime` is the real one; simulations have their own, held to the
+ * same by `describeStage`. Disposing throws COMPUTE_INVALID while a step is computed; a second time it does nothing.
+ */
 export interface Stage extends Disposable {
   readonly isFirst: boolean;
   readonly isLast: boolean;
