@@ -49,12 +49,13 @@ export interface EngineStatus {
   readonly retryAfterMs: number;
 }
 
+/** `describeEngine` holds all that serve as one to the same. */
 export interface Engine {
   /** Prompt plus output of one sequence, in tokens. */
   readonly contextTokensMax: number;
   /**
    * Never throws after returning: later failures arrive as an error event.
-   * @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, or CLUSTER_NOT_READY while shutting down.
+   * @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_INVALID, or CLUSTER_NOT_READY while shutting down.
    */
   submit(request: GenerateRequest): Generation;
   status(): EngineStatus;

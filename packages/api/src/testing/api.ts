@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { ButterflyError, deadlines, systemClock } from '@butterfly/common';
 import type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from '@butterfly/engine';
+import { checkRequest } from '@butterfly/engine/testing';
 import type { Vocabulary } from '@butterfly/ggml';
 import { PromptMaker } from '@butterfly/text';
 import OpenAI from 'openai';
@@ -51,6 +52,14 @@ export const longestTokenized = { characters: 0 };
 
 export const say = (text: string): number[] => [...Buffer.from(text)];
 
+/** What an answer knows of whoever waits for it. */
+interface Hold {
+  readonly cancelled: () => boolean;
+  readonly waitForCancel: () => Promise<void>;
+  /** Nothing runs for it any more. */
+  readonly free: () => void;
+}
+
 /** Answers every prompt with its own tokens (BOS aside), one per turn of the event loop, unless told what to say. */
 export class EchoEngine implements Engine {
   contextTokensMax = 256;
@@ -79,19 +88,33 @@ export class EchoEngine implements Engine {
 
   submit(request: GenerateRequest): Generation {
     if (this.refusal) throw this.refusal;
+    checkRequest(request, this.contextTokensMax);
     this.requests.push(request);
-    this.#running++;
+    const free = this.#hold();
     this.#onSubmit();
     let cancelled = false;
     let wake: () => void = () => undefined;
     const cancel = () => {
       if (!cancelled) this.cancellations++;
       cancelled = true;
+      free();
       wake();
     };
     const waitForCancel = () => new Promise<void>((resolve) => (cancelled ? resolve() : (wake = resolve)));
-    const events = this.#events(request, () => cancelled, waitForCancel);
+    const events = this.#events(request, { cancelled: () => cancelled, waitForCancel, free });
     return { cancel, [Symbol.asyncIterator]: () => events };
+  }
+
+  /** Counts a request as running until what it gives is called. */
+  #hold(): () => void {
+    this.#running++;
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.#running--;
+      if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+    };
   }
 
   /** Resolves when the next request is submitted. */
@@ -106,8 +129,7 @@ export class EchoEngine implements Engine {
 
   async *#events(
     request: GenerateRequest,
-    cancelled: () => boolean,
-    waitForCancel: () => Promise<void>,
+    { cancelled, waitForCancel, free }: Hold,
   ): AsyncGenerator<GenerateEvent, void, undefined> {
     const { cachedPromptTokens } = this;
     const end = (reason: 'stop' | 'length'): GenerateEvent => ({
@@ -135,10 +157,9 @@ export class EchoEngine implements Engine {
         yield { kind: 'token', token: line };
         if (--left === 0) return yield end('length');
       }
-      yield end('stop');
+      if (!cancelled()) yield end('stop');
     } finally {
-      this.#running--;
-      if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+      free();
     }
   }
 }

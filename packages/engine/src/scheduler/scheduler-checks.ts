@@ -3,7 +3,7 @@ import type { SchedulerConfig, SchedulerRequest } from './scheduler-types.js';
 
 /** @throws ButterflyError CONTEXT_EXCEEDED or REQUEST_INVALID */
 export function checkRequest(
-  { promptTokens, outputTokensMax }: SchedulerRequest,
+  { promptTokens, outputTokensMax }: Pick<SchedulerRequest, 'promptTokens' | 'outputTokensMax'>,
   contextTokensMax: number,
 ): void {
   if (!Number.isSafeInteger(outputTokensMax) || outputTokensMax < 1)
