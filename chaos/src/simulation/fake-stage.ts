@@ -113,6 +113,8 @@ export class FakeStage implements Stage {
 
   [Symbol.dispose](): void {
     this.#expect(!this.#isRunning, 'a stage was disposed while it computes');
+    // Harmless, but of a worker that lost count of its stages.
+    if (this.#isDisposed) this.#machine.onViolation('a stage was disposed twice');
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     this.#machine.released(this);
