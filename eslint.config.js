@@ -2,31 +2,43 @@ import js from '@eslint/js';
 import importX from 'eslint-plugin-import-x';
 import { createTypeScriptImportResolver } from 'eslint-import-resolver-typescript';
 import tseslint from 'typescript-eslint';
+import { folders, packages } from './scripts/layers.mjs';
 
-/** Imports run downward only: each package may import those listed below it. */
-const layers = ['common', 'ggml', 'model'];
-const allowed = {
-  common: [],
-  ggml: ['common'],
-  model: ['common', 'ggml'],
-  worker: layers,
-  orchestrator: layers,
-  testkit: ['common', 'ggml'],
-};
+const testFiles = ['**/*.test.ts', '**/testing/**'];
 
-const layerRules = Object.entries(allowed).map(([name, below]) => ({
+/** Each package may import those below it, through their doors. */
+const packageRules = Object.entries(packages).map(([name, below]) => ({
   files: [`packages/${name}/src/**/*.ts`],
-  ignores: ['**/*.test.ts', '**/*-testing.ts', '**/testing/**'],
+  ignores: testFiles,
   rules: {
     'no-restricted-imports': [
       'error',
       {
         patterns: [
           {
-            regex: `^@butterfly/(?!(?:${['_', ...below].join('|')})$)`,
+            regex: `^(?:@butterfly/(?!(?:${['_', ...below].join('|')})$)|butterfly(?:/|$)${below.includes('butterfly') ? '.+' : ''})`,
             message: `${name} may import only: ${below.join(', ') || 'nothing'} (and through its door).`,
           },
         ],
+      },
+    ],
+  },
+}));
+
+/** Each folder of a package may import those below it. */
+const folderRules = Object.entries(folders).map(([name, rooms]) => ({
+  files: [`packages/${name}/src/**/*.ts`],
+  ignores: testFiles,
+  rules: {
+    'import-x/no-restricted-paths': [
+      'error',
+      {
+        zones: Object.entries(rooms).map(([room, below]) => ({
+          target: `./packages/${name}/src/${room}`,
+          from: `./packages/${name}/src`,
+          except: [room, ...below].map((each) => `./${each}`),
+          message: `${name}/src/${room} may import only: ${below.join(', ') || 'nothing'} of its package.`,
+        })),
       },
     ],
   },
@@ -36,6 +48,10 @@ export default tseslint.config(
   { ignores: ['**/dist/**', '**/node_modules/**', '.cache/**', 'vitest.config.ts', 'vitest.setup.ts'] },
   js.configs.recommended,
   {
+    files: ['scripts/*.mjs'],
+    languageOptions: { globals: { console: 'readonly', process: 'readonly', URL: 'readonly' } },
+  },
+  {
     files: ['**/*.ts'],
     extends: [...tseslint.configs.strictTypeChecked, ...tseslint.configs.stylisticTypeChecked],
     plugins: { 'import-x': importX },
@@ -43,6 +59,7 @@ export default tseslint.config(
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       'import-x/no-cycle': 'error',
+      'max-lines': ['error', 400],
       '@typescript-eslint/restrict-template-expressions': [
         'error',
         { allowNumber: true, allowBoolean: true },
@@ -55,7 +72,9 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'error',
     },
   },
-  ...layerRules,
+  { files: ['**/*.ts'], ignores: testFiles, rules: { 'max-lines-per-function': ['error', 70] } },
+  ...packageRules,
+  ...folderRules,
   {
     files: ['packages/*/src/**/*.ts'],
     ignores: ['packages/cli/**', 'packages/testkit/**', '**/*.test.ts'],

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '@butterfly/common';
 import { CpuBackend, loadGgml } from '@butterfly/ggml';
-import { describeModel, openGguf, type ModelSpec } from '@butterfly/model';
-import { LocalSource, StageRuntime, WeightCache } from '@butterfly/worker';
+import { type ModelSpec, describeModel, openGguf } from '@butterfly/model';
+import { StageRuntime } from '@butterfly/stage';
+import { LocalSource, WeightCache } from '@butterfly/weights';
 import { median } from './load/statistics.js';
 
 const readBytes = 4 * 2 ** 20;

@@ -1,4 +1,4 @@
-import { cacheTypes, type CacheType } from '@butterfly/common';
+import { type CacheType, cacheTypes } from '@butterfly/wire';
 import { decodePerSecond } from './load/run-load.js';
 import { median } from './load/statistics.js';
 import type { TokenRequest } from './load/traffic.js';

@@ -1,3 +1,4 @@
+import type { ButterflyEvent } from '@butterfly/common';
 import { median } from './load/statistics.js';
 import { LocalCluster } from './local-cluster.js';
 import { benchModel, promptOf } from './models.js';
@@ -10,6 +11,8 @@ const outputTokens = 120;
 const piecesBefore = 40;
 const pollMs = 5;
 const deadlineMs = 120_000;
+
+type Kind = ButterflyEvent['kind'];
 
 interface Case {
   readonly name: string;
@@ -68,33 +71,33 @@ export async function benchFailover(options: BenchOptions): Promise<void> {
   writeResult('failover', { repeats, model: name, promptTokens, piecesBefore, stalls, joinMs });
 }
 
-/** What the orchestrator logged, and when. */
+/** What happened in the orchestrator, and when. */
 class Journal {
-  readonly entries: { readonly message: string; readonly atMs: number }[] = [];
+  readonly entries: { readonly kind: Kind; readonly atMs: number }[] = [];
 
-  readonly onLog = (message: string): void => {
-    this.entries.push({ message, atMs: performance.now() });
+  readonly observe = ({ kind }: ButterflyEvent): void => {
+    this.entries.push({ kind, atMs: performance.now() });
   };
 
-  /** The first such entry from then on; NaN without one. */
-  first(pattern: RegExp, sinceMs: number): number {
-    return this.entries.find(({ message, atMs }) => atMs >= sinceMs && pattern.test(message))?.atMs ?? NaN;
+  /** The first event of one of these kinds from then on; NaN without one. */
+  first(kinds: readonly Kind[], sinceMs: number): number {
+    return this.entries.find(({ kind, atMs }) => atMs >= sinceMs && kinds.includes(kind))?.atMs ?? NaN;
   }
 
-  last(pattern: RegExp, sinceMs: number, untilMs: number): number {
+  last(wanted: Kind, sinceMs: number, untilMs: number): number {
     const inside = this.entries.filter(
-      ({ message, atMs }) => atMs >= sinceMs && atMs <= untilMs && pattern.test(message),
+      ({ kind, atMs }) => atMs >= sinceMs && atMs <= untilMs && kind === wanted,
     );
     return inside.at(-1)?.atMs ?? NaN;
   }
 
-  async until(pattern: RegExp, sinceMs: number): Promise<number> {
+  async until(kind: Kind, sinceMs: number): Promise<number> {
     for (const endMs = performance.now() + deadlineMs; performance.now() < endMs;) {
-      const atMs = this.first(pattern, sinceMs);
+      const atMs = this.first([kind], sinceMs);
       if (!Number.isNaN(atMs)) return atMs;
       await new Promise((resolve) => setTimeout(resolve, pollMs));
     }
-    throw new Error(`The orchestrator did not log ${String(pattern)} within ${deadlineMs} ms.`);
+    throw new Error(`The orchestrator told of no ${kind} within ${deadlineMs} ms.`);
   }
 }
 
@@ -108,7 +111,7 @@ async function measureStall(path: string, { workers, spares, signal }: Case): Pr
     speculation: 'off',
     stagesMin: 2,
     spares,
-    onLog: journal.onLog,
+    observe: journal.observe,
   });
   const startedMs = performance.now();
   await untilLoaded(cluster, workers);
@@ -120,12 +123,12 @@ async function measureStall(path: string, { workers, spares, signal }: Case): Pr
     cluster.signal(victim, signal);
   });
   const before = text.piecesMs.filter((atMs) => atMs <= faultMs).at(-1) ?? NaN;
-  const liveMs = journal.first(/^The plan is live/u, faultMs);
+  const liveMs = journal.first(['planLive'], faultMs);
   // What was under way when the worker died may still have come.
   const after = text.piecesMs.find((atMs) => atMs > liveMs) ?? NaN;
-  const knownMs = journal.first(/^A worker left/u, Math.max(faultMs, startedMs));
-  const toldMs = journal.first(/^(?:A shard is to be loaded|The stages are to be linked)/u, knownMs);
-  const linkedMs = journal.last(/^The stages are to be linked/u, knownMs, liveMs);
+  const knownMs = journal.first(['workerLeft'], Math.max(faultMs, startedMs));
+  const toldMs = journal.first(['shardOrdered', 'stagesLinking'], knownMs);
+  const linkedMs = journal.last('stagesLinking', knownMs, liveMs);
   return {
     detectionMs: knownMs - faultMs,
     planningMs: toldMs - knownMs,
@@ -166,9 +169,9 @@ async function measureJoin(path: string): Promise<number> {
     parallel: 4,
     speculation: 'off',
     stagesMin: 2,
-    onLog: journal.onLog,
+    observe: journal.observe,
   });
   const startMs = performance.now();
   cluster.startWorker(2);
-  return (await journal.until(/^The plan is live/u, startMs)) - startMs;
+  return (await journal.until('planLive', startMs)) - startMs;
 }

@@ -1,16 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import {
-  greedySampling,
-  silentLogger,
-  systemClock,
-  type Logger,
-  type SamplingParams,
-} from '@butterfly/common';
-import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
+import { type EventOf, type Observer, silentLogger, systemClock } from '@butterfly/common';
+import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { describeModel, openGguf } from '@butterfly/model';
-import { Orchestrator, type StepTrace } from '@butterfly/orchestrator';
+import { Orchestrator } from '@butterfly/orchestrator';
+import { plainWishes } from '@butterfly/planning';
+import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import type { RequestRecord } from './load/run-load.js';
 import { residentBytes } from './processes/memory.js';
 
@@ -38,8 +34,8 @@ export interface LocalClusterOptions {
   readonly replicasMax?: number;
   /** Where workers join; by default a port that the system chooses. */
   readonly clusterPort?: number;
-  /** Hears what the orchestrator logs. */
-  readonly onLog?: (message: string, fields: object) => void;
+  /** Hears what happens in the orchestrator. */
+  readonly observe?: Observer;
   /** Further arguments of a worker, by its index from 1. */
   readonly workerArguments?: (index: number) => readonly string[];
 }
@@ -50,7 +46,7 @@ export interface GeneratedText extends RequestRecord {
 }
 
 /** A step and when its result was there, on this process's clock. */
-export interface TimedStep extends StepTrace {
+export interface TimedStep extends EventOf<'stepDone'> {
   readonly endedMs: number;
 }
 
@@ -72,20 +68,23 @@ export class LocalCluster implements AsyncDisposable {
     const traces: TimedStep[] = [];
     const orchestrator = await Orchestrator.start({
       spec,
-      vocabulary,
       modelId: 'bench',
-      http: null,
       cluster: { host: '127.0.0.1', port: options.clusterPort ?? 0, token: null },
-      contextTokens: options.contextTokens,
-      parallel: options.parallel,
+      capacity: { contextTokens: options.contextTokens, parallel: options.parallel },
+      numerics: { kvCacheType: 'auto', isDeterministic: false },
+      wishes: {
+        ...plainWishes,
+        stagesMin: options.stagesMin ?? options.workers,
+        spares: options.spares ?? 0,
+        replicasMax: options.replicasMax ?? 1,
+      },
       speculation: options.speculation,
       workersExpected: options.workers,
-      stagesMin: options.stagesMin ?? options.workers,
-      spares: options.spares ?? 0,
-      replicasMax: options.replicasMax ?? 1,
       clock: systemClock,
-      log: options.onLog ? listeningLogger(options.onLog) : silentLogger,
-      onStep: (trace) => traces.push({ ...trace, endedMs: performance.now() }),
+      observe: (event) => {
+        if (event.kind === 'stepDone') traces.push({ ...event, endedMs: performance.now() });
+        options.observe?.(event);
+      },
     });
     const cluster = new LocalCluster(orchestrator, options, vocabulary, traces);
     for (let index = 1; index <= options.workers; index++) cluster.startWorker(index);
@@ -200,15 +199,4 @@ export class LocalCluster implements AsyncDisposable {
     await Promise.all(exits);
     this.vocabulary[Symbol.dispose]();
   }
-}
-
-function listeningLogger(onLog: (message: string, fields: object) => void): Logger {
-  const listen = (fields: object, message: string): void => onLog(message, fields);
-  const ignore = (): void => undefined;
-  return {
-    debug: ignore,
-    info: listen,
-    warn: listen,
-    error: listen,
-  };
 }

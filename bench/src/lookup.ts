@@ -1,5 +1,5 @@
-import { greedySampling, type SamplingParams } from '@butterfly/common';
 import { successorsOf } from '@butterfly/testkit';
+import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import { LocalCluster, type GeneratedText } from './local-cluster.js';
 import { decodePerSecond } from './load/run-load.js';
 import { median } from './load/statistics.js';

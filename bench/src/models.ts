@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describeModel, openGguf } from '@butterfly/model';
-import { cachedSyntheticModel, type SyntheticModelOptions } from '@butterfly/testkit';
+import { type SyntheticModelOptions, cachedSyntheticModel } from '@butterfly/testkit';
 
 export interface BenchModel {
   readonly name: string;

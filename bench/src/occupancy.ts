@@ -1,8 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { greedySampling } from '@butterfly/common';
-import { Scheduler, StepCurve, type PlannedStep } from '@butterfly/orchestrator';
+import { StepCurve } from '@butterfly/common';
+import { type PlannedStep, Scheduler } from '@butterfly/engine';
 import { randomBits } from '@butterfly/testkit';
+import { greedySampling } from '@butterfly/wire';
 import { chatLengths, trafficOf, type LoadRequest } from './load/traffic.js';
 import { drawOccupancy, type OccupancyPanel, type StageWork } from './occupancy-picture.js';
 import { printTable, writeResult } from './report.js';

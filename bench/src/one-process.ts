@@ -1,5 +1,5 @@
-import { openOracle, type Oracle } from '@butterfly/testkit';
-import { SplitModel } from '@butterfly/worker';
+import { SplitModel } from '@butterfly/stage';
+import { type Oracle, openOracle } from '@butterfly/testkit';
 import { promptOf } from './models.js';
 import { median } from './load/statistics.js';
 

@@ -1,4 +1,4 @@
-import { planPipeline, type PlannerInput } from '@butterfly/orchestrator';
+import { type PlannerInput, planPipeline } from '@butterfly/planning';
 import { randomBits } from '@butterfly/testkit';
 import { median } from './load/statistics.js';
 import type { BenchOptions } from './options.js';

@@ -1,4 +1,4 @@
-import { freePort, TcpProxy } from '@butterfly/testkit';
+import { TcpProxy, freePort } from '@butterfly/testkit';
 import { median } from './load/statistics.js';
 import { LocalCluster } from './local-cluster.js';
 import { benchModel, promptOf } from './models.js';

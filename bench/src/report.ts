@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { cpuFeatures, loadGgml } from '@butterfly/ggml';
 import { silentLogger } from '@butterfly/common';
+import { cpuFeatures, loadGgml } from '@butterfly/ggml';
 
 /** What the figures were measured on. */
 function machine(): Record<string, unknown> {

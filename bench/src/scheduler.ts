@@ -1,5 +1,5 @@
-import { greedySampling } from '@butterfly/common';
-import { Scheduler, type PlannedStep, type SchedulerConfig } from '@butterfly/orchestrator';
+import { type PlannedStep, Scheduler, type SchedulerConfig } from '@butterfly/engine';
+import { greedySampling } from '@butterfly/wire';
 import { percentile } from './load/statistics.js';
 import { chatLengths, trafficOf, type LoadRequest } from './load/traffic.js';
 import { printTable, writeResult } from './report.js';

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeModel, openGguf, shardTensors } from '@butterfly/model';
-import { freePort, TcpProxy } from '@butterfly/testkit';
+import { TcpProxy, freePort } from '@butterfly/testkit';
 import { LocalCluster } from './local-cluster.js';
 
 /** What came over the network to one worker that had nothing, counted by proxies before all that it dials. */
@@ -41,7 +41,7 @@ export async function measureMoved(path: string): Promise<Moved[]> {
   }
 }
 
-/** The ways to the orchestrator and to the door of each worker. */
+/** The links to the orchestrator and to the door of each worker. */
 async function openWays(workers: number): Promise<{
   clusterPort: number;
   doors: number[];

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
-import { freePort, TcpProxy } from '@butterfly/testkit';
+import { TcpProxy, freePort } from '@butterfly/testkit';
 import { Process } from './process.js';
 
 export interface ChaosClusterOptions {
@@ -27,7 +27,7 @@ export class ChaosWorker {
 
   private constructor(
     readonly name: string,
-    /** Its way to the orchestrator. */
+    /** Its link to the orchestrator. */
     readonly control: TcpProxy,
     /** The way of others to it. */
     readonly data: TcpProxy,

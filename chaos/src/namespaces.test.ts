@@ -106,7 +106,7 @@ function linksOf({ workers }: Cluster): { readonly toOrchestrator: Link[]; reado
   };
 }
 
-/** Measured, rather than the gigabit that is assumed otherwise. However much else the machine does, no way is faster than its card. */
+/** Measured, rather than the gigabit that is assumed otherwise. However much else the machine does, no link is faster than its card. */
 function expectMeasured({ bytesPerSecond }: Link): void {
   expect(bytesPerSecond).toBeGreaterThan(0);
   expect(bytesPerSecond).toBeLessThan(cardBytesPerSecond * 2);
@@ -127,7 +127,7 @@ it('serves from workers on hosts of their own, whose links are measured, and goe
   expect(direct.text.length).toBeGreaterThan(20);
   expect(direct.cluster.plan.stages.map(({ isRelayed }) => isRelayed)).toEqual([false, false]);
   const [link, ...more] = linksOf(direct.cluster).toNext;
-  if (!link) throw new Error('There is no way from one worker to the other.');
+  if (!link) throw new Error('There is no link from one worker to the other.');
   expect(more).toEqual([]);
   expect(link.latencyMicros).toBeGreaterThan(latencyMs * 1000 * 0.9);
   expectMeasured(link);

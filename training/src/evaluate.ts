@@ -1,6 +1,6 @@
-import { greedySampling } from '@butterfly/common';
-import { loadVocabulary, type Ggml } from '@butterfly/ggml';
+import { type Ggml, loadVocabulary } from '@butterfly/ggml';
 import { openOracle } from '@butterfly/testkit';
+import { greedySampling } from '@butterfly/wire';
 import { encoded } from './batches.js';
 import { Bigram } from './bigram.js';
 import { Reader } from './reader.js';

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { loadQuantizer } from '@butterfly/ggml';
-import { encodeGgufHeader, type MetadataEntry, type TensorEntry } from '@butterfly/testkit';
+import { type MetadataEntry, type TensorEntry, encodeGgufHeader } from '@butterfly/testkit';
 import type { ModelShape, ParameterPlan } from './shape.js';
 
 /** Number of the ggml type and of `general.file_type` for each precision that a model can be written in. */

@@ -1,5 +1,5 @@
 import { silentLogger } from '@butterfly/common';
-import { adamwValues, CpuBackend, loadGgml } from '@butterfly/ggml';
+import { CpuBackend, adamwValues, loadGgml } from '@butterfly/ggml';
 import { describe, expect, it } from 'vitest';
 import { Network, type Batch } from './network.js';
 import { Parameters } from './parameters.js';

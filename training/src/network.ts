@@ -1,11 +1,11 @@
 import {
   ComputeAllocator,
-  dtype,
-  shapeOf,
-  TrainingGraph,
   type CpuBackend,
   type RopeParams,
   type Tensor,
+  TrainingGraph,
+  dtype,
+  shapeOf,
 } from '@butterfly/ggml';
 import type { Parameters } from './parameters.js';
 import type { ModelShape } from './shape.js';

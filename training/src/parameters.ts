@@ -1,13 +1,13 @@
 import {
-  adamwValuesShape,
-  dtype,
-  Graph,
-  shapeOf,
   type AdamwState,
   type CpuBackend,
+  Graph,
   type NativeBuffer,
   type Shape,
   type Tensor,
+  adamwValuesShape,
+  dtype,
+  shapeOf,
 } from '@butterfly/ggml';
 import { createRandom } from './random.js';
 import { planParameters, type ModelShape, type ParameterPlan } from './shape.js';

@@ -1,7 +1,9 @@
-import type { SamplingParams, StepSequence } from '@butterfly/common';
-import { loadVocabulary, type Ggml, type Vocabulary } from '@butterfly/ggml';
-import { cacheBlockSlots, describeModel, IncrementalDetokenizer, openGguf } from '@butterfly/model';
-import { LocalSource, StageRuntime } from '@butterfly/worker';
+import { type Ggml, type Vocabulary, loadVocabulary } from '@butterfly/ggml';
+import { cacheBlockSlots, describeModel, openGguf } from '@butterfly/model';
+import { StageRuntime } from '@butterfly/stage';
+import { IncrementalDetokenizer } from '@butterfly/text';
+import { LocalSource } from '@butterfly/weights';
+import type { SamplingParams, StepSequence } from '@butterfly/wire';
 
 /** A whole model in one stage of Butterfly, for one text at a time. */
 export class Reader implements Disposable {

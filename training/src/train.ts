@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { adamwValues, CpuBackend, loadVocabulary, type Ggml, type Vocabulary } from '@butterfly/ggml';
+import { CpuBackend, type Ggml, type Vocabulary, adamwValues, loadVocabulary } from '@butterfly/ggml';
 import { drawBatch } from './batches.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
 import { writeModel, type ModelContent, type Precision } from './model-file.js';

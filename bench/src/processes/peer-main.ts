@@ -1,4 +1,4 @@
-import { openOracleBatches, type OracleBatch } from '@butterfly/testkit';
+import { type OracleBatch, openOracleBatches } from '@butterfly/testkit';
 import { runLoad, type LoadRun } from '../load/run-load.js';
 import type { PeerAnswer, PeerOrder } from './peer-messages.js';
 

@@ -1,5 +1,5 @@
-import { toButterflyError, type ButterflyError } from '@butterfly/common';
-import type { Engine } from '@butterfly/orchestrator';
+import { type ButterflyError, toButterflyError } from '@butterfly/common';
+import type { Engine } from '@butterfly/engine';
 import type { SimulatedClock } from '@butterfly/testkit';
 import { reference } from './fake-model.js';
 import type { Journal } from './journal.js';

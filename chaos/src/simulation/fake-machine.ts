@@ -1,6 +1,7 @@
-import { ButterflyError, limits, type Clock, type StepTime } from '@butterfly/common';
+import { ButterflyError, type Clock, type StepTime, limits } from '@butterfly/common';
 import { cacheBytesPerSlot, shardTensors } from '@butterfly/model';
-import type { Machine, Profiler, Stage, StageRequest } from '@butterfly/worker';
+import type { Stage, StageRequest } from '@butterfly/stage';
+import type { Machine, Profiler } from '@butterfly/worker';
 import { FakeStage } from './fake-stage.js';
 
 type MeasuredProfile = Awaited<ReturnType<Profiler>>;

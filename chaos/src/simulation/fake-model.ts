@@ -1,5 +1,5 @@
-import type { SamplingParams } from '@butterfly/common';
 import type { ModelSpec, ModelTensor } from '@butterfly/model';
+import type { SamplingParams } from '@butterfly/wire';
 
 /** Floats of one row between stages: the value of the row, and what it is checked by. */
 const hidden = 8;

@@ -1,5 +1,14 @@
-import { ButterflyError, ensure, stepMicros, type Step, type StepResult } from '@butterfly/common';
-import type { Stage, StageRequest, StageResult, StageSampler, TensorSource } from '@butterfly/worker';
+import { ButterflyError, stepMicros } from '@butterfly/common';
+import {
+  checkPayload,
+  checkStep,
+  type Stage,
+  type StageRequest,
+  type StageResult,
+  type StageSampler,
+} from '@butterfly/stage';
+import type { TensorSource } from '@butterfly/weights';
+import type { Step, StepResult } from '@butterfly/wire';
 import type { FakeMachine } from './fake-machine.js';
 import { decodeRows, draw, encodeRows, runLayer, vocabulary } from './fake-model.js';
 
@@ -79,11 +88,12 @@ export class FakeStage implements Stage {
   prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult> {
     this.#expect(!this.#isDisposed, 'a step was given to a stage that is disposed');
     this.#expect(!this.#isRunning, 'a step was prepared while another one is computed');
-    this.#check(step);
+    checkStep(step, this.request);
     for (const { fromSlot, toSlot, slots } of step.copies)
       for (const cache of this.#caches) cache.copyWithin(toSlot, fromSlot, fromSlot + slots);
     const serial = ++this.#prepared;
     return async (payload) => {
+      this.#expect(!this.#isDisposed, 'a step was computed on a stage that is disposed');
       this.#expect(!this.#isRunning && serial === this.#prepared, 'another step came between');
       this.#isRunning = true;
       try {
@@ -103,7 +113,9 @@ export class FakeStage implements Stage {
 
   [Symbol.dispose](): void {
     this.#expect(!this.#isRunning, 'a stage was disposed while it computes');
-    this.#expect(!this.#isDisposed, 'a stage was disposed twice');
+    // Harmless, but of a worker that lost count of its stages.
+    if (this.#isDisposed) this.#machine.onViolation('a stage was disposed twice');
+    if (this.#isDisposed) return;
     this.#isDisposed = true;
     this.#machine.released(this);
   }
@@ -118,13 +130,14 @@ export class FakeStage implements Stage {
   }
 
   async #compute(sequences: Sequences, payload: Uint8Array): Promise<StageResult> {
-    let values = this.isFirst ? tokensOf(payload) : decodeRows(payload);
+    const { hidden } = this.request.spec;
+    checkPayload(payload, sequences, { isFirst: this.isFirst, hidden, vocabulary });
+    let values = this.isFirst ? new Int32Array(new Uint8Array(payload).buffer) : decodeRows(payload);
     if (values === null) {
       this.#machine.onViolation('activations arrived damaged');
       throw new ButterflyError('COMPUTE_INVALID', 'The activations are damaged.');
     }
     const rows = sequences.reduce((sum, sequence) => sum + sequence.rows, 0);
-    ensure(values.length === rows, () => `A payload of ${values?.length ?? 0} rows came for ${rows}.`);
     const computeMicros = this.#stepMicros(rows);
     await this.#machine.sleep(computeMicros / 1_000);
     this.#expect(!this.#isDisposed, 'a stage was disposed while it computed');
@@ -152,26 +165,6 @@ export class FakeStage implements Stage {
     return Math.round(this.#caches.length * stepMicros(rows, layerCurve) + outputMicros);
   }
 
-  /** As the real stage does. */
-  #check({ copies, sequences }: Pick<Step, 'copies' | 'sequences'>): void {
-    const { arenaSlots, rowsMax } = this.request;
-    for (const { fromSlot, toSlot, slots } of copies)
-      ensure(
-        fromSlot + slots <= arenaSlots && toSlot + slots <= arenaSlots,
-        () => 'A copy leaves the arena.',
-      );
-    let rows = 0;
-    for (const sequence of sequences) {
-      rows += sequence.rows;
-      ensure(
-        sequence.regionStart + sequence.regionSlots <= arenaSlots &&
-          sequence.positionStart + sequence.rows <= sequence.regionSlots,
-        () => `Sequence ${sequence.sequenceId} leaves its region or the arena.`,
-      );
-    }
-    ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
-  }
-
   #expect(condition: boolean, violation: string): void {
     if (condition) return;
     this.#machine.onViolation(violation);
@@ -179,17 +172,7 @@ export class FakeStage implements Stage {
   }
 }
 
-function tokensOf(payload: Uint8Array): Int32Array {
-  const tokens = new Int32Array(new Uint8Array(payload).buffer);
-  for (const token of tokens)
-    ensure(
-      token >= 0 && token < vocabulary,
-      () => `Token ${token} is not in the vocabulary of ${vocabulary}.`,
-    );
-  return tokens;
-}
-
-/** Of each wanted row its value, in the place of the logits that it stands for. */
+/** Of each wanted row its value, as the first of the logits that it stands for; the others say nothing. */
 function logitsOf(sequences: Sequences, values: Int32Array): Float32Array | null {
   const wanted: number[] = [];
   let end = 0;
@@ -197,17 +180,23 @@ function logitsOf(sequences: Sequences, values: Int32Array): Float32Array | null
     end += rows;
     wanted.push(...values.subarray(end - logitRows, end));
   }
-  return wanted.length === 0 ? null : new Float32Array(Int32Array.from(wanted).buffer);
+  if (wanted.length === 0) return null;
+  const logits = new Int32Array(wanted.length * vocabulary);
+  for (const [row, value] of wanted.entries()) logits[row * vocabulary] = value;
+  return new Float32Array(logits.buffer);
 }
 
 function sample(sequences: Sequences, logits: Float32Array | null): StepResult['outputs'] {
-  const values = new Int32Array(logits?.buffer ?? new ArrayBuffer(0));
+  if (!logits) return [];
+  const values = new Int32Array(logits.buffer, logits.byteOffset, logits.length).filter(
+    (_, index) => index % vocabulary === 0,
+  );
   let start = 0;
   return sequences.flatMap(
     ({ sequenceId, sampling, positionStart, rows, logitRows, draftTokens, recentTokens }) => {
       const own = values.subarray(start, start + logitRows);
       start += logitRows;
-      if (sampling === null) return [];
+      if (sampling === null || logitRows === 0) return [];
       const recent = [...recentTokens];
       const tokens: number[] = [];
       for (const [index, value] of own.entries()) {

@@ -66,20 +66,15 @@ export async function commit(fault: Fault, around: FaultSurroundings): Promise<v
     case 'cutControl':
       return cut([control], sleep(lastsMs));
     case 'crawlData':
-      data.crawl(crawlBytesPerSecond);
+    case 'crawlControl': {
+      const link = kind === 'crawlData' ? data : control;
+      link.crawl(crawlBytesPerSecond);
       await sleep(lastsMs);
-      data.set(around.schedule.link);
+      link.set(around.schedule.link);
       return;
-    case 'crawlControl':
-      control.crawl(crawlBytesPerSecond);
-      await sleep(lastsMs);
-      control.set(around.schedule.link);
-      return;
+    }
     case 'jitter':
-      for (const link of [data, control]) link.set({ jitterMs });
-      await sleep(lastsMs);
-      for (const link of [data, control]) link.set(around.schedule.link);
-      return;
+      return jittered([data, control], around, sleep(lastsMs));
     case 'flipBit':
       (lastsMs % 2 === 0 ? data : control).flipBit();
       return;
@@ -113,6 +108,16 @@ async function cut(links: readonly SimulatedLink[], end: Promise<void>): Promise
   for (const link of links) link.heal();
 }
 
+async function jittered(
+  links: readonly SimulatedLink[],
+  { schedule }: FaultSurroundings,
+  end: Promise<void>,
+): Promise<void> {
+  for (const link of links) link.set({ jitterMs });
+  await end;
+  for (const link of links) link.set(schedule.link);
+}
+
 async function disk(worker: SimulatedWorker, trouble: DiskTrouble, end: Promise<void>): Promise<void> {
   const { machine } = worker;
   if (!machine) return;
@@ -125,7 +130,7 @@ function drain({ name }: SimulatedWorker, { orchestrator, journal }: FaultSurrou
   const known = orchestrator.workers().find((each) => each.name === name);
   if (!known) return;
   try {
-    orchestrator.drain(known.workerId);
+    orchestrator.view.drain(known.workerId);
   } catch (error) {
     if (!(error instanceof ButterflyError)) throw error;
     journal.note('fault', `drain refused: ${error.code} ${error.message}`);

@@ -1,6 +1,6 @@
-import { greedySampling } from '@butterfly/common';
-import type { Objective } from '@butterfly/orchestrator';
+import type { Objective } from '@butterfly/planning';
 import { randomBits } from '@butterfly/testkit';
+import { greedySampling } from '@butterfly/wire';
 import type { MachineTraits } from './fake-machine.js';
 import { vocabulary, type FakePrompt } from './fake-model.js';
 

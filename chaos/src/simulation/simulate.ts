@@ -1,15 +1,9 @@
 import { createHash } from 'node:crypto';
-import { greedySampling, toButterflyError } from '@butterfly/common';
-import {
-  assumedLink,
-  defaultRowsMax,
-  Orchestrator,
-  planPipeline,
-  plannerInput,
-  type OrchestratorOptions,
-  type PlannerMember,
-} from '@butterfly/orchestrator';
+import { logObserver, toButterflyError } from '@butterfly/common';
+import { Orchestrator, type OrchestratorOptions, assumedLink, defaultRowsMax } from '@butterfly/orchestrator';
+import { type PlannerMember, plainWishes, planPipeline, plannerInput } from '@butterfly/planning';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
+import { greedySampling } from '@butterfly/wire';
 import { Client, type Outcome } from './client.js';
 import type { FakeMachine } from './fake-machine.js';
 import { fakeSpec } from './fake-model.js';
@@ -225,9 +219,8 @@ class Simulation {
       spec: fakeSpec(layers),
       arenaSlots: contextTokens * parallel,
       rowsMax: defaultRowsMax,
-      objective: options.objective,
+      wishes: { ...plainWishes, objective: options.objective },
       concurrency: parallel,
-      stagesMin: 1,
     };
     try {
       planPipeline(plannerInput(settings, members, () => ({ ...assumedLink, isRelayed: false }), 'f16'));
@@ -239,21 +232,24 @@ class Simulation {
 
   #options(): OrchestratorOptions {
     const { schedule } = this;
+    const { speculation, workersExpected, ...wishes } = schedule.options;
     const host = this.#network.host(orchestratorHost);
+    const tell = logObserver(this.journal.logger(orchestratorHost));
     return {
       spec: fakeSpec(schedule.layers),
-      vocabulary: noVocabulary,
       modelId: 'simulated',
-      http: null,
       cluster: { host: '0.0.0.0', port: clusterPort, token: clusterToken },
-      contextTokens,
-      parallel: schedule.parallel,
-      kvCacheType: 'f16',
-      ...schedule.options,
+      capacity: { contextTokens, parallel: schedule.parallel },
+      numerics: { kvCacheType: 'f16', isDeterministic: false },
+      wishes,
+      speculation,
+      workersExpected,
       clock: host.clock,
       transport: host.transport,
-      log: this.journal.logger(orchestratorHost),
-      onStep: () => (this.#steps += 1),
+      observe: (event) => {
+        if (event.kind === 'stepDone') this.#steps += 1;
+        else tell(event);
+      },
     };
   }
 }
@@ -263,17 +259,3 @@ const profileOf = ({ layerCurve, outputCurve }: FakeMachine): PlannerMember['pro
   outputCurve,
   attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
 });
-
-/** Text is the business of the API, which the simulation leaves out. */
-const noVocabulary: OrchestratorOptions['vocabulary'] = {
-  size: 0,
-  bos: null,
-  eos: null,
-  addsBos: false,
-  endOfGenerationTokens: new Set(),
-  specialTokens: [],
-  tokenize: () => new Int32Array(0),
-  tokenToBytes: () => new Uint8Array(0),
-  tokenText: () => '',
-  [Symbol.dispose]: () => undefined,
-};

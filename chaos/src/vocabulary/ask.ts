@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { ButterflyError, silentLogger } from '@butterfly/common';
-import { loadGgml, loadVocabulary, type Vocabulary } from '@butterfly/ggml';
+import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { openGguf } from '@butterfly/model';
 import { randomBits } from '@butterfly/testkit';
 import { mutatedVocabulary, type Below } from './mutate.js';

@@ -1,4 +1,4 @@
-import { encodeControl, protocolVersion, type ControlMessage } from '@butterfly/common';
+import { type ControlMessage, encodeControl, protocolVersion } from '@butterfly/wire';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Butterfly } from './testing/butterfly.js';
 import { Peer } from './testing/peer.js';

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
-import { encodeControl, protocolVersion } from '@butterfly/common';
+import { encodeControl, protocolVersion } from '@butterfly/wire';
+import { ownModel } from 'butterfly';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ownModel } from './model.js';
 import { run } from './testing/butterfly.js';
 import { Folder, model, patchedModel } from './testing/models.js';
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { makeDirectory, type Logger } from '@butterfly/common';
-import { workerDirectory } from './directories.js';
+import { type Logger, makeDirectory } from '@butterfly/common';
+import { workerDirectory } from 'butterfly';
 import type { Environment } from './environment.js';
 
 /** Where weights, measurements and the machine's id are kept. */

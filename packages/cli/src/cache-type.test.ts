@@ -1,6 +1,6 @@
-import { cacheTypes } from '@butterfly/common';
+import { cacheTypes } from '@butterfly/wire';
+import { ownModel } from 'butterfly';
 import { describe, expect, it } from 'vitest';
-import { ownModel } from './model.js';
 import { run } from './testing/butterfly.js';
 import { model } from './testing/models.js';
 import { Server } from './testing/server.js';

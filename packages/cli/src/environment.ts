@@ -1,6 +1,6 @@
-import { logLevels, parseConfig, toButterflyError, type ButterflyError } from '@butterfly/common';
+import { type ButterflyError, logLevels, parseConfig, toButterflyError } from '@butterfly/common';
+import { logFormats } from 'butterfly';
 import { z } from 'zod';
-import { logFormats } from './log-formats.js';
 
 const schema = z.object({
   /** Folder with another build of the ggml libraries. */

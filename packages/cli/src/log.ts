@@ -1,7 +1,7 @@
-import { createLogger, printable, printableLine, type Logger } from '@butterfly/common';
+import { type Logger, createLogger, printable, printableLine } from '@butterfly/common';
+import { type LogFormat, logFormats } from 'butterfly';
 import { Option } from 'commander';
 import type { Environment } from './environment.js';
-import { logFormats, type LogFormat } from './log-formats.js';
 import { hasColours } from './terminal.js';
 
 /** What commands with a log take from their command line. */

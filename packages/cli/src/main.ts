@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-import { exitCodes, toButterflyError, type ButterflyError } from '@butterfly/common';
+import { type ButterflyError, exitCodes, toButterflyError } from '@butterfly/common';
+import { tellParent } from 'butterfly';
 import { CommanderError } from 'commander';
 import { readEnvironment, type Environment } from './environment.js';
-import { tellParent } from './managed.js';
 import { createProgram } from './program.js';
 import { errorLine, outliveReaders, tell } from './terminal.js';
 

@@ -1,4 +1,4 @@
-import { objectives } from '@butterfly/orchestrator';
+import { objectives } from '@butterfly/planning';
 import { Option } from 'commander';
 
 /** `--objective`, for the commands that make a plan. */

@@ -1,4 +1,5 @@
-import { cacheTypes, deadlines, limits } from '@butterfly/common';
+import { deadlines, limits } from '@butterfly/common';
+import { cacheTypes } from '@butterfly/wire';
 import { InvalidArgumentError, Option, type Argument, type Command } from 'commander';
 
 /**

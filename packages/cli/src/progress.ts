@@ -1,7 +1,7 @@
 import { formatBytes, printableLine } from '@butterfly/common';
 import type { WorkerView } from '@butterfly/orchestrator';
+import type { Serving } from 'butterfly';
 import { MultiBar, Presets, SingleBar } from 'cli-progress';
-import type { Serving } from './serving.js';
 import { errorLine, tell } from './terminal.js';
 
 const pollMs = 100;

@@ -1,8 +1,8 @@
 import { open, type FileHandle } from 'node:fs/promises';
-import { ButterflyError, limits, type Logger } from '@butterfly/common';
-import { ChatTemplate, PromptMaker } from '@butterfly/model';
+import { ButterflyError, type Logger, limits } from '@butterfly/common';
+import { ChatTemplate, PromptMaker } from '@butterfly/text';
+import type { OpenedModel } from 'butterfly';
 import { Option } from 'commander';
-import type { OpenedModel } from './model.js';
 
 export interface PromptFlags {
   readonly chatTemplate?: string;

@@ -102,7 +102,7 @@ export const deadlines = Object.freeze({
   stepMs: 120_000,
   /** The first step through all stages: one token, with cold caches. */
   canaryMs: 30_000,
-  /** A worker that takes longer to measure its way to another one cannot use it either. */
+  /** A worker that takes longer to measure its link to another one cannot use it either. */
   probeMs: 8_000,
   /** Measuring itself on a model, between joining and taking part. */
   profileMs: 120_000,

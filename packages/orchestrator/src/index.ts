@@ -1,29 +1,11 @@
-export { Orchestrator } from './orchestrator.js';
-export type { OrchestratorOptions } from './orchestrator.js';
-export { FileServer } from './cluster/file-server.js';
-export type { WorkerView } from './cluster/worker-link.js';
-export { Scheduler } from './engine/scheduler.js';
-export type { PlannedStep, SchedulerConfig, SchedulerRequest } from './engine/scheduler-types.js';
-export { StepCurve } from './engine/step-curve.js';
-export type { StepTrace } from './engine/engine.js';
+export { FileServer } from './fleet/file-server.js';
+export type { WorkerView } from './fleet/fleet-worker.js';
+export { assumedLink, loopbackLink } from './links/link-table.js';
+export { defaultRowsMax, Orchestrator } from './orchestrator.js';
+export type { Capacity, Numerics, OrchestratorOptions } from './orchestrator.js';
 export type {
-  Engine,
-  EngineStatus,
-  GenerateEvent,
-  GenerateRequest,
-  Generation,
-  RequestTiming,
-} from './engine/types.js';
-export { defaultRowsMax } from './cluster/cluster.js';
-export { assumed as assumedLink, loopback as loopbackLink } from './cluster/link-table.js';
-export { workerStates } from './api/cluster-view.js';
-export type { ClusterDescription, ReplicaDescription, WorkerDescription } from './api/cluster-view.js';
-export { explainPlan } from './planning/explain.js';
-export { cacheTypeFor, plannerInput } from './planning/model-planner.js';
-export type { PlannerInputOptions, PlannerMember } from './planning/model-planner.js';
-export { drawPlan } from './planning/picture.js';
-export type { MeasuredPlan } from './planning/picture.js';
-export { planPipeline } from './planning/plan.js';
-export { planReplicas } from './planning/replicas.js';
-export { objectives } from './planning/types.js';
-export type { Link, Objective, Plan, PlannerInput } from './planning/types.js';
+  ClusterDescription,
+  ClusterView,
+  ReplicaDescription,
+  WorkerDescription,
+} from './view/cluster-view.js';

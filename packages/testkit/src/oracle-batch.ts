@@ -1,4 +1,5 @@
-import { ensure, type CacheType } from '@butterfly/common';
+import { ensure } from '@butterfly/common';
+import type { CacheType } from '@butterfly/wire';
 import type { LlamaContext, LlamaContextSequence, Token } from 'node-llama-cpp';
 import { branded, ggmlCacheTypes, loadLlama, type LoadedLlama } from './oracle-library.js';
 

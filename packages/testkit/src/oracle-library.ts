@@ -1,4 +1,4 @@
-import type { CacheType } from '@butterfly/common';
+import type { CacheType } from '@butterfly/wire';
 import type { Llama, LlamaModel, Token } from 'node-llama-cpp';
 
 /** The names that node-llama-cpp gives to types of cached keys and values. */

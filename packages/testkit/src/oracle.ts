@@ -1,4 +1,5 @@
-import { ensure, type CacheType } from '@butterfly/common';
+import { ensure } from '@butterfly/common';
+import type { CacheType } from '@butterfly/wire';
 import type { ControlledEvaluateInputItem, Llama, LlamaContextSequence, LlamaModel } from 'node-llama-cpp';
 import { branded, ggmlCacheTypes, loadLlama } from './oracle-library.js';
 

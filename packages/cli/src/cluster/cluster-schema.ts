@@ -1,5 +1,7 @@
-import { cacheTypes } from '@butterfly/common';
-import { objectives, workerStates, type ClusterDescription } from '@butterfly/orchestrator';
+import { workerStates } from '@butterfly/control';
+import type { ClusterDescription } from '@butterfly/orchestrator';
+import { objectives } from '@butterfly/planning';
+import { cacheTypes } from '@butterfly/wire';
 import { z } from 'zod';
 
 const micros = z.number().min(0);

@@ -1,10 +1,6 @@
 import { formatBytes, formatMicros, formatRate, printableLine } from '@butterfly/common';
-import type {
-  ClusterDescription,
-  Plan,
-  ReplicaDescription,
-  WorkerDescription,
-} from '@butterfly/orchestrator';
+import type { ClusterDescription, ReplicaDescription, WorkerDescription } from '@butterfly/orchestrator';
+import type { Plan } from '@butterfly/planning';
 import { formatTable } from '../table.js';
 
 /** A cluster in words and tables for a terminal. */

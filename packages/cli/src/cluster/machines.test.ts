@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
-import { describeModel, layerBytes, openGguf, outputBytes, type ModelSpec } from '@butterfly/model';
-import { plannerInput, planPipeline, type PlannerInputOptions } from '@butterfly/orchestrator';
+import { type ModelSpec, describeModel, layerBytes, openGguf, outputBytes } from '@butterfly/model';
+import { type PlannerInputOptions, planPipeline, plannerInput, plainWishes } from '@butterfly/planning';
+import { ownModel } from 'butterfly';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ownModel } from '../model.js';
 import { describedCluster, describedWorker } from '../testing/cluster.js';
 import { parseMachines, readMachines } from './machines.js';
 
@@ -77,9 +77,8 @@ describe('a file of machines', () => {
       spec,
       arenaSlots: 1024,
       rowsMax: 512,
-      objective: 'latency',
+      wishes: { ...plainWishes, objective: 'latency' },
       concurrency: 1,
-      stagesMin: 1,
     };
     const plan = planPipeline(plannerInput(options, members, link, 'f16'));
     expect(plan.stages.map(({ workerId }) => workerId)).toEqual(['desk']);

@@ -1,25 +1,14 @@
 import { readFile } from 'node:fs/promises';
-import {
-  ButterflyError,
-  cacheTypes,
-  limits,
-  parseConfig,
-  type CacheType,
-  type StepTime,
-} from '@butterfly/common';
-import { layerBytes, outputBytes, type ModelSpec } from '@butterfly/model';
-import {
-  assumedLink,
-  type ClusterDescription,
-  type Link,
-  type PlannerInput,
-  type PlannerMember,
-} from '@butterfly/orchestrator';
+import { ButterflyError, type StepTime, limits, parseConfig } from '@butterfly/common';
+import { type ModelSpec, layerBytes, outputBytes } from '@butterfly/model';
+import { type ClusterDescription, assumedLink } from '@butterfly/orchestrator';
+import type { Link, PlannerInput, PlannerMember } from '@butterfly/planning';
+import { type CacheType, cacheTypes } from '@butterfly/wire';
 import { z } from 'zod';
 import { byteCount } from '../options.js';
 import { clusterSchema, stepTimesSchema } from './cluster-schema.js';
 
-/** Machines to plan for, and the ways between them. */
+/** Machines to plan for, and the links between them. */
 export interface Machines {
   readonly members: readonly PlannerMember[];
   readonly link: PlannerInput['link'];
@@ -136,9 +125,9 @@ export function parseMachines(text: string, path: string, spec: ModelSpec): Mach
   if (running.success) return machinesOf(running.data, path);
   const { workers, network: usual, links } = parseConfig(fileSchema, value, path);
   const known = new Map<string, Link>();
-  for (const { from, to, ...way } of links) {
-    known.set(keyOf(from, to), toLink(way));
-    if (!known.has(keyOf(to, from))) known.set(keyOf(to, from), toLink(way));
+  for (const { from, to, ...link } of links) {
+    known.set(keyOf(from, to), toLink(link));
+    if (!known.has(keyOf(to, from))) known.set(keyOf(to, from), toLink(link));
   }
   const fallback = usual ? toLink(usual) : { ...assumedLink, isRelayed: false };
   return {
@@ -161,9 +150,9 @@ export function machinesOf({ workers }: ClusterDescription, source: string): Mac
     );
   const known = new Map<string, Link>();
   for (const { workerId, links } of workers)
-    for (const { toWorkerId, ...way } of links) {
-      known.set(keyOf(workerId, toWorkerId), way);
-      if (!known.has(keyOf(toWorkerId, workerId))) known.set(keyOf(toWorkerId, workerId), way);
+    for (const { toWorkerId, ...link } of links) {
+      known.set(keyOf(workerId, toWorkerId), link);
+      if (!known.has(keyOf(toWorkerId, workerId))) known.set(keyOf(toWorkerId, workerId), link);
     }
   const fallback = { ...assumedLink, isRelayed: false };
   return { members, link: (from, to) => known.get(keyOf(from, to)) ?? fallback };

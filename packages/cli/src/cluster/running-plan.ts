@@ -1,11 +1,6 @@
 import { ButterflyError, formatMicros, formatRate } from '@butterfly/common';
-import {
-  drawPlan,
-  type ClusterDescription,
-  type MeasuredPlan,
-  type Plan,
-  type PlannerInput,
-} from '@butterfly/orchestrator';
+import type { ClusterDescription } from '@butterfly/orchestrator';
+import { type MeasuredPlan, type Plan, type PlannerInput, drawPlan } from '@butterfly/planning';
 import { machinesOf } from './machines.js';
 
 /** A rate is held against the prediction only where about as many streams ran as it was made for. */

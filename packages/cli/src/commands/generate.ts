@@ -1,12 +1,14 @@
 import { randomInt } from 'node:crypto';
-import { ButterflyError, deadlines, greedySampling, type SamplingParams } from '@butterfly/common';
-import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/model';
-import type { Generation } from '@butterfly/orchestrator';
+import { ButterflyError, deadlines } from '@butterfly/common';
+import type { Generation } from '@butterfly/engine';
+import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/text';
+import { type SamplingParams, greedySampling } from '@butterfly/wire';
+import { type OpenedModel, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
+import { plainWishes } from '@butterfly/planning';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { openModel, ownModel, resolveModelPath, type OpenedModel } from '../model.js';
 import {
   awakeOption,
   cacheBytesOption,
@@ -19,8 +21,8 @@ import {
 } from '../options.js';
 import { waitUntilReady } from '../progress.js';
 import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
-import { startServing } from '../serving.js';
 import { stopSignal } from '../signals.js';
+import { workerProgram } from '../worker-program.js';
 import { printAnswer, readerGone, tell } from '../terminal.js';
 
 interface GenerateFlags extends LogFlags, PromptFlags {
@@ -111,19 +113,16 @@ async function generate(
     clusterPort: 0,
     token: undefined,
     workers: flags.workers,
+    workerProgram,
     workersElsewhere: 0,
     othersMayJoin: false,
     threads: flags.threads,
     pin: true,
     awake: flags.awake,
-    kvCacheType: flags.kvCacheType,
+    numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
+    wishes: { ...plainWishes, objective: 'latency', stagesMin: flags.workers },
     speculation: flags.speculation,
-    objective: 'latency',
-    stagesMin: flags.workers,
-    spares: 0,
-    isDeterministic: flags.deterministic ?? false,
-    contextTokens: flags.ctx,
-    parallel: 1,
+    capacity: { contextTokens: flags.ctx, parallel: 1 },
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,

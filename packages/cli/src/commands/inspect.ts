@@ -1,5 +1,6 @@
 import { formatBytes as bytes, printableLine } from '@butterfly/common';
 import {
+  type ModelSpec,
   cacheBytesPerSlot,
   inputBytes,
   layerBytes,
@@ -7,12 +8,11 @@ import {
   outputBytes,
   parameterCount,
   quantisation,
-  type ModelSpec,
 } from '@butterfly/model';
+import { openModel, ownModel, resolveModelPath } from 'butterfly';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { openModel, ownModel, resolveModelPath } from '../model.js';
 import { cacheDirectoryOption } from '../options.js';
 import { print } from '../terminal.js';
 

@@ -1,30 +1,35 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { printableLine, type Logger } from '@butterfly/common';
+import { type Logger, printableLine } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { cacheBlockSlots, describeModel, openGguf, type ModelSpec } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, describeModel, openGguf } from '@butterfly/model';
+import { defaultRowsMax, loopbackLink } from '@butterfly/orchestrator';
 import {
-  cacheTypeFor,
-  defaultRowsMax,
-  drawPlan,
-  explainPlan,
-  loopbackLink,
-  plannerInput,
-  planPipeline,
-  planReplicas,
   type Objective,
   type PlannerInput,
-} from '@butterfly/orchestrator';
+  cacheTypeFor,
+  drawPlan,
+  explainPlan,
+  planPipeline,
+  planReplicas,
+  plannerInput,
+} from '@butterfly/planning';
 import { nativeMachine } from '@butterfly/worker';
+import {
+  availableMemoryBytes,
+  checkThreads,
+  contextTokens,
+  ownModel,
+  resolveModelPath,
+  threadsPerWorker,
+} from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { readMachines, type Machines } from '../cluster/machines.js';
 import { drawRunningPlan } from '../cluster/running-plan.js';
 import type { Environment } from '../environment.js';
-import { availableMemoryBytes, checkThreads, threadsPerWorker } from '../machine.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { contextTokens, ownModel, resolveModelPath } from '../model.js';
 import { objectiveOption } from '../objective-option.js';
 import {
   byteCount,
@@ -129,10 +134,13 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
       spec,
       arenaSlots: contextSlots * flags.parallel,
       rowsMax: defaultRowsMax,
-      objective: flags.objective,
       concurrency: flags.parallel,
-      stagesMin: flags.stages ?? (flags.workersFile === undefined ? localStages : 1),
-      spares: flags.spares,
+      wishes: {
+        objective: flags.objective,
+        stagesMin: flags.stages ?? (flags.workersFile === undefined ? localStages : 1),
+        spares: flags.spares,
+        replicasMax: flags.replicas,
+      },
     },
     machines.members,
     machines.link,

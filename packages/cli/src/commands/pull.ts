@@ -1,11 +1,8 @@
 import { resolve } from 'node:path';
 import { ButterflyError, formatBytes } from '@butterfly/common';
+import { Hub, modelsDirectory, parseHubReference, pull } from 'butterfly';
 import { Command } from 'commander';
-import { modelsDirectory } from '../directories.js';
 import type { Environment } from '../environment.js';
-import { Hub } from '../hub/hub.js';
-import { pull } from '../hub/pull.js';
-import { parseHubReference } from '../hub/reference.js';
 import { downloadBar } from '../progress.js';
 import { cacheDirectoryOption } from '../options.js';
 import { stopSignal } from '../signals.js';

@@ -1,11 +1,11 @@
-import { formatAddress, printableLine, type Logger } from '@butterfly/common';
-import type { Objective } from '@butterfly/orchestrator';
+import { type Logger, formatAddress, printableLine } from '@butterfly/common';
+import type { Objective } from '@butterfly/planning';
+import { type Serving, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { openModel, ownModel, resolveModelPath } from '../model.js';
 import { objectiveOption } from '../objective-option.js';
 import {
   allowHostOption,
@@ -26,8 +26,8 @@ import {
 } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
 import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
-import { startServing, type Serving } from '../serving.js';
 import { stopSignal } from '../signals.js';
+import { workerProgram } from '../worker-program.js';
 import { print } from '../terminal.js';
 
 interface ServeFlags extends LogFlags, PromptFlags {
@@ -161,23 +161,24 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     clusterPort: flags.clusterPort,
     token: flags.token ?? environment.BUTTERFLY_TOKEN,
     workers: flags.workers,
+    workerProgram,
     workersElsewhere,
     othersMayJoin,
     threads: flags.threads,
     pin: flags.pin,
     awake: flags.awake,
-    kvCacheType: flags.kvCacheType,
+    numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
+    wishes: {
+      objective: flags.objective,
+      stagesMin: flags.stages ?? Math.max(1, Math.floor(flags.workers / flags.replicas)),
+      spares: flags.spares,
+      replicasMax: flags.replicas,
+    },
     speculation: flags.speculation,
-    objective: flags.objective,
-    stagesMin: flags.stages ?? Math.max(1, Math.floor(flags.workers / flags.replicas)),
-    spares: flags.spares,
-    replicasMax: flags.replicas,
-    isDeterministic: flags.deterministic ?? false,
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,
-    contextTokens: flags.ctx,
-    parallel: flags.parallel,
+    capacity: { contextTokens: flags.ctx, parallel: flags.parallel },
     log,
   });
   const ending = Promise.race([stopping, serving.lost]);
@@ -188,7 +189,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     say(
       `Join with: BUTTERFLY_TOKEN=${serving.token} butterfly worker --join HOST:${orchestrator.clusterPort}`,
     );
-  const apiAddress = formatAddress({ host: flags.host, port: orchestrator.httpPort });
+  const apiAddress = formatAddress({ host: flags.host, port: serving.httpPort });
   say(`API on http://${apiAddress}/v1, loading ...`);
   try {
     if (await waitUntilReady(serving, ending)) say(`Ready.\n${describeWorkers(orchestrator.workers())}`);

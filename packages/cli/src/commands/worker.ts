@@ -1,36 +1,36 @@
 import { hostname } from 'node:os';
 import {
   ButterflyError,
+  type Logger,
   formatAddress,
   parseAddress,
   silentLogger,
   systemClock,
   toButterflyError,
-  type Logger,
 } from '@butterfly/common';
 import { loadGgml, parseCpuList, pinToCpus } from '@butterfly/ggml';
+import { WeightCache } from '@butterfly/weights';
 import {
   AwakeCores,
-  describeWorker,
-  machineId,
-  nativeMachine,
-  WeightCache,
   Worker,
   type WorkerOptions,
   type WorkerPresence,
+  describeWorker,
+  machineId,
+  nativeMachine,
 } from '@butterfly/worker';
-import { Command } from 'commander';
-import { openCacheDirectory, type CacheDirectory } from '../cache-directory.js';
-import { chooseOrchestrator, discover } from '../discovery/discover.js';
-import type { Environment } from '../environment.js';
-import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import {
   availableMemoryBytes,
   checkThreads,
   defaultCacheBytes,
   threadsPerWorker,
   warnOfCrowding,
-} from '../machine.js';
+} from 'butterfly';
+import { Command } from 'commander';
+import { openCacheDirectory, type CacheDirectory } from '../cache-directory.js';
+import { chooseOrchestrator, discover } from '../discovery/discover.js';
+import type { Environment } from '../environment.js';
+import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import {
   awakeOption,
   byteCount,

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
-import { protocolVersion, type Logger } from '@butterfly/common';
+import type { Logger } from '@butterfly/common';
+import { protocolVersion } from '@butterfly/wire';
 import { openMulticast, serviceType, type MulticastOptions } from './multicast.js';
 
 export interface AnnounceOptions {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ButterflyError, formatAddress, protocolVersion, type Address } from '@butterfly/common';
+import { type Address, ButterflyError, formatAddress } from '@butterfly/common';
+import { protocolVersion } from '@butterfly/wire';
 import type { Service } from 'bonjour-service';
 import { z } from 'zod';
 import { openMulticast, serviceType, type MulticastOptions } from './multicast.js';

@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { createLogger, formatAddress, protocolVersion, silentLogger } from '@butterfly/common';
+import { createLogger, formatAddress, silentLogger } from '@butterfly/common';
+import { protocolVersion } from '@butterfly/wire';
 import { describe, expect, it } from 'vitest';
 import { announce } from './announce.js';
 import { chooseOrchestrator, discover, readService, type FoundOrchestrator } from './discover.js';

@@ -1,4 +1,5 @@
-import type { ClusterDescription, Plan, WorkerDescription } from '@butterfly/orchestrator';
+import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
+import type { Plan } from '@butterfly/planning';
 
 const curve = (micros: number) => [
   { rows: 1, micros },

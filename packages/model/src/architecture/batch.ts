@@ -1,4 +1,4 @@
-import type { CacheType } from '@butterfly/common';
+import type { CacheType } from '@butterfly/wire';
 
 /** Cached slots are read in whole blocks of this many, so that a graph serves many steps; as llama.cpp pads its cache. */
 export const cacheBlockSlots = 256;

@@ -1,5 +1,5 @@
-import { shapeOf, type Graph, type RopeParams, type Tensor } from '@butterfly/ggml';
-import type { ModelSpec } from '../gguf/spec.js';
+import { type Graph, type RopeParams, type Tensor, shapeOf } from '@butterfly/ggml';
+import type { ModelSpec } from '../spec/spec.js';
 import type { AttentionSpan, BatchShape } from './batch.js';
 import { ropeParams } from './rope.js';
 

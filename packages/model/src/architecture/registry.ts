@@ -1,5 +1,5 @@
 import type { Graph } from '@butterfly/ggml';
-import type { Architecture, ModelSpec } from '../gguf/spec.js';
+import type { Architecture, ModelSpec } from '../spec/spec.js';
 import type { BatchShape } from './batch.js';
 import {
   LlamaFamilyBuilder,

@@ -1,5 +1,5 @@
 import type { RopeParams } from '@butterfly/ggml';
-import type { ModelSpec } from '../gguf/spec.js';
+import type { ModelSpec } from '../spec/spec.js';
 
 /** The rope of a model as ggml_rope_ext takes it. */
 export function ropeParams(spec: ModelSpec): RopeParams {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { describeModel } from './describe.js';
+import { describeModel } from '../spec/describe.js';
 import { checkFiles, settledStamp, stampOf } from './file-stamp.js';
 import { openGguf } from './gguf-file.js';
 

@@ -2,7 +2,6 @@ import type { BigIntStats } from 'node:fs';
 import { stat, type FileHandle } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ButterflyError } from '@butterfly/common';
-import type { ModelSpec } from './spec.js';
 
 /**
  * How long a file must have been left alone for its times to tell the next change: the coarsest clock that common file
@@ -32,11 +31,17 @@ export async function settledStamp(handle: FileHandle): Promise<string> {
   return stampOf(handle);
 }
 
+/** A file that was read, with the stamp that it had then. */
+interface StampedFile {
+  readonly path: string;
+  readonly stamp: string;
+}
+
 /**
  * Looks whether the paths of a model still name the files that were read.
  * @throws ButterflyError MODEL_CHANGED
  */
-export async function checkFiles({ files }: Pick<ModelSpec, 'files'>): Promise<void> {
+export async function checkFiles({ files }: { readonly files: readonly StampedFile[] }): Promise<void> {
   for (const { path, stamp } of files) {
     const found = await stat(path, { bigint: true }).catch(() => null);
     if (!found || fileStamp(found) !== stamp)

@@ -3,14 +3,18 @@ import { cp, mkdir, mkdtemp, readFile, rename, rm, truncate, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ButterflyError } from '@butterfly/common';
-import type { ErrorCode } from '@butterfly/common';
-import { cachedSyntheticModel, encodeGgufHeader, tinyModel } from '@butterfly/testkit';
-import type { MetadataEntry, TensorEntry } from '@butterfly/testkit';
+import { ButterflyError, type ErrorCode } from '@butterfly/common';
+import {
+  type MetadataEntry,
+  type TensorEntry,
+  cachedSyntheticModel,
+  encodeGgufHeader,
+  tinyModel,
+} from '@butterfly/testkit';
 import { gguf as readIndependently } from '@huggingface/gguf';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { describeModel } from './describe.js';
+import { describeModel } from '../spec/describe.js';
 import { openGguf } from './gguf-file.js';
 import { parseGgufHeader } from './header.js';
 

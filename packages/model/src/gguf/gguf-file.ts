@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { ButterflyError, limits } from '@butterfly/common';
-import type { Logger } from '@butterfly/common';
+import { ButterflyError, type Logger, limits } from '@butterfly/common';
 import { settledStamp, stampOf } from './file-stamp.js';
 import { ggmlTypes, tensorBytes } from './ggml-types.js';
 import { parseGgufHeader } from './header.js';

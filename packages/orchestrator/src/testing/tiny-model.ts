@@ -1,6 +1,6 @@
 import { describeModel, openGguf } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
-import type { ShardSettings } from '../cluster/assignments.js';
+import type { ShardSettings } from '../deployment/deployment-types.js';
 
 export async function tinyModelSettings(layers: number = tinyModel.layers): Promise<ShardSettings> {
   const spec = describeModel(await openGguf(await cachedSyntheticModel({ ...tinyModel, layers })));

@@ -1,5 +1,12 @@
-import { dialOver, listenError } from '@butterfly/common';
-import type { Clock, IncomingStream, Listener, ListenOptions, Transport } from '@butterfly/common';
+import type { Clock } from '@butterfly/common';
+import {
+  type IncomingStream,
+  type ListenOptions,
+  type Listener,
+  type Transport,
+  dialOver,
+  listenError,
+} from '@butterfly/wire';
 import type { SimulatedClock } from '../clock/simulated-clock.js';
 import type { Random } from '../synthetic/random.js';
 import type { Lane } from './simulated-link.js';

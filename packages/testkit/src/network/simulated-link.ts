@@ -1,6 +1,5 @@
 import type { SimulatedClock } from '../clock/simulated-clock.js';
 import type { Random } from '../synthetic/random.js';
-import type { SimulatedStream } from './simulated-stream.js';
 
 /** How a link carries data, the same both ways. */
 export interface LinkConditions {
@@ -16,6 +15,18 @@ export interface LinkConditions {
 export interface Segment {
   readonly bytes: Uint8Array;
   readonly isLast: boolean;
+}
+
+/** A stream as the wire sees it: what it has to send, and where that arrives. */
+export interface Sender {
+  /** When the last of what was sent is at the other end, which nothing that follows may overtake. */
+  lastArrivalMs: number;
+  readonly hasMore: boolean;
+  /** Null when there is nothing. */
+  take(bytesMax: number): Segment | null;
+  /** What was lost is sent again, before all else. */
+  putBack(segment: Segment): void;
+  arrived(segment: Segment): void;
 }
 
 const CHUNK_BYTES_MAX = 1 << 16;
@@ -76,7 +87,7 @@ interface LinkState {
 }
 
 interface Flight {
-  readonly stream: SimulatedStream;
+  readonly stream: Sender;
   readonly segment: Segment;
   readonly cancel: () => void;
 }
@@ -86,7 +97,7 @@ export class Lane {
   readonly #clock: SimulatedClock;
   readonly #random: Random;
   readonly #state: LinkState;
-  readonly #waiting = new Set<SimulatedStream>();
+  readonly #waiting = new Set<Sender>();
   readonly #inFlight = new Set<Flight>();
   readonly #packets = new Set<() => void>();
   /** Whether it is to look again at a set time. */
@@ -101,7 +112,7 @@ export class Lane {
   }
 
   /** The stream has something to send. */
-  wake(stream: SimulatedStream): void {
+  wake(stream: Sender): void {
     this.#waiting.add(stream);
     if (!this.#isWaiting) this.#transmit();
   }
@@ -158,7 +169,7 @@ export class Lane {
     }
   }
 
-  #launch(stream: SimulatedStream, segment: Segment): void {
+  #launch(stream: Sender, segment: Segment): void {
     const arrivalMs = Math.max(this.#freeAtMs + this.#latencyMs(), stream.lastArrivalMs);
     stream.lastArrivalMs = arrivalMs;
     const flight: Flight = {

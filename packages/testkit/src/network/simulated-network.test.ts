@@ -1,5 +1,10 @@
-import { Connection, decodeControl, encodeControl } from '@butterfly/common';
-import type { ConnectionHandlers, Frame } from '@butterfly/common';
+import {
+  Connection,
+  type ConnectionHandlers,
+  type Frame,
+  decodeControl,
+  encodeControl,
+} from '@butterfly/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SimulatedClock } from '../clock/simulated-clock.js';

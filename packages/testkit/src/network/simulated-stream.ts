@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events';
-import type { IncomingStream } from '@butterfly/common';
-import type { SimulatedHost } from './simulated-host.js';
-import type { Lane, Segment } from './simulated-link.js';
+import type { IncomingStream } from '@butterfly/wire';
+import type { Lane, Segment, Sender } from './simulated-link.js';
 
 /** Where a stream leads to. */
 export interface StreamEnds {
@@ -9,6 +8,15 @@ export interface StreamEnds {
   readonly localPort: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
+}
+
+/** The process that a stream belongs to. */
+export interface StreamHost {
+  /** Does it once the process runs. */
+  deliver(task: () => void): void;
+  /** The same, but not before what is being done is over. */
+  soon(task: () => void): void;
+  forget(stream: SimulatedStream): void;
 }
 
 /** What the kernel takes for one socket before the process must wait: the usual order of size of Linux. */
@@ -21,16 +29,15 @@ const EMPTY = new Uint8Array(0);
  * One end of a simulated TCP connection: a socket of node with its events, its queue in the process, and the buffers of
  * the kernel under it, which outlive the process. Bytes arrive in order and whole or not at all.
  */
-export class SimulatedStream extends EventEmitter implements IncomingStream {
+export class SimulatedStream extends EventEmitter implements IncomingStream, Sender {
   closed = false;
-  /** When the last of what was sent is at the other end, which nothing that follows may overtake. */
   lastArrivalMs = 0;
   readonly localAddress: string;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly localPort: number;
   writableNeedDrain = false;
-  readonly #host: SimulatedHost;
+  readonly #host: StreamHost;
   readonly #lane: Lane;
   #peer: SimulatedStream | null = null;
   #isCorked = false;
@@ -50,7 +57,7 @@ export class SimulatedStream extends EventEmitter implements IncomingStream {
   /** What arrived before anybody listened. */
   #unread: Uint8Array[] = [];
 
-  constructor(host: SimulatedHost, lane: Lane, ends: StreamEnds) {
+  constructor(host: StreamHost, lane: Lane, ends: StreamEnds) {
     super();
     this.#host = host;
     this.#lane = lane;

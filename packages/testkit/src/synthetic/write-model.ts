@@ -1,8 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { ensure } from '@butterfly/common';
-import { loadQuantizer } from '@butterfly/ggml';
-import type { Quantize } from '@butterfly/ggml';
+import { type Quantize, loadQuantizer } from '@butterfly/ggml';
 import { alignGguf, encodeGgufHeader } from './gguf-encoder.js';
 import type { MetadataEntry, TensorEntry } from './gguf-encoder.js';
 import { createRandom } from './random.js';

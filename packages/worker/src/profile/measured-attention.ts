@@ -1,16 +1,16 @@
-import { cacheTypes, type CacheType } from '@butterfly/common';
 import {
   ComputeAllocator,
   CpuBackend,
-  dtype,
-  Graph,
-  shapeOf,
   type Ggml,
+  Graph,
   type NativeBuffer,
   type Tensor,
+  dtype,
+  shapeOf,
 } from '@butterfly/ggml';
-import { cacheBytesPerSlot, type ModelSpec } from '@butterfly/model';
-import { canCache, dtypeOf } from '../stage/kv-cache.js';
+import { type ModelSpec, cacheBytesPerSlot } from '@butterfly/model';
+import { canCache, dtypeOf } from '@butterfly/stage';
+import { type CacheType, cacheTypes } from '@butterfly/wire';
 
 type Heads = Pick<ModelSpec, 'heads' | 'kvHeads' | 'headSize'>;
 

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readlink, rm, utimes, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ggml } from '../stage/testing.js';
+import { ggml } from '@butterfly/stage/testing';
 import {
   assumedDiskBytesPerSecond,
   findModelFile,

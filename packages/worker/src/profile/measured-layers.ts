@@ -1,17 +1,22 @@
-import { stepMicros, type Logger, type StepTime } from '@butterfly/common';
-import { dtype, type Ggml } from '@butterfly/ggml';
+import { type Logger, type StepTime, stepMicros } from '@butterfly/common';
+import { type Ggml, dtype } from '@butterfly/ggml';
 import {
+  type ModelSpec,
+  type ModelTensor,
   cacheBlockSlots,
   cacheBytesPerSlot,
   layerBytes,
   outputBytes,
-  type ModelSpec,
-  type ModelTensor,
 } from '@butterfly/model';
-import type { TensorSource } from '../loading/tensor-source.js';
-import { StageRuntime } from '../stage/runtime.js';
-import type { ModelCurves } from '../stage/step-curve.js';
-import { decodingStep, measureCurve, plausible, type MeasuredCurve } from '../stage/step-measurement.js';
+import {
+  type MeasuredCurve,
+  type ModelCurves,
+  StageRuntime,
+  decodingStep,
+  measureCurve,
+  plausible,
+} from '@butterfly/stage';
+import type { TensorSource } from '@butterfly/weights';
 
 /** Weights of so many bytes are in no processor's cache all at once, as when decoding. */
 const streamedBytes = 256 * 2 ** 20;

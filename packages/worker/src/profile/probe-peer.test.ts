@@ -1,17 +1,15 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
+import { ButterflyError, type Clock, systemClock } from '@butterfly/common';
 import {
-  ButterflyError,
   Connection,
+  type Frame,
+  type Listener,
   decodeControl,
   encodeControl,
   encodeFileChunk,
-  systemClock,
   tcpTransport,
-  type Clock,
-  type Frame,
-  type Listener,
-} from '@butterfly/common';
+} from '@butterfly/wire';
 import { afterEach, describe, expect, it } from 'vitest';
 import { probePeer } from './probe-peer.js';
 

@@ -1,16 +1,16 @@
+import type { Clock } from '@butterfly/common';
 import {
-  blockSpeed,
-  decodeControl,
-  decodeFileChunk,
-  encodeControl,
-  type Clock,
   type Connection,
   type ControlMessage,
   type FileChunk,
   type Frame,
   type TimedBlock,
   type Transport,
-} from '@butterfly/common';
+  blockSpeed,
+  decodeControl,
+  decodeFileChunk,
+  encodeControl,
+} from '@butterfly/wire';
 
 /** A machine that takes longer to answer a call is no neighbour. */
 const dialMs = 2_000;
@@ -37,7 +37,7 @@ export interface ProbeOptions {
 }
 
 /**
- * Measures the way to another worker in some 0.5 s. Null when it cannot be dialled, does not take the greeting, or does not
+ * Measures the link to another worker in some 0.5 s. Null when it cannot be dialled, does not take the greeting, or does not
  * answer in time, or goes before it is measured; never rejects for what the peer does.
  */
 export async function probePeer(options: ProbeOptions): Promise<PeerSpeed | null> {

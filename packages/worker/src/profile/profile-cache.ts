@@ -1,13 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  encodeControl,
-  toButterflyError,
-  type Logger,
-  type WorkerProfile,
-  makeDirectory,
-} from '@butterfly/common';
+import { type Logger, makeDirectory, toButterflyError } from '@butterfly/common';
+import { type WorkerProfile, encodeControl } from '@butterfly/wire';
 
 /** What a worker measures; what it holds of the model is known only to its loader. */
 export type MeasuredProfile = Pick<

@@ -1,11 +1,12 @@
 import { mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cacheTypes, encodeControl, silentLogger, type StepTime } from '@butterfly/common';
+import { type StepTime, silentLogger } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
+import { describeFile, ggml, smallModel } from '@butterfly/stage/testing';
 import { cachedSyntheticModel } from '@butterfly/testkit';
+import { cacheTypes, encodeControl } from '@butterfly/wire';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { describeFile, ggml, smallModel } from '../stage/testing.js';
 import { measureAttention } from './measured-attention.js';
 import { measuredParts } from './measured-layers.js';
 import type { MeasuredProfile } from './profile-cache.js';

@@ -1,8 +1,8 @@
 import type { Logger } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
 import type { ModelSpec } from '@butterfly/model';
-import { cpuVariant } from '../capabilities.js';
-import { machineId } from '../machine-id.js';
+import { cpuVariant } from './capabilities.js';
+import { machineId } from './machine-id.js';
 import { MachineLock } from './machine-lock.js';
 import { measureAttention } from './measured-attention.js';
 import { findModelFile, measureDisk, removeAbandonedScratch } from './measured-disk.js';

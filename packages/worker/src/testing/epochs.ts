@@ -1,11 +1,11 @@
+import { part } from '@butterfly/stage/testing';
 import {
+  type ControlMessageOf,
+  type Step,
   decodeStepResult,
   encodeStep,
   greedySampling,
-  type ControlMessageOf,
-  type Step,
-} from '@butterfly/common';
-import { part } from '../stage/testing.js';
+} from '@butterfly/wire';
 import type { Member } from './scripted-orchestrator.js';
 
 /** A stage of its own, unless told otherwise. */

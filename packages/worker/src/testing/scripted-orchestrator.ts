@@ -1,26 +1,24 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { type ButterflyError, ensure, silentLogger } from '@butterfly/common';
+import type { ModelSpec } from '@butterfly/model';
+import { ggml } from '@butterfly/stage/testing';
 import {
   Connection,
-  decodeControl,
-  encodeControl,
-  encodeFileChunk,
-  ensure,
-  listen,
-  silentLogger,
-  type ButterflyError,
   type ConnectionHandlers,
   type ControlMessage,
   type ControlMessageOf,
   type Frame,
   type FrameType,
   type Listener,
-} from '@butterfly/common';
-import type { ModelSpec } from '@butterfly/model';
-import { nativeMachine } from '../native.js';
-import { ggml } from '../stage/testing.js';
-import { Worker, type WorkerOptions } from '../worker.js';
+  decodeControl,
+  encodeControl,
+  encodeFileChunk,
+  listen,
+} from '@butterfly/wire';
+import { nativeMachine } from '../control/native.js';
+import { Worker, type WorkerOptions } from '../control/worker.js';
 
 /** The other side of a connection, frame by frame. Progress is left out, which may come at any time. */
 export class Party {

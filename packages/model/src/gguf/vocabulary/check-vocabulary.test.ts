@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ErrorCode } from '@butterfly/common';
-import { encodeGgufHeader, type MetadataEntry } from '@butterfly/testkit';
+import { type MetadataEntry, encodeGgufHeader } from '@butterfly/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openGguf } from '../gguf-file.js';
 

@@ -1,0 +1,56 @@
+import { ButterflyError } from '@butterfly/common';
+import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { requireAdministrator } from './cluster-access.js';
+import type { ClusterAdministration } from '../context.js';
+
+type AddRoute = (
+  method: 'GET' | 'POST',
+  url: string,
+  handler: (request: FastifyRequest, reply: FastifyReply) => unknown,
+) => void;
+
+/** Adds the routes for those who run the cluster. */
+export function addClusterRoutes(add: AddRoute, { view, token }: ClusterAdministration): void {
+  const guarded: AddRoute = (method, url, handler) =>
+    add(method, url, (request, reply) => {
+      requireAdministrator(
+        { remoteAddress: request.socket.remoteAddress ?? '', headers: request.headers },
+        token,
+      );
+      return handler(request, reply);
+    });
+
+  guarded('GET', '/cluster', () => view.describe());
+  guarded('POST', '/cluster/workers/:name/drain', (request, reply) => {
+    const { name } = request.params as { readonly name: string };
+    const { workerId } = findWorker(view.describe(), name);
+    view.drain(workerId);
+    return reply.code(202).send({ workerId, name, state: 'draining' });
+  });
+}
+
+/**
+ * The worker that people call so; an id is as good as a name.
+ * @throws ButterflyError NOT_FOUND, or REQUEST_INVALID when several have this name
+ */
+export function findWorker({ workers }: ClusterDescription, name: string): WorkerDescription {
+  const found = workers.filter((worker) => worker.workerId === name);
+  const called = found.length > 0 ? found : workers.filter((worker) => worker.name === name);
+  const [worker, ...others] = called;
+  const list = (some: readonly WorkerDescription[]) =>
+    some.map((each) => `${each.workerId} (${each.name})`).join(', ');
+  if (!worker)
+    throw new ButterflyError(
+      'NOT_FOUND',
+      `There is no worker "${name}"; ${workers.length === 0 ? 'no worker has joined' : `there are ${list(workers)}`}.`,
+      { param: 'name' },
+    );
+  if (others.length > 0)
+    throw new ButterflyError(
+      'REQUEST_INVALID',
+      `${called.length} workers are called "${name}"; name one by its id: ${list(called)}.`,
+      { param: 'name' },
+    );
+  return worker;
+}

@@ -1,0 +1,3 @@
+export type { HttpSettings } from './context.js';
+export { startApi } from './server.js';
+export type { ListeningApi } from './server.js';

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto';
+import { METHODS } from 'node:http';
+import type { Socket } from 'node:net';
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
+import { listenError } from '@butterfly/wire';
+import Fastify from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { boundBodies } from './http/body-budget.js';
+import type { ApiContext } from './context.js';
+import { letPagesAsk } from './http/cors.js';
+import { errorBody, HttpRefusal, publicError, toHttpFailure } from './http/errors.js';
+import { hostName, hostRefusal } from './http/host-check.js';
+import { readBodiesAsJson } from './http/json-body.js';
+import { OpenResponses } from './http/open-responses.js';
+import { addRoutes } from './routes.js';
+
+/**
+ * The OpenAI-style HTTP API. It does not listen yet: the caller does, and closes it. `close` lets the
+ * answers that are under way end, for `deadlines.drainMs`, and then cuts every connection.
+ */
+export function createApi(context: ApiContext): FastifyInstance {
+  const failWith = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) =>
+    sendFailure(context, thrown, request, reply);
+  const app = Fastify({
+    logger: false,
+    genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
+    bodyLimit: limits.requestBodyBytesMax,
+    routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
+    // Node would refuse it without a word; we say what is missing.
+    http: { requireHostHeader: false },
+    // A client has this long to send its request.
+    requestTimeout: deadlines.fetchMs,
+    // Nothing moves on a connection while a request waits, so silence is cut only after the request's own deadline.
+    connectionTimeout: deadlines.requestMs + deadlines.drainMs,
+    // While closing it is the engine that refuses, in the shape of all errors.
+    return503OnClosing: false,
+    // Connections without a request would else hold up the closing; `preClose` waits for the others.
+    forceCloseConnections: true,
+    clientErrorHandler: refuseMalformedHttp,
+    frameworkErrors: (thrown, request, reply) => void failWith(thrown, request, reply),
+  });
+  for (const method of METHODS) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method);
+  boundBodies(app);
+  readBodiesAsJson(app, context.engine.contextTokensMax);
+  const openResponses = new OpenResponses();
+  app.addHook('onRequest', (request, reply, done) => {
+    openResponses.add(request, reply.raw);
+    reply.header('x-request-id', request.id);
+    done();
+  });
+  app.addHook('onRequest', (request, _reply, done) => {
+    done(hostRefusal(app, request, context.http.hostNames) ?? undefined);
+  });
+  app.addHook('preClose', () => openResponses.drained(context.clock, deadlines.drainMs));
+  app.setErrorHandler(failWith);
+  app.setNotFoundHandler((request) => {
+    throw noSuchRoute(request);
+  });
+  letPagesAsk(app, context.http.corsOrigins);
+  // After the headers for pages are set, so that they can read every refusal.
+  app.after(() => {
+    // Before the body is read: whatever it holds, the path is what is wrong.
+    app.addHook('onRequest', (request, _reply, done) => {
+      done(request.is404 ? noSuchRoute(request) : undefined);
+    });
+    addRoutes(app, context);
+  });
+  return app;
+}
+
+/** When a client that was refused for a full queue should come back, in the whole seconds that HTTP has. */
+function retryAfterS({ engine }: ApiContext): number {
+  return Math.max(1, Math.ceil(engine.status().retryAfterMs / 1000));
+}
+
+function noSuchRoute(request: FastifyRequest): ButterflyError {
+  return new ButterflyError(
+    'NOT_FOUND',
+    `There is nothing at ${request.method} ${request.url}; paths of the API begin with /v1, see docs/api.md.`,
+  );
+}
+
+function sendFailure(
+  context: ApiContext,
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const { error, status, headers } = toHttpFailure(thrown);
+  const { id: requestId, method, url } = request;
+  context.observe({ kind: 'requestFailed', requestId, method, url, status, error });
+  if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS(context));
+  return reply
+    .code(status)
+    .headers(headers)
+    .send(errorBody(publicError(error, request.id)));
+}
+
+/** Answers bytes that are not HTTP, or too slow: there is no request yet, so this is written by hand. */
+function refuseMalformedHttp(thrown: Error & { readonly code?: string }, socket: Socket): void {
+  if (thrown.code === 'ECONNRESET' || socket.destroyed) return;
+  const [status, reason, what] =
+    thrown.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? [408, 'Request Timeout', 'The request did not arrive in time; send it again.']
+      : thrown.code === 'HPE_HEADER_OVERFLOW'
+        ? [431, 'Request Header Fields Too Large', 'The headers are too large; send fewer.']
+        : [400, 'Bad Request', 'This is not an HTTP request; send HTTP/1.1.'];
+  const { error, headers } = toHttpFailure(new HttpRefusal(status, what));
+  const body = JSON.stringify(errorBody(error));
+  const fields = Object.entries({
+    'content-type': 'application/json',
+    'content-length': String(body.length),
+    connection: 'close',
+    ...headers,
+  }).map(([name, value]) => `${name}: ${value}`);
+  const head = [`HTTP/1.1 ${status} ${reason}`, ...fields, '', ''].join('\r\n');
+  if (socket.writable) socket.write(head + body);
+  socket.destroy(thrown);
+}
+
+/** The HTTP API while it listens. */
+export interface ListeningApi {
+  readonly port: number;
+  /** Lets the answers that are under way end, for `deadlines.drainMs`, and then cuts every connection. */
+  close(): Promise<void>;
+}
+
+/**
+ * Offers what the context has over HTTP.
+ * @param address port 0 lets the system choose
+ * @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID
+ */
+export async function startApi(
+  context: ApiContext,
+  address: { readonly host: string; readonly port: number },
+): Promise<ListeningApi> {
+  const names = [address.host, ...context.http.hostNames].map(hostName);
+  const api = createApi({ ...context, http: { ...context.http, hostNames: names } });
+  try {
+    await api.listen({ ...address });
+  } catch (cause) {
+    await api.close();
+    throw listenError(address.host, address.port, cause);
+  }
+  const bound = api.server.address();
+  const port = typeof bound === 'object' && bound ? bound.port : address.port;
+  return { port, close: () => api.close() };
+}

@@ -1,0 +1,35 @@
+import { type HttpSettings, type ListeningApi, startApi } from '@butterfly/api';
+import { type Observer, deadlines, systemClock } from '@butterfly/common';
+import type { Orchestrator } from '@butterfly/orchestrator';
+import type { PromptMaker } from '@butterfly/text';
+import type { OpenedModel } from './model.js';
+
+/** Where the HTTP API listens, and by default for no pages but its own; port 0 lets the system choose. */
+export type HttpOptions = { readonly host: string; readonly port: number } & {
+  readonly [K in keyof HttpSettings]?: HttpSettings[K] | undefined;
+};
+
+/** Offers a model over HTTP. @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID */
+export async function startHttpApi(options: {
+  readonly http: HttpOptions;
+  readonly model: OpenedModel;
+  readonly prompts: PromptMaker;
+  readonly orchestrator: Orchestrator;
+  /** Opens what administrates the cluster. */
+  readonly token: string | null;
+  readonly observe: Observer;
+}): Promise<ListeningApi> {
+  const { model, prompts, orchestrator, token, observe } = options;
+  const { host, port, keepAliveMs = deadlines.keepAliveMs, corsOrigins = [], hostNames = [] } = options.http;
+  const context = {
+    engine: orchestrator.engine,
+    vocabulary: model.vocabulary,
+    prompts,
+    model: { id: model.id, createdS: Math.floor(Date.now() / 1000) },
+    administration: { view: orchestrator.view, token },
+    http: { keepAliveMs, corsOrigins, hostNames },
+    clock: systemClock,
+    observe,
+  };
+  return startApi(context, { host, port });
+}

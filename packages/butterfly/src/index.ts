@@ -1,0 +1,21 @@
+export { modelsDirectory, workerDirectory } from './directories.js';
+export { Hub } from './hub/hub.js';
+export { pull } from './hub/pull.js';
+export type { Pulled } from './hub/pull.js';
+export { findPulled } from './hub/pulled.js';
+export { parseHubReference } from './hub/reference.js';
+export { logFormats } from './log-formats.js';
+export type { LogFormat } from './log-formats.js';
+export {
+  availableMemoryBytes,
+  checkThreads,
+  defaultCacheBytes,
+  threadsPerWorker,
+  warnOfCrowding,
+} from './machine.js';
+export { tellParent } from './managed.js';
+export { contextTokens, openModel, ownModel, resolveModelPath } from './model.js';
+export type { OpenedModel } from './model.js';
+export { startServing } from './serving.js';
+export type { WorkerProgram } from './local-workers.js';
+export type { Serving } from './serving.js';

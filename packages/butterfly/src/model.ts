@@ -1,0 +1,87 @@
+import { basename, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ButterflyError, type Logger, toButterflyError } from '@butterfly/common';
+import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
+import { type ModelSpec, checkFiles, describeModel, openGguf } from '@butterfly/model';
+import { modelsDirectory, type CacheVariables } from './directories.js';
+import { findPulled } from './hub/pulled.js';
+import { isHubReference, parseHubReference } from './hub/reference.js';
+
+/** The small model that ships with Butterfly (models/README.md). */
+export const ownModel = fileURLToPath(new URL('../../../models/butterfly-stories.gguf', import.meta.url));
+
+export interface OpenedModel {
+  readonly spec: ModelSpec;
+  readonly vocabulary: Vocabulary;
+  /** Name under which the API offers it: that of the file. */
+  readonly id: string;
+}
+
+/**
+ * Reads what the orchestrator needs of a model: its description and its tokenizer, not its weights.
+ * @throws ButterflyError as `openGguf` does, LIBRARY_MISSING, LIBRARY_MISMATCH
+ */
+export async function openModel(
+  path: string,
+  options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
+): Promise<OpenedModel> {
+  // Workers on this machine look for the file where this process finds it, from whatever folder they were started in.
+  const spec = describeModel(await openGguf(resolve(path), { log: options.log }));
+  const ggml = loadGgml({ directory: options.ggmlDirectory, log: options.log });
+  const vocabulary = loadVocabulary(ggml, spec.files[0]?.path ?? path);
+  try {
+    // The library has opened the file by its path, which may be another one's by now.
+    await checkFiles(spec);
+  } catch (error) {
+    vocabulary[Symbol.dispose]();
+    throw error;
+  }
+  if (vocabulary.size !== spec.vocabulary) {
+    vocabulary[Symbol.dispose]();
+    throw new ButterflyError(
+      'MODEL_CORRUPT',
+      `${path} has ${vocabulary.size} tokens but embeddings for ${spec.vocabulary}; convert it anew.`,
+    );
+  }
+  return { spec, vocabulary, id: basename(path, '.gguf') };
+}
+
+/**
+ * The path of a model that a person named: a path, or what was pulled under a name of a hub.
+ * @param cacheDir what `--cache-dir` says, where models are looked for first
+ * @throws ButterflyError CONFIG_INVALID, MODEL_NOT_FOUND
+ */
+export async function resolveModelPath(
+  named: string,
+  variables: CacheVariables,
+  cacheDir?: string,
+): Promise<string> {
+  if (!isHubReference(named)) return named;
+  const reference = parseHubReference(named);
+  const usual = modelsDirectory(variables);
+  const first = modelsDirectory(variables, cacheDir);
+  if (first === null)
+    throw new ButterflyError(
+      'MODEL_NOT_FOUND',
+      `This user has no home directory where ${named} could be; say where with --cache-dir or XDG_CACHE_HOME, or give a path.`,
+    );
+  try {
+    return await findPulled(reference, first);
+  } catch (error) {
+    if (usual === null || usual === first || toButterflyError(error).code !== 'MODEL_NOT_FOUND') throw error;
+    return findPulled(reference, usual);
+  }
+}
+
+const defaultContextTokens = 4096;
+
+/** The context to serve: what was asked for, else what the model was trained for, within reason. */
+export function contextTokens(spec: ModelSpec, asked: number | undefined, log: Logger): number {
+  const trained = spec.contextTrained * spec.rope.scaling.factor;
+  if (asked !== undefined && asked > trained)
+    log.warn(
+      { asked, trained: spec.contextTrained },
+      'The context is longer than the model was trained for.',
+    );
+  return asked ?? Math.min(spec.contextTrained, defaultContextTokens);
+}

@@ -1,0 +1,177 @@
+import { randomBytes } from 'node:crypto';
+import type { ListeningApi } from '@butterfly/api';
+import {
+  ButterflyError,
+  deadlines,
+  exitCodes,
+  logObserver,
+  systemClock,
+  type Logger,
+  type Observer,
+} from '@butterfly/common';
+import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
+import type { PlanWishes } from '@butterfly/planning';
+import type { PromptMaker } from '@butterfly/text';
+import { startHttpApi, type HttpOptions } from './http-api.js';
+import type { LogFormat } from './log-formats.js';
+import { LocalWorkers, type WorkerProgram } from './local-workers.js';
+import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
+import { contextTokens, type OpenedModel } from './model.js';
+import { cpusOfWorkers } from './placement.js';
+
+export interface ServingOptions {
+  readonly model: OpenedModel;
+  readonly prompts: PromptMaker;
+  /** Null for no API. */
+  readonly http: HttpOptions | null;
+  readonly clusterHost: string;
+  readonly clusterPort: number;
+  /** Undefined has one made up. */
+  readonly token: string | undefined;
+  /** Local worker processes, and what they run. */
+  readonly workerProgram: WorkerProgram;
+  readonly workers: number;
+  /** Workers from elsewhere to wait for before the first plan. */
+  readonly workersElsewhere: number;
+  /** Whether workers from elsewhere may come at any time, so that no lack of workers is final. */
+  readonly othersMayJoin: boolean;
+  readonly threads: number | undefined;
+  /** Whether each of several local workers keeps to cores of its own, where there are enough. */
+  readonly pin: boolean;
+  /** Whether local workers keep the cores from deep sleep while steps come and go. */
+  readonly awake: boolean;
+  readonly numerics: Numerics;
+  readonly wishes: PlanWishes;
+  readonly speculation: 'auto' | 'off';
+  /** Of the local workers; undefined for their defaults. */
+  readonly cacheDirectory?: string | undefined;
+  readonly cacheBytes?: number | undefined;
+  /** Without a context, that of the model within reason. */
+  readonly capacity: Pick<Capacity, 'parallel'> & { readonly contextTokens: number | undefined };
+  /** Of the local workers; undefined leaves that to the environment. */
+  readonly logFormat?: LogFormat | undefined;
+  readonly log: Logger;
+}
+
+/** An orchestrator with its local workers, stopped together. */
+export interface Serving {
+  readonly orchestrator: Orchestrator;
+  /** Of the API; 0 without one. */
+  readonly httpPort: number;
+  readonly token: string;
+  /** Resolves when no worker is left and none will come. */
+  readonly lost: Promise<ButterflyError>;
+  /** What keeps these workers from running the model. @throws ButterflyError that, when no others will come */
+  checkTrouble(): ButterflyError | null;
+  stop(): Promise<void>;
+}
+
+/** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
+export async function startServing(options: ServingOptions): Promise<Serving> {
+  const { log } = options;
+  const observe = logObserver(log);
+  const threads = checkThreads(options.threads ?? threadsPerWorker(options.workers));
+  warnOfCrowding(options.workers, threads, log);
+  const token = options.token ?? randomBytes(16).toString('hex');
+  const orchestrator = await startOrchestrator(options, token, observe);
+  const api = await startApi(options, orchestrator, token, observe);
+  let tellLost: (error: ButterflyError) => void = () => undefined;
+  const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));
+  let givenUp = 0;
+  const localWorkers = new LocalWorkers({
+    program: options.workerProgram,
+    count: options.workers,
+    clusterHost: options.clusterHost,
+    clusterPort: orchestrator.clusterPort,
+    token,
+    threads,
+    cpus: options.pin ? cpusOfWorkers(options.workers, threads) : null,
+    awake: options.awake,
+    memoryBytes: Math.floor(availableMemoryBytes() / Math.max(1, options.workers)),
+    cacheDirectory: options.cacheDirectory,
+    cacheBytes: options.cacheBytes,
+    logFormat: options.logFormat,
+    observe,
+    onGivenUp: (name, lasting) => {
+      if (!lasting || options.othersMayJoin) observe({ kind: 'localWorkerGivenUp', name, lasting });
+      if (++givenUp === options.workers && !options.othersMayJoin)
+        tellLost(
+          lasting ??
+            new ButterflyError(
+              'WORKER_LOST',
+              'The local workers ended again and again; run with BUTTERFLY_LOG=info to see why.',
+            ),
+        );
+    },
+  });
+  return {
+    orchestrator,
+    httpPort: api?.port ?? 0,
+    token,
+    lost,
+    checkTrouble: () => {
+      const { trouble } = orchestrator;
+      if (!trouble || !isLasting(trouble)) return null;
+      if (!options.othersMayJoin && orchestrator.workers().length >= options.workers) throw trouble;
+      return trouble;
+    },
+    stop: async () => {
+      // Answers that are under way end before their connections are closed, and workers go last.
+      await orchestrator.engine.drain(deadlines.drainMs);
+      await api?.close();
+      await orchestrator.stop(0);
+      await localWorkers.stop();
+    },
+  };
+}
+
+/** With the model's files held open from before anybody may ask for them. */
+async function startOrchestrator(
+  options: ServingOptions,
+  token: string,
+  observe: Observer,
+): Promise<Orchestrator> {
+  const { model, log } = options;
+  const files = new FileServer(model.spec);
+  await files.hold({ clock: systemClock, observe });
+  const starting = Orchestrator.start({
+    spec: model.spec,
+    modelId: model.id,
+    cluster: { host: options.clusterHost, port: options.clusterPort, token },
+    capacity: {
+      contextTokens: contextTokens(model.spec, options.capacity.contextTokens, log),
+      parallel: options.capacity.parallel,
+    },
+    workersExpected: options.workers + options.workersElsewhere,
+    numerics: options.numerics,
+    wishes: options.wishes,
+    speculation: options.speculation,
+    files,
+    clock: systemClock,
+    observe,
+  });
+  return await starting.catch(async (error: unknown) => {
+    await files.close();
+    throw error;
+  });
+}
+
+async function startApi(
+  { http, model, prompts }: ServingOptions,
+  orchestrator: Orchestrator,
+  token: string,
+  observe: Observer,
+): Promise<ListeningApi | null> {
+  if (!http) return null;
+  try {
+    return await startHttpApi({ http, model, prompts, orchestrator, token, observe });
+  } catch (error) {
+    await orchestrator.stop(0);
+    throw error;
+  }
+}
+
+/** A worker that died or a plan that was replaced may be better the next time; a model that does not fit is not. */
+function isLasting({ code, kind }: ButterflyError): boolean {
+  return kind.exitCode !== exitCodes.network && code !== 'CANCELLED';
+}

@@ -1,0 +1,45 @@
+import { describe, expect, it } from 'vitest';
+import { ButterflyError } from './errors.js';
+import { logObserver } from './event-log.js';
+import type { ButterflyEvent } from './events.js';
+import type { Logger } from './log.js';
+
+/** What the log says of events: level, sentence, fields. */
+function told(...events: readonly ButterflyEvent[]): unknown[] {
+  const lines: unknown[] = [];
+  const at = (level: string) => (fields: object, message: string) =>
+    void lines.push([level, message, fields]);
+  const log: Logger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+  const observe = logObserver(log);
+  for (const event of events) observe(event);
+  return lines;
+}
+
+describe('the log of events', () => {
+  it('says what happened in a sentence that stays the same, with the rest in fields', () => {
+    expect(
+      told(
+        { kind: 'workerJoined', workerId: 'w1', name: 'desk', memoryBytes: 8, threads: 2 },
+        { kind: 'workerLeft', workerId: 'w1', name: 'desk', isOrderly: false, reason: 'it was silent' },
+      ),
+    ).toEqual([
+      ['info', 'A worker joined.', { workerId: 'w1', name: 'desk', memoryBytes: 8, threads: 2 }],
+      ['warn', 'A worker left: it was silent', { workerId: 'w1', name: 'desk' }],
+    ]);
+  });
+
+  it('says nothing of what happens at every token', () => {
+    const step = { rows: 1, stageTimes: [], scheduleMicros: 1, completeMicros: 1 };
+    expect(told({ kind: 'stepDone', ...step }, { kind: 'planRetired', replica: 1, epoch: 1 })).toEqual([]);
+  });
+
+  it('is loud about defects alone', () => {
+    const request = { requestId: 'req_1', method: 'GET', url: '/', status: 400 };
+    const [refused, broken] = told(
+      { kind: 'requestFailed', ...request, error: new ButterflyError('REQUEST_INVALID', 'no') },
+      { kind: 'requestFailed', ...request, error: new ButterflyError('INTERNAL', 'a defect') },
+    );
+    expect(refused).toEqual(['debug', 'no', { ...request, code: 'REQUEST_INVALID' }]);
+    expect(broken).toMatchObject(['error', 'a defect', { code: 'INTERNAL' }]);
+  });
+});

@@ -1,0 +1,84 @@
+import type { ButterflyEvent, EventOf, Observer } from './events.js';
+import type { Logger, LogLevel } from './log.js';
+
+/** What a person reads of an event, and fields for programs. */
+type Line = readonly [level: Exclude<LogLevel, 'trace' | 'silent'>, message: string, fields: object];
+type Kind = ButterflyEvent['kind'];
+
+/** Null for what would be too much to read. */
+const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
+  workerJoined: (event) => ['info', 'A worker joined.', fieldsOf(event)],
+  workerLeft: ({ workerId, name, reason }) => ['warn', `A worker left: ${reason}`, { workerId, name }],
+  strangerLeft: ({ peer, code, reason }) => [
+    'warn',
+    `A peer left before it joined: ${reason}`,
+    { peer, code },
+  ],
+  kernelsDiffer: ({ workerId, words }) => ['warn', words, { workerId }],
+  workerMoved: (event) => ['info', 'A worker goes to another replica.', fieldsOf(event)],
+  workerFailed: ({ workerId, name, code, message }) => ['error', message, { workerId, name, code }],
+  workerPaced: (event) => [
+    'info',
+    'A worker is planned for as so many times as slow as it measured itself.',
+    fieldsOf(event),
+  ],
+  shardOrdered: (event) => ['info', 'A shard is to be loaded.', fieldsOf(event)],
+  shardLoaded: (event) => ['info', 'A shard is loaded.', fieldsOf(event)],
+  weightsRefused: ({ workerId, code, message }) => ['error', message, { workerId, code }],
+  modelFileChanged: ({ words, code }) => (code === null ? ['warn', words, {}] : ['error', words, { code }]),
+  stagesLinking: ({ epoch }) => ['info', 'The stages are to be linked.', { epoch }],
+  planLive: (event) => ['info', 'The plan is live.', fieldsOf(event)],
+  planRetired: null,
+  planningFailed: ({ error, cause }) => ['error', error.message, { code: error.code, err: cause }],
+  cacheTypeChosen: ({ cacheType, reason }) => [
+    'info',
+    `The KV cache is ${cacheType}. ${reason}`,
+    { cacheType },
+  ],
+  sparesLacking: ({ replica, isPassing, words }) => [isPassing ? 'info' : 'warn', words, { replica }],
+  drainRefused: ({ workerId, reason }) => ['warn', `It stays: ${reason}`, { workerId }],
+  drainResumed: (event) => ['info', 'It was lost before it was empty.', fieldsOf(event)],
+  stepDone: null,
+  stepStalled: (event) => ['error', 'A step missed its deadline.', fieldsOf(event)],
+  requestEnded: (event) => ['debug', 'Request finished.', fieldsOf(event)],
+  requestFailed: ({ requestId, method, url, status, error }) => {
+    const fields = { requestId, method, url, status, code: error.code };
+    return error.code === 'INTERNAL'
+      ? ['error', error.message, { ...fields, err: error }]
+      : ['debug', error.message, fields];
+  },
+  numbersFailed: ({ sequenceId }) => [
+    'error',
+    'Numbers of a request became NaN or infinite; the log of the worker that found it names the layers.',
+    { sequenceId, code: 'COMPUTE_FAILED' },
+  ],
+  readerTooSlow: (event) => ['warn', 'Cancelled a request whose client reads too slowly.', fieldsOf(event)],
+  streamBroken: ({ requestId, isClientGone, error }) => [
+    isClientGone ? 'debug' : 'warn',
+    'A stream ended early.',
+    { requestId, code: error.code, err: error },
+  ],
+  localWorkerStarted: (event) => ['info', 'A local worker starts.', fieldsOf(event)],
+  localWorkerSentAway: (event) => ['info', 'A local worker was sent away.', fieldsOf(event)],
+  localWorkerEnded: (event) => ['warn', 'A local worker ended.', fieldsOf(event)],
+  localWorkerGivenUp: ({ name, lasting }) =>
+    lasting
+      ? ['error', `A local worker is not started again: ${lasting.message}`, { name, code: lasting.code }]
+      : ['error', 'A local worker ended too often and is not started again.', { name }],
+};
+
+/** The first reader of events: a line of the log for each that a person wants to know of. */
+export function logObserver(log: Logger): Observer {
+  return (event) => {
+    const line = lineOf(event.kind, event);
+    if (line) log[line[0]](line[2], line[1]);
+  };
+}
+
+function lineOf<K extends Kind>(kind: K, event: EventOf<K>): Line | null {
+  return lines[kind]?.(event) ?? null;
+}
+
+function fieldsOf(event: ButterflyEvent): object {
+  return Object.fromEntries(Object.entries(event).filter(([name]) => name !== 'kind'));
+}

@@ -1,0 +1,117 @@
+import type { WorkerProfile } from '@butterfly/wire';
+import { Losses } from './losses.js';
+
+/** What the controller knows of a worker that has joined and measured itself. */
+export interface Member {
+  readonly workerId: string;
+  /** As people call it. */
+  readonly name: string;
+  /** The same for a worker that comes back. */
+  readonly identity: string;
+  /** What it offers for weights, KV arena and compute buffers together. */
+  readonly memoryBytes: number;
+  /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
+  readonly memoryOf?: string;
+  readonly profile: WorkerProfile;
+}
+
+/** What a worker has of a shard; `kept` is what it has from before, until it has told of it anew. */
+type Holding = 'kept' | 'loading' | 'held';
+
+interface Record {
+  readonly member: Member;
+  readonly holdings: Map<string, Holding>;
+  isDraining: boolean;
+}
+
+/** Who is here, what each holds, and who is left out for a while. */
+export class Members {
+  readonly #records = new Map<string, Record>();
+
+  /** @param losses those of other replicas among them, where there are some */
+  constructor(private readonly losses = new Losses()) {}
+
+  get size(): number {
+    return this.#records.size;
+  }
+
+  get(workerId: string): Member | undefined {
+    return this.#records.get(workerId)?.member;
+  }
+
+  all(): Member[] {
+    return [...this.#records.values()].map(({ member }) => member);
+  }
+
+  /** @param heldShards what it still has from before */
+  add(member: Member, heldShards: readonly string[] = []): void {
+    const holdings = new Map<string, Holding>(heldShards.map((shardId) => [shardId, 'kept'] as const));
+    this.#records.set(member.workerId, { member, holdings, isDraining: false });
+  }
+
+  remove(workerId: string): void {
+    this.#records.delete(workerId);
+  }
+
+  /** Those that a plan may use now. */
+  available(nowMs: number): Member[] {
+    return [...this.#records.values()]
+      .filter(({ member, isDraining }) => !isDraining && !this.losses.isLeftOut(member.identity, nowMs))
+      .map(({ member }) => member);
+  }
+
+  /** Those that a plan may use where these do not suffice: also those that were lost too often. */
+  atNeed(nowMs: number): Member[] {
+    return [...this.#records.values()]
+      .filter(({ member, isDraining }) => !isDraining && !this.losses.isBarred(member.identity, nowMs))
+      .map(({ member }) => member);
+  }
+
+  /** When the next one that is left out may take part again; Infinity when nobody is. */
+  nextReturnMs(nowMs: number): number {
+    let nextMs = Infinity;
+    for (const { member } of this.#records.values()) {
+      const untilMs = this.losses.leftOutUntilMs(member.identity);
+      if (untilMs > nowMs) nextMs = Math.min(nextMs, untilMs);
+    }
+    return nextMs;
+  }
+
+  /** A worker was lost, or failed at its work, while others relied on it. */
+  lost({ identity }: Member, nowMs: number): void {
+    this.losses.lost(identity, nowMs);
+  }
+
+  leaveOut(identity: string, pauseMs: number, nowMs: number): void {
+    this.losses.leaveOut(identity, pauseMs, nowMs);
+  }
+
+  holds(workerId: string, shardId: string): Holding | null {
+    return this.#records.get(workerId)?.holdings.get(shardId) ?? null;
+  }
+
+  shardsOf(workerId: string): string[] {
+    return [...(this.#records.get(workerId)?.holdings.keys() ?? [])];
+  }
+
+  hold(workerId: string, shardId: string, holding: Holding): void {
+    this.#records.get(workerId)?.holdings.set(shardId, holding);
+  }
+
+  unhold(workerId: string, shardId: string): void {
+    this.#records.get(workerId)?.holdings.delete(shardId);
+  }
+
+  isDraining(workerId: string): boolean {
+    return this.#records.get(workerId)?.isDraining ?? false;
+  }
+
+  drain(workerId: string, isDraining: boolean): void {
+    const record = this.#records.get(workerId);
+    if (record) record.isDraining = isDraining;
+  }
+
+  draining(): Member[] {
+    return [...this.#records.values()].filter(({ isDraining }) => isDraining).map(({ member }) => member);
+  }
+}

@@ -1,0 +1,1 @@
+export { memberOf, planOf, profile, shardIdOf } from './controller.js';

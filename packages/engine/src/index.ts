@@ -1,0 +1,9 @@
+export { PipelineEngine } from './engine.js';
+export type { Pipeline } from './engine.js';
+export { EngineLedger } from './ledger.js';
+export type { SpeedFigures } from './measured-speed.js';
+export { ReplicatedEngine } from './replicated-engine.js';
+export type { EngineReplica } from './replicated-engine.js';
+export type { PlannedStep, SchedulerConfig, SchedulerStats } from './scheduler/scheduler-types.js';
+export { Scheduler } from './scheduler/scheduler.js';
+export type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from './types.js';

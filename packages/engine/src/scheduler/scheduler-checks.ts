@@ -1,0 +1,70 @@
+import { ButterflyError, limits } from '@butterfly/common';
+import type { SchedulerConfig, SchedulerRequest } from './scheduler-types.js';
+
+/** @throws ButterflyError CONTEXT_EXCEEDED or REQUEST_INVALID */
+export function checkRequest(
+  { promptTokens, outputTokensMax }: Pick<SchedulerRequest, 'promptTokens' | 'outputTokensMax'>,
+  contextTokensMax: number,
+): void {
+  if (!Number.isSafeInteger(outputTokensMax) || outputTokensMax < 1)
+    throw new ButterflyError('REQUEST_INVALID', 'At least one token of output must be requested.', {
+      param: 'max_tokens',
+    });
+  if (promptTokens.length === 0)
+    throw new ButterflyError('CONTEXT_EXCEEDED', 'The prompt is empty; send at least one token.');
+  if (promptTokens.length + outputTokensMax > contextTokensMax)
+    throw new ButterflyError(
+      'CONTEXT_EXCEEDED',
+      `${promptTokens.length} tokens of prompt and ${outputTokensMax} of output exceed the context of ` +
+        `${contextTokensMax}; shorten either or serve with a larger --ctx.`,
+    );
+}
+
+/**
+ * Fills in the defaults.
+ * @throws ButterflyError CONFIG_INVALID that names the field at fault
+ */
+export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig> {
+  const checked = {
+    stepRowsMax: 512,
+    arenaGranularity: 256,
+    prefixBlockTokens: 32,
+    guessesMax: 15,
+    stepCurves: [],
+    goesAhead: config.stages === 1,
+    ...config,
+  };
+  const { guessesMax } = checked;
+  for (const [param, value] of Object.entries({ ...checked, guessesMax: guessesMax + 1 }))
+    if (typeof value === 'number' && (!Number.isSafeInteger(value) || value < 1))
+      throw new ButterflyError('CONFIG_INVALID', `${param} must be a positive integer, not ${value}.`, {
+        param,
+      });
+  if (guessesMax > limits.draftTokensMax)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `guessesMax is ${guessesMax}, over ${limits.draftTokensMax}.`,
+      {
+        param: 'guessesMax',
+      },
+    );
+  const { stepRowsMax, arenaSlots, arenaGranularity, contextTokensMax } = checked;
+  if (stepRowsMax > limits.stepRowsMax)
+    throw new ButterflyError('CONFIG_INVALID', `stepRowsMax is ${stepRowsMax}, over ${limits.stepRowsMax}.`, {
+      param: 'stepRowsMax',
+    });
+  const usableSlots = arenaSlots - (arenaSlots % arenaGranularity);
+  if (usableSlots < contextTokensMax)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `A KV arena of ${usableSlots} slots cannot hold one context of ${contextTokensMax} tokens; lower --ctx.`,
+      { param: 'arenaSlots' },
+    );
+  if (usableSlots / arenaGranularity > limits.stepCopiesMax + 1)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `A KV arena of ${usableSlots} slots is too large to be compacted in one step; lower --ctx or --parallel.`,
+      { param: 'arenaSlots' },
+    );
+  return checked;
+}

@@ -1,0 +1,129 @@
+import { limits } from '@butterfly/common';
+import type { SamplingParams } from '@butterfly/wire';
+import { Acceptance, PromptLookup } from './prompt-lookup.js';
+import type { SchedulerRequest } from './scheduler-types.js';
+import { noTokens, TokenList } from './token-list.js';
+import type { RequestTiming } from '../types.js';
+
+/** What one step of `priority` counts in waiting, and how long before its deadline a request goes before others. */
+const rankStepMs = 10_000;
+
+/** One request in the scheduler: what is known of it, and how far the pipeline has been told to cache it. */
+export class Sequence {
+  readonly id: number;
+  readonly sampling: SamplingParams;
+  readonly priority: number;
+  readonly deadlineMs: number;
+  /** Those with the lower rank go first. It never changes, so everybody's turn comes. */
+  readonly rank: number;
+  /** Prompt, then output. */
+  readonly known: TokenList;
+  /** Known tokens when the sequence has its full output. */
+  readonly tokensMax: number;
+  readonly lookup: PromptLookup;
+  readonly acceptance = new Acceptance();
+  /** Its region of the arena; null while it waits. */
+  regionId: number | null = null;
+  /** Tokens cached or on the way to be, guesses included; the stages cache them in that order. */
+  scheduled = 0;
+  /** How many steps in flight will bring a token of it; more than one only when a step went ahead of the tokens. */
+  awaited = 0;
+  /** The latest step that brings a token of it; of meaning only while one is awaited. */
+  samplingStepId = -1;
+  /** How often it lost its region: what older steps bring must not be mixed with what newer ones compute. */
+  life = 0;
+  readonly #stopTokens: ReadonlySet<number>;
+  readonly #promptTokens: number;
+  readonly #submittedMs: number;
+  #startedMs: number | null = null;
+  #firstTokenMs: number | null = null;
+  #cachedPromptTokens: number | null = null;
+  #isGuessed = false;
+
+  constructor(request: SchedulerRequest) {
+    this.id = request.id;
+    this.sampling = request.sampling;
+    this.priority = request.priority;
+    this.deadlineMs = request.deadlineMs;
+    this.rank = Math.min(request.nowMs + request.priority * rankStepMs, request.deadlineMs - rankStepMs);
+    this.known = new TokenList(request.promptTokens);
+    this.tokensMax = request.promptTokens.length + request.outputTokensMax;
+    this.lookup = new PromptLookup(this.known);
+    this.#stopTokens = request.stopTokens;
+    this.#promptTokens = request.promptTokens.length;
+    this.#submittedMs = request.nowMs;
+  }
+
+  /** Known tokens that no step has carried yet. */
+  get pending(): number {
+    return Math.max(0, this.known.length - this.scheduled);
+  }
+
+  /** Known tokens that are cached or on the way to be. */
+  get cached(): number {
+    return Math.min(this.known.length, this.scheduled);
+  }
+
+  /** Tokens of the prompt that it found in the cache when it first ran. */
+  get cachedPromptTokens(): number {
+    return this.#cachedPromptTokens ?? 0;
+  }
+
+  /** It holds a region whose first tokens are cached already. */
+  entered(cachedTokens: number): void {
+    // A prompt's last token alone would be computed as what is decoded: with the one before it, it is a part of a prompt.
+    const isPromptEnd = cachedTokens === this.#promptTokens - 1;
+    this.scheduled = isPromptEnd ? Math.max(0, cachedTokens - 1) : cachedTokens;
+    this.#cachedPromptTokens ??= Math.min(cachedTokens, this.#promptTokens);
+  }
+
+  /** It holds no region any more and computes everything again. */
+  left(): void {
+    this.scheduled = 0;
+    this.awaited = 0;
+    this.life += 1;
+  }
+
+  /** A step computes its tokens up to `end` and guesses behind them. */
+  dispatched(stepId: number, end: number, guesses: number, isSampled: boolean, nowMs: number): void {
+    this.scheduled = end + guesses;
+    if (isSampled) {
+      this.awaited += 1;
+      this.samplingStepId = stepId;
+    }
+    this.#isGuessed = guesses > 0;
+    this.#startedMs ??= nowMs;
+  }
+
+  /** Takes the next token and says why the sequence ends with it, if it does; a stop token stays unknown. */
+  extend(token: number, nowMs: number): 'stop' | 'length' | null {
+    this.#firstTokenMs ??= nowMs;
+    if (this.#stopTokens.has(token)) return 'stop';
+    this.known.push(token);
+    return this.known.length === this.tokensMax ? 'length' : null;
+  }
+
+  /** Whether its next token may be computed before the one under way is known: penalties and guesses need to know it. */
+  get mayGoAhead(): boolean {
+    return this.awaited === 1 && !this.#isGuessed && !this.#hasPenalties;
+  }
+
+  get #hasPenalties(): boolean {
+    const { repeatPenalty, frequencyPenalty, presencePenalty } = this.sampling;
+    return repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+  }
+
+  /** What the penalties need to know; empty when none is active. */
+  recentTokens(): Int32Array {
+    if (!this.#hasPenalties) return noTokens;
+    return this.known.slice(Math.max(0, this.known.length - limits.recentTokensMax), this.known.length);
+  }
+
+  timing(nowMs: number): RequestTiming {
+    return {
+      queuedMs: (this.#startedMs ?? nowMs) - this.#submittedMs,
+      firstTokenMs: (this.#firstTokenMs ?? nowMs) - this.#submittedMs,
+      totalMs: nowMs - this.#submittedMs,
+    };
+  }
+}

@@ -1,0 +1,85 @@
+import type { StepTime } from '@butterfly/common';
+import type { ArenaCopy, SamplingParams, StepSequence } from '@butterfly/wire';
+import type { RequestTiming } from '../types.js';
+
+/** What a live plan allows. */
+export interface SchedulerConfig {
+  /** Prompt plus output of one sequence, in tokens. */
+  readonly contextTokensMax: number;
+  /** Slots of the KV arena; at least one whole context, so that the first in order can always finish. */
+  readonly arenaSlots: number;
+  /** Pipeline stages; as many steps may be in flight, and one more that goes ahead of its tokens. */
+  readonly stages: number;
+  /** Whether the first stage learns without the orchestrator what the last one sampled; by default if they are one. */
+  readonly goesAhead?: boolean;
+  /** Sequences that may hold regions of the arena at once. */
+  readonly runningMax: number;
+  /** Rows of one step; default 512. */
+  readonly stepRowsMax?: number;
+  /** Regions start and end on multiples of this many slots; default 256. */
+  readonly arenaGranularity?: number;
+  /** Shared prefixes are found by whole blocks of this many tokens; default 32. */
+  readonly prefixBlockTokens?: number;
+  /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
+  readonly guessesMax?: number;
+  /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */
+  readonly stepCurves?: readonly (readonly StepTime[])[];
+}
+
+export interface SchedulerRequest {
+  /** Never used by another living sequence; grows from one request to the next. */
+  readonly id: number;
+  readonly promptTokens: Int32Array;
+  /** At least 1. */
+  readonly outputTokensMax: number;
+  readonly sampling: SamplingParams;
+  readonly stopTokens: ReadonlySet<number>;
+  /** The lower, the earlier; each step counts as ten seconds of waiting, so nobody waits for ever. */
+  readonly priority: number;
+  /** Time of submission. */
+  readonly nowMs: number;
+  /** Time after which the sequence expires. */
+  readonly deadlineMs: number;
+}
+
+/** A step without what only the pipeline knows: its epoch and the encoding of its payload. */
+export interface PlannedStep {
+  /** Grows by 1 from step to step and is never used again. */
+  readonly stepId: number;
+  readonly copies: readonly ArenaCopy[];
+  readonly sequences: readonly StepSequence[];
+  /** The rows of all sequences, one after the other. */
+  readonly tokens: Int32Array;
+}
+
+/** The part of a `StepResult` that the scheduler needs. */
+export interface SchedulerResult {
+  readonly stepId: number;
+  /** As in `StepResult`. */
+  readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
+  /** Native compute of each stage. */
+  readonly stageTimes?: readonly { readonly computeMicros: number }[];
+}
+
+export type SchedulerEvent =
+  | { readonly kind: 'token'; readonly id: number; readonly token: number }
+  | {
+      readonly kind: 'end';
+      readonly id: number;
+      readonly reason: 'stop' | 'length';
+      readonly timing: RequestTiming;
+      readonly cachedPromptTokens: number;
+    }
+  | { readonly kind: 'expired'; readonly id: number }
+  /** Its numbers are NaN or infinite. */
+  | { readonly kind: 'failed'; readonly id: number };
+
+export interface SchedulerStats {
+  /** Sequences that hold a region. */
+  readonly running: number;
+  readonly waiting: number;
+  /** Steps in flight. */
+  readonly inFlight: number;
+  /** Slots that are free or hold only what may be dropped at once. */
+  readonly availableSlots: number;
+}

@@ -1,0 +1,190 @@
+import type { SamplingParams } from '@butterfly/wire';
+import type { PlannedStep, SchedulerRequest, SchedulerResult } from '../scheduler/scheduler-types.js';
+
+/*
+ * A pipeline with a real arena in every layer. Each token is a hash of everything cached before it,
+ * read from the arena through the regions, positions and copies of the steps, so whatever goes wrong in any of
+ * these turns into a wrong token, which is compared to what the sequence gives alone.
+ */
+
+/** Layers of the fake model, split over the stages. */
+export const layerCount = 4;
+export const vocabulary = 64;
+
+function mix(a: number, b: number): number {
+  const x = Math.imul(a ^ Math.imul(b, 0x9e3779b1), 0x85ebca6b);
+  return ((x ^ (x >>> 15)) + 0x27d4eb2f) | 0;
+}
+
+/** Random integers from a seed; `between` includes both bounds. */
+export function randomSource(seed: number): {
+  below(bound: number): number;
+  between(min: number, max: number): number;
+} {
+  let state = mix(seed, 1);
+  const below = (bound: number): number => {
+    state = (state + 0x6d2b79f5) | 0;
+    return ((mix(mix(state, 7), state >>> 13) >>> 0) % bound) | 0;
+  };
+  return { below, between: (min, max) => min + below(max - min + 1) };
+}
+
+/** Caches the rows behind what is cached and returns their activations: one layer of the fake model. */
+function runLayer(
+  layer: number,
+  cache: Int32Array,
+  regionStart: number,
+  positionStart: number,
+  rows: Int32Array,
+): Int32Array {
+  let state = layer;
+  for (let position = 0; position < positionStart; position += 1)
+    state = mix(state, cache[regionStart + position] ?? 0);
+  return rows.map((row, index) => {
+    const cached = mix(row, mix(layer, positionStart + index));
+    cache[regionStart + positionStart + index] = cached;
+    state = mix(state, cached);
+    return mix(state, row);
+  });
+}
+
+function draw(
+  activation: number,
+  position: number,
+  sampling: SamplingParams,
+  recent: readonly number[],
+): number {
+  const penalties = recent.reduce(mix, recent.length);
+  // Half of the requests speak in so few words that they repeat themselves, as guesses need it.
+  const words = sampling.seed % 2 === 0 ? vocabulary : 3;
+  return (mix(mix(activation, penalties), mix(position, sampling.seed)) >>> 0) % words;
+}
+
+/** What the sequence gives alone. */
+export function reference(request: SchedulerRequest): { tokens: number[]; reason: 'stop' | 'length' } {
+  const known = [...request.promptTokens];
+  const caches = Array.from(
+    { length: layerCount },
+    () => new Int32Array(known.length + request.outputTokensMax),
+  );
+  let cached = 0;
+  for (;;) {
+    let rows: Int32Array = Int32Array.from(known.slice(cached));
+    for (const [layer, cache] of caches.entries()) rows = runLayer(layer, cache, 0, cached, rows);
+    cached = known.length;
+    const recent = request.sampling.repeatPenalty === 1 ? [] : known.slice(-64);
+    const token = draw(rows.at(-1) ?? 0, cached, request.sampling, recent);
+    const tokens = known.slice(request.promptTokens.length);
+    if (request.stopTokens.has(token)) return { tokens, reason: 'stop' };
+    known.push(token);
+    if (tokens.length + 1 === request.outputTokensMax)
+      return { tokens: [...tokens, token], reason: 'length' };
+  }
+}
+
+interface Work {
+  readonly step: PlannedStep;
+  readonly rows: Int32Array;
+}
+
+/** Stages in a row, each with its range of layers and a queue; steps stay in order but stages drift apart freely. */
+export class FakePipeline {
+  readonly results: SchedulerResult[] = [];
+  /** What steps sampled, by "step sequence". */
+  readonly #sampled = new Map<string, number>();
+  readonly #stages: {
+    readonly layers: { readonly index: number; readonly cache: Int32Array }[];
+    readonly queue: Work[];
+  }[];
+
+  constructor(stages: number, arenaSlots: number, garbage: number) {
+    this.#stages = Array.from({ length: stages }, () => ({ layers: [], queue: [] }));
+    for (let index = 0; index < layerCount; index += 1)
+      this.#stages[Math.floor((index * stages) / layerCount)]?.layers.push({
+        index,
+        cache: new Int32Array(arenaSlots).fill(garbage),
+      });
+  }
+
+  push(step: PlannedStep): void {
+    this.#stages[0]?.queue.push({ step, rows: step.tokens });
+  }
+
+  /** Lets one stage run the step at the head of its queue, unless its tokens are yet to be sampled. */
+  advance(index: number): void {
+    const stage = this.#stages[index];
+    const work = stage?.queue[0];
+    if (stage === undefined || work === undefined) return;
+    const inputs = index === 0 ? this.#resolved(work.step) : work.rows;
+    if (inputs === null) return;
+    stage.queue.shift();
+    let rows = inputs;
+    for (const layer of stage.layers) {
+      for (const { fromSlot, toSlot, slots } of work.step.copies)
+        layer.cache.set(layer.cache.slice(fromSlot, fromSlot + slots), toSlot);
+      let offset = 0;
+      const outputs = work.step.sequences.map(({ regionStart, positionStart, rows: count }) => {
+        const input = rows.subarray(offset, offset + count);
+        offset += count;
+        return runLayer(layer.index, layer.cache, regionStart, positionStart, input);
+      });
+      rows = Int32Array.from(outputs.flatMap((output) => [...output]));
+    }
+    const next = this.#stages[index + 1];
+    if (next) next.queue.push({ step: work.step, rows });
+    else {
+      const result = sample({ step: work.step, rows });
+      for (const { sequenceId, tokens } of result.outputs)
+        this.#sampled.set(`${result.stepId} ${sequenceId}`, tokens.at(-1) ?? 0);
+      this.results.push(result);
+    }
+  }
+
+  /** The tokens of a step, those that steps before sampled among them; null where one of these is under way. */
+  #resolved({ stepId, sequences, tokens }: PlannedStep): Int32Array | null {
+    const resolved = Int32Array.from(tokens);
+    let offset = 0;
+    for (const { sequenceId, rows } of sequences) {
+      const token = tokens[offset] ?? 0;
+      if (token < 0) {
+        if (-token > this.#stages.length) throw new Error(`step ${stepId} reaches back ${-token} steps`);
+        const sampled = this.#sampled.get(`${stepId + token} ${sequenceId}`);
+        if (sampled === undefined) {
+          if (!this.#isUnderWay(stepId + token)) throw new Error('nothing was sampled before');
+          return null;
+        }
+        resolved[offset] = sampled;
+      }
+      offset += rows;
+    }
+    return resolved;
+  }
+
+  #isUnderWay(stepId: number): boolean {
+    return this.#stages.some(({ queue }) => queue.some(({ step }) => step.stepId === stepId));
+  }
+
+  get stages(): number {
+    return this.#stages.length;
+  }
+}
+
+function sample({ step, rows }: Work): SchedulerResult {
+  let end = 0;
+  const outputs = step.sequences.flatMap((sequence) => {
+    end += sequence.rows;
+    const { sequenceId, sampling, logitRows, draftTokens } = sequence;
+    if (sampling === null) return [];
+    const recent = [...sequence.recentTokens];
+    const tokens: number[] = [];
+    for (let behind = logitRows - 1; behind >= 0; behind -= 1) {
+      const position = sequence.positionStart + sequence.rows - behind;
+      const token = draw(rows[end - 1 - behind] ?? 0, position, sampling, recent.slice(-64));
+      tokens.push(token);
+      if (token !== draftTokens[tokens.length - 1]) break;
+      if (sampling.repeatPenalty !== 1) recent.push(token);
+    }
+    return [{ sequenceId, tokens: Int32Array.from(tokens) }];
+  });
+  return { stepId: step.stepId, outputs };
+}

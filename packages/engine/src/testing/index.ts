@@ -1,0 +1,2 @@
+export { checkRequest } from '../scheduler/scheduler-checks.js';
+export { describeEngine } from './engine-contract.js';

@@ -1,0 +1,62 @@
+import type { ButterflyError } from '@butterfly/common';
+import type { SamplingParams } from '@butterfly/wire';
+
+/** A request as the engine sees it: tokens in, tokens out. Text is the business of the API. */
+export interface GenerateRequest {
+  readonly promptTokens: Int32Array;
+  /** At least 1; prompt and output together fit the context. */
+  readonly outputTokensMax: number;
+  readonly sampling: SamplingParams;
+  /** Tokens that end the sequence; they are reported in the end event, not as tokens. */
+  readonly stopTokens: ReadonlySet<number>;
+  /** As vLLM has it: the lower, the earlier; 0 for most. At most `limits.priorityMax` from 0. */
+  readonly priority: number;
+  /** How long the request may take, waiting included. */
+  readonly timeoutMs: number;
+}
+
+/** Times of one request in milliseconds. */
+export interface RequestTiming {
+  readonly queuedMs: number;
+  /** From submission to the first token. */
+  readonly firstTokenMs: number;
+  readonly totalMs: number;
+}
+
+export type GenerateEvent =
+  | { readonly kind: 'token'; readonly token: number }
+  | {
+      readonly kind: 'end';
+      readonly reason: 'stop' | 'length';
+      readonly timing: RequestTiming;
+      /** Tokens of the prompt that were cached already and not computed for this request. */
+      readonly cachedPromptTokens: number;
+    }
+  | { readonly kind: 'error'; readonly error: ButterflyError };
+
+/** A running request. Leaving the iteration early, or `cancel`, frees everything that it held. */
+export interface Generation extends AsyncIterable<GenerateEvent> {
+  cancel(): void;
+}
+
+export interface EngineStatus {
+  readonly ready: boolean;
+  /** Why it is not ready, in words for a person. */
+  readonly detail: string;
+  readonly running: number;
+  readonly queued: number;
+  /** When a client that was refused for a full queue should try again. */
+  readonly retryAfterMs: number;
+}
+
+/** `describeEngine` holds all that serve as one to the same. */
+export interface Engine {
+  /** Prompt plus output of one sequence, in tokens. */
+  readonly contextTokensMax: number;
+  /**
+   * Never throws after returning: later failures arrive as an error event.
+   * @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_INVALID, or CLUSTER_NOT_READY while shutting down.
+   */
+  submit(request: GenerateRequest): Generation;
+  status(): EngineStatus;
+}

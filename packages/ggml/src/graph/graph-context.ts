@@ -1,0 +1,216 @@
+import koffi from 'koffi';
+import { ButterflyError, ensure } from '@butterfly/common';
+import type { BufferType, NativeBuffer } from '../device/buffer.js';
+import { rowBytes, typeTraits } from './dtype.js';
+import type { Ggml } from '../library/library.js';
+import type { Pointer } from '../library/symbols.js';
+import { describe, isShape, sameShape, type Shape, type Tensor } from './tensor.js';
+
+/** Memory that an allocator gave to graphs; no more valid once the allocator moved or freed it. */
+export interface ComputeMemory {
+  isValid: boolean;
+}
+
+/** Most tensors that one operation reads: flash attention has queries, keys, values and a mask. */
+const sourcesMax = 4;
+
+/**
+ * The tensors of a graph: made, placed in memory, filled and read. No data lives here. Every call checks types, shapes
+ * and bounds first, because ggml ends the process on a wrong one.
+ */
+export class GraphContext implements Disposable {
+  protected readonly ggml: Ggml;
+  readonly #graph: Pointer;
+  /** Where the context lies: ggml would end the process if it could not have that memory. */
+  #room: Pointer | null;
+  #context: Pointer | null;
+  #tensorsLeft: number;
+  #memory: ComputeMemory | null = null;
+  /** Tensors that have no memory yet and may be placed; views and results of operations never may. */
+  readonly #placeable = new Set<Pointer>();
+  readonly #placed = new Map<Pointer, NativeBuffer>();
+
+  /**
+   * @param tensorsMax how many tensors, views included, it may hold.
+   * @throws ButterflyError COMPUTE_FAILED when memory is short
+   */
+  constructor(ggml: Ggml, tensorsMax: number) {
+    ensure(
+      Number.isInteger(tensorsMax) && tensorsMax > 0 && tensorsMax <= 1 << 20,
+      () => `A graph of ${tensorsMax} tensors is out of bounds.`,
+    );
+    this.ggml = ggml;
+    this.#tensorsLeft = tensorsMax;
+    const { base } = ggml;
+    // What operations read from other graphs, such as weights, takes room in the computation as well.
+    const nodesMax = tensorsMax * sourcesMax;
+    const memSize =
+      base.ggml_tensor_overhead() * tensorsMax + base.ggml_graph_overhead_custom(nodesMax, false) + 4096;
+    this.#room = base.ggml_backend_buft_alloc_buffer(
+      base.ggml_backend_dev_buffer_type(ggml.cpuDevice),
+      memSize,
+    );
+    this.#context =
+      this.#room &&
+      base.ggml_init({ memSize, memBuffer: base.ggml_backend_buffer_get_base(this.#room), noAlloc: true });
+    if (this.#context === null) {
+      this[Symbol.dispose]();
+      throw new ButterflyError(
+        'COMPUTE_FAILED',
+        `A graph context of ${memSize} bytes could not be made; free memory.`,
+      );
+    }
+    this.#graph = base.ggml_new_graph_custom(this.#context, nodesMax, false);
+  }
+
+  /** The native graph. @throws ButterflyError COMPUTE_INVALID when disposed */
+  get pointer(): Pointer {
+    this.#alive();
+    return this.#graph;
+  }
+
+  /** The native graph, ready to be computed. @throws ButterflyError COMPUTE_INVALID while it has no memory */
+  get computable(): Pointer {
+    ensure(this.#memory?.isValid === true, () => 'The graph has no memory; allocate it (again) first.');
+    return this.pointer;
+  }
+
+  /** Says which memory all that was expanded has; for `ComputeAllocator`. */
+  allocatedIn(memory: ComputeMemory): void {
+    this.#memory = memory;
+  }
+
+  /** A tensor without data; place it in a buffer or let the allocator do so. */
+  tensor(type: number, shape: Shape): Tensor {
+    ensure(isShape(shape), () => `A tensor cannot have the shape [${shape.join(', ')}].`);
+    const strides = this.contiguousStrides(type, shape);
+    ensure(
+      Number.isSafeInteger(strides[3] * shape[3]),
+      () => `A tensor of [${shape.join(', ')}] is too large for any memory.`,
+    );
+    const pointer = this.ggml.base.ggml_new_tensor_4d(this.take(), type, ...shape);
+    this.#placeable.add(pointer);
+    return { pointer, type, shape, strides };
+  }
+
+  /** Bytes that the tensor takes in memory of this type. */
+  bytesIn(type: BufferType, tensor: Tensor): number {
+    this.#alive();
+    return this.ggml.base.ggml_backend_buft_get_alloc_size(type.pointer, tensor.pointer);
+  }
+
+  /** Gives a tensor of this graph its memory, once: `offset` bytes into the buffer. */
+  place(tensor: Tensor, buffer: NativeBuffer, offset: number): void {
+    const bytes = this.bytesIn(buffer.type, tensor);
+    ensure(
+      offset >= 0 && offset % buffer.type.alignment === 0 && offset + bytes <= buffer.bytes,
+      () => `${bytes} bytes at ${offset} do not fit the buffer of ${buffer.bytes} bytes.`,
+    );
+    ensure(
+      this.#placeable.has(tensor.pointer) && !this.#hasMemory(tensor),
+      () => `${describe(tensor)} has its memory already, or that of another tensor.`,
+    );
+    const address = buffer.address + BigInt(offset);
+    const status = this.ggml.base.ggml_backend_tensor_alloc(buffer.pointer, tensor.pointer, address);
+    if (status !== 0)
+      throw new ButterflyError('COMPUTE_FAILED', `ggml could not place a tensor (status ${status}).`);
+    this.#placeable.delete(tensor.pointer);
+    this.#placed.set(tensor.pointer, buffer);
+  }
+
+  /** Copies a whole tensor in the file's layout into the tensor's own, off the event loop. */
+  setData(tensor: Tensor, from: NativeBuffer, bytes: number): Promise<void> {
+    ensure(
+      this.isContiguous(tensor) && bytes === tensor.strides[3] * tensor.shape[3] && bytes <= from.bytes,
+      () => `${bytes} bytes do not fill ${describe(tensor)}.`,
+    );
+    ensure(this.#hasMemory(tensor), () => `${describe(tensor)} has no memory yet.`);
+    const { address } = from;
+    return new Promise((resolve, reject) => {
+      this.ggml.base.ggml_backend_tensor_set.async(tensor.pointer, address, 0, bytes, (error) => {
+        if (error)
+          reject(
+            new ButterflyError('COMPUTE_FAILED', `A tensor could not be set: ${error.message}`, {
+              cause: error,
+            }),
+          );
+        else resolve();
+      });
+    });
+  }
+
+  /** Makes the computation include this tensor and all that it needs, after what was expanded before. */
+  expand(tensor: Tensor): void {
+    this.ggml.base.ggml_build_forward_expand(this.pointer, tensor.pointer);
+    this.#memory = null;
+  }
+
+  /** A tensor that the caller fills before each computation, through `data`. */
+  input(type: number, shape: Shape): Tensor {
+    const tensor = this.tensor(type, shape);
+    this.ggml.base.ggml_set_input(tensor.pointer);
+    return tensor;
+  }
+
+  /** Keeps the tensor's memory from being reused by later operations, so that it can be read through `data`. */
+  keep(tensor: Tensor): void {
+    this.#alive();
+    this.ggml.base.ggml_set_output(tensor.pointer);
+  }
+
+  /** The bytes of an allocated input or kept tensor, without a copy; void once its memory is freed or moved. */
+  data(tensor: Tensor): ArrayBuffer {
+    ensure(this.isContiguous(tensor), () => `data: ${describe(tensor)} is not contiguous`);
+    ensure(
+      this.#memory?.isValid !== false,
+      () => `The memory of ${describe(tensor)} was freed or moved; allocate the graph again.`,
+    );
+    ensure(this.#hasMemory(tensor), () => `${describe(tensor)} has no memory yet.`);
+    const address = this.ggml.base.ggml_get_data(tensor.pointer);
+    if (address === null) throw new ButterflyError('COMPUTE_INVALID', 'The tensor has no memory yet.');
+    return koffi.view(address, tensor.strides[3] * tensor.shape[3]);
+  }
+
+  /** Whether the backend can run the operation that made this tensor with its sources where they are. */
+  supported(tensor: Tensor): boolean {
+    this.#alive();
+    return this.ggml.base.ggml_backend_dev_supports_op(this.ggml.cpuDevice, tensor.pointer);
+  }
+
+  isContiguous(a: Tensor): boolean {
+    return sameShape(a.strides, this.contiguousStrides(a.type, a.shape));
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#context !== null) this.ggml.base.ggml_free(this.#context);
+    this.#context = null;
+    if (this.#room !== null) this.ggml.base.ggml_backend_buffer_free(this.#room);
+    this.#room = null;
+    this.#memory = null;
+  }
+
+  protected contiguousStrides(type: number, shape: Shape): Shape {
+    const row = rowBytes(this.ggml, type, shape[0]);
+    return [typeTraits(this.ggml, type).blockBytes, row, row * shape[1], row * shape[1] * shape[2]];
+  }
+
+  /** The context, with one tensor less to give. */
+  protected take(): Pointer {
+    const context = this.#alive();
+    ensure(this.#tensorsLeft > 0, () => 'The graph has no room for another tensor.');
+    this.#tensorsLeft--;
+    return context;
+  }
+
+  #alive(): Pointer {
+    if (this.#context === null) throw new ButterflyError('COMPUTE_INVALID', 'The graph is disposed.');
+    return this.#context;
+  }
+
+  /** @throws ButterflyError COMPUTE_INVALID when the buffer that it lies in is disposed */
+  #hasMemory(tensor: Tensor): boolean {
+    this.#alive();
+    this.#placed.get(tensor.pointer)?.ensureAlive();
+    return this.ggml.base.ggml_get_data(tensor.pointer) !== null;
+  }
+}

@@ -1,0 +1,1 @@
+export { JinjaTemplate, valueOf } from './template.js';

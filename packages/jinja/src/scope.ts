@@ -1,0 +1,36 @@
+import { limits } from '@butterfly/common';
+import { Missing, type Value, failure } from '@butterfly/python';
+
+/** Variables of a block, and behind them those of the blocks around it. */
+export class Scope {
+  readonly #variables = new Map<string, Value>();
+
+  constructor(private readonly outer: Scope | null) {}
+
+  get(name: string): Value {
+    const value = this.#variables.get(name);
+    if (value !== undefined) return value;
+    return this.outer ? this.outer.get(name) : new Missing(`'${name}' is undefined`);
+  }
+
+  set(name: string, value: Value): void {
+    this.#variables.set(name, value);
+  }
+}
+
+/** What one rendering may take: a template comes with a file, and must not hold up the process. */
+export class Budget {
+  #steps = 0;
+  #characters = 0;
+
+  step(): void {
+    if (++this.#steps > limits.templateStepsMax)
+      throw failure(`the template takes more than ${limits.templateStepsMax} steps`);
+  }
+
+  write(characters: number): void {
+    this.#characters += characters;
+    if (this.#characters > limits.templateCharactersMax)
+      throw failure(`the template writes more than ${limits.templateCharactersMax} characters`);
+  }
+}

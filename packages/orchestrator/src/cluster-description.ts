@@ -1,0 +1,95 @@
+import type {
+  ClusterDescription,
+  LinkDescription,
+  ReplicaDescription,
+  WorkerDescription,
+} from './view/cluster-view.js';
+import { replicasInUse } from '@butterfly/control';
+import type { ReplicatedEngine, SchedulerStats } from '@butterfly/engine';
+import type { Cluster } from './cluster.js';
+import type { Replica } from './deployment/replica.js';
+import type { FleetWorker, WorkerView } from './fleet/fleet-worker.js';
+
+/** The cluster as people and tools see it. */
+export function describeCluster(
+  cluster: Cluster,
+  engine: Pick<ReplicatedEngine, 'loads' | 'measured' | 'status'>,
+  model: ClusterDescription['model'],
+): ClusterDescription {
+  const { ready, detail } = engine.status();
+  const { trouble } = cluster.deployment;
+  const loads = engine.loads();
+  const replicas = replicasInUse(cluster.deployment.replicas).map((replica) =>
+    describeReplica(replica, loads[replica.number - 1]),
+  );
+  return {
+    model,
+    isReady: ready,
+    detail,
+    epoch: replicas[0]?.epoch ?? null,
+    plan: replicas[0]?.plan ?? null,
+    replicas,
+    measured: engine.measured(),
+    workers: cluster.workers().map((worker) => describeWorker(cluster, worker)),
+    drains: cluster.drains,
+    notes: cluster.notes,
+    trouble: trouble && { code: trouble.code, message: trouble.message },
+  };
+}
+
+function describeReplica(replica: Replica, load?: SchedulerStats): ReplicaDescription {
+  const { number, isLive, epoch, plan } = replica;
+  const [running, queued] = [load?.running ?? 0, load?.waiting ?? 0];
+  return { replica: number, isReady: isLive, detail: replica.describe(), epoch, plan, running, queued };
+}
+
+/** What `serve` and the demo print of a worker. */
+export function viewOf(cluster: Cluster, worker: FleetWorker): WorkerView {
+  const { workerId, identity, loadedBytes, totalBytes } = worker;
+  const replica = cluster.deployment.replicaOf(workerId);
+  return {
+    workerId,
+    name: identity.name,
+    threads: identity.threads,
+    replica: cluster.deployment.replicas.length === 1 ? null : (replica?.number ?? null),
+    layers: layersOf(replica, workerId),
+    loadedBytes,
+    totalBytes,
+    report: replica?.reportOf(workerId) ?? null,
+  };
+}
+
+function layersOf(replica: Replica | null, workerId: string): readonly [number, number] | null {
+  const stage = replica?.plan?.stages.find((each) => each.workerId === workerId);
+  return stage ? [stage.layerStart, stage.layerEnd - 1] : null;
+}
+
+function describeWorker(cluster: Cluster, worker: FleetWorker): WorkerDescription {
+  const { workerId, identity, profile, loadedBytes, totalBytes, reports } = worker;
+  const replica = cluster.deployment.replicaOf(workerId);
+  const report = replica?.reportOf(workerId) ?? [...reports.values()].at(-1) ?? null;
+  return {
+    workerId,
+    name: identity.name,
+    state: replica?.stateOf(workerId) ?? 'measuring',
+    replica: replica?.number ?? null,
+    layers: layersOf(replica, workerId),
+    stepMicros: replica?.rowMicrosOf(workerId) ?? null,
+    threads: identity.threads,
+    memoryBytes: identity.memoryBytes,
+    residentBytes: report?.residentBytes ?? null,
+    loading: loadedBytes < totalBytes ? { loadedBytes, totalBytes } : null,
+    loaded: report?.loaded ?? null,
+    profile,
+    links: linksOf(cluster, replica, workerId),
+  };
+}
+
+/** To the orchestrator and to the worker's neighbours in the pipeline: all of them would be a thousand times a thousand. */
+function linksOf(cluster: Cluster, replica: Replica | null, workerId: string): LinkDescription[] {
+  const stages = replica?.plan?.stages ?? [];
+  const index = stages.findIndex((stage) => stage.workerId === workerId);
+  const next = index === -1 ? undefined : stages[index + 1]?.workerId;
+  const targets = next === undefined ? [null] : [null, next];
+  return targets.map((toWorkerId) => ({ toWorkerId, ...cluster.link(workerId, toWorkerId) }));
+}

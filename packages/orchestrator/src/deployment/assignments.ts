@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { limits } from '@butterfly/common';
+import type { EpochPlan } from '@butterfly/control';
+import { modelFingerprint } from '@butterfly/model';
+import type { Plan, PlanStage } from '@butterfly/planning';
+import type { ControlMessageOf, Step } from '@butterfly/wire';
+import type { ShardSettings } from './deployment-types.js';
+import { addressFor, type FleetWorker } from '../fleet/fleet-worker.js';
+
+/** Of no step of the scheduler, which counts from 0. */
+export const canaryStepId = Number.MAX_SAFE_INTEGER;
+
+/** The same for the same layers of the same weights with the same settings, today and tomorrow. */
+export function shardIds(
+  settings: ShardSettings,
+): (stage: Pick<PlanStage, 'layerStart' | 'layerEnd'>, plan: Pick<Plan, 'cacheType'>) => string {
+  const { spec, arenaSlots, rowsMax, isDeterministic } = settings;
+  const files = modelFingerprint(spec);
+  return ({ layerStart, layerEnd }, { cacheType }) =>
+    createHash('sha256')
+      .update(JSON.stringify([files, arenaSlots, rowsMax, isDeterministic, layerStart, layerEnd, cacheType]))
+      .digest('hex')
+      .slice(0, 32);
+}
+
+/** What a worker is told to load, and whom it may ask for the weights, the nearest first. */
+export function preparation(
+  worker: FleetWorker,
+  shard: { readonly shardId: string; readonly stage: PlanStage; readonly plan: Plan },
+  peers: readonly FleetWorker[],
+  { arenaSlots, rowsMax }: ShardSettings,
+): ControlMessageOf<'prepare'> {
+  const { shardId, stage, plan } = shard;
+  const sources = peers
+    .filter(({ profile }) => profile !== null && (profile.hasFiles || profile.cachedBytes > 0))
+    .slice(0, limits.weightSourcesMax)
+    .map((each) => ({
+      workerId: each.workerId,
+      host: addressFor(worker, each),
+      port: each.identity.dataPort,
+    }));
+  const { layerStart, layerEnd } = stage;
+  const { cacheType } = plan;
+  return { kind: 'prepare', shardId, layerStart, layerEnd, arenaSlots, cacheType, rowsMax, sources };
+}
+
+/** What each worker of a plan is told, later stages first, so that they expect their links when the earlier ones dial. */
+export function assignments(
+  { epoch, plan, shardIds: ids }: EpochPlan,
+  workers: ReadonlyMap<string, FleetWorker>,
+  linkToken: string,
+): { readonly worker: FleetWorker; readonly message: ControlMessageOf<'assign'> }[] {
+  return [...plan.stages.entries()].reverse().flatMap(([index, stage]) => {
+    const worker = workers.get(stage.workerId);
+    const shardId = ids[index];
+    if (!worker || shardId === undefined) return [];
+    const message = {
+      kind: 'assign',
+      epoch,
+      shardId,
+      stageIndex: index,
+      stageCount: plan.stages.length,
+      next: linkToNext(worker, plan.stages, index, workers),
+      isRelayed: stage.isRelayed,
+      linkToken,
+    } as const;
+    return [{ worker, message }];
+  });
+}
+
+function linkToNext(
+  worker: FleetWorker,
+  stages: readonly PlanStage[],
+  index: number,
+  workers: ReadonlyMap<string, FleetWorker>,
+): ControlMessageOf<'assign'>['next'] {
+  const isLast = index === stages.length - 1;
+  const following = stages[isLast ? 0 : index + 1];
+  const next = workers.get(following?.workerId ?? '');
+  if (!following || !next || stages.length === 1) return null;
+  const { workerId } = next;
+  if (!following.isRelayed)
+    return { kind: 'direct', workerId, host: addressFor(worker, next), port: next.identity.dataPort };
+  // The orchestrator knows the tokens then, and nobody goes ahead of them.
+  return isLast ? null : { kind: 'relay', workerId };
+}
+
+/** One token at the start of the arena; whatever it leaves there is overwritten. It also warms every stage up. */
+export function canaryStep(epoch: number, arenaSlots: number): Step {
+  return {
+    epoch,
+    stepId: canaryStepId,
+    copies: [],
+    sequences: [
+      {
+        sequenceId: 0,
+        regionStart: 0,
+        regionSlots: arenaSlots,
+        positionStart: 0,
+        rows: 1,
+        logitRows: 1,
+        sampling: null,
+        draftTokens: new Int32Array(0),
+        recentTokens: new Int32Array(0),
+      },
+    ],
+    stageTimes: [],
+    payload: new Uint8Array(4),
+  };
+}

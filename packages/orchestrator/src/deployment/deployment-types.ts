@@ -1,0 +1,54 @@
+import type { ControllerConfig, EpochPlan, Member } from '@butterfly/control';
+import type { Link, Plan, PlanWishes, ReplicaGroups } from '@butterfly/planning';
+import type { ModelSpec } from '@butterfly/model';
+import type { StepResult } from '@butterfly/wire';
+import type { StageReport } from '../fleet/fleet-worker.js';
+
+export type LinkOf = (fromWorkerId: string | null, toWorkerId: string | null) => Link;
+
+/** Makes plans for the workers that are there. */
+export interface ClusterPlanner {
+  /** @throws ButterflyError MODEL_TOO_LARGE when these members cannot hold the model. */
+  plan(members: readonly Member[], link: LinkOf): Plan;
+  /** The same ranges with substitutes in the places of others; null when that does not fit. */
+  repair(
+    plan: Plan,
+    substitutes: ReadonlyMap<string, string>,
+    members: readonly Member[],
+    link: LinkOf,
+  ): Plan | null;
+  /**
+   * Which of them make a replica each.
+   * @throws ButterflyError MODEL_TOO_LARGE when not even all of them hold the model.
+   */
+  split(members: readonly Member[], link: LinkOf): ReplicaGroups;
+  /** Predicted tokens per second of each group as a replica; 0 for one that cannot hold the model. */
+  speedsOf(groups: readonly (readonly Member[])[], link: LinkOf): readonly number[];
+}
+
+/** What all shards of a model have in common. */
+export interface ShardSettings {
+  readonly spec: ModelSpec;
+  readonly arenaSlots: number;
+  readonly rowsMax: number;
+  readonly isDeterministic: boolean;
+}
+
+/** How a model is to be deployed. */
+export interface DeploymentSettings {
+  readonly shards: ShardSettings;
+  readonly wishes: PlanWishes;
+  readonly gathering: Pick<ControllerConfig, 'workersExpected' | 'gatherMs'>;
+  readonly planner: ClusterPlanner;
+}
+
+/** What the engine hears from the pipeline. */
+export interface PipelineHandlers {
+  /** With what each stage told of itself. */
+  onLive(current: EpochPlan, reports: readonly StageReport[]): void;
+  /** The epoch is over; steps under way are lost. */
+  onDown(): void;
+  onResult(result: StepResult): void;
+  /** Whether no request runs or waits. */
+  isIdle(): boolean;
+}

@@ -1,0 +1,227 @@
+import { ButterflyError, type Clock, isErrorCode, type Observer } from '@butterfly/common';
+import { describeReplicas, replicasInUse, type Member, SharedByControllers } from '@butterfly/control';
+import type { Plan } from '@butterfly/planning';
+import type { ControlMessage, Frame, StepResult } from '@butterfly/wire';
+import type { Fleet } from '../fleet/fleet.js';
+import { joiningOf, type FleetWorker } from '../fleet/fleet-worker.js';
+import type { LinkProber } from '../links/link-prober.js';
+import type { LinkTable } from '../links/link-table.js';
+import { shardIds } from './assignments.js';
+import { watchedPlanner } from './cluster-planner.js';
+import type { DeploymentSettings, LinkOf } from './deployment-types.js';
+import { ReplicaAssigner } from './replica-assigner.js';
+import { ReplicaTransfers } from './replica-transfers.js';
+import { Replica } from './replica.js';
+import { pacedPlanner, Slowness } from './slowness.js';
+
+export interface DeploymentOptions extends DeploymentSettings {
+  readonly fleet: Fleet;
+  readonly links: LinkTable;
+  readonly prober: LinkProber;
+  readonly clock: Clock;
+  readonly observe: Observer;
+}
+
+/**
+ * One model with its settings, its planner and the replicas of its pipeline: which workers belong to which, and what
+ * becomes of them there.
+ */
+export class Deployment {
+  /** As many as there may be replicas; those that there are no workers for are empty. */
+  readonly replicas: readonly Replica[];
+  /** By worker; those that have not measured themselves are in none. */
+  readonly #replicaOf = new Map<string, Replica>();
+  readonly #slowness = new Slowness();
+  readonly #assigner: ReplicaAssigner;
+  readonly #transfers: ReplicaTransfers<Replica>;
+
+  constructor(private readonly options: DeploymentOptions) {
+    const { fleet, links, shards, gathering, wishes, observe } = options;
+    const { stagesMin, spares, replicasMax } = wishes;
+    const planner = pacedPlanner(watchedPlanner(options.planner, observe), this.#slowness);
+    const link: LinkOf = (from, to) => links.link(from, to);
+    this.#transfers = new ReplicaTransfers<Replica>((workerId) => joiningOf(fleet.workers.get(workerId)));
+    this.#assigner = new ReplicaAssigner({
+      ...gathering,
+      stagesMin,
+      split: (members) => planner.split(members, link),
+      speedsOf: (groups) => planner.speedsOf(groups, link),
+    });
+    const config = {
+      ...gathering,
+      stagesMin,
+      spares,
+      shared: new SharedByControllers(),
+      plan: (members: readonly Member[]) => planner.plan(members, link),
+      repair: (plan: Plan, substitutes: ReadonlyMap<string, string>, members: readonly Member[]) =>
+        planner.repair(plan, substitutes, members, link),
+      shardIdOf: shardIds(shards),
+    };
+    const replicaOf = (_: unknown, index: number): Replica =>
+      new Replica({
+        ...options,
+        number: index + 1,
+        controller: config,
+        slowness: this.#slowness,
+        onEmptied: (workerId) => this.#emptied(workerId),
+        onKept: (workerId) => this.#kept(workerId),
+      });
+    this.replicas = Array.from({ length: replicasMax }, replicaOf);
+  }
+
+  get isLive(): boolean {
+    return this.replicas.some(({ isLive }) => isLive);
+  }
+
+  /** What is waited for, in words for a person. */
+  describe(): string {
+    return describeReplicas(this.replicas);
+  }
+
+  /** Null for a worker that has not measured itself. */
+  replicaOf(workerId: string): Replica | null {
+    return this.#replicaOf.get(workerId) ?? null;
+  }
+
+  /** Why the last plan could not be made or carried out; null when there is a newer one. */
+  get trouble(): ButterflyError | null {
+    return replicasInUse(this.replicas).find(({ trouble }) => trouble)?.trouble ?? this.#assigner.trouble;
+  }
+
+  /** What whoever runs it should know, although it serves. */
+  get notes(): string[] {
+    return this.replicas.flatMap(({ note, number }) =>
+      note === null ? [] : [this.replicas.length > 1 ? `Replica ${number}: ${note}` : note],
+    );
+  }
+
+  /** A worker takes part from now on, in the replica that it is given to; false when there is nothing for it to bring. */
+  join(worker: FleetWorker): boolean {
+    const joining = joiningOf(worker);
+    if (!joining) return false;
+    const states = this.replicas.map((each) => each.look());
+    const replica =
+      this.replicas[this.#assigner.replicaOf(joining.member, states, this.options.clock.nowMs())];
+    if (!replica) return false;
+    this.#replicaOf.set(worker.workerId, replica);
+    // And what it has loaded since it said hello, as it was told before.
+    const heldShards = [...new Set([...worker.identity.heldShards, ...joining.heldShards])];
+    replica.handle({ kind: 'joined', member: joining.member, heldShards });
+    return true;
+  }
+
+  leave(workerId: string, isOrderly: boolean): void {
+    this.#transfers.cancel(workerId);
+    this.#replicaOf.get(workerId)?.handle({ kind: 'left', workerId, isOrderly });
+    this.#replicaOf.delete(workerId);
+    this.#slowness.leave(workerId);
+  }
+
+  /**
+   * Begins to empty a worker while requests go on; it is told goodbye when it is empty. Gives why it stays, if it must, and
+   * null else; nothing has changed then. @throws ButterflyError CLUSTER_NOT_READY for a worker that measures itself
+   */
+  drain({ workerId, identity }: FleetWorker): ButterflyError | null {
+    const replica = this.#replicaOf.get(workerId);
+    if (!replica)
+      throw new ButterflyError('CLUSTER_NOT_READY', `${identity.name} measures itself; try again soon.`);
+    const isEmpty = this.#transfers.cancel(workerId);
+    const refusal = isEmpty ? null : replica.drain(workerId);
+    if (refusal && !this.replicas.some((other) => other !== replica && other.isLive)) return refusal;
+    // The replica ends without it, and its requests go on at the others.
+    if (refusal) replica.handle({ kind: 'left', workerId, isOrderly: true });
+    if (isEmpty || refusal) this.#emptied(workerId);
+    return null;
+  }
+
+  /** What is known of the links between workers has changed, in one replica or all. */
+  linksChanged(workerId?: string): void {
+    const replicas = workerId === undefined ? this.replicas : [this.#replicaOf.get(workerId)];
+    for (const replica of replicas) replica?.handle({ kind: 'linksChanged' });
+  }
+
+  result(workerId: string, result: StepResult): void {
+    this.#replicaOf.get(workerId)?.result(workerId, result);
+  }
+
+  /** @throws ButterflyError PROTOCOL_INVALID from a stage that has a straight way */
+  relay(workerId: string, frame: Frame): void {
+    this.#replicaOf.get(workerId)?.relay(frame, workerId);
+  }
+
+  /** What a worker tells of its shards and stages. @throws ButterflyError PROTOCOL_INVALID for anything else */
+  handle(worker: FleetWorker, message: ControlMessage): void {
+    const { workerId } = worker;
+    const replica = this.#replicaOf.get(workerId);
+    switch (message.kind) {
+      case 'progress':
+      case 'prepared':
+        replica?.handle({ kind: message.kind, workerId, shardId: message.shardId });
+        return;
+      case 'unprepared': {
+        const error = this.#errorOf(worker, message);
+        replica?.handle({ kind: 'unprepared', workerId, shardId: message.shardId, error });
+        return;
+      }
+      case 'ready':
+        replica?.handle({ kind: 'ready', workerId, epoch: message.epoch });
+        return;
+      case 'failed':
+        replica?.failed(workerId, message, this.#errorOf(worker, message));
+        return;
+      default:
+        throw new ButterflyError('PROTOCOL_INVALID', `A worker does not send "${message.kind}".`);
+    }
+  }
+
+  tick(): void {
+    this.#arrange();
+    for (const replica of this.replicas) replica.tick();
+  }
+
+  close(): void {
+    for (const replica of this.replicas) replica.close();
+  }
+
+  /** A worker has no part in any plan of its replica, as was wished. */
+  #emptied(workerId: string): void {
+    if (!this.#transfers.emptied(workerId)) this.options.fleet.dismiss(workerId);
+  }
+
+  /** Its replica cannot go without it. */
+  #kept(workerId: string): void {
+    this.#transfers.cancel(workerId);
+    this.options.fleet.drains.kept(workerId, this.options.clock.nowMs());
+  }
+
+  #errorOf(worker: FleetWorker, { code, message }: { code: string; message: string }): ButterflyError {
+    const { workerId, identity } = worker;
+    this.options.observe({ kind: 'workerFailed', workerId, name: identity.name, code, message });
+    return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', `${identity.name}: ${message}`);
+  }
+
+  /** Has workers go to other replicas where that is better. */
+  #arrange(): void {
+    if (this.replicas.length === 1) return;
+    const before: boolean = this.#assigner.isGathered;
+    if (!this.#transfers.isBusy) {
+      const moves = this.#assigner.arrange(
+        this.replicas.map((replica) => replica.look()),
+        this.options.clock.nowMs(),
+      );
+      this.#transfers.begin(
+        moves.flatMap(({ workerId, replica }) => this.#moveOf(workerId, this.replicas[replica])),
+      );
+    }
+    this.#transfers.settle((workerId, replica) => this.#replicaOf.set(workerId, replica));
+    // Whoever was not moved is where it is to be.
+    if (before !== this.#assigner.isGathered) this.replicas[0]?.handle({ kind: 'gathered', joining: [] });
+  }
+
+  #moveOf(workerId: string, to: Replica | undefined): Parameters<ReplicaTransfers<Replica>['begin']>[0] {
+    const from = this.#replicaOf.get(workerId);
+    if (!from || !to) return [];
+    this.options.observe({ kind: 'workerMoved', workerId, from: from.number, to: to.number });
+    return [{ workerId, from, to }];
+  }
+}

@@ -1,0 +1,364 @@
+import { randomBytes } from 'node:crypto';
+import { type ButterflyError, type Clock, type Observer, isLinkError } from '@butterfly/common';
+import {
+  Controller,
+  type ControllerAction,
+  type ControllerConfig,
+  type ControllerEvent,
+  type EpochPlan,
+} from '@butterfly/control';
+import type { Pipeline, PlannedStep, EngineReplica } from '@butterfly/engine';
+import { type Link, type Plan, linksMicros } from '@butterfly/planning';
+import {
+  type Connection,
+  type ControlMessageOf,
+  type Frame,
+  type StepResult,
+  encodeControl,
+  encodeStep,
+} from '@butterfly/wire';
+import { assignments, canaryStep, canaryStepId, preparation } from './assignments.js';
+import type { PipelineHandlers, ShardSettings } from './deployment-types.js';
+import type { ReplicaState } from './replica-assigner.js';
+import type { LinkProber } from '../links/link-prober.js';
+import type { LinkTable } from '../links/link-table.js';
+import { relay } from './relay.js';
+import type { Slowness } from './slowness.js';
+import { StagePaces } from './stage-paces.js';
+import type { Fleet } from '../fleet/fleet.js';
+import type { StageReport, FleetWorker } from '../fleet/fleet-worker.js';
+
+/** A peer that gives weights so many times as slowly as the orchestrator spares it work; a slower one would hold a load up. */
+const slowerThanOrchestratorMax = 4;
+
+export interface ReplicaOptions {
+  /** As people count replicas: from 1. */
+  readonly number: number;
+  readonly controller: ControllerConfig;
+  readonly shards: ShardSettings;
+  /** All of the cluster, those of other replicas too: weights may come from them. */
+  readonly fleet: Fleet;
+  readonly links: LinkTable;
+  readonly prober: LinkProber;
+  readonly slowness: Slowness;
+  readonly clock: Clock;
+  readonly observe: Observer;
+  /** A worker that was to be emptied is empty. */
+  readonly onEmptied: (workerId: string) => void;
+  /** It stays, because the others could not go without it. */
+  readonly onKept: (workerId: string) => void;
+}
+
+/** One replica of the pipeline: its workers, its plan in force and the way of steps through it. It carries out what its controller decides. */
+export class Replica implements Pipeline {
+  readonly #controller: Controller;
+  #handlers: PipelineHandlers | null = null;
+  readonly #paces = new StagePaces();
+  #live: { readonly current: EpochPlan; readonly first: FleetWorker } | null = null;
+  /** What was last told of spares. */
+  #lackTold: string | undefined;
+  #closed = false;
+
+  constructor(private readonly options: ReplicaOptions) {
+    this.#controller = new Controller(options.controller);
+  }
+
+  get number(): number {
+    return this.options.number;
+  }
+
+  get isLive(): boolean {
+    return this.#live !== null;
+  }
+
+  /** For whoever shares out requests. */
+  get state(): EngineReplica['state'] {
+    if (this.isLive) return 'live';
+    return this.#controller.current === null ? 'down' : 'starting';
+  }
+
+  /** How many belong to it. */
+  get workers(): number {
+    return this.#controller.size;
+  }
+
+  describe(): string {
+    return this.#controller.describe();
+  }
+
+  /** The plan in force or on its way to be. */
+  get plan(): Plan | null {
+    return this.#controller.target?.plan ?? null;
+  }
+
+  get epoch(): number | null {
+    return this.#controller.current?.epoch ?? null;
+  }
+
+  /** Why the last plan could not be made or carried out; null when there is a newer one. */
+  get trouble(): ButterflyError | null {
+    return this.#controller.trouble;
+  }
+
+  /** What whoever runs it should know, although it serves; null where there is nothing. */
+  get note(): string | null {
+    return this.#controller.spareLack?.words ?? null;
+  }
+
+  /** For whoever assigns workers to replicas. */
+  look(): ReplicaState {
+    const members = this.#controller.available(this.options.clock.nowMs());
+    return { members, isPlanned: this.plan !== null };
+  }
+
+  stateOf(workerId: string): ReturnType<Controller['stateOf']> {
+    return this.#controller.stateOf(workerId, this.options.clock.nowMs());
+  }
+
+  /** Whether a plan in force, or on its way to be, has a part for the worker. */
+  isUsing(workerId: string): boolean {
+    return this.#controller.isUsing(workerId);
+  }
+
+  /** What a worker holds, or was told to load. */
+  shardsOf(workerId: string): readonly string[] {
+    return this.#controller.shardsOf(workerId);
+  }
+
+  /** What a worker told of the shard that it serves with; null when it serves nothing. */
+  reportOf(workerId: string): StageReport | null {
+    const target = this.#controller.target;
+    const index = target?.plan.stages.findIndex((stage) => stage.workerId === workerId) ?? -1;
+    return this.options.fleet.workers.get(workerId)?.reports.get(target?.shardIds[index] ?? '') ?? null;
+  }
+
+  /** Time of a step of one row in the stage of a worker, as it is of late; null where none was. */
+  rowMicrosOf(workerId: string): number | null {
+    return this.#paces.rowMicros(workerId);
+  }
+
+  attach(handlers: PipelineHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  /** Sends a step to the first stage. Does nothing without a live plan: the engine has been told. */
+  send(step: PlannedStep): void {
+    if (!this.#live) return;
+    const { tokens } = step;
+    this.#paces.sent(step);
+    this.#live.first.connection.send(
+      encodeStep({
+        epoch: this.#live.current.epoch,
+        stepId: step.stepId,
+        copies: step.copies,
+        sequences: step.sequences,
+        stageTimes: [],
+        payload: new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength),
+      }),
+    );
+  }
+
+  linksMicros(rows: number): number {
+    const { links, shards } = this.options;
+    const activationBytes = shards.spec.hidden * Float32Array.BYTES_PER_ELEMENT;
+    const link = (from: string | null, to: string | null): Link => links.link(from, to);
+    return linksMicros(rows, this.#live?.current.plan.stages ?? [], link, activationBytes);
+  }
+
+  /** A step missed its deadline: the epoch is given up. */
+  stalled(): void {
+    if (this.#live) this.handle({ kind: 'stalled', epoch: this.#live.current.epoch });
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  handle(event: ControllerEvent): void {
+    if (this.#closed) return;
+    for (const action of this.#controller.handle(event, this.options.clock.nowMs())) this.#carryOut(action);
+  }
+
+  /** Begins to empty a worker while requests go on. Gives why it stays, if it must; nothing has changed then. */
+  drain(workerId: string): ButterflyError | null {
+    const actions = this.#controller.handle({ kind: 'drain', workerId }, this.options.clock.nowMs());
+    for (const action of actions) this.#carryOut(action);
+    for (const action of actions) if (action.kind === 'drainRefused') return action.error;
+    return null;
+  }
+
+  tick(): void {
+    this.#notice();
+    this.handle({ kind: 'tick', isIdle: this.#handlers?.isIdle() ?? true });
+    const lack = this.#controller.spareLack;
+    if (lack?.words === this.#lackTold) return;
+    this.#lackTold = lack?.words;
+    if (!lack) return;
+    const { isPassing, words } = lack;
+    this.options.observe({ kind: 'sparesLacking', replica: this.number, isPassing, words });
+  }
+
+  /** A stage gave up. One that lost a neighbour, or the link to it, is not to blame. */
+  failed(workerId: string, { epoch, lostWorkerId }: ControlMessageOf<'failed'>, error: ButterflyError): void {
+    const isLink = isLinkError(error.code);
+    if (isLink && epoch === this.epoch) {
+      const stages = this.#controller.current?.plan.stages ?? [];
+      const index = stages.findIndex((stage) => stage.workerId === workerId);
+      const nowMs = this.options.clock.nowMs();
+      if (lostWorkerId !== null) this.options.links.broke(workerId, lostWorkerId, nowMs);
+      else if (index >= 0) this.options.links.broke(stages.at(index - 1)?.workerId ?? '', workerId, nowMs);
+    }
+    this.handle({ kind: 'failed', workerId, epoch, error, isLink });
+  }
+
+  /** @throws ButterflyError PROTOCOL_INVALID from a stage that has a straight way */
+  relay(frame: Frame, workerId: string): void {
+    relay(frame, workerId, this.#controller.current, this.options.fleet.workers);
+  }
+
+  /** One of another epoch, or of another worker than the last, is dropped. */
+  result(workerId: string, result: StepResult): void {
+    const { current } = this.#controller;
+    if (result.epoch !== current?.epoch || workerId !== current.plan.stages.at(-1)?.workerId) return;
+    if (result.stepId === canaryStepId) {
+      this.handle({ kind: 'canaryPassed', epoch: result.epoch });
+      return;
+    }
+    this.#controller.moved();
+    this.#paces.came(result, this.options.clock.nowMs());
+    this.#handlers?.onResult(result);
+  }
+
+  #carryOut(action: ControllerAction): void {
+    const connectionOf = (workerId: string): Connection | undefined =>
+      this.options.fleet.workers.get(workerId)?.connection;
+    switch (action.kind) {
+      case 'prepare':
+        this.#prepare(action);
+        return;
+      case 'release': {
+        const { workerId, shardId } = action;
+        this.options.fleet.released(workerId, shardId);
+        connectionOf(workerId)?.send(encodeControl({ kind: 'release', shardId }));
+        return;
+      }
+      case 'assign':
+        this.options.observe({ kind: 'stagesLinking', epoch: action.current.epoch });
+        for (const { worker, message } of assignments(
+          action.current,
+          this.options.fleet.workers,
+          randomBytes(16).toString('hex'),
+        ))
+          worker.connection.send(encodeControl(message));
+        return;
+      case 'retire':
+        this.#retire(action.current);
+        return;
+      case 'canary':
+        connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(
+          encodeStep(canaryStep(action.current.epoch, this.options.shards.arenaSlots)),
+        );
+        return;
+      case 'live':
+        this.#goLive(action.current);
+        return;
+      case 'measureLinks':
+        void this.#remeasure(action.plan);
+        return;
+      case 'drop':
+        connectionOf(action.workerId)?.fail(action.error);
+        return;
+      case 'dismiss':
+        this.options.onEmptied(action.workerId);
+        return;
+      case 'drainRefused':
+        this.options.observe({
+          kind: 'drainRefused',
+          workerId: action.workerId,
+          reason: action.error.message,
+        });
+        this.options.onKept(action.workerId);
+        return;
+      default:
+        action satisfies never;
+    }
+  }
+
+  #prepare(action: Extract<ControllerAction, { kind: 'prepare' }>): void {
+    const worker = this.options.fleet.workers.get(action.workerId);
+    if (!worker) return;
+    const message = preparation(worker, action, this.#peersOf(worker), this.options.shards);
+    const { workerId, shardId, stage } = action;
+    const layers = [stage.layerStart, stage.layerEnd - 1] as const;
+    this.options.observe({ kind: 'shardOrdered', workerId, shardId, layers });
+    this.options.fleet.loading(workerId);
+    worker.connection.send(encodeControl(message));
+  }
+
+  /** The others that it can dial and that are worth asking, as far as is known: those first from whom bytes come fastest. */
+  #peersOf({ workerId }: FleetWorker): FleetWorker[] {
+    const { fleet, links } = this.options;
+    const speed = (each: FleetWorker): number => links.link(each.workerId, workerId).bytesPerSecond;
+    const speedMin = links.link(null, workerId).bytesPerSecond / slowerThanOrchestratorMax;
+    return [...fleet.workers.values()]
+      .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId).isRelayed)
+      .filter((each) => speed(each) >= speedMin)
+      .sort((a, b) => speed(b) - speed(a));
+  }
+
+  #retire({ epoch, plan }: EpochPlan): void {
+    this.#live = null;
+    this.options.observe({ kind: 'planRetired', replica: this.number, epoch });
+    this.#handlers?.onDown();
+    for (const { workerId } of plan.stages)
+      this.options.fleet.workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
+  }
+
+  #goLive(current: EpochPlan): void {
+    const first = this.options.fleet.workers.get(current.plan.stages[0]?.workerId ?? '');
+    if (!first) return;
+    this.#live = { current, first };
+    this.#paces.begin(current.plan, (workerId) => this.options.fleet.workers.get(workerId)?.profile ?? null);
+    const { epoch, plan, shardIds: ids } = current;
+    this.options.observe({ kind: 'planLive', replica: this.number, epoch, stages: plan.stages });
+    const reports = plan.stages.flatMap(
+      ({ workerId }, index) => this.options.fleet.workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
+    );
+    this.#handlers?.onLive(current, reports);
+    void this.#measureUnknown(plan);
+  }
+
+  /** Whoever became slower or faster than it was is planned for as that. */
+  #notice(): void {
+    const { slowness, clock, observe, fleet } = this.options;
+    const changed = slowness.observe(this.#paces.all(), this.#paces.takeBusyMs(), clock.nowMs());
+    for (const workerId of changed) {
+      const name = fleet.workers.get(workerId)?.identity.name;
+      const factor = slowness.factorOf(workerId);
+      observe({ kind: 'workerPaced', workerId, name, factor });
+    }
+    if (changed.length > 0) this.handle({ kind: 'linksChanged' });
+  }
+
+  /** After a stall: a link that crawls is found so, and the next plan goes round it. */
+  async #remeasure(plan: Plan): Promise<void> {
+    await this.options.prober.remeasure(this.#linksOf(plan));
+    this.handle({ kind: 'linksChanged' });
+  }
+
+  /** Links that were taken for good ones are found to be what they are. */
+  async #measureUnknown(plan: Plan): Promise<void> {
+    if (await this.options.prober.complete(this.#linksOf(plan))) this.handle({ kind: 'linksChanged' });
+  }
+
+  #linksOf({ stages }: Plan): (readonly [FleetWorker, FleetWorker])[] {
+    if (stages.length === 1) return [];
+    return stages.flatMap(({ workerId }, index) => {
+      const [from, to] = [
+        this.options.fleet.workers.get(stages.at(index - 1)?.workerId ?? ''),
+        this.options.fleet.workers.get(workerId),
+      ];
+      return from && to ? [[from, to] as const] : [];
+    });
+  }
+}

@@ -1,0 +1,101 @@
+import type { Joining } from '@butterfly/control';
+import type {
+  ByteStream,
+  Connection,
+  ControlMessageOf,
+  WorkerIdentity,
+  WorkerProfile,
+} from '@butterfly/wire';
+
+/** What a worker tells about a shard that it holds. */
+export type StageReport = Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'>;
+
+/** What is known of a worker that is here. The fleet alone changes it. */
+export interface FleetWorker {
+  readonly workerId: string;
+  readonly identity: WorkerIdentity;
+  readonly connection: Connection;
+  readonly remoteHost: string;
+  /** The address of this machine that the worker dialled. */
+  readonly localHost: string;
+  /** Null until it has measured itself. */
+  readonly profile: WorkerProfile | null;
+  /** Of the shard that it loads, or loaded last. */
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+  /** By shard. */
+  readonly reports: ReadonlyMap<string, StageReport>;
+}
+
+/** The same, to be changed. */
+export interface WorkerRecord extends FleetWorker {
+  profile: WorkerProfile | null;
+  loadedBytes: number;
+  totalBytes: number;
+  readonly reports: Map<string, StageReport>;
+  /** Ends the wait for its profile. */
+  cancelDeadline: () => void;
+}
+
+/** A worker as the outside sees it. */
+export interface WorkerView {
+  readonly workerId: string;
+  readonly name: string;
+  readonly threads: number;
+  /** Number of the replica that it belongs to, from 1; null where there can be only one. */
+  readonly replica: number | null;
+  readonly layers: readonly [first: number, last: number] | null;
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+  /** Of the shard that serves; null without one. */
+  readonly report: StageReport | null;
+}
+
+export function createWorkerRecord(
+  workerId: string,
+  identity: WorkerIdentity,
+  connection: Connection,
+  stream: Pick<ByteStream, 'remoteAddress'> & { readonly localAddress?: string | undefined },
+): WorkerRecord {
+  return {
+    workerId,
+    identity,
+    connection,
+    remoteHost: plainAddress(stream.remoteAddress),
+    localHost: plainAddress(stream.localAddress),
+    profile: null,
+    loadedBytes: 0,
+    totalBytes: 0,
+    reports: new Map(),
+    cancelDeadline: () => undefined,
+  };
+}
+
+/** The same for a worker that comes back. */
+export function identityOf({ identity: { machineId, name } }: Pick<FleetWorker, 'identity'>): string {
+  return `${machineId} ${name}`;
+}
+
+/** What a worker brings to a replica; null for one that is gone, or has not measured itself. */
+export function joiningOf(worker: FleetWorker | undefined): Joining | null {
+  if (!worker?.profile) return null;
+  const { workerId, identity, profile, reports } = worker;
+  const { name, machineId, memoryBytes } = identity;
+  const memory = { memoryBytes, ...(identity.offersAllFree ? { memoryOf: machineId } : {}) };
+  const member = { workerId, name, identity: identityOf(worker), ...memory, profile };
+  return { member, heldShards: [...reports.keys()] };
+}
+
+function plainAddress(address: string | undefined): string {
+  return (address ?? '127.0.0.1').replace(/^::ffff:/, '');
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.');
+}
+
+/** Where `from` reaches `to`: a worker on this very machine is seen from elsewhere under this machine's address. */
+export function addressFor(from: FleetWorker, to: FleetWorker): string {
+  if (to.identity.dataHost !== undefined) return to.identity.dataHost;
+  return isLoopback(to.remoteHost) && !isLoopback(from.remoteHost) ? from.localHost : to.remoteHost;
+}

@@ -1,0 +1,110 @@
+import type { StepTime } from '@butterfly/common';
+import type { WorkerState } from '@butterfly/control';
+import type { SpeedFigures } from '@butterfly/engine';
+import type { Link, Plan } from '@butterfly/planning';
+import type { CacheType, ControlMessageOf } from '@butterfly/wire';
+
+/** What was measured of a link; times and speeds as in a plan. */
+export interface LinkDescription extends Link {
+  /** Null stands for the orchestrator. */
+  readonly toWorkerId: string | null;
+}
+
+/** What a worker measured of itself for this model. */
+export interface ProfileDescription {
+  /** Time of one layer by rows. */
+  readonly layerCurve: readonly StepTime[];
+  /** Time of norm, head and sampling by rows. */
+  readonly outputCurve: readonly StepTime[];
+  readonly attentionMicros: Readonly<Partial<Record<CacheType, number>>>;
+  readonly diskBytesPerSecond: number;
+  /** Bytes of this model in its cache on disk. */
+  readonly cachedBytes: number;
+  readonly hasFiles: boolean;
+}
+
+export interface WorkerDescription {
+  readonly workerId: string;
+  /** As people call it; not necessarily unique. */
+  readonly name: string;
+  readonly state: WorkerState;
+  /** Number of the replica that it belongs to, from 1; null until it has measured itself. */
+  readonly replica: number | null;
+  /** Of the plan in force, both included. */
+  readonly layers: readonly [first: number, last: number] | null;
+  /** Time of a step of one row in its stage as it was of late, to be held against `decodeMicros`; null where none was. */
+  readonly stepMicros: number | null;
+  readonly threads: number;
+  /** What it offers. */
+  readonly memoryBytes: number;
+  /** What it takes, as it said when it had loaded. */
+  readonly residentBytes: number | null;
+  /** While it loads. */
+  readonly loading: { readonly loadedBytes: number; readonly totalBytes: number } | null;
+  /** Where the bytes of its last shard came from. */
+  readonly loaded: ControlMessageOf<'prepared'>['loaded'] | null;
+  /** Null until it has measured itself. */
+  readonly profile: ProfileDescription | null;
+  readonly links: readonly LinkDescription[];
+}
+
+/** One pipeline with all layers of the model; a cluster may have several. */
+export interface ReplicaDescription {
+  /** From 1. */
+  readonly replica: number;
+  readonly isReady: boolean;
+  /** What is missing, or that nothing is. */
+  readonly detail: string;
+  /** Of the plan in force. */
+  readonly epoch: number | null;
+  readonly plan: Plan | null;
+  /** Requests that hold a place in its cache, and that wait for one. */
+  readonly running: number;
+  readonly queued: number;
+}
+
+/** What has become of the wish to have a worker emptied. */
+export interface DrainDescription {
+  /** Of the worker when it was asked for: one that is lost comes back under another id. */
+  readonly workerId: string;
+  readonly name: string;
+  /** Lost before it was empty: it is emptied on when it comes back. Gone: it left in order. Kept: the others could not go without it. */
+  readonly state: 'draining' | 'lost' | 'gone' | 'kept';
+}
+
+/** The cluster as people and tools see it: plain values, written as JSON by `GET /cluster`. */
+export interface ClusterDescription {
+  readonly model: {
+    readonly id: string;
+    readonly layers: number;
+    /** Of the KV arena, in tokens. */
+    readonly arenaSlots: number;
+  };
+  readonly isReady: boolean;
+  /** What is missing, or that nothing is. */
+  readonly detail: string;
+  /** Of the first replica, for a cluster that has but one. */
+  readonly epoch: number | null;
+  readonly plan: Plan | null;
+  /** At least one. */
+  readonly replicas: readonly ReplicaDescription[];
+  /** Null while no token came within the last minute. */
+  readonly measured: SpeedFigures | null;
+  readonly workers: readonly WorkerDescription[];
+  /** Those that go on, and of late. */
+  readonly drains: readonly DrainDescription[];
+  /** What whoever runs it should know, although it serves: a sentence each. */
+  readonly notes: readonly string[];
+  /** Why the last plan could not be made or carried out. */
+  readonly trouble: { readonly code: string; readonly message: string } | null;
+}
+
+/** What the administration routes need of a cluster. */
+export interface ClusterView {
+  describe(): ClusterDescription;
+  /**
+   * Begins to empty a worker: its layers go to others, and then it is told goodbye and leaves the description.
+   * @throws ButterflyError NOT_FOUND, or what keeps the others from running the model
+   */
+  drain(workerId: string): void;
+}

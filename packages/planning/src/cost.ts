@@ -1,0 +1,218 @@
+import { StepCurve, type StepTime } from '@butterfly/common';
+import type { Link, PlannerInput, PlannerModel, PlannerWorker, PlanStage, Prediction } from './types.js';
+
+/** What a step costs a stage beside its arithmetic: frames, buffers, and the way from the socket to the kernels. */
+export const hostMicros = 300;
+/** What the orchestrator takes to read a frame and to write it again. */
+export const relayMicros = 200;
+/**
+ * Chat has about as many tokens of prompt as of answer, so each token of an answer is charged with one of a prompt.
+ * Prompts are computed in chunks; one of so many rows is where the kernels of all machines that we know have reached
+ * most of their speed.
+ */
+export const promptRows = 64;
+
+/** Who computes which layers, before anything is predicted. Ends are exclusive. */
+export interface Placement {
+  readonly workerId: string;
+  readonly layerStart: number;
+  readonly layerEnd: number;
+}
+
+/** How the sequences take turns: so many steps of so many rows each give every sequence one token. */
+export interface Turns {
+  readonly steps: number;
+  readonly rows: number;
+  readonly sequences: number;
+}
+
+/**
+ * The ways to let sequences decode in turn, as `decodeGroups` of the engine tries them: up to two steps for a stage. Of
+ * those with as many rows only the one with the fewest steps can be best.
+ */
+export function turnsOf(sequences: number, stages: number): Turns[] {
+  const turns: Turns[] = [];
+  for (let steps = 1; steps <= Math.min(sequences, 2 * stages); steps += 1) {
+    const rows = Math.ceil(sequences / steps);
+    if (turns.at(-1)?.rows !== rows) turns.push({ steps, rows, sequences });
+  }
+  return turns;
+}
+
+/**
+ * What to make of the times of steps: a cost of `decodeWeight · t(rows) + promptWeight · t(promptRows)`. Every cost of
+ * a plan is a sum or a maximum of such costs of its stages and links, and each is linear in the layers of a stage.
+ */
+export interface Measure {
+  readonly rows: number;
+  readonly decodeWeight: number;
+  readonly promptWeight: number;
+  /** Whether a link costs only the time that it is busy; else the time until the last byte arrives. */
+  readonly isBusyTime: boolean;
+}
+
+/** The time of a token of a single stream: each stage and link once, with one row. */
+export const latencyMeasure: Measure = { rows: 1, decodeWeight: 1, promptWeight: 0, isBusyTime: false };
+
+/**
+ * How long a stage or a link is busy for each token of all sequences. In a round of `steps` steps of `t(rows)` every
+ * one of the sequences gets a token, and each of these comes with its token of a prompt:
+ * `steps · t(rows) / sequences + t(64) / 64`. The largest of them is the pace of the pipeline.
+ */
+export function paceMeasure({ steps, rows, sequences }: Turns): Measure {
+  return { rows, decodeWeight: steps / sequences, promptWeight: 1 / promptRows, isBusyTime: true };
+}
+
+/**
+ * How long a sequence is under way for a token of it, with its token of a prompt: `t(rows) + t(64) / 64`, summed over
+ * all stages and links. So many sequences cannot have more tokens than one each in such a time.
+ */
+export function lapMeasure({ rows }: Turns): Measure {
+  return { rows, decodeWeight: 1, promptWeight: 1 / promptRows, isBusyTime: false };
+}
+
+const weigh = ({ rows, decodeWeight, promptWeight }: Measure, micros: (rows: number) => number): number =>
+  decodeWeight * micros(rows) + (promptWeight === 0 ? 0 : promptWeight * micros(promptRows));
+
+/** Cost of one layer. */
+export function layerCost(measure: Measure, layerCurve: readonly StepTime[]): number {
+  const curve = new StepCurve(layerCurve);
+  return weigh(measure, (rows) => curve.micros(rows));
+}
+
+/** Cost of norm, head and sampling; prompts need none of them. */
+export function outputCost(measure: Measure, outputCurve: readonly StepTime[]): number {
+  return weigh({ ...measure, promptWeight: 0 }, (rows) => new StepCurve(outputCurve).micros(rows));
+}
+
+/** Cost of a stage beside its layers and output. */
+export function hostCost(measure: Measure): number {
+  return weigh(measure, () => hostMicros);
+}
+
+/** @param rowBytes of a row of activations, or 0 for token ids, whose few bytes take no time worth counting */
+export function hopCost(measure: Measure, link: Link, rowBytes: number): number {
+  const fixedMicros = (measure.isBusyTime ? 0 : link.latencyMicros) + (link.isRelayed ? relayMicros : 0);
+  return weigh(measure, (rows) => fixedMicros + (rows * rowBytes * 1e6) / link.bytesPerSecond);
+}
+
+/** Cost of a stage: its layers, the output where it is the last, and the host. */
+export function stageCost(measure: Measure, worker: PlannerWorker, layers: number, isLast: boolean): number {
+  const output = isLast ? outputCost(measure, worker.outputCurve) : 0;
+  return hostCost(measure) + layers * layerCost(measure, worker.layerCurve) + output;
+}
+
+/** Times of the steps of a stage, by their rows and by those of them that have logits. */
+export function stageTime(
+  { layerCurve, outputCurve }: Pick<PlannerWorker, 'layerCurve' | 'outputCurve'>,
+  layers: number,
+  isLast: boolean,
+): (rows: number, logitRows: number) => number {
+  const [layer, output] = [new StepCurve(layerCurve), new StepCurve(outputCurve)];
+  return (rows, logitRows) =>
+    hostMicros + layers * layer.micros(rows) + (isLast && logitRows > 0 ? output.micros(logitRows) : 0);
+}
+
+/**
+ * Memory of a stage: weights and KV arena of its layers and the overhead, with the embedding on the first and the head
+ * on the last stage.
+ */
+export function stageBytes(model: PlannerModel, layerStart: number, layerEnd: number): number {
+  let bytes = model.overheadBytes + model.kvBytesPerSlotPerLayer * model.arenaSlots * (layerEnd - layerStart);
+  for (const layerBytes of model.layerBytes.slice(layerStart, layerEnd)) bytes += layerBytes;
+  if (layerStart === 0) bytes += model.inputBytes;
+  if (layerEnd === model.layerBytes.length) bytes += model.outputBytes;
+  return bytes;
+}
+
+interface PlacedWorker extends Placement {
+  readonly worker: PlannerWorker;
+  readonly isLast: boolean;
+}
+
+/** The costs of all stages, and of all links with those from and to the orchestrator. */
+function costsOf(
+  placed: readonly PlacedWorker[],
+  input: PlannerInput,
+  measure: Measure,
+): { stages: number[]; hops: number[] } {
+  return {
+    stages: placed.map(({ worker, layerStart, layerEnd, isLast }) =>
+      stageCost(measure, worker, layerEnd - layerStart, isLast),
+    ),
+    hops: hopCosts(measure, placed, input.link, input.model.activationBytes),
+  };
+}
+
+function hopCosts(
+  measure: Measure,
+  stages: readonly { readonly workerId: string }[],
+  link: PlannerInput['link'],
+  activationBytes: number,
+): number[] {
+  const ids = [null, ...stages.map(({ workerId }) => workerId), null];
+  return ids.slice(1).map((to, index) => {
+    const from = ids[index] ?? null;
+    return hopCost(measure, link(from, to), from === null || to === null ? 0 : activationBytes);
+  });
+}
+
+/** How long a step of so many rows is on its way from the orchestrator through all stages and back, beside the stages. */
+export function linksMicros(
+  rows: number,
+  stages: readonly { readonly workerId: string }[],
+  link: PlannerInput['link'],
+  activationBytes: number,
+): number {
+  return sum(hopCosts({ ...latencyMeasure, rows }, stages, link, activationBytes));
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+/**
+ * What stages would reach. Time of a token of one stream: the sum of all stages and links at one row. Time per token of
+ * all sequences: the largest of what each stage and each link is busy for it and of its share of a whole lap, with the
+ * turns that make it smallest.
+ * @param placements all layers once, in order, on workers of the input
+ */
+export function predict(
+  placements: readonly Placement[],
+  input: PlannerInput,
+): { readonly predicted: Prediction; readonly stages: readonly PlanStage[] } {
+  const placed = placements.map((placement, index) => ({
+    ...placement,
+    worker: workerOf(input, placement.workerId),
+    isLast: index === placements.length - 1,
+  }));
+  const single = costsOf(placed, input, latencyMeasure);
+  let best = { microsPerToken: Infinity, stages: single.stages };
+  for (const turns of turnsOf(input.concurrency, placed.length)) {
+    const pace = costsOf(placed, input, paceMeasure(turns));
+    const lap = costsOf(placed, input, lapMeasure(turns));
+    const lapMicros = (sum(lap.stages) + sum(lap.hops)) / turns.sequences;
+    const microsPerToken = Math.max(...pace.stages, ...pace.hops, lapMicros);
+    if (microsPerToken < best.microsPerToken) best = { microsPerToken, stages: pace.stages };
+  }
+  return {
+    predicted: {
+      latencyMicros: sum(single.stages) + sum(single.hops),
+      tokensPerSecond: 1e6 / best.microsPerToken,
+    },
+    stages: placements.map(({ workerId, layerStart, layerEnd }, index) => ({
+      workerId,
+      layerStart,
+      layerEnd,
+      bytes: stageBytes(input.model, layerStart, layerEnd),
+      decodeMicros: single.stages[index] ?? 0,
+      microsPerToken: best.stages[index] ?? 0,
+      isRelayed:
+        placements.length > 1 && input.link(placements.at(index - 1)?.workerId ?? null, workerId).isRelayed,
+    })),
+  };
+}
+
+function workerOf(input: PlannerInput, workerId: string): PlannerWorker {
+  const worker = input.workers.find((each) => each.workerId === workerId);
+  if (worker === undefined) throw new RangeError(`Worker ${workerId} is not among those to choose from.`);
+  return worker;
+}

@@ -1,0 +1,139 @@
+import type { Observer } from '@butterfly/common';
+import { type ModelSpec, cacheBytesPerSlot, inputBytes, layerBytes, outputBytes } from '@butterfly/model';
+import type { CacheType, WorkerProfile } from '@butterfly/wire';
+import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
+import { planPipeline } from './plan.js';
+import type { Plan, PlannerInput, PlanWishes } from './types.js';
+
+/** A worker that has measured itself. */
+export interface PlannerMember {
+  readonly workerId: string;
+  readonly name: string;
+  /** What it offers for weights, KV arena and compute buffers together. */
+  readonly memoryBytes: number;
+  /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
+  readonly memoryOf?: string;
+  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'outputCurve' | 'attentionMicros'>;
+}
+
+/** What is to be run, and what it is to be best at. */
+export interface PlannerInputOptions {
+  readonly spec: ModelSpec;
+  /** Slots of the KV arena, in tokens. */
+  readonly arenaSlots: number;
+  /** Most rows of one step. */
+  readonly rowsMax: number;
+  readonly wishes: PlanWishes;
+  /** Sequences that run at once. */
+  readonly concurrency: number;
+}
+
+interface ModelPlannerOptions extends PlannerInputOptions {
+  /** One of `cacheTypes`; by default `auto`, the fastest whose loss is allowed. */
+  readonly kvCacheType?: string | undefined;
+  readonly observe: Observer;
+}
+
+export interface ModelPlanner {
+  /** @throws ButterflyError MODEL_TOO_LARGE when these members cannot hold the model. */
+  readonly plan: (members: readonly PlannerMember[], link: PlannerInput['link']) => Plan;
+  /** Type of the cache that a plan for these members would have. */
+  readonly cacheTypeOf: (members: readonly PlannerMember[]) => CacheType;
+}
+
+/**
+ * Makes plans, all with one type of cache: the one that is best for the workers of the first plan. A later plan with
+ * another type would change the numbers of requests under way.
+ * @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have
+ */
+export function modelPlanner(options: ModelPlannerOptions): ModelPlanner {
+  const { spec, observe, kvCacheType = 'auto' } = options;
+  checkCacheWish(spec, kvCacheType);
+  let choice: CacheChoice | null = null;
+  const choose = (members: readonly PlannerMember[]): CacheChoice =>
+    choice ?? cacheTypeFor(spec, members, kvCacheType);
+  return {
+    plan: (members, link) => {
+      const { type, reason } = choose(members);
+      const plan = planPipeline(plannerInput(options, members, link, type));
+      if (!choice) observe({ kind: 'cacheTypeChosen', cacheType: type, reason });
+      choice = { type, reason };
+      return plan;
+    },
+    cacheTypeOf: (members) => choose(members).type,
+  };
+}
+
+/**
+ * The type of cache that is best for these workers, and why.
+ * @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have
+ */
+export function cacheTypeFor(
+  spec: ModelSpec,
+  members: readonly PlannerMember[],
+  wanted = 'auto',
+): CacheChoice {
+  checkCacheWish(spec, wanted);
+  return chooseCacheType(
+    members.map(({ profile }) => profile),
+    spec,
+    wanted,
+  );
+}
+
+/** What the planner is to know of a model and of workers that have measured themselves. */
+export function plannerInput(
+  options: PlannerInputOptions,
+  members: readonly PlannerMember[],
+  link: PlannerInput['link'],
+  cacheType: CacheType,
+): PlannerInput {
+  const { spec, arenaSlots, concurrency } = options;
+  const { objective, stagesMin, spares } = options.wishes;
+  const share = memoryShares(members);
+  return {
+    model: {
+      name: spec.name,
+      layerBytes: layerBytes(spec),
+      inputBytes: inputBytes(spec),
+      outputBytes: outputBytes(spec),
+      cacheType,
+      kvBytesPerSlotPerLayer: cacheBytesPerSlot(spec, cacheType),
+      arenaSlots,
+      overheadBytes: overheadBytes(options),
+      activationBytes: spec.hidden * Float32Array.BYTES_PER_ELEMENT,
+    },
+    workers: members.map(({ workerId, name, memoryBytes, memoryOf, profile }) => ({
+      workerId,
+      name,
+      memoryBytes: Math.floor(memoryBytes * share(memoryOf)),
+      layerCurve: profile.layerCurve,
+      outputCurve: profile.outputCurve,
+    })),
+    link,
+    objective,
+    concurrency,
+    stagesMin,
+    spares,
+  };
+}
+
+/** Of a machine's free memory that several offer, each can count on its share: together on the largest of their offers. */
+function memoryShares(members: readonly PlannerMember[]): (memoryOf: string | undefined) => number {
+  const offers = new Map<string, { largest: number; sum: number }>();
+  for (const { memoryOf, memoryBytes } of members) {
+    if (memoryOf === undefined) continue;
+    const { largest, sum } = offers.get(memoryOf) ?? { largest: 0, sum: 0 };
+    offers.set(memoryOf, { largest: Math.max(largest, memoryBytes), sum: sum + memoryBytes });
+  }
+  return (memoryOf) => {
+    const offer = memoryOf === undefined ? undefined : offers.get(memoryOf);
+    return offer === undefined || offer.sum === 0 ? 1 : offer.largest / offer.sum;
+  };
+}
+
+/** Compute buffers, the runtime and its libraries. */
+function overheadBytes({ spec, rowsMax }: PlannerInputOptions): number {
+  const activationBytes = rowsMax * 4 * (spec.hidden * 8 + spec.feedForward * 3);
+  return 128 * 2 ** 20 + activationBytes + spec.vocabulary * 4 * 16;
+}

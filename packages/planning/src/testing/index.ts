@@ -1,0 +1,1 @@
+export { plain, worker } from './problems.js';

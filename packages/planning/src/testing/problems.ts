@@ -1,0 +1,131 @@
+import { cacheTypes } from '@butterfly/wire';
+import fc from 'fast-check';
+import { predict, stageBytes, type Placement } from '../cost.js';
+import type { Link, PlannerInput, PlannerModel, PlannerWorker } from '../types.js';
+
+export const gib = 2 ** 30;
+
+/** 16 layers of 1 GiB. */
+export const plainModel: PlannerModel = {
+  name: 'plain',
+  layerBytes: new Array<number>(16).fill(gib),
+  inputBytes: gib,
+  outputBytes: 2 * gib,
+  cacheType: 'f16',
+  kvBytesPerSlotPerLayer: 1024,
+  arenaSlots: 65_536,
+  overheadBytes: gib / 4,
+  activationBytes: 8192,
+};
+
+/** A worker whose step costs as much whatever its rows up to 8, and then in proportion. */
+export function worker(workerId: string, layerMicros: number, memoryBytes = 32 * gib): PlannerWorker {
+  const curve = (micros: number) =>
+    [1, 8, 64].map((rows) => ({ rows, micros: micros * Math.max(1, rows / 8) }));
+  return {
+    workerId,
+    name: `name of ${workerId}`,
+    memoryBytes,
+    layerCurve: curve(layerMicros),
+    outputCurve: curve(2 * layerMicros),
+  };
+}
+
+export const lan: Link = { latencyMicros: 100, bytesPerSecond: 125e6, isRelayed: false };
+
+/** Three like workers on a local network. */
+export function plain(change: Partial<PlannerInput> = {}): PlannerInput {
+  return {
+    model: plainModel,
+    workers: ['a', 'b', 'c'].map((id) => worker(id, 1000)),
+    link: () => lan,
+    objective: 'throughput',
+    concurrency: 16,
+    ...change,
+  };
+}
+
+/** Times of a step by rows, with cliffs and sweet spots. */
+const curve = fc
+  .record({
+    micros: fc.integer({ min: 100, max: 5000 }),
+    growth: fc.array(fc.double({ min: 0.8, max: 3, noNaN: true }), { minLength: 3, maxLength: 3 }),
+  })
+  .map(({ micros, growth }) =>
+    [1, 4, 16, 64].map((rows, index) => ({
+      rows,
+      micros: growth.slice(0, index).reduce((product, factor) => product * factor, micros),
+    })),
+  );
+
+/** Clusters of any kind whose links differ, too. */
+export function clusters(workersMin: number, workersMax: number, layersMin: number, layersMax: number) {
+  return fc.integer({ min: workersMin, max: workersMax }).chain((count) =>
+    fc
+      .record({
+        layerBytes: fc.array(fc.integer({ min: 5, max: 9 }), { minLength: layersMin, maxLength: layersMax }),
+        inputBytes: fc.nat(6),
+        outputBytes: fc.nat(9),
+        cacheType: fc.constantFrom(...cacheTypes),
+        kvBytesPerSlotPerLayer: fc.nat(2),
+        arenaSlots: fc.nat(2),
+        overheadBytes: fc.nat(3),
+        objective: fc.constantFrom('latency' as const, 'throughput' as const),
+        concurrency: fc.integer({ min: 1, max: 20 }),
+        workers: fc.array(
+          fc.record({
+            share: fc.double({ min: 0, max: 1.2, noNaN: true }),
+            layerCurve: curve,
+            outputCurve: curve,
+          }),
+          { minLength: count, maxLength: count },
+        ),
+        links: fc.array(
+          fc.record({
+            latencyMicros: fc.integer({ min: 10, max: 5000 }),
+            bytesPerSecond: fc.integer({ min: 1_000_000, max: 1_000_000_000 }),
+            isRelayed: fc.boolean(),
+          }),
+          { minLength: (count + 1) ** 2, maxLength: (count + 1) ** 2 },
+        ),
+      })
+      .map(({ workers, links, objective, concurrency, ...model }): PlannerInput => {
+        const allBytes = stageBytes({ ...plainModel, ...model }, 0, model.layerBytes.length);
+        const ids = [null, ...workers.map((_, index) => `w${index}`)];
+        return {
+          model: { ...plainModel, ...model },
+          workers: workers.map(({ share, ...curves }, index) => ({
+            workerId: `w${index}`,
+            name: `worker ${index}`,
+            memoryBytes: Math.round(share * allBytes),
+            ...curves,
+          })),
+          link: (from, to) => links[ids.indexOf(from) * ids.length + ids.indexOf(to)] ?? lan,
+          objective,
+          concurrency,
+        };
+      }),
+  );
+}
+
+/** Every order of every subset of the workers with every split of the layers that fits. */
+export function everyPlacement(input: PlannerInput, done: readonly Placement[] = []): Placement[][] {
+  const layers = input.model.layerBytes.length;
+  const layerStart = done.at(-1)?.layerEnd ?? 0;
+  if (layerStart === layers) return [[...done]];
+  return input.workers
+    .filter(({ workerId }) => done.every((stage) => stage.workerId !== workerId))
+    .flatMap(({ workerId, memoryBytes }) =>
+      Array.from({ length: layers - layerStart }, (_, index) => layerStart + index + 1)
+        .filter((layerEnd) => stageBytes(input.model, layerStart, layerEnd) <= memoryBytes)
+        .flatMap((layerEnd) => everyPlacement(input, [...done, { workerId, layerStart, layerEnd }])),
+    );
+}
+
+/** The best that any of them is predicted to reach, by the objective. */
+export function bestPossible(input: PlannerInput, placements: readonly (readonly Placement[])[]): number {
+  const predictions = placements.map((each) => predict(each, input).predicted);
+  return input.objective === 'latency'
+    ? Math.min(...predictions.map(({ latencyMicros }) => latencyMicros))
+    : Math.max(...predictions.map(({ tokensPerSecond }) => tokensPerSecond));
+}

@@ -1,0 +1,135 @@
+import type { StepTime } from '@butterfly/common';
+import type { CacheType } from '@butterfly/wire';
+
+/** What a plan is to be best at: the time of one token of a single stream, or tokens per second of many. */
+export const objectives = ['latency', 'throughput'] as const;
+export type Objective = (typeof objectives)[number];
+
+/** What is wished of plans, from the command line down to whoever makes them. */
+export interface PlanWishes {
+  readonly objective: Objective;
+  /** Pipeline stages at least, where there are as many workers. */
+  readonly stagesMin: number;
+  /** Workers of each pipeline that hold a second copy of a shard instead of having a stage, where memory allows. */
+  readonly spares: number;
+  /** Pipelines at most, each with all layers, where workers and memory allow more than one. */
+  readonly replicasMax: number;
+}
+
+/** Tokens per second of all requests together, in one pipeline, without spares. */
+export const plainWishes: PlanWishes = Object.freeze({
+  objective: 'throughput',
+  stagesMin: 1,
+  spares: 0,
+  replicasMax: 1,
+});
+
+/** How long to look for the best plan: `quick` is for questions of what would be if. */
+export type Effort = 'thorough' | 'quick';
+
+export interface PlannerModel {
+  readonly name: string;
+  /** Weights of each layer; at least one layer. */
+  readonly layerBytes: readonly number[];
+  /** Embedding: memory of the first stage. Only a row of it is read for a token, so it costs no time. */
+  readonly inputBytes: number;
+  /** Norm and head: memory and time of the last stage. */
+  readonly outputBytes: number;
+  readonly cacheType: CacheType;
+  /** With a cache of that type. */
+  readonly kvBytesPerSlotPerLayer: number;
+  /** Of the KV arena, in tokens. */
+  readonly arenaSlots: number;
+  /** Compute buffers and the like, for each worker. */
+  readonly overheadBytes: number;
+  /** One row of activations between two stages. */
+  readonly activationBytes: number;
+}
+
+export interface PlannerWorker {
+  readonly workerId: string;
+  /** As people call it. */
+  readonly name: string;
+  /** What it offers for weights, KV arena and compute buffers together. */
+  readonly memoryBytes: number;
+  /** Measured time of one layer by rows, ascending. */
+  readonly layerCurve: readonly StepTime[];
+  /** Measured time of norm, head and sampling by rows with logits, ascending. */
+  readonly outputCurve: readonly StepTime[];
+}
+
+/** The link from one worker to another, or between a worker and the orchestrator. */
+export interface Link {
+  /** One way. */
+  readonly latencyMicros: number;
+  readonly bytesPerSecond: number;
+  /** Whether it goes through the orchestrator, because the receiver cannot be dialled. */
+  readonly isRelayed: boolean;
+}
+
+export interface PlannerInput {
+  readonly model: PlannerModel;
+  readonly workers: readonly PlannerWorker[];
+  /** Null stands for the orchestrator. Pure and total. */
+  readonly link: (fromWorkerId: string | null, toWorkerId: string | null) => Link;
+  readonly objective: Objective;
+  /** Sequences that run at once, which the throughput is predicted for. */
+  readonly concurrency: number;
+  /** As many stages at least, where there are as many workers and layers; default 1. */
+  readonly stagesMin?: number;
+  /**
+   * So many workers with the memory for a stage are left out, where the others hold the model, to be spares; default 0.
+   * They come before `stagesMin`.
+   */
+  readonly spares?: number;
+}
+
+/** The layers from `layerStart` up to, but not including, `layerEnd`. */
+export interface PlanStage {
+  readonly workerId: string;
+  readonly layerStart: number;
+  readonly layerEnd: number;
+  /** Memory that the stage takes: weights, KV arena and overhead. */
+  readonly bytes: number;
+  /** Time of a step of one row in this stage. */
+  readonly decodeMicros: number;
+  /** Of this stage's time per output token at the concurrency of the plan, prompts included. */
+  readonly microsPerToken: number;
+  /** Whether activations reach it through the orchestrator, and the first stage the tokens that the last one sampled. */
+  readonly isRelayed: boolean;
+}
+
+export interface Prediction {
+  /** Time of one token of a single stream: all stages and links once. */
+  readonly latencyMicros: number;
+  /** Of all sequences together, at the concurrency of the plan. */
+  readonly tokensPerSecond: number;
+}
+
+/** Immutable; `assertPlan` checks it. */
+export interface Plan {
+  readonly objective: Objective;
+  readonly concurrency: number;
+  readonly stages: readonly PlanStage[];
+  /** Of all stages. */
+  readonly cacheType: CacheType;
+  readonly predicted: Prediction;
+  /** For every worker that was to choose from, in words for a person. */
+  readonly reasons: readonly {
+    readonly workerId: string;
+    readonly isUsed: boolean;
+    readonly reason: string;
+  }[];
+}
+
+/** What the best plan reaches without one of the workers; both null where there is none. */
+export interface WithoutWorker {
+  readonly workerId: string;
+  readonly tokensPerSecond: number | null;
+  readonly latencyMicros: number | null;
+}
+
+/** What each worker is good for. */
+export interface PlanExplanation {
+  readonly without: readonly WithoutWorker[];
+}

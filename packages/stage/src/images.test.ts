@@ -1,0 +1,77 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLogger } from '@butterfly/common';
+import { CpuBackend } from '@butterfly/ggml';
+import { cachedSyntheticModel } from '@butterfly/testkit';
+import { type TensorSource, WeightCache } from '@butterfly/weights';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { StageRuntime } from './runtime.js';
+import {
+  describeFile,
+  difference,
+  ggml,
+  openSource,
+  part,
+  runThrough,
+  smallModel,
+  someTokens,
+  tokenStep,
+} from './testing/stages.js';
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'butterfly-converted-'));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+function hasLayouts(): boolean {
+  using backend = new CpuBackend(ggml, 1);
+  return backend.preferred.some(({ isPlain }) => !isPlain);
+}
+
+it.runIf(hasLayouts())(
+  'a stage computes the same with weights that were kept as its kernels want them',
+  async () => {
+    const spec = await describeFile(await cachedSyntheticModel(smallModel));
+    const step = tokenStep([part({ rows: 20 })], someTokens(20, spec.vocabulary));
+    const loads: { fileReads: number; logits: Float32Array[] }[] = [];
+    for (let load = 0; load < 2; load++) {
+      const cache = await WeightCache.open({ directory, bytesMax: 1e9, log: silentLogger });
+      let fileReads = 0;
+      await using files = await openSource(spec);
+      const source: TensorSource = {
+        read: (...args) => {
+          fileReads++;
+          return files.read(...args);
+        },
+        images: {
+          load: (memory, onRead) => cache.images.load(memory, onRead),
+          // Of a model as small as this nobody would.
+          keep: (memory) => cache.images.keep(memory, 1000),
+        },
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      };
+      using stage = new StageRuntime({
+        ggml,
+        spec,
+        range: { layerStart: 0, layerEnd: spec.layers },
+        threads: 1,
+        arenaSlots: 256,
+        cacheType: 'f16',
+        rowsMax: 64,
+      });
+      const progress: number[] = [];
+      await stage.load(source, (bytes) => progress.push(bytes));
+      expect(progress.at(-1)).toBe(stage.fileBytes);
+      expect(Math.max(...progress)).toBe(stage.fileBytes);
+      loads.push({ fileReads, logits: await runThrough([stage], step) });
+      await cache.images.settled();
+    }
+    const [first, second] = loads;
+    if (!first || !second) throw new RangeError('there were two loads');
+    // Norms, and the embedding as it is looked up in.
+    expect(second.fileReads).toBe(first.fileReads - 7 * spec.layers);
+    expect(difference(second.logits, first.logits)).toBe(0);
+  },
+);

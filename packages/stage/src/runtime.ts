@@ -1,0 +1,294 @@
+import { type Logger, type StepTime, ensure, limits } from '@butterfly/common';
+import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
+import { batchKey, cacheBlockSlots, evenLayout, plainLayout } from '@butterfly/model';
+import type { TensorSource } from '@butterfly/weights';
+import type { Step } from '@butterfly/wire';
+import { batchShape, CompiledStep } from './compiled-step.js';
+import { StageFaultFinder } from './fault-finder.js';
+import { KvCache } from './kv-cache.js';
+import { LoadedWeights } from './stage-weights.js';
+import type { Stage, StageRequest, StageResult, WarmStage } from './stage.js';
+import { checkPayload, checkStep } from './step-check.js';
+import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
+import { checkInvariance } from './step-measurement.js';
+import { TokenSampler } from './sampling/token-sampler.js';
+
+/** Graphs kept for steps of the same shape; a decoding batch changes its shape every `cacheBlockSlots` tokens. */
+const compiledStepsMax = 16;
+const noTokens = new Int32Array(0);
+
+export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
+  readonly ggml: Ggml;
+  readonly threads: number;
+  /** As in `StageRequest`; off by default. */
+  readonly isDeterministic?: boolean;
+  /** Told when deterministic mode does not keep its word, and of weights that are no numbers. */
+  readonly log?: Logger;
+}
+
+/** A contiguous range of layers: its weights, its part of the KV arena, and the computation of steps. */
+export class StageRuntime implements Stage {
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+  readonly #backend: CpuBackend;
+  readonly #shard: LoadedWeights;
+  readonly #cache: KvCache;
+  readonly #faults: StageFaultFinder;
+  #allocator: ComputeAllocator;
+  readonly #compiled = new Map<string, CompiledStep>();
+  /** Expected times of steps that are not padded; empty until then. */
+  #curve: readonly StepTime[] = [];
+  /** Steps with parts of prompts are filled to whole groups of so many rows. */
+  #rowGroup = 1;
+  #isRunning = false;
+  #isDisposed = false;
+  /** Counts prepared steps: inputs share memory, so only the latest may be computed. */
+  #prepared = 0;
+
+  /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
+  constructor(private readonly options: StageOptions) {
+    const { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax } = options;
+    ensure(
+      arenaSlots > 0 && arenaSlots % cacheBlockSlots === 0,
+      () => `An arena of ${arenaSlots} slots is not whole blocks of ${cacheBlockSlots}.`,
+    );
+    ensure(
+      Number.isInteger(rowsMax) && rowsMax > 0 && rowsMax <= limits.stepRowsMax,
+      () => `Steps of ${rowsMax} rows are out of bounds.`,
+    );
+    this.isFirst = range.layerStart === 0;
+    this.isLast = range.layerEnd === spec.layers;
+    const made: Disposable[] = [];
+    const keep = <T extends Disposable>(resource: T): T => {
+      made.unshift(resource);
+      return resource;
+    };
+    try {
+      this.#backend = keep(new CpuBackend(ggml, threads));
+      if (options.isDeterministic) this.#backend.setReferenceKernels(true);
+      this.#shard = keep(new LoadedWeights(this.#backend, spec, range));
+      const layers = range.layerEnd - range.layerStart;
+      this.#cache = keep(new KvCache(this.#backend, spec, layers, arenaSlots, cacheType));
+      this.#faults = new StageFaultFinder(this.#cache, { isFirst: this.isFirst });
+      this.#allocator = keep(new ComputeAllocator(this.#backend));
+    } catch (error) {
+      for (const resource of made) resource[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get shardBytes(): number {
+    return this.#shard.bytes;
+  }
+
+  /** Bytes that `load` reads. */
+  get fileBytes(): number {
+    return this.#shard.fileBytes;
+  }
+
+  get arenaBytes(): number {
+    return this.#cache.bytes;
+  }
+
+  get computeBytes(): number {
+    return this.#allocator.bytes;
+  }
+
+  /**
+   * From now on, computes steps with as many rows more as make them fastest by this curve of unpadded steps; without
+   * effect on a deterministic stage, which fills whole groups.
+   */
+  padSteps(curve: readonly StepTime[]): void {
+    this.#curve = curve;
+  }
+
+  /** A sampler for the logits of the last stage; the caller disposes it. */
+  createSampler(): TokenSampler {
+    return new TokenSampler(this.#backend, this.options.spec.vocabulary);
+  }
+
+  async load(
+    source: TensorSource,
+    onProgress: (loadedBytes: number) => void = () => undefined,
+  ): Promise<void> {
+    await this.#cache.clear({ onPause: () => onProgress(0) });
+    await this.#shard.load(source, onProgress);
+    const unsound = this.#shard.unsoundVectors();
+    if (unsound.length > 0) {
+      this.options.log?.error(
+        { tensors: unsound },
+        'Weights are NaN or infinite, so that every request will fail; check the model file.',
+      );
+      this.#faults.condemn();
+    }
+    // The largest step decides the compute memory, so that it does not grow while serving.
+    const rows = this.options.rowsMax;
+    this.#compile([
+      {
+        sequenceId: 0,
+        regionStart: 0,
+        regionSlots: this.#cache.slots,
+        positionStart: 0,
+        rows: Math.min(rows, this.#cache.slots),
+        logitRows: 1,
+        sampling: null,
+        draftTokens: noTokens,
+        recentTokens: noTokens,
+      },
+    ]);
+  }
+
+  /**
+   * Readies the stage in the time of a few steps, which touch all of its weights: takes the times of its steps from
+   * what the worker measured of one layer, checks by real steps whether rows leave each other's numbers alone, and where
+   * they do, pads steps from then on to where they are fastest. It writes to the arena: nothing may be cached.
+   * @param onStep is called before each step, and may throw to end it.
+   */
+  async warmUp(profile: ModelCurves, onStep: () => void = () => undefined): Promise<WarmStage> {
+    using sampler = this.isLast ? this.createSampler() : null;
+    this.padSteps([]);
+    this.#rowGroup = 1;
+    const { isRowwise, isBatchInvariant, rowGroup } = await checkInvariance({
+      ...this.options,
+      isFirst: this.isFirst,
+      slots: this.#cache.slots,
+      run: async (step) => {
+        onStep();
+        const result = await this.run(step);
+        await sampler?.sample(step.sequences, result.logits);
+        return result;
+      },
+    });
+    const { range, isDeterministic, rowsMax, log } = this.options;
+    if (isDeterministic && !isBatchInvariant)
+      log?.warn({}, 'Rows depend on what else is in their step in spite of deterministic mode; report this.');
+    const layers = range.layerEnd - range.layerStart;
+    const curve = stageCurve(layers, profile, { isLast: this.isLast, rowsMax });
+    // What a deterministic worker measured is of padded steps already.
+    this.#rowGroup = rowGroup;
+    if (isDeterministic || !isRowwise) return { curve, isBatchInvariant };
+    this.padSteps(curve);
+    return { curve: paddedCurve(curve), isBatchInvariant };
+  }
+
+  /**
+   * Computes one step; one at a time.
+   * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
+   */
+  async run(step: Pick<Step, 'copies' | 'sequences' | 'payload'>): Promise<StageResult> {
+    this.#check(step);
+    this.#checkPayload(step.payload, step.sequences);
+    return this.prepare(step)(step.payload);
+  }
+
+  /**
+   * Does all of a step that needs no activations; the returned function does the rest, once, and no other step may come
+   * between.
+   * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
+   */
+  prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult> {
+    ensure(!this.#isRunning, () => 'A stage computes one step at a time.');
+    this.#check(step);
+    for (const copy of step.copies) this.#cache.copy(copy);
+    const inherited = this.#faults.prepare(step);
+    const compiled = this.#compile(step.sequences);
+    compiled.fill(step.sequences);
+    const serial = ++this.#prepared;
+    return async (payload) => {
+      ensure(!this.#isDisposed, () => 'The stage was disposed before its step was computed.');
+      ensure(!this.#isRunning && serial === this.#prepared, () => 'Another step came between.');
+      this.#checkPayload(payload, step.sequences);
+      compiled.fillSource(payload);
+      const startedMs = performance.now();
+      this.#isRunning = true;
+      try {
+        await this.#backend.compute(compiled.graph);
+      } finally {
+        this.#isRunning = false;
+      }
+      const computeMicros = Math.round((performance.now() - startedMs) * 1000);
+      const outputs = compiled.outputs();
+      const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
+      return { activations: outputs.activations, logits: outputs.logits, faults, computeMicros };
+    };
+  }
+
+  /** @throws ButterflyError COMPUTE_INVALID while a step is computed */
+  [Symbol.dispose](): void {
+    ensure(!this.#isRunning, () => 'A stage cannot be disposed while it computes.');
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    this.#dropCompiled();
+    this.#allocator[Symbol.dispose]();
+    this.#cache[Symbol.dispose]();
+    this.#shard[Symbol.dispose]();
+    this.#backend[Symbol.dispose]();
+  }
+
+  #compile(sequences: Step['sequences']): CompiledStep {
+    const { isDeterministic, cacheType, spec } = this.options;
+    const hasPrompt = sequences.some(({ rows, draftTokens }) => rows - draftTokens.length > 1);
+    const padded = (rows: number): number => {
+      if (isDeterministic) return wholeGroups(rows);
+      return hasPrompt && this.#rowGroup > 1
+        ? Math.ceil(rows / this.#rowGroup) * this.#rowGroup
+        : paddedRows(rows, this.#curve);
+    };
+    const batch = batchShape(
+      sequences,
+      padded,
+      isDeterministic || cacheType !== 'f16' ? plainLayout : (rows, end) => evenLayout(rows, end, spec),
+    );
+    const key = batchKey(batch);
+    const known = this.#compiled.get(key);
+    if (known) {
+      // Moves it to the young end of the map.
+      this.#compiled.delete(key);
+      this.#compiled.set(key, known);
+      return known;
+    }
+    const compiled = new CompiledStep(
+      this.#backend,
+      this.options.spec,
+      this.#shard.weights,
+      this.#cache.layers,
+      batch,
+    );
+    const bytesBefore = this.#allocator.bytes;
+    try {
+      this.#allocator.allocate(compiled.graph);
+    } catch (error) {
+      compiled[Symbol.dispose]();
+      // The allocator is over with all that it held; the next step may find more memory.
+      this.#dropCompiled();
+      this.#allocator = new ComputeAllocator(this.#backend);
+      throw error;
+    }
+    // Memory that moved takes the graphs allocated in it along.
+    if (this.#allocator.bytes !== bytesBefore) this.#dropCompiled();
+    const oldest =
+      this.#compiled.size >= compiledStepsMax ? this.#compiled.entries().next().value : undefined;
+    if (oldest) {
+      oldest[1][Symbol.dispose]();
+      this.#compiled.delete(oldest[0]);
+    }
+    compiled.bind();
+    this.#compiled.set(key, compiled);
+    return compiled;
+  }
+
+  #dropCompiled(): void {
+    for (const compiled of this.#compiled.values()) compiled[Symbol.dispose]();
+    this.#compiled.clear();
+  }
+
+  #checkPayload(payload: Uint8Array, sequences: Step['sequences']): void {
+    const { hidden, vocabulary } = this.options.spec;
+    checkPayload(payload, sequences, { isFirst: this.isFirst, hidden, vocabulary });
+  }
+
+  #check(step: Pick<Step, 'copies' | 'sequences'>): void {
+    ensure(!this.#isDisposed, () => 'A step was given to a stage that is disposed.');
+    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax: this.options.rowsMax });
+  }
+}

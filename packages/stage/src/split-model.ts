@@ -1,0 +1,127 @@
+import { ensure, silentLogger } from '@butterfly/common';
+import { loadGgml } from '@butterfly/ggml';
+import { type ModelSpec, cacheBlockSlots, describeModel, openGguf } from '@butterfly/model';
+import { LocalSource } from '@butterfly/weights';
+import type { CacheType } from '@butterfly/wire';
+import { largestIndex } from './sampling/draw.js';
+import { StageRuntime } from './runtime.js';
+import type { StageResult } from './stage.js';
+
+/** Rows of one step, as llama.cpp's default batch. */
+const rowsMax = 512;
+const noTokens = new Int32Array(0);
+
+/** What follows the last token of a run. */
+interface SplitResult {
+  /** F32 [vocabulary]; void as soon as the next run begins. */
+  readonly logits: Float32Array;
+  readonly likeliest: number;
+}
+
+/** A model split into stages within this process: the stages' arithmetic without processes and sockets. */
+export class SplitModel implements Disposable {
+  private constructor(
+    readonly spec: ModelSpec,
+    private readonly stages: readonly StageRuntime[],
+    private readonly slots: number,
+  ) {}
+
+  static async load(
+    path: string,
+    options: {
+      readonly stages: number;
+      readonly threads: number;
+      readonly contextTokens: number;
+      /** F16 by default, as llama.cpp has it. */
+      readonly cacheType?: CacheType;
+      /** As in `StageRequest`; off by default. */
+      readonly isDeterministic?: boolean;
+    },
+  ): Promise<SplitModel> {
+    const spec = describeModel(await openGguf(path));
+    ensure(
+      options.stages <= spec.layers,
+      () => `${spec.layers} layers do not make ${options.stages} stages.`,
+    );
+    const slots = Math.ceil(options.contextTokens / cacheBlockSlots) * cacheBlockSlots;
+    const stages: StageRuntime[] = [];
+    for (let index = 0; index < options.stages; index++) {
+      const bound = (i: number): number => Math.round((i * spec.layers) / options.stages);
+      const range = { layerStart: bound(index), layerEnd: bound(index + 1) };
+      const stage = new StageRuntime({
+        ggml: loadGgml({ log: silentLogger }),
+        spec,
+        range,
+        threads: options.threads,
+        arenaSlots: slots,
+        cacheType: options.cacheType ?? 'f16',
+        rowsMax,
+        isDeterministic: options.isDeterministic ?? false,
+      });
+      stages.push(stage);
+      const source = await LocalSource.open(spec);
+      ensure(source !== null, () => `${path} cannot be read.`);
+      await stage.load(source);
+      await source[Symbol.asyncDispose]();
+    }
+    return new SplitModel(spec, stages, slots);
+  }
+
+  /** Computes tokens from `position` on: the logits of the last one, and the token with the largest. */
+  async run(tokens: readonly number[], position: number): Promise<SplitResult> {
+    let payload: Uint8Array = new Uint8Array(Int32Array.from(tokens).buffer);
+    let result: StageResult | undefined;
+    for (const stage of this.stages) {
+      result = await stage.run({
+        copies: [],
+        sequences: [
+          {
+            sequenceId: 1,
+            regionStart: 0,
+            regionSlots: this.slots,
+            positionStart: position,
+            rows: tokens.length,
+            logitRows: 1,
+            sampling: null,
+            draftTokens: noTokens,
+            recentTokens: noTokens,
+          },
+        ],
+        payload,
+      });
+      if (result.activations) payload = result.activations.slice();
+    }
+    ensure(result !== undefined, () => 'A model has at least one stage.');
+    const logits = result.logits ?? new Float32Array(0);
+    return { logits, likeliest: largestIndex(logits) };
+  }
+
+  /** The `count` likeliest tokens, one after the other. */
+  async greedy(prompt: readonly number[], count: number): Promise<number[]> {
+    const tokens: number[] = [];
+    let next = prompt;
+    for (let position = 0; tokens.length < count;) {
+      const { likeliest } = await this.run(next, position);
+      position += next.length;
+      tokens.push(likeliest);
+      next = [likeliest];
+    }
+    return tokens;
+  }
+
+  /** Logits after the prompt and after each token of the continuation, F32 [vocabulary] each. */
+  async logits(prompt: readonly number[], continuation: readonly number[]): Promise<Float32Array[]> {
+    const results: Float32Array[] = [];
+    let position = 0;
+    for (const tokens of [prompt, ...continuation.map((token) => [token])]) {
+      const { logits } = await this.run(tokens, position);
+      position += tokens.length;
+      results.push(logits.slice());
+    }
+    return results;
+  }
+
+  [Symbol.dispose](): void {
+    for (const stage of this.stages) stage[Symbol.dispose]();
+  }
+}

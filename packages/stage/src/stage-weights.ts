@@ -1,0 +1,226 @@
+import {
+  type BufferType,
+  type CpuBackend,
+  Graph,
+  type NativeBuffer,
+  type Tensor,
+  cpuFeatures,
+  dtype,
+  shapeOf,
+} from '@butterfly/ggml';
+import {
+  type ModelSpec,
+  type ModelTensor,
+  type StageWeights,
+  type WeightUse,
+  arrangeWeights,
+  modelFingerprint,
+  shardTensors,
+  weightUse,
+} from '@butterfly/model';
+import type { TensorSource, WeightMemory } from '@butterfly/weights';
+import { chooseBufferType } from './buffer-choice.js';
+import { loadTensors, type TensorTask } from './tensor-loading.js';
+
+export interface LayerRange {
+  readonly layerStart: number;
+  /** Exclusive. */
+  readonly layerEnd: number;
+}
+
+interface Placement {
+  readonly source: ModelTensor;
+  readonly use: WeightUse;
+  readonly tensor: Tensor;
+  readonly type: BufferType;
+  readonly offset: number;
+}
+
+/** The weights of a range of layers in native memory, each in the layout that its kernel prefers. */
+export class LoadedWeights implements Disposable {
+  readonly weights: StageWeights;
+  /** Bytes of native memory that the weights take. */
+  readonly bytes: number;
+  /** Bytes that `load` reads: each tensor once, also where it has two uses. */
+  readonly fileBytes: number;
+  readonly #graph: Graph;
+  readonly #buffers = new Map<BufferType, NativeBuffer>();
+  readonly #placements: readonly Placement[];
+
+  /** Chooses layouts and allocates; `load` then fills it. */
+  constructor(
+    private readonly backend: CpuBackend,
+    private readonly spec: ModelSpec,
+    range: LayerRange,
+  ) {
+    const wanted = listWeights(spec, range);
+    this.#graph = new Graph(backend.ggml, wanted.length + 1);
+    try {
+      this.#placements = this.#place(wanted);
+      const bySlot = new Map(this.#placements.map((p) => [`${p.use} ${p.source.name}`, p.tensor]));
+      this.weights = arrangeWeights(
+        { ...range, layers: spec.layers, tied: spec.tiedEmbeddings },
+        ({ name, use }) => bySlot.get(`${use} ${name}`) ?? null,
+      );
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+    this.bytes = [...this.#buffers.values()].reduce((sum, buffer) => sum + buffer.bytes, 0);
+    const sources = new Set(this.#placements.map(({ source }) => source));
+    this.fileBytes = [...sources].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /**
+   * Fills the memory of the kernels' own layouts from images where there are any. Reads every other tensor once, range by
+   * range, straight into its memory; those in a layout of the kernels' own, and those with two uses, pass through native
+   * staging buffers of the largest of them, because ggml converts whole tensors.
+   */
+  async load(source: TensorSource, onProgress: (loadedBytes: number) => void): Promise<void> {
+    let loaded = 0;
+    // Progress is told in bytes of the file, of which converted ones may be more.
+    const onRead = (bytes: number): void => onProgress((loaded = Math.min(loaded + bytes, this.fileBytes)));
+    const missing: WeightMemory[] = [];
+    const filled = new Set<BufferType>();
+    const fillFromImages = async (): Promise<void> => {
+      for (const [type, memory] of this.#convertedMemory())
+        if (await source.images?.load(memory, onRead)) filled.add(type);
+        else missing.push(memory);
+    };
+    const converted = new Set(
+      this.#placements.filter(({ type }) => !type.isPlain).map((each) => each.source),
+    );
+    const plain = this.#tasks((each) => !converted.has(each.source));
+    // Neither may be left to itself where the other fails.
+    const both = [fillFromImages(), this.#read(source, plain, onRead)];
+    await Promise.allSettled(both);
+    await Promise.all(both);
+    const rest = this.#tasks(({ source: tensor, type }) => converted.has(tensor) && !filled.has(type));
+    const waitedMs = await this.#read(source, rest, onRead);
+    for (const memory of missing) source.images?.keep(memory, waitedMs);
+    if (loaded < this.fileBytes) onProgress(this.fileBytes);
+  }
+
+  /**
+   * Names of the vectors with values that are NaN or infinite. In most models nothing that is computed tells of them,
+   * since matrix products quantize what they are given, which makes a plain number of a NaN.
+   */
+  unsoundVectors(): readonly string[] {
+    const vectors = this.#placements.filter(({ source }) => source.type === dtype.F32 && isVector(source));
+    return vectors.filter((each) => !this.#isFinite(each)).map(({ source }) => source.name);
+  }
+
+  /** A frequency may well be divided by infinity. */
+  #isFinite({ source, type, offset }: Placement): boolean {
+    const bytes = this.#buffers.get(type)?.view(offset, source.bytes).slice();
+    if (!bytes) return true;
+    const isSound = source.name === 'rope_freqs.weight' ? isNumber : Number.isFinite;
+    return new Float32Array(bytes.buffer).every((value) => isSound(value));
+  }
+
+  /** Gives how many milliseconds reading waited for the conversion. */
+  async #read(
+    source: TensorSource,
+    tasks: readonly TensorTask[],
+    onRead: (bytes: number) => void,
+  ): Promise<number> {
+    const staged = tasks.filter(({ target }) => target === null);
+    const largest = Math.max(0, ...staged.map(({ tensor }) => tensor.bytes));
+    // Three, so that one fills while two are converted; of each, no more is touched than is used.
+    using first = staged.length > 0 ? this.backend.allocate(largest) : null;
+    using second = staged.length > 1 ? this.backend.allocate(largest) : null;
+    using third = staged.length > 2 ? this.backend.allocate(largest) : null;
+    const staging = [first, second, third].filter((buffer) => buffer !== null);
+    return await loadTensors({ tasks, source, staging, onRead });
+  }
+
+  /** Memory in the kernels' own layouts, which this build of the kernels alone understands. */
+  #convertedMemory(): [BufferType, WeightMemory][] {
+    const { ggml } = this.backend;
+    const build = [ggml.ggmlVersion, process.arch, ...cpuFeatures(ggml)];
+    return [...this.#buffers]
+      .filter(([type]) => !type.isPlain)
+      .map(([type, { address, bytes }]) => {
+        const contents = this.#placements
+          .filter((placement) => placement.type === type)
+          .map(({ source, offset }) => [source.name, offset]);
+        const meaning = JSON.stringify([build, type.name, modelFingerprint(this.spec), contents]);
+        const view = (offset: number, length: number): Uint8Array | null =>
+          this.#buffers.get(type)?.layoutView(offset, length) ?? null;
+        return [type, { meaning, address, bytes, view }];
+      });
+  }
+
+  /** What is to be read for these placements, each tensor once. */
+  #tasks(isWanted: (placement: Placement) => boolean): TensorTask[] {
+    const byTensor = new Map<ModelTensor, Placement[]>();
+    for (const placement of this.#placements.filter(isWanted))
+      byTensor.set(placement.source, [...(byTensor.get(placement.source) ?? []), placement]);
+    return [...byTensor].map(([tensor, placements]): TensorTask => {
+      const [only] = placements;
+      const memory = placements.length === 1 && only?.type.isPlain ? this.#buffers.get(only.type) : undefined;
+      return {
+        tensor,
+        target: memory && only ? (offset, bytes) => memory.view(only.offset + offset, bytes) : null,
+        place: async (staging) => {
+          for (const placement of placements)
+            await this.#graph.setData(placement.tensor, staging, tensor.bytes);
+        },
+      };
+    });
+  }
+
+  [Symbol.dispose](): void {
+    for (const buffer of this.#buffers.values()) buffer[Symbol.dispose]();
+    this.#buffers.clear();
+    this.#graph[Symbol.dispose]();
+  }
+
+  #place(wanted: readonly { readonly source: ModelTensor; readonly use: WeightUse }[]): Placement[] {
+    const chosen = new Map<string, BufferType>();
+    const used = new Map<BufferType, number>();
+    const placements = wanted.map(({ source, use }): Placement => {
+      const shape = shapeOf(source.shape[0] ?? 1, source.shape[1], source.shape[2], source.shape[3]);
+      const key = `${use} ${source.type} ${shape.join('x')}`;
+      const type = chosen.get(key) ?? chooseBufferType(this.backend, source.type, shape, use);
+      chosen.set(key, type);
+      const tensor = this.#graph.tensor(source.type, shape);
+      const offset = used.get(type) ?? 0;
+      const bytes = this.#graph.bytesIn(type, tensor);
+      used.set(type, Math.ceil((offset + bytes) / type.alignment) * type.alignment);
+      return { source, use, tensor, type, offset };
+    });
+    for (const [type, bytes] of used) {
+      const buffer = this.backend.allocate(bytes, type);
+      buffer.markWeights();
+      this.#buffers.set(type, buffer);
+    }
+    for (const { tensor, type, offset } of placements) {
+      const buffer = this.#buffers.get(type);
+      if (buffer) this.#graph.place(tensor, buffer, offset);
+    }
+    return placements;
+  }
+}
+
+function isVector({ shape }: ModelTensor): boolean {
+  return shape.length === 1;
+}
+
+function isNumber(value: number): boolean {
+  return !Number.isNaN(value);
+}
+
+/** The weights of a range with their uses; a tied embedding in a stage that is first and last has two. */
+function listWeights(
+  spec: ModelSpec,
+  range: LayerRange,
+): { readonly source: ModelTensor; readonly use: WeightUse }[] {
+  return shardTensors(spec, range.layerStart, range.layerEnd).flatMap((source) => {
+    if (source.name !== 'token_embd.weight') return [{ source, use: weightUse(source.name) }];
+    const uses: WeightUse[] = [];
+    if (range.layerStart === 0) uses.push('lookup');
+    if (range.layerEnd === spec.layers && spec.tiedEmbeddings) uses.push('matmul');
+    return uses.map((use) => ({ source, use }));
+  });
+}

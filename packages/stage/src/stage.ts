@@ -1,0 +1,87 @@
+import type { StepTime } from '@butterfly/common';
+import type { ModelSpec } from '@butterfly/model';
+import type { TensorSource } from '@butterfly/weights';
+import type { CacheType, Step, StepResult, WorkerProfile } from '@butterfly/wire';
+import type { StageFaults } from './faults.js';
+import type { LayerRange } from './stage-weights.js';
+
+/** A stage that is ready to serve. */
+export interface WarmStage {
+  /** Expected times of steps as they are computed, rows ascending. */
+  readonly curve: readonly StepTime[];
+  /** Whether a row has the same numbers to the last bit whatever other rows are in its step. */
+  readonly isBatchInvariant: boolean;
+}
+
+/** The result of a step in a stage. The views are void as soon as the next step runs. */
+export interface StageResult {
+  /** F32 [rows, hidden] for the next stage; null on the last. */
+  readonly activations: Uint8Array | null;
+  /** F32 [logitRows, vocabulary] on the last stage when wanted; whoever reads them may write to them, too. */
+  readonly logits: Float32Array | null;
+  /** Null where all numbers are finite. */
+  readonly faults: StageFaults | null;
+  /** Native compute time. */
+  readonly computeMicros: number;
+}
+
+/** Draws tokens from the logits of the last stage. */
+export interface StageSampler extends Disposable {
+  /**
+   * @param logits of all sequences in turn, which it may overwrite; null in the midst of prompts.
+   * @param faults of the step, if there are any.
+   */
+  sample(
+    sequences: Step['sequences'],
+    logits: Float32Array | null,
+    faults?: StageFaults | null,
+  ): Promise<StepResult['outputs']>;
+}
+
+/**
+ * A contiguous range of layers that computes steps. `StageRuntime` is the real one; simulations have their own, held to the
+ * same by `describeStage`. Disposing throws COMPUTE_INVALID while a step is computed; a second time it does nothing.
+ */
+export interface Stage extends Disposable {
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+  readonly shardBytes: number;
+  readonly arenaBytes: number;
+  /** Bytes that `load` reads. */
+  readonly fileBytes: number;
+  /** @param onProgress may throw to end it. */
+  load(source: TensorSource, onProgress?: (loadedBytes: number) => void): Promise<void>;
+  /** Runs a few steps after `load`, to be at full speed from the first one. @param onStep may throw to end it. */
+  warmUp(profile: Pick<WorkerProfile, 'layerCurve' | 'outputCurve'>, onStep?: () => void): Promise<WarmStage>;
+  /**
+   * Does all of a step that needs no activations; the returned function does the rest, once.
+   * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
+   */
+  prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult>;
+  /** The caller disposes it. */
+  createSampler(): StageSampler;
+}
+
+/** What a stage is to be, but for the machine that it runs on. */
+export interface StageRequest {
+  readonly spec: ModelSpec;
+  readonly range: LayerRange;
+  /** In tokens. */
+  readonly arenaSlots: number;
+  /** Type of the cached keys and values; the same in all stages of a model. */
+  readonly cacheType: CacheType;
+  /** Most rows of one step. */
+  readonly rowsMax: number;
+  /**
+   * Computes on the plain path alone: what a row gives depends on nothing else in its step, nor on chunks, threads or
+   * how the model is split. Every step is computed with whole groups of eight rows, so that a lone sequence decodes as
+   * slowly as eight of them, and attention is not split over threads nor tiled.
+   */
+  readonly isDeterministic: boolean;
+}
+
+/** Makes the stages of a worker. */
+export interface StageFactory {
+  /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
+  create(request: StageRequest): Stage;
+}

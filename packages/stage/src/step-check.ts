@@ -1,0 +1,87 @@
+import { ensure } from '@butterfly/common';
+import { cacheBlockSlots } from '@butterfly/model';
+import type { Step } from '@butterfly/wire';
+
+/** What a stage takes. */
+export interface StepBounds {
+  readonly arenaSlots: number;
+  /** Most rows of one step. */
+  readonly rowsMax: number;
+}
+
+/**
+ * Refuses everything that ggml would end the process for, or that would read or write outside a region.
+ * @throws ButterflyError COMPUTE_INVALID
+ */
+export function checkStep(
+  { copies, sequences }: Pick<Step, 'copies' | 'sequences'>,
+  { arenaSlots, rowsMax }: StepBounds,
+): void {
+  for (const { fromSlot, toSlot, slots: count } of copies)
+    ensure(
+      [fromSlot, toSlot, count].every(isCount) &&
+        fromSlot + count <= arenaSlots &&
+        toSlot + count <= arenaSlots,
+      () => `A copy of ${count} slots from ${fromSlot} to ${toSlot} exceeds the arena of ${arenaSlots}.`,
+    );
+  let rows = 0;
+  for (const s of sequences) {
+    rows += s.rows;
+    ensure(
+      isCount(s.rows) && s.rows >= 1 && isCount(s.logitRows) && s.logitRows <= s.rows,
+      () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits of ${s.rows} rows.`,
+    );
+    ensure(
+      s.draftTokens.length === 0 || s.draftTokens.length === s.logitRows - 1,
+      () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits for ${s.draftTokens.length} guesses.`,
+    );
+    ensure(
+      [s.regionStart, s.regionSlots, s.positionStart].every(isCount) &&
+        s.regionStart % cacheBlockSlots === 0 &&
+        s.regionSlots % cacheBlockSlots === 0 &&
+        s.regionStart + s.regionSlots <= arenaSlots &&
+        s.positionStart + s.rows <= s.regionSlots,
+      () =>
+        `Positions ${s.positionStart}+${s.rows} do not fit the region ${s.regionStart}+${s.regionSlots} of an arena of ${arenaSlots}.`,
+    );
+  }
+  ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
+}
+
+/** What the rows are that a stage takes. */
+export interface PayloadShape {
+  /** Whether they are token ids instead of activations. */
+  readonly isFirst: boolean;
+  readonly hidden: number;
+  readonly vocabulary: number;
+}
+
+/** @throws ButterflyError COMPUTE_INVALID for other rows than those of the step, and for tokens that there are not */
+export function checkPayload(
+  payload: Uint8Array,
+  sequences: Step['sequences'],
+  { isFirst, hidden, vocabulary }: PayloadShape,
+): void {
+  const rows = sequences.reduce((sum, s) => sum + s.rows, 0);
+  const expected = rows * (isFirst ? 4 : hidden * 4);
+  ensure(
+    payload.length === expected,
+    () => `A payload of ${payload.length} bytes does not match ${rows} rows (${expected} bytes).`,
+  );
+  if (isFirst) checkTokens(payload, vocabulary);
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+function checkTokens(payload: Uint8Array, vocabulary: number): void {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  for (let at = 0; at < payload.length; at += 4) {
+    const token = view.getInt32(at, true);
+    ensure(
+      token >= 0 && token < vocabulary,
+      () => `Token ${token} is not in the vocabulary of ${vocabulary}.`,
+    );
+  }
+}

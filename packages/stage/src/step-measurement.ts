@@ -1,0 +1,144 @@
+import { type StepTime, limits, stepMicros } from '@butterfly/common';
+import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
+import { type Step, type StepSequence, greedySampling } from '@butterfly/wire';
+import type { StageResult } from './stage.js';
+
+/** Rows that are measured even where they take twice the time, as most steps have so few. */
+const firstMeasured = [1, 2, 3, 4, 5, 6, 7, 8];
+const measuredInTime = [12, 16, 24, 32, 48, 64, 128, 256];
+const sweepsMax = 3;
+/** Of the two least times of a step on a quiet machine. */
+const steadyRatio = 1.25;
+/** Of a step to one of more rows, at most: kernels take whole groups of rows faster than others (docs/performance.md). */
+const cliffRatio = 1.3;
+const noTokens = new Int32Array(0);
+
+type DecodingStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
+
+/** What a decoding step depends on of the stage that computes it. */
+export interface SteppedStage {
+  readonly spec: Pick<ModelSpec, 'hidden' | 'vocabulary'>;
+  readonly isFirst: boolean;
+  readonly slots: number;
+  readonly rowsMax: number;
+}
+
+export interface RowInvariance {
+  /**
+   * Whether some rows beside a row leave its numbers as they are. Not so with K-quants in ggml's repacked layouts, which
+   * round activations otherwise in whole groups of four rows than in the rest.
+   */
+  readonly isRowwise: boolean;
+  /** Whether that holds for a row alone too. Not so with F16 and F32 weights, for which ggml has a kernel of one row. */
+  readonly isBatchInvariant: boolean;
+  /** In whole groups of so many rows a row's numbers depend on nothing but the row: 1 where they never depend on more, else 4 or 8. */
+  readonly rowGroup: number;
+}
+
+/** Computes three small steps and compares what they give for the same row; this also warms up the stage. */
+export async function checkInvariance(
+  stage: SteppedStage & {
+    readonly isDeterministic?: boolean;
+    readonly run: (step: DecodingStep) => Promise<StageResult>;
+  },
+): Promise<RowInvariance> {
+  const firstRow = async (rows: number): Promise<Buffer> => {
+    const { activations, logits } = await stage.run(decodingStep(rows, stage));
+    const output = activations ?? logits ?? noTokens;
+    return Buffer.from(Buffer.from(output.buffer, output.byteOffset, output.byteLength / rows));
+  };
+  const rowsMax = Math.min(stage.rowsMax, limits.stepSequencesMax, stage.slots);
+  // Three rows are no group of any kernel that we know, and eight are whole groups, to which all steps of a deterministic
+  // stage are padded: forty are several groups, of sixteen as well.
+  const many = stage.isDeterministic ? 40 : 8;
+  const few = await firstRow(Math.min(3, rowsMax));
+  const rowsOfMany = await firstRow(Math.min(many, rowsMax));
+  const isRowwise = few.equals(rowsOfMany);
+  if (isRowwise) return { isRowwise, isBatchInvariant: few.equals(await firstRow(1)), rowGroup: 1 };
+  const isGroupOfFour = rowsOfMany.equals(await firstRow(Math.min(4, rowsMax)));
+  return { isRowwise, isBatchInvariant: false, rowGroup: isGroupOfFour ? 4 : 8 };
+}
+
+/** Times of steps by their rows. */
+export interface MeasuredCurve {
+  readonly curve: StepTime[];
+  /** Whether repeated steps took as long as before: not so while something else computes on this machine. */
+  readonly isSteady: boolean;
+}
+
+/**
+ * Measures steps of ascending rows, and again while time is left: of each the least time, since whatever else the
+ * machine does can only add to it. Where the two least differ, it goes on for up to three times as long.
+ * @param measure computes a step of so many rows and gives the microseconds that count.
+ */
+export async function measureCurve(
+  measure: (rows: number) => Promise<number>,
+  options: { readonly rowsMax: number; readonly budgetMs: number; readonly nowMs: () => number },
+): Promise<MeasuredCurve> {
+  const { rowsMax, budgetMs, nowMs } = options;
+  const startedMs = nowMs();
+  /** The two least times by rows. */
+  const samples = new Map<number, readonly number[]>();
+  const curve = (): StepTime[] => [...samples].map(([rows, [micros = 1]]) => ({ rows, micros }));
+  const hasTimeFor = (rows: number, withinMs: number): boolean =>
+    nowMs() - startedMs + stepMicros(rows, curve()) / 1000 <= withinMs;
+  const take = async (rows: number): Promise<void> => {
+    const all = [...(samples.get(rows) ?? []), await measure(rows)];
+    samples.set(rows, all.sort((a, b) => a - b).slice(0, 2));
+  };
+  const candidates = [
+    ...firstMeasured.map((rows) => ({ rows, withinMs: 2 * budgetMs })),
+    ...measuredInTime.map((rows) => ({ rows, withinMs: budgetMs })),
+  ];
+  for (const { rows, withinMs } of candidates) {
+    if (rows > rowsMax || !hasTimeFor(rows, withinMs)) break;
+    await take(rows);
+  }
+  for (let sweep = 1; sweep < sweepsMax; sweep++)
+    for (const rows of samples.keys()) if (hasTimeFor(rows, budgetMs)) await take(rows);
+  const unsteady = (): number[] => [...samples.keys()].filter((rows) => !agree(samples.get(rows)));
+  for (let rows = unsteady(); rows.length > 0; rows = unsteady()) {
+    const inTime = rows.filter((count) => hasTimeFor(count, 3 * budgetMs));
+    if (inTime.length === 0) break;
+    for (const count of inTime) await take(count);
+  }
+  return { curve: plausible(curve()), isSteady: unsteady().length === 0 };
+}
+
+/** Whether it was measured twice at least, and the two least times are about the same. */
+function agree([least = 0, next = Infinity]: readonly number[] = []): boolean {
+  return next <= steadyRatio * least;
+}
+
+/** No step takes much longer than one of more rows: where it seems to, something else computed meanwhile. */
+export function plausible(curve: readonly StepTime[]): StepTime[] {
+  let most = Infinity;
+  return curve
+    .toReversed()
+    .map(({ rows, micros }) => {
+      const likely = Math.min(micros, most);
+      most = Math.min(most, cliffRatio * likely);
+      return { rows, micros: likely };
+    })
+    .reverse();
+}
+
+/** Each row is a sequence of its own, spread over the arena, no two in one slot; they sample as requests do. */
+export function decodingStep(rows: number, { spec, isFirst, slots }: SteppedStage): DecodingStep {
+  const regions = slots / cacheBlockSlots;
+  const sequences = Array.from({ length: rows }, (_, i): StepSequence => ({
+    sequenceId: i,
+    regionStart: (i % regions) * cacheBlockSlots,
+    regionSlots: cacheBlockSlots,
+    positionStart: Math.floor(i / regions),
+    rows: 1,
+    logitRows: 1,
+    sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 1, topP: 0.95 },
+    draftTokens: noTokens,
+    recentTokens: noTokens,
+  }));
+  const source = isFirst
+    ? Int32Array.from(sequences, (_, i) => (i * 7919 + 1) % spec.vocabulary)
+    : Float32Array.from({ length: rows * spec.hidden }, (_, i) => Math.sin(i));
+  return { copies: [], sequences, payload: new Uint8Array(source.buffer) };
+}

@@ -1,0 +1,1 @@
+export { describeTensorSource } from './source-contract.js';

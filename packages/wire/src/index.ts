@@ -1,0 +1,35 @@
+export { blockSpeed } from './connection/block-speed.js';
+export type { TimedBlock } from './connection/block-speed.js';
+export { Connection } from './connection/connection.js';
+export type { ByteStream, ConnectionHandlers } from './connection/connection.js';
+export { RangeServer } from './connection/range-server.js';
+export type { AskedRange, RangeDigests, RangeReader } from './connection/range-server.js';
+export { dial, dialOver, listen, listenError, tcpTransport } from './connection/transport.js';
+export type { IncomingStream, ListenOptions, Listener, Transport } from './connection/transport.js';
+export { decodeActivations, encodeActivations } from './frames/activations.js';
+export { encodeFrame, protocolVersion } from './frames/frame.js';
+export type { Frame, FrameType } from './frames/frame.js';
+export { greedySampling } from './frames/sampling.js';
+export {
+  decodeFileChunk,
+  decodeStep,
+  decodeStepResult,
+  encodeFileChunk,
+  encodeStep,
+  encodeStepResult,
+} from './frames/step.js';
+export { tokenOfStepBefore } from './frames/types.js';
+export type {
+  Activations,
+  ArenaCopy,
+  FileChunk,
+  SamplingParams,
+  StageTime,
+  Step,
+  StepResult,
+  StepSequence,
+} from './frames/types.js';
+export { cacheTypes } from './messages/cache-type.js';
+export type { CacheType } from './messages/cache-type.js';
+export { decodeControl, encodeControl } from './messages/messages.js';
+export type { ControlMessage, ControlMessageOf, WorkerIdentity, WorkerProfile } from './messages/messages.js';

@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import { limits } from '@butterfly/common';
+import { cacheTypes } from './cache-type.js';
+import {
+  count,
+  intervalMs,
+  model,
+  name,
+  port,
+  positive,
+  prose,
+  requestId,
+  secret,
+  shardId,
+  stepTimes,
+  timestampMs,
+} from './fields.js';
+
+const worker = z
+  .object({
+    /** As people call it. */
+    name,
+    /** Tells apart machines, not processes. */
+    machineId: name,
+    butterflyVersion: name,
+    ggmlVersion: name,
+    /** The ggml CPU library in use, such as "sapphirerapids". */
+    cpuVariant: name,
+    cpuFeatures: z.array(name).max(256).readonly(),
+    /** As in `process.platform` and `process.arch`. */
+    platform: name,
+    arch: name,
+    threads: positive.max(4096),
+    /** What it offers for weights and cache. */
+    memoryBytes: count,
+    /** Whether that is what was free on its machine, which another worker there may offer too. */
+    offersAllFree: z.boolean().optional(),
+    /** Where other workers reach it; by default the address that the orchestrator sees it under. */
+    dataHost: name.optional(),
+    dataPort: port,
+    /** What it has loaded from before, when it comes back. */
+    heldShards: z.array(shardId).max(limits.shardsHeldMax).readonly(),
+  })
+  .readonly();
+
+export const hello = z
+  .object({ kind: z.literal('hello'), token: z.string().max(512).nullable(), worker })
+  .readonly();
+
+export const welcome = z
+  .object({
+    kind: z.literal('welcome'),
+    workerId: name,
+    heartbeatEveryMs: intervalMs,
+    /** The longest silence that any rhythm of heartbeats excuses. */
+    heartbeatSilenceMs: intervalMs,
+    /** What workers of this orchestrator show each other. */
+    peerToken: secret,
+    /** What is to be run: the worker measures itself on it. */
+    model,
+    /** Whether stages compute on the plain path alone, whose numbers depend on nothing else. */
+    isDeterministic: z.boolean(),
+  })
+  .refine((message) => message.heartbeatEveryMs < message.heartbeatSilenceMs, {
+    message: 'must be longer than heartbeatEveryMs',
+    path: ['heartbeatSilenceMs'],
+  })
+  .readonly();
+
+/** What a worker measured of itself for this model, and holds of it. Follows `welcome`. */
+export const profile = z
+  .object({
+    kind: z.literal('profile'),
+    /** Time of one layer by rows, each row of a sequence of its own. */
+    layerCurve: stepTimes,
+    /** Time of norm, head and sampling by rows with logits. */
+    outputCurve: stepTimes,
+    /** Time of one query over 2,048 cached tokens of one layer, by type of the cache. */
+    attentionMicros: z.record(z.enum(cacheTypes), z.number().positive()).readonly(),
+    /** Whether it has the model's files themselves. */
+    hasFiles: z.boolean(),
+    /** Bytes of this model's weights in its cache on disk. */
+    cachedBytes: count,
+    /** Speed at which it reads its disk. */
+    diskBytesPerSecond: z.number().positive(),
+  })
+  .readonly();
+
+/** Asks a worker to measure its way to another worker. */
+export const probe = z.object({ kind: z.literal('probe'), requestId, host: name, port }).readonly();
+/** Both null when it cannot be reached. */
+export const probed = z
+  .object({
+    kind: z.literal('probed'),
+    requestId,
+    /** One way. */
+    latencyMicros: z.number().min(0).nullable(),
+    bytesPerSecond: z.number().positive().nullable(),
+  })
+  .readonly();
+
+/** How a worker begins with another one, for probes and weights. */
+export const peer = z.object({ kind: z.literal('peer'), peerToken: secret }).readonly();
+export const peerWelcome = z.object({ kind: z.literal('peerWelcome') }).readonly();
+/** Asks a peer for a block of zeros, to time it. */
+export const probeBlock = z
+  .object({ kind: z.literal('probeBlock'), requestId, bytes: positive.max(limits.fileChunkBytesMax) })
+  .readonly();
+
+/** `sentAtMs` is of the clock of whoever pings, and comes back unchanged. */
+export const ping = z.object({ kind: z.literal('ping'), sentAtMs: timestampMs }).readonly();
+export const pong = z.object({ kind: z.literal('pong'), sentAtMs: timestampMs }).readonly();
+/** The last message before its sender closes: what went wrong, with a code of the errors table. */
+export const error = z.object({ kind: z.literal('error'), code: name, message: prose }).readonly();
+/** The last message before its sender closes in order. */
+export const bye = z.object({ kind: z.literal('bye'), reason: prose }).readonly();

@@ -1,0 +1,238 @@
+import { ButterflyError, type Clock, limits, toButterflyError } from '@butterfly/common';
+import {
+  type FaultOrigin,
+  type Stage,
+  type StageFaults,
+  type StageResult,
+  type StageSampler,
+  faultySequences,
+} from '@butterfly/stage';
+import {
+  type Activations,
+  type Connection,
+  type StageTime,
+  type Step,
+  type StepResult,
+  encodeActivations,
+  encodeStep,
+  encodeStepResult,
+} from '@butterfly/wire';
+import { SampledTokens } from '../links/sampled-tokens.js';
+
+/** Steps that may wait in a stage: the orchestrator has one in flight for each stage, and one ahead of its tokens. */
+const queuedStepsMax = limits.workersMax + 1;
+
+export interface EpochStageOptions {
+  readonly epoch: number;
+  readonly stage: Stage;
+  /** How many the pipeline has. */
+  readonly stageCount: number;
+  /**
+   * Takes every step and its activations: a link, or the orchestrator that relays them. On the last stage a link to the
+   * first one, which takes the results, or null.
+   */
+  readonly next: Pick<Connection, 'send'> | null;
+  /** Takes the results of the last stage, too. */
+  readonly orchestrator: Pick<Connection, 'send'>;
+  readonly clock: Clock;
+  readonly onFailure: (error: ButterflyError) => void;
+  /** Told of each sequence whose numbers became NaN or infinite in the layers of this stage. */
+  readonly onFault?: (sequenceId: number) => void;
+  /** Told of each step that comes, and of each that is done. */
+  readonly onStep?: () => void;
+}
+
+const noBytes = new Uint8Array(0);
+
+/** A step that has arrived, with or without its payload. */
+interface Waiting {
+  readonly step: Step;
+  /** Times of the stages before; null until their activations are here. */
+  stageTimes: readonly StageTime[] | null;
+  payload: Uint8Array;
+}
+
+/** A step that this stage is done with. */
+interface Computed {
+  readonly step: Step;
+  readonly activations: Uint8Array | null;
+  readonly outputs: StepResult['outputs'];
+  readonly stageTimes: readonly StageTime[];
+}
+
+/**
+ * One stage of one epoch at work: steps come in from a socket, one loop computes them in order and sends them on. A
+ * step travels ahead of its activations, so that all but the arithmetic is done when they arrive.
+ */
+export class EpochStage {
+  readonly #queue: Waiting[] = [];
+  readonly #sampler: StageSampler | null;
+  /** Whether this stage is the whole model. */
+  readonly #isWhole: boolean;
+  /** Of the first stage. */
+  readonly #sampled: SampledTokens;
+  #compute: ((payload: Uint8Array) => Promise<StageResult>) | null = null;
+  #running: Promise<void> | null = null;
+  #stopped = false;
+
+  constructor(private readonly options: EpochStageOptions) {
+    this.#isWhole = options.stage.isFirst && options.stage.isLast;
+    this.#sampled = new SampledTokens(options.stageCount);
+    this.#sampler = options.stage.isLast ? options.stage.createSampler() : null;
+  }
+
+  /** Takes a step, on the first stage with its tokens; one of another epoch is dropped, because its plan is no more. */
+  enqueue(step: Step): void {
+    if (this.#stopped || step.epoch !== this.options.epoch) return;
+    if (this.#queue.length >= queuedStepsMax)
+      throw new ButterflyError('PROTOCOL_INVALID', `More than ${queuedStepsMax} steps wait in a stage.`);
+    const { isFirst } = this.options.stage;
+    this.#queue.push({ step, stageTimes: isFirst ? step.stageTimes : null, payload: step.payload });
+    this.#proceed();
+    this.#announce(step);
+    this.options.onStep?.();
+  }
+
+  /** Sends a step ahead: while this stage computes, the next one prepares. */
+  #announce(step: Step): void {
+    const { stage, next } = this.options;
+    if (!this.#stopped && !stage.isLast) next?.send(encodeStep({ ...step, payload: noBytes }));
+  }
+
+  /**
+   * Takes the activations of the oldest step that lacks them.
+   * @throws ButterflyError PROTOCOL_INVALID for any other
+   */
+  receive(activations: Activations): void {
+    if (this.#stopped || activations.epoch !== this.options.epoch) return;
+    const waiting = this.#queue.find(({ stageTimes }) => stageTimes === null);
+    if (waiting?.step.stepId !== activations.stepId)
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        `Activations of step ${activations.stepId} came out of order.`,
+      );
+    waiting.stageTimes = activations.stageTimes;
+    waiting.payload = activations.payload;
+    this.#proceed();
+  }
+
+  /**
+   * Takes what the last stage sampled, for steps that went ahead of it.
+   * @throws ButterflyError PROTOCOL_INVALID out of order, or on another stage than the first of several
+   */
+  learn(result: StepResult): void {
+    if (this.#stopped || result.epoch !== this.options.epoch) return;
+    if (this.#isWhole || !this.options.stage.isFirst)
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        'Results came to a stage that is not the first of several.',
+      );
+    this.#sampled.came(result);
+    this.#proceed();
+  }
+
+  /** Lets the step under way end and drops the rest. The stage itself stays with the caller. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#queue.length = 0;
+    await this.#running;
+    this.#sampler?.[Symbol.dispose]();
+  }
+
+  /** Prepares the oldest step, and computes it once its activations, or its tokens, are here. */
+  #proceed(): void {
+    const head = this.#queue[0];
+    if (this.#stopped || this.#running || !head) return;
+    const startedMs = this.options.clock.nowMs();
+    let payload: Uint8Array | null;
+    try {
+      this.#compute ??= this.options.stage.prepare(head.step);
+      payload = this.#payloadOf(head);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    const { stageTimes } = head;
+    if (stageTimes === null || payload === null) return;
+    const compute = this.#compute;
+    this.#compute = null;
+    this.#queue.shift();
+    const inputs = payload;
+    this.#running = this.#run(head.step, stageTimes, startedMs, () => compute(inputs)).catch(
+      (error: unknown) => {
+        this.#running = null;
+        this.#fail(error);
+      },
+    );
+  }
+
+  async #run(
+    step: Step,
+    before: readonly StageTime[],
+    startedMs: number,
+    compute: () => Promise<StageResult>,
+  ): Promise<void> {
+    const { activations, logits, faults, computeMicros } = await compute();
+    const outputs = (await this.#sampler?.sample(step.sequences, logits, faults)) ?? [];
+    this.#tellFaults(step, faults, outputs);
+    const hostMicros = Math.max(0, (this.options.clock.nowMs() - startedMs) * 1000 - computeMicros);
+    const stageTimes = [...before, { computeMicros, hostMicros }];
+    this.#running = null;
+    if (this.#isWhole) {
+      if (samples(step)) this.#sampled.came({ stepId: step.stepId, outputs });
+      // The step that went ahead computes while this one is on its way; elsewhere another stage waits for it.
+      this.#proceed();
+    }
+    this.#send({ step, activations, outputs, stageTimes });
+    if (!this.#isWhole) this.#proceed();
+    this.options.onStep?.();
+  }
+
+  /** On the first stage all tokens of the step; null while some are yet to be sampled. */
+  #payloadOf({ step, payload }: Waiting): Uint8Array | null {
+    if (!this.options.stage.isFirst) return payload;
+    const tokens = this.#sampled.resolve({ ...step, payload });
+    // Here all steps before are done, so none will bring them.
+    if (tokens === null && this.#isWhole)
+      throw new ButterflyError(
+        'PROTOCOL_INVALID',
+        `Step ${step.stepId} awaits tokens of a step that never was.`,
+      );
+    return tokens;
+  }
+
+  /** Those that came faulty from the stage before were told of there. */
+  #tellFaults(step: Step, faults: StageFaults | null, outputs: StepResult['outputs']): void {
+    const failed = outputs.filter(({ tokens }) => tokens.length === 0).map(({ sequenceId }) => sequenceId);
+    if (!faults && failed.length === 0) return;
+    const origins = new Map<number, FaultOrigin>(failed.map((sequenceId) => [sequenceId, 'here']));
+    if (faults)
+      for (const [sequenceId, origin] of faultySequences(step.sequences, faults))
+        origins.set(sequenceId, origin);
+    for (const [sequenceId, origin] of origins) if (origin === 'here') this.options.onFault?.(sequenceId);
+  }
+
+  #fail(error: unknown): void {
+    this.#stopped = true;
+    this.options.onFailure(toButterflyError(error));
+  }
+
+  #send({ step, activations, outputs, stageTimes }: Computed): void {
+    if (this.#stopped) return;
+    const { next, orchestrator } = this.options;
+    const { epoch, stepId } = step;
+    if (activations) {
+      next?.send(encodeActivations({ epoch, stepId, stageTimes, payload: activations }));
+      return;
+    }
+    const result = encodeStepResult({ epoch, stepId, outputs, stageTimes });
+    // The first stage may go on with these tokens at once.
+    if (samples(step)) next?.send(result);
+    orchestrator.send(result);
+  }
+}
+
+/** Whether tokens come of a step; what failed in the midst of a prompt is for the orchestrator alone. */
+function samples({ sequences }: Step): boolean {
+  return sequences.some(({ sampling }) => sampling !== null);
+}

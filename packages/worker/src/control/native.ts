@@ -1,0 +1,33 @@
+import type { Logger } from '@butterfly/common';
+import type { Ggml } from '@butterfly/ggml';
+import type { ModelSpec } from '@butterfly/model';
+import { type StageFactory, StageRuntime } from '@butterfly/stage';
+import type { MeasuredProfile } from '../profile/profile-cache.js';
+import { profileModel } from '../profile/profile-model.js';
+
+/** Measures the machine of a worker on a model. */
+export type Profiler = (spec: ModelSpec, isDeterministic: boolean) => Promise<MeasuredProfile>;
+
+/** What computes in a worker: of this machine, or of a simulation. */
+export interface Machine {
+  readonly stages: StageFactory;
+  readonly profiler: Profiler;
+}
+
+/**
+ * ggml on the processors of this machine.
+ * @param options.directory where measurements are kept for the next time; null keeps none
+ */
+export function nativeMachine(options: {
+  readonly ggml: Ggml;
+  readonly threads: number;
+  readonly memoryBytes: number;
+  readonly directory: string | null;
+  readonly log: Logger;
+}): Machine {
+  const { ggml, threads, log } = options;
+  return {
+    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads, log }) },
+    profiler: (spec, isDeterministic) => profileModel({ ...options, spec, isDeterministic }),
+  };
+}

@@ -1,0 +1,284 @@
+import {
+  ButterflyError,
+  type Clock,
+  type ErrorCode,
+  type Logger,
+  exitCodes,
+  systemClock,
+  toButterflyError,
+} from '@butterfly/common';
+import type { WeightCache } from '@butterfly/weights';
+import { type Transport, type WorkerIdentity, tcpTransport } from '@butterfly/wire';
+import { DataDoor, type DataDoorOptions } from '../links/data-door.js';
+import { IncomingLinks } from '../links/links.js';
+import type { Machine } from './native.js';
+import { joinOrchestrator, type OrchestratorLink } from './orchestrator-link.js';
+import { PeerGuests } from '../links/peer-guests.js';
+import type { MeasuredProfile } from '../profile/profile-cache.js';
+import { PeerSecret } from '../links/peer-secret.js';
+import { Session, type SessionParts, type WelcomedModel } from './session.js';
+import { ShardHolder } from './shards.js';
+
+/** What becomes of the connection to the orchestrator. */
+export type WorkerPresence =
+  /** Told once: it did not answer the first time, and is dialled on. */
+  | { readonly kind: 'waiting'; readonly error: ButterflyError }
+  | { readonly kind: 'lost'; readonly error: ButterflyError }
+  | { readonly kind: 'rejoined'; readonly workerId: string };
+
+export interface WorkerOptions extends Machine {
+  readonly join: { readonly host: string; readonly port: number };
+  readonly token: string | null;
+  readonly identity: Omit<WorkerIdentity, 'dataHost' | 'dataPort' | 'heldShards'>;
+  /** How long it dials an orchestrator that was never there; 0, the default, dials once, and Infinity until it is stopped. */
+  readonly waitMs?: number;
+  /** Stops it when aborted, while it still waits too. */
+  readonly signal?: AbortSignal;
+  /** Whether it comes back to an orchestrator that was lost; else its end is the end of the worker. */
+  readonly rejoins: boolean;
+  readonly log: Logger;
+  /** Where weights are kept on disk; nowhere by default. */
+  readonly cache?: WeightCache | null;
+  /** Address to listen on for other workers; by default every one, or loopback when the orchestrator is there. */
+  readonly dataHost?: string;
+  /** Port for that; 0 lets the system choose. */
+  readonly dataPort?: number;
+  /** Where others reach that door, when it is not where it listens: behind a router or in a container. */
+  readonly advertise?: { readonly host: string; readonly port: number };
+  /** Whether it leaves the model's files on this machine alone, as a machine without them does. */
+  readonly remoteOnly?: boolean;
+  readonly clock?: Clock;
+  readonly transport?: Transport;
+  readonly onPresence?: (presence: WorkerPresence) => void;
+  /** Told of each step that comes, and of each that is done. */
+  readonly onStep?: () => void;
+}
+
+/** Pauses between attempts to reach the orchestrator: they double. */
+const dialPauseMinMs = 250;
+const dialPauseMaxMs = 5_000;
+/** Answers that will be the same the next time, although they come over the network. */
+const finalCodes: ReadonlySet<ErrorCode> = new Set(['JOIN_REFUSED', 'ACCESS_DENIED', 'PROTOCOL_VERSION']);
+/** What an orchestrator that is not there yet looks like: itself, or through a proxy that is. */
+const absentCodes: ReadonlySet<ErrorCode> = new Set(['PEER_UNREACHABLE', 'CONNECTION_CLOSED', 'TIMEOUT']);
+
+/**
+ * A worker: joins an orchestrator, loads the layers that it is told and computes steps. When the orchestrator is lost it
+ * comes back with what it has loaded; a goodbye, of either side, ends it.
+ */
+export class Worker {
+  /** Ends with null after an orderly goodbye, else with what went wrong. */
+  readonly closed: Promise<ButterflyError | null>;
+  #resolveClosed: (error: ButterflyError | null) => void = () => undefined;
+  readonly #stopping = new AbortController();
+  #session: Session | null = null;
+  #pauseMs = dialPauseMinMs;
+  /** Of the model that was measured last: losing the orchestrator changes nothing of it. */
+  #measured: { readonly modelKey: string; readonly profile: Promise<MeasuredProfile> } | null = null;
+
+  private constructor(
+    private readonly options: WorkerOptions,
+    private readonly parts: Omit<SessionParts, 'measure'>,
+    private readonly door: DataDoor,
+  ) {
+    this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
+  }
+
+  /**
+   * Dials the orchestrator, for as long as `waitMs` says, and is welcomed.
+   * @throws ButterflyError PEER_UNREACHABLE, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT, ADDRESS_INVALID, PORT_IN_USE;
+   * CANCELLED when it is stopped before
+   */
+  static async start(options: WorkerOptions): Promise<Worker> {
+    const { clock = systemClock, transport = tcpTransport, cache = null, stages, log } = options;
+    const { onStep = (): void => undefined } = options;
+    const arrivals = { secret: new PeerSecret(), links: new IncomingLinks(clock), guests: new PeerGuests() };
+    const door = await openDoor(options, { transport, clock, ...arrivals });
+    const shards = new ShardHolder({ stages, clock, log });
+    const localFiles = options.remoteOnly !== true;
+    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, log, onStep };
+    const worker = new Worker(options, parts, door);
+    const { signal } = options;
+    const stop = (): void => worker.#stopping.abort();
+    signal?.addEventListener('abort', stop);
+    if (signal?.aborted) stop();
+    try {
+      void worker.#attend(await worker.#joinFirst());
+    } catch (error) {
+      await door.close();
+      throw error;
+    }
+    return worker;
+  }
+
+  /** As the orchestrator calls it; another one after each return. */
+  get id(): string {
+    return this.#session?.workerId ?? '';
+  }
+
+  /** Says goodbye and frees everything. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.closed;
+  }
+
+  async #join(): Promise<OrchestratorLink> {
+    const { join, token, identity, advertise } = this.options;
+    const { shards, transport, clock } = this.parts;
+    const reached = advertise
+      ? { dataHost: advertise.host, dataPort: advertise.port }
+      : { dataPort: this.door.port };
+    return joinOrchestrator({
+      ...join,
+      transport,
+      clock,
+      signal: this.#stopping.signal,
+      hello: {
+        kind: 'hello',
+        token,
+        worker: { ...identity, ...reached, heldShards: shards.heldIds },
+      },
+      onWelcome: (welcome, connection) => {
+        const measure = (model: WelcomedModel): Promise<MeasuredProfile> => this.#measure(model);
+        const session = new Session(welcome, connection, { ...this.parts, measure });
+        this.#session = session;
+        return (frame) => session.receive(frame);
+      },
+    });
+  }
+
+  async #joinFirst(): Promise<OrchestratorLink> {
+    const { clock } = this.parts;
+    const { waitMs = 0 } = this.options;
+    const endMs = clock.nowMs() + waitMs;
+    let isTold = false;
+    const onFailure = (error: ButterflyError): void => {
+      if (!absentCodes.has(error.code) || clock.nowMs() >= endMs) throw error;
+      if (!isTold) this.options.onPresence?.({ kind: 'waiting', error });
+      isTold = true;
+    };
+    const link = await this.#dialUntilWelcomed(onFailure, endMs);
+    this.#pauseMs = dialPauseMinMs;
+    if (link) return link;
+    throw new ButterflyError('CANCELLED', 'The worker was stopped before the orchestrator answered.');
+  }
+
+  #measure({ spec, isDeterministic, modelKey }: WelcomedModel): Promise<MeasuredProfile> {
+    if (this.#measured?.modelKey === modelKey) return this.#measured.profile;
+    const profile = this.options.profiler(spec, isDeterministic);
+    const measured = { modelKey, profile };
+    this.#measured = measured;
+    profile.catch(() => {
+      if (this.#measured === measured) this.#measured = null;
+    });
+    return profile;
+  }
+
+  async #attend(link: OrchestratorLink): Promise<void> {
+    const error = await this.#serve(link).catch(toButterflyError);
+    await this.parts.shards.close();
+    await this.parts.cache?.images.settled();
+    await this.door.close();
+    this.#resolveClosed(error);
+  }
+
+  /** Works until the orchestrator says goodbye or is lost for good: then gives why. */
+  async #serve(first: OrchestratorLink): Promise<ButterflyError | null> {
+    const { clock } = this.parts;
+    const { rejoins, onPresence } = this.options;
+    for (let link: OrchestratorLink | null = first; link; link = await this.#rejoin()) {
+      const joinedMs = clock.nowMs();
+      const error = await link.closed;
+      await this.#session?.end();
+      if (error === null || !rejoins || !isPassing(error)) return error;
+      if (clock.nowMs() - joinedMs > dialPauseMaxMs) this.#pauseMs = dialPauseMinMs;
+      onPresence?.({ kind: 'lost', error });
+    }
+    return null;
+  }
+
+  /** Dials until it is welcomed again; null when it is stopped meanwhile. @throws ButterflyError when it is refused */
+  async #rejoin(): Promise<OrchestratorLink | null> {
+    await this.#pause(Infinity);
+    const link = await this.#dialUntilWelcomed((error) => {
+      if (!isPassing(error)) throw error;
+    }, Infinity);
+    if (link) this.options.onPresence?.({ kind: 'rejoined', workerId: this.id });
+    return link;
+  }
+
+  /**
+   * Dials, with pauses, until it is welcomed; null when it is stopped meanwhile.
+   * @param onFailure throws to give up
+   * @param endMs when an attempt is the last, by the clock
+   */
+  async #dialUntilWelcomed(
+    onFailure: (error: ButterflyError) => void,
+    endMs: number,
+  ): Promise<OrchestratorLink | null> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        return await unlessAborted(signal, () => this.#join());
+      } catch (thrown) {
+        const error = toButterflyError(thrown);
+        onFailure(error);
+        this.parts.log.info({ code: error.code }, error.message);
+      }
+      await this.#pause(endMs);
+    }
+    return null;
+  }
+
+  async #pause(endMs: number): Promise<void> {
+    const { clock } = this.parts;
+    const pauseMs = Math.min(this.#pauseMs, Math.max(0, endMs - clock.nowMs()));
+    this.#pauseMs = Math.min(2 * this.#pauseMs, dialPauseMaxMs);
+    await pause(pauseMs, clock, this.#stopping.signal);
+  }
+}
+
+/** Where other workers come in; those of an orchestrator at a loopback address are on this machine. */
+async function openDoor(
+  { join, dataHost, dataPort: port = 0 }: WorkerOptions,
+  parts: Omit<DataDoorOptions, 'host' | 'port'>,
+): Promise<DataDoor> {
+  const isLoopback = /^(127\.|::1$|localhost$)/u.test(join.host);
+  const host = dataHost ?? (isLoopback ? join.host : null);
+  if (host !== null) return DataDoor.open({ host, port, ...parts });
+  try {
+    // Over IPv4 as well.
+    return await DataDoor.open({ host: '::', port, ...parts });
+  } catch (thrown) {
+    if (toButterflyError(thrown).code !== 'ADDRESS_INVALID') throw thrown;
+    // A machine without IPv6.
+    return DataDoor.open({ host: '0.0.0.0', port, ...parts });
+  }
+}
+
+/** Whether the orchestrator may answer otherwise the next time. */
+function isPassing({ code, kind }: ButterflyError): boolean {
+  return code === 'INTERNAL' || (kind.exitCode === exitCodes.network && !finalCodes.has(code));
+}
+
+/** Resolves after the pause, or on abort. */
+async function pause(pauseMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  let cancel: () => void = () => undefined;
+  await unlessAborted(signal, () => new Promise<void>((resolve) => (cancel = clock.after(pauseMs, resolve))));
+  cancel();
+}
+
+/** What the work gives, or null as soon as the signal is aborted; the work is then left alone. */
+async function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T | null> {
+  if (signal.aborted) return null;
+  let onAbort: () => void = () => undefined;
+  const aborted = new Promise<null>((resolve) => {
+    onAbort = () => resolve(null);
+    signal.addEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([work(), aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
