@@ -105,7 +105,7 @@ describe('a stream whose first token is far away', () => {
     expect(api.engine.cancellations).toBe(1);
   });
 
-  it('is read by the official client as any other', async () => {
+  it('is read by the official client like any other stream', async () => {
     api = await startApi(undefined, { keepAliveMs: 20 });
     const first = gate();
     const second = gate();
