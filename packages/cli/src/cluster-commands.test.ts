@@ -21,12 +21,20 @@ async function askCluster(server: Server): Promise<ClusterNow> {
 describe('a running server', () => {
   it('is shown by status, and its plan by plan --of', async () => {
     await using server = await new Server(['--workers', '2']).ready();
-    await server.openai.completions.create({ model: 'aidreams-260k', prompt: 'The', max_tokens: 50 });
-    const [status, json, plan] = await Promise.all([
-      run(['status', '--url', server.url]),
-      run(['status', '--url', server.url, '--json']),
-      run(['plan', '--of', server.url]),
-    ]);
+    const request = { model: 'aidreams-260k', prompt: 'The', max_tokens: 50, temperature: 0 };
+    const ask = async () => {
+      await server.openai.completions.create(request);
+      return Promise.all([
+        run(['status', '--url', server.url]),
+        run(['status', '--url', server.url, '--json']),
+        run(['plan', '--of', server.url]),
+      ]);
+    };
+    const measuredIn = (stdout: readonly string[]) =>
+      stdout.filter((line) => /^│ +measured [\d.]+ \S+ \([+-]\d+%\)$/.test(line));
+    let [status, json, plan] = await ask();
+    // A better plan may begin between the tokens and the question, with nothing measured yet.
+    while (measuredIn(plan.stdout).length === 0) [status, json, plan] = await ask();
     expect(status).toMatchObject({ code: 0, stderr: [] });
     expect(status.stdout.join('\n')).toMatch(/^local-1 +w\d +serving +\d-\d +[\d.]+ \S+ \([+-]\d+%\) +1 /m);
     const cluster = JSON.parse(json.stdout.join('\n')) as {
@@ -38,7 +46,7 @@ describe('a running server', () => {
     expect([cluster.workers.length, cluster.plan.stages.length]).toEqual([2, 2]);
     expect(plan).toMatchObject({ code: 0, stderr: [] });
     expect(plan.stdout[0]).toMatch(/2 of 2 workers, 4 layers/);
-    expect(plan.stdout.filter((line) => /^│ +measured [\d.]+ \S+ \([+-]\d+%\)$/.test(line))).toHaveLength(2);
+    expect(measuredIn(plan.stdout)).toHaveLength(2);
 
     using folder = new Folder();
     const file = folder.write('workers.json', json.stdout.join('\n'));
