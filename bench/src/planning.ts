@@ -59,7 +59,7 @@ function randomCluster(count: number, objective: PlannerInput['objective'], key:
       inputBytes: GIB,
       outputBytes: GIB,
       cacheType: 'f16',
-      kvBytesPerSlotPerLayer: 4096,
+      kvBytesPerSlot: Array<number>(layers).fill(4096),
       arenaSlots: 16_384,
       overheadBytes: 0.3 * GIB,
       activationBytes: 32_768,

@@ -74,10 +74,11 @@ export class FakeMachine implements Machine {
 
   #create(request: StageRequest): Stage {
     const { spec, range, arenaSlots, cacheType } = request;
-    const layers = range.layerEnd - range.layerStart;
     const tensors = shardTensors(spec, range.layerStart, range.layerEnd);
     const shardBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-    const arenaBytes = cacheBytesPerSlot(spec, cacheType) * arenaSlots * layers;
+    const arenaBytes = spec.attention
+      .slice(range.layerStart, range.layerEnd)
+      .reduce((sum, layer) => sum + cacheBytesPerSlot(layer, cacheType) * arenaSlots, 0);
     const heldBytes = [...this.#held.values()].reduce((sum, bytes) => sum + bytes, 0);
     const neededBytes = heldBytes + shardBytes + arenaBytes + overheadBytes;
     if (neededBytes > this.traits.memoryBytes) {

@@ -2,7 +2,8 @@ import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, type Logger, toButterflyError } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
-import { type ModelSpec, checkFiles, describeModel, openGguf } from '@butterfly/model';
+import { describeAny, surveyInChild } from '@butterfly/llama-graph';
+import { type ModelSpec, checkFiles, openGguf } from '@butterfly/model';
 import { modelsDirectory, type CacheVariables } from './directories.js';
 import { findPulled } from './hub/pulled.js';
 import { isHubReference, parseHubReference } from './hub/reference.js';
@@ -26,7 +27,9 @@ export async function openModel(
   options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
 ): Promise<OpenedModel> {
   // Workers on this machine look for the file where this process finds it, from whatever folder they were started in.
-  const spec = describeModel(await openGguf(resolve(path), { log: options.log }));
+  const spec = await describeAny(await openGguf(resolve(path), { log: options.log }), (request) =>
+    surveyInChild(request, options),
+  );
   const ggml = loadGgml({ directory: options.ggmlDirectory, log: options.log });
   const vocabulary = loadVocabulary(ggml, spec.files[0]?.path ?? path);
   try {
@@ -77,7 +80,7 @@ const defaultContextTokens = 4096;
 
 /** The context to serve: what was asked for, else what the model was trained for, within reason. */
 export function contextTokens(spec: ModelSpec, asked: number | undefined, log: Logger): number {
-  const trained = spec.contextTrained * spec.rope.scaling.factor;
+  const trained = spec.contextTrained * (spec.graph.kind === 'family' ? spec.graph.rope.scaling.factor : 1);
   if (asked !== undefined && asked > trained)
     log.warn(
       { asked, trained: spec.contextTrained },

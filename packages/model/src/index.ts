@@ -3,11 +3,15 @@ export {
   cacheBlockSlots,
   cacheBytesPerSlot,
   evenLayout,
+  groupedQueries,
   plainLayout,
 } from './architecture/batch.js';
 export type { AttentionSpan, BatchShape, SpanLayout } from './architecture/batch.js';
-export type { LayerCache, StageInputs, StageOutputs, StageWeights } from './architecture/llama-family.js';
-export { graphTensorsMax, stageBuilder } from './architecture/registry.js';
+export type { FamilyModel, StageWeights } from './architecture/llama-family.js';
+export { LlamaFamilyBuilder, graphTensorsMax } from './architecture/llama-family.js';
+export { fillMasks } from './architecture/masks.js';
+export { SpanAttention, spanMasks } from './architecture/span-attention.js';
+export type { LayerCache, MaskInput, StepGraph, StepInputs, StepOutputs } from './architecture/step-tensors.js';
 export { arrangeWeights, weightUse } from './architecture/weights.js';
 export type { WeightUse } from './architecture/weights.js';
 export { chunksOf, isChunk } from './spec/chunks.js';
@@ -15,8 +19,13 @@ export { checkFiles, fileStamp, settledStamp, stampOf } from './gguf/file-stamp.
 export { openGguf } from './gguf/gguf-file.js';
 export { sampleWeights } from './gguf/weight-sample.js';
 export { drawFraction } from './sampling.js';
-export { describeModel } from './spec/describe.js';
+export { MetadataReader } from './gguf/metadata-reader.js';
+export { architectureEntries, graphHeader } from './gguf/graph-header.js';
+export type { GgufFile } from './gguf/gguf-file.js';
+export { describeModel, readArchitecture, readVocabulary, specOf } from './spec/describe.js';
 export {
+  activeParameterCount,
+  everyStageBytes,
   inputBytes,
   layerBytes,
   operationsPerToken,
@@ -26,4 +35,12 @@ export {
   shardTensors,
 } from './spec/layer-tensors.js';
 export { modelFingerprint, parseModelSpec } from './spec/spec.js';
-export type { ModelFile, ModelSpec, ModelTensor } from './spec/spec.js';
+export type {
+  FamilyGraph,
+  ImportedGraphSpec,
+  LayerAttention,
+  ModelFile,
+  ModelShape,
+  ModelSpec,
+  ModelTensor,
+} from './spec/spec.js';

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkCacheWish, chooseCacheType } from './cache-choice.js';
 
-const spec = { headSize: 64 };
+const heads = (size: number) => ({ attention: [{ keySize: size, valueSize: size }] });
+const spec = heads(64);
 const worker = (f16: number, bf16: number, q8_0: number) => ({ attentionMicros: { f16, bf16, q8_0 } });
 const time = fc.double({ min: 1, max: 1e6, noNaN: true });
 const anyWorkers = fc.array(fc.tuple(time, time, time), { minLength: 1, maxLength: 8 });
@@ -35,11 +36,11 @@ describe('chooseCacheType', () => {
   });
 
   it('leaves Q8_0 out where heads are no whole blocks, and refuses it by its reason', () => {
-    expect(chooseCacheType([worker(100, 100, 10)], { headSize: 80 }, 'auto')).toEqual({
+    expect(chooseCacheType([worker(100, 100, 10)], heads(80), 'auto')).toEqual({
       type: 'f16',
       reason: 'Attention takes bf16 1.00 of the time that it takes with f16.',
     });
-    expect(() => chooseCacheType([worker(100, 100, 10)], { headSize: 80 }, 'q8_0')).toThrow(
+    expect(() => chooseCacheType([worker(100, 100, 10)], heads(80), 'q8_0')).toThrow(
       expect.objectContaining({
         code: 'CONFIG_INVALID',
         message: expect.stringContaining('Heads of 80 elements are not whole Q8_0 blocks of 32') as string,
@@ -66,7 +67,7 @@ describe('chooseCacheType', () => {
 describe('checkCacheWish', () => {
   it('takes auto and every type', () => {
     for (const wanted of ['auto', ...cacheTypes])
-      expect(() => checkCacheWish({ headSize: 128 }, wanted)).not.toThrow();
+      expect(() => checkCacheWish(heads(128), wanted)).not.toThrow();
   });
 
   it.each(['', 'F16', 'q4_0', 'x'.repeat(1000)])('refuses %j and names the others', (wanted) => {

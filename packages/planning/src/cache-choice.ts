@@ -1,5 +1,5 @@
 import { ButterflyError } from '@butterfly/common';
-import type { ModelSpec } from '@butterfly/model';
+import type { LayerAttention } from '@butterfly/model';
 import { type CacheType, cacheTypes } from '@butterfly/wire';
 
 /** A type of cached keys and values, or `auto` for the fastest one whose loss is allowed. */
@@ -20,7 +20,10 @@ export interface CacheChoice {
   readonly reason: string;
 }
 
-type Heads = Pick<ModelSpec, 'headSize'>;
+/** The sizes of the heads of each layer. */
+interface Heads {
+  readonly attention: readonly Pick<LayerAttention, 'keySize' | 'valueSize'>[];
+}
 
 /** @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have. */
 export function checkCacheWish(spec: Heads, wanted: string): asserts wanted is CacheWish {
@@ -33,7 +36,7 @@ export function checkCacheWish(spec: Heads, wanted: string): asserts wanted is C
   if (wanted === 'q8_0' && !isOffered(spec, wanted))
     throw new ButterflyError(
       'CONFIG_INVALID',
-      `Heads of ${spec.headSize} elements are not whole Q8_0 blocks of ${q8BlockElements}, so this model cannot have ` +
+      `Heads of ${oddHead(spec) ?? 0} elements are not whole Q8_0 blocks of ${q8BlockElements}, so this model cannot have ` +
         'q8_0 as its KV cache type; choose f16, bf16 or auto.',
       { param: 'kvCacheType' },
     );
@@ -66,6 +69,13 @@ export function chooseCacheType(
   return { type: fastest.type, reason };
 }
 
-function isOffered({ headSize }: Heads, type: CacheType): boolean {
-  return type !== 'q8_0' || headSize % q8BlockElements === 0;
+function isOffered(spec: Heads, type: CacheType): boolean {
+  return type !== 'q8_0' || oddHead(spec) === undefined;
+}
+
+/** The size of heads that are not whole blocks. */
+function oddHead({ attention }: Heads): number | undefined {
+  return attention
+    .flatMap(({ keySize, valueSize }) => [keySize, valueSize])
+    .find((size) => size % q8BlockElements !== 0);
 }

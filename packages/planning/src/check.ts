@@ -3,11 +3,13 @@ import type { Plan, PlannerInput } from './types.js';
 
 /** @throws ButterflyError CONFIG_INVALID for an input that makes no sense. */
 export function checkInput({ model, workers, concurrency, stagesMin = 1, spares = 0 }: PlannerInput): void {
-  const { layerBytes, inputBytes, outputBytes, kvBytesPerSlotPerLayer, arenaSlots, overheadBytes } = model;
-  const sizes = { inputBytes, outputBytes, kvBytesPerSlotPerLayer, arenaSlots, overheadBytes };
+  const { layerBytes, inputBytes, outputBytes, kvBytesPerSlot, arenaSlots, overheadBytes } = model;
+  const sizes = { inputBytes, outputBytes, arenaSlots, overheadBytes };
   check(layerBytes.length, 'number of layers', 1);
+  check(kvBytesPerSlot.length, 'number of layers with kvBytesPerSlot', layerBytes.length);
   for (const [param, value] of Object.entries(sizes)) check(value, param, 0);
   for (const bytes of layerBytes) check(bytes, 'layerBytes', 0);
+  for (const bytes of kvBytesPerSlot) check(bytes, 'kvBytesPerSlot', 0);
   check(model.activationBytes, 'activationBytes', 0);
   check(concurrency, 'concurrency', 1);
   check(stagesMin, 'stagesMin', 1);
@@ -66,7 +68,7 @@ export function tooLarge({ model, workers }: PlannerInput): ButterflyError {
   const layers = model.layerBytes.length;
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   const weightBytes = sum(model.layerBytes) + model.inputBytes + model.outputBytes;
-  const kvBytes = model.kvBytesPerSlotPerLayer * model.arenaSlots * layers;
+  const kvBytes = sum(model.kvBytesPerSlot) * model.arenaSlots;
   const count = workers.length;
   const overheadBytes = model.overheadBytes * Math.max(1, Math.min(count, layers));
   const neededBytes = weightBytes + kvBytes + overheadBytes;

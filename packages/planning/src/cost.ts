@@ -118,8 +118,9 @@ export function stageTime(
  * on the last stage.
  */
 export function stageBytes(model: PlannerModel, layerStart: number, layerEnd: number): number {
-  let bytes = model.overheadBytes + model.kvBytesPerSlotPerLayer * model.arenaSlots * (layerEnd - layerStart);
-  for (const layerBytes of model.layerBytes.slice(layerStart, layerEnd)) bytes += layerBytes;
+  let bytes = model.overheadBytes;
+  for (let layer = layerStart; layer < layerEnd; layer += 1)
+    bytes += (model.layerBytes[layer] ?? 0) + (model.kvBytesPerSlot[layer] ?? 0) * model.arenaSlots;
   if (layerStart === 0) bytes += model.inputBytes;
   if (layerEnd === model.layerBytes.length) bytes += model.outputBytes;
   return bytes;

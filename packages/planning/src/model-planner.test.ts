@@ -50,17 +50,18 @@ describe('modelPlanner', () => {
   });
 
   it('takes what is asked for, and counts the memory that it takes', () => {
+    const heads = { keySize: 64, valueSize: 64 };
     const bytesOf = (kvCacheType: string, slots: number): number =>
       modelPlanner({
         ...options(),
-        spec: { ...spec, headSize: 64 },
+        spec: { ...spec, attention: spec.attention.map((layer) => ({ ...layer, ...heads })) },
         arenaSlots: slots,
         kvCacheType,
         observe: () => undefined,
       }).plan([member('a', 10, 5)], link).stages[0]?.bytes ?? NaN;
     for (const type of ['f16', 'bf16', 'q8_0'] as const)
       expect(bytesOf(type, 2048) - bytesOf(type, 1024)).toBe(
-        1024 * spec.layers * cacheBytesPerSlot({ kvHeads: spec.kvHeads, headSize: 64 }, type),
+        1024 * spec.attention.reduce((sum, layer) => sum + cacheBytesPerSlot({ ...layer, ...heads }, type), 0),
       );
   });
 
@@ -102,7 +103,7 @@ describe('plannerInput', () => {
       name: spec.name,
       cacheType: 'bf16',
       activationBytes: 4 * spec.hidden,
-      kvBytesPerSlotPerLayer: cacheBytesPerSlot(spec, 'bf16'),
+      kvBytesPerSlot: spec.attention.map((layer) => cacheBytesPerSlot(layer, 'bf16')),
     });
     expect(input.model.layerBytes).toHaveLength(spec.layers);
     expect(input.workers).toEqual([

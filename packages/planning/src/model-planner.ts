@@ -1,5 +1,12 @@
 import type { Observer } from '@butterfly/common';
-import { type ModelSpec, cacheBytesPerSlot, inputBytes, layerBytes, outputBytes } from '@butterfly/model';
+import {
+  type ModelSpec,
+  cacheBytesPerSlot,
+  everyStageBytes,
+  inputBytes,
+  layerBytes,
+  outputBytes,
+} from '@butterfly/model';
 import type { CacheType, WorkerProfile } from '@butterfly/wire';
 import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
 import { planPipeline } from './plan.js';
@@ -98,7 +105,7 @@ export function plannerInput(
       inputBytes: inputBytes(spec),
       outputBytes: outputBytes(spec),
       cacheType,
-      kvBytesPerSlotPerLayer: cacheBytesPerSlot(spec, cacheType),
+      kvBytesPerSlot: spec.attention.map((layer) => cacheBytesPerSlot(layer, cacheType)),
       arenaSlots,
       overheadBytes: overheadBytes(options),
       activationBytes: spec.hidden * Float32Array.BYTES_PER_ELEMENT,
@@ -132,8 +139,17 @@ function memoryShares(members: readonly PlannerMember[]): (memoryOf: string | un
   };
 }
 
-/** Compute buffers, the runtime and its libraries. */
+/** Compute buffers, the runtime and its libraries, and the weights that every stage has. */
 function overheadBytes({ spec, rowsMax }: PlannerInputOptions): number {
-  const activationBytes = rowsMax * 4 * (spec.hidden * 8 + spec.feedForward * 3);
-  return 128 * 2 ** 20 + activationBytes + spec.vocabulary * 4 * 16;
+  const activationBytes = rowsMax * 4 * (spec.hidden * 8 + widestLayer(spec) * 3);
+  return 128 * 2 ** 20 + activationBytes + spec.vocabulary * 4 * 16 + everyStageBytes(spec);
+}
+
+/** Numbers of a row that are the most at once in a layer: what its widest matrix gives, for all experts that are used. */
+function widestLayer({ tensors, graph }: ModelSpec): number {
+  const used = (graph.kind === 'imported' ? graph.experts?.used : null) ?? 1;
+  const widths = tensors
+    .filter(({ name }) => name.startsWith('blk.'))
+    .map(({ shape: [columns = 1, rows = 1, matrices = 1] }) => Math.max(columns, rows) * Math.min(matrices, used));
+  return widths.reduce((widest, width) => Math.max(widest, width), 1);
 }

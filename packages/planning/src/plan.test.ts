@@ -184,7 +184,11 @@ describe('planPipeline', () => {
     const workers = Array.from({ length: 1000 }, (_, index) =>
       worker(`w${index}`, 300 + ((index * 7919) % 1000), (2 + ((index * 104_729) % 7)) * gib),
     );
-    const model = { ...plainModel, layerBytes: new Array<number>(128).fill(gib) };
+    const model = {
+      ...plainModel,
+      layerBytes: new Array<number>(128).fill(gib),
+      kvBytesPerSlot: new Array<number>(128).fill(1024),
+    };
     for (const objective of ['latency', 'throughput'] as const) {
       const plan = planPipeline(plain({ model, workers, objective, concurrency: 64 }));
       assertPlan(plan, 128);

@@ -117,7 +117,11 @@ describe('a plan with spares', () => {
   });
 
   it('is soon made for large clusters', () => {
-    const model = { ...plainModel, layerBytes: new Array<number>(128).fill(gib) };
+    const model = {
+      ...plainModel,
+      layerBytes: new Array<number>(128).fill(gib),
+      kvBytesPerSlot: new Array<number>(128).fill(1024),
+    };
     for (const count of [140, 1000])
       for (const objective of ['latency', 'throughput'] as const) {
         const workers = Array.from({ length: count }, (_, index) =>

@@ -36,8 +36,8 @@ export interface PlannerModel {
   /** Norm and head: memory and time of the last stage. */
   readonly outputBytes: number;
   readonly cacheType: CacheType;
-  /** With a cache of that type. */
-  readonly kvBytesPerSlotPerLayer: number;
+  /** By layer, with a cache of that type. */
+  readonly kvBytesPerSlot: readonly number[];
   /** Of the KV arena, in tokens. */
   readonly arenaSlots: number;
   /** Compute buffers and the like, for each worker. */

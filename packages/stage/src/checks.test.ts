@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ModelSpec } from '@butterfly/model';
+import { type ModelSpec, cacheBytesPerSlot } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { type StepSequence, greedySampling } from '@butterfly/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -146,7 +146,8 @@ describe('StageRuntime', () => {
   });
 
   it('tells what it holds', async () => {
-    const layers = last.arenaBytes / (512 * spec.kvHeads * spec.headSize * 2 * 2);
+    const [shape] = spec.attention;
+    const layers = last.arenaBytes / (512 * (shape ? cacheBytesPerSlot(shape, 'f16') : 0));
     expect(layers).toBe(1);
     expect(first.arenaBytes).toBe(last.arenaBytes * 2);
     expect(first).toMatchObject({ isFirst: true, isLast: false });

@@ -1,98 +1,58 @@
-import { type CpuBackend, Graph, type Tensor, dtype, shapeOf } from '@butterfly/ggml';
+import type { Graph, Tensor } from '@butterfly/ggml';
 import {
   type AttentionSpan,
   type BatchShape,
-  type LayerCache,
+  type ImportedGraphSpec,
+  type LayerAttention,
   type ModelSpec,
   type SpanLayout,
-  type StageInputs,
-  type StageOutputs,
-  type StageWeights,
+  type StepGraph,
   cacheBlockSlots,
-  graphTensorsMax,
-  stageBuilder,
+  fillMasks,
 } from '@butterfly/model';
 import type { StepSequence } from '@butterfly/wire';
-
-/** Bits of 0 and of minus infinity in F16. */
-const visible = 0;
-const hidden = 0xfc00;
 
 /** The graph of one batch shape with its inputs and outputs as native memory; serves every step of that shape. */
 export class CompiledStep implements Disposable {
   readonly graph: Graph;
   #views: Views | undefined;
-  /** Whether any layer attends: in the midst of a prompt, the last stage ends with the keys and values of its last layer. */
-  readonly #attends: boolean;
   /** Heads that share a key. */
   readonly #groupHeads: number;
-  readonly #tensors: StageInputs & StageOutputs;
+  readonly #temperature: ImportedGraphSpec['temperature'];
 
+  /** Takes the graph over, to dispose it. */
   constructor(
-    backend: CpuBackend,
-    spec: ModelSpec,
-    weights: StageWeights,
-    caches: readonly LayerCache[],
+    private readonly step: StepGraph,
+    { attention: [first], graph }: Pick<ModelSpec, 'attention' | 'graph'>,
     private readonly batch: BatchShape,
   ) {
-    const graph = new Graph(backend.ggml, graphTensorsMax(weights.layers.length, batch));
-    this.graph = graph;
-    this.#groupHeads = spec.heads / spec.kvHeads;
-    this.#attends = weights.head === null || weights.layers.length > 1 || batch.logitRows > 0;
-    const { rows, paddedRows, paddedLogitRows, spans } = batch;
-    const maskElements = spans.reduce((sum, span) => sum + span.queries * span.cachedSlots, 0);
-    const groupedQueries = Math.max(
-      0,
-      ...spans.map(({ layout, queries }) => (layout === 'groups' ? queries : 0)),
-    );
-    const inputs: StageInputs = {
-      source: weights.embedding
-        ? graph.input(dtype.I32, shapeOf(paddedRows))
-        : graph.input(dtype.F32, shapeOf(spec.hidden, paddedRows)),
-      positions: graph.input(dtype.I32, shapeOf(paddedRows)),
-      slots: graph.input(dtype.I64, shapeOf(rows)),
-      masks: graph.input(dtype.F16, shapeOf(maskElements)),
-      grouped:
-        groupedQueries > 0
-          ? graph.input(dtype.F32, shapeOf(spec.kvHeads * spec.headSize, groupedQueries))
-          : null,
-      attended:
-        spans.length > 1 || paddedRows > rows || groupedQueries > 0
-          ? graph.input(dtype.F32, shapeOf(spec.heads * spec.headSize, paddedRows))
-          : null,
-      logitRowIds:
-        weights.head && paddedLogitRows > 0 ? graph.input(dtype.I32, shapeOf(paddedLogitRows)) : null,
-      ones: graph.input(dtype.F32, shapeOf(spec.hidden)),
-    };
-    try {
-      this.#tensors = {
-        ...inputs,
-        ...stageBuilder(spec.architecture)(graph, spec, weights, caches, batch, inputs),
-      };
-    } catch (error) {
-      graph[Symbol.dispose]();
-      throw error;
-    }
+    this.graph = step.graph;
+    this.#groupHeads = first ? first.heads / first.kvHeads : 1;
+    this.#temperature = graph.kind === 'imported' ? graph.temperature : null;
   }
 
   /** Looks up the memory of inputs and outputs, once the allocator has given it. */
   bind(): void {
-    const { source, positions, slots, masks, attended, logitRowIds, ones } = this.#tensors;
-    const { activations, logits, rowSums, logitRowSums } = this.#tensors;
+    const { inputs, outputs } = this.step;
+    const { activations, logits, rowSums, logitRowSums } = outputs;
     const { rows, paddedRows, logitRows, paddedLogitRows } = this.batch;
     const data = (tensor: Tensor): ArrayBuffer => this.graph.data(tensor);
     this.#views = {
-      source: new Uint8Array(data(source)),
-      positions: new Int32Array(data(positions)),
-      slots: new BigInt64Array(data(slots)),
-      masks: this.#attends ? new Uint16Array(data(masks)) : null,
-      attendedPadding:
-        this.#attends && attended
-          ? new Uint8Array(data(attended)).subarray(rows * attended.strides[1])
-          : null,
-      // In the midst of a prompt, nobody reads them.
-      logitRowIds: logitRowIds && logits ? new Int32Array(data(logitRowIds)) : null,
-      ones: new Float32Array(data(ones)),
+      source: new Uint8Array(data(inputs.source)),
+      positions: inputs.positions && new Int32Array(data(inputs.positions.tensor)),
+      slots: inputs.slots && new BigInt64Array(data(inputs.slots)),
+      masks: inputs.masks.map(({ tensor, window, isBiased }) => ({
+        values: new Uint16Array(data(tensor)),
+        window,
+        isBiased,
+      })),
+      attendedPadding: inputs.attended.map((tensor) =>
+        new Uint8Array(data(tensor)).subarray(rows * tensor.strides[1]),
+      ),
+      logitRowIds: inputs.logitRowIds && new Int32Array(data(inputs.logitRowIds)),
+      temperature: inputs.temperature && new Float32Array(data(inputs.temperature)),
+      rotations: inputs.rotations.map((tensor) => new Float32Array(data(tensor))),
+      ones: inputs.ones.map((tensor) => new Float32Array(data(tensor))),
       rowSums: firstRows(new Float32Array(data(rowSums)), rows, paddedRows),
       logitRowSums:
         logitRowSums && firstRows(new Float32Array(data(logitRowSums)), logitRows, paddedLogitRows),
@@ -116,27 +76,43 @@ export class CompiledStep implements Disposable {
 
   /** Writes all other inputs. `sequences` must have the shape that this was compiled for. */
   fill(sequences: readonly StepSequence[]): void {
-    const { positions, slots, logitRowIds, attendedPadding, masks, ones } = this.#bound();
+    const views = this.#bound();
+    const { slots, logitRowIds } = views;
+    const positions = new Int32Array(this.batch.paddedRows);
     let row = 0;
     let logitRow = 0;
     for (const { positionStart, rows, regionStart, logitRows } of sequences) {
       for (let r = 0; r < rows; r++) {
         positions[row + r] = positionStart + r;
-        slots[row + r] = BigInt(regionStart + positionStart + r);
+        if (slots) slots[row + r] = BigInt(regionStart + positionStart + r);
       }
       for (let r = rows - logitRows; logitRowIds && r < rows; r++) logitRowIds[logitRow++] = row + r;
       row += rows;
     }
-    positions.fill(0, row);
     logitRowIds?.fill(0, logitRow);
-    attendedPadding?.fill(0);
-    ones.fill(1);
-    if (masks) fillCausalMasks(masks, this.batch, this.#groupHeads, positions);
+    this.#fillPositions(positions, views);
+    for (const padding of views.attendedPadding) padding.fill(0);
+    for (const ones of views.ones) ones.fill(1);
+    for (const rotation of views.rotations) fillHadamard(rotation);
+    for (const { values, window, isBiased } of views.masks)
+      fillMasks(values, this.batch, { groupHeads: this.#groupHeads, positions, window, isBiased });
   }
 
   [Symbol.dispose](): void {
     this.#views = undefined;
     this.graph[Symbol.dispose]();
+  }
+
+  #fillPositions(positions: Int32Array, { positions: written, temperature }: Views): void {
+    const each = this.step.inputs.positions?.each ?? 0;
+    // Text has the same position in time, height and width, and none beyond (llm_graph_input_pos of llama-graph.cpp).
+    for (let part = 0; written && part < each; part++)
+      if (part < 3) written.set(positions, part * positions.length);
+      else written.fill(0, part * positions.length, (part + 1) * positions.length);
+    if (!temperature) return;
+    const { floorScale, scale, offset } = this.#temperature ?? { floorScale: 1, scale: 0, offset: 0 };
+    for (const [row, position] of positions.entries())
+      temperature[row] = Math.log(Math.floor((position + offset) / floorScale) + 1) * scale + 1;
   }
 
   #bound(): Views {
@@ -147,12 +123,18 @@ export class CompiledStep implements Disposable {
 
 interface Views {
   readonly source: Uint8Array;
-  readonly positions: Int32Array;
-  readonly slots: BigInt64Array;
-  readonly masks: Uint16Array | null;
-  readonly attendedPadding: Uint8Array | null;
+  readonly positions: Int32Array | null;
+  readonly slots: BigInt64Array | null;
+  readonly masks: readonly {
+    readonly values: Uint16Array;
+    readonly window: LayerAttention['window'];
+    readonly isBiased: boolean;
+  }[];
+  readonly attendedPadding: readonly Uint8Array[];
   readonly logitRowIds: Int32Array | null;
-  readonly ones: Float32Array;
+  readonly temperature: Float32Array | null;
+  readonly rotations: readonly Float32Array[];
+  readonly ones: readonly Float32Array[];
   readonly rowSums: Float32Array;
   readonly logitRowSums: Float32Array | null;
   readonly activations: Uint8Array | null;
@@ -163,26 +145,20 @@ function firstRows<T extends Uint8Array | Float32Array>(values: T, rows: number,
   return values.subarray(0, (values.length / of) * rows) as T;
 }
 
-/** Each row sees the cached tokens before it and itself, in each of its queries; queries without a row see nothing. */
-function fillCausalMasks(
-  masks: Uint16Array,
-  { spans }: BatchShape,
-  groupHeads: number,
-  positions: Int32Array,
-): void {
-  let row = 0;
-  let start = 0;
-  for (const { rows, layout, queries, cachedSlots } of spans) {
-    const queriesOfRow = layout === 'groups' ? groupHeads : 1;
-    for (let query = 0; query < queries; query++) {
-      const r = Math.floor(query / queriesOfRow);
-      const seen = r < rows ? (positions[row + r] ?? 0) + 1 : 0;
-      masks.fill(visible, start, start + seen);
-      masks.fill(hidden, start + seen, start + cachedSlots);
-      start += cachedSlots;
-    }
-    row += rows;
-  }
+/** A Hadamard matrix, normed (llama-kv-cache.cpp, ggml_gen_hadamard). */
+function fillHadamard(matrix: Float32Array): void {
+  const n = Math.sqrt(matrix.length);
+  const value = 1 / Math.fround(Math.sqrt(n));
+  for (let row = 0; row < n; row++)
+    for (let column = 0; column < n; column++)
+      matrix[row * n + column] = isOdd(row & column) ? -value : value;
+}
+
+/** Whether an odd number of bits are set. */
+function isOdd(bits: number): boolean {
+  let odd = false;
+  for (let rest = bits; rest > 0; rest &= rest - 1) odd = !odd;
+  return odd;
 }
 
 /**

@@ -8,21 +8,22 @@ import { ggml } from './testing/stages.js';
 
 const backend = new CpuBackend(ggml, 1);
 afterAll(() => backend[Symbol.dispose]());
-const shape = { heads: 4, kvHeads: 2, headSize: 64 };
-const width = shape.kvHeads * shape.headSize;
+const shape = { heads: 4, kvHeads: 2, keySize: 64, valueSize: 64 };
+const width = shape.kvHeads * shape.keySize;
 const slots = 512;
 const layers = 3;
+const shapes = Array.from({ length: layers }, () => shape);
 
 /** All bytes of each plane: keys and values of each layer. */
 function planes(cache: KvCache): Uint8Array[] {
   using graph = new Graph(ggml, 1);
   return cache.layers.flatMap(({ keys, values }) =>
-    [keys, values].map((tensor) => new Uint8Array(graph.data(tensor)).slice()),
+    [keys, values].flatMap((tensor) => (tensor ? [new Uint8Array(graph.data(tensor)).slice()] : [])),
   );
 }
 
 async function clearedCache(type: CacheType): Promise<KvCache> {
-  const cache = new KvCache(backend, shape, layers, slots, type);
+  const cache = new KvCache(backend, shapes, slots, type);
   await cache.clear();
   return cache;
 }
@@ -39,7 +40,8 @@ async function write(
   using graph = new Graph(ggml, 8);
   const source = graph.input(dtype.F32, shapeOf(width, ids.length));
   const slotIds = graph.input(dtype.I64, shapeOf(ids.length));
-  for (const table of [target.keys, target.values]) graph.expand(graph.setRows(table, source, slotIds));
+  for (const table of [target.keys, target.values])
+    if (table) graph.expand(graph.setRows(table, source, slotIds));
   using allocator = new ComputeAllocator(backend);
   allocator.allocate(graph);
   new Float32Array(graph.data(source)).set(rows);
@@ -90,7 +92,7 @@ describe.each(cacheTypes)('%s', (type) => {
   });
 
   it('clears all of it piece by piece, with other work between, until that throws', async () => {
-    using cache = new KvCache(backend, shape, layers, slots, type);
+    using cache = new KvCache(backend, shapes, slots, type);
     const every = Array.from({ length: slots }, (_, slot) => slot);
     const fill = async (): Promise<void> => {
       for (let layer = 0; layer < layers; layer++)
@@ -186,12 +188,12 @@ describe.each(cacheTypes)('%s', (type) => {
 });
 
 it.each([8, 16, 48, 80])('is refused in Q8_0 for heads of %d, and had in the other types', (headSize) => {
-  const heads = { heads: 2, kvHeads: 2, headSize };
-  expect(() => new KvCache(backend, heads, 1, 256, 'q8_0')).toThrow(
+  const heads = [{ heads: 2, kvHeads: 2, keySize: headSize, valueSize: headSize }];
+  expect(() => new KvCache(backend, heads, 256, 'q8_0')).toThrow(
     expect.objectContaining({ code: 'COMPUTE_INVALID' }),
   );
   for (const type of ['f16', 'bf16'] as const) {
-    using cache = new KvCache(backend, heads, 1, 256, type);
+    using cache = new KvCache(backend, heads, 256, type);
     expect(cache.type).toBe(type);
   }
 });

@@ -10,11 +10,11 @@ import {
   shapeOf,
   typeTraits,
 } from '@butterfly/ggml';
-import type { LayerCache, ModelSpec } from '@butterfly/model';
+import type { LayerAttention, LayerCache } from '@butterfly/model';
 import type { ArenaCopy, CacheType } from '@butterfly/wire';
 
-/** What the cache depends on of a model. */
-type CacheShape = Pick<ModelSpec, 'heads' | 'kvHeads' | 'headSize'>;
+/** What the cache depends on of a layer. */
+type CacheShape = Pick<LayerAttention, 'heads' | 'kvHeads' | 'keySize' | 'valueSize'>;
 
 /** The ggml type of each type of cache. */
 export const dtypeOf: Readonly<Record<CacheType, number>> = {
@@ -32,48 +32,56 @@ export class KvCache implements Disposable {
   readonly bytes: number;
   readonly #graph: Graph;
   readonly #buffer: NativeBuffer;
-  readonly #rowBytes: number;
-  readonly #planes: readonly Uint8Array[];
+  /** Keys and values of the layers, with the bytes of a token in them. */
+  readonly #planes: readonly { readonly bytes: Uint8Array; readonly rowBytes: number }[];
 
   /** Allocates; `clear` must run before the first step. @throws ButterflyError COMPUTE_INVALID for a type that heads of this size or the backend cannot have, COMPUTE_FAILED */
   constructor(
     backend: CpuBackend,
-    shape: CacheShape,
-    layers: number,
+    layers: readonly CacheShape[],
     readonly slots: number,
     readonly type: CacheType,
   ) {
     const cacheType = dtypeOf[type];
-    const width = shape.kvHeads * shape.headSize;
-    // Throws by itself where a head is not whole blocks of the type.
-    rowBytes(backend.ggml, cacheType, shape.headSize);
-    ensure(
-      canCache(backend.ggml, shape, type),
-      () => `This backend cannot keep keys and values in ${type}; use --kv-cache-type f16.`,
-    );
-    this.#rowBytes = rowBytes(backend.ggml, cacheType, width);
-    const alignment = backend.plain.alignment;
-    const planeBytes = Math.ceil((this.#rowBytes * slots) / alignment) * alignment;
-    this.bytes = planeBytes * layers * 2;
-    this.#graph = new Graph(backend.ggml, layers * 2 + 1);
+    for (const shape of distinctShapes(layers)) {
+      // Throws by itself where a head is not whole blocks of the type.
+      rowBytes(backend.ggml, cacheType, shape.keySize);
+      ensure(
+        canCache(backend.ggml, shape, type),
+        () => `This backend cannot keep keys and values in ${type}; use --kv-cache-type f16.`,
+      );
+    }
+    const { alignment } = backend.plain;
+    const widths = layers.flatMap(({ kvHeads, keySize, valueSize }) => [kvHeads * keySize, kvHeads * valueSize]);
+    let bytes = 0;
+    const places = widths.map((width) => {
+      const row = width === 0 ? 0 : rowBytes(backend.ggml, cacheType, width);
+      const place = { width, row, offset: bytes };
+      bytes += Math.ceil((row * slots) / alignment) * alignment;
+      return place;
+    });
+    this.bytes = bytes;
+    this.#graph = new Graph(backend.ggml, widths.length + 1);
     try {
       this.#buffer = backend.allocate(this.bytes);
     } catch (error) {
       this.#graph[Symbol.dispose]();
       throw error;
     }
-    const plane = (index: number): LayerCache['keys'] => {
+    const planes = places.map(({ width, offset }) => {
+      if (width === 0) return null;
       const tensor = this.#graph.tensor(cacheType, shapeOf(width, slots));
-      this.#graph.place(tensor, this.#buffer, index * planeBytes);
+      this.#graph.place(tensor, this.#buffer, offset);
       return tensor;
-    };
-    this.layers = Array.from({ length: layers }, (_, layer) => ({
-      keys: plane(layer * 2),
-      values: plane(layer * 2 + 1),
-    }));
-    this.#planes = Array.from({ length: layers * 2 }, (_, index) =>
-      this.#buffer.view(index * planeBytes, this.#rowBytes * slots),
-    );
+    });
+    this.layers = layers.map((_, layer) => {
+      const keys = planes[layer * 2];
+      ensure(keys != null, () => `Layer ${layer} caches no keys.`);
+      return { keys, values: planes[layer * 2 + 1] ?? null };
+    });
+    this.#planes = places
+      .filter(({ width }) => width > 0)
+      .map(({ row, offset }) => ({ bytes: this.#buffer.view(offset, row * slots), rowBytes: row }));
   }
 
   /**
@@ -95,17 +103,13 @@ export class KvCache implements Disposable {
 
   /** Moves cached tokens from slots to slots, in every layer. */
   copy({ fromSlot, toSlot, slots }: ArenaCopy): void {
-    for (const plane of this.#planes)
-      plane.copyWithin(
-        toSlot * this.#rowBytes,
-        fromSlot * this.#rowBytes,
-        (fromSlot + slots) * this.#rowBytes,
-      );
+    for (const { bytes, rowBytes: row } of this.#planes)
+      bytes.copyWithin(toSlot * row, fromSlot * row, (fromSlot + slots) * row);
   }
 
   /** Zeroes what is cached of a token, in every layer. */
   empty(slot: number): void {
-    for (const plane of this.#planes) plane.fill(0, slot * this.#rowBytes, (slot + 1) * this.#rowBytes);
+    for (const { bytes, rowBytes: row } of this.#planes) bytes.fill(0, slot * row, (slot + 1) * row);
   }
 
   [Symbol.dispose](): void {
@@ -114,17 +118,33 @@ export class KvCache implements Disposable {
   }
 }
 
+function distinctShapes(layers: readonly CacheShape[]): CacheShape[] {
+  const shapes = layers.map(({ heads, kvHeads, keySize, valueSize }) => ({
+    heads,
+    kvHeads,
+    keySize,
+    valueSize,
+  }));
+  return [...new Map(shapes.map((shape) => [Object.values(shape).join(), shape])).values()];
+}
+
 /** Whether heads of this size are whole blocks of the type, and the backend writes and attends over it; it would end the process otherwise. */
-export function canCache(ggml: Ggml, { heads, kvHeads, headSize }: CacheShape, type: CacheType): boolean {
+export function canCache(
+  ggml: Ggml,
+  { heads, kvHeads, keySize, valueSize }: CacheShape,
+  type: CacheType,
+): boolean {
   const cacheType = dtypeOf[type];
-  if (headSize % typeTraits(ggml, cacheType).blockSize !== 0) return false;
+  const { blockSize } = typeTraits(ggml, cacheType);
+  if (keySize % blockSize !== 0 || valueSize % blockSize !== 0) return false;
   const slots = 256;
   using graph = new Graph(ggml, 16);
-  const table = graph.tensor(cacheType, shapeOf(kvHeads * headSize, slots));
-  const row = graph.tensor(dtype.F32, shapeOf(kvHeads * headSize));
+  const table = graph.tensor(cacheType, shapeOf(kvHeads * keySize, slots));
+  const row = graph.tensor(dtype.F32, shapeOf(kvHeads * keySize));
   const written = graph.setRows(table, row, graph.tensor(dtype.I64, shapeOf(1)));
-  const cached = graph.tensor(cacheType, shapeOf(headSize, slots, kvHeads));
-  const query = graph.tensor(dtype.F32, shapeOf(headSize, 1, heads));
-  const attention = graph.flashAttention(query, cached, cached, graph.tensor(dtype.F16, shapeOf(slots)), 1);
+  const keys = graph.tensor(cacheType, shapeOf(keySize, slots, kvHeads));
+  const values = graph.tensor(cacheType, shapeOf(valueSize || keySize, slots, kvHeads));
+  const query = graph.tensor(dtype.F32, shapeOf(keySize, 1, heads));
+  const attention = graph.flashAttention(query, keys, values, graph.tensor(dtype.F16, shapeOf(slots)), 1);
   return graph.supported(written) && graph.supported(attention);
 }

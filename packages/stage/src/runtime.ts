@@ -1,11 +1,12 @@
 import { type Logger, type StepTime, ensure, limits } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
-import { batchKey, cacheBlockSlots, evenLayout, plainLayout } from '@butterfly/model';
+import { batchKey, cacheBlockSlots, plainLayout } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import type { Step } from '@butterfly/wire';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
+import { stageBuilder, type StageBuilder } from './stage-builder.js';
 import { LoadedWeights } from './stage-weights.js';
 import type { Stage, StageRequest, StageResult, WarmStage } from './stage.js';
 import { checkPayload, checkStep } from './step-check.js';
@@ -31,6 +32,7 @@ export class StageRuntime implements Stage {
   readonly isFirst: boolean;
   readonly isLast: boolean;
   readonly #backend: CpuBackend;
+  readonly #builder: StageBuilder;
   readonly #shard: LoadedWeights;
   readonly #cache: KvCache;
   readonly #faults: StageFaultFinder;
@@ -66,9 +68,11 @@ export class StageRuntime implements Stage {
     try {
       this.#backend = keep(new CpuBackend(ggml, threads));
       if (options.isDeterministic) this.#backend.setReferenceKernels(true);
-      this.#shard = keep(new LoadedWeights(this.#backend, spec, range));
-      const layers = range.layerEnd - range.layerStart;
-      this.#cache = keep(new KvCache(this.#backend, spec, layers, arenaSlots, cacheType));
+      this.#builder = keep(stageBuilder(options));
+      this.#shard = keep(new LoadedWeights(this.#backend, spec, this.#builder.weights));
+      const layers = spec.attention.slice(range.layerStart, range.layerEnd);
+      this.#cache = keep(new KvCache(this.#backend, layers, arenaSlots, cacheType));
+      this.#builder.use(this.#shard, this.#cache.layers);
       this.#faults = new StageFaultFinder(this.#cache, { isFirst: this.isFirst });
       this.#allocator = keep(new ComputeAllocator(this.#backend));
     } catch (error) {
@@ -222,6 +226,7 @@ export class StageRuntime implements Stage {
     this.#allocator[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
     this.#shard[Symbol.dispose]();
+    this.#builder[Symbol.dispose]();
     this.#backend[Symbol.dispose]();
   }
 
@@ -237,7 +242,7 @@ export class StageRuntime implements Stage {
     const batch = batchShape(
       sequences,
       padded,
-      isDeterministic || cacheType !== 'f16' ? plainLayout : (rows, end) => evenLayout(rows, end, spec),
+      isDeterministic || cacheType !== 'f16' ? plainLayout : this.#builder.layout,
     );
     const key = batchKey(batch);
     const known = this.#compiled.get(key);
@@ -247,13 +252,7 @@ export class StageRuntime implements Stage {
       this.#compiled.set(key, known);
       return known;
     }
-    const compiled = new CompiledStep(
-      this.#backend,
-      this.options.spec,
-      this.#shard.weights,
-      this.#cache.layers,
-      batch,
-    );
+    const compiled = new CompiledStep(this.#builder.build(batch), spec, batch);
     const bytesBefore = this.#allocator.bytes;
     try {
       this.#allocator.allocate(compiled.graph);

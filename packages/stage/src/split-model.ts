@@ -1,6 +1,7 @@
 import { ensure, silentLogger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { type ModelSpec, cacheBlockSlots, describeModel, openGguf } from '@butterfly/model';
+import { describeAny, surveyInChild } from '@butterfly/llama-graph';
+import { type ModelSpec, cacheBlockSlots, openGguf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
 import type { CacheType } from '@butterfly/wire';
 import { largestIndex } from './sampling/draw.js';
@@ -38,7 +39,9 @@ export class SplitModel implements Disposable {
       readonly isDeterministic?: boolean;
     },
   ): Promise<SplitModel> {
-    const spec = describeModel(await openGguf(path));
+    const spec = await describeAny(await openGguf(path), (request) =>
+      surveyInChild(request, { ggmlDirectory: undefined }),
+    );
     ensure(
       options.stages <= spec.layers,
       () => `${spec.layers} layers do not make ${options.stages} stages.`,

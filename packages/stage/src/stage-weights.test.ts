@@ -2,10 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { ButterflyError, limits } from '@butterfly/common';
 import { CpuBackend, Graph, type Tensor } from '@butterfly/ggml';
-import type { ModelSpec } from '@butterfly/model';
+import { type ModelSpec, type StageWeights, arrangeWeights } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import type { TensorSource } from '@butterfly/weights';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { familyWeights } from './stage-builder.js';
 import { LoadedWeights } from './stage-weights.js';
 import { describeFile, ggml, openSource } from './testing/stages.js';
 
@@ -67,13 +68,24 @@ function withLargeEmbedding(chunks: number): ModelSpec {
   };
 }
 
+function load(model: ModelSpec, layerStart: number, layerEnd: number): LoadedWeights {
+  return new LoadedWeights(backend, model, familyWeights(model, { layerStart, layerEnd }));
+}
+
+/** Its weights by role; of a model of three layers. */
+function arranged(shard: LoadedWeights, layerStart: number, layerEnd: number): StageWeights {
+  return arrangeWeights({ layerStart, layerEnd, layers: 3, tied: true }, ({ name, use }) =>
+    shard.find(name, use),
+  );
+}
+
 describe('LoadedWeights', () => {
   it('holds what the file holds, byte by byte, of exactly its layers', async () => {
-    using shard = new LoadedWeights(backend, spec, { layerStart: 0, layerEnd: 2 });
+    using shard = load(spec, 0, 2);
     await using source = await openSource(spec);
     const progress: number[] = [];
     await shard.load(source, (bytes) => progress.push(bytes));
-    const { embedding, layers, head } = shard.weights;
+    const { embedding, layers, head } = arranged(shard, 0, 2);
     expect(head).toBeNull();
     expect(layers).toHaveLength(2);
     expect(inMemory(embedding).equals(await inFile('token_embd.weight'))).toBe(true);
@@ -86,20 +98,20 @@ describe('LoadedWeights', () => {
   });
 
   it('reads a tied embedding once where it is looked up and multiplied', () => {
-    using whole = new LoadedWeights(backend, spec, { layerStart: 0, layerEnd: 3 });
-    using first = new LoadedWeights(backend, spec, { layerStart: 0, layerEnd: 1 });
-    using middle = new LoadedWeights(backend, spec, { layerStart: 1, layerEnd: 2 });
-    using last = new LoadedWeights(backend, spec, { layerStart: 2, layerEnd: 3 });
+    using whole = load(spec, 0, 3);
+    using first = load(spec, 0, 1);
+    using middle = load(spec, 1, 2);
+    using last = load(spec, 2, 3);
     const embedding = spec.tensors.find(({ name }) => name === 'token_embd.weight')?.bytes ?? 0;
     expect(whole.fileBytes).toBe(first.fileBytes + middle.fileBytes + last.fileBytes - embedding);
-    expect(middle.weights).toMatchObject({ embedding: null, head: null });
-    expect(first.weights.embedding?.pointer).not.toBe(whole.weights.head?.output.pointer);
-    expect(last.weights.head?.output.shape).toEqual([32, 300, 1, 1]);
+    expect(arranged(middle, 1, 2)).toMatchObject({ embedding: null, head: null });
+    expect(arranged(first, 0, 1).embedding?.pointer).not.toBe(arranged(whole, 0, 3).head?.output.pointer);
+    expect(arranged(last, 2, 3).head?.output.shape).toEqual([32, 300, 1, 1]);
   });
 
   it('reads large tensors in pieces, a few at once, each once', async () => {
     const large = withLargeEmbedding(9);
-    using shard = new LoadedWeights(backend, large, { layerStart: 0, layerEnd: 1 });
+    using shard = load(large, 0, 1);
     const source = new CountingSource();
     await shard.load(source, () => undefined);
     const pieces = source.reads.filter((offset) => offset % limits.fileChunkBytesMax === 0 && offset > 0);
@@ -108,15 +120,15 @@ describe('LoadedWeights', () => {
   });
 
   it('holds a tied embedding twice, each the same', async () => {
-    using shard = new LoadedWeights(backend, spec, { layerStart: 0, layerEnd: 3 });
+    using shard = load(spec, 0, 3);
     await using source = await openSource(spec);
     await shard.load(source, () => undefined);
-    expect(inMemory(shard.weights.embedding).equals(await inFile('token_embd.weight'))).toBe(true);
-    expect(inMemory(shard.weights.head?.norm).equals(await inFile('output_norm.weight'))).toBe(true);
+    expect(inMemory(arranged(shard, 0, 3).embedding).equals(await inFile('token_embd.weight'))).toBe(true);
+    expect(inMemory(arranged(shard, 0, 3).head?.norm).equals(await inFile('output_norm.weight'))).toBe(true);
   });
 
   it('stops reading when a piece fails, once none is under way', async () => {
-    using shard = new LoadedWeights(backend, withLargeEmbedding(9), { layerStart: 0, layerEnd: 1 });
+    using shard = load(withLargeEmbedding(9), 0, 1);
     const source = new CountingSource((read) => read === 0);
     await expect(shard.load(source, () => undefined)).rejects.toThrow(
       expect.objectContaining({ code: 'TIMEOUT' }),
@@ -126,7 +138,7 @@ describe('LoadedWeights', () => {
   });
 
   it('stops when whoever hears of the progress says so', async () => {
-    using shard = new LoadedWeights(backend, withLargeEmbedding(9), { layerStart: 0, layerEnd: 1 });
+    using shard = load(withLargeEmbedding(9), 0, 1);
     const source = new CountingSource();
     const loading = shard.load(source, () => {
       throw new ButterflyError('CANCELLED', 'Another plan.');
@@ -141,14 +153,15 @@ describe('LoadedWeights', () => {
     [0, 4],
     [-1, 2],
   ])('refuses layers %i to %i of 3', (layerStart, layerEnd) => {
-    expect(() => new LoadedWeights(backend, spec, { layerStart, layerEnd })).toThrow(
+    expect(() => load(spec, layerStart, layerEnd)).toThrow(
       expect.objectContaining({ code: 'COMPUTE_INVALID' }),
     );
   });
 
   it('says which tensor a model lacks', () => {
     const tensors = spec.tensors.filter(({ name }) => name !== 'blk.1.ffn_up.weight');
-    expect(() => new LoadedWeights(backend, { ...spec, tensors }, { layerStart: 0, layerEnd: 2 })).toThrow(
+    using shard = load({ ...spec, tensors }, 0, 2);
+    expect(() => arranged(shard, 0, 2)).toThrow(
       expect.objectContaining({
         code: 'MODEL_CORRUPT',
         message: expect.stringMatching(/blk\.1\.ffn_up\.weight/) as string,

@@ -8,16 +8,7 @@ import {
   dtype,
   shapeOf,
 } from '@butterfly/ggml';
-import {
-  type ModelSpec,
-  type ModelTensor,
-  type StageWeights,
-  type WeightUse,
-  arrangeWeights,
-  modelFingerprint,
-  shardTensors,
-  weightUse,
-} from '@butterfly/model';
+import { type ModelSpec, type ModelTensor, type WeightUse, modelFingerprint } from '@butterfly/model';
 import type { TensorSource, WeightMemory } from '@butterfly/weights';
 import { chooseBufferType } from './buffer-choice.js';
 import { loadTensors, type TensorTask } from './tensor-loading.js';
@@ -28,17 +19,20 @@ export interface LayerRange {
   readonly layerEnd: number;
 }
 
-interface Placement {
+/** A weight of a stage and how it is used; one that is used in two ways lies in two layouts. */
+export interface UsedWeight {
   readonly source: ModelTensor;
   readonly use: WeightUse;
+}
+
+interface Placement extends UsedWeight {
   readonly tensor: Tensor;
   readonly type: BufferType;
   readonly offset: number;
 }
 
-/** The weights of a range of layers in native memory, each in the layout that its kernel prefers. */
+/** Weights in native memory, each in the layout that its kernel prefers. */
 export class LoadedWeights implements Disposable {
-  readonly weights: StageWeights;
   /** Bytes of native memory that the weights take. */
   readonly bytes: number;
   /** Bytes that `load` reads: each tensor once, also where it has two uses. */
@@ -46,22 +40,18 @@ export class LoadedWeights implements Disposable {
   readonly #graph: Graph;
   readonly #buffers = new Map<BufferType, NativeBuffer>();
   readonly #placements: readonly Placement[];
+  readonly #tensors: ReadonlyMap<string, Tensor>;
 
   /** Chooses layouts and allocates; `load` then fills it. */
   constructor(
     private readonly backend: CpuBackend,
-    private readonly spec: ModelSpec,
-    range: LayerRange,
+    private readonly spec: Pick<ModelSpec, 'files'>,
+    wanted: readonly UsedWeight[],
   ) {
-    const wanted = listWeights(spec, range);
     this.#graph = new Graph(backend.ggml, wanted.length + 1);
     try {
       this.#placements = this.#place(wanted);
-      const bySlot = new Map(this.#placements.map((p) => [`${p.use} ${p.source.name}`, p.tensor]));
-      this.weights = arrangeWeights(
-        { ...range, layers: spec.layers, tied: spec.tiedEmbeddings },
-        ({ name, use }) => bySlot.get(`${use} ${name}`) ?? null,
-      );
+      this.#tensors = new Map(this.#placements.map((p) => [`${p.use} ${p.source.name}`, p.tensor]));
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -69,6 +59,11 @@ export class LoadedWeights implements Disposable {
     this.bytes = [...this.#buffers.values()].reduce((sum, buffer) => sum + buffer.bytes, 0);
     const sources = new Set(this.#placements.map(({ source }) => source));
     this.fileBytes = [...sources].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** The tensor of a weight for this use; null for one that was not wanted. */
+  find(name: string, use: WeightUse): Tensor | null {
+    return this.#tensors.get(`${use} ${name}`) ?? null;
   }
 
   /**
@@ -176,7 +171,7 @@ export class LoadedWeights implements Disposable {
     this.#graph[Symbol.dispose]();
   }
 
-  #place(wanted: readonly { readonly source: ModelTensor; readonly use: WeightUse }[]): Placement[] {
+  #place(wanted: readonly UsedWeight[]): Placement[] {
     const chosen = new Map<string, BufferType>();
     const used = new Map<BufferType, number>();
     const placements = wanted.map(({ source, use }): Placement => {
@@ -209,18 +204,4 @@ function isVector({ shape }: ModelTensor): boolean {
 
 function isNumber(value: number): boolean {
   return !Number.isNaN(value);
-}
-
-/** The weights of a range with their uses; a tied embedding in a stage that is first and last has two. */
-function listWeights(
-  spec: ModelSpec,
-  range: LayerRange,
-): { readonly source: ModelTensor; readonly use: WeightUse }[] {
-  return shardTensors(spec, range.layerStart, range.layerEnd).flatMap((source) => {
-    if (source.name !== 'token_embd.weight') return [{ source, use: weightUse(source.name) }];
-    const uses: WeightUse[] = [];
-    if (range.layerStart === 0) uses.push('lookup');
-    if (range.layerEnd === spec.layers && spec.tiedEmbeddings) uses.push('matmul');
-    return uses.map((use) => ({ source, use }));
-  });
 }

@@ -47,7 +47,7 @@ function inputOf(cluster: ClusterDescription, plan: Plan, replica: number | null
       inputBytes: 0,
       outputBytes: 0,
       cacheType: plan.cacheType,
-      kvBytesPerSlotPerLayer: 0,
+      kvBytesPerSlot: Array.from({ length: model.layers }, () => 0),
       arenaSlots: model.arenaSlots,
       overheadBytes: 0,
       activationBytes: 0,

@@ -1,7 +1,10 @@
 import { formatBytes as bytes, printableLine } from '@butterfly/common';
 import {
+  type LayerAttention,
   type ModelSpec,
+  activeParameterCount,
   cacheBytesPerSlot,
+  everyStageBytes,
   inputBytes,
   layerBytes,
   operationsPerToken,
@@ -59,21 +62,54 @@ function summarize(spec: ModelSpec) {
     ...spec,
     tensors: spec.tensors.length,
     parameters: parameterCount(spec),
+    activeParameters: activeParameterCount(spec),
     quantisation: quantisation(spec),
     files: spec.files.map(({ path, bytes }) => ({ path, bytes })),
     layerBytes: layerBytes(spec),
     inputBytes: inputBytes(spec),
     outputBytes: outputBytes(spec),
-    cacheBytesPerToken: cacheBytesPerSlot(spec, 'f16') * spec.layers,
+    everyStageBytes: everyStageBytes(spec),
+    cacheBytesPerToken: spec.attention.reduce((sum, layer) => sum + cacheBytesPerSlot(layer, 'f16'), 0),
     operationsPerToken: operationsPerToken(spec),
   };
 }
 
+/** Layers by what they are, such as `24 layers with 32 heads`. */
+function attentionWords(attention: readonly LayerAttention[]): string {
+  const kinds = new Map<string, number>();
+  for (const { heads, kvHeads, keySize, valueSize, window } of attention) {
+    const sizes = valueSize === keySize || valueSize === 0 ? `${keySize}` : `${keySize} and ${valueSize}`;
+    const latent = valueSize === 0 ? ', latent' : '';
+    const sees = window === null ? '' : `, ${window.kind} window of ${window.tokens}`;
+    const words = `${heads} heads of ${sizes}, ${kvHeads} KV heads${latent}${sees}`;
+    kinds.set(words, (kinds.get(words) ?? 0) + 1);
+  }
+  if (kinds.size === 1) return [...kinds.keys()].join('');
+  return [...kinds].map(([words, layers]) => `${layers} layers with ${words}`).join('; ');
+}
+
+/** What is only known of models whose graph is built here, or only of those whose graph llama.cpp builds. */
+function graphRows({ graph, parameters, activeParameters }: ReturnType<typeof summarize>): [string, string][] {
+  if (graph.kind === 'imported') {
+    const share = ((100 * activeParameters) / parameters).toFixed(0);
+    return graph.experts
+      ? [
+          ['experts', `${graph.experts.used} of ${graph.experts.count} in each layer that has such`],
+          ['active', `${activeParameters.toLocaleString('en')} parameters for each token (${share}%)`],
+        ]
+      : [];
+  }
+  const { scaling, base, kind } = graph.rope;
+  const words = scaling.kind === 'none' ? '' : `, ${scaling.kind} scaling by ${scaling.factor}`;
+  return [
+    ['feed-forward', String(graph.feedForward)],
+    ['rope', `base ${base}, ${kind}${words}`],
+  ];
+}
+
 function toText(summary: ReturnType<typeof summarize>): string {
-  const { rope, tokenizer } = summary;
+  const { tokenizer } = summary;
   const layerSizes = [...new Set(summary.layerBytes)].map(bytes).join(', ');
-  const scaling =
-    rope.scaling.kind === 'none' ? '' : `, ${rope.scaling.kind} scaling by ${rope.scaling.factor}`;
   const rows: (readonly [string, string])[] = [
     ['name', summary.name],
     ['architecture', summary.architecture],
@@ -86,10 +122,9 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ['embedding', `${bytes(summary.inputBytes)}${summary.tiedEmbeddings ? ', also the output matrix' : ''}`],
     ['output', bytes(summary.outputBytes)],
     ['hidden size', String(summary.hidden)],
-    ['attention', `${summary.heads} heads of ${summary.headSize}, ${summary.kvHeads} KV heads`],
-    ['feed-forward', String(summary.feedForward)],
+    ['attention', attentionWords(summary.attention)],
+    ...graphRows(summary),
     ['context trained', `${summary.contextTrained} tokens`],
-    ['rope', `base ${rope.base}, ${rope.kind}${scaling}`],
     ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16`],
     [
       'tokenizer',

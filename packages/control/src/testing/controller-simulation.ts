@@ -323,7 +323,7 @@ export class SimulatedCluster {
         inputBytes: 50,
         outputBytes: 60,
         cacheType: 'f16',
-        kvBytesPerSlotPerLayer: 1,
+        kvBytesPerSlot: Array<number>(6).fill(1),
         arenaSlots: 10,
         overheadBytes: 20,
         activationBytes: 1000,

@@ -24,6 +24,7 @@ export class GraphContext implements Disposable {
   /** Where the context lies: ggml would end the process if it could not have that memory. */
   #room: Pointer | null;
   #context: Pointer | null;
+  readonly #roomBytes: number;
   #tensorsLeft: number;
   #memory: ComputeMemory | null = null;
   /** Tensors that have no memory yet and may be placed; views and results of operations never may. */
@@ -46,6 +47,7 @@ export class GraphContext implements Disposable {
     const nodesMax = tensorsMax * sourcesMax;
     const memSize =
       base.ggml_tensor_overhead() * tensorsMax + base.ggml_graph_overhead_custom(nodesMax, false) + 4096;
+    this.#roomBytes = memSize;
     this.#room = base.ggml_backend_buft_alloc_buffer(
       base.ggml_backend_dev_buffer_type(ggml.cpuDevice),
       memSize,
@@ -187,6 +189,14 @@ export class GraphContext implements Disposable {
     if (this.#room !== null) this.ggml.base.ggml_backend_buffer_free(this.#room);
     this.#room = null;
     this.#memory = null;
+  }
+
+  /** The memory of the tensors' descriptions, and where it begins. */
+  protected descriptions(): { readonly start: Pointer; readonly memory: ArrayBuffer } {
+    this.#alive();
+    if (this.#room === null) throw new ButterflyError('COMPUTE_INVALID', 'The graph is disposed.');
+    const start = this.ggml.base.ggml_backend_buffer_get_base(this.#room);
+    return { start, memory: koffi.view(start, this.#roomBytes) };
   }
 
   protected contiguousStrides(type: number, shape: Shape): Shape {

@@ -108,6 +108,26 @@ export class Graph extends GraphContext {
     return this.result(pointer, dtype.F32, [weights.shape[1], a.shape[1], a.shape[2], a.shape[3]]);
   }
 
+  /**
+   * As `matmul`, with a matrix of `experts` [k, m, count] for each row, by `ids` I32 [used, rows]: `a` F32 [k, used or 1,
+   * rows] gives F32 [m, used, rows].
+   */
+  matmulExperts(experts: Tensor, a: Tensor, ids: Tensor): Tensor {
+    ensure(
+      a.type === dtype.F32 &&
+        ids.type === dtype.I32 &&
+        isWeightType(experts.type) &&
+        isMatrix(ids) &&
+        experts.shape[0] === a.shape[0] &&
+        experts.shape[3] === 1 &&
+        a.shape[2] === ids.shape[1] &&
+        ids.shape[0] % a.shape[1] === 0,
+      () => `matmulExperts: ${describe(experts)} by ${describe(a)} and ${describe(ids)}`,
+    );
+    const pointer = this.ggml.base.ggml_mul_mat_id(this.take(), experts.pointer, a.pointer, ids.pointer);
+    return this.result(pointer, dtype.F32, shapeOf(experts.shape[1], ids.shape[0], a.shape[2]));
+  }
+
   /** silu(gate) * up (https://arxiv.org/abs/2002.05202). */
   swiglu(gate: Tensor, up: Tensor): Tensor {
     ensure(
@@ -159,8 +179,9 @@ export class Graph extends GraphContext {
 
   /**
    * Attention of queries F32 [headSize, rows, heads] over keys and values [headSize, cached, kvHeads] with a mask
-   * F16 [cached, rows] that is added to the scores (https://arxiv.org/abs/2205.14135): F32 [headSize, heads, rows]. A
-   * fourth dimension, the same of all but the mask, makes several of these; the result has it too.
+   * F16 [cached, rows] that is added to the scores (https://arxiv.org/abs/2205.14135): F32 [headSize, heads, rows]. Heads
+   * of values may have another size, which is that of the result. A fourth dimension, the same of all but the mask, makes
+   * several of these; the result has it too.
    */
   flashAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
     ensure(
@@ -168,7 +189,7 @@ export class Graph extends GraphContext {
         isWeightType(k.type) &&
         isWeightType(v.type) &&
         k.strides[1] >= k.strides[0] &&
-        sameShape(k.shape, v.shape) &&
+        sameShape(k.shape, [k.shape[0], v.shape[1], v.shape[2], v.shape[3]]) &&
         k.shape[0] === q.shape[0] &&
         q.shape[2] % k.shape[2] === 0 &&
         q.shape[3] === k.shape[3] &&

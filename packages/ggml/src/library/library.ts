@@ -33,9 +33,10 @@ export interface Ggml {
 
 function bind<T extends SymbolTable>(table: T, library: LibraryHandle, file: string): Bound<T> {
   const bound: Record<string, unknown> = {};
-  for (const [name, { result, parameters }] of Object.entries(table)) {
+  for (const [name, { result, parameters, mangled }] of Object.entries(table)) {
+    const exported = process.platform === 'win32' ? mangled?.microsoft : mangled?.itanium;
     try {
-      bound[name] = library.func(name, result, [...parameters]);
+      bound[name] = library.func(exported ?? name, result, [...parameters]);
     } catch (cause) {
       throw new ButterflyError(
         'LIBRARY_MISMATCH',

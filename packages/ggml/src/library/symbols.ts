@@ -13,6 +13,8 @@ export interface NativeFunction<A extends readonly unknown[], R> {
 interface Signature<A extends readonly unknown[], R> {
   readonly result: string | TypeObject;
   readonly parameters: readonly (string | TypeObject)[];
+  /** What the symbol is called where it is not called as here: C++ compilers write types into names. */
+  readonly mangled?: { readonly itanium: string; readonly microsoft: string };
   /** Never present: carries the types. */
   readonly types?: (...args: A) => R;
 }
@@ -49,6 +51,51 @@ const modelParams = koffi.struct({
   loadMtp: 'bool',
 });
 export type ModelParams = Record<string, unknown> & { vocabOnly: boolean };
+
+/** `struct llama_context_params` of include/llama.h. */
+const contextParams = koffi.struct({
+  contextTokens: 'uint32_t',
+  batchTokens: 'uint32_t',
+  microBatchTokens: 'uint32_t',
+  sequencesMax: 'uint32_t',
+  stateSnapshots: 'uint32_t',
+  outputsMax: 'uint32_t',
+  outputsOfSequenceMax: 'uint32_t',
+  threads: 'int32_t',
+  batchThreads: 'int32_t',
+  contextType: 'int32_t',
+  ropeScaling: 'int32_t',
+  pooling: 'int32_t',
+  attention: 'int32_t',
+  flashAttention: 'int32_t',
+  ropeBase: 'float',
+  ropeScale: 'float',
+  yarnExtrapolation: 'float',
+  yarnAttention: 'float',
+  yarnBetaFast: 'float',
+  yarnBetaSlow: 'float',
+  yarnOriginalContext: 'uint32_t',
+  defragThreshold: 'float',
+  evalCallback: P,
+  evalUserData: P,
+  keyType: 'int32_t',
+  valueType: 'int32_t',
+  abortCallback: P,
+  abortUserData: P,
+  embeddings: 'bool',
+  offloadsCache: 'bool',
+  isUnmeasured: 'bool',
+  offloadsOperations: 'bool',
+  isWindowCacheFull: 'bool',
+  isCacheUnified: 'bool',
+  samplers: P,
+  samplersCount: 'size_t',
+  otherContext: P,
+});
+type ContextParams = Record<string, unknown>;
+
+/** `struct gguf_init_params` of gguf.h. */
+const ggufParams = koffi.struct({ noAlloc: 'bool', context: P });
 
 /** `struct ggml_init_params` of ggml.h. */
 const initParams = koffi.struct({ memSize: 'size_t', memBuffer: P, noAlloc: 'bool' });
@@ -90,9 +137,21 @@ export const baseSymbols = {
   ggml_new_graph_custom: signature<[Ptr, number, boolean], Ptr>(P, P, 'size_t', 'bool'),
   ggml_build_forward_expand: signature<[Ptr, Ptr], undefined>('void', P, P),
   ggml_graph_n_nodes: signature<[Ptr], number>('int', P),
+  ggml_graph_node: signature<[Ptr, number], Ptr>(P, P, 'int'),
+  ggml_op_name: signature<[number], string>('const char *', 'int'),
+  ggml_set_name: signature<[Ptr, string], Ptr>(P, P, 'const char *'),
+  ggml_nbytes: signature<[Ptr], number>('size_t', P),
+  gguf_init_from_buffer: signature<[Uint8Array, number, { noAlloc: boolean; context: null }], NullablePointer>(
+    P,
+    P,
+    'size_t',
+    ggufParams,
+  ),
+  gguf_free: signature<[Ptr], undefined>('void', P),
   ggml_add: binary,
   ggml_mul: binary,
   ggml_mul_mat: binary,
+  ggml_mul_mat_id: ternary,
   ggml_get_rows: binary,
   ggml_cpy: binary,
   ggml_set_rows: signature<[Ptr, Ptr, Ptr, Ptr], Ptr>(P, P, P, P, P),
@@ -203,7 +262,7 @@ export const ggmlSymbols = {
   ggml_backend_dev_by_type: signature<[number], NullablePointer>(P, 'int'),
 };
 
-/** What is called in libllama: its vocabulary and its samplers. */
+/** What is called in libllama: its vocabulary, its samplers, and the graphs that it builds. */
 export const llamaSymbols = {
   llama_version: signature<[], string>('const char *'),
   llama_backend_init: signature<[], undefined>('void'),
@@ -215,6 +274,28 @@ export const llamaSymbols = {
     modelParams,
   ),
   llama_model_free: signature<[Ptr], undefined>('void', P),
+  llama_model_init_from_user: signature<[Ptr, Ptr, null, ModelParams], NullablePointer>(
+    P,
+    P,
+    P,
+    P,
+    modelParams,
+  ),
+  llama_model_n_layer: signature<[Ptr], number>('int32_t', P),
+  llama_model_n_embd: signature<[Ptr], number>('int32_t', P),
+  llama_model_n_swa: signature<[Ptr], number>('int32_t', P),
+  llama_model_has_encoder: signature<[Ptr], boolean>('bool', P),
+  llama_context_default_params: signature<[], ContextParams>(contextParams),
+  llama_init_from_model: signature<[Ptr, ContextParams], NullablePointer>(P, P, contextParams),
+  llama_free: signature<[Ptr], undefined>('void', P),
+  // Of src/llama-ext.h: exported, but no part of the interface in C. dlsym of macOS adds the further underscore by itself.
+  llama_graph_reserve: {
+    ...signature<[Ptr, number, number, number], NullablePointer>(P, P, 'uint32_t', 'uint32_t', 'uint32_t'),
+    mangled: {
+      itanium: '_Z19llama_graph_reserveP13llama_contextjjj',
+      microsoft: '?llama_graph_reserve@@YAPEAUggml_cgraph@@PEAUllama_context@@III@Z',
+    },
+  },
   llama_model_get_vocab: signature<[Ptr], Ptr>(P, P),
   llama_vocab_n_tokens: signature<[Ptr], number>('int32_t', P),
   llama_vocab_get_text: signature<[Ptr, number], string | null>('const char *', P, 'int32_t'),

@@ -1,4 +1,5 @@
 import type { CacheType } from '@butterfly/wire';
+import type { LayerAttention } from '../spec/spec.js';
 
 /** Cached slots are read in whole blocks of this many, so that a graph serves many steps; as llama.cpp pads its cache. */
 export const cacheBlockSlots = 256;
@@ -70,6 +71,11 @@ export interface BatchShape {
   readonly paddedLogitRows: number;
 }
 
+/** Queries of the largest span with the layout `groups`; 0 without any. */
+export function groupedQueries(spans: readonly AttentionSpan[]): number {
+  return Math.max(0, ...spans.map(({ layout, queries }) => (layout === 'groups' ? queries : 0)));
+}
+
 export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans }: BatchShape): string {
   let key = `${paddedRows},${logitRows},${paddedLogitRows}`;
   for (const { rows, layout, regionStart, cachedSlots } of spans)
@@ -80,10 +86,10 @@ export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans }: Batc
 /** Bytes of so many cached elements; Q8_0 has a scale in F16 for each 32. */
 const bytesPerElement: Readonly<Record<CacheType, number>> = { f16: 2, bf16: 2, q8_0: 34 / 32 };
 
-/** Bytes that one cached token takes in one layer: keys and values. */
+/** Bytes that one cached token takes in a layer: keys and values. */
 export function cacheBytesPerSlot(
-  spec: { readonly kvHeads: number; readonly headSize: number },
+  layer: Pick<LayerAttention, 'kvHeads' | 'keySize' | 'valueSize'>,
   type: CacheType,
 ): number {
-  return spec.kvHeads * spec.headSize * 2 * bytesPerElement[type];
+  return layer.kvHeads * (layer.keySize + layer.valueSize) * bytesPerElement[type];
 }

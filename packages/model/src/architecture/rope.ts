@@ -1,9 +1,8 @@
 import type { RopeParams } from '@butterfly/ggml';
-import type { ModelSpec } from '../spec/spec.js';
+import type { RopeSpec } from '../spec/spec.js';
 
 /** The rope of a model as ggml_rope_ext takes it. */
-export function ropeParams(spec: ModelSpec): RopeParams {
-  const { dimensions, base, kind, scaling } = spec.rope;
+export function ropeParams({ dimensions, base, kind, scaling }: RopeSpec): RopeParams {
   return {
     dimensions,
     mode: kind === 'neox' ? 2 : 0,

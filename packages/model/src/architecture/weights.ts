@@ -2,8 +2,11 @@ import { ButterflyError } from '@butterfly/common';
 import type { Tensor } from '@butterfly/ggml';
 import type { LayerWeights, StageWeights } from './llama-family.js';
 
-/** How a weight is used, which decides the memory layouts that suit it: looked up by row, multiplied, or element by element. */
-export type WeightUse = 'lookup' | 'matmul' | 'elementwise';
+/**
+ * How a weight is used, which decides the memory layouts that suit it: looked up by row, multiplied, multiplied matrix by
+ * matrix as rows choose experts, or element by element.
+ */
+export type WeightUse = 'lookup' | 'matmul' | 'experts' | 'elementwise';
 
 /** A weight of a stage: the name in the file may serve two uses, as tied embeddings do. */
 export interface WeightSlot {

@@ -40,12 +40,15 @@ export interface GgufFile {
   readonly files: readonly GgufPart[];
   /** Of the first part. */
   readonly metadata: Metadata;
+  /** Bytes of each key with its type and value as written, without those of long arrays. */
+  readonly entries: GgufHeader['entries'];
   readonly tensors: readonly GgufTensor[];
 }
 
 interface PartContent {
   readonly part: GgufPart;
   readonly metadata: Metadata;
+  readonly entries: GgufHeader['entries'];
   readonly tensors: readonly GgufTensor[];
 }
 
@@ -69,7 +72,12 @@ export async function openGguf(path: string, options: { readonly log?: Logger } 
   if (count > 1 && declared !== undefined && declared !== tensors.length)
     throw corrupt(path, `its ${count} parts hold ${tensors.length} tensors instead of ${declared}`);
   options.log?.debug({ path, parts: parts.length, tensors: tensors.length }, 'read the model metadata');
-  return { files: parts.map(({ part }) => part), metadata: first.metadata, tensors };
+  return {
+    files: parts.map(({ part }) => part),
+    metadata: first.metadata,
+    entries: first.entries,
+    tensors,
+  };
 }
 
 async function readParts(given: PartContent, count: number): Promise<PartContent[]> {
@@ -117,6 +125,7 @@ async function readPart(path: string, fileIndex: number): Promise<PartContent> {
     return {
       part: { path, bytes: size, metadataBytes, metadataSha256, weightsSha256, stamp },
       metadata: header.metadata,
+      entries: header.entries,
       tensors,
     };
   } finally {

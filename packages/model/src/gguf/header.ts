@@ -34,6 +34,8 @@ export interface GgufHeader {
   readonly metadata: Metadata;
   /** Of all arrays, by key. */
   readonly arrays: ReadonlyMap<string, ArrayPlace>;
+  /** Bytes of each key with its type and value as written, without those of long arrays. */
+  readonly entries: ReadonlyMap<string, Uint8Array>;
   readonly tensors: readonly TensorRow[];
   /** Where the tensor table ends, before padding. */
   readonly endOffset: number;
@@ -45,6 +47,8 @@ const arrayElementsKeptMax = 1024;
 /** Some dozens in practice, and hundreds in the oddest file. */
 const metadataKeysMax = 65_536;
 const keyBytesMax = 65_535;
+/** Above a value for each of a thousand layers. */
+const entryBytesMax = 16_384;
 /** GGML_MAX_NAME and GGML_MAX_DIMS of ggml.h. */
 const tensorNameBytesMax = 63;
 const tensorDimensionsMax = 4;
@@ -103,16 +107,19 @@ function readHeader(cursor: Cursor, prefix: Uint8Array, path: string): GgufHeade
   const keyCount = cursor.count('metadata keys', metadataKeysMax);
   const metadata = new Map<string, MetadataValue>();
   const arrays = new Map<string, ArrayPlace>();
+  const entries = new Map<string, Uint8Array>();
   for (let index = 0; index < keyCount; index++) {
+    const start = cursor.position;
     const key = cursor.string(`metadata key ${index}`, keyBytesMax);
     if (key === '') throw cursor.corrupt(`metadata key ${index} is empty`);
     if (metadata.has(key)) throw cursor.corrupt(`metadata key "${key}" occurs twice`);
     metadata.set(key, readValue(cursor, key, arrays));
+    if (cursor.position - start <= entryBytesMax) entries.set(key, prefix.slice(start, cursor.position));
   }
   const alignment = readAlignment(cursor, metadata);
   const tensors: TensorRow[] = [];
   for (let index = 0; index < tensorCount; index++) tensors.push(readTensorRow(cursor, index));
-  return { metadata, arrays, tensors, endOffset: cursor.position, alignment };
+  return { metadata, arrays, entries, tensors, endOffset: cursor.position, alignment };
 }
 
 function checkMagic(prefix: Uint8Array, path: string): void {

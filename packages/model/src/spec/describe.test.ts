@@ -8,7 +8,7 @@ import { describeModel } from './describe.js';
 import { openGguf } from '../gguf/gguf-file.js';
 import type { GgufFile, GgufTensor } from '../gguf/gguf-file.js';
 import type { MetadataValue } from '../gguf/header.js';
-import { parseModelSpec } from './spec.js';
+import { parseModelSpec, type FamilyGraph } from './spec.js';
 import type { ModelSpec } from './spec.js';
 
 const trained = fileURLToPath(new URL('../../../../../shared/models/aidreams-260k.gguf', import.meta.url));
@@ -125,7 +125,7 @@ describe('describeModel', () => {
     expect(spec).toMatchObject({
       name: 'model',
       tokenizer: { pre: null, chatTemplate: null },
-      rope: { scaling: { kind: 'linear', factor: 4 } },
+      graph: { rope: { scaling: { kind: 'linear', factor: 4 } } },
     });
     const nameless = await withMetadata({ 'general.architecture': blank });
     expect(() => describeModel(nameless)).toThrow(/names no architecture/);
@@ -133,7 +133,9 @@ describe('describeModel', () => {
 
   it('takes counts that are written for each layer', async () => {
     const each = (...values: number[]): MetadataValue => ({ kind: 'array', length: values.length, values });
-    expect(describeModel(await withMetadata({ 'llama.attention.head_count': each(2, 2, 2) })).heads).toBe(2);
+    expect(describeModel(await withMetadata({ 'llama.attention.head_count': each(2, 2, 2) }))).toMatchObject({
+      graph: { heads: 2 },
+    });
     const uneven = await withMetadata({ 'llama.attention.head_count_kv': each(1, 2, 1) });
     expect(() => describeModel(uneven)).toThrow(expect.objectContaining({ code: 'MODEL_UNSUPPORTED' }));
   });
@@ -142,7 +144,11 @@ describe('describeModel', () => {
 describe('rope scaling', () => {
   const scaling = async (
     changes: Readonly<Record<string, MetadataValue>>,
-  ): Promise<ModelSpec['rope']['scaling']> => describeModel(await withMetadata(changes)).rope.scaling;
+  ): Promise<FamilyGraph['rope']['scaling']> => {
+    const { graph } = describeModel(await withMetadata(changes));
+    if (graph.kind !== 'family') throw new RangeError('This model is of the llama family.');
+    return graph.rope.scaling;
+  };
 
   it('is linear by default once there is a factor, under its old name too', async () => {
     const linear = { kind: 'linear', factor: 4, frequencyScale: 0.25, extFactor: 0, attentionFactor: 1 };

@@ -4,8 +4,8 @@ import type { GgufFile } from '../gguf/gguf-file.js';
 import type { Metadata } from '../gguf/header.js';
 import { MetadataReader } from '../gguf/metadata-reader.js';
 import { readRope } from './rope.js';
-import { architectures, layersMax, modelSpecSchema } from './spec.js';
-import type { Architecture, ModelShape, ModelSpec, TokenizerSpec } from './spec.js';
+import { familyArchitectures, layersMax, modelSpecSchema } from './spec.js';
+import type { FamilyArchitecture, FamilyGraph, ModelShape, ModelSpec, TokenizerSpec } from './spec.js';
 import { checkTensors } from './tensor-table.js';
 
 /** Keys that change the arithmetic of a layer in ways no builder knows, unless they have this neutral value. */
@@ -30,9 +30,22 @@ const neutralValues: Readonly<Record<string, number | boolean>> = {
  */
 export function describeModel(gguf: GgufFile): ModelSpec {
   const path = gguf.files[0]?.path ?? '';
-  const architecture = readArchitecture(gguf.metadata, path);
-  const shape = readShape(gguf, architecture, new MetadataReader(gguf.metadata, architecture, path));
-  checkTensors(shape, gguf.tensors, path);
+  const architecture = readFamily(gguf.metadata, path);
+  const { shape, graph } = readShape(
+    gguf,
+    architecture,
+    new MetadataReader(gguf.metadata, architecture, path),
+  );
+  checkTensors(shape, graph, gguf.tensors, path);
+  return specOf(gguf, shape);
+}
+
+/**
+ * The spec of a model of this shape.
+ * @throws ButterflyError MODEL_CORRUPT
+ */
+export function specOf(gguf: GgufFile, shape: ModelShape): ModelSpec {
+  const path = gguf.files[0]?.path ?? '';
   const described = modelSpecSchema.safeParse({
     ...shape,
     name: textOf(gguf.metadata, 'general.name') ?? basename(path, '.gguf'),
@@ -54,18 +67,35 @@ function textOf(metadata: Metadata, key: string): string | null {
   return typeof value === 'string' && value.trim() !== '' ? value : null;
 }
 
-function readArchitecture(metadata: Metadata, path: string): Architecture {
+/**
+ * The architecture that a file names.
+ * @throws ButterflyError MODEL_UNSUPPORTED when there is none
+ */
+export function readArchitecture({ metadata, files }: GgufFile): string {
   const written = textOf(metadata, 'general.architecture');
-  const known = architectures.find((architecture) => architecture === written);
+  if (written !== null) return written;
+  throw new ButterflyError(
+    'MODEL_UNSUPPORTED',
+    `${files[0]?.path ?? ''} names no architecture. Convert the model again.`,
+  );
+}
+
+function readFamily(metadata: Metadata, path: string): FamilyArchitecture {
+  const written = textOf(metadata, 'general.architecture');
+  const known = familyArchitectures.find((architecture) => architecture === written);
   if (known !== undefined) return known;
   const found = written === null ? 'names no architecture' : `has the architecture "${written}"`;
   throw new ButterflyError(
     'MODEL_UNSUPPORTED',
-    `${path} ${found}. Use a model of one of these: ${architectures.join(', ')}.`,
+    `${path} ${found}. Use a model of one of these: ${familyArchitectures.join(', ')}.`,
   );
 }
 
-function readShape(gguf: GgufFile, architecture: Architecture, reader: MetadataReader): ModelShape {
+function readShape(
+  gguf: GgufFile,
+  architecture: FamilyArchitecture,
+  reader: MetadataReader,
+): { readonly shape: ModelShape; readonly graph: FamilyGraph } {
   const layers = reader.requiredCount('block_count');
   if (layers > layersMax)
     throw reader.corrupt('block_count', `is ${layers}, and at most ${layersMax} make sense`);
@@ -81,20 +111,35 @@ function readShape(gguf: GgufFile, architecture: Architecture, reader: MetadataR
   if (normEpsilon === undefined || normEpsilon <= 0)
     throw reader.corrupt('attention.layer_norm_rms_epsilon', 'is missing or not positive');
   const has = (name: string): boolean => gguf.tensors.some((tensor) => tensor.name === name);
-  return {
-    architecture,
-    layers,
-    hidden,
+  const graph: FamilyGraph = {
+    kind: 'family',
+    family: architecture,
     heads,
     kvHeads,
     headSize,
     feedForward: perLayer(reader, 'feed_forward_length', layers),
-    vocabulary: readVocabulary(gguf, reader),
-    contextTrained,
     normEpsilon,
     rope: readRope(reader, { architecture, headSize, contextTrained, hasFactors: has('rope_freqs.weight') }),
-    tiedEmbeddings: !has('output.weight'),
   };
+  const tiedEmbeddings = !has('output.weight');
+  const last = layers - 1;
+  const attention = { heads, kvHeads, keySize: headSize, valueSize: headSize, window: null };
+  const shape: ModelShape = {
+    architecture,
+    layers,
+    hidden,
+    vocabulary: readVocabulary(gguf, reader),
+    contextTrained,
+    attention: Array.from({ length: layers }, () => attention),
+    sharedTensors: {
+      'token_embd.weight': tiedEmbeddings ? [0, last] : [0],
+      'output_norm.weight': [last],
+      'output.weight': [last],
+    },
+    tiedEmbeddings,
+    graph,
+  };
+  return { shape, graph };
 }
 
 function perLayer(reader: MetadataReader, key: string, layers: number): number {
@@ -105,7 +150,7 @@ function perLayer(reader: MetadataReader, key: string, layers: number): number {
 
 function readHeadSize(
   reader: MetadataReader,
-  model: { readonly architecture: Architecture; readonly hidden: number; readonly heads: number },
+  model: { readonly architecture: FamilyArchitecture; readonly hidden: number; readonly heads: number },
 ): number {
   const usual = Math.floor(model.hidden / model.heads);
   const keySize = reader.count('attention.key_length') ?? usual;
@@ -123,7 +168,7 @@ function readHeadSize(
 }
 
 /** The number of tokens, as the tokenizer counts them, else the metadata, else the embedding. */
-function readVocabulary(gguf: GgufFile, reader: MetadataReader): number {
+export function readVocabulary(gguf: GgufFile, reader: MetadataReader): number {
   const tokens = gguf.metadata.get('tokenizer.ggml.tokens');
   if (typeof tokens === 'object' && tokens.length > 0) return tokens.length;
   const embedding = gguf.tensors.find(({ name }) => name === 'token_embd.weight');

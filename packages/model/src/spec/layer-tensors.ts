@@ -8,9 +8,16 @@ const elements = ({ shape }: ModelTensor): number =>
   shape.reduce((product, dimension) => product * dimension, 1);
 
 /** The layer that a tensor belongs to, or null for those of the whole model. */
-function layerOf(tensor: ModelTensor): number | null {
-  const layer = /^blk\.(\d+)\./u.exec(tensor.name)?.[1];
+function layerOf({ name }: ModelTensor): number | null {
+  const layer = /^blk\.(\d+)\./u.exec(name)?.[1];
   return layer === undefined ? null : Number(layer);
+}
+
+/** The layers that use a tensor; null for all. */
+function usersOf({ sharedTensors }: ModelSpec, tensor: ModelTensor): readonly number[] | null {
+  if (Object.hasOwn(sharedTensors, tensor.name)) return sharedTensors[tensor.name] ?? null;
+  const layer = layerOf(tensor);
+  return layer === null ? null : [layer];
 }
 
 /** Bytes of the weights of each layer. */
@@ -18,33 +25,39 @@ export function layerBytes(spec: ModelSpec): number[] {
   const bytes = Array.from({ length: spec.layers }, () => 0);
   for (const tensor of spec.tensors) {
     const layer = layerOf(tensor);
-    if (layer !== null) bytes[layer] = (bytes[layer] ?? 0) + tensor.bytes;
+    if (layer !== null && usersOf(spec, tensor)?.includes(layer))
+      bytes[layer] = (bytes[layer] ?? 0) + tensor.bytes;
   }
   return bytes;
 }
 
-function inputTensors(spec: ModelSpec): ModelTensor[] {
-  return spec.tensors.filter(({ name }) => name === 'token_embd.weight');
-}
-
-function outputTensors(spec: ModelSpec): ModelTensor[] {
-  const matrix = spec.tiedEmbeddings ? 'token_embd.weight' : 'output.weight';
-  return spec.tensors.filter(({ name }) => name === 'output_norm.weight' || name === matrix);
+/** Tensors that belong to no layer and that not all of them use, but this one. */
+function tensorsBeside(spec: ModelSpec, layer: number): ModelTensor[] {
+  return spec.tensors.filter(
+    (tensor) => layerOf(tensor) === null && (usersOf(spec, tensor)?.includes(layer) ?? false),
+  );
 }
 
 /** Bytes of the weights that only the first stage holds. */
 export function inputBytes(spec: ModelSpec): number {
-  return totalBytes(inputTensors(spec));
+  return totalBytes(tensorsBeside(spec, 0));
 }
 
 /** Bytes of the weights that only the last stage holds; a tied embedding counts here as well as in the input. */
 export function outputBytes(spec: ModelSpec): number {
-  return totalBytes(outputTensors(spec));
+  return totalBytes(tensorsBeside(spec, spec.layers - 1));
+}
+
+/** Bytes of the weights that every stage holds. */
+export function everyStageBytes(spec: ModelSpec): number {
+  return totalBytes(
+    spec.tensors.filter((tensor) => layerOf(tensor) === null && usersOf(spec, tensor) === null),
+  );
 }
 
 /**
- * The tensors that a stage of layers `layerStart` to `layerEnd` (exclusive) needs, each once, in file order:
- * its layers, the embedding on the first stage, the head on the last, and the rope factors on all.
+ * The tensors that a stage of layers `layerStart` to `layerEnd` (exclusive) needs, each once, in file order: its layers,
+ * and what these use beside: the embedding on the first stage, the head on the last, and what serves all.
  * @throws ButterflyError COMPUTE_INVALID for an empty or impossible range
  */
 export function shardTensors(spec: ModelSpec, layerStart: number, layerEnd: number): ModelTensor[] {
@@ -56,24 +69,30 @@ export function shardTensors(spec: ModelSpec, layerStart: number, layerEnd: numb
       layerEnd <= spec.layers,
     () => `layers ${layerStart} to ${layerEnd} are no range within ${spec.layers} layers`,
   );
-  const ends = new Set([
-    ...(layerStart === 0 ? inputTensors(spec) : []),
-    ...(layerEnd === spec.layers ? outputTensors(spec) : []),
-  ]);
-  return spec.tensors.filter((tensor) => {
-    const layer = layerOf(tensor);
-    if (layer !== null) return layerStart <= layer && layer < layerEnd;
-    return ends.has(tensor) || tensor.name === 'rope_freqs.weight';
-  });
+  const isWithin = (layer: number): boolean => layerStart <= layer && layer < layerEnd;
+  return spec.tensors.filter((tensor) => usersOf(spec, tensor)?.some(isWithin) ?? true);
 }
 
 /** Multiplications and additions with weights for one token: in each layer, and in the output matrix. */
 export function operationsPerToken(spec: ModelSpec): { readonly layer: number; readonly output: number } {
-  const matrices = spec.tensors.filter((tensor) => layerOf(tensor) === 0 && tensor.shape.length > 1);
+  const typical = Math.floor(spec.layers / 2);
+  const matrices = spec.tensors.filter((tensor) => layerOf(tensor) === typical && tensor.shape.length > 1);
   return {
-    layer: 2 * matrices.reduce((sum, tensor) => sum + elements(tensor), 0),
+    layer: 2 * matrices.reduce((sum, tensor) => sum + activeElements(spec, tensor), 0),
     output: 2 * spec.hidden * spec.vocabulary,
   };
+}
+
+/** Weights that compute a token, on average: of experts only those that are chosen. */
+function activeElements({ graph }: ModelSpec, tensor: ModelTensor): number {
+  const experts = graph.kind === 'imported' ? graph.experts : null;
+  const isOfExperts = experts !== null && tensor.shape[2] === experts.count;
+  return isOfExperts ? (elements(tensor) / experts.count) * experts.used : elements(tensor);
+}
+
+/** Number of weights that compute a token: all but those of experts that are not chosen. */
+export function activeParameterCount(spec: ModelSpec): number {
+  return spec.tensors.reduce((sum, tensor) => sum + activeElements(spec, tensor), 0);
 }
 
 /** Number of weights, a tied embedding counted once. */

@@ -1,7 +1,7 @@
 import type { MetadataReader } from '../gguf/metadata-reader.js';
-import type { Architecture, RopeSpec } from './spec.js';
+import type { FamilyArchitecture, RopeSpec } from './spec.js';
 
-const kinds: Readonly<Record<Architecture, RopeSpec['kind']>> = {
+const kinds: Readonly<Record<FamilyArchitecture, RopeSpec['kind']>> = {
   llama: 'norm',
   qwen2: 'neox',
   qwen3: 'neox',
@@ -16,7 +16,7 @@ const f32 = Math.fround;
 export function readRope(
   reader: MetadataReader,
   model: {
-    readonly architecture: Architecture;
+    readonly architecture: FamilyArchitecture;
     readonly headSize: number;
     readonly contextTrained: number;
     readonly hasFactors: boolean;

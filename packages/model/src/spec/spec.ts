@@ -1,8 +1,9 @@
 import { limits, parseConfig } from '@butterfly/common';
 import { z } from 'zod';
 
-export const architectures = ['llama', 'qwen2', 'qwen3'] as const;
-export type Architecture = (typeof architectures)[number];
+/** Architectures whose graphs are built here; those of all others are llama.cpp's. */
+export const familyArchitectures = ['llama', 'qwen2', 'qwen3'] as const;
+export type FamilyArchitecture = (typeof familyArchitectures)[number];
 
 /** LLAMA_MAX_LAYERS of llama.cpp. */
 export const layersMax = 512;
@@ -75,23 +76,79 @@ const tensorSchema = z.object({
   bytes: z.int().min(1),
 });
 
-const shapeSchema = z.object({
-  architecture: z.enum(architectures),
-  layers: count.max(layersMax),
-  hidden: count,
+/** What a layer keeps of each token: keys and values of its attention. */
+const attentionSchema = z
+  .object({
+    heads: count,
+    /** Divides `heads`. */
+    kvHeads: count,
+    /** Elements of a head of queries and keys. */
+    keySize: count,
+    /** Elements of a head of values; 0 where they are a part of the keys (multi-head latent attention). */
+    valueSize: z
+      .int()
+      .min(0)
+      .max(2 ** 31 - 1),
+    /** How far it sees: to the beginning, so many tokens back, or to the beginning of its chunk of so many. */
+    window: z
+      .discriminatedUnion('kind', [
+        z.object({ kind: z.literal('sliding'), tokens: count }),
+        z.object({ kind: z.literal('chunked'), tokens: count }),
+      ])
+      .nullable(),
+  })
+  .refine(({ heads, kvHeads }) => heads % kvHeads === 0, 'heads is no multiple of kvHeads');
+
+/** A model whose graph is built here (see `LlamaFamilyBuilder`). */
+const familySchema = z.object({
+  kind: z.literal('family'),
+  family: z.enum(familyArchitectures),
   heads: count,
   /** Divides `heads`. */
   kvHeads: count,
   headSize: count,
   feedForward: count,
+  normEpsilon: z.number().positive(),
+  rope: ropeSchema,
+});
+
+/** A model whose graph llama.cpp builds from its metadata. */
+const importedSchema = z.object({
+  kind: z.literal('imported'),
+  /** The keys of its architecture with their types and values as in the file (GGUF), in Base64. */
+  metadata: z.base64().max(2 ** 20),
+  metadataKeys: z.int().min(1).max(4096),
+  /** Of a sequence; some models compute otherwise where it is longer than their original one. */
+  contextTokens: count,
+  /** Experts of each layer that has such, and how many of them compute a token; null without. */
+  experts: z.object({ count, used: count }).nullable(),
+  /**
+   * What queries are multiplied by that stand far behind (llama.cpp's `inp_attn_scale`):
+   * log(floor((position + offset) / floorScale) + 1) * scale + 1.
+   */
+  temperature: z.object({ floorScale: z.number().positive(), scale: z.number(), offset: z.number() }).nullable(),
+});
+
+const shapeSchema = z.object({
+  /** As in `general.architecture`. */
+  architecture: z.string().min(1).max(64),
+  layers: count.max(layersMax),
+  /** F32 numbers of each row that go from one stage to the next. */
+  hidden: count,
   /** Number of tokens. */
   vocabulary: count,
   /** Tokens of the context in training. */
   contextTrained: count,
-  normEpsilon: z.number().positive(),
-  rope: ropeSchema,
+  /** Of each layer. */
+  attention: z.array(attentionSchema).min(1).max(layersMax),
+  /**
+   * Which layers use a tensor that belongs to none, such as the embedding, or that none uses; without an entry, one that
+   * belongs to no layer serves all.
+   */
+  sharedTensors: z.record(z.string(), z.array(z.int().min(0)).max(layersMax)),
   /** Whether the token embedding is also the output matrix. */
   tiedEmbeddings: z.boolean(),
+  graph: z.discriminatedUnion('kind', [familySchema, importedSchema]),
 });
 
 /** Everything that a planner, a loader and a graph builder need to know of a model. Travels as JSON. */
@@ -102,7 +159,7 @@ export const modelSpecSchema = shapeSchema
     files: z.array(fileSchema).min(1).max(limits.modelFilesMax),
     tensors: z.array(tensorSchema).min(1).max(limits.ggufTensorsMax),
   })
-  .refine((spec) => spec.heads % spec.kvHeads === 0, 'heads is no multiple of kvHeads')
+  .refine((spec) => spec.attention.length === spec.layers, 'the attention of some layers is not told')
   .refine(
     (spec) =>
       spec.tensors.every(
@@ -114,7 +171,10 @@ export const modelSpecSchema = shapeSchema
 /** The arithmetic of a model without its name, files and tensors. */
 export type ModelShape = Readonly<z.output<typeof shapeSchema>>;
 export type ModelSpec = Readonly<z.output<typeof modelSpecSchema>>;
-export type RopeSpec = ModelSpec['rope'];
+export type FamilyGraph = Extract<ModelSpec['graph'], { kind: 'family' }>;
+export type ImportedGraphSpec = Extract<ModelSpec['graph'], { kind: 'imported' }>;
+export type LayerAttention = ModelSpec['attention'][number];
+export type RopeSpec = FamilyGraph['rope'];
 export type TokenizerSpec = ModelSpec['tokenizer'];
 export type ModelFile = ModelSpec['files'][number];
 export type ModelTensor = ModelSpec['tensors'][number];

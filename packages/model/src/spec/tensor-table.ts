@@ -1,7 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import { ggmlTypes, isWeightType } from '../gguf/ggml-types.js';
 import type { GgufTensor } from '../gguf/gguf-file.js';
-import type { Architecture, ModelShape } from './spec.js';
+import type { FamilyArchitecture, FamilyGraph, ModelShape } from './spec.js';
 
 interface Expectation {
   readonly shape: readonly number[];
@@ -11,7 +11,7 @@ interface Expectation {
 /** Which optional tensors the builder of an architecture knows, as llama.cpp does. */
 const variants: Readonly<
   Record<
-    Architecture,
+    FamilyArchitecture,
     { attentionOutputBias: boolean; feedForwardBias: boolean; headNorms: boolean; ropeFactors: boolean }
   >
 > = {
@@ -24,8 +24,13 @@ const variants: Readonly<
  * Checks that a model has every tensor its architecture needs, in the expected shape, and no other.
  * @throws ButterflyError MODEL_CORRUPT (missing or misshapen), MODEL_UNSUPPORTED (unknown tensor or unusable type)
  */
-export function checkTensors(model: ModelShape, tensors: readonly GgufTensor[], path: string): void {
-  const expected = expectedTensors(model);
+export function checkTensors(
+  model: ModelShape,
+  graph: FamilyGraph,
+  tensors: readonly GgufTensor[],
+  path: string,
+): void {
+  const expected = expectedTensors(model, graph);
   const found = new Set<string>();
   for (const tensor of tensors) {
     const expectation = expected.get(tensor.name);
@@ -46,25 +51,26 @@ export function checkTensors(model: ModelShape, tensors: readonly GgufTensor[], 
       );
 }
 
-function expectedTensors(model: ModelShape): Map<string, Expectation> {
-  const { hidden, vocabulary, layers, rope, architecture } = model;
+function expectedTensors(model: ModelShape, graph: FamilyGraph): Map<string, Expectation> {
+  const { hidden, vocabulary, layers } = model;
+  const { rope, family } = graph;
   const expected = new Map<string, Expectation>();
   expected.set('token_embd.weight', { shape: [hidden, vocabulary], required: true });
   expected.set('output_norm.weight', { shape: [hidden], required: true });
   expected.set('output.weight', { shape: [hidden, vocabulary], required: false });
-  if (variants[architecture].ropeFactors)
+  if (variants[family].ropeFactors)
     expected.set('rope_freqs.weight', { shape: [rope.dimensions / 2], required: false });
   for (let layer = 0; layer < layers; layer++)
-    for (const [name, shape, required] of layerTensors(model))
+    for (const [name, shape, required] of layerTensors(hidden, graph))
       expected.set(`blk.${layer}.${name}`, { shape, required });
   return expected;
 }
 
 function layerTensors(
-  model: ModelShape,
+  hidden: number,
+  { family, heads, kvHeads, headSize, feedForward }: FamilyGraph,
 ): (readonly [name: string, shape: readonly number[], required: boolean])[] {
-  const { hidden, heads, kvHeads, headSize, feedForward } = model;
-  const variant = variants[model.architecture];
+  const variant = variants[family];
   const query = heads * headSize;
   const keyValue = kvHeads * headSize;
   return [

@@ -102,13 +102,14 @@ function rateTables(input: PlannerInput, workers: readonly PlannerWorker[]): (me
 /** Furthest ends by memory. More layers never take less memory, so two pointers find them all in one pass. */
 function reachTables({ model }: PlannerInput): (memoryBytes: number) => Int32Array {
   const layers = model.layerBytes.length;
-  const kvBytes = model.kvBytesPerSlotPerLayer * model.arenaSlots;
   return (memoryBytes) => {
     const reach = new Int32Array(layers);
     let end = 0;
     let bytes = model.overheadBytes + model.inputBytes;
     const needed = (layer: number): number =>
-      (model.layerBytes[layer] ?? 0) + kvBytes + (layer === layers - 1 ? model.outputBytes : 0);
+      (model.layerBytes[layer] ?? 0) +
+      (model.kvBytesPerSlot[layer] ?? 0) * model.arenaSlots +
+      (layer === layers - 1 ? model.outputBytes : 0);
     for (let start = 0; start < layers; start += 1) {
       while (end < layers && bytes + needed(end) <= memoryBytes) {
         bytes += needed(end);

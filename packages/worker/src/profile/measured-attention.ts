@@ -1,3 +1,4 @@
+import { ensure } from '@butterfly/common';
 import {
   ComputeAllocator,
   CpuBackend,
@@ -8,11 +9,9 @@ import {
   dtype,
   shapeOf,
 } from '@butterfly/ggml';
-import { type ModelSpec, cacheBytesPerSlot } from '@butterfly/model';
+import { type LayerAttention, type ModelSpec, cacheBytesPerSlot } from '@butterfly/model';
 import { canCache, dtypeOf } from '@butterfly/stage';
 import { type CacheType, cacheTypes } from '@butterfly/wire';
-
-type Heads = Pick<ModelSpec, 'heads' | 'kvHeads' | 'headSize'>;
 
 const slots = 2048;
 /** Keys and values of so many bytes are in no processor's cache all at once, as when decoding. */
@@ -30,25 +29,28 @@ const samplingMs = 400;
  */
 export async function measureAttention(options: {
   readonly ggml: Ggml;
-  readonly spec: Heads;
+  readonly attention: ModelSpec['attention'];
   readonly threads: number;
   readonly isDeterministic: boolean;
 }): Promise<Record<CacheType, number>> {
-  const { ggml, spec, threads, isDeterministic } = options;
+  const { ggml, attention, threads, isDeterministic } = options;
+  // In the middle of a model the layers are what most of them are.
+  const layer = attention[Math.floor(attention.length / 2)];
+  ensure(layer !== undefined, () => 'A model has at least one layer.');
   using backend = new CpuBackend(ggml, threads);
   backend.setReferenceKernels(isDeterministic);
-  const layerBytes = cacheBytesPerSlot(spec, 'f16') * slots;
+  const layerBytes = cacheBytesPerSlot(layer, 'f16') * slots;
   const groups = Math.max(1, Math.floor(memoryBytesMax / (layerBytes * layersAtOnce)));
   using memory = backend.allocate(layerBytes * layersAtOnce * groups);
   // Zeros are numbers in every type, so all of them read the same memory.
   memory.clear();
-  const types = cacheTypes.filter((type) => canCache(ggml, spec, type));
+  const types = cacheTypes.filter((type) => canCache(ggml, layer, type));
   const micros: Record<CacheType, number> = { f16: Infinity, bf16: Infinity, q8_0: Infinity };
   const endMs = performance.now() + samplingMs;
   for (let sample = 0; sample < samplesMax; sample++) {
     const offset = (sample % groups) * layersAtOnce * layerBytes;
     for (const type of types)
-      micros[type] = Math.min(micros[type], await sampleMicros(backend, memory, spec, type, offset));
+      micros[type] = Math.min(micros[type], await sampleMicros(backend, memory, layer, type, offset));
     if (performance.now() > endMs) break;
   }
   for (const type of cacheTypes) if (!types.includes(type)) micros[type] = micros.f16;
@@ -58,24 +60,27 @@ export async function measureAttention(options: {
 async function sampleMicros(
   backend: CpuBackend,
   memory: NativeBuffer,
-  spec: Heads,
+  shape: LayerAttention,
   type: CacheType,
   start: number,
 ): Promise<number> {
-  const { heads, kvHeads, headSize } = spec;
-  const layerBytes = cacheBytesPerSlot(spec, 'f16') * slots;
+  const { heads, kvHeads, keySize, valueSize } = shape;
+  const layerBytes = cacheBytesPerSlot(shape, 'f16') * slots;
+  const keyBytes = (layerBytes * keySize) / (keySize + valueSize);
   using graph = new Graph(backend.ggml, layersAtOnce * 8 + 2);
-  const query = graph.input(dtype.F32, shapeOf(headSize, 1, heads));
+  const query = graph.input(dtype.F32, shapeOf(keySize, 1, heads));
   const mask = graph.input(dtype.F16, shapeOf(slots));
-  const cache = (offset: number): Tensor => {
+  const cache = (headSize: number, offset: number): Tensor => {
     const tensor = graph.tensor(dtypeOf[type], shapeOf(headSize * kvHeads, slots));
     graph.place(tensor, memory, offset);
-    return byHead(graph, tensor, spec);
+    return byHead(graph, tensor, headSize, kvHeads);
   };
   for (let layer = 0; layer < layersAtOnce; layer++) {
-    const keys = cache(start + layer * layerBytes);
-    const values = cache(start + layer * layerBytes + layerBytes / 2);
-    graph.expand(graph.flashAttention(query, keys, values, mask, 1 / Math.sqrt(headSize)));
+    const offset = start + layer * layerBytes;
+    const keys = cache(keySize, offset);
+    // Values that are a part of the keys are read again.
+    const values = valueSize === 0 ? keys : cache(valueSize, offset + keyBytes);
+    graph.expand(graph.flashAttention(query, keys, values, mask, 1 / Math.sqrt(keySize)));
   }
   using allocator = new ComputeAllocator(backend);
   allocator.allocate(graph);
@@ -87,7 +92,7 @@ async function sampleMicros(
 }
 
 /** A cache as [headSize, slots, kvHeads]. */
-function byHead(graph: Graph, cache: Tensor, { kvHeads, headSize }: Heads): Tensor {
+function byHead(graph: Graph, cache: Tensor, headSize: number, kvHeads: number): Tensor {
   const row = cache.strides[1];
   const strides = [row / kvHeads, row, row * slots] as const;
   return graph.swapRowsAndMatrices(graph.view(cache, shapeOf(headSize, kvHeads, slots), strides, 0));

@@ -9,6 +9,7 @@ import {
   outputBytes,
 } from '@butterfly/model';
 import {
+  type LayerRange,
   type MeasuredCurve,
   type ModelCurves,
   StageRuntime,
@@ -57,7 +58,7 @@ export function measuredParts({
 }: Pick<MeasuredModel, 'spec' | 'memoryBytes'>): MeasuredParts {
   // One matrix at a time passes through memory of its own into the kernels' layout.
   const staging = Math.max(...spec.tensors.filter(isOfLayer).map(({ bytes }) => bytes));
-  const arenaBytes = cacheBytesPerSlot(spec, 'f16') * arenaSlots;
+  const arenaBytes = Math.max(...spec.attention.map((layer) => cacheBytesPerSlot(layer, 'f16'))) * arenaSlots;
   const free = memoryBytes - workBytes;
   const layer = meanBytes(spec) + arenaBytes;
   const fitting = Math.floor((free - staging) / layer);
@@ -104,30 +105,34 @@ export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayer
 
 /** The time of one of several layers that are computed one after the other, as in a stage. */
 async function measureLayer(model: MeasuredModel, count: number): Promise<MeasuredCurve> {
-  const { spec } = model;
+  const { spec, range } = measuredRange(model.spec, count);
+  const { curve, isSteady } = await measureStage(model, spec, range, layersTake);
+  return { curve: curve.map(({ rows, micros }) => ({ rows, micros: micros / count })), isSteady };
+}
+
+/** So many layers that stand for all, without embedding and output. */
+function measuredRange(
+  spec: ModelSpec,
+  count: number,
+): { readonly spec: ModelSpec; readonly range: LayerRange } {
+  if (spec.graph.kind === 'imported') {
+    // Layers are what they are at their place; in the middle they are what most of them are.
+    const layerStart = Math.max(Math.min(1, spec.layers - count - 1), Math.floor((spec.layers - count) / 2));
+    return { spec, range: { layerStart, layerEnd: layerStart + count } };
+  }
   // Evenly over the model, because quantisers give some layers more bits than others.
   const chosen = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * spec.layers) / count));
   // Layers before and behind, which nobody loads, keep embedding and output away.
-  const repeated = repeatLayers(spec, [0, ...chosen, 0]);
-  const range = { layerStart: 1, layerEnd: count + 1 };
-  const { curve, isSteady } = await measureStage(model, repeated, range, layersTake);
-  return { curve: curve.map(({ rows, micros }) => ({ rows, micros: micros / count })), isSteady };
+  return {
+    spec: repeatLayers(spec, [0, ...chosen, 0]),
+    range: { layerStart: 1, layerEnd: count + 1 },
+  };
 }
 
 /** What the last stage takes beyond its layer. */
 async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime[]): Promise<MeasuredCurve> {
-  const { spec } = model;
-  const bytes = layerBytes(spec);
-  const mean = meanBytes(spec);
-  const distance = bytes.map((size) => Math.abs(size - mean));
-  const typical = distance.indexOf(Math.min(...distance));
-  const repeated = repeatLayers(spec, [0, typical]);
-  const { curve, isSteady } = await measureStage(
-    model,
-    repeated,
-    { layerStart: 1, layerEnd: 2 },
-    outputTakes,
-  );
+  const { spec, range } = measuredEnd(model.spec);
+  const { curve, isSteady } = await measureStage(model, spec, range, outputTakes);
   const beyondLayer = curve.map(({ rows, micros }) => ({
     rows,
     micros: Math.max(1, micros - stepMicros(rows, layerCurve)),
@@ -135,10 +140,20 @@ async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime
   return { curve: plausible(beyondLayer), isSteady };
 }
 
+/** A usual layer with the output. */
+function measuredEnd(spec: ModelSpec): { readonly spec: ModelSpec; readonly range: LayerRange } {
+  if (spec.graph.kind === 'imported')
+    return { spec, range: { layerStart: spec.layers - 1, layerEnd: spec.layers } };
+  const mean = meanBytes(spec);
+  const distance = layerBytes(spec).map((size) => Math.abs(size - mean));
+  const typical = distance.indexOf(Math.min(...distance));
+  return { spec: repeatLayers(spec, [0, typical]), range: { layerStart: 1, layerEnd: 2 } };
+}
+
 async function measureStage(
   { ggml, threads, isDeterministic }: MeasuredModel,
   spec: ModelSpec,
-  range: { readonly layerStart: number; readonly layerEnd: number },
+  range: LayerRange,
   { rowsMax, budgetMs }: { readonly rowsMax: number; readonly budgetMs: number },
 ): Promise<MeasuredCurve> {
   const cacheType = 'f16';
@@ -148,7 +163,7 @@ async function measureStage(
   using sampler = stage.isLast ? stage.createSampler() : null;
   const likelihood = stage.isLast ? likelyLogits(spec.vocabulary) : null;
   const measure = async (rows: number): Promise<number> => {
-    const step = decodingStep(rows, { spec, isFirst: false, slots: arenaSlots, rowsMax });
+    const step = decodingStep(rows, { spec, isFirst: stage.isFirst, slots: arenaSlots, rowsMax });
     const { logits, computeMicros } = await stage.run(step);
     if (!logits || !likelihood) return Math.max(1, computeMicros);
     for (let row = 0; row < rows; row++) logits.set(likelihood, row * spec.vocabulary);
@@ -169,19 +184,43 @@ function repeatLayers(spec: ModelSpec, layers: readonly number[]): ModelSpec {
       .map((tensor) => ({ ...tensor, name: tensor.name.replace(/^blk\.\d+/u, `blk.${index}`) })),
   );
   const others = spec.tensors.filter((tensor) => !isOfLayer(tensor));
-  return { ...spec, layers: layers.length, tensors: [...tensors, ...others] };
+  const last = layers.length - 1;
+  return {
+    ...spec,
+    layers: layers.length,
+    attention: layers.flatMap((layer) => spec.attention[layer] ?? []),
+    sharedTensors: {
+      ...spec.sharedTensors,
+      'token_embd.weight': spec.tiedEmbeddings ? [0, last] : [0],
+      'output_norm.weight': [last],
+      'output.weight': [last],
+    },
+    tensors: [...tensors, ...others],
+  };
 }
 
-/** Vectors of ones, as norms and factors that divide must not be zero, and matrices of zeros, which all types have. */
+/**
+ * Vectors of ones, as norms and factors that divide must not be zero, and matrices of zeros, which all types have. What
+ * chooses experts is noise, so that rows choose several, and not always the same ones, which a cache would hold.
+ */
 const madeUpWeights: TensorSource = {
-  read: (tensor: ModelTensor, _offset: number, target: Uint8Array): Promise<void> => {
+  read: (tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> => {
     const isVector = tensor.shape.length === 1 && tensor.type === dtype.F32;
-    if (isVector) Buffer.from(target.buffer, target.byteOffset, target.byteLength).fill(oneInF32);
+    const isRouter = tensor.type === dtype.F32 && /\.ffn_gate_inp\.weight$/u.test(tensor.name);
+    const bytes = Buffer.from(target.buffer, target.byteOffset, target.byteLength);
+    if (isVector) bytes.fill(oneInF32);
+    else if (isRouter) fillNoise(bytes, offset);
     else target.fill(0);
     return Promise.resolve();
   },
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
+/** Numbers between -1 and 1 that are the same each time. */
+function fillNoise(bytes: Buffer, offset: number): void {
+  for (let at = 0; at + 4 <= bytes.length; at += 4)
+    bytes.writeFloatLE(Math.imul(offset + at + 1, 0x9e3779b1) / 2 ** 31, at);
+}
+
 const oneInF32 = Buffer.from(new Float32Array([1]).buffer);
 
 /** Logits of which some hundred tokens have nearly all of the likelihood, as those of a language: sampling takes its time by them. */

@@ -138,7 +138,12 @@ describe('measuredParts', () => {
 
 describe('measureAttention', () => {
   it.each([1, 2])('finds a time for each type of cache, with threads %i', async (threads) => {
-    const micros = await measureAttention({ ggml, spec, threads, isDeterministic: threads === 2 });
+    const micros = await measureAttention({
+      ggml,
+      attention: spec.attention,
+      threads,
+      isDeterministic: threads === 2,
+    });
     expect(Object.keys(micros)).toEqual([...cacheTypes]);
     for (const type of cacheTypes) {
       expect(micros[type]).toBeGreaterThan(1);
@@ -147,8 +152,8 @@ describe('measureAttention', () => {
   });
 
   it('gives a type that the heads cannot have the time of F16', async () => {
-    const heads = { heads: 4, kvHeads: 4, headSize: 16 };
-    const micros = await measureAttention({ ggml, spec: heads, threads: 1, isDeterministic: false });
+    const attention = [{ heads: 4, kvHeads: 4, keySize: 16, valueSize: 16, window: null }];
+    const micros = await measureAttention({ ggml, attention, threads: 1, isDeterministic: false });
     expect(micros.q8_0).toBe(micros.f16);
     expect(Number.isFinite(micros.bf16)).toBe(true);
   });

@@ -53,7 +53,7 @@ async function measure(
   const { ggml, spec, threads, directory, isDeterministic, log } = model;
   const startedMs = performance.now();
   const { isSteady, ...curves } = await measureLayers(model);
-  const attentionMicros = await measureAttention({ ggml, spec, threads, isDeterministic });
+  const attentionMicros = await measureAttention({ ggml, attention: spec.attention, threads, isDeterministic });
   const diskBytesPerSecond = await measureDisk(ggml, file, directory);
   const profile = { ...curves, attentionMicros, diskBytesPerSecond };
   const elapsedMs = Math.round(performance.now() - startedMs);
@@ -68,7 +68,7 @@ async function profileKey(
   parts: MeasuredParts,
   filePath: string | null,
 ): Promise<Record<string, unknown>> {
-  const { architecture, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary } = spec;
+  const { architecture, layers, hidden, vocabulary, attention, graph } = spec;
   return {
     machineId: await machineId(directory),
     cpuVariant: cpuVariant(),
@@ -77,7 +77,7 @@ async function profileKey(
     isDeterministic,
     parts,
     filePath,
-    shape: { architecture, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary },
+    shape: { architecture, layers, hidden, vocabulary, attention, graph },
     tied: spec.tiedEmbeddings,
     tensors: spec.tensors.map(({ name, type, shape }) => [name, type, shape]),
   };

@@ -1,0 +1,128 @@
+import koffi from 'koffi';
+import { ButterflyError, ensure } from '@butterfly/common';
+import { withNativeErrors, type Ggml } from '../library/library.js';
+import type { Pointer } from '../library/symbols.js';
+import { ImportedGraph } from './imported-graph.js';
+import { checkTensorStruct } from './tensor-struct.js';
+
+/** What llama.cpp needs to know to build a model's graphs. */
+export interface HeaderModelOptions {
+  /** A GGUF header: metadata and tensor table, without data, and without tokens. */
+  readonly header: Uint8Array;
+  /** Tokens of a sequence; some models compute otherwise beyond their original context. */
+  readonly contextTokens: number;
+  /** Most rows of one graph. */
+  readonly rowsMax: number;
+  /** `enum ggml_type` of cached keys and values. */
+  readonly cacheType: number;
+}
+
+/** `llama_flash_attn_type`. */
+const flashAttentionOn = 1;
+
+/** Called for each tensor to set its data; here there is none to set. */
+let noData: Pointer | null = null;
+
+/**
+ * A model made by llama.cpp from its header alone, without memory for weights, whose graphs can be read
+ * (`llama_model_init_from_user` of include/llama.h, `llama_graph_reserve` of src/llama-ext.h). llama.cpp may end the
+ * process on metadata that contradicts itself: what is not known to be sound belongs into a process of its own.
+ */
+export class HeaderModel implements Disposable {
+  readonly layers: number;
+  /** Tokens that window layers see; 0 without such. */
+  readonly windowTokens: number;
+  #model: Pointer | null = null;
+  #context: Pointer | null = null;
+  readonly #lasting = new Map<Pointer, ReturnType<ImportedGraph['get']>>();
+
+  /** @throws ButterflyError MODEL_UNSUPPORTED with llama.cpp's own words, LIBRARY_MISMATCH */
+  constructor(
+    private readonly ggml: Ggml,
+    private readonly options: HeaderModelOptions,
+  ) {
+    checkTensorStruct(ggml);
+    const { base, llama } = ggml;
+    const { header, contextTokens, rowsMax, cacheType } = options;
+    const params = { noAlloc: true, context: null };
+    const metadata = base.gguf_init_from_buffer(header, header.byteLength, params);
+    if (metadata === null) throw refusal('has a header that cannot be read', []);
+    noData ??= koffi.register(
+      () => undefined,
+      koffi.pointer(koffi.proto('void', ['void *', 'void *'])),
+    ) as unknown as Pointer;
+    try {
+      const model = withNativeErrors(() =>
+        llama.llama_model_init_from_user(metadata, noData ?? 0n, null, {
+          ...llama.llama_model_default_params(),
+          gpuLayers: 0,
+          noAlloc: true,
+        }),
+      );
+      this.#model = model.result;
+      if (this.#model === null) throw refusal('could not be built from its metadata', model.errors);
+      const context = withNativeErrors(() =>
+        llama.llama_init_from_model(this.#alive(), {
+          ...llama.llama_context_default_params(),
+          contextTokens,
+          batchTokens: rowsMax,
+          microBatchTokens: rowsMax,
+          sequencesMax: 1,
+          threads: 1,
+          batchThreads: 1,
+          flashAttention: flashAttentionOn,
+          keyType: cacheType,
+          valueType: cacheType,
+          isUnmeasured: true,
+          isWindowCacheFull: false,
+          isCacheUnified: true,
+        }),
+      );
+      this.#context = context.result;
+      if (this.#context === null) throw refusal('has no context', context.errors);
+      this.layers = llama.llama_model_n_layer(this.#alive());
+      this.windowTokens = Math.max(0, llama.llama_model_n_swa(this.#alive()));
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    } finally {
+      base.gguf_free(metadata);
+    }
+  }
+
+  get contextTokens(): number {
+    return this.options.contextTokens;
+  }
+
+  /** The graph of the whole model for one sequence of `rows`, of which `outputs` have logits; void with the next one. */
+  graph(rows: number, outputs: number): ImportedGraph {
+    this.#alive();
+    ensure(
+      rows >= 1 && rows <= this.options.rowsMax && outputs >= 1 && outputs <= rows,
+      () => `A graph of ${rows} rows with ${outputs} outputs is out of bounds.`,
+    );
+    const pointer = this.#context && this.ggml.llama.llama_graph_reserve(this.#context, rows, 1, outputs);
+    if (pointer === null) throw new ButterflyError('COMPUTE_FAILED', 'llama.cpp could not build a graph.');
+    return new ImportedGraph(this.ggml, pointer, this.#lasting);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#context !== null) this.ggml.llama.llama_free(this.#context);
+    this.#context = null;
+    if (this.#model !== null) this.ggml.llama.llama_model_free(this.#model);
+    this.#model = null;
+  }
+
+  #alive(): Pointer {
+    if (this.#model === null) throw new ButterflyError('COMPUTE_INVALID', 'The header model is disposed.');
+    return this.#model;
+  }
+}
+
+function refusal(what: string, errors: readonly string[]): ButterflyError {
+  const words = errors.at(0)?.replace(/\s+/gu, ' ').slice(0, 300);
+  return new ButterflyError(
+    'MODEL_UNSUPPORTED',
+    `The model ${what}${words ? `: ${words}` : ''}. Use a file that llama.cpp of this release can load.`,
+  );
+}

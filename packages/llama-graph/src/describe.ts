@@ -1,0 +1,164 @@
+import {
+  type GgufFile,
+  type ImportedGraphSpec,
+  type ModelSpec,
+  MetadataReader,
+  architectureEntries,
+  describeModel,
+  graphHeader,
+  readArchitecture,
+  readVocabulary,
+  specOf,
+} from '@butterfly/model';
+import { ButterflyError, toButterflyError } from '@butterfly/common';
+import type { GraphSurvey } from './survey.js';
+
+/** What of a model's arithmetic is not in its graph: how llama.cpp fills the inputs of these architectures. */
+interface HiddenFacts {
+  /** Whether windows are chunks: llama_swa_type of src/models/llama4.cpp. */
+  readonly isChunked?: boolean;
+  /** Parameters of `inp_attn_scale`; null without. */
+  readonly temperature?: (reader: MetadataReader) => ImportedGraphSpec['temperature'];
+}
+
+/** As src/models/deepseek2.cpp reads them. */
+const latentTemperature = (reader: MetadataReader): ImportedGraphSpec['temperature'] => {
+  const scale = reader.number('attention.temperature_scale') ?? 0;
+  const floorScale = reader.count('attention.temperature_length') ?? 0;
+  return scale === 0 || floorScale === 0 ? null : { floorScale, scale: Math.fround(scale), offset: 0 };
+};
+
+const hiddenFacts: Readonly<Record<string, HiddenFacts>> = {
+  llama4: {
+    isChunked: true,
+    temperature: () => ({ floorScale: 8192, scale: Math.fround(0.1), offset: 1 }),
+  },
+  // src/models/mistral3.cpp
+  mistral3: {
+    temperature: (reader) => {
+      const scale = reader.number('attention.temperature_scale') ?? 0;
+      const floorScale =
+        reader.count('rope.scaling.original_context_length') ?? reader.requiredCount('context_length');
+      return scale === 0 ? null : { floorScale, scale: Math.fround(scale), offset: 0 };
+    },
+  },
+  deepseek2: { temperature: latentTemperature },
+  mistral4: { temperature: latentTemperature },
+};
+
+/** Tokens of a context unless more are asked for. */
+const usualContextTokens = 4096;
+
+/** What a survey needs of a file. */
+export interface SurveyRequest {
+  /** As `graphHeader` makes it. */
+  readonly header: Uint8Array;
+  readonly names: readonly string[];
+  readonly isChunked: boolean;
+}
+
+/** @throws ButterflyError MODEL_UNSUPPORTED for a file that names no architecture */
+export function surveyRequest(gguf: GgufFile): SurveyRequest {
+  const architecture = readArchitecture(gguf);
+  const { metadata, keys } = architectureEntries(gguf.entries, architecture);
+  return {
+    header: graphHeader({
+      architecture,
+      vocabulary: readVocabulary(gguf, readerOf(gguf, architecture)),
+      metadata,
+      metadataKeys: keys,
+      tensors: gguf.tensors,
+    }),
+    names: gguf.tensors.map(({ name }) => name),
+    isChunked: factsOf(architecture).isChunked ?? false,
+  };
+}
+
+/**
+ * Describes a model whose graph llama.cpp builds.
+ * @throws ButterflyError MODEL_CORRUPT, MODEL_UNSUPPORTED
+ */
+export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec {
+  const architecture = readArchitecture(gguf);
+  const reader = readerOf(gguf, architecture);
+  const contextTrained = reader.requiredCount('context_length');
+  const { metadata, keys } = architectureEntries(gguf.entries, architecture);
+  const temperature = factsOf(architecture).temperature?.(reader) ?? null;
+  if (survey.hasTemperature && temperature === null)
+    throw reader.unsupported('its queries are scaled by their position in a way that is not known');
+  return specOf(gguf, {
+    architecture,
+    layers: survey.layers,
+    hidden: survey.hidden,
+    vocabulary: readVocabulary(gguf, reader),
+    contextTrained,
+    attention: [...survey.attention],
+    sharedTensors: sharedTensors(gguf, survey),
+    tiedEmbeddings: !gguf.tensors.some(({ name }) => name === 'output.weight'),
+    graph: {
+      kind: 'imported',
+      metadata: metadata.toString('base64'),
+      metadataKeys: keys,
+      contextTokens: Math.min(contextTrained, usualContextTokens),
+      experts: expertsOf(reader),
+      temperature: survey.hasTemperature ? temperature : null,
+    },
+  });
+}
+
+/**
+ * Describes a model: by what is known of its family here, else by the graph that llama.cpp builds of it.
+ * @param survey makes the survey, where it may not end this process; see `surveyInChild`.
+ * @throws ButterflyError MODEL_CORRUPT, MODEL_UNSUPPORTED, TIMEOUT
+ */
+export async function describeAny(
+  gguf: GgufFile,
+  survey: (request: SurveyRequest) => Promise<GraphSurvey>,
+): Promise<ModelSpec> {
+  try {
+    return describeModel(gguf);
+  } catch (thrown) {
+    const error = toButterflyError(thrown);
+    if (error.code !== 'MODEL_UNSUPPORTED') throw error;
+  }
+  return describeImported(gguf, await survey(surveyRequest(gguf)));
+}
+
+/** The GGUF header from which the graphs of an imported model are built. */
+export function headerOf({ architecture, vocabulary, tensors, graph }: ModelSpec): Buffer {
+  if (graph.kind !== 'imported')
+    throw new ButterflyError('COMPUTE_INVALID', 'The graph of this model is not llama.cpp’s.');
+  return graphHeader({
+    architecture,
+    vocabulary,
+    metadata: Buffer.from(graph.metadata, 'base64'),
+    metadataKeys: graph.metadataKeys,
+    tensors,
+  });
+}
+
+function factsOf(architecture: string): HiddenFacts {
+  return Object.hasOwn(hiddenFacts, architecture) ? (hiddenFacts[architecture] ?? {}) : {};
+}
+
+function readerOf(gguf: GgufFile, architecture: string): MetadataReader {
+  return new MetadataReader(gguf.metadata, architecture, gguf.files[0]?.path ?? '');
+}
+
+/** Which layers use what belongs to none, and what nobody uses. */
+function sharedTensors(gguf: GgufFile, survey: GraphSurvey): Record<string, number[]> {
+  const shared: Record<string, number[]> = {};
+  for (const { name } of gguf.tensors) {
+    const users = survey.users[name] ?? [];
+    const isOwn = users.length === 1 && name.startsWith(`blk.${users[0]}.`);
+    const isOfAll = users.length === survey.layers && !name.startsWith('blk.');
+    if (!isOwn && !isOfAll) shared[name] = [...users];
+  }
+  return shared;
+}
+
+function expertsOf(reader: MetadataReader): ImportedGraphSpec['experts'] {
+  const total = reader.number('expert_count') ?? 0;
+  const used = reader.number('expert_used_count') ?? 0;
+  return total > 0 && used > 0 ? { count: total, used } : null;
+}

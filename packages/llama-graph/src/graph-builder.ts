@@ -1,0 +1,333 @@
+import { ensure } from '@butterfly/common';
+import {
+  CloningGraph,
+  dtype,
+  shapeOf,
+  type Ggml,
+  type HeaderModel,
+  type ImportedTensor,
+  type Shape,
+  type Tensor,
+} from '@butterfly/ggml';
+import {
+  type BatchShape,
+  type LayerAttention,
+  type LayerCache,
+  type MaskInput,
+  type StepGraph,
+  type StepInputs,
+  type StepOutputs,
+  type WeightUse,
+  SpanAttention,
+  groupedQueries,
+  spanMasks,
+} from '@butterfly/model';
+import { cacheLayer } from './cut.js';
+import { leafOf, rootOf, weightUse } from './leaves.js';
+import { refuse } from './refusal.js';
+
+type Pointer = ImportedTensor['pointer'];
+
+/** Gives the tensor of a weight in the layout for its use. */
+export type FindWeight = (name: string, use: WeightUse) => Tensor;
+
+export interface GraphBuilderOptions {
+  readonly ggml: Ggml;
+  readonly model: HeaderModel;
+  readonly range: { readonly layerStart: number; readonly layerEnd: number };
+  readonly attention: readonly LayerAttention[];
+  readonly names: ReadonlySet<string>;
+  readonly get: (pointer: Pointer) => ImportedTensor;
+  /** What is to be computed, in order. */
+  readonly nodes: readonly ImportedTensor[];
+  /** What the stage before computes; null on the first. */
+  readonly entry: Pointer | null;
+  /** Null where a step only fills the cache. */
+  readonly exit: Pointer | null;
+  /** The node that enters the last layer, where it is among `nodes`. */
+  readonly lastEntry: Pointer | null;
+  readonly isLast: boolean;
+  readonly batch: BatchShape;
+  readonly find: FindWeight;
+  readonly caches: readonly LayerCache[];
+}
+
+/** Where ggml_flash_attn_ext has the largest bias of ALiBi among its parameters, in bytes. */
+const biasOffset = 4;
+const viewOperations: ReadonlySet<string> = new Set(['VIEW', 'PERMUTE', 'RESHAPE', 'TRANSPOSE']);
+/** Bytes of a tensor's own inputs, sums and views of a stage, beyond its nodes. */
+const tensorsBeside = 64;
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Makes the nodes of a part of an imported graph again, over the weights, the arena and the spans of a stage. */
+export class GraphBuilder {
+  readonly #graph: CloningGraph;
+  /** What stands for each tensor of the imported graph. */
+  readonly #made = new Map<Pointer, Tensor>();
+  readonly #inputs: Writable<StepInputs> & {
+    masks: MaskInput[];
+    attended: Tensor[];
+    rotations: Tensor[];
+    ones: Tensor[];
+  };
+  readonly #masksOfSpans = new Map<MaskInput, readonly Tensor[]>();
+  readonly #grouped = new Map<number, Tensor>();
+
+  constructor(private readonly options: GraphBuilderOptions) {
+    const { ggml, nodes, batch } = options;
+    const perSpan = batch.spans.length * 10 * options.caches.length;
+    this.#graph = new CloningGraph(ggml, 2 * nodes.length + perSpan + tensorsBeside);
+    this.#inputs = {
+      source: this.#input(options.entry === null ? dtype.I32 : dtype.F32, this.#sourceShape()),
+      positions: null,
+      slots: null,
+      masks: [],
+      attended: [],
+      logitRowIds: null,
+      temperature: null,
+      rotations: [],
+      ones: [],
+    };
+    if (options.entry !== null) this.#made.set(options.entry, this.#inputs.source);
+  }
+
+  /** @throws ButterflyError MODEL_UNSUPPORTED, COMPUTE_FAILED */
+  build(): StepGraph<CloningGraph> {
+    try {
+      for (const node of this.options.nodes) this.#add(node);
+      const outputs = this.#outputs();
+      return { graph: this.#graph, inputs: this.#inputs, outputs };
+    } catch (error) {
+      this.#graph[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #sourceShape(): Shape {
+    const { entry, get, batch } = this.options;
+    return entry === null ? shapeOf(batch.paddedRows) : shapeOf(get(entry).shape[0], batch.paddedRows);
+  }
+
+  #input(type: number, shape: Shape): Tensor {
+    return this.#graph.input(type, shape);
+  }
+
+  #add(node: ImportedTensor): void {
+    const graph = this.#graph;
+    const root = rootOf(this.options, node);
+    if (cacheLayer(root) !== null) {
+      if (node.op === 'SET_ROWS') this.#write(node, root);
+      else if (!viewOperations.has(node.op)) throw refuse(`computes ${node.op} into a cache`);
+      return;
+    }
+    const made =
+      node.op === 'FLASH_ATTN_EXT'
+        ? this.#attend(node)
+        : graph.clone(
+            node,
+            node.sources.map((source, i) => (source === null ? null : this.#operand(node, i, source))),
+            node.viewOf === null ? null : this.#operand(node, -1, node.viewOf),
+          );
+    this.#made.set(node.pointer, made);
+    if (node.pointer === this.options.exit) graph.keep(made);
+    // One by one, so that the order is llama.cpp's: what is cached must be written before it is attended to.
+    graph.expand(made);
+  }
+
+  /** Writes keys or values of the rows that do not pad. */
+  #write(node: ImportedTensor, root: ImportedTensor): void {
+    const { batch } = this.options;
+    const [source] = node.sources;
+    if (!source) throw refuse('writes nothing into a cache');
+    const data = this.#operand(node, 0, source);
+    const [, row, matrix, all] = data.strides;
+    const rows = this.#graph.view(data, shapeOf(data.shape[0], batch.rows), [row, matrix, all], 0);
+    this.#inputs.slots ??= this.#input(dtype.I64, shapeOf(batch.rows));
+    this.#graph.expand(this.#graph.setRows(this.#cacheOf(root), rows, this.#inputs.slots));
+  }
+
+  #cacheOf(root: ImportedTensor): Tensor {
+    const layer = cacheLayer(root) ?? -1;
+    const cache = this.options.caches[layer - this.options.range.layerStart];
+    const plane = root.name.startsWith('cache_k') ? cache?.keys : cache?.values;
+    ensure(
+      plane !== null && plane?.type === root.type && plane.shape[0] === root.shape[0],
+      () => `${root.name} of [${root.shape.join(', ')}] is cached otherwise.`,
+    );
+    return plane;
+  }
+
+  /** What stands for a source of a node. */
+  #operand(node: ImportedTensor, index: number, pointer: Pointer): Tensor {
+    const known = this.#made.get(pointer);
+    if (known) return known;
+    const tensor = this.options.get(pointer);
+    if (tensor.op !== 'NONE') throw refuse(`reads ${tensor.op} "${tensor.name}" from another part`);
+    const leaf = this.#leaf(tensor, node, index);
+    return leaf;
+  }
+
+  #leaf(tensor: ImportedTensor, node: ImportedTensor, index: number): Tensor {
+    const { batch, names, find } = this.options;
+    const leaf = leafOf(tensor, batch.paddedRows, (name) => names.has(name));
+    const keep = (made: Tensor): Tensor => {
+      this.#made.set(tensor.pointer, made);
+      return made;
+    };
+    switch (leaf.kind) {
+      case 'weight':
+        return find(leaf.name, weightUse(node, index));
+      case 'tokens':
+        return keep(this.#inputs.source);
+      case 'positions':
+        this.#inputs.positions = { tensor: this.#input(tensor.type, tensor.shape), each: leaf.each };
+        return keep(this.#inputs.positions.tensor);
+      case 'logitRows':
+        return keep((this.#inputs.logitRowIds = this.#input(tensor.type, tensor.shape)));
+      case 'temperature':
+        return keep((this.#inputs.temperature = this.#input(tensor.type, tensor.shape)));
+      case 'rotation': {
+        const made = this.#input(tensor.type, tensor.shape);
+        this.#inputs.rotations.push(made);
+        return keep(made);
+      }
+      case 'cache':
+      case 'ours':
+        throw refuse(`reads "${tensor.name}" in ${node.op}`);
+      default:
+        return leaf satisfies never;
+    }
+  }
+
+  #attend(node: ImportedTensor): Tensor {
+    const graph = this.#graph;
+    const { get, attention, batch } = this.options;
+    const [q, k, v, , sinks] = node.sources;
+    if (!q || !k || !v) throw refuse('has an attention without operands');
+    const keys = get(k);
+    const values = get(v);
+    const root = rootOf(this.options, keys);
+    const layer = cacheLayer(root) ?? -1;
+    const shape = attention[layer];
+    if (!shape) throw refuse('attends to what is no cache');
+    const cache = { keys: this.#cacheOf(root), values: this.#valuesOf(values, root) };
+    const isBiased = new DataView(node.params.buffer).getFloat32(biasOffset, true) > 0;
+    const queries = this.#operand(node, 0, q);
+    const [, row, head, all] = queries.strides;
+    const spans = new SpanAttention(graph, batch, shape, {
+      masks: this.#masks(shape.window, isBiased),
+      grouped: this.#groupedFor(shape),
+      attended: this.#attendedFor(shape.heads * values.shape[0]),
+    });
+    const sinkTensor = sinks ? this.#operand(node, 4, sinks) : null;
+    const result = spans.attend(
+      graph.view(queries, shapeOf(queries.shape[0], shape.heads, batch.paddedRows), [head, row, all], 0),
+      cache,
+      (query, key, value, mask) =>
+        graph.attentionLike(node, { q: query, k: key, v: value, mask }, sinkTensor),
+      // Of values that are a part of the keys: which part.
+      { valueSize: values.shape[0], valueOffset: cache.values ? 0 : values.viewOffset % root.strides[1] },
+    );
+    return graph.shapedAs(result, node);
+  }
+
+  /** Null where values are a part of the cached keys. */
+  #valuesOf(values: ImportedTensor, keysRoot: ImportedTensor): Tensor | null {
+    const root = rootOf(this.options, values);
+    return root.pointer === keysRoot.pointer ? null : this.#cacheOf(root);
+  }
+
+  /** The masks of the spans for layers that see so far. */
+  #masks(window: LayerAttention['window'], isBiased: boolean): readonly Tensor[] {
+    const { batch } = this.options;
+    let input = this.#inputs.masks.find(
+      (each) =>
+        each.isBiased === isBiased &&
+        each.window?.kind === window?.kind &&
+        each.window?.tokens === window?.tokens,
+    );
+    if (!input) {
+      const elements = batch.spans.reduce((sum, span) => sum + span.queries * span.cachedSlots, 0);
+      input = { tensor: this.#input(dtype.F16, shapeOf(elements)), window, isBiased };
+      this.#inputs.masks.push(input);
+    }
+    const known = this.#masksOfSpans.get(input) ?? spanMasks(this.#graph, input.tensor, batch);
+    this.#masksOfSpans.set(input, known);
+    return known;
+  }
+
+  #groupedFor({ kvHeads, keySize }: LayerAttention): Tensor | null {
+    const queries = groupedQueries(this.options.batch.spans);
+    if (queries === 0) return null;
+    const width = kvHeads * keySize;
+    const made = this.#grouped.get(width) ?? this.#input(dtype.F32, shapeOf(width, queries));
+    this.#grouped.set(width, made);
+    return made;
+  }
+
+  /** Null when one span is all. */
+  #attendedFor(width: number): Tensor | null {
+    const { rows, paddedRows, spans } = this.options.batch;
+    if (spans.length === 1 && paddedRows === rows && groupedQueries(spans) === 0) return null;
+    const known = this.#inputs.attended.find(({ shape }) => shape[0] === width);
+    if (known) return known;
+    const made = this.#input(dtype.F32, shapeOf(width, paddedRows));
+    this.#inputs.attended.push(made);
+    return made;
+  }
+
+  #outputs(): StepOutputs {
+    const { exit, isLast, entry, lastEntry } = this.options;
+    const result = exit === null ? null : (this.#made.get(exit) ?? null);
+    if (!isLast) {
+      if (!result) throw refuse('hands nothing on');
+      return { activations: result, logits: null, rowSums: this.#sums(result), logitRowSums: null };
+    }
+    const entered = lastEntry ?? entry;
+    const sums = this.#sums((entered === null ? undefined : this.#made.get(entered)) ?? this.#embedded());
+    const before = exit === null ? null : this.#beforeLogits(exit);
+    return {
+      activations: null,
+      logits: result,
+      rowSums: sums,
+      logitRowSums: before && this.#sums(before),
+    };
+  }
+
+  /** What a model of one layer on one stage begins with: the rows of the embedding. */
+  #embedded(): Tensor {
+    const node = this.options.nodes.find(({ op }) => op === 'GET_ROWS');
+    const made = node && this.#made.get(node.pointer);
+    if (!made) throw refuse('begins with no embedding');
+    return made;
+  }
+
+  /** What the matrix of the output is multiplied by. */
+  #beforeLogits(exit: Pointer): Tensor {
+    const { get, names } = this.options;
+    for (let node = get(exit); node.op !== 'NONE';) {
+      const [first, second] = node.sources;
+      if (!first) break;
+      const isOutput = node.op === 'MUL_MAT' && names.has(get(first).name);
+      const made = isOutput && second ? this.#made.get(second) : undefined;
+      if (made) return made;
+      node = get(first);
+    }
+    throw refuse('makes logits without a matrix');
+  }
+
+  /** The sum of each row: a product with ones, which all threads compute, as ggml has one thread alone add up rows. */
+  #sums(x: Tensor): Tensor {
+    const graph = this.#graph;
+    let ones = this.#inputs.ones.find(({ shape }) => shape[0] === x.shape[0]);
+    if (!ones) {
+      ones = this.#input(dtype.F32, shapeOf(x.shape[0]));
+      this.#inputs.ones.push(ones);
+    }
+    const sums = graph.matmul(ones, x);
+    graph.keep(sums);
+    graph.expand(sums);
+    return sums;
+  }
+}

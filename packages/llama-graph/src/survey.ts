@@ -1,0 +1,137 @@
+import { dtype, type HeaderModel, type ImportedTensor } from '@butterfly/ggml';
+import type { LayerAttention } from '@butterfly/model';
+import { cacheLayer, GraphCutter, type Cut, type WholeGraph } from './cut.js';
+import { leafOf, leavesOf, rootOf } from './leaves.js';
+import { refuse } from './refusal.js';
+
+/** What the graph of a model tells of its layers. Travels as JSON. */
+export interface GraphSurvey {
+  readonly layers: number;
+  /** F32 numbers of each row that cross every cut. */
+  readonly hidden: number;
+  readonly attention: readonly LayerAttention[];
+  /** Which layers use each weight. */
+  readonly users: Readonly<Record<string, readonly number[]>>;
+  /** Whether queries are multiplied by what depends on their position. */
+  readonly hasTemperature: boolean;
+}
+
+/** Unlike any dimension of a model, so that the dimension of the rows shows. */
+const surveyedRows = 7;
+const surveyedOutputs = 3;
+/** Rows that a header model for a survey must allow. */
+export const surveyRowsMax = 16;
+/** Slots that llama.cpp gives window layers more than their window, at most, with graphs of so many rows. */
+const windowPadding = 1024;
+
+/** How many tokens of context a survey needs, so that window layers are told from others by their slots. */
+export function surveyContextTokens(windowTokens: number): number {
+  return Math.ceil((2 * windowTokens + 2 * windowPadding) / 256) * 256;
+}
+
+/**
+ * Reads what a model is like from one of its graphs, and refuses what could not be computed in parts.
+ * @param names of the model's weights
+ * @throws ButterflyError MODEL_UNSUPPORTED
+ */
+export function surveyGraph(
+  model: HeaderModel,
+  options: { readonly names: ReadonlySet<string>; readonly isChunked: boolean },
+): GraphSurvey {
+  const imported = model.graph(surveyedRows, surveyedOutputs);
+  const graph: WholeGraph = { nodes: imported.nodes(), get: (pointer) => imported.get(pointer) };
+  const { layers } = model;
+  const cutter = new GraphCutter(graph, layers);
+  const cuts = Array.from({ length: layers }, (_, layer) => cutter.cut(layer, layer + 1));
+  const users = new Map<string, number[]>();
+  let hasTemperature = false;
+  for (const [layer, cut] of cuts.entries())
+    for (const tensor of leavesOf(graph, cut)) {
+      const leaf = leafOf(tensor, surveyedRows, (name) => options.names.has(name));
+      if (leaf.kind === 'tokens' && layer > 0) throw refuse('reads token ids in every layer');
+      if (leaf.kind === 'cache' && leaf.layer !== layer)
+        throw refuse(`has layers that share keys and values (${layer} and ${leaf.layer})`);
+      if (leaf.kind === 'weight') users.set(leaf.name, [...(users.get(leaf.name) ?? []), layer]);
+      hasTemperature ||= leaf.kind === 'temperature';
+    }
+  const windowOf = (slots: number): LayerAttention['window'] =>
+    slots >= model.contextTokens
+      ? null
+      : { kind: options.isChunked ? 'chunked' : 'sliding', tokens: model.windowTokens };
+  return {
+    layers,
+    hidden: crossingWidth(graph, cuts),
+    attention: cuts.map((cut, layer) => attentionOf(graph, cut, layer, windowOf)),
+    users: Object.fromEntries(users),
+    hasTemperature,
+  };
+}
+
+/** Numbers of each row that go from stage to stage: one tensor [numbers, rows], the same at each cut. */
+function crossingWidth({ nodes }: WholeGraph, cuts: readonly Cut[]): number {
+  const widths = new Set<number>();
+  for (const cut of cuts.slice(1)) {
+    const crossing = cut.entries.flatMap((position) => nodes[position] ?? []);
+    const [only] = crossing;
+    if (only === undefined || crossing.length > 1)
+      throw refuse(`has ${crossing.length} tensors that go from layer to layer`);
+    const { type, shape, strides } = only;
+    const isPlain =
+      type === dtype.F32 && strides[0] === 4 && strides[1] === 4 * shape[0] && shape[1] === surveyedRows;
+    if (!isPlain || shape[2] !== 1 || shape[3] !== 1)
+      throw refuse(`hands [${shape.join(', ')}] from layer to layer`);
+    widths.add(shape[0]);
+  }
+  const [width, other] = widths;
+  if (other !== undefined) throw refuse('hands tensors of several widths from layer to layer');
+  return width ?? 1;
+}
+
+/** The attention of a layer, as far as the cache and the planner need to know it. */
+function attentionOf(
+  graph: WholeGraph,
+  cut: Cut,
+  layer: number,
+  windowOf: (slots: number) => LayerAttention['window'],
+): LayerAttention {
+  const nodes = cut.nodes.flatMap((position) => graph.nodes[position] ?? []);
+  const attended = nodes.filter(({ op }) => op === 'FLASH_ATTN_EXT');
+  const [attention] = attended;
+  if (attention === undefined || attended.length > 1)
+    throw refuse(`has ${attended.length} attentions in layer ${layer}, and not one of ggml's own`);
+  checkCacheUse(graph, nodes, attention);
+  const operand = (index: number): ImportedTensor => {
+    const pointer = attention.sources[index];
+    if (!pointer) throw refuse(`has an attention without its operand ${index}`);
+    return graph.get(pointer);
+  };
+  const [q, k, v] = [operand(0), operand(1), operand(2)];
+  const [keys, values] = [rootOf(graph, k), rootOf(graph, v)];
+  if (cacheLayer(keys) === null || cacheLayer(values) === null)
+    throw refuse(`attends in layer ${layer} to what is not cached`);
+  const hasValues = values.pointer !== keys.pointer;
+  const width = k.shape[0] * k.shape[2];
+  if (keys.shape[0] !== width || (hasValues && values.shape[0] !== v.shape[0] * v.shape[2]))
+    throw refuse(`caches in layer ${layer} more than it attends to`);
+  return {
+    heads: q.shape[2],
+    kvHeads: k.shape[2],
+    keySize: k.shape[0],
+    valueSize: hasValues ? v.shape[0] : 0,
+    window: windowOf(keys.shape[1]),
+  };
+}
+
+/** Caches are written row by row and read by the attention, through views; nothing else is known to be right. */
+function checkCacheUse(graph: WholeGraph, nodes: readonly ImportedTensor[], attention: ImportedTensor): void {
+  const views = new Set(['VIEW', 'PERMUTE', 'RESHAPE', 'TRANSPOSE']);
+  for (const node of nodes) {
+    if (node === attention || views.has(node.op)) continue;
+    const root = rootOf(graph, node);
+    const isWritten = node.op === 'SET_ROWS' && cacheLayer(root) !== null;
+    const isRead = node.sources.some(
+      (source) => source !== null && cacheLayer(rootOf(graph, graph.get(source))) !== null,
+    );
+    if (isRead && !isWritten) throw refuse(`computes ${node.op} with cached keys or values`);
+  }
+}

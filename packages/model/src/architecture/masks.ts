@@ -1,0 +1,71 @@
+import type { LayerAttention } from '../spec/spec.js';
+import type { BatchShape } from './batch.js';
+
+/** Bits of 0 and of minus infinity in F16. */
+const visible = 0;
+const hidden = 0xfc00;
+
+/** The first cached position that a row sees (llama-hparams.h, is_masked_swa). */
+function firstSeen(position: number, window: LayerAttention['window']): number {
+  switch (window?.kind) {
+    case undefined:
+      return 0;
+    case 'sliding':
+      return Math.max(0, position - window.tokens + 1);
+    case 'chunked':
+      return Math.floor(position / window.tokens) * window.tokens;
+    default:
+      return window satisfies never;
+  }
+}
+
+/**
+ * Fills the masks of all spans: each row sees the cached tokens before it and itself, as far as the window goes, in each of
+ * its queries; queries without a row see nothing.
+ * @param masks F16 [cachedSlots, queries] of each span, one after the other.
+ * @param groupHeads heads that share a key.
+ * @param positions of the rows.
+ */
+export function fillMasks(
+  masks: Uint16Array,
+  { spans }: BatchShape,
+  options: {
+    readonly groupHeads: number;
+    readonly positions: Int32Array;
+    readonly window: LayerAttention['window'];
+    readonly isBiased: boolean;
+  },
+): void {
+  const { groupHeads, positions, window, isBiased } = options;
+  let row = 0;
+  let start = 0;
+  for (const { rows, layout, queries, cachedSlots } of spans) {
+    const queriesOfRow = layout === 'groups' ? groupHeads : 1;
+    for (let query = 0; query < queries; query++) {
+      const r = Math.floor(query / queriesOfRow);
+      const position = r < rows ? (positions[row + r] ?? 0) : -1;
+      const first = position < 0 ? 0 : firstSeen(position, window);
+      masks.fill(hidden, start, start + first);
+      masks.fill(visible, start + first, start + position + 1);
+      masks.fill(hidden, start + position + 1, start + cachedSlots);
+      if (isBiased)
+        for (let seen = first; seen <= position; seen++)
+          masks[start + seen] = negativeHalf(position - seen);
+      start += cachedSlots;
+    }
+    row += rows;
+  }
+}
+
+/** Bits of the negative of a whole number in F16, rounded to the nearest, of two as near to the even one. */
+function negativeHalf(value: number): number {
+  if (value === 0) return 0x8000;
+  if (value >= 65_520) return hidden;
+  const exponent = Math.floor(Math.log2(value));
+  const scaled = (value / 2 ** exponent - 1) * 1024;
+  const below = Math.floor(scaled);
+  const rest = scaled - below;
+  const mantissa = below + (rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? 1 : 0);
+  // A mantissa that overflows carries into the exponent.
+  return 0x8000 | (((exponent + 15) << 10) + mantissa);
+}

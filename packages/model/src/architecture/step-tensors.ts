@@ -1,0 +1,63 @@
+import type { Graph, Tensor } from '@butterfly/ggml';
+import type { LayerAttention } from '../spec/spec.js';
+
+/** Which cached tokens the queries of layers see. */
+export interface MaskInput {
+  /** F16 [cachedSlots, queries] of each span, one after the other: 0 or a bias where a query may look, else minus infinity. */
+  readonly tensor: Tensor;
+  readonly window: LayerAttention['window'];
+  /** Whether what is seen counts the less the farther it is: ALiBi (https://arxiv.org/abs/2108.12409). */
+  readonly isBiased: boolean;
+}
+
+/** What the caller fills before each computation. */
+export interface StepInputs {
+  /** I32 [paddedRows] token ids on the first stage, else F32 [hidden, paddedRows] activations. */
+  readonly source: Tensor;
+  /** I32 [paddedRows * each]: all first positions, then all second ones, and so on; the fourth is 0, as of text. */
+  readonly positions: { readonly tensor: Tensor; readonly each: number } | null;
+  /** I64 [rows]: the arena slot of each row; null where nothing is cached. */
+  readonly slots: Tensor | null;
+  readonly masks: readonly MaskInput[];
+  /**
+   * F32 [heads * valueSize, paddedRows] for the attention of all spans, of which the caller sets the rows that pad; none
+   * where one span is all. One for all layers of the same width: nodes run in the order of expansion, so each is done with
+   * it in time.
+   */
+  readonly attended: readonly Tensor[];
+  /** I32 [paddedLogitRows], on the last stage when logits are wanted. */
+  readonly logitRowIds: Tensor | null;
+  /** F32 [1, 1, paddedRows]: what queries are multiplied by for their position; see `temperature` of a model. */
+  readonly temperature: Tensor | null;
+  /** F32 [n, n] each: Hadamard matrices divided by the root of n. */
+  readonly rotations: readonly Tensor[];
+  /** F32 [width], all 1. */
+  readonly ones: readonly Tensor[];
+}
+
+/** Results to read after the computation: activations F32 [hidden, paddedRows], or logits F32 [vocabulary, paddedLogitRows]. */
+export interface StepOutputs {
+  readonly activations: Tensor | null;
+  readonly logits: Tensor | null;
+  /**
+   * F32 [1, paddedRows]: of each row the sum of its activations, or on the last stage of what enters its last layer, as
+   * most rows go no further. A sum is finite exactly when all of its summands are; quantizing, as the matrix products
+   * behind it do, makes a plain number of a NaN.
+   */
+  readonly rowSums: Tensor;
+  /** F32 [1, paddedLogitRows]: the same of what the logits are made of. */
+  readonly logitRowSums: Tensor | null;
+}
+
+/** The graph of a step with what is to be filled in and read out. */
+export interface StepGraph<G extends Graph = Graph> {
+  readonly graph: G;
+  readonly inputs: StepInputs;
+  readonly outputs: StepOutputs;
+}
+
+/** Cached keys and values of one layer, each [kvHeads * headSize, arena slots]; no values where they are a part of the keys. */
+export interface LayerCache {
+  readonly keys: Tensor;
+  readonly values: Tensor | null;
+}
