@@ -13,7 +13,7 @@ export { makeDirectory } from './make-directory.js';
 export { printable, printableLine } from './printable.js';
 export { secretsEqual } from './secrets.js';
 export { sha256 } from './sha256.js';
-export { StepCurve, chunkRows, decodeGroups, mixedRows, prefillChunk } from './step-curve.js';
+export { StepCurve } from './step-curve.js';
 export { stepMicros } from './step-time.js';
 export type { StepTime } from './step-time.js';
 export { formatBytes, formatMicros, formatRate } from './units.js';
