@@ -1,11 +1,7 @@
-export {
-  batchKey,
-  cacheBlockSlots,
-  cacheBytesPerSlot,
-  evenLayout,
-  plainLayout,
-} from './architecture/batch.js';
-export type { AttentionSpan, BatchShape, SpanLayout } from './architecture/batch.js';
+export { evenLayout, plainLayout } from './architecture/attention-layout.js';
+export type { AttentionSpan, SpanLayout } from './architecture/attention-layout.js';
+export { batchKey } from './architecture/batch-shape.js';
+export type { BatchShape } from './architecture/batch-shape.js';
 export type { LayerCache, StageInputs, StageOutputs, StageWeights } from './architecture/llama-family.js';
 export { graphTensorsMax, stageBuilder } from './architecture/registry.js';
 export { arrangeWeights, weightUse } from './architecture/weights.js';
@@ -16,6 +12,7 @@ export { openGguf } from './gguf/gguf-file.js';
 export { sampleWeights } from './gguf/weight-sample.js';
 export { drawFraction } from './sampling.js';
 export { describeModel } from './spec/describe.js';
+export { cacheBlockSlots, cacheBytesPerSlot } from './spec/kv-cache-size.js';
 export {
   inputBytes,
   layerBytes,
