@@ -6,7 +6,6 @@ export type { LayerCache, StageInputs, StageOutputs, StageWeights } from './arch
 export { graphTensorsMax, stageBuilder } from './architecture/registry.js';
 export { arrangeWeights, weightUse } from './architecture/weights.js';
 export type { WeightUse } from './architecture/weights.js';
-export { chunksOf, isChunk } from './spec/chunks.js';
 export { checkFiles, fileStamp, settledStamp, stampOf } from './gguf/file-stamp.js';
 export { openGguf } from './gguf/gguf-file.js';
 export { sampleWeights } from './gguf/weight-sample.js';
@@ -24,3 +23,4 @@ export {
 } from './spec/layer-tensors.js';
 export { modelFingerprint, parseModelSpec } from './spec/spec.js';
 export type { ModelFile, ModelSpec, ModelTensor } from './spec/spec.js';
+export { isTensorChunk, tensorChunks } from './spec/tensor-chunks.js';

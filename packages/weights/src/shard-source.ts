@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { ButterflyError, type Clock, type Logger, limits, toButterflyError } from '@butterfly/common';
-import { type ModelSpec, type ModelTensor, isChunk } from '@butterfly/model';
+import { type ModelSpec, type ModelTensor, isTensorChunk } from '@butterfly/model';
 import type { FileChunk, Transport } from '@butterfly/wire';
 import { Digests } from './digests.js';
 import { LocalSource } from './local-source.js';
@@ -173,7 +173,7 @@ class NearestSource implements ShardSource {
     hash: Uint8Array,
   ): Promise<boolean> {
     const { cache, spec } = this.options;
-    if (!cache || !this.#cacheGives || !isChunk(tensor, { offset, bytes: target.length })) return false;
+    if (!cache || !this.#cacheGives || !isTensorChunk(tensor, { offset, bytes: target.length })) return false;
     const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset };
     try {
       return await cache.readKnown(spec, range, target, hash);
@@ -230,7 +230,7 @@ class NearestSource implements ShardSource {
   /** Writes to the cache while the next ranges come; waits only when the disk is slower than the network. */
   async #keep(tensor: ModelTensor, offset: number, chunk: FileChunk): Promise<void> {
     const { cache, spec } = this.options;
-    if (!cache || !this.#cacheTakes || !isChunk(tensor, { offset, bytes: chunk.bytes.length })) return;
+    if (!cache || !this.#cacheTakes || !isTensorChunk(tensor, { offset, bytes: chunk.bytes.length })) return;
     const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset };
     const writing: Promise<void> = cache
       .write(spec, range, chunk.bytes, chunk.sha256)
