@@ -21,7 +21,7 @@ import {
 import { Epochs } from './epochs.js';
 import type { IncomingLinks } from '../links/links.js';
 import type { PeerGuests } from '../links/peer-guests.js';
-import { probePeer } from '../profile/probe-peer.js';
+import { measureLink } from '../profile/measured-link.js';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
 import type { PeerSecret } from '../links/peer-secret.js';
 import type { ShardClient, ShardHolder } from './shards.js';
@@ -173,7 +173,7 @@ export class Session {
   async #probe({ requestId, host, port }: ControlMessageOf<'probe'>): Promise<void> {
     const { transport, clock } = this.parts;
     const { peerToken } = this.welcome;
-    const measured = await probePeer({ host, port, peerToken, transport, clock });
+    const measured = await measureLink({ host, port, peerToken, transport, clock });
     const { latencyMicros, bytesPerSecond } = measured ?? { latencyMicros: null, bytesPerSecond: null };
     this.connection.send(encodeControl({ kind: 'probed', requestId, latencyMicros, bytesPerSecond }));
   }
