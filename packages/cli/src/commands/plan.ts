@@ -25,9 +25,9 @@ import {
 } from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
-import { ClusterClient } from '../cluster/cluster-client.js';
-import { readMachines, type Machines } from '../cluster/machines.js';
-import { drawRunningPlan } from '../cluster/running-plan.js';
+import { ClusterClient } from '../admin-client/cluster-client.js';
+import { readMachines, type Machines } from '../admin-client/machines.js';
+import { drawRunningPlan } from '../admin-client/running-plan.js';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { objectiveOption } from '../objective-option.js';

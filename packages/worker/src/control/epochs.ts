@@ -15,7 +15,7 @@ import {
   encodeControl,
 } from '@butterfly/wire';
 import { EpochStage } from './epoch-stage.js';
-import { dialNext, type IncomingLinks } from '../links/links.js';
+import { dialNext, type IncomingLinks } from '../peers/stage-links.js';
 import type { ShardHolder, ShardLease } from './shards.js';
 
 type Assign = ControlMessageOf<'assign'>;

@@ -19,11 +19,11 @@ import {
   encodeControl,
 } from '@butterfly/wire';
 import { Epochs } from './epochs.js';
-import type { IncomingLinks } from '../links/links.js';
-import type { PeerGuests } from '../links/peer-guests.js';
+import type { IncomingLinks } from '../peers/stage-links.js';
+import type { PeerGuests } from '../peers/peer-guests.js';
 import { measureLink } from '../profile/measured-link.js';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
-import type { PeerSecret } from '../links/peer-secret.js';
+import type { PeerSecret } from '../peers/peer-secret.js';
 import type { ShardClient, ShardHolder } from './shards.js';
 
 /** A model as an orchestrator wants it run. */

@@ -9,13 +9,13 @@ import {
 } from '@butterfly/common';
 import type { WeightCache } from '@butterfly/weights';
 import { type Transport, type WorkerIdentity, tcpTransport } from '@butterfly/wire';
-import { DataDoor, type DataDoorOptions } from '../links/data-door.js';
-import { IncomingLinks } from '../links/links.js';
+import { DataDoor, type DataDoorOptions } from '../peers/data-door.js';
+import { IncomingLinks } from '../peers/stage-links.js';
 import type { Machine } from './native.js';
 import { joinOrchestrator, type OrchestratorLink } from './orchestrator-link.js';
-import { PeerGuests } from '../links/peer-guests.js';
+import { PeerGuests } from '../peers/peer-guests.js';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
-import { PeerSecret } from '../links/peer-secret.js';
+import { PeerSecret } from '../peers/peer-secret.js';
 import { Session, type SessionParts, type WelcomedModel } from './session.js';
 import { ShardHolder } from './shards.js';
 
