@@ -21,6 +21,7 @@ export const packages = {
 
 /** The same for the folders of a package, and for the few files beside them that a folder may import. */
 export const folders = {
+  common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
   wire: { frames: [], messages: ['frames'], connection: ['frames', 'messages'] },
   ggml: {
     library: [],

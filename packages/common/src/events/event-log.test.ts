@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { ButterflyError } from './errors.js';
+import { ButterflyError } from '../errors.js';
 import { logObserver } from './event-log.js';
 import type { ButterflyEvent } from './events.js';
-import type { Logger } from './log.js';
+import type { Logger } from '../log.js';
 
 /** What the log says of events: level, sentence, fields. */
 function told(...events: readonly ButterflyEvent[]): unknown[] {

@@ -1,4 +1,4 @@
-import type { ButterflyError, ErrorCode } from './errors.js';
+import type { ButterflyError, ErrorCode } from '../errors.js';
 
 /** Where the bytes of a shard came from. */
 interface LoadedBytes {
