@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { type Logger, printableLine } from '@butterfly/common';
+import { type Logger, printableLine, workerLogObserver } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { type ModelSpec, cacheBlockSlots, describeModel, openGguf } from '@butterfly/model';
 import { defaultRowsMax, loopbackLink } from '@butterfly/orchestrator';
@@ -191,7 +191,8 @@ async function measureLocal(
   const directory = isWritable ? path : null;
   if (process.stderr.isTTY)
     tell(`Measuring this machine with ${threads} of ${availableParallelism()} threads ...\n`);
-  const profile = await nativeMachine({ ggml, threads, memoryBytes, directory, log }).profiler(spec, false);
+  const machine = nativeMachine({ ggml, threads, memoryBytes, directory, observe: workerLogObserver(log) });
+  const profile = await machine.profiler(spec, false);
   return {
     members: Array.from({ length: workers }, (_, index) => {
       const name = `local-${index + 1}`;

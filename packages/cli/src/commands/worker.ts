@@ -2,11 +2,13 @@ import { hostname } from 'node:os';
 import {
   ButterflyError,
   type Logger,
+  type WorkerObserver,
   formatAddress,
   parseAddress,
   silentLogger,
   systemClock,
   toButterflyError,
+  workerLogObserver,
 } from '@butterfly/common';
 import { loadGgml, parseCpuList, pinToCpus } from '@butterfly/ggml';
 import { WeightCache } from '@butterfly/weights';
@@ -115,8 +117,9 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
   const stopping = new AbortController();
   // A managed worker that has not joined yet ends at once.
   if (!isManaged) void stopSignal().then(() => stopping.abort());
-  using cores = flags.awake ? new AwakeCores({ clock: systemClock, log }) : null;
   const options = await workerOptions(flags, environment, log);
+  const { observe } = options;
+  using cores = flags.awake ? new AwakeCores({ clock: systemClock, observe }) : null;
   const { signal } = stopping;
   const address = await addressOf(flags, options.waitMs, signal);
   if (address === null) return;
@@ -161,15 +164,16 @@ async function workerOptions(
     machineId: await machineId(cache.path),
   };
   const directory = cache.isWritable ? cache.path : null;
+  const observe = workerLogObserver(log);
   return {
-    ...nativeMachine({ ggml, threads, memoryBytes, directory, log }),
+    ...nativeMachine({ ggml, threads, memoryBytes, directory, observe }),
     token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
     identity: describeWorker(ggml, self),
-    cache: await openCache(cache, flags.cacheBytes, log),
+    cache: await openCache(cache, flags.cacheBytes, observe),
     waitMs: waitMsOf(flags, isManaged),
     // Whoever started it starts another one, and must not leave it behind.
     rejoins: !isManaged,
-    log,
+    observe,
     remoteOnly: flags.remoteOnly ?? false,
     dataPort: flags.dataPort,
     ...(flags.dataHost === undefined ? {} : { dataHost: flags.dataHost }),
@@ -215,13 +219,13 @@ async function addressOf(
 async function openCache(
   { path, isWritable }: CacheDirectory,
   cacheBytes: number | undefined,
-  log: Logger,
+  observe: WorkerObserver,
 ): Promise<WeightCache | null> {
   if (path === null) return null;
   const bytesMax = cacheBytes ?? (await defaultCacheBytes(path));
   return bytesMax === 0
     ? null
-    : WeightCache.open({ directory: path, bytesMax, isReadOnly: !isWritable, log });
+    : WeightCache.open({ directory: path, bytesMax, isReadOnly: !isWritable, observe });
 }
 
 function tellPresence(presence: WorkerPresence, address: string): void {

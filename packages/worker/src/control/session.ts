@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, type Logger, toButterflyError } from '@butterfly/common';
+import { ButterflyError, type Clock, type WorkerObserver, toButterflyError } from '@butterfly/common';
 import { type ModelSpec, modelFingerprint, parseModelSpec } from '@butterfly/model';
 import {
   LocalSource,
@@ -46,7 +46,7 @@ export interface SessionParts {
   readonly localFiles: boolean;
   readonly transport: Transport;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
   /** Told of each step that comes to this worker, and of each that is done. */
   readonly onStep: () => void;
 }

@@ -2,7 +2,7 @@ import {
   ButterflyError,
   type Clock,
   type ErrorCode,
-  type Logger,
+  type WorkerObserver,
   exitCodes,
   systemClock,
   toButterflyError,
@@ -36,7 +36,7 @@ export interface WorkerOptions extends Machine {
   readonly signal?: AbortSignal;
   /** Whether it comes back to an orchestrator that was lost; else its end is the end of the worker. */
   readonly rejoins: boolean;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
   /** Where weights are kept on disk; nowhere by default. */
   readonly cache?: WeightCache | null;
   /** Address to listen on for other workers; by default every one, or loopback when the orchestrator is there. */
@@ -90,13 +90,13 @@ export class Worker {
    * CANCELLED when it is stopped before
    */
   static async start(options: WorkerOptions): Promise<Worker> {
-    const { clock = systemClock, transport = tcpTransport, cache = null, stages, log } = options;
+    const { clock = systemClock, transport = tcpTransport, cache = null, stages, observe } = options;
     const { onStep = (): void => undefined } = options;
     const arrivals = { secret: new PeerSecret(), links: new IncomingLinks(clock), guests: new PeerGuests() };
     const door = await openDoor(options, { transport, clock, ...arrivals });
-    const shards = new ShardHolder({ stages, clock, log });
+    const shards = new ShardHolder({ stages, clock, observe });
     const localFiles = options.remoteOnly !== true;
-    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, log, onStep };
+    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, observe, onStep };
     const worker = new Worker(options, parts, door);
     const { signal } = options;
     const stop = (): void => worker.#stopping.abort();
@@ -223,7 +223,8 @@ export class Worker {
       } catch (thrown) {
         const error = toButterflyError(thrown);
         onFailure(error);
-        this.parts.log.info({ code: error.code }, error.message);
+        const { code, message } = error;
+        this.parts.observe({ kind: 'dialFailed', code, message });
       }
       await this.#pause(endMs);
     }
