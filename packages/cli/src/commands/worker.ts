@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import {
   ButterflyError,
   type Logger,
+  type WorkerEvent,
   type WorkerObserver,
   formatAddress,
   parseAddress,
@@ -16,7 +17,6 @@ import {
   AwakeCores,
   Worker,
   type WorkerOptions,
-  type WorkerPresence,
   describeWorker,
   machineId,
   nativeMachine,
@@ -128,7 +128,10 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     join: parseAddress(address),
     signal,
     onStep: () => cores?.stepPassed(),
-    ...(isManaged ? {} : { onPresence: (presence) => tellPresence(presence, address) }),
+    observe: (event) => {
+      observe(event);
+      if (!isManaged) tellPresence(event, address);
+    },
   });
   const worker = await starting.catch((error: unknown) => {
     if (signal.aborted) return null;
@@ -228,22 +231,13 @@ async function openCache(
     : WeightCache.open({ directory: path, bytesMax, isReadOnly: !isWritable, observe });
 }
 
-function tellPresence(presence: WorkerPresence, address: string): void {
-  switch (presence.kind) {
-    case 'waiting':
-      print(
-        `Waiting for an orchestrator at ${address}. ${presence.error.message} Dialling until it answers.\n`,
-      );
-      return;
-    case 'lost':
-      print(`Lost ${address}: ${presence.error.message} Trying to come back.\n`);
-      return;
-    case 'rejoined':
-      print(`Back at ${address} as ${presence.workerId}.\n`);
-      return;
-    default:
-      presence satisfies never;
-  }
+/** What becomes of the connection, for whoever sits at the terminal. */
+function tellPresence(event: WorkerEvent, address: string): void {
+  if (event.kind === 'orchestratorAwaited')
+    print(`Waiting for an orchestrator at ${address}. ${event.error.message} Dialling until it answers.\n`);
+  else if (event.kind === 'orchestratorLost')
+    print(`Lost ${address}: ${event.error.message} Trying to come back.\n`);
+  else if (event.kind === 'orchestratorRejoined') print(`Back at ${address} as ${event.workerId}.\n`);
 }
 
 /** @throws ButterflyError CONFIG_INVALID, unless it was the idea of `serve`, which can do without. */

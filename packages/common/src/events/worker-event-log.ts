@@ -4,7 +4,8 @@ import type { WorkerEvent, WorkerEventOf, WorkerObserver } from './worker-events
 
 type Kind = WorkerEvent['kind'];
 
-const lines: { readonly [K in Kind]: (event: WorkerEventOf<K>) => Line } = {
+/** Null for what is told on the terminal. */
+const lines: { readonly [K in Kind]: ((event: WorkerEventOf<K>) => Line) | null } = {
   machineMeasured: (event) => ['info', 'This machine was measured for the model.', fieldsOf(event)],
   speedGuessed: ({ part }) =>
     part === 'layer'
@@ -29,7 +30,10 @@ const lines: { readonly [K in Kind]: (event: WorkerEventOf<K>) => Line } = {
     'Cores may sleep between steps, because the system takes no request against it.',
     fieldsOf(event),
   ],
+  orchestratorAwaited: null,
   dialFailed: ({ code, message }) => ['info', message, { code }],
+  orchestratorLost: null,
+  orchestratorRejoined: null,
   weightsLoading: (event) => ['info', 'Loading the weights.', fieldsOf(event)],
   weightsLoaded: (event) => ['info', 'The weights are loaded.', fieldsOf(event)],
   weightsNotLoaded: ({ shardId, code, message }) => ['error', message, { shardId, code }],
@@ -87,6 +91,6 @@ export function workerLogObserver(log: Logger): WorkerObserver {
   return (event) => writeLine(log, lineOf(event.kind, event));
 }
 
-function lineOf<K extends Kind>(kind: K, event: WorkerEventOf<K>): Line {
-  return lines[kind](event);
+function lineOf<K extends Kind>(kind: K, event: WorkerEventOf<K>): Line | null {
+  return lines[kind]?.(event) ?? null;
 }

@@ -22,10 +22,18 @@ type MachineEvent =
   /** The system takes no request to keep cores awake. */
   | { readonly kind: 'coresMaySleep'; readonly cause: string };
 
+/** What becomes of the connection to the orchestrator. */
+type PresenceEvent =
+  /** Told once: it did not answer the first time, and is dialled on. */
+  | { readonly kind: 'orchestratorAwaited'; readonly error: ButterflyError }
+  /** An attempt to reach it failed, and another one follows. */
+  | { readonly kind: 'dialFailed'; readonly code: ErrorCode; readonly message: string }
+  /** The worker tries to come back. */
+  | { readonly kind: 'orchestratorLost'; readonly error: ButterflyError }
+  | { readonly kind: 'orchestratorRejoined'; readonly workerId: string };
+
 /** What happens to the shards and stages of a worker. */
 type StageEvent =
-  /** An attempt to reach the orchestrator failed, and another one follows. */
-  | { readonly kind: 'dialFailed'; readonly code: ErrorCode; readonly message: string }
   | { readonly kind: 'weightsLoading'; readonly shardId: string; readonly layers: LayerRange }
   | ({ readonly kind: 'weightsLoaded'; readonly shardId: string; readonly warmUpMs: number } & LoadedBytes)
   | {
@@ -82,7 +90,7 @@ type WeightsEvent =
   | { readonly kind: 'imageNotKept'; readonly error: string };
 
 /** All that happens in the process of a worker, as plain values. */
-export type WorkerEvent = MachineEvent | StageEvent | WeightsEvent;
+export type WorkerEvent = MachineEvent | PresenceEvent | StageEvent | WeightsEvent;
 
 export type WorkerEventOf<K extends WorkerEvent['kind']> = Extract<WorkerEvent, { readonly kind: K }>;
 

@@ -19,13 +19,6 @@ import { PeerSecret } from '../peers/peer-secret.js';
 import { Session, type SessionParts, type WelcomedModel } from './session.js';
 import { ShardHolder } from './shards.js';
 
-/** What becomes of the connection to the orchestrator. */
-export type WorkerPresence =
-  /** Told once: it did not answer the first time, and is dialled on. */
-  | { readonly kind: 'waiting'; readonly error: ButterflyError }
-  | { readonly kind: 'lost'; readonly error: ButterflyError }
-  | { readonly kind: 'rejoined'; readonly workerId: string };
-
 export interface WorkerOptions extends Machine {
   readonly join: { readonly host: string; readonly port: number };
   readonly token: string | null;
@@ -49,7 +42,6 @@ export interface WorkerOptions extends Machine {
   readonly remoteOnly?: boolean;
   readonly clock?: Clock;
   readonly transport?: Transport;
-  readonly onPresence?: (presence: WorkerPresence) => void;
   /** Told of each step that comes, and of each that is done. */
   readonly onStep?: () => void;
 }
@@ -154,7 +146,7 @@ export class Worker {
     let isTold = false;
     const onFailure = (error: ButterflyError): void => {
       if (!absentCodes.has(error.code) || clock.nowMs() >= endMs) throw error;
-      if (!isTold) this.options.onPresence?.({ kind: 'waiting', error });
+      if (!isTold) this.parts.observe({ kind: 'orchestratorAwaited', error });
       isTold = true;
     };
     const link = await this.#dialUntilWelcomed(onFailure, endMs);
@@ -184,15 +176,15 @@ export class Worker {
 
   /** Works until the orchestrator says goodbye or is lost for good: then gives why. */
   async #serve(first: OrchestratorLink): Promise<ButterflyError | null> {
-    const { clock } = this.parts;
-    const { rejoins, onPresence } = this.options;
+    const { clock, observe } = this.parts;
+    const { rejoins } = this.options;
     for (let link: OrchestratorLink | null = first; link; link = await this.#rejoin()) {
       const joinedMs = clock.nowMs();
       const error = await link.closed;
       await this.#session?.end();
       if (error === null || !rejoins || !isPassing(error)) return error;
       if (clock.nowMs() - joinedMs > dialPauseMaxMs) this.#pauseMs = dialPauseMinMs;
-      onPresence?.({ kind: 'lost', error });
+      observe({ kind: 'orchestratorLost', error });
     }
     return null;
   }
@@ -203,7 +195,7 @@ export class Worker {
     const link = await this.#dialUntilWelcomed((error) => {
       if (!isPassing(error)) throw error;
     }, Infinity);
-    if (link) this.options.onPresence?.({ kind: 'rejoined', workerId: this.id });
+    if (link) this.parts.observe({ kind: 'orchestratorRejoined', workerId: this.id });
     return link;
   }
 
