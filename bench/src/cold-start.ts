@@ -32,7 +32,7 @@ export async function measureColdStart(path: string, threads: number, repeats: n
   for (let round = 0; round < repeats; round++) {
     const directory = await mkdtemp(join(tmpdir(), 'butterfly-cold-'));
     try {
-      const cache = await WeightCache.open({ directory, bytesMax: 1e12, log: silentLogger });
+      const cache = await WeightCache.open({ directory, bytesMax: 1e12, observe: () => undefined });
       const converting = await load(spec, threads, cache);
       const image = await load(spec, threads, cache);
       rounds.push({ converting, image, disk: await readInOrder(path) });

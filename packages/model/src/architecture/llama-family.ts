@@ -1,6 +1,7 @@
 import { type Graph, type RopeParams, type Tensor, shapeOf } from '@butterfly/ggml';
 import type { ModelSpec } from '../spec/spec.js';
-import type { AttentionSpan, BatchShape } from './batch.js';
+import type { AttentionSpan } from './attention-layout.js';
+import type { BatchShape } from './batch-shape.js';
 import { ropeParams } from './rope.js';
 
 /** Weights of one layer; a null is a tensor that this model does not have. */

@@ -1,6 +1,6 @@
 import type { Graph } from '@butterfly/ggml';
 import type { Architecture, ModelSpec } from '../spec/spec.js';
-import type { BatchShape } from './batch.js';
+import type { BatchShape } from './batch-shape.js';
 import {
   LlamaFamilyBuilder,
   type LayerCache,

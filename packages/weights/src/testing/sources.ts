@@ -6,7 +6,7 @@ import { limits, systemClock, toButterflyError } from '@butterfly/common';
 import {
   type ModelSpec,
   type ModelTensor,
-  chunksOf,
+  tensorChunks,
   describeModel,
   openGguf,
   sampleWeights,
@@ -90,7 +90,7 @@ export async function readAll(
   const contents: Buffer[] = [];
   for (const tensor of tensors) {
     const whole = Buffer.alloc(tensor.bytes);
-    const reads = chunksOf(tensor).map(({ offset, bytes }) =>
+    const reads = tensorChunks(tensor).map(({ offset, bytes }) =>
       read(tensor, offset, whole.subarray(offset, offset + bytes)),
     );
     // As a shard does, which frees its memory afterwards.
