@@ -22,6 +22,7 @@ export const packages = {
 
 /** The same for the folders of a package, and for the few files beside them that a folder may import. */
 export const folders = {
+  common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
   wire: { frames: [], messages: ['frames'], connection: ['frames', 'messages'] },
   ggml: {
     library: [],
@@ -36,7 +37,7 @@ export const folders = {
   jinja: { library: [], syntax: ['library'] },
   planning: { search: ['cost.ts', 'types.ts'] },
   engine: { kv: [], scheduler: ['kv', 'types.ts'] },
-  worker: { profile: [], links: [], control: ['links', 'profile'] },
+  worker: { profile: [], peers: [], control: ['peers', 'profile'] },
   orchestrator: {
     view: [],
     fleet: ['view'],
@@ -44,5 +45,5 @@ export const folders = {
     deployment: ['fleet', 'links'],
   },
   api: { http: ['context.ts'], admin: ['http', 'context.ts'], openai: ['http', 'context.ts'] },
-  cli: { discovery: [], cluster: ['options.ts', 'table.ts'] },
+  cli: { discovery: [], 'admin-client': ['options.ts', 'table.ts'] },
 };

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '@butterfly/common';
 import { CpuBackend, loadGgml } from '@butterfly/ggml';
-import { type ModelSpec, describeModel, openGguf } from '@butterfly/model';
+import { type ModelSpec, describeFamilyModel, openGguf } from '@butterfly/model';
 import { StageRuntime } from '@butterfly/stage';
 import { LocalSource, WeightCache } from '@butterfly/weights';
 import { median } from './load/statistics.js';
@@ -27,12 +27,12 @@ const ggml = loadGgml({ log: silentLogger });
 
 /** Medians of rounds in which each is measured once. */
 export async function measureColdStart(path: string, threads: number, repeats: number): Promise<ColdStart> {
-  const spec = describeModel(await openGguf(path));
+  const spec = describeFamilyModel(await openGguf(path));
   const rounds: ColdStart[] = [];
   for (let round = 0; round < repeats; round++) {
     const directory = await mkdtemp(join(tmpdir(), 'butterfly-cold-'));
     try {
-      const cache = await WeightCache.open({ directory, bytesMax: 1e12, log: silentLogger });
+      const cache = await WeightCache.open({ directory, bytesMax: 1e12, observe: () => undefined });
       const converting = await load(spec, threads, cache);
       const image = await load(spec, threads, cache);
       rounds.push({ converting, image, disk: await readInOrder(path) });

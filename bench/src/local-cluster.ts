@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { type EventOf, type Observer, silentLogger, systemClock } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
-import { describeModel, openGguf } from '@butterfly/model';
+import { describeFamilyModel, openGguf } from '@butterfly/model';
 import { Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
@@ -63,7 +63,7 @@ export class LocalCluster implements AsyncDisposable {
   ) {}
 
   static async start(path: string, options: LocalClusterOptions): Promise<LocalCluster> {
-    const spec = describeModel(await openGguf(path));
+    const spec = describeFamilyModel(await openGguf(path));
     const vocabulary = loadVocabulary(loadGgml({ log: silentLogger }), path);
     const traces: TimedStep[] = [];
     const orchestrator = await Orchestrator.start({

@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describeModel, openGguf } from '@butterfly/model';
+import { describeFamilyModel, openGguf } from '@butterfly/model';
 import { type SyntheticModelOptions, cachedSyntheticModel } from '@butterfly/testkit';
 
 export interface BenchModel {
@@ -88,7 +88,7 @@ export async function benchModel(path: string | null): Promise<BenchModel> {
 
 /** How many tokens the model knows. */
 export async function vocabularyOf(path: string): Promise<number> {
-  return describeModel(await openGguf(path)).vocabulary;
+  return describeFamilyModel(await openGguf(path)).vocabulary;
 }
 
 /** Token ids from the middle of the vocabulary, the same for both sides. */

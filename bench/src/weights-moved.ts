@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describeModel, openGguf, shardTensors } from '@butterfly/model';
+import { describeFamilyModel, openGguf, shardTensors } from '@butterfly/model';
 import { TcpProxy, freePort } from '@butterfly/testkit';
 import { LocalCluster } from './local-cluster.js';
 
@@ -62,7 +62,7 @@ async function openWays(workers: number): Promise<{
 
 async function load(path: string, scenario: Scenario, directory: string): Promise<Moved[]> {
   const { name, workers, stages, replicas, withFile } = scenario;
-  const spec = describeModel(await openGguf(path));
+  const spec = describeFamilyModel(await openGguf(path));
   const { clusterPort, doors, toOrchestrator, toDoors } = await openWays(workers);
   try {
     await using cluster = await LocalCluster.start(path, {

@@ -1,5 +1,5 @@
 import { type Ggml, type Vocabulary, loadVocabulary } from '@butterfly/ggml';
-import { cacheBlockSlots, describeModel, openGguf } from '@butterfly/model';
+import { cacheBlockSlots, describeFamilyModel, openGguf } from '@butterfly/model';
 import { StageRuntime } from '@butterfly/stage';
 import { IncrementalDetokenizer } from '@butterfly/text';
 import { LocalSource } from '@butterfly/weights';
@@ -18,7 +18,7 @@ export class Reader implements Disposable {
   }
 
   static async open(ggml: Ggml, path: string, threads: number): Promise<Reader> {
-    const spec = describeModel(await openGguf(path));
+    const spec = describeFamilyModel(await openGguf(path));
     const contextTokens = Math.ceil(spec.contextTrained / cacheBlockSlots) * cacheBlockSlots;
     const range = { layerStart: 0, layerEnd: spec.layers };
     const stage = new StageRuntime({

@@ -1,4 +1,4 @@
-import { toButterflyError } from '@butterfly/common';
+import { toButterflyError, workerLogObserver } from '@butterfly/common';
 import type { SimulatedHost, SimulatedNetwork } from '@butterfly/testkit';
 import { Worker } from '@butterfly/worker';
 import { FakeMachine } from './fake-machine.js';
@@ -130,7 +130,7 @@ export class SimulatedWorker {
       profiler: machine.profiler,
       clock: host.clock,
       transport: host.transport,
-      log: this.journal.logger(name),
+      observe: workerLogObserver(this.journal.logger(name)),
     });
   }
 }

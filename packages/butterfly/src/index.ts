@@ -4,6 +4,7 @@ export { pull } from './hub/pull.js';
 export type { Pulled } from './hub/pull.js';
 export { findPulled } from './hub/pulled.js';
 export { parseHubReference } from './hub/reference.js';
+export { tellParent } from './last-words.js';
 export { logFormats } from './log-formats.js';
 export type { LogFormat } from './log-formats.js';
 export {
@@ -13,7 +14,6 @@ export {
   threadsPerWorker,
   warnOfCrowding,
 } from './machine.js';
-export { tellParent } from './managed.js';
 export { contextTokens, openModel, ownModel, resolveModelPath } from './model.js';
 export type { OpenedModel } from './model.js';
 export { startServing } from './serving.js';

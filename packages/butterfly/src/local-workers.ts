@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { type ButterflyError, type Observer, formatAddress } from '@butterfly/common';
+import { lastingError, listenToLastWords } from './last-words.js';
 import type { LogFormat } from './log-formats.js';
-import { lastingError, listenToLastWords } from './managed.js';
 
 /** What is run as a local worker, with `worker` and its options behind it. */
 export interface WorkerProgram {

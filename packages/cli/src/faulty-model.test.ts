@@ -1,6 +1,6 @@
 import { silentLogger } from '@butterfly/common';
 import { loadGgml, loadVocabulary } from '@butterfly/ggml';
-import { describeModel, openGguf } from '@butterfly/model';
+import { describeFamilyModel, openGguf } from '@butterfly/model';
 import { readFileSync } from 'node:fs';
 import { afterAll, expect, it } from 'vitest';
 import { Folder, model } from './testing/models.js';
@@ -11,7 +11,7 @@ afterAll(() => folder[Symbol.dispose]());
 
 /** The model with the first number of a row of a tensor, which is in F32, made NaN. */
 async function faultyModel(name: string, row = 0): Promise<string> {
-  const tensor = describeModel(await openGguf(model)).tensors.find((each) => each.name === name);
+  const tensor = describeFamilyModel(await openGguf(model)).tensors.find((each) => each.name === name);
   if (!tensor) throw new Error(`There is no ${name}.`);
   const bytes = readFileSync(model);
   bytes.writeFloatLE(NaN, tensor.offset + 4 * row * (tensor.shape[0] ?? 0));

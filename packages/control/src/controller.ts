@@ -8,14 +8,14 @@ import type {
   Phase,
   Target,
 } from './controller-types.js';
-import { describeMember, describeWait } from './controller-words.js';
 import { Drains } from './drains.js';
 import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
 import { PlanFinder } from './plan-finder.js';
 import { Spares, type SpareLack } from './spares.js';
+import { describeMember, describeWait } from './status-descriptions.js';
 import { Succession } from './succession.js';
-import { missingStages, shardOf, uses } from './targets.js';
+import { missingStages, shardOf, uses } from './target.js';
 
 /**
  * Decides which plan is in force: a function of its events and the time, without sockets or timers. Shards are prepared

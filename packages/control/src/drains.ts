@@ -2,7 +2,7 @@ import { ButterflyError } from '@butterfly/common';
 import type { ControllerConfig, Target } from './controller-types.js';
 import type { Members } from './members.js';
 import type { Orders } from './orders.js';
-import { uses } from './targets.js';
+import { uses } from './target.js';
 
 /** Workers that are to be emptied and sent away. */
 export class Drains {

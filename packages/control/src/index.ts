@@ -5,10 +5,10 @@ export type {
   EpochPlan,
   Joining,
 } from './controller-types.js';
-export { describeReplicas, replicasInUse } from './controller-words.js';
 export { Controller } from './controller.js';
 export type { Member } from './members.js';
 export { SharedByControllers } from './shared-by-controllers.js';
-export { targetOf } from './targets.js';
+export { describeReplicas, replicasInUse } from './status-descriptions.js';
+export { targetOf } from './target.js';
 export { workerStates } from './worker-states.js';
 export type { WorkerState } from './worker-states.js';

@@ -1,7 +1,7 @@
 import type { Plan } from '@butterfly/planning';
 import type { ControllerAction, Target } from './controller-types.js';
 import type { Members } from './members.js';
-import { shardOf } from './targets.js';
+import { shardOf } from './target.js';
 
 /** What workers are told to load and to let go; what each holds is kept in step with it. */
 export class Orders {

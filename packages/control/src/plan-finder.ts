@@ -1,7 +1,8 @@
 import { ButterflyError } from '@butterfly/common';
 import type { ControllerConfig, Target } from './controller-types.js';
 import type { Member, Members } from './members.js';
-import { missingStages, substituted, targetOf } from './targets.js';
+import { repairedBySpares } from './spare-shards.js';
+import { missingStages, targetOf } from './target.js';
 import { isUrgent, weigh } from './weighing.js';
 
 /** A plan to change to. */
@@ -84,7 +85,7 @@ export class PlanFinder {
       plan.stages.every(({ workerId }) => available.some((member) => member.workerId === workerId));
     if (next && isHere(next) && missingStages(next, this.members).length === 0) return next;
     const { shardIdOf } = this.config;
-    return ended && substituted(ended, available, this.members, { shardIdOf, repair: this.#repair });
+    return ended && repairedBySpares(ended, available, this.members, { shardIdOf, repair: this.#repair });
   }
 
   /** A plan that is worth a change from the live one; null where there is none. */

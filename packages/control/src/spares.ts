@@ -1,7 +1,8 @@
 import type { ControllerConfig, Target } from './controller-types.js';
 import type { Member, Members } from './members.js';
 import type { Orders } from './orders.js';
-import { spareShards, uses } from './targets.js';
+import { spareShards } from './spare-shards.js';
+import { uses } from './target.js';
 
 /** Fewer spares than asked for. */
 export interface SpareLack {

@@ -3,7 +3,7 @@ import type { Blame } from './blame.js';
 import type { Target } from './controller-types.js';
 import type { Members } from './members.js';
 import type { Orders } from './orders.js';
-import { missingStages, shardOf, uses } from './targets.js';
+import { missingStages, shardOf, uses } from './target.js';
 
 /** A plan that is loaded while another one is live. */
 interface Successor {

@@ -1,6 +1,7 @@
+import type { Plan } from '@butterfly/planning';
 import type { Target } from './controller-types.js';
 import type { Members } from './members.js';
-import { fitsBeside, gainOf, isSameTarget, uses } from './targets.js';
+import { isSameTarget, shardOf, uses } from './target.js';
 
 /** A change of plan costs everybody a recomputation, so a better one must be so much better. */
 const gainMin = 1.1;
@@ -26,4 +27,20 @@ export function weigh(target: Target, current: Target, members: Members, urgent:
   if (!urgent && gain < gainMin) return 'stay';
   if (fitsBeside(target, current, members)) return 'prepare';
   return urgent || gain >= gainInForegroundMin ? 'switch' : 'stay';
+}
+
+/** Whether every worker has the memory to load its part of the target beside the one that it serves with. */
+export function fitsBeside(target: Target, current: Target, members: Members): boolean {
+  return target.plan.stages.every(({ workerId, bytes }) => {
+    if (shardOf(target, workerId) === shardOf(current, workerId)) return true;
+    const serving = current.plan.stages.find((stage) => stage.workerId === workerId);
+    return bytes + (serving?.bytes ?? 0) <= (members.get(workerId)?.memoryBytes ?? 0);
+  });
+}
+
+/** How many times as good as the other plan it is predicted to be, at what both were made for. */
+export function gainOf(plan: Plan, over: Plan): number {
+  return plan.objective === 'latency'
+    ? over.predicted.latencyMicros / plan.predicted.latencyMicros
+    : plan.predicted.tokensPerSecond / over.predicted.tokensPerSecond;
 }

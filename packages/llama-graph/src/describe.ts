@@ -4,7 +4,7 @@ import {
   type ModelSpec,
   MetadataReader,
   architectureEntries,
-  describeModel,
+  describeFamilyModel,
   graphHeader,
   readArchitecture,
   readVocabulary,
@@ -116,7 +116,7 @@ export async function describeAny(
   survey: (request: SurveyRequest) => Promise<GraphSurvey>,
 ): Promise<ModelSpec> {
   try {
-    return describeModel(gguf);
+    return describeFamilyModel(gguf);
   } catch (thrown) {
     const error = toButterflyError(thrown);
     if (error.code !== 'MODEL_UNSUPPORTED') throw error;

@@ -1,12 +1,7 @@
-export {
-  batchKey,
-  cacheBlockSlots,
-  cacheBytesPerSlot,
-  evenLayout,
-  groupedQueries,
-  plainLayout,
-} from './architecture/batch.js';
-export type { AttentionSpan, BatchShape, SpanLayout } from './architecture/batch.js';
+export { evenLayout, groupedQueries, plainLayout } from './architecture/attention-layout.js';
+export type { AttentionSpan, SpanLayout } from './architecture/attention-layout.js';
+export { batchKey } from './architecture/batch-shape.js';
+export type { BatchShape } from './architecture/batch-shape.js';
 export type { FamilyModel, StageWeights } from './architecture/llama-family.js';
 export { LlamaFamilyBuilder, graphTensorsMax } from './architecture/llama-family.js';
 export { fillMasks } from './architecture/masks.js';
@@ -14,7 +9,6 @@ export { SpanAttention, spanMasks } from './architecture/span-attention.js';
 export type { LayerCache, MaskInput, StepGraph, StepInputs, StepOutputs } from './architecture/step-tensors.js';
 export { arrangeWeights, weightUse } from './architecture/weights.js';
 export type { WeightUse } from './architecture/weights.js';
-export { chunksOf, isChunk } from './spec/chunks.js';
 export { checkFiles, fileStamp, settledStamp, stampOf } from './gguf/file-stamp.js';
 export { openGguf } from './gguf/gguf-file.js';
 export { sampleWeights } from './gguf/weight-sample.js';
@@ -22,7 +16,8 @@ export { drawFraction } from './sampling.js';
 export { MetadataReader } from './gguf/metadata-reader.js';
 export { architectureEntries, graphHeader } from './gguf/graph-header.js';
 export type { GgufFile } from './gguf/gguf-file.js';
-export { describeModel, readArchitecture, readVocabulary, specOf } from './spec/describe.js';
+export { describeFamilyModel, readArchitecture, readVocabulary, specOf } from './spec/describe.js';
+export { cacheBlockSlots, cacheBytesPerSlot } from './spec/kv-cache-size.js';
 export {
   activeParameterCount,
   everyStageBytes,
@@ -44,3 +39,4 @@ export type {
   ModelSpec,
   ModelTensor,
 } from './spec/spec.js';
+export { isTensorChunk, tensorChunks } from './spec/tensor-chunks.js';

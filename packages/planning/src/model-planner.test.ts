@@ -1,15 +1,15 @@
 import { fileURLToPath } from 'node:url';
 import type { ButterflyEvent, Observer } from '@butterfly/common';
-import { cacheBytesPerSlot, describeModel, openGguf } from '@butterfly/model';
+import { cacheBytesPerSlot, describeFamilyModel, openGguf } from '@butterfly/model';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { modelPlanner, plannerInput, type PlannerMember } from './model-planner.js';
 import { lan } from './testing/problems.js';
 import { plainWishes } from './types.js';
 
 const path = fileURLToPath(new URL('../../../../shared/models/aidreams-260k.gguf', import.meta.url));
-let spec: ReturnType<typeof describeModel>;
+let spec: ReturnType<typeof describeFamilyModel>;
 beforeAll(async () => {
-  spec = describeModel(await openGguf(path));
+  spec = describeFamilyModel(await openGguf(path));
 });
 
 const curve = [{ rows: 1, micros: 100 }];

@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger } from '@butterfly/common';
 import { CpuBackend } from '@butterfly/ggml';
 import { cachedSyntheticModel } from '@butterfly/testkit';
 import { type TensorSource, WeightCache } from '@butterfly/weights';
@@ -37,7 +36,7 @@ it.runIf(hasLayouts())(
     const step = tokenStep([part({ rows: 20 })], someTokens(20, spec.vocabulary));
     const loads: { fileReads: number; logits: Float32Array[] }[] = [];
     for (let load = 0; load < 2; load++) {
-      const cache = await WeightCache.open({ directory, bytesMax: 1e9, log: silentLogger });
+      const cache = await WeightCache.open({ directory, bytesMax: 1e9, observe: () => undefined });
       let fileReads = 0;
       await using files = await openSource(spec);
       const source: TensorSource = {

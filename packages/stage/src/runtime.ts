@@ -1,4 +1,4 @@
-import { type Logger, type StepTime, ensure, limits } from '@butterfly/common';
+import { type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
 import { batchKey, cacheBlockSlots, plainLayout } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
@@ -24,7 +24,7 @@ export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
   /** As in `StageRequest`; off by default. */
   readonly isDeterministic?: boolean;
   /** Told when deterministic mode does not keep its word, and of weights that are no numbers. */
-  readonly log?: Logger;
+  readonly observe?: WorkerObserver;
 }
 
 /** A contiguous range of layers: its weights, its part of the KV arena, and the computation of steps. */
@@ -119,10 +119,7 @@ export class StageRuntime implements Stage {
     await this.#shard.load(source, onProgress);
     const unsound = this.#shard.unsoundVectors();
     if (unsound.length > 0) {
-      this.options.log?.error(
-        { tensors: unsound },
-        'Weights are NaN or infinite, so that every request will fail; check the model file.',
-      );
+      this.options.observe?.({ kind: 'weightsUnsound', tensors: unsound });
       this.#faults.condemn();
     }
     // The largest step decides the compute memory, so that it does not grow while serving.
@@ -163,9 +160,8 @@ export class StageRuntime implements Stage {
         return result;
       },
     });
-    const { range, isDeterministic, rowsMax, log } = this.options;
-    if (isDeterministic && !isBatchInvariant)
-      log?.warn({}, 'Rows depend on what else is in their step in spite of deterministic mode; report this.');
+    const { range, isDeterministic, rowsMax, observe } = this.options;
+    if (isDeterministic && !isBatchInvariant) observe?.({ kind: 'determinismBroken' });
     const layers = range.layerEnd - range.layerStart;
     const curve = stageCurve(layers, profile, { isLast: this.isLast, rowsMax });
     // What a deterministic worker measured is of padded steps already.

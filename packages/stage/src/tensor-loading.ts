@@ -1,6 +1,6 @@
 import { limits } from '@butterfly/common';
 import type { NativeBuffer } from '@butterfly/ggml';
-import { type ModelTensor, chunksOf } from '@butterfly/model';
+import { type ModelTensor, tensorChunks } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 
 /** A tensor of the file, and what is to be done with its bytes. */
@@ -40,7 +40,7 @@ export async function loadTensors(options: {
     waitedMs += performance.now() - askedMs;
     const target = task.target ?? ((offset, bytes) => viewOf(staging, offset, bytes));
     const reads: Promise<void>[] = [];
-    for (const { offset, bytes } of chunksOf(task.tensor)) {
+    for (const { offset, bytes } of tensorChunks(task.tensor)) {
       while (reading.size >= limits.fileFetchesInFlightMax) await Promise.race(reading);
       if (failures.length > 0) break;
       const read: Promise<void> = source

@@ -3,7 +3,6 @@ import { readdirSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, unlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger } from '@butterfly/common';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BlobStore } from './blob-store.js';
@@ -15,7 +14,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 const openStore = (bytesMax = 1000): Promise<BlobStore> =>
-  BlobStore.open({ directory, bytesMax, log: silentLogger });
+  BlobStore.open({ directory, bytesMax, observe: () => undefined });
 const contentOf = (seed: number, bytes = 100): Buffer => Buffer.alloc(bytes, `content ${seed}, `);
 const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const pathOf = (bytes: Uint8Array): string => join(directory, 'blobs', hashOf(bytes));
@@ -155,7 +154,7 @@ describe('BlobStore', () => {
   it('is empty and refuses writes where there is no directory to be made', async () => {
     const file = join(directory, 'file');
     await writeFile(file, 'x');
-    const store = await BlobStore.open({ directory: file, bytesMax: 1000, log: silentLogger });
+    const store = await BlobStore.open({ directory: file, bytesMax: 1000, observe: () => undefined });
     expect(await reads(store, contentOf(1))).toBe(false);
     await expect(write(store, contentOf(1))).rejects.toThrow(expect.objectContaining({ code: 'ENOTDIR' }));
     expect(store.bytes).toBe(0);

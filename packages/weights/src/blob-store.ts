@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, readdir, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Logger, makeDirectory, sha256 } from '@butterfly/common';
+import { type WorkerObserver, makeDirectory, sha256 } from '@butterfly/common';
 import { BlobFile } from './blob-file.js';
 import { BlobLedger } from './blob-ledger.js';
 
@@ -11,7 +11,7 @@ export interface BlobStoreOptions {
   readonly bytesMax: number;
   /** Whether it only gives what is there, as on a disk that takes no more; default false. */
   readonly isReadOnly?: boolean;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
 }
 
 /** After so many writes it looks again what other processes did: what the bound may be exceeded by for each of them. */
@@ -48,10 +48,8 @@ export class BlobStore {
       await makeDirectory(store.#parts);
       await store.#removeAbandoned();
     } catch (error) {
-      options.log.warn(
-        { directory: options.directory, error: String(error) },
-        'the cache cannot be prepared',
-      );
+      const { directory, observe } = options;
+      observe({ kind: 'cacheNotPrepared', directory, error: String(error) });
     }
     await store.#look().catch(() => undefined);
     // The bound may be a smaller one than the last time.
@@ -78,7 +76,7 @@ export class BlobStore {
         return true;
       }
       if (isRead !== null) {
-        this.options.log.warn({ hash }, 'a corrupt part of the cache is removed');
+        this.options.observe({ kind: 'cachedRangeRemoved', hash });
         await unlink(this.#path(hash)).catch(() => undefined);
       }
       this.#ledger.remove(hash);

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { type Logger, makeDirectory } from '@butterfly/common';
+import { type WorkerObserver, makeDirectory } from '@butterfly/common';
 import { isMissing } from './blob-store.js';
 
 /** A range of a model file. */
@@ -26,7 +26,7 @@ export class CacheIndex {
 
   constructor(
     private readonly path: string,
-    private readonly log: Logger,
+    private readonly observe: WorkerObserver,
   ) {}
 
   /** All that is known of, with the hashes of their content. */
@@ -54,10 +54,7 @@ export class CacheIndex {
       if (isMissing(error)) return true;
       if (this.#isUnreadable) return false;
       this.#isUnreadable = true;
-      this.log.warn(
-        { path: this.path, error: String(error) },
-        'an index of the cache cannot be read; what it tells of counts as missing, check the disk',
-      );
+      this.observe({ kind: 'cacheIndexNotRead', path: this.path, error: String(error) });
       return false;
     }
   }

@@ -1,5 +1,5 @@
 import { limits } from '@butterfly/common';
-import { type ModelTensor, isChunk } from '@butterfly/model';
+import { type ModelTensor, isTensorChunk } from '@butterfly/model';
 import type { RemoteSource } from './remote-source.js';
 
 const chunkBytes = limits.fileChunkBytesMax;
@@ -20,7 +20,7 @@ export class Digests {
    * @throws ButterflyError as `RemoteSource.digests` does
    */
   async of(tensor: ModelTensor, offset: number, bytes: number): Promise<Uint8Array> {
-    const isWhole = isChunk(tensor, { offset, bytes });
+    const isWhole = isTensorChunk(tensor, { offset, bytes });
     const start = isWhole ? Math.floor(offset / windowBytes) * windowBytes : offset;
     const hashes = await (isWhole
       ? this.#window(tensor, start)

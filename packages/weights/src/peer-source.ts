@@ -1,4 +1,10 @@
-import { ButterflyError, type Clock, type Logger, deadlines, toButterflyError } from '@butterfly/common';
+import {
+  ButterflyError,
+  type Clock,
+  type WorkerObserver,
+  deadlines,
+  toButterflyError,
+} from '@butterfly/common';
 import type { ModelTensor } from '@butterfly/model';
 import {
   type Connection,
@@ -19,7 +25,7 @@ export interface PeerOptions {
   readonly peerToken: string;
   readonly transport: Pick<Transport, 'dial'>;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
   /** Ends whatever is under way. */
   readonly signal: AbortSignal;
 }
@@ -160,11 +166,9 @@ export class PeerSource {
   #drop(error: ButterflyError): void {
     if (this.#isDropped) return;
     this.#isDropped = true;
-    if (!this.options.signal.aborted)
-      this.options.log.warn(
-        { workerId: this.address.workerId, code: error.code },
-        `a peer is asked for no more weights: ${error.message}`,
-      );
+    const { workerId } = this.address;
+    const { code, message } = error;
+    if (!this.options.signal.aborted) this.options.observe({ kind: 'peerLeft', workerId, code, message });
     this.#remote?.fail(error);
     this.#connection?.destroy(error);
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { limits, sha256 } from '@butterfly/common';
 import { encodeControl, encodeFileChunk } from '@butterfly/wire';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { from, none, recordingLogger, ShardSourceWorld } from './testing/shard-sources.js';
+import { from, none, recordingObserver, ShardSourceWorld } from './testing/shard-sources.js';
 import { joinServer, rangesOf, startServer, type Answer, type TestServer } from './testing/sources.js';
 
 let world: ShardSourceWorld;
@@ -106,13 +106,13 @@ describe('openShardSource with peers', () => {
   it.each(lies)('drops a peer that %s, and asks the next one', async (_, answer) => {
     const liar = world.keep(await startServer(answer));
     const honest = await world.startPeer({ localFiles: true });
-    const { log, warnings } = recordingLogger();
-    const source = await world.openSource({ sources: [from(liar), from(honest)], log });
+    const { observe, kinds } = recordingObserver();
+    const source = await world.openSource({ sources: [from(liar), from(honest)], observe });
     await world.load(source);
     expect(source.counts.peerBytes + source.counts.orchestratorBytes).toBe(world.weights.totalBytes);
     expect(source.counts.peerBytes).toBeGreaterThan(0);
     expect(liar.requests.length).toBeLessThanOrEqual(limits.fileFetchesInFlightMax);
-    expect(warnings).toHaveLength(1);
+    expect(kinds).toEqual(['peerLeft']);
   });
 
   it('goes on with the orchestrator when a peer is cut in the middle', async () => {

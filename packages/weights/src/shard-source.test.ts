@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { limits, sha256 } from '@butterfly/common';
 import { RangeServer, encodeControl } from '@butterfly/wire';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { none, recordingLogger, ShardSourceWorld } from './testing/shard-sources.js';
+import { none, recordingObserver, ShardSourceWorld } from './testing/shard-sources.js';
 import { rangesOf, startServer, type Answer } from './testing/sources.js';
 
 let world: ShardSourceWorld;
@@ -46,12 +46,12 @@ describe('openShardSource', () => {
     const changed = big.offset + limits.fileChunkBytesMax + 100_000;
     content.writeUInt8(content.readUInt8(changed) ^ 1, changed);
     await writeFile(file.path, content);
-    const { log, warnings } = recordingLogger();
-    const wrong = await world.openSource({ spec: asIfElsewhere, localFiles: true, log });
+    const { observe, kinds } = recordingObserver();
+    const wrong = await world.openSource({ spec: asIfElsewhere, localFiles: true, observe });
     await world.load(wrong);
     expect(wrong.counts.orchestratorBytes).toBeGreaterThanOrEqual(limits.fileChunkBytesMax);
     expect(wrong.counts.fileBytes + wrong.counts.orchestratorBytes).toBe(world.weights.totalBytes);
-    expect(warnings).toHaveLength(1);
+    expect(kinds).toEqual(['localFileLeft']);
   });
 
   it('takes nothing wrong from a local file that is overwritten while it loads', async () => {
@@ -112,13 +112,13 @@ describe('openShardSource', () => {
   });
 
   it('goes on over the network when the local file breaks off', async () => {
-    const { log, warnings } = recordingLogger();
-    const source = await world.openSource({ localFiles: true, log });
+    const { observe, kinds } = recordingObserver();
+    const source = await world.openSource({ localFiles: true, observe });
     await truncate(world.weights.spec.files[0]?.path ?? '', world.weights.spec.tensors[2]?.offset ?? 0);
     await world.load(source);
     expect(source.counts.fileBytes).toBe(5000 + limits.fileChunkBytesMax);
     expect(source.counts.orchestratorBytes).toBe(world.weights.totalBytes - source.counts.fileBytes);
-    expect(warnings).toHaveLength(1);
+    expect(kinds).toEqual(['localFileLeft']);
   });
 
   it('moves each byte once: the second load comes from the cache, also after a restart', async () => {
@@ -168,16 +168,16 @@ describe('openShardSource', () => {
   });
 
   it('loads on without a cache that cannot be written to, and says so once', async () => {
-    const { log, warnings } = recordingLogger();
+    const { observe, kinds } = recordingObserver();
     await writeFile(join(world.weights.folder, 'file'), 'x');
-    const source = await world.openSource({ cache: await world.openCache('file'), log });
+    const source = await world.openSource({ cache: await world.openCache('file'), observe });
     await world.load(source);
     expect(source.counts).toEqual({ ...none, orchestratorBytes: world.weights.totalBytes });
-    expect(warnings).toEqual([expect.stringMatching(/cache cannot be written/)]);
+    expect(kinds).toEqual(['cacheNotWritten']);
   });
 
   it('loads on without a cache that cannot be read, and says so once', async () => {
-    const { log, warnings } = recordingLogger();
+    const { observe, kinds } = recordingObserver();
     const cache = await world.openCache();
     await cache.write(
       world.weights.spec,
@@ -189,10 +189,10 @@ describe('openShardSource', () => {
     const broken = Object.assign(cache, {
       readKnown: () => Promise.reject(new Error('EIO: i/o error, read')),
     });
-    const source = await world.openSource({ cache: broken, log });
+    const source = await world.openSource({ cache: broken, observe });
     await world.load(source);
     expect(source.counts).toEqual({ ...none, orchestratorBytes: world.weights.totalBytes });
-    expect(warnings).toEqual([expect.stringMatching(/cache cannot be read/)]);
+    expect(kinds).toEqual(['cacheNotRead']);
   });
 
   it('says which file the orchestrator cannot read any more', async () => {

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
-import { ButterflyError, type Clock, type Logger, limits, toButterflyError } from '@butterfly/common';
-import { type ModelSpec, type ModelTensor, isChunk } from '@butterfly/model';
+import { ButterflyError, type Clock, type WorkerObserver, limits, toButterflyError } from '@butterfly/common';
+import { type ModelSpec, type ModelTensor, isTensorChunk } from '@butterfly/model';
 import type { FileChunk, Transport } from '@butterfly/wire';
 import { Digests } from './digests.js';
 import { LocalSource } from './local-source.js';
@@ -37,7 +37,7 @@ export interface ShardSourceOptions {
   readonly clock: Clock;
   /** Whether to use the model's files on this machine, if they are the very same. */
   readonly localFiles: boolean;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
 }
 
 /**
@@ -163,7 +163,7 @@ class NearestSource implements ShardSource {
     if (!this.#usesFiles) return;
     this.#usesFiles = false;
     const { code, message } = toButterflyError(error);
-    this.options.log.warn({ code, error: message }, 'the local model file is of no more use');
+    this.options.observe({ kind: 'localFileLeft', code, error: message });
   }
 
   async #readCache(
@@ -173,7 +173,7 @@ class NearestSource implements ShardSource {
     hash: Uint8Array,
   ): Promise<boolean> {
     const { cache, spec } = this.options;
-    if (!cache || !this.#cacheGives || !isChunk(tensor, { offset, bytes: target.length })) return false;
+    if (!cache || !this.#cacheGives || !isTensorChunk(tensor, { offset, bytes: target.length })) return false;
     const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset };
     try {
       return await cache.readKnown(spec, range, target, hash);
@@ -187,10 +187,7 @@ class NearestSource implements ShardSource {
   #stopReading(error: unknown): void {
     if (!this.#cacheGives) return;
     this.#cacheGives = false;
-    this.options.log.warn(
-      { error: String(error) },
-      'the cache cannot be read; weights of this load come from elsewhere, check its disk',
-    );
+    this.options.observe({ kind: 'cacheNotRead', error: String(error) });
   }
 
   /** Asks one peer after the other, as `nextPeer` chooses; null when none has it. */
@@ -230,7 +227,7 @@ class NearestSource implements ShardSource {
   /** Writes to the cache while the next ranges come; waits only when the disk is slower than the network. */
   async #keep(tensor: ModelTensor, offset: number, chunk: FileChunk): Promise<void> {
     const { cache, spec } = this.options;
-    if (!cache || !this.#cacheTakes || !isChunk(tensor, { offset, bytes: chunk.bytes.length })) return;
+    if (!cache || !this.#cacheTakes || !isTensorChunk(tensor, { offset, bytes: chunk.bytes.length })) return;
     const range = { fileIndex: tensor.fileIndex, offset: tensor.offset + offset };
     const writing: Promise<void> = cache
       .write(spec, range, chunk.bytes, chunk.sha256)
@@ -243,10 +240,7 @@ class NearestSource implements ShardSource {
   #stopWriting(error: ButterflyError): void {
     if (!this.#cacheTakes) return;
     this.#cacheTakes = false;
-    this.options.log.warn(
-      { error: error.message },
-      'the cache cannot be written to; weights of this load are not kept, check the space and permissions of its disk',
-    );
+    this.options.observe({ kind: 'cacheNotWritten', error: error.message });
   }
 }
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { silentLogger, systemClock } from '@butterfly/common';
+import { systemClock } from '@butterfly/common';
 import { tcpTransport } from '@butterfly/wire';
 import { LocalSource } from './local-source.js';
 import { openShardSource } from './shard-source.js';
@@ -21,16 +21,16 @@ describeTensorSource('a server over a connection', async ({ content }, keep) => 
 describeTensorSource('whatever is nearest', async ({ spec, content, folder }, keep) => {
   const server = keep(await startServer(rangesOf(content)));
   const { remote } = keep(await joinServer(server));
-  const log = silentLogger;
+  const observe = (): void => undefined;
   return openShardSource({
     spec,
-    cache: await WeightCache.open({ directory: join(folder, 'cache'), bytesMax: 1e9, log }),
+    cache: await WeightCache.open({ directory: join(folder, 'cache'), bytesMax: 1e9, observe }),
     sources: [],
     orchestrator: remote,
     peerToken: 'peer',
     transport: tcpTransport,
     clock: systemClock,
     localFiles: false,
-    log,
+    observe,
   });
 });

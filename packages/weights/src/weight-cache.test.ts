@@ -12,10 +12,10 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type Logger, silentLogger } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { recordingObserver } from './testing/shard-sources.js';
 import { writeWeights, type TestWeights } from './testing/sources.js';
 import { WeightCache } from './weight-cache.js';
 
@@ -28,7 +28,7 @@ beforeEach(async () => {
 afterEach(() => weights[Symbol.asyncDispose]());
 
 const openCache = (): Promise<WeightCache> =>
-  WeightCache.open({ directory, bytesMax: 1e9, log: silentLogger });
+  WeightCache.open({ directory, bytesMax: 1e9, observe: () => undefined });
 const at = (offset: number): { fileIndex: number; offset: number } => ({ fileIndex: 0, offset });
 const part = (offset: number, bytes: number): Buffer => weights.content.subarray(offset, offset + bytes);
 
@@ -160,9 +160,8 @@ describe('WeightCache', () => {
   });
 
   describe('with an index that cannot be read', () => {
-    const warnings: string[] = [];
-    const log: Logger = { ...silentLogger, warn: (_, text) => void warnings.push(text) };
-    beforeEach(() => void warnings.splice(0));
+    const { observe, kinds } = recordingObserver();
+    beforeEach(() => void kinds.splice(0));
 
     /** Puts a directory in its place: it opens as a file does, and then cannot be read. */
     async function breakIndex(): Promise<string> {
@@ -176,11 +175,11 @@ describe('WeightCache', () => {
 
     it('has nothing, says so once, and goes on when it can be read again', async () => {
       const path = await breakIndex();
-      const cache = await WeightCache.open({ directory, bytesMax: 1e9, log });
+      const cache = await WeightCache.open({ directory, bytesMax: 1e9, observe });
       for (let i = 0; i < 3; i++) expect(await reads(cache, 100, 500)).toBe(false);
       expect(await cache.bytesOf(weights.spec)).toBe(0);
       await expect(write(cache, 600, 500)).rejects.toThrow(expect.objectContaining({ code: 'EISDIR' }));
-      expect(warnings).toEqual([expect.stringMatching(/index of the cache cannot be read/)]);
+      expect(kinds).toEqual(['cacheIndexNotRead']);
       await rmdir(path);
       await rename(join(weights.folder, 'aside'), path);
       expect(await reads(cache, 100, 500)).toBe(true);
@@ -194,9 +193,9 @@ describe('WeightCache', () => {
       const empty = join(models, 'f'.repeat(64));
       await writeFile(empty, '');
       for (const old of [path, empty]) await utimes(old, 1, 1);
-      await WeightCache.open({ directory, bytesMax: 1e9, log });
+      await WeightCache.open({ directory, bytesMax: 1e9, observe });
       expect(await readdir(models)).toEqual([basename(path)]);
-      expect(warnings).toHaveLength(1);
+      expect(kinds).toEqual(['cacheIndexNotRead']);
     });
   });
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Logger } from '@butterfly/common';
+import type { WorkerObserver } from '@butterfly/common';
 import { type ModelSpec, modelFingerprint } from '@butterfly/model';
 import { BlobStore, type BlobStoreOptions } from './blob-store.js';
 import { CacheIndex, type FileRange } from './cache-index.js';
@@ -24,14 +24,14 @@ export class WeightCache {
   private constructor(
     private readonly directory: string,
     private readonly blobs: BlobStore,
-    private readonly log: Logger,
+    private readonly observe: WorkerObserver,
   ) {
-    this.images = new WeightImages(blobs, log);
+    this.images = new WeightImages(blobs, observe);
   }
 
   /** Opens the cache in a directory, which is made when missing. Never fails: one that cannot be used is an empty one. */
   static async open(options: BlobStoreOptions): Promise<WeightCache> {
-    const cache = new WeightCache(options.directory, await BlobStore.open(options), options.log);
+    const cache = new WeightCache(options.directory, await BlobStore.open(options), options.observe);
     // An index that cannot be read or removed does no harm.
     await cache.#removeEmptyIndexes().catch(() => undefined);
     return cache;
@@ -110,7 +110,7 @@ export class WeightCache {
     for (const name of await readdir(directory)) {
       const path = join(directory, name);
       if (Date.now() - (await stat(path)).mtimeMs < keptEmptyMs) continue;
-      const index = new CacheIndex(path, this.log);
+      const index = new CacheIndex(path, this.observe);
       // What cannot be read today may be full of entries tomorrow.
       if (!(await index.refresh())) continue;
       if (!index.entries().some(({ hash }) => this.blobs.has(hash))) await unlink(path);
@@ -122,7 +122,7 @@ export class WeightCache {
     this.#keys.set(spec, key);
     const known = this.#indexes.get(key);
     if (known) return known;
-    const index = new CacheIndex(join(this.directory, 'models', key), this.log);
+    const index = new CacheIndex(join(this.directory, 'models', key), this.observe);
     const opening = index.refresh().then(() => index);
     this.#indexes.set(key, opening);
     return opening;

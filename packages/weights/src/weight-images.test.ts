@@ -2,7 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import { copyFile, mkdtemp, open, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { limits, silentLogger } from '@butterfly/common';
+import { limits } from '@butterfly/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BlobStore } from './blob-store.js';
 import type { WeightMemory } from './tensor-source.js';
@@ -21,8 +21,8 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 async function openStore(bytesMax = 1e9): Promise<void> {
-  blobs = await BlobStore.open({ directory, bytesMax, log: silentLogger });
-  images = new WeightImages(blobs, silentLogger);
+  blobs = await BlobStore.open({ directory, bytesMax, observe: () => undefined });
+  images = new WeightImages(blobs, () => undefined);
 }
 
 interface TestMemory extends WeightMemory {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { ButterflyError, type Logger, limits } from '@butterfly/common';
+import { ButterflyError, type WorkerObserver, limits } from '@butterfly/common';
 import { directBytes, type BlobFile } from './blob-file.js';
 import type { BlobStore } from './blob-store.js';
 import type { ImageSource, WeightMemory } from './tensor-source.js';
@@ -34,7 +34,7 @@ export class WeightImages implements ImageSource {
 
   constructor(
     private readonly blobs: BlobStore,
-    private readonly log: Logger,
+    private readonly observe: WorkerObserver,
   ) {}
 
   /**
@@ -72,7 +72,7 @@ export class WeightImages implements ImageSource {
     await Promise.allSettled(readers);
     await Promise.all(readers);
     if (isSound) return true;
-    this.log.warn({ name }, 'a damaged part of the cache is removed');
+    this.observe({ kind: 'cachedImageRemoved', name });
     await this.blobs.remove(name);
     return false;
   }
@@ -97,12 +97,9 @@ export class WeightImages implements ImageSource {
     if (this.blobs.has(name)) return;
     try {
       const isKept = await this.blobs.fill(name, fileBytes(memory), (file) => writeImage(memory, name, file));
-      if (isKept) this.log.info({ bytes: memory.bytes }, 'The weights are kept as the kernels want them.');
+      if (isKept) this.observe({ kind: 'imageKept', bytes: memory.bytes });
     } catch (error) {
-      this.log.warn(
-        { error: String(error) },
-        'converted weights are not kept: the cache cannot be written to, check the space and permissions of its disk',
-      );
+      this.observe({ kind: 'imageNotKept', error: String(error) });
     }
   }
 }

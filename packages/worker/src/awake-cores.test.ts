@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { endianness, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger } from '@butterfly/common';
+import type { WorkerObserver } from '@butterfly/common';
 import { ManualClock } from '@butterfly/common/testing';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { AwakeCores } from './awake-cores.js';
@@ -23,7 +23,7 @@ function requestedMicros(): number {
 describe('cores kept awake', () => {
   it('asks at the first step, holds that while steps pass, and lets go after the last', () => {
     const clock = new ManualClock();
-    using cores = new AwakeCores({ clock, log: silentLogger, system });
+    using cores = new AwakeCores({ clock, observe: () => undefined, system });
     expect(cores.isHeld).toBe(false);
     for (let step = 0; step < 50; step++) {
       cores.stepPassed();
@@ -42,33 +42,33 @@ describe('cores kept awake', () => {
 
   it('lets cores rest lightly, but not where that leaves a virtual machine', () => {
     const clock = new ManualClock();
-    using onMetal = new AwakeCores({ clock, log: silentLogger, system });
+    using onMetal = new AwakeCores({ clock, observe: () => undefined, system });
     onMetal.stepPassed();
     expect(requestedMicros()).toBe(2);
     writeFileSync(system.driverFile, 'haltpoll\n');
-    using inMachine = new AwakeCores({ clock, log: silentLogger, system });
+    using inMachine = new AwakeCores({ clock, observe: () => undefined, system });
     inMachine.stepPassed();
     expect(requestedMicros()).toBe(0);
     rmSync(system.driverFile);
-    using unknown = new AwakeCores({ clock, log: silentLogger, system });
+    using unknown = new AwakeCores({ clock, observe: () => undefined, system });
     unknown.stepPassed();
     expect(requestedMicros()).toBe(2);
   });
 
   it('does without where the system has no such request, and asks once', () => {
-    const messages: string[] = [];
-    const log = { ...silentLogger, debug: (_: object, message: string) => void messages.push(message) };
+    const kinds: string[] = [];
+    const observe: WorkerObserver = ({ kind }) => void kinds.push(kind);
     const absent = { ...system, latencyFile: join(directory, 'absent') };
-    using cores = new AwakeCores({ clock: new ManualClock(), log, system: absent });
+    using cores = new AwakeCores({ clock: new ManualClock(), observe, system: absent });
     cores.stepPassed();
     cores.stepPassed();
     expect(cores.isHeld).toBe(false);
-    expect(messages).toHaveLength(1);
+    expect(kinds).toEqual(['coresMaySleep']);
   });
 
   it('lets go for good when it is disposed', () => {
     const clock = new ManualClock();
-    const cores = new AwakeCores({ clock, log: silentLogger, system });
+    const cores = new AwakeCores({ clock, observe: () => undefined, system });
     cores.stepPassed();
     cores[Symbol.dispose]();
     expect(cores.isHeld).toBe(false);

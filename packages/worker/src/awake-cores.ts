@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { endianness } from 'node:os';
-import type { Clock, Logger } from '@butterfly/common';
+import type { Clock, WorkerObserver } from '@butterfly/common';
 
 /** How long cores stay awake after a step; a token that takes longer does not notice how long they take to wake. */
 const quietMs = 200;
@@ -36,7 +36,11 @@ export class AwakeCores implements Disposable {
   #mayAsk = true;
 
   constructor(
-    private readonly options: { readonly clock: Clock; readonly log: Logger; readonly system?: IdleSystem },
+    private readonly options: {
+      readonly clock: Clock;
+      readonly observe: WorkerObserver;
+      readonly system?: IdleSystem;
+    },
   ) {}
 
   /** Whether the request is made. */
@@ -56,7 +60,7 @@ export class AwakeCores implements Disposable {
   }
 
   #ask(): void {
-    const { system = linux, log } = this.options;
+    const { system = linux, observe } = this.options;
     let file: number | null = null;
     try {
       file = openSync(system.latencyFile, 'r+');
@@ -67,7 +71,7 @@ export class AwakeCores implements Disposable {
       this.#mayAsk = false;
       if (file !== null) closeSync(file);
       const cause = thrown instanceof Error ? thrown.message : String(thrown);
-      log.debug({ cause }, 'Cores may sleep between steps, because the system takes no request against it.');
+      observe({ kind: 'coresMaySleep', cause });
     }
   }
 

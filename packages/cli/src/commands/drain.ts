@@ -1,7 +1,7 @@
 import { systemClock } from '@butterfly/common';
 import { Command } from 'commander';
-import { ClusterClient, defaultServerUrl } from '../cluster/cluster-client.js';
-import { drainWorker } from '../cluster/drain.js';
+import { ClusterClient, defaultServerUrl } from '../admin-client/cluster-client.js';
+import { drainWorker } from '../admin-client/drain.js';
 import type { Environment } from '../environment.js';
 import { wholeNumber } from '../options.js';
 import { print } from '../terminal.js';

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { type Logger, printableLine } from '@butterfly/common';
+import { type Logger, printableLine, workerLogObserver } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { type ModelSpec, cacheBlockSlots, describeModel, openGguf } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, describeFamilyModel, openGguf } from '@butterfly/model';
 import { defaultRowsMax, loopbackLink } from '@butterfly/orchestrator';
 import {
   type Objective,
@@ -25,9 +25,9 @@ import {
 } from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
-import { ClusterClient } from '../cluster/cluster-client.js';
-import { readMachines, type Machines } from '../cluster/machines.js';
-import { drawRunningPlan } from '../cluster/running-plan.js';
+import { ClusterClient } from '../admin-client/cluster-client.js';
+import { readMachines, type Machines } from '../admin-client/machines.js';
+import { drawRunningPlan } from '../admin-client/running-plan.js';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { objectiveOption } from '../objective-option.js';
@@ -121,7 +121,7 @@ export function planCommand(environment: Environment): Command {
 async function planModel(named: string, flags: PlanFlags, environment: Environment): Promise<void> {
   const log = await openLog(environment, flags, 'plan');
   const path = resolve(await resolveModelPath(named, environment, flags.cacheDir));
-  const spec = describeModel(await openGguf(path, { log }));
+  const spec = describeFamilyModel(await openGguf(path, { log }));
   const machines =
     flags.workersFile === undefined
       ? await measureLocal(spec, flags, environment, log)
@@ -191,7 +191,8 @@ async function measureLocal(
   const directory = isWritable ? path : null;
   if (process.stderr.isTTY)
     tell(`Measuring this machine with ${threads} of ${availableParallelism()} threads ...\n`);
-  const profile = await nativeMachine({ ggml, threads, memoryBytes, directory, log }).profiler(spec, false);
+  const machine = nativeMachine({ ggml, threads, memoryBytes, directory, observe: workerLogObserver(log) });
+  const profile = await machine.profiler(spec, false);
   return {
     members: Array.from({ length: workers }, (_, index) => {
       const name = `local-${index + 1}`;

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { ClusterClient, defaultServerUrl } from '../cluster/cluster-client.js';
-import { formatCluster } from '../cluster/format-cluster.js';
+import { ClusterClient, defaultServerUrl } from '../admin-client/cluster-client.js';
+import { formatCluster } from '../admin-client/format-cluster.js';
 import type { Environment } from '../environment.js';
 import { print } from '../terminal.js';
 

@@ -2,11 +2,14 @@ import { hostname } from 'node:os';
 import {
   ButterflyError,
   type Logger,
+  type WorkerEvent,
+  type WorkerObserver,
   formatAddress,
   parseAddress,
   silentLogger,
   systemClock,
   toButterflyError,
+  workerLogObserver,
 } from '@butterfly/common';
 import { loadGgml, parseCpuList, pinToCpus } from '@butterfly/ggml';
 import { WeightCache } from '@butterfly/weights';
@@ -14,7 +17,6 @@ import {
   AwakeCores,
   Worker,
   type WorkerOptions,
-  type WorkerPresence,
   describeWorker,
   machineId,
   nativeMachine,
@@ -115,8 +117,9 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
   const stopping = new AbortController();
   // A managed worker that has not joined yet ends at once.
   if (!isManaged) void stopSignal().then(() => stopping.abort());
-  using cores = flags.awake ? new AwakeCores({ clock: systemClock, log }) : null;
   const options = await workerOptions(flags, environment, log);
+  const { observe } = options;
+  using cores = flags.awake ? new AwakeCores({ clock: systemClock, observe }) : null;
   const { signal } = stopping;
   const address = await addressOf(flags, options.waitMs, signal);
   if (address === null) return;
@@ -125,7 +128,10 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     join: parseAddress(address),
     signal,
     onStep: () => cores?.stepPassed(),
-    ...(isManaged ? {} : { onPresence: (presence) => tellPresence(presence, address) }),
+    observe: (event) => {
+      observe(event);
+      if (!isManaged) tellPresence(event, address);
+    },
   });
   const worker = await starting.catch((error: unknown) => {
     if (signal.aborted) return null;
@@ -161,15 +167,16 @@ async function workerOptions(
     machineId: await machineId(cache.path),
   };
   const directory = cache.isWritable ? cache.path : null;
+  const observe = workerLogObserver(log);
   return {
-    ...nativeMachine({ ggml, threads, memoryBytes, directory, log }),
+    ...nativeMachine({ ggml, threads, memoryBytes, directory, observe }),
     token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
     identity: describeWorker(ggml, self),
-    cache: await openCache(cache, flags.cacheBytes, log),
+    cache: await openCache(cache, flags.cacheBytes, observe),
     waitMs: waitMsOf(flags, isManaged),
     // Whoever started it starts another one, and must not leave it behind.
     rejoins: !isManaged,
-    log,
+    observe,
     remoteOnly: flags.remoteOnly ?? false,
     dataPort: flags.dataPort,
     ...(flags.dataHost === undefined ? {} : { dataHost: flags.dataHost }),
@@ -215,31 +222,22 @@ async function addressOf(
 async function openCache(
   { path, isWritable }: CacheDirectory,
   cacheBytes: number | undefined,
-  log: Logger,
+  observe: WorkerObserver,
 ): Promise<WeightCache | null> {
   if (path === null) return null;
   const bytesMax = cacheBytes ?? (await defaultCacheBytes(path));
   return bytesMax === 0
     ? null
-    : WeightCache.open({ directory: path, bytesMax, isReadOnly: !isWritable, log });
+    : WeightCache.open({ directory: path, bytesMax, isReadOnly: !isWritable, observe });
 }
 
-function tellPresence(presence: WorkerPresence, address: string): void {
-  switch (presence.kind) {
-    case 'waiting':
-      print(
-        `Waiting for an orchestrator at ${address}. ${presence.error.message} Dialling until it answers.\n`,
-      );
-      return;
-    case 'lost':
-      print(`Lost ${address}: ${presence.error.message} Trying to come back.\n`);
-      return;
-    case 'rejoined':
-      print(`Back at ${address} as ${presence.workerId}.\n`);
-      return;
-    default:
-      presence satisfies never;
-  }
+/** What becomes of the connection, for whoever sits at the terminal. */
+function tellPresence(event: WorkerEvent, address: string): void {
+  if (event.kind === 'orchestratorAwaited')
+    print(`Waiting for an orchestrator at ${address}. ${event.error.message} Dialling until it answers.\n`);
+  else if (event.kind === 'orchestratorLost')
+    print(`Lost ${address}: ${event.error.message} Trying to come back.\n`);
+  else if (event.kind === 'orchestratorRejoined') print(`Back at ${address} as ${event.workerId}.\n`);
 }
 
 /** @throws ButterflyError CONFIG_INVALID, unless it was the idea of `serve`, which can do without. */

@@ -1,1 +1,2 @@
 export { ManualClock } from './manual-clock.js';
+export { anyCurve, curveWithCliffs } from './step-times.js';

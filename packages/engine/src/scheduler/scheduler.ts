@@ -1,12 +1,4 @@
-import {
-  ButterflyError,
-  StepCurve,
-  chunkRows,
-  decodeGroups,
-  limits,
-  mixedRows,
-  prefillChunk,
-} from '@butterfly/common';
+import { ButterflyError, StepCurve, limits } from '@butterfly/common';
 import { chooseGuesses } from './guesses.js';
 import { Roster } from './roster.js';
 import { checkedConfig, checkRequest } from './scheduler-checks.js';
@@ -21,6 +13,7 @@ import type {
 } from './scheduler-types.js';
 import { StepDraft } from './step-draft.js';
 import { answersOf, type Expected, type StepInFlight } from './step-in-flight.js';
+import { chunkRows, decodeGroups, mixedRows, prefillChunk } from './step-sizes.js';
 import { precedes } from './waiting-queue.js';
 
 /** While others decode, a step with a part of a prompt may take this long: they wait for it. */

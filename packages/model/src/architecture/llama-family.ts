@@ -1,6 +1,7 @@
 import { type Graph, type RopeParams, type Tensor, dtype, shapeOf } from '@butterfly/ggml';
 import type { FamilyGraph } from '../spec/spec.js';
-import { groupedQueries, type BatchShape } from './batch.js';
+import { groupedQueries } from './attention-layout.js';
+import type { BatchShape } from './batch-shape.js';
 import { ropeParams } from './rope.js';
 import { SpanAttention, spanMasks } from './span-attention.js';
 import type { LayerCache, StepGraph, StepOutputs } from './step-tensors.js';

@@ -1,5 +1,5 @@
 import type { LayerAttention } from '../spec/spec.js';
-import type { BatchShape } from './batch.js';
+import type { BatchShape } from './batch-shape.js';
 
 /** Bits of 0 and of minus infinity in F16. */
 const visible = 0;

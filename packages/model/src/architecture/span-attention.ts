@@ -1,6 +1,7 @@
 import { type Graph, type Tensor, shapeOf } from '@butterfly/ggml';
 import type { LayerAttention } from '../spec/spec.js';
-import type { AttentionSpan, BatchShape } from './batch.js';
+import type { AttentionSpan } from './attention-layout.js';
+import type { BatchShape } from './batch-shape.js';
 import type { LayerCache } from './step-tensors.js';
 
 /** Makes one attention: queries, keys, values and mask as `Graph.flashAttention` takes them. */

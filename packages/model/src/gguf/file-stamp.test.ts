@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { describeModel } from '../spec/describe.js';
+import { describeFamilyModel } from '../spec/describe.js';
 import { checkFiles, settledStamp, stampOf } from './file-stamp.js';
 import { openGguf } from './gguf-file.js';
 
@@ -32,7 +32,7 @@ describe('the stamp of a file', () => {
   });
 
   it('tells that a path names another file by now', async () => {
-    const spec = describeModel(await openGguf(await cachedSyntheticModel(tinyModel)));
+    const spec = describeFamilyModel(await openGguf(await cachedSyntheticModel(tinyModel)));
     const [file] = spec.files;
     if (!file) throw new RangeError('a model has a file');
     await expect(checkFiles(spec)).resolves.toBeUndefined();

@@ -14,7 +14,7 @@ import {
 import { gguf as readIndependently } from '@huggingface/gguf';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { describeModel } from '../spec/describe.js';
+import { describeFamilyModel } from '../spec/describe.js';
 import { openGguf } from './gguf-file.js';
 import { parseGgufHeader } from './header.js';
 
@@ -142,7 +142,7 @@ describe('split models', () => {
       expect(split.tensors.map(({ name }) => name)).toEqual(whole.tensors.map(({ name }) => name));
       expect(new Set(split.tensors.map(({ fileIndex }) => fileIndex))).toEqual(new Set([0, 1, 2]));
       expect(split.metadata.get('general.architecture')).toBe('llama');
-      expect(describeModel(split).layers).toBe(3);
+      expect(describeFamilyModel(split).layers).toBe(3);
     }
   });
 
@@ -327,7 +327,7 @@ describe('corruption', () => {
           for (const { at, bytes: replacement } of changes) bytes.set(replacement, at);
           const path = await write('fuzz.gguf', bytes.subarray(0, length ?? bytes.byteLength));
           const result: unknown = await openGguf(path)
-            .then(describeModel)
+            .then(describeFamilyModel)
             .catch((thrown: unknown) => thrown);
           if (result instanceof Error) expect(result).toBeInstanceOf(ButterflyError);
           else expect(result).toMatchObject({ architecture: 'llama' });

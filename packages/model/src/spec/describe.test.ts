@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type SyntheticModelOptions, cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { describeModel } from './describe.js';
+import { describeFamilyModel } from './describe.js';
 import { openGguf } from '../gguf/gguf-file.js';
 import type { GgufFile, GgufTensor } from '../gguf/gguf-file.js';
 import type { MetadataValue } from '../gguf/header.js';
@@ -24,7 +24,7 @@ async function open(changes: Partial<SyntheticModelOptions> = {}): Promise<GgufF
 }
 
 const described = async (changes: Partial<SyntheticModelOptions> = {}): Promise<ModelSpec> =>
-  describeModel(await open(changes));
+  describeFamilyModel(await open(changes));
 
 /** The tiny model with other metadata; undefined takes a key away. */
 async function withMetadata(changes: Readonly<Record<string, MetadataValue | undefined>>): Promise<GgufFile> {
@@ -43,25 +43,28 @@ async function withTensors(
   return { ...gguf, tensors: change(gguf.tensors) };
 }
 
-describe('describeModel', () => {
+describe('describeFamilyModel', () => {
   it('describes the trained model', async () => {
-    expect(describeModel(await openGguf(trained))).toMatchObject({
+    expect(describeFamilyModel(await openGguf(trained))).toMatchObject({
       name: 'aidreams',
       architecture: 'llama',
       layers: 4,
       hidden: 64,
-      heads: 4,
-      kvHeads: 4,
-      headSize: 16,
-      feedForward: 172,
       vocabulary: 512,
       contextTrained: 128,
-      rope: {
-        dimensions: 16,
-        base: 10_000,
-        kind: 'norm',
-        hasFactors: false,
-        scaling: { kind: 'none', frequencyScale: 1 },
+      graph: {
+        family: 'llama',
+        heads: 4,
+        kvHeads: 4,
+        headSize: 16,
+        feedForward: 172,
+        rope: {
+          dimensions: 16,
+          base: 10_000,
+          kind: 'norm',
+          hasFactors: false,
+          scaling: { kind: 'none', frequencyScale: 1 },
+        },
       },
       tiedEmbeddings: false,
       tokenizer: { model: 'llama', bos: 1, eos: 2, unknown: 0, addsBos: true, chatTemplate: null },
@@ -72,35 +75,33 @@ describe('describeModel', () => {
     [
       'llama',
       { tiedEmbeddings: false },
-      { tiedEmbeddings: false, rope: { kind: 'norm', hasFactors: false } },
+      { tiedEmbeddings: false, graph: { rope: { kind: 'norm', hasFactors: false } } },
     ],
-    ['llama with all it may have', { biases: true, ropeFactors: true }, { rope: { hasFactors: true } }],
+    ['llama with all it may have', { biases: true, ropeFactors: true }, { graph: { rope: { hasFactors: true } } }],
     [
       'qwen2',
       { architecture: 'qwen2' },
-      { rope: { kind: 'neox' }, tokenizer: { model: 'gpt2', pre: 'qwen2', eos: 299 } },
+      { graph: { rope: { kind: 'neox' } }, tokenizer: { model: 'gpt2', pre: 'qwen2', eos: 299 } },
     ],
     [
       'qwen3 with its own head size',
       { architecture: 'qwen3', headSize: 24 },
-      { headSize: 24, rope: { kind: 'neox' } },
+      { graph: { headSize: 24, rope: { kind: 'neox' } } },
     ],
     ['a blank chat template as none', { chatTemplate: ' \n' }, { tokenizer: { chatTemplate: null } }],
     ['an empty chat template as none', { chatTemplate: '' }, { tokenizer: { chatTemplate: null } }],
     ['a chat template', { chatTemplate: '{{ x }}' }, { tokenizer: { chatTemplate: '{{ x }}' } }],
   ])('describes %s', async (_, changes, expected) => {
     const { headSize, kvHeads, vocabulary, tiedEmbeddings } = { ...tinyModel, ...changes };
-    expect(await described(changes)).toMatchObject({
-      headSize,
-      kvHeads,
-      vocabulary,
-      tiedEmbeddings,
-      ...expected,
-    });
+    const spec = await described(changes);
+    expect(spec).toMatchObject(expected);
+    expect(spec).toMatchObject({ graph: { headSize, kvHeads }, vocabulary, tiedEmbeddings });
+    for (const layer of spec.attention)
+      expect(layer).toMatchObject({ kvHeads, keySize: headSize, valueSize: headSize, window: null });
   });
 
   it('takes what llama.cpp takes by default', async () => {
-    const spec = describeModel(
+    const spec = describeFamilyModel(
       await withMetadata({
         'llama.rope.freq_base': undefined,
         'llama.rope.dimension_count': undefined,
@@ -109,11 +110,14 @@ describe('describeModel', () => {
         'general.name': undefined,
       }),
     );
-    expect(spec).toMatchObject({ headSize: 16, name: 'model', rope: { base: 10_000, dimensions: 16 } });
+    expect(spec).toMatchObject({
+      name: 'model',
+      graph: { headSize: 16, rope: { base: 10_000, dimensions: 16 } },
+    });
   });
 
   it.each(['', ' ', '\n'])('takes a text that is blank (%j) for none', async (blank) => {
-    const spec = describeModel(
+    const spec = describeFamilyModel(
       await withMetadata({
         'general.name': blank,
         'tokenizer.chat_template': blank,
@@ -128,16 +132,16 @@ describe('describeModel', () => {
       graph: { rope: { scaling: { kind: 'linear', factor: 4 } } },
     });
     const nameless = await withMetadata({ 'general.architecture': blank });
-    expect(() => describeModel(nameless)).toThrow(/names no architecture/);
+    expect(() => describeFamilyModel(nameless)).toThrow(/names no architecture/);
   });
 
   it('takes counts that are written for each layer', async () => {
     const each = (...values: number[]): MetadataValue => ({ kind: 'array', length: values.length, values });
-    expect(describeModel(await withMetadata({ 'llama.attention.head_count': each(2, 2, 2) }))).toMatchObject({
+    expect(describeFamilyModel(await withMetadata({ 'llama.attention.head_count': each(2, 2, 2) }))).toMatchObject({
       graph: { heads: 2 },
     });
     const uneven = await withMetadata({ 'llama.attention.head_count_kv': each(1, 2, 1) });
-    expect(() => describeModel(uneven)).toThrow(expect.objectContaining({ code: 'MODEL_UNSUPPORTED' }));
+    expect(() => describeFamilyModel(uneven)).toThrow(expect.objectContaining({ code: 'MODEL_UNSUPPORTED' }));
   });
 });
 
@@ -145,7 +149,7 @@ describe('rope scaling', () => {
   const scaling = async (
     changes: Readonly<Record<string, MetadataValue>>,
   ): Promise<FamilyGraph['rope']['scaling']> => {
-    const { graph } = describeModel(await withMetadata(changes));
+    const { graph } = describeFamilyModel(await withMetadata(changes));
     if (graph.kind !== 'family') throw new RangeError('This model is of the llama family.');
     return graph.rope.scaling;
   };
@@ -200,7 +204,7 @@ describe('models that would run wrongly', () => {
     ['another scaling', { 'llama.rope.scaling.type': 'longrope' }, /"longrope"/u],
   ])('are refused: %s', async (_, changes, message) => {
     const gguf = await withMetadata(changes);
-    expect(() => describeModel(gguf)).toThrow(
+    expect(() => describeFamilyModel(gguf)).toThrow(
       expect.objectContaining({
         code: 'MODEL_UNSUPPORTED',
         message: expect.stringMatching(message) as unknown,
@@ -214,21 +218,21 @@ describe('models that would run wrongly', () => {
       'llama.attention.scale': 0.25,
       'llama.expert_count': 0,
     };
-    expect(describeModel(await withMetadata(neutral)).layers).toBe(3);
+    expect(describeFamilyModel(await withMetadata(neutral)).layers).toBe(3);
   });
 
   it('are refused for an unknown tensor', async () => {
     const extra = await withTensors(([first, ...rest]) =>
       first ? [first, ...rest, { ...first, name: 'blk.0.attn_gate.weight' }] : [],
     );
-    expect(() => describeModel(extra)).toThrow(/blk\.0\.attn_gate\.weight/u);
+    expect(() => describeFamilyModel(extra)).toThrow(/blk\.0\.attn_gate\.weight/u);
   });
 
   it('are refused for weights in a type for other uses', async () => {
     const typed = await withTensors((tensors) =>
       tensors.map((tensor) => ({ ...tensor, type: 26, typeName: 'I32' })),
     );
-    expect(() => describeModel(typed)).toThrow(expect.objectContaining({ code: 'MODEL_UNSUPPORTED' }));
+    expect(() => describeFamilyModel(typed)).toThrow(expect.objectContaining({ code: 'MODEL_UNSUPPORTED' }));
   });
 });
 
@@ -246,14 +250,14 @@ describe('models that contradict themselves', () => {
     ['a scale that is infinite', { 'llama.rope.scaling.factor': Infinity }],
   ])('are refused: %s', async (_, changes) => {
     const gguf = await withMetadata(changes);
-    expect(() => describeModel(gguf)).toThrow(expect.objectContaining({ code: 'MODEL_CORRUPT' }));
+    expect(() => describeFamilyModel(gguf)).toThrow(expect.objectContaining({ code: 'MODEL_CORRUPT' }));
   });
 
   it('are refused for a missing tensor, by its name', async () => {
     const short = await withTensors((tensors) =>
       tensors.filter(({ name }) => name !== 'blk.1.ffn_up.weight'),
     );
-    expect(() => describeModel(short)).toThrow(/lacks the tensor "blk\.1\.ffn_up\.weight"/u);
+    expect(() => describeFamilyModel(short)).toThrow(/lacks the tensor "blk\.1\.ffn_up\.weight"/u);
   });
 });
 
@@ -268,7 +272,8 @@ describe('the spec over the wire', () => {
     for (const damaged of [
       { ...spec, layers: 0 },
       { ...spec, files: [] },
-      { ...spec, kvHeads: 5 },
+      { ...spec, attention: spec.attention.map((layer) => ({ ...layer, kvHeads: 5 })) },
+      { ...spec, attention: spec.attention.slice(1) },
       null,
       'spec',
     ])

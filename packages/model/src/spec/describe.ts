@@ -28,7 +28,7 @@ const neutralValues: Readonly<Record<string, number | boolean>> = {
  * Describes a model as llama.cpp would read it, and refuses what would run wrongly.
  * @throws ButterflyError MODEL_UNSUPPORTED, MODEL_CORRUPT
  */
-export function describeModel(gguf: GgufFile): ModelSpec {
+export function describeFamilyModel(gguf: GgufFile): ModelSpec {
   const path = gguf.files[0]?.path ?? '';
   const architecture = readFamily(gguf.metadata, path);
   const { shape, graph } = readShape(

@@ -1,7 +1,7 @@
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import fc from 'fast-check';
 import { beforeAll, expect, it } from 'vitest';
-import { describeModel } from './describe.js';
+import { describeFamilyModel } from './describe.js';
 import { openGguf } from '../gguf/gguf-file.js';
 import {
   inputBytes,
@@ -18,7 +18,7 @@ let tied: ModelSpec;
 let untied: ModelSpec;
 beforeAll(async () => {
   const describe = async (changes: object): Promise<ModelSpec> =>
-    describeModel(await openGguf(await cachedSyntheticModel({ ...tinyModel, ...changes })));
+    describeFamilyModel(await openGguf(await cachedSyntheticModel({ ...tinyModel, ...changes })));
   tied = await describe({ layers: 7 });
   untied = await describe({ layers: 7, tiedEmbeddings: false, ropeFactors: true });
 });

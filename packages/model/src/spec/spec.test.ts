@@ -1,12 +1,12 @@
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { expect, it } from 'vitest';
-import { describeModel } from './describe.js';
+import { describeFamilyModel } from './describe.js';
 import { openGguf } from '../gguf/gguf-file.js';
 import { modelFingerprint } from './spec.js';
 
 it('tells weights apart, and not where they lie', async () => {
-  const spec = describeModel(await openGguf(await cachedSyntheticModel(tinyModel)));
-  const other = describeModel(await openGguf(await cachedSyntheticModel({ ...tinyModel, seed: 2 })));
+  const spec = describeFamilyModel(await openGguf(await cachedSyntheticModel(tinyModel)));
+  const other = describeFamilyModel(await openGguf(await cachedSyntheticModel({ ...tinyModel, seed: 2 })));
   const moved = { files: spec.files.map((file) => ({ ...file, path: '/elsewhere.gguf' })) };
   expect(modelFingerprint(moved)).toEqual(modelFingerprint(spec));
   expect(modelFingerprint(other)).not.toEqual(modelFingerprint(spec));

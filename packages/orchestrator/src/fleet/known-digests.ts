@@ -1,5 +1,5 @@
 import { ButterflyError } from '@butterfly/common';
-import { type ModelSpec, chunksOf } from '@butterfly/model';
+import { type ModelSpec, tensorChunks } from '@butterfly/model';
 import type { AskedRange, RangeDigests } from '@butterfly/wire';
 
 /**
@@ -14,7 +14,7 @@ export class KnownDigests implements RangeDigests {
   constructor(private readonly spec: Pick<ModelSpec, 'files' | 'tensors'>) {
     this.#chunks = new Set(
       spec.tensors.flatMap(({ fileIndex, offset, bytes }) =>
-        chunksOf({ bytes }).map((chunk) =>
+        tensorChunks({ bytes }).map((chunk) =>
           keyOf({ fileIndex, offset: offset + chunk.offset, bytes: chunk.bytes }),
         ),
       ),

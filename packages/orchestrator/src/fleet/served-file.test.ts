@@ -17,7 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { ButterflyError } from '@butterfly/common';
-import { type ModelSpec, describeModel, openGguf } from '@butterfly/model';
+import { type ModelSpec, describeFamilyModel, openGguf } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ServedFile } from './served-file.js';
@@ -33,7 +33,7 @@ beforeEach(async () => {
   path = join(folder, basename(original));
   await copyFile(original, path);
   content = await readFile(path);
-  spec = describeModel(await openGguf(path));
+  spec = describeFamilyModel(await openGguf(path));
   const [file] = spec.files;
   if (!file) throw new RangeError('a model has a file');
   served = new ServedFile(file, spec.tensors);

@@ -1,8 +1,8 @@
-import { describeModel, openGguf } from '@butterfly/model';
+import { describeFamilyModel, openGguf } from '@butterfly/model';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import type { ShardSettings } from '../deployment/deployment-types.js';
 
 export async function tinyModelSettings(layers: number = tinyModel.layers): Promise<ShardSettings> {
-  const spec = describeModel(await openGguf(await cachedSyntheticModel({ ...tinyModel, layers })));
+  const spec = describeFamilyModel(await openGguf(await cachedSyntheticModel({ ...tinyModel, layers })));
   return { spec, arenaSlots: 1024, rowsMax: 64, isDeterministic: false };
 }

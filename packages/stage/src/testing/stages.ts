@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { ensure, silentLogger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { type ModelSpec, describeModel, openGguf } from '@butterfly/model';
+import { type ModelSpec, describeFamilyModel, openGguf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
 import type { Step, StepSequence } from '@butterfly/wire';
 import { StageRuntime, type StageOptions } from '../runtime.js';
@@ -30,7 +30,7 @@ export const smallModel = {
   contextTrained: 1024,
 } as const;
 
-export const describeFile = async (path: string): Promise<ModelSpec> => describeModel(await openGguf(path));
+export const describeFile = async (path: string): Promise<ModelSpec> => describeFamilyModel(await openGguf(path));
 
 export async function openSource(spec: ModelSpec): Promise<LocalSource> {
   const source = await LocalSource.open(spec);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Logger, silentLogger, systemClock } from '@butterfly/common';
+import { type WorkerEvent, type WorkerObserver, systemClock } from '@butterfly/common';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import { tcpTransport } from '@butterfly/wire';
 import { expect } from 'vitest';
@@ -26,10 +26,13 @@ export const from = (server: TestServer): ShardSourceOptions['sources'][number] 
   port: server.port,
 });
 
-export function recordingLogger(): { readonly log: Logger; readonly warnings: string[] } {
-  const warnings: string[] = [];
-  const log: Logger = { ...silentLogger, warn: (_, message) => void warnings.push(message) };
-  return { log, warnings };
+/** Remembers what kinds of events it was told. */
+export function recordingObserver(): {
+  readonly observe: WorkerObserver;
+  readonly kinds: WorkerEvent['kind'][];
+} {
+  const kinds: WorkerEvent['kind'][] = [];
+  return { observe: ({ kind }) => void kinds.push(kind), kinds };
 }
 
 /** A model, an orchestrator that serves it, and all that tests open of them. */
@@ -56,7 +59,11 @@ export class ShardSourceWorld implements AsyncDisposable {
   }
 
   openCache(name = 'cache', bytesMax = 1e9): Promise<WeightCache> {
-    return WeightCache.open({ directory: join(this.weights.folder, name), bytesMax, log: silentLogger });
+    return WeightCache.open({
+      directory: join(this.weights.folder, name),
+      bytesMax,
+      observe: () => undefined,
+    });
   }
 
   /** By default without local files, cache and peers. */
@@ -72,7 +79,7 @@ export class ShardSourceWorld implements AsyncDisposable {
         transport: tcpTransport,
         clock: systemClock,
         localFiles: false,
-        log: silentLogger,
+        observe: () => undefined,
         ...options,
       }),
     );

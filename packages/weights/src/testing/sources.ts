@@ -6,8 +6,8 @@ import { limits, systemClock, toButterflyError } from '@butterfly/common';
 import {
   type ModelSpec,
   type ModelTensor,
-  chunksOf,
-  describeModel,
+  tensorChunks,
+  describeFamilyModel,
   openGguf,
   sampleWeights,
   settledStamp,
@@ -59,7 +59,7 @@ export async function writeWeights(model: string): Promise<TestWeights> {
     metadataSha256: createHash('sha256').update(content.subarray(0, metadataBytes)).digest('hex'),
     ...(await fingerprint(path, tensors)),
   };
-  const any = describeModel(await openGguf(model));
+  const any = describeFamilyModel(await openGguf(model));
   return {
     folder,
     spec: { ...any, files: [file], tensors },
@@ -90,7 +90,7 @@ export async function readAll(
   const contents: Buffer[] = [];
   for (const tensor of tensors) {
     const whole = Buffer.alloc(tensor.bytes);
-    const reads = chunksOf(tensor).map(({ offset, bytes }) =>
+    const reads = tensorChunks(tensor).map(({ offset, bytes }) =>
       read(tensor, offset, whole.subarray(offset, offset + bytes)),
     );
     // As a shard does, which frees its memory afterwards.

@@ -17,7 +17,7 @@ import {
   encodeStep,
   encodeStepResult,
 } from '@butterfly/wire';
-import { SampledTokens } from '../links/sampled-tokens.js';
+import { SampledTokens } from './sampled-tokens.js';
 
 /** Steps that may wait in a stage: the orchestrator has one in flight for each stage, and one ahead of its tokens. */
 const queuedStepsMax = limits.workersMax + 1;

@@ -1,7 +1,7 @@
 import {
   ButterflyError,
   type Clock,
-  type Logger,
+  type WorkerObserver,
   deadlines,
   isLinkError,
   toButterflyError,
@@ -15,7 +15,7 @@ import {
   encodeControl,
 } from '@butterfly/wire';
 import { EpochStage } from './epoch-stage.js';
-import { dialNext, type IncomingLinks } from '../links/links.js';
+import { dialNext, type IncomingLinks } from '../peers/stage-links.js';
 import type { ShardHolder, ShardLease } from './shards.js';
 
 type Assign = ControlMessageOf<'assign'>;
@@ -28,7 +28,7 @@ export interface EpochsOptions {
   readonly links: IncomingLinks;
   readonly transport: Transport;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
   /** Told of each step that comes to a stage, and of each that is done. */
   readonly onStep: () => void;
 }
@@ -145,8 +145,9 @@ class AssignedStage {
 
   async #begin(): Promise<void> {
     const { epoch, shardId } = this.assign;
-    const { shards, orchestrator, clock, log, onStep } = this.options;
+    const { shards, orchestrator, clock, observe, onStep } = this.options;
     const lease = await shards.lease(shardId);
+    const { layers } = lease;
     if (this.#hasEnded()) {
       lease[Symbol.dispose]();
       return;
@@ -162,15 +163,11 @@ class AssignedStage {
       orchestrator,
       clock,
       onFailure: (error) => this.#fail(error, null),
-      onFault: (sequenceId) =>
-        log.error(
-          { epoch, sequenceId, layers: lease.layers, code: 'COMPUTE_FAILED' },
-          'Numbers of a request became NaN or infinite in this stage; check the model file.',
-        ),
+      onFault: (sequenceId) => observe({ kind: 'stageNumbersFailed', epoch, sequenceId, layers }),
       onStep,
     });
     orchestrator.send(encodeControl({ kind: 'ready', epoch }));
-    log.info({ epoch, layers: lease.layers, shardId }, 'The stage is ready.');
+    observe({ kind: 'stageReady', epoch, layers, shardId });
   }
 
   /** Who takes what this stage sends: the next stage, or the orchestrator for it; null for a last stage without a link. */
@@ -217,7 +214,7 @@ class AssignedStage {
     const { epoch } = this.assign;
     this.#isReported = true;
     this.#cancelReport?.();
-    this.options.log.error({ epoch, code, lostWorkerId }, message);
+    this.options.observe({ kind: 'stageFailed', epoch, code, message, lostWorkerId });
     this.options.orchestrator.send(encodeControl({ kind: 'failed', epoch, code, message, lostWorkerId }));
   }
 }

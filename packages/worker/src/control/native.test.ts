@@ -1,4 +1,4 @@
-import { silentLogger } from '@butterfly/common';
+import type { WorkerObserver } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
 import { describeFile, ggml, openSource, smallModel } from '@butterfly/stage/testing';
 import { cachedSyntheticModel } from '@butterfly/testkit';
@@ -16,21 +16,21 @@ function unreliable(fails: () => boolean): Ggml {
 }
 
 it('warns when kernels do not keep the word of deterministic mode', async () => {
-  const warnings: string[] = [];
-  const log = { ...silentLogger, warn: (_: object, message: string) => void warnings.push(message) };
+  const kinds: string[] = [];
+  const observe: WorkerObserver = ({ kind }) => void kinds.push(kind);
   let failures = 0;
   const options = { ggml: unreliable(() => failures-- > 0), threads: 1, memoryBytes: 1e9, directory: null };
   const spec = await describeFile(await cachedSyntheticModel(smallModel));
   const range = { layerStart: 0, layerEnd: 1 };
   const sizes = { arenaSlots: 1024, cacheType: 'f16', rowsMax: 64 } as const;
-  const { stages } = nativeMachine({ ...options, log });
+  const { stages } = nativeMachine({ ...options, observe });
   using stage = stages.create({ spec, range, ...sizes, isDeterministic: true });
   await using source = await openSource(spec);
   await stage.load(source);
   const profile = { layerCurve: [{ rows: 1, micros: 5 }], outputCurve: [{ rows: 1, micros: 7 }] };
   expect((await stage.warmUp(profile)).isBatchInvariant).toBe(true);
-  expect(warnings).toEqual([]);
+  expect(kinds).toEqual([]);
   failures = 1;
   expect((await stage.warmUp(profile)).isBatchInvariant).toBe(false);
-  expect(warnings).toEqual([expect.stringContaining('in spite of deterministic mode')]);
+  expect(kinds).toEqual(['determinismBroken']);
 });

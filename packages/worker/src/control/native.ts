@@ -1,4 +1,4 @@
-import type { Logger } from '@butterfly/common';
+import type { WorkerObserver } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
 import type { ModelSpec } from '@butterfly/model';
 import { type StageFactory, StageRuntime } from '@butterfly/stage';
@@ -23,11 +23,11 @@ export function nativeMachine(options: {
   readonly threads: number;
   readonly memoryBytes: number;
   readonly directory: string | null;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
 }): Machine {
-  const { ggml, threads, log } = options;
+  const { ggml, threads, observe } = options;
   return {
-    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads, log }) },
+    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads, observe }) },
     profiler: (spec, isDeterministic) => profileModel({ ...options, spec, isDeterministic }),
   };
 }

@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, type Logger, toButterflyError } from '@butterfly/common';
+import { ButterflyError, type Clock, type WorkerObserver, toButterflyError } from '@butterfly/common';
 import { type ModelSpec, modelFingerprint, parseModelSpec } from '@butterfly/model';
 import {
   LocalSource,
@@ -19,11 +19,11 @@ import {
   encodeControl,
 } from '@butterfly/wire';
 import { Epochs } from './epochs.js';
-import type { IncomingLinks } from '../links/links.js';
-import type { PeerGuests } from '../links/peer-guests.js';
-import { probePeer } from '../profile/probe-peer.js';
+import type { IncomingLinks } from '../peers/stage-links.js';
+import type { PeerGuests } from '../peers/peer-guests.js';
+import { measureLink } from '../profile/measured-link.js';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
-import type { PeerSecret } from '../links/peer-secret.js';
+import type { PeerSecret } from '../peers/peer-secret.js';
 import type { ShardClient, ShardHolder } from './shards.js';
 
 /** A model as an orchestrator wants it run. */
@@ -46,7 +46,7 @@ export interface SessionParts {
   readonly localFiles: boolean;
   readonly transport: Transport;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
   /** Told of each step that comes to this worker, and of each that is done. */
   readonly onStep: () => void;
 }
@@ -173,7 +173,7 @@ export class Session {
   async #probe({ requestId, host, port }: ControlMessageOf<'probe'>): Promise<void> {
     const { transport, clock } = this.parts;
     const { peerToken } = this.welcome;
-    const measured = await probePeer({ host, port, peerToken, transport, clock });
+    const measured = await measureLink({ host, port, peerToken, transport, clock });
     const { latencyMicros, bytesPerSecond } = measured ?? { latencyMicros: null, bytesPerSecond: null };
     this.connection.send(encodeControl({ kind: 'probed', requestId, latencyMicros, bytesPerSecond }));
   }

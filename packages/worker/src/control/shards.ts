@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, type Logger, limits, toButterflyError } from '@butterfly/common';
+import { ButterflyError, type Clock, type WorkerObserver, limits, toButterflyError } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import type { Stage, StageFactory } from '@butterfly/stage';
 import type { ShardSource } from '@butterfly/weights';
@@ -67,7 +67,7 @@ export class ShardHolder {
     private readonly options: {
       readonly stages: StageFactory;
       readonly clock: Clock;
-      readonly log: Logger;
+      readonly observe: WorkerObserver;
     },
   ) {}
 
@@ -182,7 +182,8 @@ export class ShardHolder {
         // The connection was lost and came back, and its successor wants the same.
         if (shard.client !== client) continue;
         const error = toButterflyError(thrown);
-        this.options.log.error({ shardId: order.shardId, code: error.code }, error.message);
+        const { code, message } = error;
+        this.options.observe({ kind: 'weightsNotLoaded', shardId: order.shardId, code, message });
         this.#shards.delete(order.shardId);
         refuse(order, client, error);
         return;
@@ -193,12 +194,12 @@ export class ShardHolder {
   async #loadFor(order: Prepare, client: ShardClient, signal: AbortSignal): Promise<Loaded> {
     await Promise.all(this.#leaving);
     signal.throwIfAborted();
-    const { stages, clock, log } = this.options;
+    const { stages, clock, observe } = this.options;
     const { shardId, layerStart, layerEnd, arenaSlots, cacheType, rowsMax } = order;
     const { spec, isDeterministic, profile } = client;
     const startedMs = clock.nowMs();
     const range = { layerStart, layerEnd };
-    log.info({ shardId, layers: layersOf(order) }, 'Loading the weights.');
+    observe({ kind: 'weightsLoading', shardId, layers: layersOf(order) });
     const stage = stages.create({ spec, range, arenaSlots, cacheType, rowsMax, isDeterministic });
     try {
       await using source = await client.openSource(order);
@@ -210,7 +211,7 @@ export class ShardHolder {
       const warmth = await stage.warmUp(profile, () => signal.throwIfAborted());
       signal.throwIfAborted();
       const warmUpMs = clock.nowMs() - startedMs - loaded.elapsedMs;
-      log.info({ shardId, ...loaded, warmUpMs }, 'The weights are loaded.');
+      observe({ kind: 'weightsLoaded', shardId, ...loaded, warmUpMs });
       const prepared: Prepared = {
         kind: 'prepared',
         shardId,

@@ -17,10 +17,10 @@ describe('a worker that loses its orchestrator', () => {
   const lost = new ButterflyError('TIMEOUT', 'The worker was silent.');
 
   it('comes back with what it holds, and serves again', async () => {
-    const presence: string[] = [];
+    const kinds: string[] = [];
     await using orchestrator = await ScriptedOrchestrator.open();
     const { worker, member } = await orchestrator.startWorker(spec, {
-      onPresence: ({ kind }) => presence.push(kind),
+      observe: ({ kind }) => void kinds.push(kind),
     });
     const prepared = await member.prepare(prepareOf(whole, [0, spec.layers]));
     member.send(assignOf(1, whole));
@@ -34,7 +34,10 @@ describe('a worker that loses its orchestrator', () => {
     again.send(assignOf(1, whole));
     await again.next('ready');
     expect(await sampledBy(again, 1)).toBe(token);
-    expect(presence).toEqual(['lost', 'rejoined']);
+    expect(kinds.filter((kind) => kind.startsWith('orchestrator'))).toEqual([
+      'orchestratorLost',
+      'orchestratorRejoined',
+    ]);
     await worker.stop();
     expect(await worker.closed).toBe(null);
   });

@@ -2,29 +2,22 @@ import {
   ButterflyError,
   type Clock,
   type ErrorCode,
-  type Logger,
+  type WorkerObserver,
   exitCodes,
   systemClock,
   toButterflyError,
 } from '@butterfly/common';
 import type { WeightCache } from '@butterfly/weights';
 import { type Transport, type WorkerIdentity, tcpTransport } from '@butterfly/wire';
-import { DataDoor, type DataDoorOptions } from '../links/data-door.js';
-import { IncomingLinks } from '../links/links.js';
+import { DataDoor, type DataDoorOptions } from '../peers/data-door.js';
+import { IncomingLinks } from '../peers/stage-links.js';
 import type { Machine } from './native.js';
 import { joinOrchestrator, type OrchestratorLink } from './orchestrator-link.js';
-import { PeerGuests } from '../links/peer-guests.js';
+import { PeerGuests } from '../peers/peer-guests.js';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
-import { PeerSecret } from '../links/peer-secret.js';
+import { PeerSecret } from '../peers/peer-secret.js';
 import { Session, type SessionParts, type WelcomedModel } from './session.js';
 import { ShardHolder } from './shards.js';
-
-/** What becomes of the connection to the orchestrator. */
-export type WorkerPresence =
-  /** Told once: it did not answer the first time, and is dialled on. */
-  | { readonly kind: 'waiting'; readonly error: ButterflyError }
-  | { readonly kind: 'lost'; readonly error: ButterflyError }
-  | { readonly kind: 'rejoined'; readonly workerId: string };
 
 export interface WorkerOptions extends Machine {
   readonly join: { readonly host: string; readonly port: number };
@@ -36,7 +29,7 @@ export interface WorkerOptions extends Machine {
   readonly signal?: AbortSignal;
   /** Whether it comes back to an orchestrator that was lost; else its end is the end of the worker. */
   readonly rejoins: boolean;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
   /** Where weights are kept on disk; nowhere by default. */
   readonly cache?: WeightCache | null;
   /** Address to listen on for other workers; by default every one, or loopback when the orchestrator is there. */
@@ -49,7 +42,6 @@ export interface WorkerOptions extends Machine {
   readonly remoteOnly?: boolean;
   readonly clock?: Clock;
   readonly transport?: Transport;
-  readonly onPresence?: (presence: WorkerPresence) => void;
   /** Told of each step that comes, and of each that is done. */
   readonly onStep?: () => void;
 }
@@ -90,13 +82,13 @@ export class Worker {
    * CANCELLED when it is stopped before
    */
   static async start(options: WorkerOptions): Promise<Worker> {
-    const { clock = systemClock, transport = tcpTransport, cache = null, stages, log } = options;
+    const { clock = systemClock, transport = tcpTransport, cache = null, stages, observe } = options;
     const { onStep = (): void => undefined } = options;
     const arrivals = { secret: new PeerSecret(), links: new IncomingLinks(clock), guests: new PeerGuests() };
     const door = await openDoor(options, { transport, clock, ...arrivals });
-    const shards = new ShardHolder({ stages, clock, log });
+    const shards = new ShardHolder({ stages, clock, observe });
     const localFiles = options.remoteOnly !== true;
-    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, log, onStep };
+    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, observe, onStep };
     const worker = new Worker(options, parts, door);
     const { signal } = options;
     const stop = (): void => worker.#stopping.abort();
@@ -154,7 +146,7 @@ export class Worker {
     let isTold = false;
     const onFailure = (error: ButterflyError): void => {
       if (!absentCodes.has(error.code) || clock.nowMs() >= endMs) throw error;
-      if (!isTold) this.options.onPresence?.({ kind: 'waiting', error });
+      if (!isTold) this.parts.observe({ kind: 'orchestratorAwaited', error });
       isTold = true;
     };
     const link = await this.#dialUntilWelcomed(onFailure, endMs);
@@ -184,15 +176,15 @@ export class Worker {
 
   /** Works until the orchestrator says goodbye or is lost for good: then gives why. */
   async #serve(first: OrchestratorLink): Promise<ButterflyError | null> {
-    const { clock } = this.parts;
-    const { rejoins, onPresence } = this.options;
+    const { clock, observe } = this.parts;
+    const { rejoins } = this.options;
     for (let link: OrchestratorLink | null = first; link; link = await this.#rejoin()) {
       const joinedMs = clock.nowMs();
       const error = await link.closed;
       await this.#session?.end();
       if (error === null || !rejoins || !isPassing(error)) return error;
       if (clock.nowMs() - joinedMs > dialPauseMaxMs) this.#pauseMs = dialPauseMinMs;
-      onPresence?.({ kind: 'lost', error });
+      observe({ kind: 'orchestratorLost', error });
     }
     return null;
   }
@@ -203,7 +195,7 @@ export class Worker {
     const link = await this.#dialUntilWelcomed((error) => {
       if (!isPassing(error)) throw error;
     }, Infinity);
-    if (link) this.options.onPresence?.({ kind: 'rejoined', workerId: this.id });
+    if (link) this.parts.observe({ kind: 'orchestratorRejoined', workerId: this.id });
     return link;
   }
 
@@ -223,7 +215,8 @@ export class Worker {
       } catch (thrown) {
         const error = toButterflyError(thrown);
         onFailure(error);
-        this.parts.log.info({ code: error.code }, error.message);
+        const { code, message } = error;
+        this.parts.observe({ kind: 'dialFailed', code, message });
       }
       await this.#pause(endMs);
     }

@@ -1,4 +1,4 @@
-import { type Logger, type StepTime, stepMicros } from '@butterfly/common';
+import { type StepTime, type WorkerObserver, stepMicros } from '@butterfly/common';
 import { type Ggml, dtype } from '@butterfly/ggml';
 import {
   type ModelSpec,
@@ -42,7 +42,7 @@ export interface MeasuredModel {
   readonly threads: number;
   readonly memoryBytes: number;
   readonly isDeterministic: boolean;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
 }
 
 /** What of a model fits the offered memory to be measured: so many layers at once, and one with the output. */
@@ -78,15 +78,14 @@ export interface MeasuredLayers extends ModelCurves {
 
 /**
  * Measures steps of one layer, and of norm, head and sampling, in some two seconds: on stages of this model's shapes
- * whose weights are made up. What the memory does not allow is estimated from sizes, and logged.
+ * whose weights are made up. What the memory does not allow is estimated from sizes, and told of.
  * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
  */
 export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayers> {
-  const { spec, log } = model;
+  const { spec, observe } = model;
   const parts = measuredParts(model);
   const mean = meanBytes(spec);
-  if (parts.layers === 0)
-    log.warn({}, 'No layer fits the memory that is offered; its speed is guessed from its size.');
+  if (parts.layers === 0) observe({ kind: 'speedGuessed', part: 'layer' });
   const layer =
     parts.layers === 0 ? { curve: assumed(mean), isSteady: true } : await measureLayer(model, parts.layers);
   const layerCurve = layer.curve;
@@ -94,7 +93,7 @@ export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayer
     const output = await measureOutput(model, layerCurve);
     return { layerCurve, outputCurve: output.curve, isSteady: layer.isSteady && output.isSteady };
   }
-  log.info({}, 'The output does not fit the memory that is offered; its speed is guessed from its size.');
+  observe({ kind: 'speedGuessed', part: 'output' });
   const share = outputBytes(spec) / mean;
   return {
     layerCurve,

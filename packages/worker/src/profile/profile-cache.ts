@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Logger, makeDirectory, toButterflyError } from '@butterfly/common';
+import { type WorkerObserver, makeDirectory, toButterflyError } from '@butterfly/common';
 import { type WorkerProfile, encodeControl } from '@butterfly/wire';
 
 /** What a worker measures; what it holds of the model is known only to its loader. */
@@ -31,7 +31,7 @@ export class ProfileCache {
   constructor(
     private readonly directory: string,
     dependsOn: Readonly<Record<string, unknown>>,
-    private readonly log: Logger,
+    private readonly observe: WorkerObserver,
   ) {
     this.#key = JSON.stringify({ version, ...dependsOn });
     const hash = createHash('sha256').update(this.#key).digest('hex').slice(0, 32);
@@ -45,8 +45,8 @@ export class ProfileCache {
     if (text === null || found === null) return null;
     try {
       return this.#parse(text, Date.now() - found.mtimeMs);
-    } catch (error) {
-      this.log.warn({ err: toButterflyError(error) }, `${this.#path} is damaged and is measured anew.`);
+    } catch (thrown) {
+      this.observe({ kind: 'measurementsDamaged', path: this.#path, error: toButterflyError(thrown) });
       return null;
     }
   }
@@ -58,11 +58,9 @@ export class ProfileCache {
       await makeDirectory(this.directory);
       await writeFile(temporary, JSON.stringify({ key: this.#key, isSteady, profile }), { flush: true });
       await rename(temporary, this.#path);
-    } catch (error) {
-      this.log.warn(
-        { err: toButterflyError(error) },
-        `The measurements could not be kept in ${this.directory}.`,
-      );
+    } catch (thrown) {
+      const { directory } = this;
+      this.observe({ kind: 'measurementsNotKept', directory, error: toButterflyError(thrown) });
       await rm(temporary, { force: true }).catch(() => undefined);
     }
   }

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type StepTime, silentLogger } from '@butterfly/common';
+import type { StepTime } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { describeFile, ggml, smallModel } from '@butterfly/stage/testing';
 import { cachedSyntheticModel } from '@butterfly/testkit';
@@ -24,7 +24,15 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 const profile = (change: Partial<Parameters<typeof profileModel>[0]> = {}): Promise<MeasuredProfile> =>
-  profileModel({ ggml, spec, threads: 1, memoryBytes: plenty, directory, log: silentLogger, ...change });
+  profileModel({
+    ggml,
+    spec,
+    threads: 1,
+    memoryBytes: plenty,
+    directory,
+    observe: () => undefined,
+    ...change,
+  });
 
 function expectTravels(measured: MeasuredProfile): void {
   const message = { kind: 'profile', ...measured, hasFiles: true, cachedBytes: 0 } as const;

@@ -1,4 +1,4 @@
-import type { Logger } from '@butterfly/common';
+import type { WorkerObserver } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
 import type { ModelSpec } from '@butterfly/model';
 import { cpuVariant } from './capabilities.js';
@@ -19,7 +19,7 @@ export interface ProfileOptions {
   readonly directory: string | null;
   /** Measures the kernels of deterministic mode; off by default. */
   readonly isDeterministic?: boolean;
-  readonly log: Logger;
+  readonly observe: WorkerObserver;
 }
 
 /**
@@ -28,12 +28,12 @@ export interface ProfileOptions {
  * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
  */
 export async function profileModel(options: ProfileOptions): Promise<MeasuredProfile> {
-  const { spec, directory, log, isDeterministic = false } = options;
+  const { spec, directory, observe, isDeterministic = false } = options;
   if (directory !== null) await removeAbandonedScratch(directory);
   const file = await findModelFile(spec.files);
   const model = { ...options, isDeterministic };
   const key = await profileKey(model, measuredParts(model), file?.path ?? null);
-  const cache = directory === null ? null : new ProfileCache(directory, key, log);
+  const cache = directory === null ? null : new ProfileCache(directory, key, observe);
   const known = await cache?.read();
   if (known) return known;
   // Several workers of one machine would measure how they disturb each other; mostly one measures for all.
@@ -50,14 +50,14 @@ async function measure(
   file: Awaited<ReturnType<typeof findModelFile>>,
   cache: ProfileCache | null,
 ): Promise<MeasuredProfile> {
-  const { ggml, spec, threads, directory, isDeterministic, log } = model;
+  const { ggml, spec, threads, directory, isDeterministic, observe } = model;
   const startedMs = performance.now();
   const { isSteady, ...curves } = await measureLayers(model);
   const attentionMicros = await measureAttention({ ggml, attention: spec.attention, threads, isDeterministic });
   const diskBytesPerSecond = await measureDisk(ggml, file, directory);
   const profile = { ...curves, attentionMicros, diskBytesPerSecond };
   const elapsedMs = Math.round(performance.now() - startedMs);
-  log.info({ elapsedMs, isSteady, ...profile }, 'This machine was measured for the model.');
+  observe({ kind: 'machineMeasured', elapsedMs, isSteady, ...profile });
   await cache?.write(profile, isSteady);
   return profile;
 }

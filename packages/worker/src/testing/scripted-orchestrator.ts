@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { type ButterflyError, ensure, silentLogger } from '@butterfly/common';
+import { type ButterflyError, ensure } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { ggml } from '@butterfly/stage/testing';
 import {
@@ -167,7 +167,13 @@ export class ScriptedOrchestrator implements AsyncDisposable {
 
 /** Real stages on one thread; their times are made up, because measuring them is another test's. */
 export function workerOptions(port: number): WorkerOptions {
-  const native = nativeMachine({ ggml, threads: 1, memoryBytes: 1e9, directory: null, log: silentLogger });
+  const native = nativeMachine({
+    ggml,
+    threads: 1,
+    memoryBytes: 1e9,
+    directory: null,
+    observe: () => undefined,
+  });
   return {
     join: { host: '127.0.0.1', port },
     token: null,
@@ -192,6 +198,6 @@ export function workerOptions(port: number): WorkerOptions {
         diskBytesPerSecond: 1e9,
       }),
     rejoins: true,
-    log: silentLogger,
+    observe: () => undefined,
   };
 }

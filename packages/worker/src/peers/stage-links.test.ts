@@ -9,7 +9,7 @@ import {
 } from '@butterfly/wire';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DataDoor } from './data-door.js';
-import { dialNext, IncomingLinks } from './links.js';
+import { dialNext, IncomingLinks } from './stage-links.js';
 import { PeerGuests } from './peer-guests.js';
 import { PeerSecret } from './peer-secret.js';
 import { Party } from '../testing/scripted-orchestrator.js';

@@ -1,8 +1,7 @@
+import type { Logger } from '../log.js';
 import type { ButterflyEvent, EventOf, Observer } from './events.js';
-import type { Logger, LogLevel } from './log.js';
+import { fieldsOf, type Line, writeLine } from './log-line.js';
 
-/** What a person reads of an event, and fields for programs. */
-type Line = readonly [level: Exclude<LogLevel, 'trace' | 'silent'>, message: string, fields: object];
 type Kind = ButterflyEvent['kind'];
 
 /** Null for what would be too much to read. */
@@ -69,16 +68,9 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
 
 /** The first reader of events: a line of the log for each that a person wants to know of. */
 export function logObserver(log: Logger): Observer {
-  return (event) => {
-    const line = lineOf(event.kind, event);
-    if (line) log[line[0]](line[2], line[1]);
-  };
+  return (event) => writeLine(log, lineOf(event.kind, event));
 }
 
 function lineOf<K extends Kind>(kind: K, event: EventOf<K>): Line | null {
   return lines[kind]?.(event) ?? null;
-}
-
-function fieldsOf(event: ButterflyEvent): object {
-  return Object.fromEntries(Object.entries(event).filter(([name]) => name !== 'kind'));
 }

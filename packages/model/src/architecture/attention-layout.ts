@@ -1,9 +1,3 @@
-import type { CacheType } from '@butterfly/wire';
-import type { LayerAttention } from '../spec/spec.js';
-
-/** Cached slots are read in whole blocks of this many, so that a graph serves many steps; as llama.cpp pads its cache. */
-export const cacheBlockSlots = 256;
-
 /**
  * How the queries of a span are laid out for ggml's flash attention on the CPU, which chooses between code paths by that
  * layout, each with other last bits (decision 0027).
@@ -56,40 +50,7 @@ export function evenLayout(
 /** The layout that llama.cpp has. */
 export const plainLayout: SpanLayout = (rows) => ({ layout: 'rows', queries: rows });
 
-/**
- * The shape of one step: what a graph depends on. The contents of its inputs are not part of it. Matrix products may
- * have more rows than there are tokens, because kernels take rows in groups; what pads is neither cached nor attended.
- */
-export interface BatchShape {
-  readonly rows: number;
-  /** Rows of the matrix products. */
-  readonly paddedRows: number;
-  readonly spans: readonly AttentionSpan[];
-  /** Rows whose logits are wanted. */
-  readonly logitRows: number;
-  /** Rows of the matrix products behind the last attention; 0 exactly when no logits are wanted. */
-  readonly paddedLogitRows: number;
-}
-
 /** Queries of the largest span with the layout `groups`; 0 without any. */
 export function groupedQueries(spans: readonly AttentionSpan[]): number {
   return Math.max(0, ...spans.map(({ layout, queries }) => (layout === 'groups' ? queries : 0)));
-}
-
-export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans }: BatchShape): string {
-  let key = `${paddedRows},${logitRows},${paddedLogitRows}`;
-  for (const { rows, layout, regionStart, cachedSlots } of spans)
-    key += `|${rows},${layout},${regionStart},${cachedSlots}`;
-  return key;
-}
-
-/** Bytes of so many cached elements; Q8_0 has a scale in F16 for each 32. */
-const bytesPerElement: Readonly<Record<CacheType, number>> = { f16: 2, bf16: 2, q8_0: 34 / 32 };
-
-/** Bytes that one cached token takes in a layer: keys and values. */
-export function cacheBytesPerSlot(
-  layer: Pick<LayerAttention, 'kvHeads' | 'keySize' | 'valueSize'>,
-  type: CacheType,
-): number {
-  return layer.kvHeads * (layer.keySize + layer.valueSize) * bytesPerElement[type];
 }

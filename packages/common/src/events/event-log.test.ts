@@ -1,15 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { ButterflyError } from './errors.js';
+import { ButterflyError } from '../errors.js';
+import { recordingLog } from '../testing/recording-log.js';
 import { logObserver } from './event-log.js';
 import type { ButterflyEvent } from './events.js';
-import type { Logger } from './log.js';
 
 /** What the log says of events: level, sentence, fields. */
-function told(...events: readonly ButterflyEvent[]): unknown[] {
-  const lines: unknown[] = [];
-  const at = (level: string) => (fields: object, message: string) =>
-    void lines.push([level, message, fields]);
-  const log: Logger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+function told(...events: readonly ButterflyEvent[]): readonly unknown[] {
+  const { log, lines } = recordingLog();
   const observe = logObserver(log);
   for (const event of events) observe(event);
   return lines;

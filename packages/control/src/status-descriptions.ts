@@ -2,7 +2,7 @@ import type { ButterflyError } from '@butterfly/common';
 import type { WorkerState } from './worker-states.js';
 import type { Phase, Target } from './controller-types.js';
 import type { Members } from './members.js';
-import { missingStages, uses } from './targets.js';
+import { missingStages, uses } from './target.js';
 
 /** What a cluster waits for, in words for a person. */
 export function describeWait(

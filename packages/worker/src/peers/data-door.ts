@@ -7,7 +7,7 @@ import {
   type Transport,
   decodeControl,
 } from '@butterfly/wire';
-import type { IncomingLinks } from './links.js';
+import type { IncomingLinks } from './stage-links.js';
 import type { PeerGuests } from './peer-guests.js';
 import type { PeerSecret } from './peer-secret.js';
 

@@ -1,7 +1,7 @@
-import type { ButterflyError, ErrorCode } from './errors.js';
+import type { ButterflyError, ErrorCode } from '../errors.js';
 
 /** Where the bytes of a shard came from. */
-interface LoadedBytes {
+export interface LoadedBytes {
   readonly fileBytes: number;
   readonly cacheBytes: number;
   readonly peerBytes: number;
@@ -10,7 +10,7 @@ interface LoadedBytes {
 }
 
 /** Layers, both included. */
-type LayerRange = readonly [first: number, last: number];
+export type LayerRange = readonly [first: number, last: number];
 
 /** A stage of a plan: which worker computes which layers. */
 interface EventStage {
@@ -169,7 +169,10 @@ type ProcessEvent =
       readonly lasting: ButterflyError | null;
     };
 
-/** All that happens, as plain values. The log is one reader; metrics, traces and pages are others. */
+/**
+ * All that happens in the process of an orchestrator, as plain values. The log is one reader; metrics, traces and pages are
+ * others.
+ */
 export type ButterflyEvent = ClusterEvent | RequestEvent | ProcessEvent;
 
 export type EventOf<K extends ButterflyEvent['kind']> = Extract<ButterflyEvent, { readonly kind: K }>;

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { type ModelSpec, describeModel, layerBytes, openGguf, outputBytes } from '@butterfly/model';
+import { type ModelSpec, describeFamilyModel, layerBytes, openGguf, outputBytes } from '@butterfly/model';
 import { type PlannerInputOptions, planPipeline, plannerInput, plainWishes } from '@butterfly/planning';
 import { ownModel } from 'butterfly';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -8,7 +8,7 @@ import { parseMachines, readMachines } from './machines.js';
 
 let spec: ModelSpec;
 beforeAll(async () => {
-  spec = describeModel(await openGguf(ownModel));
+  spec = describeFamilyModel(await openGguf(ownModel));
 });
 
 const parse = (value: unknown) => parseMachines(JSON.stringify(value), 'home.json', spec);

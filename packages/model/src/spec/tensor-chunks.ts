@@ -9,7 +9,7 @@ export interface TensorRange {
 }
 
 /** The ranges in which a tensor is loaded, hashed and cached, on every machine the same. */
-export function chunksOf(tensor: Pick<ModelTensor, 'bytes'>): TensorRange[] {
+export function tensorChunks(tensor: Pick<ModelTensor, 'bytes'>): TensorRange[] {
   const size = limits.fileChunkBytesMax;
   return Array.from({ length: Math.ceil(tensor.bytes / size) }, (_, i) => ({
     offset: i * size,
@@ -17,8 +17,8 @@ export function chunksOf(tensor: Pick<ModelTensor, 'bytes'>): TensorRange[] {
   }));
 }
 
-/** Whether a range is one of `chunksOf`. */
-export function isChunk(tensor: Pick<ModelTensor, 'bytes'>, { offset, bytes }: TensorRange): boolean {
+/** Whether a range is one of `tensorChunks`. */
+export function isTensorChunk(tensor: Pick<ModelTensor, 'bytes'>, { offset, bytes }: TensorRange): boolean {
   const size = limits.fileChunkBytesMax;
   return offset % size === 0 && offset < tensor.bytes && bytes === Math.min(size, tensor.bytes - offset);
 }

@@ -11,7 +11,7 @@ import {
   tcpTransport,
 } from '@butterfly/wire';
 import { afterEach, describe, expect, it } from 'vitest';
-import { probePeer } from './probe-peer.js';
+import { measureLink } from './measured-link.js';
 
 const listeners: Listener[] = [];
 afterEach(async () => {
@@ -56,9 +56,9 @@ const hasty: Clock = {
 };
 
 const probe = (port: number, clock = systemClock, peerToken = 'friend') =>
-  probePeer({ host: '127.0.0.1', port, peerToken, transport: tcpTransport, clock });
+  measureLink({ host: '127.0.0.1', port, peerToken, transport: tcpTransport, clock });
 
-describe('probePeer', () => {
+describe('measureLink', () => {
   it('finds latency and bandwidth of this machine to itself', async () => {
     const speed = await probe(await listenAs(worker()));
     expect(speed?.latencyMicros).toBeGreaterThan(0);

@@ -20,14 +20,14 @@ const roundTripsMin = 3;
 const roundTripsMax = 9;
 const roundTripsMs = 100;
 
-export interface PeerSpeed {
+export interface LinkSpeed {
   /** One way. */
   readonly latencyMicros: number;
   /** From the peer to here. */
   readonly bytesPerSecond: number;
 }
 
-export interface ProbeOptions {
+export interface LinkOptions {
   readonly host: string;
   /** Where the peer listens for other workers. */
   readonly port: number;
@@ -40,7 +40,7 @@ export interface ProbeOptions {
  * Measures the link to another worker in some 0.5 s. Null when it cannot be dialled, does not take the greeting, or does not
  * answer in time, or goes before it is measured; never rejects for what the peer does.
  */
-export async function probePeer(options: ProbeOptions): Promise<PeerSpeed | null> {
+export async function measureLink(options: LinkOptions): Promise<LinkSpeed | null> {
   const probe = await PeerProbe.greet(options);
   try {
     const roundTripMs = await probe?.roundTripMs();
@@ -63,7 +63,7 @@ class PeerProbe {
   private constructor(private readonly clock: Clock) {}
 
   /** Null when the peer cannot be reached or is none. */
-  static async greet({ transport, host, port, peerToken, clock }: ProbeOptions): Promise<PeerProbe | null> {
+  static async greet({ transport, host, port, peerToken, clock }: LinkOptions): Promise<PeerProbe | null> {
     const probe = new PeerProbe(clock);
     const handlers = {
       // What cannot be read closes the connection.

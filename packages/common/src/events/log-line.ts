@@ -1,0 +1,14 @@
+import type { Logger, LogLevel } from '../log.js';
+
+/** What a person reads of an event, and fields for programs. */
+export type Line = readonly [level: Exclude<LogLevel, 'trace' | 'silent'>, message: string, fields: object];
+
+/** @param line null for what would be too much to read */
+export function writeLine(log: Logger, line: Line | null): void {
+  if (line) log[line[0]](line[2], line[1]);
+}
+
+/** All that an event says. */
+export function fieldsOf(event: { readonly kind: string }): object {
+  return Object.fromEntries(Object.entries(event).filter(([name]) => name !== 'kind'));
+}
