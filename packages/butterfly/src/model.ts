@@ -26,10 +26,7 @@ export async function openModel(
   path: string,
   options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
 ): Promise<OpenedModel> {
-  // Workers on this machine look for the file where this process finds it, from whatever folder they were started in.
-  const spec = await describeAny(await openGguf(resolve(path), { log: options.log }), (request) =>
-    surveyInChild(request, options),
-  );
+  const spec = await readModelSpec(path, options);
   const ggml = loadGgml({ directory: options.ggmlDirectory, log: options.log });
   const vocabulary = loadVocabulary(ggml, spec.files[0]?.path ?? path);
   try {
@@ -47,6 +44,19 @@ export async function openModel(
     );
   }
   return { spec, vocabulary, id: basename(path, '.gguf') };
+}
+
+/**
+ * Describes a model file of any architecture.
+ * @throws ButterflyError as `openGguf` does, MODEL_UNSUPPORTED, TIMEOUT, LIBRARY_MISSING, LIBRARY_MISMATCH
+ */
+export async function readModelSpec(
+  path: string,
+  options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
+): Promise<ModelSpec> {
+  // Workers on this machine look for the file where this process finds it, from whatever folder they were started in.
+  const gguf = await openGguf(resolve(path), { log: options.log });
+  return describeAny(gguf, (request) => surveyInChild(request, options));
 }
 
 /**
@@ -74,6 +84,12 @@ export async function resolveModelPath(
     if (usual === null || usual === first || toButterflyError(error).code !== 'MODEL_NOT_FOUND') throw error;
     return findPulled(reference, usual);
   }
+}
+
+/** The model as it is served with so long a context, by which some models compute. */
+export function withContext(spec: ModelSpec, tokens: number): ModelSpec {
+  const { graph } = spec;
+  return graph.kind === 'imported' ? { ...spec, graph: { ...graph, contextTokens: tokens } } : spec;
 }
 
 const defaultContextTokens = 4096;

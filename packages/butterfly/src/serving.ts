@@ -16,7 +16,7 @@ import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
 import { LocalWorkers, type WorkerProgram } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
-import { contextTokens, type OpenedModel } from './model.js';
+import { contextTokens, withContext, type OpenedModel } from './model.js';
 import { cpusOfWorkers } from './placement.js';
 
 export interface ServingOptions {
@@ -132,14 +132,16 @@ async function startOrchestrator(
   observe: Observer,
 ): Promise<Orchestrator> {
   const { model, log } = options;
-  const files = new FileServer(model.spec);
+  const tokens = contextTokens(model.spec, options.capacity.contextTokens, log);
+  const spec = withContext(model.spec, tokens);
+  const files = new FileServer(spec);
   await files.hold({ clock: systemClock, observe });
   const starting = Orchestrator.start({
-    spec: model.spec,
+    spec,
     modelId: model.id,
     cluster: { host: options.clusterHost, port: options.clusterPort, token },
     capacity: {
-      contextTokens: contextTokens(model.spec, options.capacity.contextTokens, log),
+      contextTokens: tokens,
       parallel: options.capacity.parallel,
     },
     workersExpected: options.workers + options.workersElsewhere,

@@ -13,6 +13,8 @@ export { HeaderModel } from './imported/header-model.js';
 export type { HeaderModelOptions } from './imported/header-model.js';
 export type { ImportedGraph } from './imported/imported-graph.js';
 export { tensorFlags } from './imported/tensor-struct.js';
+export { wantedTensors } from './imported/wanted-tensors.js';
+export type { WantedTensor } from './imported/wanted-tensors.js';
 export type { ImportedTensor } from './imported/tensor-struct.js';
 export { cpuFeatures, loadGgml } from './library/library.js';
 export type { Ggml } from './library/library.js';

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, isErrorCode } from '@butterfly/common';
-import type { SurveyRequest } from './describe.js';
+import type { SurveyRequest } from './survey-model.js';
 import type { GraphSurvey } from './survey.js';
 
 /** What a child says of a model. */

@@ -11,6 +11,7 @@ import {
   specOf,
 } from '@butterfly/model';
 import { ButterflyError, toButterflyError } from '@butterfly/common';
+import type { SurveyRequest } from './survey-model.js';
 import type { GraphSurvey } from './survey.js';
 
 /** What of a model's arithmetic is not in its graph: how llama.cpp fills the inputs of these architectures. */
@@ -48,14 +49,6 @@ const hiddenFacts: Readonly<Record<string, HiddenFacts>> = {
 
 /** Tokens of a context unless more are asked for. */
 const usualContextTokens = 4096;
-
-/** What a survey needs of a file. */
-export interface SurveyRequest {
-  /** As `graphHeader` makes it. */
-  readonly header: Uint8Array;
-  readonly names: readonly string[];
-  readonly isChunked: boolean;
-}
 
 /** @throws ButterflyError MODEL_UNSUPPORTED for a file that names no architecture */
 export function surveyRequest(gguf: GgufFile): SurveyRequest {

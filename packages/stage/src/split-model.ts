@@ -12,6 +12,15 @@ import type { StageResult } from './stage.js';
 const rowsMax = 512;
 const noTokens = new Int32Array(0);
 
+interface SplitOptions {
+  readonly threads: number;
+  readonly contextTokens: number;
+  /** F16 by default, as llama.cpp has it. */
+  readonly cacheType?: CacheType;
+  /** As in `StageRequest`; off by default. */
+  readonly isDeterministic?: boolean;
+}
+
 /** What follows the last token of a run. */
 interface SplitResult {
   /** F32 [vocabulary]; void as soon as the next run begins. */
@@ -23,22 +32,11 @@ interface SplitResult {
 export class SplitModel implements Disposable {
   private constructor(
     readonly spec: ModelSpec,
-    private readonly stages: readonly StageRuntime[],
+    readonly stages: readonly StageRuntime[],
     private readonly slots: number,
   ) {}
 
-  static async load(
-    path: string,
-    options: {
-      readonly stages: number;
-      readonly threads: number;
-      readonly contextTokens: number;
-      /** F16 by default, as llama.cpp has it. */
-      readonly cacheType?: CacheType;
-      /** As in `StageRequest`; off by default. */
-      readonly isDeterministic?: boolean;
-    },
-  ): Promise<SplitModel> {
+  static async load(path: string, options: SplitOptions & { readonly stages: number }): Promise<SplitModel> {
     const spec = await describeAny(await openGguf(path), (request) =>
       surveyInChild(request, { ggmlDirectory: undefined }),
     );
@@ -46,11 +44,22 @@ export class SplitModel implements Disposable {
       options.stages <= spec.layers,
       () => `${spec.layers} layers do not make ${options.stages} stages.`,
     );
+    const cuts = Array.from({ length: options.stages - 1 }, (_, i) =>
+      Math.round(((i + 1) * spec.layers) / options.stages),
+    );
+    return SplitModel.open(spec, { ...options, cuts });
+  }
+
+  /** @param options.cuts layers with which stages begin, but for the first. */
+  static async open(
+    spec: ModelSpec,
+    options: SplitOptions & { readonly cuts: readonly number[] },
+  ): Promise<SplitModel> {
     const slots = Math.ceil(options.contextTokens / cacheBlockSlots) * cacheBlockSlots;
     const stages: StageRuntime[] = [];
-    for (let index = 0; index < options.stages; index++) {
-      const bound = (i: number): number => Math.round((i * spec.layers) / options.stages);
-      const range = { layerStart: bound(index), layerEnd: bound(index + 1) };
+    const bounds = [0, ...options.cuts, spec.layers];
+    for (const [index, layerStart] of bounds.slice(0, -1).entries()) {
+      const range = { layerStart, layerEnd: bounds[index + 1] ?? spec.layers };
       const stage = new StageRuntime({
         ggml: loadGgml({ log: silentLogger }),
         spec,
@@ -63,7 +72,7 @@ export class SplitModel implements Disposable {
       });
       stages.push(stage);
       const source = await LocalSource.open(spec);
-      ensure(source !== null, () => `${path} cannot be read.`);
+      ensure(source !== null, () => `${spec.name} cannot be read.`);
       await stage.load(source);
       await source[Symbol.asyncDispose]();
     }

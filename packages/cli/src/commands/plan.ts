@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { type Logger, printableLine, workerLogObserver } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { type ModelSpec, cacheBlockSlots, describeFamilyModel, openGguf } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
 import { defaultRowsMax, loopbackLink } from '@butterfly/orchestrator';
 import {
   type Objective,
@@ -20,6 +20,7 @@ import {
   checkThreads,
   contextTokens,
   ownModel,
+  readModelSpec,
   resolveModelPath,
   threadsPerWorker,
 } from 'butterfly';
@@ -121,7 +122,7 @@ export function planCommand(environment: Environment): Command {
 async function planModel(named: string, flags: PlanFlags, environment: Environment): Promise<void> {
   const log = await openLog(environment, flags, 'plan');
   const path = resolve(await resolveModelPath(named, environment, flags.cacheDir));
-  const spec = describeFamilyModel(await openGguf(path, { log }));
+  const spec = await readModelSpec(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
   const machines =
     flags.workersFile === undefined
       ? await measureLocal(spec, flags, environment, log)

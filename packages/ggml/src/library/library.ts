@@ -66,7 +66,10 @@ function bindProcAddresses(base: Bound<typeof baseSymbols>, device: Pointer): Bo
 /** Error lines of native code while `withNativeErrors` runs; null otherwise. */
 let caughtErrors: string[] | null = null;
 
-/** Runs a native call whose failure the caller reports; what the libraries log as errors meanwhile is for that report. */
+/**
+ * Runs a native call whose failure the caller reports; what the libraries log as errors meanwhile is for that report, and
+ * what they warn of is of no use to anybody.
+ */
 export function withNativeErrors<R>(work: () => R): {
   readonly result: R;
   readonly errors: readonly string[];
@@ -88,7 +91,7 @@ function routeLog(base: Bound<typeof baseSymbols>, llama: Bound<typeof llamaSymb
       if (message === '' || message === '.') return;
       if (level === 4 && caughtErrors) caughtErrors.push(message);
       else if (level === 4) log.error({}, message);
-      else if (level === 3) log.warn({}, message);
+      else if (level === 3 && !caughtErrors) log.warn({}, message);
       else log.debug({}, message);
     },
     koffi.pointer(koffi.proto('void', ['int', 'const char *', 'void *'])),

@@ -4,7 +4,8 @@ export type MetadataEntry =
   | { readonly type: 'bool'; readonly value: boolean }
   | { readonly type: 'string'; readonly value: string }
   | { readonly type: 'strings'; readonly value: readonly string[] }
-  | { readonly type: 'i32s' | 'f32s'; readonly value: readonly number[] };
+  | { readonly type: 'bools'; readonly value: readonly boolean[] }
+  | { readonly type: 'u32s' | 'i32s' | 'f32s'; readonly value: readonly number[] };
 
 export interface TensorEntry {
   readonly name: string;
@@ -58,6 +59,14 @@ function writeEntry(writer: ByteWriter, entry: MetadataEntry): void {
       writer.arrayHead(ids.string, entry.value.length);
       for (const value of entry.value) writer.string(value);
       return;
+    case 'bools':
+      writer.arrayHead(ids.bool, entry.value.length);
+      for (const value of entry.value) writer.u8(value ? 1 : 0);
+      return;
+    case 'u32s':
+      writer.arrayHead(ids.u32, entry.value.length);
+      for (const value of entry.value) writer.u32(value);
+      return;
     case 'i32s':
       writer.arrayHead(ids.i32, entry.value.length);
       for (const value of entry.value) writer.i32(value);
@@ -74,7 +83,7 @@ function writeEntry(writer: ByteWriter, entry: MetadataEntry): void {
 
 function writeScalar(
   writer: ByteWriter,
-  entry: Exclude<MetadataEntry, { readonly type: 'strings' | 'i32s' | 'f32s' }>,
+  entry: Exclude<MetadataEntry, { readonly type: 'strings' | 'bools' | 'u32s' | 'i32s' | 'f32s' }>,
 ): void {
   switch (entry.type) {
     case 'u16':

@@ -1,0 +1,157 @@
+import { readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { ensure, silentLogger } from '@butterfly/common';
+import { type WantedTensor, loadGgml, loadQuantizer, typeTraits, wantedTensors } from '@butterfly/ggml';
+import { alignGguf, encodeGgufHeader, type MetadataEntry, type TensorEntry } from './gguf-encoder.js';
+import { createRandom } from './random.js';
+import { syntheticTokenizer, vocabularyMin } from './vocabulary.js';
+
+/** A value of the metadata: whole numbers, and floats as `{ "f": 1.5 }`. */
+type FixtureValue =
+  | number
+  | string
+  | boolean
+  | readonly (number | string | boolean)[]
+  | { readonly f: number | readonly number[] };
+
+/** A tiny model of one of llama.cpp's architectures: its metadata; the tensors are those that llama.cpp asks for. */
+export interface ArchitectureFixture {
+  readonly name: string;
+  /** `general.architecture`. */
+  readonly architecture: string;
+  /** Without the prefix of the architecture. */
+  readonly metadata: Readonly<Record<string, FixtureValue>>;
+  /** Optional tensors that it has; a `*` stands for each layer. */
+  readonly optional: readonly string[];
+}
+
+/** Types of matrices. */
+export type MatrixType = 'F16' | 'Q8_0';
+
+const types = { F32: 0, F16: 1, Q8_0: 8, MXFP4: 39 } as const;
+const table = new URL('../../architectures.jsonl', import.meta.url);
+const vocabulary = 320;
+
+/** All fixtures, one for each line of `architectures.jsonl`. */
+export function architectureFixtures(): ArchitectureFixture[] {
+  const lines = readFileSync(table, 'utf8').split('\n');
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as ArchitectureFixture);
+}
+
+/**
+ * Writes a model with random weights, the same bytes each time.
+ * @throws ButterflyError COMPUTE_INVALID where llama.cpp builds no such model
+ */
+export async function writeArchitectureModel(
+  path: string,
+  fixture: ArchitectureFixture,
+  matrices: MatrixType,
+): Promise<void> {
+  ensure(vocabulary >= vocabularyMin, () => 'The vocabulary is too small.');
+  const wanted = askForTensors(fixture);
+  const quantize = loadQuantizer();
+  let offset = 0;
+  const tensors = wanted.map((tensor) => {
+    const type = types[typeOf(fixture, tensor, matrices)];
+    const [columns = 1, ...others] = tensor.shape;
+    const rows = others.reduce((product, each) => product * each, 1);
+    const shape = tensor.shape.slice(0, 1 + tensor.shape.slice(1).findLastIndex((each) => each > 1) + 1);
+    const data = quantize(type, valuesOf(fixture, tensor, columns * rows), rows, columns);
+    const entry: TensorEntry = { name: tensor.name, type, shape, offset };
+    offset += alignGguf(data.byteLength);
+    return { entry, data };
+  });
+  const file = await open(path, 'w');
+  try {
+    await file.writeFile(
+      encodeGgufHeader(
+        { ...metadataOf(fixture), ...syntheticTokenizer('llama', vocabulary) },
+        tensors.map(({ entry }) => entry),
+      ),
+    );
+    for (const { data } of tensors) {
+      await file.writeFile(data);
+      await file.writeFile(new Uint8Array(alignGguf(data.byteLength) - data.byteLength));
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** llama.cpp wants the header to have as many tensors as it makes, whatever they are called. */
+function askForTensors(fixture: ArchitectureFixture): readonly WantedTensor[] {
+  const ggml = loadGgml({ log: silentLogger });
+  const layers = Number(fixture.metadata.block_count);
+  const optional = fixture.optional.flatMap((name) =>
+    name.includes('*') ? Array.from({ length: layers }, (_, layer) => name.replace('*', String(layer))) : [name],
+  );
+  const attempt = (fillers: number): ReturnType<typeof wantedTensors> => {
+    const names = [...optional, ...Array.from({ length: fillers }, (_, i) => `filler.${i}`)];
+    const tensors = names.map((name, i) => ({ name, type: types.F32, shape: [1], offset: alignGguf(4) * i }));
+    const metadata = { ...metadataOf(fixture), 'tokenizer.ggml.model': text('none') };
+    return wantedTensors(ggml, encodeGgufHeader(metadata, tensors));
+  };
+  const first = attempt(0);
+  if (first.tensors.length > 0) return first.tensors;
+  const [, expected, got] = /expected (\d+), got (\d+)/u.exec(first.errors.join(' ')) ?? [];
+  const second = expected === undefined ? first : attempt(Number(got) - Number(expected));
+  ensure(
+    second.tensors.length > 0,
+    () => `llama.cpp builds no model of ${fixture.name}: ${second.errors.join(' ')}`,
+  );
+  return second.tensors;
+}
+
+function metadataOf({ architecture, metadata, name }: ArchitectureFixture): Record<string, MetadataEntry> {
+  const own = Object.entries(metadata).map(
+    ([key, value]) => [`${architecture}.${key}`, entryOf(value)] as const,
+  );
+  return {
+    'general.architecture': text(architecture),
+    'general.name': text(`tiny ${name}`),
+    [`${architecture}.vocab_size`]: { type: 'u32', value: vocabulary },
+    ...Object.fromEntries(own),
+  };
+}
+
+const text = (value: string): MetadataEntry => ({ type: 'string', value });
+
+function entryOf(value: FixtureValue): MetadataEntry {
+  if (typeof value === 'string') return text(value);
+  if (typeof value === 'boolean') return { type: 'bool', value };
+  if (typeof value === 'number') return { type: 'u32', value };
+  if ('f' in value)
+    return typeof value.f === 'number' ? { type: 'f32', value: value.f } : { type: 'f32s', value: value.f };
+  if (value.every((each) => typeof each === 'string')) return { type: 'strings', value };
+  if (value.every((each) => typeof each === 'boolean')) return { type: 'bools', value };
+  return { type: 'u32s', value: value.map(Number) };
+}
+
+/** Norms, biases, routers, and what belongs to states and convolutions, stay in F32, as converters leave them. */
+function typeOf(
+  { architecture }: ArchitectureFixture,
+  { name, shape }: WantedTensor,
+  matrices: MatrixType,
+): keyof typeof types {
+  const isOfExperts = name.includes('_exps.');
+  if (architecture === 'gpt-oss' && isOfExperts && name.endsWith('.weight')) return 'MXFP4';
+  const isPlain =
+    shape.slice(1).every((each) => each === 1) ||
+    !name.endsWith('.weight') ||
+    /norm|conv|ssm_a|ssm_d|ffn_gate_inp|ssm_dt|altup|laurel|per_layer|token_types|position_embd/u.test(name);
+  const { blockSize } = typeTraits(loadGgml({ log: silentLogger }), types[matrices]);
+  return isPlain || (shape[0] ?? 1) % blockSize !== 0 ? 'F32' : matrices;
+}
+
+/** Random numbers that keep activations about as large as they are. */
+function valuesOf({ name: model }: ArchitectureFixture, { name, shape }: WantedTensor, count: number): Float32Array {
+  const values = new Float32Array(count);
+  const isNorm = name.includes('norm') && name.endsWith('weight');
+  const isMatrix = shape.slice(1).some((each) => each > 1);
+  const deviation = isNorm ? 0.1 : isMatrix ? 1 / Math.sqrt(shape[0] ?? 1) : 0.1;
+  createRandom(`${model} ${name}`).fillNormal(values, isNorm ? 1 : 0, deviation);
+  if (name.includes('rope_f')) values.forEach((_, i) => (values[i] = 1 + i / 4));
+  if (name.endsWith('ssm_a')) values.forEach((value, i) => (values[i] = -Math.abs(value) - 0.05));
+  if (name.startsWith('token_embd.')) values.forEach((value, i) => (values[i] = value * 4));
+  return values;
+}
