@@ -22,6 +22,7 @@ import {
   groupedQueries,
   spanMasks,
 } from '@butterfly/model';
+import { isBiased, sinksOperand } from './attention-operands.js';
 import { cacheLayer } from './cut.js';
 import { leafOf, rootOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
@@ -52,8 +53,6 @@ export interface GraphBuilderOptions {
   readonly caches: readonly LayerCache[];
 }
 
-/** Where ggml_flash_attn_ext has the largest bias of ALiBi among its parameters, in bytes. */
-const biasOffset = 4;
 const viewOperations: ReadonlySet<string> = new Set(['VIEW', 'PERMUTE', 'RESHAPE', 'TRANSPOSE']);
 /** Bytes of a tensor's own inputs, sums and views of a stage, beyond its nodes. */
 const tensorsBeside = 64;
@@ -203,7 +202,8 @@ export class GraphBuilder {
   #attend(node: ImportedTensor): Tensor {
     const graph = this.#graph;
     const { get, attention, batch } = this.options;
-    const [q, k, v, , sinks] = node.sources;
+    const [q, k, v] = node.sources;
+    const sinks = node.sources[sinksOperand];
     if (!q || !k || !v) throw refuse('has an attention without operands');
     const keys = get(k);
     const values = get(v);
@@ -212,15 +212,14 @@ export class GraphBuilder {
     const shape = attention[layer];
     if (!shape) throw refuse('attends to what is no cache');
     const cache = { keys: this.#cacheOf(root), values: this.#valuesOf(values, root) };
-    const isBiased = new DataView(node.params.buffer).getFloat32(biasOffset, true) > 0;
     const queries = this.#operand(node, 0, q);
     const [, row, head, all] = queries.strides;
     const spans = new SpanAttention(graph, batch, shape, {
-      masks: this.#masks(shape.window, isBiased),
+      masks: this.#masks(shape.window, isBiased(node)),
       grouped: this.#groupedFor(shape),
       attended: this.#attendedFor(shape.heads * values.shape[0]),
     });
-    const sinkTensor = sinks ? this.#operand(node, 4, sinks) : null;
+    const sinkTensor = sinks ? this.#operand(node, sinksOperand, sinks) : null;
     const result = spans.attend(
       graph.view(queries, shapeOf(queries.shape[0], shape.heads, batch.paddedRows), [head, row, all], 0),
       cache,
@@ -239,17 +238,17 @@ export class GraphBuilder {
   }
 
   /** The masks of the spans for layers that see so far. */
-  #masks(window: LayerAttention['window'], isBiased: boolean): readonly Tensor[] {
+  #masks(window: LayerAttention['window'], isFarLess: boolean): readonly Tensor[] {
     const { batch } = this.options;
     let input = this.#inputs.masks.find(
       (each) =>
-        each.isBiased === isBiased &&
+        each.isBiased === isFarLess &&
         each.window?.kind === window?.kind &&
         each.window?.tokens === window?.tokens,
     );
     if (!input) {
       const elements = batch.spans.reduce((sum, span) => sum + span.queries * span.cachedSlots, 0);
-      input = { tensor: this.#input(dtype.F16, shapeOf(elements)), window, isBiased };
+      input = { tensor: this.#input(dtype.F16, shapeOf(elements)), window, isBiased: isFarLess };
       this.#inputs.masks.push(input);
     }
     const known = this.#masksOfSpans.get(input) ?? spanMasks(this.#graph, input.tensor, batch);

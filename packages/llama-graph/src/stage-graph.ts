@@ -1,6 +1,7 @@
 import type { CloningGraph, Ggml, HeaderModel, ImportedTensor, Tensor } from '@butterfly/ggml';
 import type { BatchShape, LayerAttention, LayerCache, StepGraph, WeightUse } from '@butterfly/model';
 import { GraphCutter, type Cut, type WholeGraph } from './cut.js';
+import { isBiased, sinksOperand } from './attention-operands.js';
 import { GraphBuilder, type FindWeight } from './graph-builder.js';
 import { leafOf, leavesOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
@@ -28,6 +29,8 @@ export interface StageGraphOptions {
 /** The graphs of a range of layers of a model, cut out of those that llama.cpp builds of the whole. */
 export class StageGraphs {
   readonly weights: readonly ImportedWeight[];
+  /** Whether heads of any layer of the model have terms of their own (sinks, ALiBi), so that they cannot change places. */
+  readonly hasHeadTerms: boolean;
   /** What is computed where logits are wanted, or activations go on; and where a step only fills the cache. */
   readonly #cuts: { readonly whole: Cut; readonly silent: Cut };
   /** The node that enters the last layer, on the last stage, if it is computed there. */
@@ -46,6 +49,9 @@ export class StageGraphs {
     const entry = layerEnd === model.layers ? cutter.cut(layerEnd - 1, layerEnd).entries[0] : undefined;
     this.#lastEntry = entry === undefined || whole.entries.includes(entry) ? null : entry;
     this.#operations = graph.nodes.map(({ op }) => op);
+    this.hasHeadTerms = graph.nodes.some(
+      (node) => node.op === 'FLASH_ATTN_EXT' && (node.sources[sinksOperand] !== undefined || isBiased(node)),
+    );
     this.weights = weightsOf(graph, whole, (name) => options.names.has(name));
   }
 

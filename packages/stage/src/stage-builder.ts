@@ -116,7 +116,7 @@ class ImportedStageBuilder implements StageBuilder {
       this.#model[Symbol.dispose]();
       throw error;
     }
-    this.layout = plainLayout;
+    this.layout = importedLayout(attention, this.#graphs.hasHeadTerms);
   }
 
   use(loaded: LoadedWeights, caches: readonly LayerCache[]): void {
@@ -137,6 +137,19 @@ class ImportedStageBuilder implements StageBuilder {
   [Symbol.dispose](): void {
     this.#model[Symbol.dispose]();
   }
+}
+
+/** As for the llama family where all layers attend as its layers do; else as llama.cpp has it. */
+function importedLayout(attention: ModelSpec['attention'], hasHeadTerms: boolean): SpanLayout {
+  const [first] = attention;
+  const isUsual =
+    first !== undefined &&
+    !hasHeadTerms &&
+    attention.every(
+      ({ heads, kvHeads, keySize, valueSize }) =>
+        heads === first.heads && kvHeads === first.kvHeads && keySize === valueSize,
+    );
+  return isUsual ? (rows, end) => evenLayout(rows, end, first) : plainLayout;
 }
 
 /** By so many rows a step may be padded. */
