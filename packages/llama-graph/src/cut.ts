@@ -22,8 +22,8 @@ export interface Cut {
   readonly exits: readonly number[];
 }
 
-/** Names of the tensors in which llama.cpp keeps what layers remember; kimi-linear renames one of them. */
-const cacheName = /^(?:cache_\w+_l|conv_states_all-)(\d+)/u;
+/** Names of the tensors in which llama.cpp keeps what layers remember; kimi-linear and plamo2 rename one of them. */
+const cacheName = /^(?:cache_\w+_l|conv_states_all-|mamba_conv1d_state-)(\d+)/u;
 
 /** The layer that a cache belongs to, by its name; null for other tensors. */
 export function cacheLayer({ op, name }: ImportedTensor): number | null {
@@ -161,6 +161,8 @@ export class GraphCutter {
       const before = new Set(read.filter((each) => this.#level(each) > beforeLayers));
       const [only] = before;
       if (only === undefined || before.size > 1 || !this.#index.has(only)) return origin;
+      // What is made of the tokens too would have to be made of them again in the next stage.
+      if (read.some((each) => each !== only && this.#index.has(each))) return origin;
       origin = only;
     }
   }

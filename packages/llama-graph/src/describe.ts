@@ -62,7 +62,7 @@ export function surveyRequest(gguf: GgufFile): SurveyRequest {
       metadataKeys: keys,
       tensors: gguf.tensors,
     }),
-    names: gguf.tensors.map(({ name }) => name),
+    weights: new Map(gguf.tensors.map(({ name, shape }) => [name, shape])),
     isChunked: factsOf(architecture).isChunked ?? false,
   };
 }

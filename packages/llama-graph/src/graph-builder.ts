@@ -24,7 +24,7 @@ import {
 } from '@butterfly/model';
 import { isBiased, sinksOperand } from './attention-operands.js';
 import { cacheLayer } from './cut.js';
-import { leafOf, rootOf, weightUse } from './leaves.js';
+import { leafOf, rootOf, weightUse, type WeightShapes } from './leaves.js';
 import { refuse } from './refusal.js';
 
 type Pointer = ImportedTensor['pointer'];
@@ -37,7 +37,7 @@ export interface GraphBuilderOptions {
   readonly model: HeaderModel;
   readonly range: { readonly layerStart: number; readonly layerEnd: number };
   readonly attention: readonly LayerAttention[];
-  readonly names: ReadonlySet<string>;
+  readonly weights: WeightShapes;
   readonly get: (pointer: Pointer) => ImportedTensor;
   /** What is to be computed, in order. */
   readonly nodes: readonly ImportedTensor[];
@@ -168,8 +168,8 @@ export class GraphBuilder {
   }
 
   #leaf(tensor: ImportedTensor, node: ImportedTensor, index: number): Tensor {
-    const { batch, names, find } = this.options;
-    const leaf = leafOf(tensor, batch.paddedRows, (name) => names.has(name));
+    const { batch, weights, find } = this.options;
+    const leaf = leafOf(tensor, batch.paddedRows, weights);
     const keep = (made: Tensor): Tensor => {
       this.#made.set(tensor.pointer, made);
       return made;
@@ -304,11 +304,11 @@ export class GraphBuilder {
 
   /** What the matrix of the output is multiplied by. */
   #beforeLogits(exit: Pointer): Tensor {
-    const { get, names } = this.options;
+    const { get, weights } = this.options;
     for (let node = get(exit); node.op !== 'NONE';) {
       const [first, second] = node.sources;
       if (!first) break;
-      const isOutput = node.op === 'MUL_MAT' && names.has(get(first).name);
+      const isOutput = node.op === 'MUL_MAT' && weights.has(get(first).name);
       const made = isOutput && second ? this.#made.get(second) : undefined;
       if (made) return made;
       node = get(first);

@@ -24,14 +24,23 @@ export type Leaf =
 const rotations = /^attn_inp_[kv]_rot(?:_swa)?$/u;
 const madeAnew = /^attn_inp_(?:kq_mask|[kv]_idxs)(?:_swa)?$/u;
 
+/** The shapes of a model's weights by name, as its file has them. */
+export type WeightShapes = ReadonlyMap<string, readonly number[]>;
+
 /**
  * Tells what a leaf is by its name and shape.
  * @param rows of the graph.
- * @throws ButterflyError MODEL_UNSUPPORTED for one that is not known, by name
+ * @throws ButterflyError MODEL_UNSUPPORTED for one that is not known, or a weight of another shape than in the file, by name
  */
-export function leafOf(leaf: ImportedTensor, rows: number, isWeight: (name: string) => boolean): Leaf {
+export function leafOf(leaf: ImportedTensor, rows: number, weights: WeightShapes): Leaf {
   const { name, type, shape } = leaf;
-  if (isWeight(name)) return { kind: 'weight', name };
+  const weight = weights.get(name);
+  if (weight !== undefined) {
+    // llama.cpp takes shapes from the metadata: weights of another one would be read as what they are not.
+    const isSame = shape.every((size, dimension) => size === (weight[dimension] ?? 1));
+    if (!isSame) throw refuse(`has "${name}" as [${shape.join(', ')}], and the file as [${weight.join(', ')}]`);
+    return { kind: 'weight', name };
+  }
   const layer = cacheLayer(leaf);
   if (layer !== null) {
     const part = /^cache_([kv])_l\d+$/u.exec(name)?.[1];

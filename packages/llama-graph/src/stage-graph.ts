@@ -3,7 +3,7 @@ import type { BatchShape, LayerAttention, LayerCache, StepGraph, WeightUse } fro
 import { GraphCutter, type Cut, type WholeGraph } from './cut.js';
 import { isBiased, sinksOperand } from './attention-operands.js';
 import { GraphBuilder, type FindWeight } from './graph-builder.js';
-import { leafOf, leavesOf, weightUse } from './leaves.js';
+import { leafOf, leavesOf, weightUse, type WeightShapes } from './leaves.js';
 import { refuse } from './refusal.js';
 
 type Pointer = ImportedTensor['pointer'];
@@ -22,8 +22,7 @@ export interface StageGraphOptions {
   readonly model: HeaderModel;
   readonly range: { readonly layerStart: number; readonly layerEnd: number };
   readonly attention: readonly LayerAttention[];
-  /** Names of the model's weights. */
-  readonly names: ReadonlySet<string>;
+  readonly weights: WeightShapes;
 }
 
 /** The graphs of a range of layers of a model, cut out of those that llama.cpp builds of the whole. */
@@ -52,7 +51,7 @@ export class StageGraphs {
     this.hasHeadTerms = graph.nodes.some(
       (node) => node.op === 'FLASH_ATTN_EXT' && (node.sources[sinksOperand] !== undefined || isBiased(node)),
     );
-    this.weights = weightsOf(graph, whole, (name) => options.names.has(name));
+    this.weights = weightsOf(graph, whole, options.weights);
   }
 
   get isFirst(): boolean {
@@ -101,9 +100,9 @@ export class StageGraphs {
 }
 
 /** How each weight is used by the nodes of a cut. */
-function weightsOf(graph: WholeGraph, cut: Cut, isWeight: (name: string) => boolean): ImportedWeight[] {
+function weightsOf(graph: WholeGraph, cut: Cut, weights: WeightShapes): ImportedWeight[] {
   const found = new Map<string, ImportedWeight>();
-  for (const leaf of leavesOf(graph, cut)) leafOf(leaf, 2, isWeight);
+  for (const leaf of leavesOf(graph, cut)) leafOf(leaf, 2, weights);
   for (const position of cut.nodes) {
     const node = graph.nodes[position];
     if (!node) continue;
@@ -111,7 +110,7 @@ function weightsOf(graph: WholeGraph, cut: Cut, isWeight: (name: string) => bool
     for (const [index, pointer] of read) {
       if (pointer === null) continue;
       const { op, name, shape } = graph.get(pointer);
-      if (op !== 'NONE' || !isWeight(name)) continue;
+      if (op !== 'NONE' || !weights.has(name)) continue;
       const use = weightUse(node, index);
       found.set(`${use} ${name}`, { name, use, shape });
     }

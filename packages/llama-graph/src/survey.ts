@@ -1,7 +1,7 @@
 import { dtype, type HeaderModel, type ImportedTensor } from '@butterfly/ggml';
 import type { LayerAttention } from '@butterfly/model';
 import { cacheLayer, GraphCutter, type Cut, type WholeGraph } from './cut.js';
-import { leafOf, leavesOf, rootOf } from './leaves.js';
+import { leafOf, leavesOf, rootOf, type WeightShapes } from './leaves.js';
 import { refuse } from './refusal.js';
 
 /** What the graph of a model tells of its layers. Travels as JSON. */
@@ -31,12 +31,11 @@ export function surveyContextTokens(windowTokens: number): number {
 
 /**
  * Reads what a model is like from one of its graphs, and refuses what could not be computed in parts.
- * @param names of the model's weights
  * @throws ButterflyError MODEL_UNSUPPORTED
  */
 export function surveyGraph(
   model: HeaderModel,
-  options: { readonly names: ReadonlySet<string>; readonly isChunked: boolean },
+  options: { readonly weights: WeightShapes; readonly isChunked: boolean },
 ): GraphSurvey {
   const imported = model.graph(surveyedRows, surveyedOutputs);
   const graph: WholeGraph = { nodes: imported.nodes(), get: (pointer) => imported.get(pointer) };
@@ -47,7 +46,7 @@ export function surveyGraph(
   let hasTemperature = false;
   for (const [layer, cut] of cuts.entries())
     for (const tensor of leavesOf(graph, cut)) {
-      const leaf = leafOf(tensor, surveyedRows, (name) => options.names.has(name));
+      const leaf = leafOf(tensor, surveyedRows, options.weights);
       if (leaf.kind === 'tokens' && layer > 0) throw refuse('reads token ids in every layer');
       if (leaf.kind === 'cache' && leaf.layer !== layer)
         throw refuse(`has layers that share keys and values (${layer} and ${leaf.layer})`);

@@ -109,8 +109,8 @@ class ImportedStageBuilder implements StageBuilder {
       cacheType: dtypeOf[cacheType],
     });
     try {
-      const names = new Set(tensors.map(({ name }) => name));
-      this.#graphs = new StageGraphs({ ggml, model: this.#model, range, attention, names });
+      const weights = new Map(tensors.map(({ name, shape }) => [name, shape]));
+      this.#graphs = new StageGraphs({ ggml, model: this.#model, range, attention, weights });
       this.weights = this.#graphs.weights.map(({ name, use }) => ({ source: tensorOf(spec, name), use }));
     } catch (error) {
       this.#model[Symbol.dispose]();

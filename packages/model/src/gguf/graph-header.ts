@@ -11,7 +11,9 @@ export function architectureEntries(
   architecture: string,
 ): { readonly metadata: Buffer; readonly keys: number } {
   const own = [...entries].filter(
-    ([key]) => key.startsWith(`${architecture}.`) && key !== `${architecture}.vocab_size`,
+    ([key]) =>
+      (key.startsWith(`${architecture}.`) && key !== `${architecture}.vocab_size`) ||
+      key === 'tokenizer.ggml.token_type_count',
   );
   return { metadata: Buffer.concat(own.map(([, bytes]) => bytes)), keys: own.length };
 }
