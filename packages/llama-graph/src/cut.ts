@@ -106,7 +106,10 @@ export class GraphCutter {
     if (known !== undefined) return known;
     const tensor = this.graph.get(pointer);
     let level = tensor.op === 'NONE' ? this.#ownLayer(tensor) : beforeLayers;
-    for (const source of this.#reads(tensor)) level = Math.max(level, this.#level(source));
+    for (const source of this.#reads(tensor))
+      // A matrix of the output may be the embedding as well, and is no output there.
+      if (tensor.op !== 'GET_ROWS' || this.#ownLayer(this.graph.get(source)) < this.layers)
+        level = Math.max(level, this.#level(source));
     this.#levels.set(pointer, level);
     return level;
   }

@@ -152,6 +152,9 @@ function sharedTensors(gguf: GgufFile, survey: GraphSurvey): Record<string, numb
 
 function expertsOf(reader: MetadataReader): ImportedGraphSpec['experts'] {
   const total = reader.number('expert_count') ?? 0;
-  const used = reader.number('expert_used_count') ?? 0;
+  const written = reader.own('expert_used_count');
+  // Some converters write one for each layer.
+  const each = typeof written === 'object' ? (written.values ?? []) : [written];
+  const used = Math.max(0, ...each.map((value) => (typeof value === 'number' ? value : 0)));
   return total > 0 && used > 0 ? { count: total, used } : null;
 }

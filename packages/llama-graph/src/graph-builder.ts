@@ -125,7 +125,10 @@ export class GraphBuilder {
         ? this.#attend(node)
         : graph.clone(
             node,
-            node.sources.map((source, i) => (source === null ? null : this.#operand(node, i, source))),
+            node.sources.map((source, i) => {
+              if (source === node.pointer) return 'self';
+              return source === null ? null : this.#operand(node, i, source);
+            }),
             node.viewOf === null ? null : this.#operand(node, -1, node.viewOf),
           );
     this.#made.set(node.pointer, made);
@@ -169,7 +172,7 @@ export class GraphBuilder {
 
   #leaf(tensor: ImportedTensor, node: ImportedTensor, index: number): Tensor {
     const { batch, weights, find } = this.options;
-    const leaf = leafOf(tensor, batch.paddedRows, weights);
+    const leaf = leafOf(tensor, batch.paddedRows, weights, node);
     const keep = (made: Tensor): Tensor => {
       this.#made.set(tensor.pointer, made);
       return made;
@@ -191,6 +194,8 @@ export class GraphBuilder {
         this.#inputs.rotations.push(made);
         return keep(made);
       }
+      case 'scratch':
+        return keep(this.#graph.tensor(tensor.type, tensor.shape));
       case 'cache':
       case 'ours':
         throw refuse(`reads "${tensor.name}" in ${node.op}`);

@@ -1,4 +1,4 @@
-import { dtype, type ImportedTensor } from '@butterfly/ggml';
+import { dtype, tensorFlags, type ImportedTensor } from '@butterfly/ggml';
 import type { WeightUse } from '@butterfly/model';
 import { cacheLayer, type Cut, type WholeGraph } from './cut.js';
 import { refuse } from './refusal.js';
@@ -18,6 +18,8 @@ export type Leaf =
   | { readonly kind: 'temperature' }
   /** F32 [n, n]: what rotates heads before they are cached in few bits. */
   | { readonly kind: 'rotation'; readonly size: number }
+  /** Memory whose values do not count, because all of them are replaced at once. */
+  | { readonly kind: 'scratch' }
   /** What is made anew over the arena: masks, and where to write. */
   | { readonly kind: 'ours' };
 
@@ -30,9 +32,15 @@ export type WeightShapes = ReadonlyMap<string, readonly number[]>;
 /**
  * Tells what a leaf is by its name and shape.
  * @param rows of the graph.
+ * @param reader a node that reads it.
  * @throws ButterflyError MODEL_UNSUPPORTED for one that is not known, or a weight of another shape than in the file, by name
  */
-export function leafOf(leaf: ImportedTensor, rows: number, weights: WeightShapes): Leaf {
+export function leafOf(
+  leaf: ImportedTensor,
+  rows: number,
+  weights: WeightShapes,
+  reader: ImportedTensor,
+): Leaf {
   const { name, type, shape } = leaf;
   const weight = weights.get(name);
   if (weight !== undefined) {
@@ -55,18 +63,33 @@ export function leafOf(leaf: ImportedTensor, rows: number, weights: WeightShapes
   if (rotations.test(name) && type === dtype.F32 && shape[0] === shape[1])
     return { kind: 'rotation', size: shape[0] };
   if (madeAnew.test(name)) return { kind: 'ours' };
+  if (type === dtype.F32 && (leaf.flags & tensorFlags.input) === 0 && replacesAll(reader))
+    return { kind: 'scratch' };
   throw refuse(`has the input "${name}" of [${shape.join(', ')}]`);
 }
 
+/** Whether a node gives the same whatever it reads: filled with one value, or clamped between equal bounds. */
+function replacesAll({ op, params }: ImportedTensor): boolean {
+  if (op === 'FILL') return true;
+  const bounds = new DataView(params.buffer, params.byteOffset);
+  return op === 'CLAMP' && bounds.getFloat32(0, true) === bounds.getFloat32(4, true);
+}
+
+/** A leaf and the first node that reads it. */
+interface ReadLeaf {
+  readonly leaf: ImportedTensor;
+  readonly reader: ImportedTensor;
+}
+
 /** The leaves that the nodes of a cut read, each once. */
-export function leavesOf(graph: WholeGraph, cut: Cut): ImportedTensor[] {
-  const leaves = new Map<ImportedTensor['pointer'], ImportedTensor>();
+export function leavesOf(graph: WholeGraph, cut: Cut): ReadLeaf[] {
+  const leaves = new Map<ImportedTensor['pointer'], ReadLeaf>();
   for (const position of cut.nodes) {
     const node = graph.nodes[position];
     for (const pointer of node ? [...node.sources, node.viewOf] : []) {
-      if (pointer === null) continue;
-      const tensor = graph.get(pointer);
-      if (tensor.op === 'NONE') leaves.set(pointer, tensor);
+      if (pointer === null || !node || leaves.has(pointer)) continue;
+      const leaf = graph.get(pointer);
+      if (leaf.op === 'NONE') leaves.set(pointer, { leaf, reader: node });
     }
   }
   return [...leaves.values()];

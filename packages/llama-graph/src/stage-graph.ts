@@ -102,7 +102,7 @@ export class StageGraphs {
 /** How each weight is used by the nodes of a cut. */
 function weightsOf(graph: WholeGraph, cut: Cut, weights: WeightShapes): ImportedWeight[] {
   const found = new Map<string, ImportedWeight>();
-  for (const leaf of leavesOf(graph, cut)) leafOf(leaf, 2, weights);
+  for (const { leaf, reader } of leavesOf(graph, cut)) leafOf(leaf, 2, weights, reader);
   for (const position of cut.nodes) {
     const node = graph.nodes[position];
     if (!node) continue;

@@ -45,8 +45,8 @@ export function surveyGraph(
   const users = new Map<string, number[]>();
   let hasTemperature = false;
   for (const [layer, cut] of cuts.entries())
-    for (const tensor of leavesOf(graph, cut)) {
-      const leaf = leafOf(tensor, surveyedRows, options.weights);
+    for (const { leaf: tensor, reader } of leavesOf(graph, cut)) {
+      const leaf = leafOf(tensor, surveyedRows, options.weights, reader);
       if (leaf.kind === 'tokens' && layer > 0) throw refuse('reads token ids in every layer');
       if (leaf.kind === 'cache' && leaf.layer !== layer)
         throw refuse(`has layers that share keys and values (${layer} and ${leaf.layer})`);

@@ -135,6 +135,7 @@ export class StageRuntime implements Stage {
         sampling: null,
         draftTokens: noTokens,
         recentTokens: noTokens,
+        state: null,
       },
     ]);
   }

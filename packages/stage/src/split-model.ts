@@ -97,6 +97,7 @@ export class SplitModel implements Disposable {
             sampling: null,
             draftTokens: noTokens,
             recentTokens: noTokens,
+            state: null,
           },
         ],
         payload,

@@ -136,6 +136,7 @@ export function decodingStep(rows: number, { spec, isFirst, slots }: SteppedStag
     sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 1, topP: 0.95 },
     draftTokens: noTokens,
     recentTokens: noTokens,
+    state: null,
   }));
   const source = isFirst
     ? Int32Array.from(sequences, (_, i) => (i * 7919 + 1) % spec.vocabulary)

@@ -28,9 +28,14 @@ export class CloningGraph extends Graph {
 
   /**
    * The same operation over these sources. Disposing the graph voids it.
+   * @param sources in their order; `self` where the original reads itself, as casts do.
    * @param viewOf stands for the tensor that the original is a window of.
    */
-  clone(original: ImportedTensor, sources: readonly (Tensor | null)[], viewOf: Tensor | null): Tensor {
+  clone(
+    original: ImportedTensor,
+    sources: readonly (Tensor | 'self' | null)[],
+    viewOf: Tensor | null,
+  ): Tensor {
     const { type, shape, strides, opCode, params, viewOffset } = original;
     ensure(
       sources.length === original.sources.length && (viewOf !== null) === (original.viewOf !== null),
@@ -43,7 +48,11 @@ export class CloningGraph extends Graph {
     this.#view.setInt32(at + tensorStruct.op, opCode, true);
     this.#bytes.set(params, at + tensorStruct.params);
     for (const [i, source] of sources.entries())
-      this.#view.setBigUint64(at + tensorStruct.sources + 8 * i, source?.pointer ?? 0n, true);
+      this.#view.setBigUint64(
+        at + tensorStruct.sources + 8 * i,
+        source === 'self' ? pointer : (source?.pointer ?? 0n),
+        true,
+      );
     if (viewOf) {
       const [root, offset] = this.#rootOf(viewOf.pointer);
       this.#view.setBigUint64(at + tensorStruct.viewOf, root, true);

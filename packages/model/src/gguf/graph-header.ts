@@ -10,10 +10,11 @@ export function architectureEntries(
   entries: GgufHeader['entries'],
   architecture: string,
 ): { readonly metadata: Buffer; readonly keys: number } {
+  // All but what says how to show and to tokenize; some architectures have keys without their prefix.
   const own = [...entries].filter(
     ([key]) =>
-      (key.startsWith(`${architecture}.`) && key !== `${architecture}.vocab_size`) ||
-      key === 'tokenizer.ggml.token_type_count',
+      key === 'tokenizer.ggml.token_type_count' ||
+      (!/^(?:general|tokenizer|split|quantize)\./u.test(key) && key !== `${architecture}.vocab_size`),
   );
   return { metadata: Buffer.concat(own.map(([, bytes]) => bytes)), keys: own.length };
 }

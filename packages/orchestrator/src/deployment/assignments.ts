@@ -102,6 +102,7 @@ export function canaryStep(epoch: number, arenaSlots: number): Step {
         sampling: null,
         draftTokens: new Int32Array(0),
         recentTokens: new Int32Array(0),
+        state: null,
       },
     ],
     stageTimes: [],

@@ -67,6 +67,7 @@ export function part(change: Partial<StepSequence> = {}): StepSequence {
     sampling: null,
     draftTokens: new Int32Array(0),
     recentTokens: new Int32Array(0),
+    state: null,
     ...change,
   };
 }

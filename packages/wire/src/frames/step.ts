@@ -2,6 +2,7 @@ import { ButterflyError, limits } from '@butterfly/common';
 import { ByteReader, ByteWriter } from './bytes.js';
 import { encodeFrame } from './frame.js';
 import type { Frame, FrameType } from './frame.js';
+import { wasteState } from './types.js';
 import type {
   ArenaCopy,
   FileChunk,
@@ -16,6 +17,8 @@ import type {
 const stagesMax = limits.workersMax;
 /** The longest window that any penalty looks back on. */
 const recentTokensMax = 1024;
+/** What comes with a sequence. */
+const marks = { sampling: 1, state: 2 } as const;
 const u32Max = 0xffff_ffff;
 const int32Max = 0x7fff_ffff;
 const sha256Bytes = 32;
@@ -25,6 +28,7 @@ const copyBytes = 12;
 const stageTimeBytes = 8;
 const sequenceFixedBytes = 33;
 const samplingBytes = 56;
+const stateBytes = 8;
 const resultFixedBytes = 16;
 const outputFixedBytes = 10;
 
@@ -36,10 +40,11 @@ export function encodeStep(step: Step): Uint8Array[] {
   checkStep(step);
   const { copies, sequences, stageTimes } = step;
   let headerBytes = stepFixedBytes + copies.length * copyBytes + stageTimes.length * stageTimeBytes;
-  for (const { sampling, draftTokens, recentTokens } of sequences)
+  for (const { sampling, draftTokens, recentTokens, state } of sequences)
     headerBytes +=
       sequenceFixedBytes +
       (sampling === null ? 0 : samplingBytes) +
+      (state === null ? 0 : stateBytes) +
       draftTokens.byteLength +
       recentTokens.byteLength;
   const writer = new ByteWriter(headerBytes);
@@ -163,7 +168,7 @@ function open(frame: Frame, type: FrameType): ByteReader {
 }
 
 function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
-  const { sampling, draftTokens, recentTokens } = sequence;
+  const { sampling, draftTokens, recentTokens, state } = sequence;
   writer.u64(sequence.sequenceId);
   writer.u32(sequence.regionStart);
   writer.u32(sequence.regionSlots);
@@ -172,8 +177,9 @@ function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
   writer.u32(sequence.logitRows);
   writer.u16(draftTokens.length);
   writer.u16(recentTokens.length);
-  writer.u8(sampling === null ? 0 : 1);
+  writer.u8((sampling === null ? 0 : marks.sampling) + (state === null ? 0 : marks.state));
   if (sampling !== null) writeSampling(writer, sampling);
+  if (state !== null) writer.u32s([state.from, state.to]);
   writer.int32s(draftTokens);
   writer.int32s(recentTokens);
 }
@@ -189,11 +195,12 @@ function readSequence(reader: ByteReader): StepSequence {
   };
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(recentTokensMax, 'recent tokens');
-  const hasSampling = reader.u8();
-  if (hasSampling > 1) throw reader.fail(`the sampling mark is ${hasSampling}, not 0 or 1`);
-  const sampling = hasSampling === 1 ? readSampling(reader) : null;
+  const marked = reader.u8();
+  if (marked > marks.sampling + marks.state) throw reader.fail(`the marks of a sequence are ${marked}, over 3`);
+  const sampling = marked & marks.sampling ? readSampling(reader) : null;
+  const state = marked & marks.state ? { from: reader.u32(), to: reader.u32() } : null;
   const draftTokens = reader.int32s(draftCount);
-  return { ...fixed, sampling, draftTokens, recentTokens: reader.int32s(recentCount) };
+  return { ...fixed, sampling, draftTokens, recentTokens: reader.int32s(recentCount), state };
 }
 
 function writeSampling(writer: ByteWriter, sampling: SamplingParams): void {
@@ -286,6 +293,10 @@ function checkSequence(sequence: StepSequence): void {
   integer(regionSlots, positionStart + rows, u32Max, 'regionSlots');
   integer(regionStart, 0, u32Max - regionSlots, 'regionStart');
   checkTokens(sequence.recentTokens, 0, recentTokensMax, 'recentTokens');
+  if (sequence.state !== null) {
+    integer(sequence.state.from, 0, u32Max, 'state to read');
+    integer(sequence.state.to, wasteState, u32Max, 'state to write');
+  }
   if (sampling !== null) checkSampling(sampling);
 }
 

@@ -47,7 +47,24 @@ export interface StepSequence {
   readonly draftTokens: Int32Array;
   /** Last known tokens for the penalties, oldest first, guesses left out; empty without penalties. */
   readonly recentTokens: Int32Array;
+  /** Of models whose layers keep a state of each sequence; null for others. */
+  readonly state: SequenceState | null;
 }
+
+/** Slots of states, the same in every stage. No step writes to a slot that it reads, nor two sequences to one. */
+export interface SequenceState {
+  /** Where the state before its first row lies; `emptyState` before its first token. */
+  readonly from: number;
+  /** Where the state behind its last row goes. */
+  readonly to: number;
+}
+
+/** The slot of the state before any token, which nobody writes to. */
+export const emptyState = 0;
+/** The slot of states that nobody will read. */
+export const wasteState = 1;
+/** The first of the slots that belong to sequences. */
+export const firstOwnState = 2;
 
 /**
  * Stands for the token that the sequence was sampled `steps` steps before: a step may go ahead of the tokens that it
