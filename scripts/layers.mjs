@@ -4,7 +4,7 @@ export const packages = {
   wire: ['common'],
   ggml: ['common'],
   model: ['common', 'wire', 'ggml'],
-  'llama-graph': ['common', 'ggml', 'model'],
+  'llama-graph': ['common', 'wire', 'ggml', 'model'],
   python: ['common'],
   jinja: ['common', 'python'],
   text: ['common', 'ggml', 'python', 'jinja'],

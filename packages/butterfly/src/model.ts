@@ -86,12 +86,6 @@ export async function resolveModelPath(
   }
 }
 
-/** The model as it is served with so long a context, by which some models compute. */
-export function withContext(spec: ModelSpec, tokens: number): ModelSpec {
-  const { graph } = spec;
-  return graph.kind === 'imported' ? { ...spec, graph: { ...graph, contextTokens: tokens } } : spec;
-}
-
 const defaultContextTokens = 4096;
 
 /** The context to serve: what was asked for, else what the model was trained for, within reason. */

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { servedSpec } from '@butterfly/llama-graph';
 import type { ListeningApi } from '@butterfly/api';
 import {
   ButterflyError,
@@ -16,7 +17,7 @@ import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
 import { LocalWorkers, type WorkerProgram } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
-import { contextTokens, withContext, type OpenedModel } from './model.js';
+import { contextTokens, type OpenedModel } from './model.js';
 import { cpusOfWorkers } from './placement.js';
 
 export interface ServingOptions {
@@ -133,7 +134,8 @@ async function startOrchestrator(
 ): Promise<Orchestrator> {
   const { model, log } = options;
   const tokens = contextTokens(model.spec, options.capacity.contextTokens, log);
-  const spec = withContext(model.spec, tokens);
+  const { parallel } = options.capacity;
+  const spec = servedSpec(model.spec, { contextTokens: tokens, sequences: parallel });
   const files = new FileServer(spec);
   await files.hold({ clock: systemClock, observe });
   const starting = Orchestrator.start({
@@ -142,7 +144,7 @@ async function startOrchestrator(
     cluster: { host: options.clusterHost, port: options.clusterPort, token },
     capacity: {
       contextTokens: tokens,
-      parallel: options.capacity.parallel,
+      parallel,
     },
     workersExpected: options.workers + options.workersElsewhere,
     numerics: options.numerics,

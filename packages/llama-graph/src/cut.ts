@@ -23,7 +23,12 @@ export interface Cut {
 }
 
 /** Names of the tensors in which llama.cpp keeps what layers remember; kimi-linear and plamo2 rename one of them. */
-const cacheName = /^(?:cache_\w+_l|conv_states_all-|mamba_conv1d_state-)(\d+)/u;
+const cacheName = /^(?:cache_\w+_l|conv_states_all-|mamba_conv1d_state-|mamba_ssm_states-)(\d+)/u;
+
+/** Whether a tensor of this name holds states of sequences, and not keys or values. */
+export function isStateName(name: string): boolean {
+  return cacheName.test(name) && !/^cache_[kv]_l/u.test(name);
+}
 
 /** The layer that a cache belongs to, by its name; null for other tensors. */
 export function cacheLayer({ op, name }: ImportedTensor): number | null {

@@ -11,6 +11,7 @@ import {
   specOf,
 } from '@butterfly/model';
 import { ButterflyError, toButterflyError } from '@butterfly/common';
+import { firstOwnState } from '@butterfly/wire';
 import type { SurveyRequest } from './survey-model.js';
 import type { GraphSurvey } from './survey.js';
 
@@ -49,6 +50,9 @@ const hiddenFacts: Readonly<Record<string, HiddenFacts>> = {
 
 /** Tokens of a context unless more are asked for. */
 const usualContextTokens = 4096;
+
+/** For four sequences at once, unless more are asked for. */
+const usualStateSlots = firstOwnState + 2 * 4;
 
 /** @throws ButterflyError MODEL_UNSUPPORTED for a file that names no architecture */
 export function surveyRequest(gguf: GgufFile): SurveyRequest {
@@ -93,6 +97,8 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
       metadata: metadata.toString('base64'),
       metadataKeys: keys,
       contextTokens: Math.min(contextTrained, usualContextTokens),
+      states: survey.states.map((layer) => [...layer]),
+      stateSlots: survey.states.some(({ length }) => length > 0) ? usualStateSlots : 0,
       experts: expertsOf(reader),
       temperature: survey.hasTemperature ? temperature : null,
     },
@@ -115,6 +121,20 @@ export async function describeAny(
     if (error.code !== 'MODEL_UNSUPPORTED') throw error;
   }
   return describeImported(gguf, await survey(surveyRequest(gguf)));
+}
+
+/**
+ * The model as it is served, with a context by whose length some models compute, and states for so many sequences at once.
+ */
+export function servedSpec(
+  spec: ModelSpec,
+  { contextTokens, sequences }: { readonly contextTokens: number; readonly sequences: number },
+): ModelSpec {
+  const { graph } = spec;
+  if (graph.kind !== 'imported') return spec;
+  // A state is written to another slot than it is read from.
+  const stateSlots = graph.stateSlots === 0 ? 0 : firstOwnState + 2 * sequences;
+  return { ...spec, graph: { ...graph, contextTokens, stateSlots } };
 }
 
 /** The GGUF header from which the graphs of an imported model are built. */

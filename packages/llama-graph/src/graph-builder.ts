@@ -13,6 +13,7 @@ import {
   type BatchShape,
   type LayerAttention,
   type LayerCache,
+  type LayerStates,
   type MaskInput,
   type StepGraph,
   type StepInputs,
@@ -23,9 +24,11 @@ import {
   spanMasks,
 } from '@butterfly/model';
 import { isBiased, sinksOperand } from './attention-operands.js';
-import { cacheLayer } from './cut.js';
+import { viewOperations, type Core } from './cores.js';
+import { cacheLayer, isStateName } from './cut.js';
 import { leafOf, rootOf, weightUse, type WeightShapes } from './leaves.js';
 import { refuse } from './refusal.js';
+import { StateBuilder, type StateGroup } from './state-builder.js';
 
 type Pointer = ImportedTensor['pointer'];
 
@@ -36,7 +39,7 @@ export interface GraphBuilderOptions {
   readonly ggml: Ggml;
   readonly model: HeaderModel;
   readonly range: { readonly layerStart: number; readonly layerEnd: number };
-  readonly attention: readonly LayerAttention[];
+  readonly attention: readonly (LayerAttention | null)[];
   readonly weights: WeightShapes;
   readonly get: (pointer: Pointer) => ImportedTensor;
   /** What is to be computed, in order. */
@@ -50,10 +53,17 @@ export interface GraphBuilderOptions {
   readonly isLast: boolean;
   readonly batch: BatchShape;
   readonly find: FindWeight;
-  readonly caches: readonly LayerCache[];
+  /** Of the layers of the range; null for one that attends to nothing. */
+  readonly caches: readonly (LayerCache | null)[];
+  readonly states: readonly LayerStates[];
+  readonly cores: readonly Core[];
+  readonly groups: readonly StateGroup[];
+  readonly node: (position: number) => ImportedTensor;
+  readonly positionOf: (pointer: Pointer) => number | undefined;
+  /** Which dimension of each node counts rows; none without cores. */
+  readonly dimensions: readonly number[];
 }
 
-const viewOperations: ReadonlySet<string> = new Set(['VIEW', 'PERMUTE', 'RESHAPE', 'TRANSPOSE']);
 /** Bytes of a tensor's own inputs, sums and views of a stage, beyond its nodes. */
 const tensorsBeside = 64;
 
@@ -72,11 +82,24 @@ export class GraphBuilder {
   };
   readonly #masksOfSpans = new Map<MaskInput, readonly Tensor[]>();
   readonly #grouped = new Map<number, Tensor>();
+  /** The core that a position belongs to. */
+  readonly #coreOf = new Map<number, Core>();
+  readonly #states: StateBuilder | null;
+  /** What is to be made in this part of the graph. */
+  readonly #needed: ReadonlySet<Pointer>;
+  readonly #begun = new Set<Pointer>();
+  readonly #coresMade = new Set<Core>();
 
   constructor(private readonly options: GraphBuilderOptions) {
     const { ggml, nodes, batch } = options;
     const perSpan = batch.spans.length * 10 * options.caches.length;
-    this.#graph = new CloningGraph(ggml, 2 * nodes.length + perSpan + tensorsBeside);
+    const inCores = options.cores.reduce((sum, { inner }) => sum + 3 * inner.length + 32, 0);
+    this.#graph = new CloningGraph(
+      ggml,
+      2 * nodes.length + perSpan + inCores * options.groups.length + tensorsBeside,
+    );
+    this.#needed = new Set(nodes.map(({ pointer }) => pointer));
+    for (const core of options.cores) for (const position of core.inner) this.#coreOf.set(position, core);
     this.#inputs = {
       source: this.#input(options.entry === null ? dtype.I32 : dtype.F32, this.#sourceShape()),
       positions: null,
@@ -86,15 +109,18 @@ export class GraphBuilder {
       logitRowIds: null,
       temperature: null,
       rotations: [],
+      states: [],
       ones: [],
     };
+    this.#states = this.#stateBuilder();
+    this.#inputs.states = this.#states?.inputs ?? [];
     if (options.entry !== null) this.#made.set(options.entry, this.#inputs.source);
   }
 
   /** @throws ButterflyError MODEL_UNSUPPORTED, COMPUTE_FAILED */
   build(): StepGraph<CloningGraph> {
     try {
-      for (const node of this.options.nodes) this.#add(node);
+      for (const node of this.options.nodes) this.#make(node);
       const outputs = this.#outputs();
       return { graph: this.#graph, inputs: this.#inputs, outputs };
     } catch (error) {
@@ -112,9 +138,58 @@ export class GraphBuilder {
     return this.#graph.input(type, shape);
   }
 
+  #stateBuilder(): StateBuilder | null {
+    const { cores, groups, node, find, weights, states, range, dimensions } = this.options;
+    if (cores.length === 0) return null;
+    return new StateBuilder({
+      graph: this.#graph,
+      groups,
+      node,
+      made: (wanted) => {
+        this.#make(wanted);
+        const made = this.#made.get(wanted.pointer);
+        if (!made) throw refuse(`reads ${wanted.op} beside a state before it is there`);
+        return made;
+      },
+      find,
+      isWeight: (name) => weights.has(name),
+      states: (layer) => states[layer - range.layerStart] ?? new Map(),
+      dimensions,
+    });
+  }
+
+  /** Makes a node, after what it reads; a core is made as a whole. */
+  #make(node: ImportedTensor): void {
+    if (this.#made.has(node.pointer) || this.#begun.has(node.pointer)) return;
+    this.#begun.add(node.pointer);
+    const { positionOf, get } = this.options;
+    const position = positionOf(node.pointer);
+    const core = position === undefined ? undefined : this.#coreOf.get(position);
+    if (core) {
+      this.#makeCore(core);
+      return;
+    }
+    // In order of computation this is so already, but for what a core reads or gives.
+    if (this.#states)
+      for (const read of [...node.sources, node.viewOf])
+        if (read !== null && read !== node.pointer && this.#needed.has(read)) this.#make(get(read));
+    this.#add(node);
+  }
+
+  #makeCore(core: Core): void {
+    const { node } = this.options;
+    if (this.#coresMade.has(core)) return;
+    this.#coresMade.add(core);
+    for (const position of core.entries) this.#make(node(position));
+    for (const [position, made] of this.#states?.build(core) ?? [])
+      this.#made.set(node(position).pointer, made);
+  }
+
   #add(node: ImportedTensor): void {
     const graph = this.#graph;
     const root = rootOf(this.options, node);
+    // Clearing and moving states is not done here: a step says which slots are read.
+    if (isStateName(root.name) || root.name === 'rs_s_copy' || this.#movesStates(node)) return;
     if (cacheLayer(root) !== null) {
       if (node.op === 'SET_ROWS') this.#write(node, root);
       else if (!viewOperations.has(node.op)) throw refuse(`computes ${node.op} into a cache`);
@@ -135,6 +210,12 @@ export class GraphBuilder {
     if (node.pointer === this.options.exit) graph.keep(made);
     // One by one, so that the order is llama.cpp's: what is cached must be written before it is attended to.
     graph.expand(made);
+  }
+
+  #movesStates({ op, sources }: ImportedTensor): boolean {
+    const [table] = sources;
+    const { get } = this.options;
+    return op === 'GET_ROWS' && Boolean(table) && isStateName(rootOf(this.options, get(table ?? 0n)).name);
   }
 
   /** Writes keys or values of the rows that do not pad. */
@@ -197,6 +278,7 @@ export class GraphBuilder {
       case 'scratch':
         return keep(this.#graph.tensor(tensor.type, tensor.shape));
       case 'cache':
+      case 'state':
       case 'ours':
         throw refuse(`reads "${tensor.name}" in ${node.op}`);
       default:

@@ -1,5 +1,5 @@
 export { surveyInChild } from './child.js';
-export { describeAny, headerOf } from './describe.js';
+export { describeAny, headerOf, servedSpec } from './describe.js';
 export type { FindWeight } from './graph-builder.js';
 export { StageGraphs } from './stage-graph.js';
 export type { ImportedWeight } from './stage-graph.js';

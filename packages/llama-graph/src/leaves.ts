@@ -6,6 +6,8 @@ import { refuse } from './refusal.js';
 /** What a leaf of a graph is: a tensor that is read and not computed. */
 export type Leaf =
   | { readonly kind: 'weight'; readonly name: string }
+  /** What is kept of sequences beside keys and values; F32 [width, cells]. */
+  | { readonly kind: 'state'; readonly layer: number; readonly name: string; readonly width: number }
   /** Keys or values of a layer. */
   | { readonly kind: 'cache'; readonly layer: number; readonly part: 'keys' | 'values' }
   /** I32 [rows] token ids. */
@@ -24,7 +26,7 @@ export type Leaf =
   | { readonly kind: 'ours' };
 
 const rotations = /^attn_inp_[kv]_rot(?:_swa)?$/u;
-const madeAnew = /^attn_inp_(?:kq_mask|[kv]_idxs)(?:_swa)?$/u;
+const madeAnew = /^(?:attn_inp_(?:kq_mask|[kv]_idxs)(?:_swa)?|rs_s_copy)$/u;
 
 /** The shapes of a model's weights by name, as its file has them. */
 export type WeightShapes = ReadonlyMap<string, readonly number[]>;
@@ -52,7 +54,10 @@ export function leafOf(
   const layer = cacheLayer(leaf);
   if (layer !== null) {
     const part = /^cache_([kv])_l\d+$/u.exec(name)?.[1];
-    if (part === undefined) throw refuse(`keeps states of sequences (${name})`);
+    if (part === undefined) {
+      if (type !== dtype.F32) throw refuse(`keeps states of another type than F32 (${name})`);
+      return { kind: 'state', layer, name: stateKind(name), width: shape[0] };
+    }
     return { kind: 'cache', layer, part: part === 'k' ? 'keys' : 'values' };
   }
   if (name === 'inp_tokens' && type === dtype.I32 && shape[0] === rows) return { kind: 'tokens' };
@@ -66,6 +71,11 @@ export function leafOf(
   if (type === dtype.F32 && (leaf.flags & tensorFlags.input) === 0 && replacesAll(reader))
     return { kind: 'scratch' };
   throw refuse(`has the input "${name}" of [${shape.join(', ')}]`);
+}
+
+/** Which state of its layer a tensor holds: its name without the number of the layer. */
+export function stateKind(name: string): string {
+  return name.replace(/\d+$/u, '');
 }
 
 /** Whether a node gives the same whatever it reads: filled with one value, or clamped between equal bounds. */

@@ -1,10 +1,21 @@
 import type { CloningGraph, Ggml, HeaderModel, ImportedTensor, Tensor } from '@butterfly/ggml';
-import type { BatchShape, LayerAttention, LayerCache, StepGraph, WeightUse } from '@butterfly/model';
-import { GraphCutter, type Cut, type WholeGraph } from './cut.js';
+import {
+  type BatchShape,
+  type LayerAttention,
+  type LayerCache,
+  type LayerStates,
+  type RowGroup,
+  type StepGraph,
+  type WeightUse,
+  rowGroups,
+} from '@butterfly/model';
+import { findCores, rowDimensions, type Core } from './cores.js';
+import { GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
 import { isBiased, sinksOperand } from './attention-operands.js';
 import { GraphBuilder, type FindWeight } from './graph-builder.js';
 import { leafOf, leavesOf, weightUse, type WeightShapes } from './leaves.js';
 import { refuse } from './refusal.js';
+import type { StateGroup } from './state-builder.js';
 
 type Pointer = ImportedTensor['pointer'];
 
@@ -21,7 +32,7 @@ export interface StageGraphOptions {
   /** Whoever made it disposes it. */
   readonly model: HeaderModel;
   readonly range: { readonly layerStart: number; readonly layerEnd: number };
-  readonly attention: readonly LayerAttention[];
+  readonly attention: readonly (LayerAttention | null)[];
   readonly weights: WeightShapes;
 }
 
@@ -35,16 +46,29 @@ export class StageGraphs {
   /** The node that enters the last layer, on the last stage, if it is computed there. */
   readonly #lastEntry: number | null;
   readonly #operations: readonly string[];
+  readonly #cores: { readonly whole: readonly Core[]; readonly silent: readonly Core[] };
+  readonly #dimensions: readonly number[];
+  /** Graphs of groups of sequences with as many rows, by both numbers. */
+  readonly #groupGraphs = new Map<string, WholeGraph>();
 
   /** @throws ButterflyError MODEL_UNSUPPORTED */
   constructor(private readonly options: StageGraphOptions) {
     const { model, range } = options;
-    const imported = model.graph(2, 1);
-    const graph: WholeGraph = { nodes: imported.nodes(), get: (pointer) => imported.get(pointer) };
+    const graph: WholeGraph = model.graph(coreRows, 1).snapshot();
     const cutter = new GraphCutter(graph, model.layers);
     const { layerStart, layerEnd } = range;
     const whole = cutter.cut(layerStart, layerEnd);
     this.#cuts = { whole, silent: cutter.cut(layerStart, layerEnd, 'cachesOnly') };
+    const hasStates = graph.nodes.some(
+      ({ viewOf }) => viewOf !== null && isStateName(graph.get(viewOf).name),
+    );
+    this.#dimensions = hasStates
+      ? rowDimensions(graph, model.graph(coreRows + 1, 1).snapshot(), coreRows)
+      : [];
+    this.#cores = {
+      whole: hasStates ? findCores(graph, whole, this.#dimensions) : [],
+      silent: hasStates ? findCores(graph, this.#cuts.silent, this.#dimensions) : [],
+    };
     const entry = layerEnd === model.layers ? cutter.cut(layerEnd - 1, layerEnd).entries[0] : undefined;
     this.#lastEntry = entry === undefined || whole.entries.includes(entry) ? null : entry;
     this.#operations = graph.nodes.map(({ op }) => op);
@@ -71,9 +95,12 @@ export class StageGraphs {
   build(
     batch: BatchShape,
     find: FindWeight,
-    caches: readonly LayerCache[],
+    caches: readonly (LayerCache | null)[],
+    states: readonly LayerStates[],
   ): StepGraph<CloningGraph> {
     const { model } = this.options;
+    // Before the graph of the step itself, which the next one voids.
+    const groups = this.#cores.whole.length === 0 ? [] : rowGroups(batch).map((group) => this.#withGraph(group));
     const imported = model.graph(batch.paddedRows, Math.max(1, batch.paddedLogitRows));
     const isSilent = this.isLast && batch.logitRows === 0;
     const cut = isSilent ? this.#cuts.silent : this.#cuts.whole;
@@ -95,14 +122,39 @@ export class StageGraphs {
       batch,
       find,
       caches,
+      states,
+      cores: isSilent ? this.#cores.silent : this.#cores.whole,
+      groups,
+      node: (position) => imported.node(position),
+      positionOf: (pointer) => imported.positionOf(pointer),
+      dimensions: this.#dimensions,
     }).build();
   }
+
+  #withGraph(group: RowGroup): StateGroup {
+    const { rows, sequences } = group;
+    const key = `${rows}x${sequences}`;
+    const whole =
+      this.#groupGraphs.get(key) ?? this.options.model.graph(rows * sequences, 1, sequences).snapshot();
+    const isSame =
+      whole.nodes.length === this.#operations.length &&
+      whole.nodes.every(({ op }, position) => op === this.#operations[position]);
+    if (!isSame) throw refuse(`is another one for ${sequences} sequences`);
+    if (this.#groupGraphs.size >= groupGraphsMax) this.#groupGraphs.clear();
+    this.#groupGraphs.set(key, whole);
+    return { ...group, whole };
+  }
 }
+
+/** Rows of the graphs by which a stage is cut, unlike any dimension of a model, so that the dimension of rows shows. */
+const coreRows = 7;
+/** Graphs of thousands of nodes are some megabytes each. */
+const groupGraphsMax = 32;
 
 /** How each weight is used by the nodes of a cut. */
 function weightsOf(graph: WholeGraph, cut: Cut, weights: WeightShapes): ImportedWeight[] {
   const found = new Map<string, ImportedWeight>();
-  for (const { leaf, reader } of leavesOf(graph, cut)) leafOf(leaf, 2, weights, reader);
+  for (const { leaf, reader } of leavesOf(graph, cut)) leafOf(leaf, coreRows, weights, reader);
   for (const position of cut.nodes) {
     const node = graph.nodes[position];
     if (!node) continue;

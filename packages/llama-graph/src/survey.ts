@@ -1,7 +1,8 @@
 import { dtype, type HeaderModel, type ImportedTensor } from '@butterfly/ggml';
-import type { LayerAttention } from '@butterfly/model';
-import { cacheLayer, GraphCutter, type Cut, type WholeGraph } from './cut.js';
-import { leafOf, leavesOf, rootOf, type WeightShapes } from './leaves.js';
+import type { LayerAttention, LayerState } from '@butterfly/model';
+import { findCores, rowDimensions, viewOperations } from './cores.js';
+import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
+import { leafOf, leavesOf, rootOf, stateKind, type WeightShapes } from './leaves.js';
 import { refuse } from './refusal.js';
 
 /** What the graph of a model tells of its layers. Travels as JSON. */
@@ -9,7 +10,9 @@ export interface GraphSurvey {
   readonly layers: number;
   /** F32 numbers of each row that cross every cut. */
   readonly hidden: number;
-  readonly attention: readonly LayerAttention[];
+  /** Null for a layer that attends to nothing. */
+  readonly attention: readonly (LayerAttention | null)[];
+  readonly states: readonly (readonly LayerState[])[];
   /** Which layers use each weight. */
   readonly users: Readonly<Record<string, readonly number[]>>;
   /** Whether queries are multiplied by what depends on their position. */
@@ -37,18 +40,22 @@ export function surveyGraph(
   model: HeaderModel,
   options: { readonly weights: WeightShapes; readonly isChunked: boolean },
 ): GraphSurvey {
-  const imported = model.graph(surveyedRows, surveyedOutputs);
-  const graph: WholeGraph = { nodes: imported.nodes(), get: (pointer) => imported.get(pointer) };
+  const graph: WholeGraph = model.graph(surveyedRows, surveyedOutputs).snapshot();
   const { layers } = model;
   const cutter = new GraphCutter(graph, layers);
   const cuts = Array.from({ length: layers }, (_, layer) => cutter.cut(layer, layer + 1));
+  const dimensions = stateDimensions(model, graph);
+  const states = cuts.map((cut) => {
+    findCores(graph, cut, dimensions);
+    return statesOf(graph, cut);
+  });
   const users = new Map<string, number[]>();
   let hasTemperature = false;
   for (const [layer, cut] of cuts.entries())
     for (const { leaf: tensor, reader } of leavesOf(graph, cut)) {
       const leaf = leafOf(tensor, surveyedRows, options.weights, reader);
       if (leaf.kind === 'tokens' && layer > 0) throw refuse('reads token ids in every layer');
-      if (leaf.kind === 'cache' && leaf.layer !== layer)
+      if ((leaf.kind === 'cache' || leaf.kind === 'state') && leaf.layer !== layer)
         throw refuse(`has layers that share keys and values (${layer} and ${leaf.layer})`);
       if (leaf.kind === 'weight') users.set(leaf.name, [...(users.get(leaf.name) ?? []), layer]);
       hasTemperature ||= leaf.kind === 'temperature';
@@ -61,6 +68,7 @@ export function surveyGraph(
     layers,
     hidden: crossingWidth(graph, cuts),
     attention: cuts.map((cut, layer) => attentionOf(graph, cut, layer, windowOf)),
+    states,
     users: Object.fromEntries(users),
     hasTemperature,
   };
@@ -92,10 +100,11 @@ function attentionOf(
   cut: Cut,
   layer: number,
   windowOf: (slots: number) => LayerAttention['window'],
-): LayerAttention {
+): LayerAttention | null {
   const nodes = cut.nodes.flatMap((position) => graph.nodes[position] ?? []);
   const attended = nodes.filter(({ op }) => op === 'FLASH_ATTN_EXT');
   const [attention] = attended;
+  if (attention === undefined && !cachesKeys(graph, nodes)) return null;
   if (attention === undefined || attended.length > 1)
     throw refuse(`has ${attended.length} attentions in layer ${layer}, and not one of ggml's own`);
   checkCacheUse(graph, nodes, attention);
@@ -121,16 +130,36 @@ function attentionOf(
   };
 }
 
+/** Which dimension of each node counts rows, in a graph with states; none otherwise, as nobody asks. */
+function stateDimensions(model: HeaderModel, graph: WholeGraph): readonly number[] {
+  if (!graph.nodes.some(({ viewOf }) => viewOf !== null && isStateName(graph.get(viewOf).name))) return [];
+  return rowDimensions(graph, model.graph(surveyedRows + 1, surveyedOutputs).snapshot(), surveyedRows);
+}
+
+function statesOf(graph: WholeGraph, cut: Cut): LayerState[] {
+  return leavesOf(graph, cut)
+    .filter(({ leaf }) => isStateName(leaf.name))
+    .map(({ leaf }) => ({ name: stateKind(leaf.name), width: leaf.shape[0] }));
+}
+
+function cachesKeys(graph: WholeGraph, nodes: readonly ImportedTensor[]): boolean {
+  return nodes.some((node) => {
+    const root = rootOf(graph, node);
+    return cacheLayer(root) !== null && !isStateName(root.name);
+  });
+}
+
 /** Caches are written row by row and read by the attention, through views; nothing else is known to be right. */
 function checkCacheUse(graph: WholeGraph, nodes: readonly ImportedTensor[], attention: ImportedTensor): void {
-  const views = new Set(['VIEW', 'PERMUTE', 'RESHAPE', 'TRANSPOSE']);
   for (const node of nodes) {
-    if (node === attention || views.has(node.op)) continue;
+    if (node === attention || viewOperations.has(node.op)) continue;
     const root = rootOf(graph, node);
     const isWritten = node.op === 'SET_ROWS' && cacheLayer(root) !== null;
-    const isRead = node.sources.some(
-      (source) => source !== null && cacheLayer(rootOf(graph, graph.get(source))) !== null,
-    );
+    const isRead = node.sources.some((source) => {
+      if (source === null) return false;
+      const read = rootOf(graph, graph.get(source));
+      return cacheLayer(read) !== null && !isStateName(read.name);
+    });
     if (isRead && !isWritten) throw refuse(`computes ${node.op} with cached keys or values`);
   }
 }

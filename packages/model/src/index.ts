@@ -1,12 +1,12 @@
 export { evenLayout, groupedQueries, plainLayout } from './architecture/attention-layout.js';
 export type { AttentionSpan, SpanLayout } from './architecture/attention-layout.js';
-export { batchKey } from './architecture/batch-shape.js';
-export type { BatchShape } from './architecture/batch-shape.js';
+export { batchKey, rowGroups } from './architecture/batch-shape.js';
+export type { BatchShape, RowGroup } from './architecture/batch-shape.js';
 export type { FamilyModel, StageWeights } from './architecture/llama-family.js';
 export { LlamaFamilyBuilder, graphTensorsMax } from './architecture/llama-family.js';
 export { fillMasks } from './architecture/masks.js';
 export { SpanAttention, spanMasks } from './architecture/span-attention.js';
-export type { LayerCache, MaskInput, StepGraph, StepInputs, StepOutputs } from './architecture/step-tensors.js';
+export type { LayerCache, LayerStates, MaskInput, StateInput, StepGraph, StepInputs, StepOutputs } from './architecture/step-tensors.js';
 export { arrangeWeights, weightUse } from './architecture/weights.js';
 export type { WeightUse } from './architecture/weights.js';
 export { checkFiles, fileStamp, settledStamp, stampOf } from './gguf/file-stamp.js';
@@ -17,7 +17,13 @@ export { MetadataReader } from './gguf/metadata-reader.js';
 export { architectureEntries, graphHeader } from './gguf/graph-header.js';
 export type { GgufFile } from './gguf/gguf-file.js';
 export { describeFamilyModel, readArchitecture, readVocabulary, specOf } from './spec/describe.js';
-export { cacheBlockSlots, cacheBytesPerSlot } from './spec/kv-cache-size.js';
+export {
+  cacheBlockSlots,
+  cacheBytesPerSlot,
+  stateBytes,
+  stateSlotsOf,
+  typicalAttention,
+} from './spec/kv-cache-size.js';
 export {
   activeParameterCount,
   everyStageBytes,
@@ -34,6 +40,7 @@ export type {
   FamilyGraph,
   ImportedGraphSpec,
   LayerAttention,
+  LayerState,
   ModelFile,
   ModelShape,
   ModelSpec,

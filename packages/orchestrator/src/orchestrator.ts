@@ -1,6 +1,6 @@
 import { type ButterflyError, type Clock, type Observer, deadlines, limits } from '@butterfly/common';
 import { EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
-import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, stateSlotsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
 import type { Transport } from '@butterfly/wire';
 import type { ClusterDescription, ClusterView } from './view/cluster-view.js';
@@ -126,6 +126,7 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     stages: 1,
     runningMax: Math.min(parallel * 4, limits.stepSequencesMax),
     stepRowsMax: defaultRowsMax,
+    stateSlots: stateSlotsOf(options.spec),
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
   };
   const onIdle = (): void => replicated.idle();

@@ -22,7 +22,7 @@ export interface CacheChoice {
 
 /** The sizes of the heads of each layer. */
 interface Heads {
-  readonly attention: readonly Pick<LayerAttention, 'keySize' | 'valueSize'>[];
+  readonly attention: readonly (Pick<LayerAttention, 'keySize' | 'valueSize'> | null)[];
 }
 
 /** @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have. */
@@ -76,6 +76,6 @@ function isOffered(spec: Heads, type: CacheType): boolean {
 /** The size of heads that are not whole blocks. */
 function oddHead({ attention }: Heads): number | undefined {
   return attention
-    .flatMap(({ keySize, valueSize }) => [keySize, valueSize])
+    .flatMap((layer) => (layer === null ? [] : [layer.keySize, layer.valueSize]))
     .find((size) => size % q8BlockElements !== 0);
 }

@@ -6,6 +6,7 @@ import {
   inputBytes,
   layerBytes,
   outputBytes,
+  stateBytes,
 } from '@butterfly/model';
 import type { CacheType, WorkerProfile } from '@butterfly/wire';
 import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
@@ -105,7 +106,10 @@ export function plannerInput(
       inputBytes: inputBytes(spec),
       outputBytes: outputBytes(spec),
       cacheType,
-      kvBytesPerSlot: spec.attention.map((layer) => cacheBytesPerSlot(layer, cacheType)),
+      // States take the same memory however long sequences are; counted here, they are part of the cache.
+      kvBytesPerSlot: spec.attention.map(
+        (attention, layer) => cacheBytesPerSlot(attention, cacheType) + stateBytes(spec, layer) / arenaSlots,
+      ),
       arenaSlots,
       overheadBytes: overheadBytes(options),
       activationBytes: spec.hidden * Float32Array.BYTES_PER_ELEMENT,

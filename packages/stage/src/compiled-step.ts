@@ -9,8 +9,9 @@ import {
   type StepGraph,
   cacheBlockSlots,
   fillMasks,
+  typicalAttention,
 } from '@butterfly/model';
-import type { StepSequence } from '@butterfly/wire';
+import { emptyState, type StepSequence, wasteState } from '@butterfly/wire';
 
 /** The graph of one batch shape with its inputs and outputs as native memory; serves every step of that shape. */
 export class CompiledStep implements Disposable {
@@ -23,11 +24,12 @@ export class CompiledStep implements Disposable {
   /** Takes the graph over, to dispose it. */
   constructor(
     private readonly step: StepGraph,
-    { attention: [first], graph }: Pick<ModelSpec, 'attention' | 'graph'>,
+    { attention, graph }: Pick<ModelSpec, 'attention' | 'graph'>,
     private readonly batch: BatchShape,
   ) {
     this.graph = step.graph;
-    this.#groupHeads = first ? first.heads / first.kvHeads : 1;
+    const typical = typicalAttention(attention);
+    this.#groupHeads = typical ? typical.heads / typical.kvHeads : 1;
     this.#temperature = graph.kind === 'imported' ? graph.temperature : null;
   }
 
@@ -51,6 +53,10 @@ export class CompiledStep implements Disposable {
       ),
       logitRowIds: inputs.logitRowIds && new Int32Array(data(inputs.logitRowIds)),
       temperature: inputs.temperature && new Float32Array(data(inputs.temperature)),
+      states: inputs.states.map(({ from, to }) => ({
+        from: new Int32Array(data(from)),
+        to: new BigInt64Array(data(to)),
+      })),
       rotations: inputs.rotations.map((tensor) => new Float32Array(data(tensor))),
       ones: inputs.ones.map((tensor) => new Float32Array(data(tensor))),
       rowSums: firstRows(new Float32Array(data(rowSums)), rows, paddedRows),
@@ -91,6 +97,7 @@ export class CompiledStep implements Disposable {
     }
     logitRowIds?.fill(0, logitRow);
     this.#fillPositions(positions, views);
+    fillStates(sequences, views.states);
     for (const padding of views.attendedPadding) padding.fill(0);
     for (const ones of views.ones) ones.fill(1);
     for (const rotation of views.rotations) fillHadamard(rotation);
@@ -133,12 +140,24 @@ interface Views {
   readonly attendedPadding: readonly Uint8Array[];
   readonly logitRowIds: Int32Array | null;
   readonly temperature: Float32Array | null;
+  readonly states: readonly { readonly from: Int32Array; readonly to: BigInt64Array }[];
   readonly rotations: readonly Float32Array[];
   readonly ones: readonly Float32Array[];
   readonly rowSums: Float32Array;
   readonly logitRowSums: Float32Array | null;
   readonly activations: Uint8Array | null;
   readonly logits: Float32Array | null;
+}
+
+/** Which states are read and written; what pads reads none, and writes what nobody reads. */
+function fillStates(sequences: readonly StepSequence[], groups: Views['states']): void {
+  let next = 0;
+  for (const { from, to } of groups)
+    for (let i = 0; i < from.length; i++) {
+      const state = sequences[next++]?.state;
+      from[i] = state?.from ?? emptyState;
+      to[i] = BigInt(state?.to ?? wasteState);
+    }
 }
 
 function firstRows<T extends Uint8Array | Float32Array>(values: T, rows: number, of: number): T {

@@ -28,7 +28,8 @@ const clearedAtOnceBytes = 64 * 1024 * 1024;
 
 /** The KV arena of a stage: for each of its layers, keys and values of every slot. */
 export class KvCache implements Disposable {
-  readonly layers: readonly LayerCache[];
+  /** Null for a layer that attends to nothing. */
+  readonly layers: readonly (LayerCache | null)[];
   readonly bytes: number;
   readonly #graph: Graph;
   readonly #buffer: NativeBuffer;
@@ -38,7 +39,7 @@ export class KvCache implements Disposable {
   /** Allocates; `clear` must run before the first step. @throws ButterflyError COMPUTE_INVALID for a type that heads of this size or the backend cannot have, COMPUTE_FAILED */
   constructor(
     backend: CpuBackend,
-    layers: readonly CacheShape[],
+    layers: readonly (CacheShape | null)[],
     readonly slots: number,
     readonly type: CacheType,
   ) {
@@ -52,7 +53,9 @@ export class KvCache implements Disposable {
       );
     }
     const { alignment } = backend.plain;
-    const widths = layers.flatMap(({ kvHeads, keySize, valueSize }) => [kvHeads * keySize, kvHeads * valueSize]);
+    const widths = layers.flatMap((layer) =>
+      layer === null ? [0, 0] : [layer.kvHeads * layer.keySize, layer.kvHeads * layer.valueSize],
+    );
     let bytes = 0;
     const places = widths.map((width) => {
       const row = width === 0 ? 0 : rowBytes(backend.ggml, cacheType, width);
@@ -63,7 +66,7 @@ export class KvCache implements Disposable {
     this.bytes = bytes;
     this.#graph = new Graph(backend.ggml, widths.length + 1);
     try {
-      this.#buffer = backend.allocate(this.bytes);
+      this.#buffer = backend.allocate(Math.max(1, this.bytes));
     } catch (error) {
       this.#graph[Symbol.dispose]();
       throw error;
@@ -75,9 +78,8 @@ export class KvCache implements Disposable {
       return tensor;
     });
     this.layers = layers.map((_, layer) => {
-      const keys = planes[layer * 2];
-      ensure(keys != null, () => `Layer ${layer} caches no keys.`);
-      return { keys, values: planes[layer * 2 + 1] ?? null };
+      const keys = planes[layer * 2] ?? null;
+      return keys && { keys, values: planes[layer * 2 + 1] ?? null };
     });
     this.#planes = places
       .filter(({ width }) => width > 0)
@@ -118,8 +120,8 @@ export class KvCache implements Disposable {
   }
 }
 
-function distinctShapes(layers: readonly CacheShape[]): CacheShape[] {
-  const shapes = layers.map(({ heads, kvHeads, keySize, valueSize }) => ({
+function distinctShapes(layers: readonly (CacheShape | null)[]): CacheShape[] {
+  const shapes = layers.flatMap((layer) => layer ?? []).map(({ heads, kvHeads, keySize, valueSize }) => ({
     heads,
     kvHeads,
     keySize,

@@ -1,13 +1,14 @@
 import { type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
-import { batchKey, cacheBlockSlots, plainLayout } from '@butterfly/model';
+import { type ModelSpec, batchKey, cacheBlockSlots, plainLayout } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import type { Step } from '@butterfly/wire';
 import { batchShape, CompiledStep } from './compiled-step.js';
 import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
+import { StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
-import { LoadedWeights } from './stage-weights.js';
+import { LoadedWeights, type LayerRange } from './stage-weights.js';
 import type { Stage, StageRequest, StageResult, WarmStage } from './stage.js';
 import { checkPayload, checkStep } from './step-check.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
@@ -35,6 +36,7 @@ export class StageRuntime implements Stage {
   readonly #builder: StageBuilder;
   readonly #shard: LoadedWeights;
   readonly #cache: KvCache;
+  readonly #states: StateArena;
   readonly #faults: StageFaultFinder;
   #allocator: ComputeAllocator;
   readonly #compiled = new Map<string, CompiledStep>();
@@ -72,7 +74,8 @@ export class StageRuntime implements Stage {
       this.#shard = keep(new LoadedWeights(this.#backend, spec, this.#builder.weights));
       const layers = spec.attention.slice(range.layerStart, range.layerEnd);
       this.#cache = keep(new KvCache(this.#backend, layers, arenaSlots, cacheType));
-      this.#builder.use(this.#shard, this.#cache.layers);
+      this.#states = keep(stateArena(this.#backend, spec, range));
+      this.#builder.use(this.#shard, this.#cache.layers, this.#states.layers);
       this.#faults = new StageFaultFinder(this.#cache, { isFirst: this.isFirst });
       this.#allocator = keep(new ComputeAllocator(this.#backend));
     } catch (error) {
@@ -91,7 +94,7 @@ export class StageRuntime implements Stage {
   }
 
   get arenaBytes(): number {
-    return this.#cache.bytes;
+    return this.#cache.bytes + this.#states.bytes;
   }
 
   get computeBytes(): number {
@@ -116,6 +119,7 @@ export class StageRuntime implements Stage {
     onProgress: (loadedBytes: number) => void = () => undefined,
   ): Promise<void> {
     await this.#cache.clear({ onPause: () => onProgress(0) });
+    await this.#states.clear(() => onProgress(0));
     await this.#shard.load(source, onProgress);
     const unsound = this.#shard.unsoundVectors();
     if (unsound.length > 0) {
@@ -221,6 +225,7 @@ export class StageRuntime implements Stage {
     this.#isDisposed = true;
     this.#dropCompiled();
     this.#allocator[Symbol.dispose]();
+    this.#states[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
     this.#shard[Symbol.dispose]();
     this.#builder[Symbol.dispose]();
@@ -285,6 +290,13 @@ export class StageRuntime implements Stage {
 
   #check(step: Pick<Step, 'copies' | 'sequences'>): void {
     ensure(!this.#isDisposed, () => 'A step was given to a stage that is disposed.');
-    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax: this.options.rowsMax });
+    const { slots: stateSlots } = this.#states;
+    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax: this.options.rowsMax, stateSlots });
   }
+}
+
+/** The states of a range of layers; of most models none. */
+function stateArena(backend: CpuBackend, { graph }: ModelSpec, range: LayerRange): StateArena {
+  if (graph.kind !== 'imported') return new StateArena(backend, [], 0);
+  return new StateArena(backend, graph.states.slice(range.layerStart, range.layerEnd), graph.stateSlots);
 }

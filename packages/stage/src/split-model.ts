@@ -1,15 +1,17 @@
 import { ensure, silentLogger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { describeAny, surveyInChild } from '@butterfly/llama-graph';
+import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
 import { type ModelSpec, cacheBlockSlots, openGguf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
-import type { CacheType } from '@butterfly/wire';
+import { type CacheType, type SequenceState, emptyState, firstOwnState } from '@butterfly/wire';
 import { largestIndex } from './sampling/draw.js';
 import { StageRuntime } from './runtime.js';
 import type { StageResult } from './stage.js';
 
 /** Rows of one step, as llama.cpp's default batch. */
 const rowsMax = 512;
+/** Whoever runs the stages himself may have more than one. */
+const sequencesMax = 8;
 const noTokens = new Int32Array(0);
 
 interface SplitOptions {
@@ -30,6 +32,8 @@ interface SplitResult {
 
 /** A model split into stages within this process: the stages' arithmetic without processes and sockets. */
 export class SplitModel implements Disposable {
+  #stateSide = 0;
+
   private constructor(
     readonly spec: ModelSpec,
     readonly stages: readonly StageRuntime[],
@@ -55,14 +59,16 @@ export class SplitModel implements Disposable {
     spec: ModelSpec,
     options: SplitOptions & { readonly cuts: readonly number[] },
   ): Promise<SplitModel> {
-    const slots = Math.ceil(options.contextTokens / cacheBlockSlots) * cacheBlockSlots;
+    const { contextTokens } = options;
+    const slots = Math.ceil(contextTokens / cacheBlockSlots) * cacheBlockSlots;
+    const served = servedSpec(spec, { contextTokens, sequences: sequencesMax });
     const stages: StageRuntime[] = [];
     const bounds = [0, ...options.cuts, spec.layers];
     for (const [index, layerStart] of bounds.slice(0, -1).entries()) {
       const range = { layerStart, layerEnd: bounds[index + 1] ?? spec.layers };
       const stage = new StageRuntime({
         ggml: loadGgml({ log: silentLogger }),
-        spec,
+        spec: served,
         range,
         threads: options.threads,
         arenaSlots: slots,
@@ -76,13 +82,14 @@ export class SplitModel implements Disposable {
       await stage.load(source);
       await source[Symbol.asyncDispose]();
     }
-    return new SplitModel(spec, stages, slots);
+    return new SplitModel(served, stages, slots);
   }
 
   /** Computes tokens from `position` on: the logits of the last one, and the token with the largest. */
   async run(tokens: readonly number[], position: number): Promise<SplitResult> {
     let payload: Uint8Array = new Uint8Array(Int32Array.from(tokens).buffer);
     let result: StageResult | undefined;
+    const state = this.#state(position);
     for (const stage of this.stages) {
       result = await stage.run({
         copies: [],
@@ -97,7 +104,7 @@ export class SplitModel implements Disposable {
             sampling: null,
             draftTokens: noTokens,
             recentTokens: noTokens,
-            state: null,
+            state,
           },
         ],
         payload,
@@ -107,6 +114,15 @@ export class SplitModel implements Disposable {
     ensure(result !== undefined, () => 'A model has at least one stage.');
     const logits = result.logits ?? new Float32Array(0);
     return { logits, likeliest: largestIndex(logits) };
+  }
+
+  /** The one sequence has two slots, which take turns. */
+  #state(position: number): SequenceState | null {
+    const { graph } = this.spec;
+    if (graph.kind !== 'imported' || graph.stateSlots === 0) return null;
+    const before = this.#stateSide;
+    this.#stateSide = 1 - before;
+    return { from: position === 0 ? emptyState : firstOwnState + before, to: firstOwnState + this.#stateSide };
   }
 
   /** The `count` likeliest tokens, one after the other. */

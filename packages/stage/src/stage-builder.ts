@@ -1,9 +1,10 @@
-import { ensure } from '@butterfly/common';
+import { ensure, limits } from '@butterfly/common';
 import { Graph, HeaderModel, type Ggml } from '@butterfly/ggml';
 import { type FindWeight, StageGraphs, headerOf } from '@butterfly/llama-graph';
 import {
   type BatchShape,
   type LayerCache,
+  type LayerStates,
   type ModelSpec,
   type ModelTensor,
   type SpanLayout,
@@ -16,6 +17,7 @@ import {
   graphTensorsMax,
   plainLayout,
   shardTensors,
+  typicalAttention,
   weightUse,
 } from '@butterfly/model';
 import type { CacheType } from '@butterfly/wire';
@@ -29,7 +31,11 @@ export interface StageBuilder extends Disposable {
   /** How attention takes queries, so that a row has the same numbers whatever is computed beside it. */
   readonly layout: SpanLayout;
   /** Gives it the memory of the stage, once, before the first graph. @throws ButterflyError MODEL_CORRUPT */
-  use(weights: LoadedWeights, caches: readonly LayerCache[]): void;
+  use(
+    weights: LoadedWeights,
+    caches: readonly (LayerCache | null)[],
+    states: readonly LayerStates[],
+  ): void;
   /** Whoever gets the graph disposes it. @throws ButterflyError COMPUTE_FAILED, MODEL_UNSUPPORTED */
   build(batch: BatchShape): StepGraph;
 }
@@ -57,13 +63,14 @@ class FamilyStageBuilder implements StageBuilder {
 
   constructor(private readonly options: BuilderOptions) {
     this.weights = familyWeights(options.spec, options.range);
-    const [shape] = options.spec.attention;
-    ensure(shape !== undefined, () => 'A model has at least one layer.');
+    const shape = typicalAttention(options.spec.attention);
+    ensure(shape !== null, () => 'A model of the llama family attends in every layer.');
     this.layout = (rows, end) => evenLayout(rows, end, shape);
   }
 
-  use(loaded: LoadedWeights, caches: readonly LayerCache[]): void {
+  use(loaded: LoadedWeights, layers: readonly (LayerCache | null)[]): void {
     const { spec, range } = this.options;
+    const caches = layers.flatMap((cache) => cache ?? []);
     const weights = arrangeWeights(
       { ...range, layers: spec.layers, tied: spec.tiedEmbeddings },
       ({ name, use }) => loaded.find(name, use),
@@ -97,7 +104,11 @@ class ImportedStageBuilder implements StageBuilder {
   readonly layout: SpanLayout;
   readonly #model: HeaderModel;
   readonly #graphs: StageGraphs;
-  #memory: { readonly find: FindWeight; readonly caches: readonly LayerCache[] } | null = null;
+  #memory: {
+    readonly find: FindWeight;
+    readonly caches: readonly (LayerCache | null)[];
+    readonly states: readonly LayerStates[];
+  } | null = null;
 
   constructor({ ggml, spec, range, cacheType, rowsMax }: BuilderOptions) {
     const { graph, attention, tensors } = spec;
@@ -106,6 +117,7 @@ class ImportedStageBuilder implements StageBuilder {
       header: headerOf(spec),
       contextTokens: graph.contextTokens,
       rowsMax: rowsMax + rowsPadded,
+      sequencesMax: graph.stateSlots > 0 ? Math.min(graph.stateSlots, limits.stepSequencesMax) : 1,
       cacheType: dtypeOf[cacheType],
     });
     try {
@@ -119,19 +131,23 @@ class ImportedStageBuilder implements StageBuilder {
     this.layout = importedLayout(attention, this.#graphs.hasHeadTerms);
   }
 
-  use(loaded: LoadedWeights, caches: readonly LayerCache[]): void {
+  use(
+    loaded: LoadedWeights,
+    caches: readonly (LayerCache | null)[],
+    states: readonly LayerStates[],
+  ): void {
     const find: FindWeight = (name, use) => {
       const tensor = loaded.find(name, use);
       ensure(tensor !== null, () => `${name} is not loaded to be used for ${use}.`);
       return tensor;
     };
-    this.#memory = { find, caches };
+    this.#memory = { find, caches, states };
   }
 
   build(batch: BatchShape): StepGraph {
     ensure(this.#memory !== null, () => 'A graph was wanted before there is memory for it.');
-    const { find, caches } = this.#memory;
-    return this.#graphs.build(batch, find, caches);
+    const { find, caches, states } = this.#memory;
+    return this.#graphs.build(batch, find, caches, states);
   }
 
   [Symbol.dispose](): void {
@@ -141,13 +157,16 @@ class ImportedStageBuilder implements StageBuilder {
 
 /** As for the llama family where all layers attend as its layers do; else as llama.cpp has it. */
 function importedLayout(attention: ModelSpec['attention'], hasHeadTerms: boolean): SpanLayout {
-  const [first] = attention;
+  const first = typicalAttention(attention);
   const isUsual =
-    first !== undefined &&
+    first !== null &&
     !hasHeadTerms &&
     attention.every(
-      ({ heads, kvHeads, keySize, valueSize }) =>
-        heads === first.heads && kvHeads === first.kvHeads && keySize === valueSize,
+      (layer) =>
+        layer === null ||
+        (layer.heads === first.heads &&
+          layer.kvHeads === first.kvHeads &&
+          layer.keySize === layer.valueSize),
     );
   return isUsual ? (rows, end) => evenLayout(rows, end, first) : plainLayout;
 }

@@ -1,12 +1,14 @@
 import { ensure } from '@butterfly/common';
 import { cacheBlockSlots } from '@butterfly/model';
-import type { Step } from '@butterfly/wire';
+import { emptyState, type Step, wasteState } from '@butterfly/wire';
 
 /** What a stage takes. */
 export interface StepBounds {
   readonly arenaSlots: number;
   /** Most rows of one step. */
   readonly rowsMax: number;
+  /** Slots for states of sequences; 0 in a model without. */
+  readonly stateSlots: number;
 }
 
 /**
@@ -15,7 +17,7 @@ export interface StepBounds {
  */
 export function checkStep(
   { copies, sequences }: Pick<Step, 'copies' | 'sequences'>,
-  { arenaSlots, rowsMax }: StepBounds,
+  { arenaSlots, rowsMax, stateSlots }: StepBounds,
 ): void {
   for (const { fromSlot, toSlot, slots: count } of copies)
     ensure(
@@ -45,7 +47,34 @@ export function checkStep(
         `Positions ${s.positionStart}+${s.rows} do not fit the region ${s.regionStart}+${s.regionSlots} of an arena of ${arenaSlots}.`,
     );
   }
+  checkStates(sequences, stateSlots);
   ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
+}
+
+/** The order in which states are read and written within a step is not defined: nobody may read what another writes. */
+function checkStates(sequences: Step['sequences'], stateSlots: number): void {
+  const written = new Set<number>();
+  for (const { sequenceId, state, draftTokens } of sequences) {
+    ensure(
+      (state !== null) === stateSlots > 0 && (state === null || draftTokens.length === 0),
+      () => `Sequence ${sequenceId} has states or guesses where the model has none, or none where it has.`,
+    );
+    if (state === null) continue;
+    ensure(
+      [state.from, state.to].every((slot) => isCount(slot) && slot < stateSlots) && state.to > emptyState,
+      () => `States ${state.from} and ${state.to} of sequence ${sequenceId} are not in ${stateSlots} slots.`,
+    );
+    ensure(
+      state.to === wasteState || !written.has(state.to),
+      () => `Two sequences write to the state ${state.to}.`,
+    );
+    written.add(state.to);
+  }
+  for (const { sequenceId, state } of sequences)
+    ensure(
+      state === null || state.from === wasteState || !written.has(state.from),
+      () => `Sequence ${sequenceId} reads the state ${state?.from}, which is written in the same step.`,
+    );
 }
 
 /** What the rows are that a stage takes. */

@@ -1,6 +1,6 @@
 import { type StepTime, limits, stepMicros } from '@butterfly/common';
 import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
-import { type Step, type StepSequence, greedySampling } from '@butterfly/wire';
+import { type Step, type StepSequence, emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
 import type { StageResult } from './stage.js';
 
 /** Rows that are measured even where they take twice the time, as most steps have so few. */
@@ -17,7 +17,7 @@ type DecodingStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
 
 /** What a decoding step depends on of the stage that computes it. */
 export interface SteppedStage {
-  readonly spec: Pick<ModelSpec, 'hidden' | 'vocabulary'>;
+  readonly spec: Pick<ModelSpec, 'hidden' | 'vocabulary' | 'graph'>;
   readonly isFirst: boolean;
   readonly slots: number;
   readonly rowsMax: number;
@@ -123,23 +123,29 @@ export function plausible(curve: readonly StepTime[]): StepTime[] {
     .reverse();
 }
 
-/** Each row is a sequence of its own, spread over the arena, no two in one slot; they sample as requests do. */
+/**
+ * Each row is a sequence of its own, as far as there are states for so many, spread over the arena, no two in one slot; they
+ * sample as requests do.
+ */
 export function decodingStep(rows: number, { spec, isFirst, slots }: SteppedStage): DecodingStep {
   const regions = slots / cacheBlockSlots;
-  const sequences = Array.from({ length: rows }, (_, i): StepSequence => ({
+  const stateSlots = spec.graph.kind === 'imported' ? spec.graph.stateSlots : 0;
+  const count = stateSlots === 0 ? rows : Math.min(rows, stateSlots - firstOwnState);
+  const rowsEach = Math.ceil(rows / count);
+  const sequences = Array.from({ length: count }, (_, i): StepSequence => ({
     sequenceId: i,
     regionStart: (i % regions) * cacheBlockSlots,
     regionSlots: cacheBlockSlots,
-    positionStart: Math.floor(i / regions),
-    rows: 1,
+    positionStart: Math.floor(i / regions) * rowsEach,
+    rows: Math.floor(rows / count) + (i < rows % count ? 1 : 0),
     logitRows: 1,
     sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 1, topP: 0.95 },
     draftTokens: noTokens,
     recentTokens: noTokens,
-    state: null,
+    state: stateSlots === 0 ? null : { from: emptyState, to: firstOwnState + i },
   }));
   const source = isFirst
-    ? Int32Array.from(sequences, (_, i) => (i * 7919 + 1) % spec.vocabulary)
+    ? Int32Array.from({ length: rows }, (_, i) => (i * 7919 + 1) % spec.vocabulary)
     : Float32Array.from({ length: rows * spec.hidden }, (_, i) => Math.sin(i));
   return { copies: [], sequences, payload: new Uint8Array(source.buffer) };
 }

@@ -18,7 +18,7 @@ export {
   encodeStep,
   encodeStepResult,
 } from './frames/step.js';
-export { tokenOfStepBefore } from './frames/types.js';
+export { emptyState, firstOwnState, tokenOfStepBefore, wasteState } from './frames/types.js';
 export type {
   Activations,
   ArenaCopy,
@@ -27,6 +27,7 @@ export type {
   StageTime,
   Step,
   StepResult,
+  SequenceState,
   StepSequence,
 } from './frames/types.js';
 export { cacheTypes } from './messages/cache-type.js';

@@ -75,9 +75,14 @@ function summarize(spec: ModelSpec) {
 }
 
 /** Layers by what they are, such as `24 layers with 32 heads`. */
-function attentionWords(attention: readonly LayerAttention[]): string {
+function attentionWords(attention: readonly (LayerAttention | null)[]): string {
   const kinds = new Map<string, number>();
-  for (const { heads, kvHeads, keySize, valueSize, window } of attention) {
+  for (const layer of attention) {
+    if (layer === null) {
+      kinds.set('a state instead', (kinds.get('a state instead') ?? 0) + 1);
+      continue;
+    }
+    const { heads, kvHeads, keySize, valueSize, window } = layer;
     const sizes = valueSize === keySize || valueSize === 0 ? `${keySize}` : `${keySize} and ${valueSize}`;
     const latent = valueSize === 0 ? ', latent' : '';
     const sees = window === null ? '' : `, ${window.kind} window of ${window.tokens}`;

@@ -1,4 +1,4 @@
-import type { ArenaCopy } from '@butterfly/wire';
+import { firstOwnState, type ArenaCopy } from '@butterfly/wire';
 import type { Region } from '../kv/arena.js';
 import { KvSpace } from '../kv/kv-space.js';
 import type { SchedulerConfig } from './scheduler-types.js';
@@ -7,7 +7,10 @@ import { TokenList } from './token-list.js';
 import { precedes, WaitingQueue } from './waiting-queue.js';
 
 type RosterConfig = Required<
-  Pick<SchedulerConfig, 'arenaSlots' | 'arenaGranularity' | 'prefixBlockTokens' | 'runningMax'>
+  Pick<
+    SchedulerConfig,
+    'arenaSlots' | 'arenaGranularity' | 'prefixBlockTokens' | 'runningMax' | 'stateSlots'
+  >
 >;
 
 /** A prefix that another sequence is about to cache is worth waiting for when it is this many blocks longer than what is. */
@@ -26,10 +29,13 @@ export class Roster {
   readonly #running = new Set<Sequence>();
   readonly #ready = new Set<Sequence>();
   readonly #prefilling = new Set<Sequence>();
+  /** Places for states that nobody has. */
+  #freePlaces: number[];
 
   constructor(config: RosterConfig) {
     this.#config = config;
     this.#space = spaceOf(config);
+    this.#freePlaces = placesOf(config);
   }
 
   get sequences(): ReadonlyMap<number, Sequence> {
@@ -113,6 +119,7 @@ export class Roster {
     if (cached === null) return false;
     this.#stopWaiting(sequence);
     sequence.entered(cached);
+    sequence.statePlace = this.#freePlaces.pop() ?? null;
     this.#running.add(sequence);
     (sequence.pending > 1 ? this.#prefilling : this.#ready).add(sequence);
     return true;
@@ -156,12 +163,13 @@ export class Roster {
       this.#stopRunning(sequence);
       this.#wait(sequence);
     }
+    this.#freePlaces = placesOf(config);
   }
 
   /** Whether there is a place and a region for a waiting sequence, with room for those that run to grow. */
   hasRoom(next: Sequence): boolean {
-    const { runningMax, arenaGranularity } = this.#config;
-    if (this.#running.size >= runningMax) return false;
+    const { arenaGranularity } = this.#config;
+    if (this.#running.size >= this.#runningMax) return false;
     // A granule for each sequence that will yet grow: without it, newcomers would soon be preempted again.
     const granules = (this.#space.availableSlots - next.known.length - 1) / arenaGranularity;
     if (granules < 0 || granules >= this.#running.size) return granules >= 0;
@@ -173,7 +181,7 @@ export class Roster {
 
   /** Whether there would be, if all that may go went: else they would go for nothing. */
   couldHaveRoom(next: Sequence, mayGo: (sequence: Sequence) => boolean): boolean {
-    let [places, slots] = [this.#config.runningMax - this.#running.size, this.#space.availableSlots];
+    let [places, slots] = [this.#runningMax - this.#running.size, this.#space.availableSlots];
     for (const sequence of this.#running)
       if (mayGo(sequence)) {
         places += 1;
@@ -204,6 +212,11 @@ export class Roster {
     return last;
   }
 
+  get #runningMax(): number {
+    const { runningMax, stateSlots } = this.#config;
+    return stateSlots === 0 ? runningMax : Math.min(runningMax, placesOf(this.#config).length);
+  }
+
   #leave(sequence: Sequence, cachedTokens: number): void {
     this.#space.leave(sequence, cachedTokens);
     this.#stopRunning(sequence);
@@ -213,6 +226,8 @@ export class Roster {
     this.#running.delete(sequence);
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
+    if (sequence.statePlace !== null) this.#freePlaces.push(sequence.statePlace);
+    sequence.statePlace = null;
     sequence.left();
   }
 
@@ -224,6 +239,12 @@ export class Roster {
   #stopWaiting(sequence: Sequence): void {
     if (this.#waiting.delete(sequence)) this.#waitingTokens -= sequence.known.length;
   }
+}
+
+/** Numbers of the places for states: two slots each. */
+function placesOf({ stateSlots }: RosterConfig): number[] {
+  const count = Math.max(0, Math.floor((stateSlots - firstOwnState) / 2));
+  return Array.from({ length: count }, (_, place) => count - 1 - place);
 }
 
 function spaceOf({ arenaSlots, arenaGranularity, prefixBlockTokens }: RosterConfig): KvSpace {

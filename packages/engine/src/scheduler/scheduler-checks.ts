@@ -1,4 +1,5 @@
 import { ButterflyError, limits } from '@butterfly/common';
+import { firstOwnState } from '@butterfly/wire';
 import type { SchedulerConfig, SchedulerRequest } from './scheduler-types.js';
 
 /** @throws ButterflyError CONTEXT_EXCEEDED or REQUEST_INVALID */
@@ -30,12 +31,20 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     arenaGranularity: 256,
     prefixBlockTokens: 32,
     guessesMax: 15,
+    stateSlots: 0,
     stepCurves: [],
     goesAhead: config.stages === 1,
     ...config,
+    // A state is that behind its last token: it can be gone on from, and nothing else.
+    ...(config.stateSlots ? { prefixBlockTokens: config.arenaSlots + 1, guessesMax: 0 } : {}),
   };
-  const { guessesMax } = checked;
-  for (const [param, value] of Object.entries({ ...checked, guessesMax: guessesMax + 1 }))
+  const { guessesMax, stateSlots } = checked;
+  if (stateSlots > 0 && stateSlots < firstOwnState + 2)
+    throw new ButterflyError('CONFIG_INVALID', `stateSlots is ${stateSlots}, too few for one sequence.`, {
+      param: 'stateSlots',
+    });
+  const above = { guessesMax: guessesMax + 1, stateSlots: stateSlots + 1 };
+  for (const [param, value] of Object.entries({ ...checked, ...above }))
     if (typeof value === 'number' && (!Number.isSafeInteger(value) || value < 1))
       throw new ButterflyError('CONFIG_INVALID', `${param} must be a positive integer, not ${value}.`, {
         param,

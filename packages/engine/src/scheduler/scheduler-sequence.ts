@@ -1,5 +1,5 @@
 import { limits } from '@butterfly/common';
-import type { SamplingParams } from '@butterfly/wire';
+import { emptyState, firstOwnState, type SamplingParams, type SequenceState } from '@butterfly/wire';
 import { Acceptance, PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
 import { noTokens, TokenList } from './token-list.js';
@@ -24,6 +24,8 @@ export class Sequence {
   readonly acceptance = new Acceptance();
   /** Its region of the arena; null while it waits. */
   regionId: number | null = null;
+  /** Which of the places for states is its own; null while it waits, and in models without states. */
+  statePlace: number | null = null;
   /** Tokens cached or on the way to be, guesses included; the stages cache them in that order. */
   scheduled = 0;
   /** How many steps in flight will bring a token of it; more than one only when a step went ahead of the tokens. */
@@ -39,6 +41,8 @@ export class Sequence {
   #firstTokenMs: number | null = null;
   #cachedPromptTokens: number | null = null;
   #isGuessed = false;
+  /** Which of the two slots of its place holds its state. */
+  #stateSide: 0 | 1 = 0;
 
   constructor(request: SchedulerRequest) {
     this.id = request.id;
@@ -84,9 +88,18 @@ export class Sequence {
     this.life += 1;
   }
 
+  /** Where the next step reads its state and where it writes it: never the same slot, as a step may be repeated. */
+  get state(): SequenceState | null {
+    if (this.statePlace === null) return null;
+    const first = firstOwnState + 2 * this.statePlace;
+    const side = this.#stateSide;
+    return { from: this.scheduled === 0 ? emptyState : first + side, to: first + 1 - side };
+  }
+
   /** A step computes its tokens up to `end` and guesses behind them. */
   dispatched(stepId: number, end: number, guesses: number, isSampled: boolean, nowMs: number): void {
     this.scheduled = end + guesses;
+    this.#stateSide = this.#stateSide === 0 ? 1 : 0;
     if (isSampled) {
       this.awaited += 1;
       this.samplingStepId = stepId;

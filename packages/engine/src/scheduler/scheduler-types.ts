@@ -20,6 +20,11 @@ export interface SchedulerConfig {
   readonly arenaGranularity?: number;
   /** Shared prefixes are found by whole blocks of this many tokens; default 32. */
   readonly prefixBlockTokens?: number;
+  /**
+   * Slots for states of sequences, where layers of the model keep such: two for each that runs, and two that belong to
+   * nobody. Such a model has no prefixes in common and no guesses, since a state cannot be rewound. Default 0: none.
+   */
+  readonly stateSlots?: number;
   /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
   readonly guessesMax?: number;
   /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */

@@ -88,6 +88,6 @@ function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, reg
     sampling: isSampled ? sequence.sampling : null,
     draftTokens: guesses,
     recentTokens: isSampled ? sequence.recentTokens() : noTokens,
-    state: null,
+    state: sequence.state,
   };
 }

@@ -221,6 +221,30 @@ export class Graph extends GraphContext {
     return { pointer, type: target.type, shape: target.shape, strides: target.strides };
   }
 
+  /** A copy of `a` F32 as [columns, rows], in the order of its elements. */
+  packed(a: Tensor, columns: number, rows: number): Tensor {
+    ensure(
+      a.type === dtype.F32 && elements(a.shape) === columns * rows,
+      () => `packed: ${describe(a)} as [${columns}, ${rows}]`,
+    );
+    const pointer = this.ggml.base.ggml_cont_2d(this.take(), a.pointer, columns, rows);
+    return this.result(pointer, a.type, shapeOf(columns, rows));
+  }
+
+  /** `b` behind `a`, both F32 and alike but for this dimension. */
+  concat(a: Tensor, b: Tensor, dimension: 0 | 1 | 2 | 3): Tensor {
+    const size = (tensor: Tensor, i: number): number => tensor.shape[i] ?? 1;
+    ensure(
+      a.type === dtype.F32 &&
+        b.type === dtype.F32 &&
+        [0, 1, 2, 3].every((i) => i === dimension || size(a, i) === size(b, i)),
+      () => `concat: ${describe(a)} and ${describe(b)} along ${dimension}`,
+    );
+    const joined = (i: number): number => size(a, i) + (i === dimension ? size(b, i) : 0);
+    const pointer = this.ggml.base.ggml_concat(this.take(), a.pointer, b.pointer, dimension);
+    return this.result(pointer, a.type, [joined(0), joined(1), joined(2), joined(3)]);
+  }
+
   reshape(a: Tensor, shape: Shape): Tensor {
     ensure(
       isShape(shape) && this.isContiguous(a) && elements(a.shape) === elements(shape),

@@ -13,6 +13,8 @@ export interface HeaderModelOptions {
   readonly contextTokens: number;
   /** Most rows of one graph. */
   readonly rowsMax: number;
+  /** Most sequences of one graph; 1 by default. */
+  readonly sequencesMax?: number;
   /** `enum ggml_type` of cached keys and values. */
   readonly cacheType: number;
 }
@@ -67,7 +69,7 @@ export class HeaderModel implements Disposable {
           contextTokens,
           batchTokens: rowsMax,
           microBatchTokens: rowsMax,
-          sequencesMax: 1,
+          sequencesMax: options.sequencesMax ?? 1,
           threads: 1,
           batchThreads: 1,
           flashAttention: flashAttentionOn,
@@ -94,14 +96,23 @@ export class HeaderModel implements Disposable {
     return this.options.contextTokens;
   }
 
-  /** The graph of the whole model for one sequence of `rows`, of which `outputs` have logits; void with the next one. */
-  graph(rows: number, outputs: number): ImportedGraph {
+  /**
+   * The graph of the whole model for `rows`, of which `outputs` have logits; void with the next one.
+   * @param sequences of as many rows each.
+   */
+  graph(rows: number, outputs: number, sequences = 1): ImportedGraph {
     this.#alive();
+    const { rowsMax, sequencesMax = 1 } = this.options;
     ensure(
-      rows >= 1 && rows <= this.options.rowsMax && outputs >= 1 && outputs <= rows,
+      rows >= 1 && rows <= rowsMax && outputs >= 1 && outputs <= rows,
       () => `A graph of ${rows} rows with ${outputs} outputs is out of bounds.`,
     );
-    const pointer = this.#context && this.ggml.llama.llama_graph_reserve(this.#context, rows, 1, outputs);
+    ensure(
+      sequences >= 1 && sequences <= sequencesMax && rows % sequences === 0,
+      () => `A graph of ${rows} rows cannot have ${sequences} sequences.`,
+    );
+    const pointer =
+      this.#context && this.ggml.llama.llama_graph_reserve(this.#context, rows, sequences, outputs);
     if (pointer === null) throw new ButterflyError('COMPUTE_FAILED', 'llama.cpp could not build a graph.');
     return new ImportedGraph(this.ggml, pointer, this.#lasting);
   }

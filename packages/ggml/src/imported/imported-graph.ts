@@ -13,6 +13,7 @@ export class ImportedGraph {
   readonly size: number;
   readonly #ggml: Ggml;
   readonly #pointers: Pointer[] = [];
+  #positions: ReadonlyMap<Pointer, number> | null = null;
   readonly #read = new Map<Pointer, ImportedTensor>();
   readonly #reader: TensorReader;
   readonly #first: Pointer;
@@ -46,9 +47,36 @@ export class ImportedGraph {
     return this.get(pointer);
   }
 
+  /** The position of a node; undefined for what is none. */
+  positionOf(pointer: Pointer): number | undefined {
+    this.#positions ??= new Map(this.#pointers.map((each, position) => [each, position]));
+    return this.#positions.get(pointer);
+  }
+
   /** All nodes; the position of a node is the same in graphs of every shape. */
   nodes(): ImportedTensor[] {
     return this.#pointers.map((pointer) => this.get(pointer));
+  }
+
+  /** All that the graph has, read at once, so that it outlives the native one. */
+  snapshot(): { readonly nodes: readonly ImportedTensor[]; get(pointer: Pointer): ImportedTensor } {
+    const nodes = this.nodes();
+    const all = new Map<Pointer, ImportedTensor>();
+    const keep = (pointer: Pointer | null): void => {
+      if (pointer === null || all.has(pointer)) return;
+      const tensor = this.get(pointer);
+      all.set(pointer, tensor);
+      keep(tensor.viewOf);
+    };
+    for (const { pointer, sources, viewOf } of nodes) for (const each of [pointer, ...sources, viewOf]) keep(each);
+    return {
+      nodes,
+      get: (pointer) => {
+        const tensor = all.get(pointer);
+        if (!tensor) throw new ButterflyError('COMPUTE_INVALID', 'A graph reads what it does not have.');
+        return tensor;
+      },
+    };
   }
 
   /** A node, or a tensor that nodes read. */

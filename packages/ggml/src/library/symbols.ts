@@ -158,6 +158,8 @@ export const baseSymbols = {
   ggml_swiglu_split: binary,
   ggml_rms_norm: signature<[Ptr, Ptr, number], Ptr>(P, P, P, 'float'),
   ggml_cont: unary,
+  ggml_cont_2d: signature<[Ptr, Ptr, number, number], Ptr>(P, P, P, 'int64_t', 'int64_t'),
+  ggml_concat: signature<[Ptr, Ptr, Ptr, number], Ptr>(P, P, P, P, 'int'),
   ggml_reshape_4d: signature<[Ptr, Ptr, number, number, number, number], Ptr>(
     P,
     P,

@@ -15,6 +15,27 @@ export interface BatchShape {
   readonly paddedLogitRows: number;
 }
 
+/** Neighbouring sequences with as many rows each. */
+export interface RowGroup {
+  readonly rows: number;
+  readonly sequences: number;
+  /** Of its first row in the step. */
+  readonly rowStart: number;
+}
+
+/** The rows of a step by sequences with as many rows, where each span is a sequence; what pads is one more. */
+export function rowGroups({ spans, rows, paddedRows }: BatchShape): RowGroup[] {
+  const groups: { rows: number; sequences: number; rowStart: number }[] = [];
+  let rowStart = 0;
+  for (const count of [...spans.map((span) => span.rows), ...(paddedRows > rows ? [paddedRows - rows] : [])]) {
+    const last = groups.at(-1);
+    if (last?.rows === count) last.sequences += 1;
+    else groups.push({ rows: count, sequences: 1, rowStart });
+    rowStart += count;
+  }
+  return groups;
+}
+
 export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans }: BatchShape): string {
   let key = `${paddedRows},${logitRows},${paddedLogitRows}`;
   for (const { rows, layout, regionStart, cachedSlots } of spans)

@@ -88,6 +88,7 @@ export class LlamaFamilyBuilder {
         logitRowIds: this.weights.head && this.batch.logitRows > 0 ? logitRowIds : null,
         temperature: null,
         rotations: [],
+        states: [],
         ones: [ones],
       },
       outputs: this.#build(),

@@ -10,6 +10,14 @@ export interface MaskInput {
   readonly isBiased: boolean;
 }
 
+/** Where the states of a group of sequences are read and written, in the order of the sequences of a step. */
+export interface StateInput {
+  /** I32 [sequences]. */
+  readonly from: Tensor;
+  /** I64 [sequences]. */
+  readonly to: Tensor;
+}
+
 /** What the caller fills before each computation. */
 export interface StepInputs {
   /** I32 [paddedRows] token ids on the first stage, else F32 [hidden, paddedRows] activations. */
@@ -31,6 +39,8 @@ export interface StepInputs {
   readonly temperature: Tensor | null;
   /** F32 [n, n] each: Hadamard matrices divided by the root of n. */
   readonly rotations: readonly Tensor[];
+  /** For one group of sequences after the other. */
+  readonly states: readonly StateInput[];
   /** F32 [width], all 1. */
   readonly ones: readonly Tensor[];
 }
@@ -55,6 +65,9 @@ export interface StepGraph<G extends Graph = Graph> {
   readonly inputs: StepInputs;
   readonly outputs: StepOutputs;
 }
+
+/** States of one layer, by their names in llama.cpp without the number of the layer: F32 [width, state slots] each. */
+export type LayerStates = ReadonlyMap<string, Tensor>;
 
 /** Cached keys and values of one layer, each [kvHeads * headSize, arena slots]; no values where they are a part of the keys. */
 export interface LayerCache {

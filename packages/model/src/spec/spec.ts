@@ -112,6 +112,13 @@ const familySchema = z.object({
   rope: ropeSchema,
 });
 
+/** What a layer keeps of a sequence: F32 [width]. */
+const stateSchema = z.object({
+  /** As llama.cpp calls it, without the number of the layer. */
+  name: z.string().min(1).max(63),
+  width: count,
+});
+
 /** A model whose graph llama.cpp builds from its metadata. */
 const importedSchema = z.object({
   kind: z.literal('imported'),
@@ -120,6 +127,13 @@ const importedSchema = z.object({
   metadataKeys: z.int().min(1).max(4096),
   /** Of a sequence; some models compute otherwise where it is longer than their original one. */
   contextTokens: count,
+  /** What each layer keeps of a sequence beside keys and values, however long it is. */
+  states: z.array(z.array(stateSchema).max(8)).max(layersMax),
+  /** Slots of states that each stage has; 0 for a model without. See `SequenceState`. */
+  stateSlots: z
+    .int()
+    .min(0)
+    .max(2 ** 16),
   /** Experts of each layer that has such, and how many of them compute a token; null without. */
   experts: z.object({ count, used: count }).nullable(),
   /**
@@ -139,8 +153,8 @@ const shapeSchema = z.object({
   vocabulary: count,
   /** Tokens of the context in training. */
   contextTrained: count,
-  /** Of each layer. */
-  attention: z.array(attentionSchema).min(1).max(layersMax),
+  /** Of each layer; null for one that attends to nothing. */
+  attention: z.array(attentionSchema.nullable()).min(1).max(layersMax),
   /**
    * Which layers use a tensor that belongs to none, such as the embedding, or that none uses; without an entry, one that
    * belongs to no layer serves all.
@@ -173,7 +187,8 @@ export type ModelShape = Readonly<z.output<typeof shapeSchema>>;
 export type ModelSpec = Readonly<z.output<typeof modelSpecSchema>>;
 export type FamilyGraph = Extract<ModelSpec['graph'], { kind: 'family' }>;
 export type ImportedGraphSpec = Extract<ModelSpec['graph'], { kind: 'imported' }>;
-export type LayerAttention = ModelSpec['attention'][number];
+export type LayerAttention = NonNullable<ModelSpec['attention'][number]>;
+export type LayerState = ImportedGraphSpec['states'][number][number];
 export type RopeSpec = FamilyGraph['rope'];
 export type TokenizerSpec = ModelSpec['tokenizer'];
 export type ModelFile = ModelSpec['files'][number];

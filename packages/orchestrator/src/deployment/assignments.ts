@@ -3,7 +3,7 @@ import { limits } from '@butterfly/common';
 import type { EpochPlan } from '@butterfly/control';
 import { modelFingerprint } from '@butterfly/model';
 import type { Plan, PlanStage } from '@butterfly/planning';
-import type { ControlMessageOf, Step } from '@butterfly/wire';
+import { type ControlMessageOf, type Step, emptyState, wasteState } from '@butterfly/wire';
 import type { ShardSettings } from './deployment-types.js';
 import { addressFor, type FleetWorker } from '../fleet/fleet-worker.js';
 
@@ -16,9 +16,22 @@ export function shardIds(
 ): (stage: Pick<PlanStage, 'layerStart' | 'layerEnd'>, plan: Pick<Plan, 'cacheType'>) => string {
   const { spec, arenaSlots, rowsMax, isDeterministic } = settings;
   const files = modelFingerprint(spec);
+  const { graph } = spec;
+  const served = graph.kind === 'imported' ? [graph.contextTokens, graph.stateSlots] : [];
   return ({ layerStart, layerEnd }, { cacheType }) =>
     createHash('sha256')
-      .update(JSON.stringify([files, arenaSlots, rowsMax, isDeterministic, layerStart, layerEnd, cacheType]))
+      .update(
+        JSON.stringify([
+          files,
+          arenaSlots,
+          rowsMax,
+          isDeterministic,
+          layerStart,
+          layerEnd,
+          cacheType,
+          ...served,
+        ]),
+      )
       .digest('hex')
       .slice(0, 32);
 }
@@ -86,7 +99,7 @@ function linkToNext(
 }
 
 /** One token at the start of the arena; whatever it leaves there is overwritten. It also warms every stage up. */
-export function canaryStep(epoch: number, arenaSlots: number): Step {
+export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0): Step {
   return {
     epoch,
     stepId: canaryStepId,
@@ -102,7 +115,7 @@ export function canaryStep(epoch: number, arenaSlots: number): Step {
         sampling: null,
         draftTokens: new Int32Array(0),
         recentTokens: new Int32Array(0),
-        state: null,
+        state: stateSlots === 0 ? null : { from: emptyState, to: wasteState },
       },
     ],
     stageTimes: [],

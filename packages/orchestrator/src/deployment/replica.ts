@@ -8,6 +8,7 @@ import {
   type EpochPlan,
 } from '@butterfly/control';
 import type { Pipeline, PlannedStep, EngineReplica } from '@butterfly/engine';
+import { stateSlotsOf } from '@butterfly/model';
 import { type Link, type Plan, linksMicros } from '@butterfly/planning';
 import {
   type Connection,
@@ -256,7 +257,7 @@ export class Replica implements Pipeline {
         return;
       case 'canary':
         connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(
-          encodeStep(canaryStep(action.current.epoch, this.options.shards.arenaSlots)),
+          this.#canary(action.current.epoch),
         );
         return;
       case 'live':
@@ -304,6 +305,11 @@ export class Replica implements Pipeline {
       .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId).isRelayed)
       .filter((each) => speed(each) >= speedMin)
       .sort((a, b) => speed(b) - speed(a));
+  }
+
+  #canary(epoch: number): Uint8Array[] {
+    const { spec, arenaSlots } = this.options.shards;
+    return encodeStep(canaryStep(epoch, arenaSlots, stateSlotsOf(spec)));
   }
 
   #retire({ epoch, plan }: EpochPlan): void {

@@ -1,4 +1,3 @@
-import { ensure } from '@butterfly/common';
 import {
   ComputeAllocator,
   CpuBackend,
@@ -9,7 +8,7 @@ import {
   dtype,
   shapeOf,
 } from '@butterfly/ggml';
-import { type LayerAttention, type ModelSpec, cacheBytesPerSlot } from '@butterfly/model';
+import { type LayerAttention, type ModelSpec, cacheBytesPerSlot, typicalAttention } from '@butterfly/model';
 import { canCache, dtypeOf } from '@butterfly/stage';
 import { type CacheType, cacheTypes } from '@butterfly/wire';
 
@@ -34,9 +33,9 @@ export async function measureAttention(options: {
   readonly isDeterministic: boolean;
 }): Promise<Record<CacheType, number>> {
   const { ggml, attention, threads, isDeterministic } = options;
-  // In the middle of a model the layers are what most of them are.
-  const layer = attention[Math.floor(attention.length / 2)];
-  ensure(layer !== undefined, () => 'A model has at least one layer.');
+  const layer = typicalAttention(attention);
+  // Of a model that attends to nothing no type is better than another.
+  if (layer === null) return { f16: 1, bf16: 1, q8_0: 1 };
   using backend = new CpuBackend(ggml, threads);
   backend.setReferenceKernels(isDeterministic);
   const layerBytes = cacheBytesPerSlot(layer, 'f16') * slots;

@@ -165,7 +165,7 @@ async function measureStage(
     const step = decodingStep(rows, { spec, isFirst: stage.isFirst, slots: arenaSlots, rowsMax });
     const { logits, computeMicros } = await stage.run(step);
     if (!logits || !likelihood) return Math.max(1, computeMicros);
-    for (let row = 0; row < rows; row++) logits.set(likelihood, row * spec.vocabulary);
+    for (let at = 0; at < logits.length; at += spec.vocabulary) logits.set(likelihood, at);
     const startedMs = performance.now();
     await sampler?.sample(step.sequences, logits);
     return Math.max(1, computeMicros + (performance.now() - startedMs) * 1000);
