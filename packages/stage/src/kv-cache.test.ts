@@ -17,8 +17,8 @@ const shapes = Array.from({ length: layers }, () => shape);
 /** All bytes of each plane: keys and values of each layer. */
 function planes(cache: KvCache): Uint8Array[] {
   using graph = new Graph(ggml, 1);
-  return cache.layers.flatMap(({ keys, values }) =>
-    [keys, values].flatMap((tensor) => (tensor ? [new Uint8Array(graph.data(tensor)).slice()] : [])),
+  return cache.layers.flatMap((layer) =>
+    [layer?.keys, layer?.values].flatMap((tensor) => (tensor ? [new Uint8Array(graph.data(tensor)).slice()] : [])),
   );
 }
 

@@ -169,25 +169,25 @@ export class Roster {
   /** Whether there is a place and a region for a waiting sequence, with room for those that run to grow. */
   hasRoom(next: Sequence): boolean {
     const { arenaGranularity } = this.#config;
-    if (this.#running.size >= this.#runningMax) return false;
-    // A granule for each sequence that will yet grow: without it, newcomers would soon be preempted again.
     const granules = (this.#space.availableSlots - next.known.length - 1) / arenaGranularity;
-    if (granules < 0 || granules >= this.#running.size) return granules >= 0;
-    let growing = 0;
-    for (const sequence of this.#running)
-      if (this.#space.region(sequence).slots < sequence.tokensMax) growing += 1;
-    return growing <= granules;
+    const isRoomy = this.#running.size < this.#runningMax && granules >= this.#running.size;
+    return isRoomy || this.couldHaveRoom(next, () => false);
   }
 
   /** Whether there would be, if all that may go went: else they would go for nothing. */
   couldHaveRoom(next: Sequence, mayGo: (sequence: Sequence) => boolean): boolean {
     let [places, slots] = [this.#runningMax - this.#running.size, this.#space.availableSlots];
-    for (const sequence of this.#running)
+    let growing = 0;
+    for (const sequence of this.#running) {
+      const held = this.#space.region(sequence).slots;
       if (mayGo(sequence)) {
         places += 1;
-        slots += this.#space.region(sequence).slots;
-      }
-    return places > 0 && next.known.length < slots;
+        slots += held;
+      } else if (held < sequence.tokensMax) growing += 1;
+    }
+    // A granule for each sequence that will yet grow: without it, newcomers would soon be preempted again.
+    const granules = (slots - next.known.length - 1) / this.#config.arenaGranularity;
+    return places > 0 && granules >= growing;
   }
 
   /** How many tokens a sequence with this prompt would find cached. */

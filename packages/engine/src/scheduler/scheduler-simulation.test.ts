@@ -56,7 +56,12 @@ class Simulation {
     this.#unsubmitted = this.#random.between(2, this.#crowded ? 24 : 12);
     this.#config = this.#randomConfig();
     this.#scheduler = new Scheduler(this.#config);
-    this.#pipeline = new FakePipeline(this.#config.stages, this.#config.arenaSlots, -1);
+    this.#pipeline = this.#newPipeline(-1);
+  }
+
+  #newPipeline(garbage: number): FakePipeline {
+    const { stages, arenaSlots, stateSlots } = this.#config;
+    return new FakePipeline(stages, arenaSlots, garbage, stateSlots);
   }
 
   run(): void {
@@ -98,6 +103,8 @@ class Simulation {
       runningMax: random.between(1, 10),
       stepRowsMax: random.between(1, 40),
       prefixBlockTokens: random.between(1, 4),
+      // A third of the models is recurrent, with places for some sequences or for more than may run.
+      stateSlots: random.below(3) === 0 ? 2 + 2 * random.between(1, 12) : 0,
       guessesMax: random.between(0, 4),
       goesAhead: random.below(4) > 0,
       stepCurves: Array.from({ length: random.below(3) }, () =>
@@ -187,7 +194,7 @@ class Simulation {
       this.#config = this.#randomConfig();
       this.#scheduler.reconfigure(this.#config);
     }
-    this.#pipeline = new FakePipeline(this.#config.stages, this.#config.arenaSlots, this.#nowMs);
+    this.#pipeline = this.#newPipeline(this.#nowMs);
     for (const client of this.#clients.values()) {
       client.scheduled = -1;
       client.servedAsFirst = false;

@@ -1,4 +1,4 @@
-import type { SamplingParams } from '@butterfly/wire';
+import type { SamplingParams, StepSequence } from '@butterfly/wire';
 import type { PlannedStep, SchedulerRequest, SchedulerResult } from '../scheduler/scheduler-types.js';
 
 /*
@@ -40,12 +40,29 @@ function runLayer(
   let state = layer;
   for (let position = 0; position < positionStart; position += 1)
     state = mix(state, cache[regionStart + position] ?? 0);
-  return rows.map((row, index) => {
+  return runFrom(state, { layer, cache, regionStart, positionStart }, rows).outputs;
+}
+
+/** The same from a state, which all before the rows comes down to: a layer of a recurrent model. */
+function runFrom(
+  before: number,
+  place: {
+    readonly layer: number;
+    readonly cache: Int32Array;
+    readonly regionStart: number;
+    readonly positionStart: number;
+  },
+  rows: Int32Array,
+): { readonly outputs: Int32Array; readonly state: number } {
+  const { layer, cache, regionStart, positionStart } = place;
+  let state = before;
+  const outputs = rows.map((row, index) => {
     const cached = mix(row, mix(layer, positionStart + index));
     cache[regionStart + positionStart + index] = cached;
     state = mix(state, cached);
     return mix(state, row);
   });
+  return { outputs, state };
 }
 
 function draw(
@@ -82,6 +99,13 @@ export function reference(request: SchedulerRequest): { tokens: number[]; reason
   }
 }
 
+interface FakeLayer {
+  readonly index: number;
+  readonly cache: Int32Array;
+  /** By slot, of a recurrent model; that of slot 0 is the state before any token. */
+  readonly states: Int32Array;
+}
+
 interface Work {
   readonly step: PlannedStep;
   readonly rows: Int32Array;
@@ -93,16 +117,18 @@ export class FakePipeline {
   /** What steps sampled, by "step sequence". */
   readonly #sampled = new Map<string, number>();
   readonly #stages: {
-    readonly layers: { readonly index: number; readonly cache: Int32Array }[];
+    readonly layers: FakeLayer[];
     readonly queue: Work[];
   }[];
 
-  constructor(stages: number, arenaSlots: number, garbage: number) {
+  /** @param stateSlots more than 0 make it a recurrent model. */
+  constructor(stages: number, arenaSlots: number, garbage: number, stateSlots = 0) {
     this.#stages = Array.from({ length: stages }, () => ({ layers: [], queue: [] }));
     for (let index = 0; index < layerCount; index += 1)
       this.#stages[Math.floor((index * stages) / layerCount)]?.layers.push({
         index,
         cache: new Int32Array(arenaSlots).fill(garbage),
+        states: new Int32Array(stateSlots).fill(garbage).fill(index, 0, 1),
       });
   }
 
@@ -123,10 +149,11 @@ export class FakePipeline {
       for (const { fromSlot, toSlot, slots } of work.step.copies)
         layer.cache.set(layer.cache.slice(fromSlot, fromSlot + slots), toSlot);
       let offset = 0;
-      const outputs = work.step.sequences.map(({ regionStart, positionStart, rows: count }) => {
-        const input = rows.subarray(offset, offset + count);
-        offset += count;
-        return runLayer(layer.index, layer.cache, regionStart, positionStart, input);
+      const written = new Set<number>();
+      const outputs = work.step.sequences.map((sequence) => {
+        const input = rows.subarray(offset, offset + sequence.rows);
+        offset += sequence.rows;
+        return runSequence(layer, sequence, input, written);
       });
       rows = Int32Array.from(outputs.flatMap((output) => [...output]));
     }
@@ -167,6 +194,24 @@ export class FakePipeline {
   get stages(): number {
     return this.#stages.length;
   }
+}
+
+function runSequence(
+  { index, cache, states }: FakeLayer,
+  { regionStart, positionStart, state }: StepSequence,
+  input: Int32Array,
+  written: Set<number>,
+): Int32Array {
+  if ((state === null) !== (states.length === 0)) throw new Error('there are states or there are none');
+  if (state === null) return runLayer(index, cache, regionStart, positionStart, input);
+  if (state.to === 0 || state.to >= states.length || state.from === state.to || written.has(state.to))
+    throw new Error(`state ${state.to} may not be written`);
+  if (written.has(state.from)) throw new Error(`state ${state.from} was written in the same step`);
+  written.add(state.to);
+  const place = { layer: index, cache, regionStart, positionStart };
+  const ran = runFrom(states[state.from] ?? 0, place, input);
+  states[state.to] = ran.state;
+  return ran.outputs;
 }
 
 function sample({ step, rows }: Work): SchedulerResult {

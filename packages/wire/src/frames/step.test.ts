@@ -57,6 +57,7 @@ const sequence: fc.Arbitrary<StepSequence> = fc
     rows: fc.integer({ min: 1, max: 64 }),
     sampling: fc.option(sampling),
     recentTokens: tokens(0, 70),
+    state: fc.option(fc.record({ from: u32, to: fc.integer({ min: 1, max: 2 ** 32 - 1 }) })),
     logitShare: unit,
     guesses: tokens(0, limits.draftTokensMax),
   })
@@ -105,6 +106,7 @@ const oneSequence: StepSequence = {
   sampling: greedy,
   draftTokens: new Int32Array(0),
   recentTokens: Int32Array.of(1, 2),
+  state: null,
 };
 const oneStep: Step = {
   epoch: 1,
