@@ -69,11 +69,7 @@ export class StageGraphs {
    * @param caches of the layers of the range.
    * @throws ButterflyError MODEL_UNSUPPORTED, COMPUTE_FAILED
    */
-  build(
-    batch: BatchShape,
-    find: FindWeight,
-    caches: readonly LayerCache[],
-  ): StepGraph<CloningGraph> {
+  build(batch: BatchShape, find: FindWeight, caches: readonly LayerCache[]): StepGraph<CloningGraph> {
     const { model } = this.options;
     const imported = model.graph(batch.paddedRows, Math.max(1, batch.paddedLogitRows));
     const isSilent = this.isLast && batch.logitRows === 0;

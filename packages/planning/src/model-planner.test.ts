@@ -61,7 +61,8 @@ describe('modelPlanner', () => {
       }).plan([member('a', 10, 5)], link).stages[0]?.bytes ?? NaN;
     for (const type of ['f16', 'bf16', 'q8_0'] as const)
       expect(bytesOf(type, 2048) - bytesOf(type, 1024)).toBe(
-        1024 * spec.attention.reduce((sum, layer) => sum + cacheBytesPerSlot({ ...layer, ...heads }, type), 0),
+        1024 *
+          spec.attention.reduce((sum, layer) => sum + cacheBytesPerSlot({ ...layer, ...heads }, type), 0),
       );
   });
 

@@ -52,7 +52,10 @@ export class KvCache implements Disposable {
       );
     }
     const { alignment } = backend.plain;
-    const widths = layers.flatMap(({ kvHeads, keySize, valueSize }) => [kvHeads * keySize, kvHeads * valueSize]);
+    const widths = layers.flatMap(({ kvHeads, keySize, valueSize }) => [
+      kvHeads * keySize,
+      kvHeads * valueSize,
+    ]);
     let bytes = 0;
     const places = widths.map((width) => {
       const row = width === 0 ? 0 : rowBytes(backend.ggml, cacheType, width);

@@ -47,10 +47,7 @@ export class HeaderModel implements Disposable {
     const params = { noAlloc: true, context: null };
     const metadata = base.gguf_init_from_buffer(header, header.byteLength, params);
     if (metadata === null) throw refusal('has a header that cannot be read', []);
-    noData ??= koffi.register(
-      () => undefined,
-      koffi.pointer(koffi.proto('void', ['void *', 'void *'])),
-    ) as unknown as Pointer;
+    noData ??= koffi.register(() => undefined, koffi.pointer(koffi.proto('void', ['void *', 'void *'])));
     try {
       const model = withNativeErrors(() =>
         llama.llama_model_init_from_user(metadata, noData ?? 0n, null, {

@@ -49,8 +49,7 @@ export function fillMasks(
       masks.fill(visible, start + first, start + position + 1);
       masks.fill(hidden, start + position + 1, start + cachedSlots);
       if (isBiased)
-        for (let seen = first; seen <= position; seen++)
-          masks[start + seen] = negativeHalf(position - seen);
+        for (let seen = first; seen <= position; seen++) masks[start + seen] = negativeHalf(position - seen);
       start += cachedSlots;
     }
     row += rows;

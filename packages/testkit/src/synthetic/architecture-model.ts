@@ -4,7 +4,7 @@ import { ensure, silentLogger } from '@butterfly/common';
 import { type WantedTensor, loadGgml, loadQuantizer, typeTraits, wantedTensors } from '@butterfly/ggml';
 import { alignGguf, encodeGgufHeader, type MetadataEntry, type TensorEntry } from './gguf-encoder.js';
 import { createRandom } from './random.js';
-import { syntheticTokenizer, vocabularyMin } from './vocabulary.js';
+import { syntheticTokenizer } from './vocabulary.js';
 
 /** A value of the metadata: whole numbers, and floats as `{ "f": 1.5 }`. */
 type FixtureValue =
@@ -47,7 +47,6 @@ export async function writeArchitectureModel(
   fixture: ArchitectureFixture,
   matrices: MatrixType,
 ): Promise<void> {
-  ensure(vocabulary >= vocabularyMin, () => 'The vocabulary is too small.');
   const wanted = askForTensors(fixture);
   const quantize = loadQuantizer();
   let offset = 0;
@@ -83,7 +82,9 @@ function askForTensors(fixture: ArchitectureFixture): readonly WantedTensor[] {
   const ggml = loadGgml({ log: silentLogger });
   const layers = Number(fixture.metadata.block_count);
   const optional = fixture.optional.flatMap((name) =>
-    name.includes('*') ? Array.from({ length: layers }, (_, layer) => name.replace('*', String(layer))) : [name],
+    name.includes('*')
+      ? Array.from({ length: layers }, (_, layer) => name.replace('*', String(layer)))
+      : [name],
   );
   const attempt = (fillers: number): ReturnType<typeof wantedTensors> => {
     const names = [...optional, ...Array.from({ length: fillers }, (_, i) => `filler.${i}`)];
@@ -144,7 +145,11 @@ function typeOf(
 }
 
 /** Random numbers that keep activations about as large as they are. */
-function valuesOf({ name: model }: ArchitectureFixture, { name, shape }: WantedTensor, count: number): Float32Array {
+function valuesOf(
+  { name: model }: ArchitectureFixture,
+  { name, shape }: WantedTensor,
+  count: number,
+): Float32Array {
   const values = new Float32Array(count);
   const isNorm = name.includes('norm') && name.endsWith('weight');
   const isMatrix = shape.slice(1).some((each) => each > 1);
