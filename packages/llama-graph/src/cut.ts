@@ -154,11 +154,16 @@ export class GraphCutter {
     return across;
   }
 
-  /** What a node is computed from, as long as that is one node and no weight of a layer: the residual behind its norm. */
+  /**
+   * What a node is computed from, as long as that is one node and no weight of a layer: the residual behind its norm. What
+   * adds the embedding of tokens to it is not undone, else the stage behind would need the tokens too.
+   */
   #origin(pointer: Pointer): Pointer {
     for (let origin = pointer; ;) {
       const read = this.#reads(this.graph.get(origin));
-      const before = new Set(read.filter((each) => this.#level(each) > beforeLayers));
+      const before = new Set(
+        read.filter((each) => this.#level(each) > beforeLayers || this.#index.has(each)),
+      );
       const [only] = before;
       if (only === undefined || before.size > 1 || !this.#index.has(only)) return origin;
       origin = only;
