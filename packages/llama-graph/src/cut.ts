@@ -31,6 +31,10 @@ export function cacheLayer({ op, name }: ImportedTensor): number | null {
   return layer === undefined ? null : Number(layer);
 }
 
+function isOutput({ op, name }: ImportedTensor): boolean {
+  return op === 'NONE' && /^output.*(?:weight|bias)$/u.test(name);
+}
+
 /** Nothing before the first layer depends on any. */
 const beforeLayers = -1;
 
@@ -106,7 +110,10 @@ export class GraphCutter {
     if (known !== undefined) return known;
     const tensor = this.graph.get(pointer);
     let level = tensor.op === 'NONE' ? this.#ownLayer(tensor) : beforeLayers;
-    for (const source of this.#reads(tensor)) level = Math.max(level, this.#level(source));
+    // A matrix of the output may be the embedding too.
+    const isLookup = tensor.op === 'GET_ROWS';
+    for (const source of this.#reads(tensor))
+      if (!isLookup || !isOutput(this.graph.get(source))) level = Math.max(level, this.#level(source));
     this.#levels.set(pointer, level);
     return level;
   }
@@ -117,7 +124,7 @@ export class GraphCutter {
     if (cached !== null) return cached;
     const layer = /^blk\.(\d+)\./u.exec(tensor.name)?.[1];
     if (layer !== undefined) return Number(layer);
-    return /^output.*(?:weight|bias)$/u.test(tensor.name) ? this.layers : beforeLayers;
+    return isOutput(tensor) ? this.layers : beforeLayers;
   }
 
   #isWeightOfLayer(tensor: ImportedTensor): boolean {

@@ -125,7 +125,7 @@ export class GraphBuilder {
         ? this.#attend(node)
         : graph.clone(
             node,
-            node.sources.map((source, i) => (source === null ? null : this.#operand(node, i, source))),
+            node.sources.map((source, i) => this.#sourceOf(node, i, source)),
             node.viewOf === null ? null : this.#operand(node, -1, node.viewOf),
           );
     this.#made.set(node.pointer, made);
@@ -155,6 +155,12 @@ export class GraphBuilder {
       () => `${root.name} of [${root.shape.join(', ')}] is cached otherwise.`,
     );
     return plane;
+  }
+
+  /** Casts name themselves as what they write to (ggml_cast). */
+  #sourceOf(node: ImportedTensor, index: number, source: Pointer | null): Tensor | 'itself' | null {
+    if (source === null) return null;
+    return source === node.pointer ? 'itself' : this.#operand(node, index, source);
   }
 
   /** What stands for a source of a node. */

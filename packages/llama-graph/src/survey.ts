@@ -1,4 +1,4 @@
-import { dtype, type HeaderModel, type ImportedTensor } from '@butterfly/ggml';
+import { dtype, type HeaderModel, type ImportedTensor, type Shape } from '@butterfly/ggml';
 import type { LayerAttention } from '@butterfly/model';
 import { cacheLayer, GraphCutter, type Cut, type WholeGraph } from './cut.js';
 import { leafOf, leavesOf, rootOf } from './leaves.js';
@@ -12,6 +12,8 @@ export interface GraphSurvey {
   readonly attention: readonly LayerAttention[];
   /** Which layers use each weight. */
   readonly users: Readonly<Record<string, readonly number[]>>;
+  /** Of each weight that a layer uses, as the graph reads it. */
+  readonly shapes: Readonly<Record<string, Shape>>;
   /** Whether queries are multiplied by what depends on their position. */
   readonly hasTemperature: boolean;
 }
@@ -44,6 +46,7 @@ export function surveyGraph(
   const cutter = new GraphCutter(graph, layers);
   const cuts = Array.from({ length: layers }, (_, layer) => cutter.cut(layer, layer + 1));
   const users = new Map<string, number[]>();
+  const shapes: Record<string, Shape> = {};
   let hasTemperature = false;
   for (const [layer, cut] of cuts.entries())
     for (const tensor of leavesOf(graph, cut)) {
@@ -51,7 +54,10 @@ export function surveyGraph(
       if (leaf.kind === 'tokens' && layer > 0) throw refuse('reads token ids in every layer');
       if (leaf.kind === 'cache' && leaf.layer !== layer)
         throw refuse(`has layers that share keys and values (${layer} and ${leaf.layer})`);
-      if (leaf.kind === 'weight') users.set(leaf.name, [...(users.get(leaf.name) ?? []), layer]);
+      if (leaf.kind === 'weight') {
+        users.set(leaf.name, [...(users.get(leaf.name) ?? []), layer]);
+        shapes[leaf.name] = tensor.shape;
+      }
       hasTemperature ||= leaf.kind === 'temperature';
     }
   const windowOf = (slots: number): LayerAttention['window'] =>
@@ -63,6 +69,7 @@ export function surveyGraph(
     hidden: crossingWidth(graph, cuts),
     attention: cuts.map((cut, layer) => attentionOf(graph, cut, layer, windowOf)),
     users: Object.fromEntries(users),
+    shapes,
     hasTemperature,
   };
 }

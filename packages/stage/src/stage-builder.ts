@@ -1,6 +1,6 @@
 import { ensure } from '@butterfly/common';
 import { Graph, HeaderModel, type Ggml } from '@butterfly/ggml';
-import { type FindWeight, StageGraphs, headerOf } from '@butterfly/llama-graph';
+import { type FindWeight, StageGraphs, checkShape, headerOf } from '@butterfly/llama-graph';
 import {
   type BatchShape,
   type LayerCache,
@@ -111,7 +111,11 @@ class ImportedStageBuilder implements StageBuilder {
     try {
       const names = new Set(tensors.map(({ name }) => name));
       this.#graphs = new StageGraphs({ ggml, model: this.#model, range, attention, names });
-      this.weights = this.#graphs.weights.map(({ name, use }) => ({ source: tensorOf(spec, name), use }));
+      this.weights = this.#graphs.weights.map(({ name, use, shape }) => {
+        const source = tensorOf(spec, name);
+        checkShape(source, shape);
+        return { source, use };
+      });
     } catch (error) {
       this.#model[Symbol.dispose]();
       throw error;

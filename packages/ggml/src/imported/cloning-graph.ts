@@ -30,7 +30,11 @@ export class CloningGraph extends Graph {
    * The same operation over these sources. Disposing the graph voids it.
    * @param viewOf stands for the tensor that the original is a window of.
    */
-  clone(original: ImportedTensor, sources: readonly (Tensor | null)[], viewOf: Tensor | null): Tensor {
+  clone(
+    original: ImportedTensor,
+    sources: readonly (Tensor | 'itself' | null)[],
+    viewOf: Tensor | null,
+  ): Tensor {
     const { type, shape, strides, opCode, params, viewOffset } = original;
     ensure(
       sources.length === original.sources.length && (viewOf !== null) === (original.viewOf !== null),
@@ -42,8 +46,10 @@ export class CloningGraph extends Graph {
       this.#view.setBigUint64(at + tensorStruct.strides + 8 * i, BigInt(stride), true);
     this.#view.setInt32(at + tensorStruct.op, opCode, true);
     this.#bytes.set(params, at + tensorStruct.params);
-    for (const [i, source] of sources.entries())
-      this.#view.setBigUint64(at + tensorStruct.sources + 8 * i, source?.pointer ?? 0n, true);
+    for (const [i, source] of sources.entries()) {
+      const address = source === 'itself' ? pointer : (source?.pointer ?? 0n);
+      this.#view.setBigUint64(at + tensorStruct.sources + 8 * i, address, true);
+    }
     if (viewOf) {
       const [root, offset] = this.#rootOf(viewOf.pointer);
       this.#view.setBigUint64(at + tensorStruct.viewOf, root, true);

@@ -26,7 +26,8 @@ let noData: Pointer | null = null;
 /**
  * A model made by llama.cpp from its header alone, without memory for weights, whose graphs can be read
  * (`llama_model_init_from_user` of include/llama.h, `llama_graph_reserve` of src/llama-ext.h). llama.cpp may end the
- * process on metadata that contradicts itself: what is not known to be sound belongs into a process of its own.
+ * process on metadata that contradicts itself: what is not known to be sound belongs into a process of its own. It takes
+ * names and types of weights from the header and their shapes from the metadata: whether those agree is not checked.
  */
 export class HeaderModel implements Disposable {
   readonly layers: number;
