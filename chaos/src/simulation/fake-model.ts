@@ -10,6 +10,33 @@ const layerBytes = 64 * mib;
 const endBytes = 32 * mib;
 const zeroHash = '0'.repeat(64);
 
+/** Nothing computes with it; checks of plans and of steps read its sizes. */
+const graph: ModelSpec['graph'] = {
+  kind: 'family',
+  family: 'llama',
+  heads: 1,
+  kvHeads: 1,
+  headSize: 32,
+  feedForward: 16,
+  normEpsilon: 1e-5,
+  rope: {
+    dimensions: 32,
+    base: 10_000,
+    kind: 'norm',
+    scaling: {
+      kind: 'none',
+      factor: 1,
+      frequencyScale: 1,
+      originalContext: 1024,
+      extFactor: 0,
+      attentionFactor: 1,
+      betaFast: 32,
+      betaSlow: 1,
+    },
+    hasFactors: false,
+  },
+};
+
 /** A model of so many layers, whose weights are nowhere. */
 export function fakeSpec(layers: number): ModelSpec {
   const tensors: ModelTensor[] = [];
@@ -41,31 +68,7 @@ export function fakeSpec(layers: number): ModelSpec {
       'output_norm.weight': [layers - 1],
       'output.weight': [layers - 1],
     },
-    graph: {
-      kind: 'family',
-      family: 'llama',
-      heads: 1,
-      kvHeads: 1,
-      headSize: 32,
-      feedForward: 16,
-      normEpsilon: 1e-5,
-      rope: {
-        dimensions: 32,
-        base: 10_000,
-        kind: 'norm',
-        scaling: {
-          kind: 'none',
-          factor: 1,
-          frequencyScale: 1,
-          originalContext: 1024,
-          extFactor: 0,
-          attentionFactor: 1,
-          betaFast: 32,
-          betaSlow: 1,
-        },
-        hasFactors: false,
-      },
-    },
+    graph,
     tiedEmbeddings: false,
     tokenizer: {
       model: null,

@@ -36,6 +36,10 @@ export function cacheLayer({ op, name }: ImportedTensor): number | null {
   return layer === undefined ? null : Number(layer);
 }
 
+function isOutput({ op, name }: ImportedTensor): boolean {
+  return op === 'NONE' && /^output.*(?:weight|bias)$/u.test(name);
+}
+
 /** Nothing before the first layer depends on any. */
 const beforeLayers = -1;
 
@@ -111,10 +115,10 @@ export class GraphCutter {
     if (known !== undefined) return known;
     const tensor = this.graph.get(pointer);
     let level = tensor.op === 'NONE' ? this.#ownLayer(tensor) : beforeLayers;
+    // A matrix of the output may be the embedding too.
+    const isLookup = tensor.op === 'GET_ROWS';
     for (const source of this.#reads(tensor))
-      // A matrix of the output may be the embedding as well, and is no output there.
-      if (tensor.op !== 'GET_ROWS' || this.#ownLayer(this.graph.get(source)) < this.layers)
-        level = Math.max(level, this.#level(source));
+      if (!isLookup || !isOutput(this.graph.get(source))) level = Math.max(level, this.#level(source));
     this.#levels.set(pointer, level);
     return level;
   }
@@ -125,7 +129,7 @@ export class GraphCutter {
     if (cached !== null) return cached;
     const layer = /^blk\.(\d+)\./u.exec(tensor.name)?.[1];
     if (layer !== undefined) return Number(layer);
-    return /^output.*(?:weight|bias)$/u.test(tensor.name) ? this.layers : beforeLayers;
+    return isOutput(tensor) ? this.layers : beforeLayers;
   }
 
   #isWeightOfLayer(tensor: ImportedTensor): boolean {
@@ -162,15 +166,18 @@ export class GraphCutter {
     return across;
   }
 
-  /** What a node is computed from, as long as that is one node and no weight of a layer: the residual behind its norm. */
+  /**
+   * What a node is computed from, as long as that is one node and no weight of a layer: the residual behind its norm. What
+   * adds the embedding of tokens to it is not undone, else the stage behind would need the tokens too.
+   */
   #origin(pointer: Pointer): Pointer {
     for (let origin = pointer; ;) {
       const read = this.#reads(this.graph.get(origin));
-      const before = new Set(read.filter((each) => this.#level(each) > beforeLayers));
+      const before = new Set(
+        read.filter((each) => this.#level(each) > beforeLayers || this.#index.has(each)),
+      );
       const [only] = before;
       if (only === undefined || before.size > 1 || !this.#index.has(only)) return origin;
-      // What is made of the tokens too would have to be made of them again in the next stage.
-      if (read.some((each) => each !== only && this.#index.has(each))) return origin;
       origin = only;
     }
   }

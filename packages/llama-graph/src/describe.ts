@@ -12,6 +12,7 @@ import {
 } from '@butterfly/model';
 import { ButterflyError, toButterflyError } from '@butterfly/common';
 import { firstOwnState } from '@butterfly/wire';
+import { checkShape } from './refusal.js';
 import type { SurveyRequest } from './survey-model.js';
 import type { GraphSurvey } from './survey.js';
 
@@ -66,7 +67,7 @@ export function surveyRequest(gguf: GgufFile): SurveyRequest {
       metadataKeys: keys,
       tensors: gguf.tensors,
     }),
-    weights: new Map(gguf.tensors.map(({ name, shape }) => [name, shape])),
+    names: gguf.tensors.map(({ name }) => name),
     isChunked: factsOf(architecture).isChunked ?? false,
   };
 }
@@ -79,7 +80,14 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
   const architecture = readArchitecture(gguf);
   const reader = readerOf(gguf, architecture);
   const contextTrained = reader.requiredCount('context_length');
+  for (const tensor of gguf.tensors) {
+    const shape = Object.hasOwn(survey.shapes, tensor.name) ? survey.shapes[tensor.name] : undefined;
+    if (shape) checkShape(tensor, shape);
+  }
   const { metadata, keys } = architectureEntries(gguf.entries, architecture);
+  // Which tokens are seen is not in the graph either, but in a mask that is filled for each step.
+  if (reader.own('attention.causal') === false)
+    throw reader.unsupported('its tokens see those that come later');
   const temperature = factsOf(architecture).temperature?.(reader) ?? null;
   if (survey.hasTemperature && temperature === null)
     throw reader.unsupported('its queries are scaled by their position in a way that is not known');
@@ -162,7 +170,7 @@ function readerOf(gguf: GgufFile, architecture: string): MetadataReader {
 function sharedTensors(gguf: GgufFile, survey: GraphSurvey): Record<string, number[]> {
   const shared: Record<string, number[]> = {};
   for (const { name } of gguf.tensors) {
-    const users = survey.users[name] ?? [];
+    const users = Object.hasOwn(survey.users, name) ? (survey.users[name] ?? []) : [];
     const isOwn = users.length === 1 && name.startsWith(`blk.${users[0]}.`);
     const isOfAll = users.length === survey.layers && !name.startsWith('blk.');
     if (!isOwn && !isOfAll) shared[name] = [...users];
@@ -171,10 +179,14 @@ function sharedTensors(gguf: GgufFile, survey: GraphSurvey): Record<string, numb
 }
 
 function expertsOf(reader: MetadataReader): ImportedGraphSpec['experts'] {
-  const total = reader.number('expert_count') ?? 0;
-  const written = reader.own('expert_used_count');
-  // Some converters write one for each layer.
-  const each = typeof written === 'object' ? (written.values ?? []) : [written];
-  const used = Math.max(0, ...each.map((value) => (typeof value === 'number' ? value : 0)));
+  const total = largest(reader, 'expert_count');
+  const used = largest(reader, 'expert_used_count');
   return total > 0 && used > 0 ? { count: total, used } : null;
+}
+
+/** Of a number that some files have once for all layers, and others once for each; 0 without. */
+function largest(reader: MetadataReader, key: string): number {
+  const value = reader.own(key);
+  if (typeof value !== 'object') return reader.number(key) ?? 0;
+  return Math.max(0, ...(value.values ?? []).filter((each) => typeof each === 'number'));
 }

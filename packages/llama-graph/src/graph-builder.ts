@@ -26,7 +26,7 @@ import {
 import { isBiased, sinksOperand } from './attention-operands.js';
 import { viewOperations, type Core } from './cores.js';
 import { cacheLayer, isStateName } from './cut.js';
-import { leafOf, rootOf, weightUse, type WeightShapes } from './leaves.js';
+import { leafOf, rootOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
 import { StateBuilder, type StateGroup } from './state-builder.js';
 
@@ -40,7 +40,7 @@ export interface GraphBuilderOptions {
   readonly model: HeaderModel;
   readonly range: { readonly layerStart: number; readonly layerEnd: number };
   readonly attention: readonly (LayerAttention | null)[];
-  readonly weights: WeightShapes;
+  readonly names: ReadonlySet<string>;
   readonly get: (pointer: Pointer) => ImportedTensor;
   /** What is to be computed, in order. */
   readonly nodes: readonly ImportedTensor[];
@@ -139,7 +139,7 @@ export class GraphBuilder {
   }
 
   #stateBuilder(): StateBuilder | null {
-    const { cores, groups, node, find, weights, states, range, dimensions } = this.options;
+    const { cores, groups, node, find, names, states, range, dimensions } = this.options;
     if (cores.length === 0) return null;
     return new StateBuilder({
       graph: this.#graph,
@@ -152,7 +152,7 @@ export class GraphBuilder {
         return made;
       },
       find,
-      isWeight: (name) => weights.has(name),
+      isWeight: (name) => names.has(name),
       states: (layer) => states[layer - range.layerStart] ?? new Map(),
       dimensions,
     });
@@ -200,10 +200,7 @@ export class GraphBuilder {
         ? this.#attend(node)
         : graph.clone(
             node,
-            node.sources.map((source, i) => {
-              if (source === node.pointer) return 'self';
-              return source === null ? null : this.#operand(node, i, source);
-            }),
+            node.sources.map((source, i) => this.#sourceOf(node, i, source)),
             node.viewOf === null ? null : this.#operand(node, -1, node.viewOf),
           );
     this.#made.set(node.pointer, made);
@@ -241,6 +238,12 @@ export class GraphBuilder {
     return plane;
   }
 
+  /** Casts name themselves as what they write to (ggml_cast). */
+  #sourceOf(node: ImportedTensor, index: number, source: Pointer | null): Tensor | 'itself' | null {
+    if (source === null) return null;
+    return source === node.pointer ? 'itself' : this.#operand(node, index, source);
+  }
+
   /** What stands for a source of a node. */
   #operand(node: ImportedTensor, index: number, pointer: Pointer): Tensor {
     const known = this.#made.get(pointer);
@@ -252,8 +255,8 @@ export class GraphBuilder {
   }
 
   #leaf(tensor: ImportedTensor, node: ImportedTensor, index: number): Tensor {
-    const { batch, weights, find } = this.options;
-    const leaf = leafOf(tensor, batch.paddedRows, weights, node);
+    const { batch, names, find } = this.options;
+    const leaf = leafOf(tensor, batch.paddedRows, (name) => names.has(name), node);
     const keep = (made: Tensor): Tensor => {
       this.#made.set(tensor.pointer, made);
       return made;
@@ -391,11 +394,11 @@ export class GraphBuilder {
 
   /** What the matrix of the output is multiplied by. */
   #beforeLogits(exit: Pointer): Tensor {
-    const { get, weights } = this.options;
+    const { get, names } = this.options;
     for (let node = get(exit); node.op !== 'NONE';) {
       const [first, second] = node.sources;
       if (!first) break;
-      const isOutput = node.op === 'MUL_MAT' && weights.has(get(first).name);
+      const isOutput = node.op === 'MUL_MAT' && names.has(get(first).name);
       const made = isOutput && second ? this.#made.get(second) : undefined;
       if (made) return made;
       node = get(first);

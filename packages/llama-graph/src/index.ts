@@ -1,6 +1,7 @@
 export { surveyInChild } from './child.js';
 export { describeAny, headerOf, servedSpec } from './describe.js';
 export type { FindWeight } from './graph-builder.js';
+export { checkShape } from './refusal.js';
 export { StageGraphs } from './stage-graph.js';
 export type { ImportedWeight } from './stage-graph.js';
 export { surveyModel } from './survey-model.js';

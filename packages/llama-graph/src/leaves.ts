@@ -28,29 +28,20 @@ export type Leaf =
 const rotations = /^attn_inp_[kv]_rot(?:_swa)?$/u;
 const madeAnew = /^(?:attn_inp_(?:kq_mask|[kv]_idxs)(?:_swa)?|rs_s_copy)$/u;
 
-/** The shapes of a model's weights by name, as its file has them. */
-export type WeightShapes = ReadonlyMap<string, readonly number[]>;
-
 /**
  * Tells what a leaf is by its name and shape.
  * @param rows of the graph.
  * @param reader a node that reads it.
- * @throws ButterflyError MODEL_UNSUPPORTED for one that is not known, or a weight of another shape than in the file, by name
+ * @throws ButterflyError MODEL_UNSUPPORTED for one that is not known, by name
  */
 export function leafOf(
   leaf: ImportedTensor,
   rows: number,
-  weights: WeightShapes,
-  reader: ImportedTensor,
+  isWeight: (name: string) => boolean,
+  reader: ImportedTensor | null = null,
 ): Leaf {
   const { name, type, shape } = leaf;
-  const weight = weights.get(name);
-  if (weight !== undefined) {
-    // llama.cpp takes shapes from the metadata: weights of another one would be read as what they are not.
-    const isSame = shape.every((size, dimension) => size === (weight[dimension] ?? 1));
-    if (!isSame) throw refuse(`has "${name}" as [${shape.join(', ')}], and the file as [${weight.join(', ')}]`);
-    return { kind: 'weight', name };
-  }
+  if (isWeight(name)) return { kind: 'weight', name };
   const layer = cacheLayer(leaf);
   if (layer !== null) {
     const part = /^cache_([kv])_l\d+$/u.exec(name)?.[1];
@@ -68,7 +59,7 @@ export function leafOf(
   if (rotations.test(name) && type === dtype.F32 && shape[0] === shape[1])
     return { kind: 'rotation', size: shape[0] };
   if (madeAnew.test(name)) return { kind: 'ours' };
-  if (type === dtype.F32 && (leaf.flags & tensorFlags.input) === 0 && replacesAll(reader))
+  if (type === dtype.F32 && (leaf.flags & tensorFlags.input) === 0 && reader !== null && replacesAll(reader))
     return { kind: 'scratch' };
   throw refuse(`has the input "${name}" of [${shape.join(', ')}]`);
 }

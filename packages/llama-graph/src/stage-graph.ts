@@ -13,7 +13,7 @@ import { findCores, rowDimensions, type Core } from './cores.js';
 import { GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
 import { isBiased, sinksOperand } from './attention-operands.js';
 import { GraphBuilder, type FindWeight } from './graph-builder.js';
-import { leafOf, leavesOf, weightUse, type WeightShapes } from './leaves.js';
+import { leafOf, leavesOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
 import type { StateGroup } from './state-builder.js';
 
@@ -33,7 +33,7 @@ export interface StageGraphOptions {
   readonly model: HeaderModel;
   readonly range: { readonly layerStart: number; readonly layerEnd: number };
   readonly attention: readonly (LayerAttention | null)[];
-  readonly weights: WeightShapes;
+  readonly names: ReadonlySet<string>;
 }
 
 /** The graphs of a range of layers of a model, cut out of those that llama.cpp builds of the whole. */
@@ -75,7 +75,7 @@ export class StageGraphs {
     this.hasHeadTerms = graph.nodes.some(
       (node) => node.op === 'FLASH_ATTN_EXT' && (node.sources[sinksOperand] !== undefined || isBiased(node)),
     );
-    this.weights = weightsOf(graph, whole, options.weights);
+    this.weights = weightsOf(graph, whole, options.names);
   }
 
   get isFirst(): boolean {
@@ -152,9 +152,9 @@ const coreRows = 7;
 const groupGraphsMax = 32;
 
 /** How each weight is used by the nodes of a cut. */
-function weightsOf(graph: WholeGraph, cut: Cut, weights: WeightShapes): ImportedWeight[] {
+function weightsOf(graph: WholeGraph, cut: Cut, names: ReadonlySet<string>): ImportedWeight[] {
   const found = new Map<string, ImportedWeight>();
-  for (const { leaf, reader } of leavesOf(graph, cut)) leafOf(leaf, coreRows, weights, reader);
+  for (const { leaf, reader } of leavesOf(graph, cut)) leafOf(leaf, coreRows, (name) => names.has(name), reader);
   for (const position of cut.nodes) {
     const node = graph.nodes[position];
     if (!node) continue;
@@ -162,7 +162,7 @@ function weightsOf(graph: WholeGraph, cut: Cut, weights: WeightShapes): Imported
     for (const [index, pointer] of read) {
       if (pointer === null) continue;
       const { op, name, shape } = graph.get(pointer);
-      if (op !== 'NONE' || !weights.has(name)) continue;
+      if (op !== 'NONE' || !names.has(name)) continue;
       const use = weightUse(node, index);
       found.set(`${use} ${name}`, { name, use, shape });
     }

@@ -147,7 +147,7 @@ class CorePart {
       return this.#entry(tensor, position);
     const sources = tensor.sources.map((source, i) => {
       if (source === null) return null;
-      return source === pointer ? 'self' : this.#operand(tensor, source, i);
+      return source === pointer ? 'itself' : this.#operand(tensor, source, i);
     });
     const viewOf = tensor.viewOf === null ? null : this.#operand(tensor, tensor.viewOf, -1);
     return this.options.graph.clone(tensor, sources, viewOf);

@@ -1,8 +1,8 @@
-import { dtype, type HeaderModel, type ImportedTensor } from '@butterfly/ggml';
+import { dtype, type HeaderModel, type ImportedTensor, type Shape } from '@butterfly/ggml';
 import type { LayerAttention, LayerState } from '@butterfly/model';
 import { findCores, rowDimensions, viewOperations } from './cores.js';
 import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
-import { leafOf, leavesOf, rootOf, stateKind, type WeightShapes } from './leaves.js';
+import { leafOf, leavesOf, rootOf, stateKind } from './leaves.js';
 import { refuse } from './refusal.js';
 
 /** What the graph of a model tells of its layers. Travels as JSON. */
@@ -15,6 +15,8 @@ export interface GraphSurvey {
   readonly states: readonly (readonly LayerState[])[];
   /** Which layers use each weight. */
   readonly users: Readonly<Record<string, readonly number[]>>;
+  /** Of each weight that a layer uses, as the graph reads it. */
+  readonly shapes: Readonly<Record<string, Shape>>;
   /** Whether queries are multiplied by what depends on their position. */
   readonly hasTemperature: boolean;
 }
@@ -38,7 +40,7 @@ export function surveyContextTokens(windowTokens: number): number {
  */
 export function surveyGraph(
   model: HeaderModel,
-  options: { readonly weights: WeightShapes; readonly isChunked: boolean },
+  options: { readonly names: ReadonlySet<string>; readonly isChunked: boolean },
 ): GraphSurvey {
   const graph: WholeGraph = model.graph(surveyedRows, surveyedOutputs).snapshot();
   const { layers } = model;
@@ -50,14 +52,18 @@ export function surveyGraph(
     return statesOf(graph, cut);
   });
   const users = new Map<string, number[]>();
+  const shapes: Record<string, Shape> = {};
   let hasTemperature = false;
   for (const [layer, cut] of cuts.entries())
     for (const { leaf: tensor, reader } of leavesOf(graph, cut)) {
-      const leaf = leafOf(tensor, surveyedRows, options.weights, reader);
+      const leaf = leafOf(tensor, surveyedRows, (name) => options.names.has(name), reader);
       if (leaf.kind === 'tokens' && layer > 0) throw refuse('reads token ids in every layer');
       if ((leaf.kind === 'cache' || leaf.kind === 'state') && leaf.layer !== layer)
         throw refuse(`has layers that share keys and values (${layer} and ${leaf.layer})`);
-      if (leaf.kind === 'weight') users.set(leaf.name, [...(users.get(leaf.name) ?? []), layer]);
+      if (leaf.kind === 'weight') {
+        users.set(leaf.name, [...(users.get(leaf.name) ?? []), layer]);
+        shapes[leaf.name] = tensor.shape;
+      }
       hasTemperature ||= leaf.kind === 'temperature';
     }
   const windowOf = (slots: number): LayerAttention['window'] =>
@@ -70,6 +76,7 @@ export function surveyGraph(
     attention: cuts.map((cut, layer) => attentionOf(graph, cut, layer, windowOf)),
     states,
     users: Object.fromEntries(users),
+    shapes,
     hasTemperature,
   };
 }

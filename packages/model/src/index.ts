@@ -6,7 +6,15 @@ export type { FamilyModel, StageWeights } from './architecture/llama-family.js';
 export { LlamaFamilyBuilder, graphTensorsMax } from './architecture/llama-family.js';
 export { fillMasks } from './architecture/masks.js';
 export { SpanAttention, spanMasks } from './architecture/span-attention.js';
-export type { LayerCache, LayerStates, MaskInput, StateInput, StepGraph, StepInputs, StepOutputs } from './architecture/step-tensors.js';
+export type {
+  LayerCache,
+  LayerStates,
+  MaskInput,
+  StateInput,
+  StepGraph,
+  StepInputs,
+  StepOutputs,
+} from './architecture/step-tensors.js';
 export { arrangeWeights, weightUse } from './architecture/weights.js';
 export type { WeightUse } from './architecture/weights.js';
 export { checkFiles, fileStamp, settledStamp, stampOf } from './gguf/file-stamp.js';

@@ -154,6 +154,9 @@ function widestLayer({ tensors, graph }: ModelSpec): number {
   const used = (graph.kind === 'imported' ? graph.experts?.used : null) ?? 1;
   const widths = tensors
     .filter(({ name }) => name.startsWith('blk.'))
-    .map(({ shape: [columns = 1, rows = 1, matrices = 1] }) => Math.max(columns, rows) * Math.min(matrices, used));
+    .map(
+      ({ shape: [columns = 1, rows = 1, matrices = 1] }) =>
+        Math.max(columns, rows) * Math.min(matrices, used),
+    );
   return widths.reduce((widest, width) => Math.max(widest, width), 1);
 }

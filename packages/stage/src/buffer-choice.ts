@@ -1,4 +1,12 @@
-import { type BufferType, type CpuBackend, Graph, type Shape, type Tensor, dtype, shapeOf } from '@butterfly/ggml';
+import {
+  type BufferType,
+  type CpuBackend,
+  Graph,
+  type Shape,
+  type Tensor,
+  dtype,
+  shapeOf,
+} from '@butterfly/ggml';
 import type { WeightUse } from '@butterfly/model';
 
 /** llama.cpp's rule (src/llama-model-loader.cpp, select_weight_buft): the first layout whose kernel takes the operation. */

@@ -1,6 +1,6 @@
 import { ensure, limits } from '@butterfly/common';
 import { Graph, HeaderModel, type Ggml } from '@butterfly/ggml';
-import { type FindWeight, StageGraphs, headerOf } from '@butterfly/llama-graph';
+import { type FindWeight, StageGraphs, checkShape, headerOf } from '@butterfly/llama-graph';
 import {
   type BatchShape,
   type LayerCache,
@@ -121,9 +121,13 @@ class ImportedStageBuilder implements StageBuilder {
       cacheType: dtypeOf[cacheType],
     });
     try {
-      const weights = new Map(tensors.map(({ name, shape }) => [name, shape]));
-      this.#graphs = new StageGraphs({ ggml, model: this.#model, range, attention, weights });
-      this.weights = this.#graphs.weights.map(({ name, use }) => ({ source: tensorOf(spec, name), use }));
+      const names = new Set(tensors.map(({ name }) => name));
+      this.#graphs = new StageGraphs({ ggml, model: this.#model, range, attention, names });
+      this.weights = this.#graphs.weights.map(({ name, use, shape }) => {
+        const source = tensorOf(spec, name);
+        checkShape(source, shape);
+        return { source, use };
+      });
     } catch (error) {
       this.#model[Symbol.dispose]();
       throw error;

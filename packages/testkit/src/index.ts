@@ -7,8 +7,12 @@ export { TcpProxy } from './network/tcp-proxy.js';
 export { OracleBatch, openOracleBatches } from './oracle-batch.js';
 export type { OracleBatchOptions } from './oracle-batch.js';
 export { Oracle, openOracle } from './oracle.js';
-export { architectureFixtures, writeArchitectureModel } from './synthetic/architecture-model.js';
-export type { ArchitectureFixture, MatrixType } from './synthetic/architecture-model.js';
+export {
+  architectureFixtures,
+  architectureHeader,
+  writeArchitectureModel,
+} from './synthetic/architecture-model.js';
+export type { ArchitectureFixture, ArchitectureHeader, MatrixType } from './synthetic/architecture-model.js';
 export { cachedSyntheticModel } from './synthetic/cached-model.js';
 export { encodeGgufHeader } from './synthetic/gguf-encoder.js';
 export type { MetadataEntry, TensorEntry } from './synthetic/gguf-encoder.js';

@@ -94,7 +94,11 @@ function attentionWords(attention: readonly (LayerAttention | null)[]): string {
 }
 
 /** What is only known of models whose graph is built here, or only of those whose graph llama.cpp builds. */
-function graphRows({ graph, parameters, activeParameters }: ReturnType<typeof summarize>): [string, string][] {
+function graphRows({
+  graph,
+  parameters,
+  activeParameters,
+}: ReturnType<typeof summarize>): [string, string][] {
   if (graph.kind === 'imported') {
     const share = ((100 * activeParameters) / parameters).toFixed(0);
     return graph.experts

@@ -33,7 +33,7 @@ export class CloningGraph extends Graph {
    */
   clone(
     original: ImportedTensor,
-    sources: readonly (Tensor | 'self' | null)[],
+    sources: readonly (Tensor | 'itself' | null)[],
     viewOf: Tensor | null,
   ): Tensor {
     const { type, shape, strides, opCode, params, viewOffset } = original;
@@ -47,12 +47,10 @@ export class CloningGraph extends Graph {
       this.#view.setBigUint64(at + tensorStruct.strides + 8 * i, BigInt(stride), true);
     this.#view.setInt32(at + tensorStruct.op, opCode, true);
     this.#bytes.set(params, at + tensorStruct.params);
-    for (const [i, source] of sources.entries())
-      this.#view.setBigUint64(
-        at + tensorStruct.sources + 8 * i,
-        source === 'self' ? pointer : (source?.pointer ?? 0n),
-        true,
-      );
+    for (const [i, source] of sources.entries()) {
+      const address = source === 'itself' ? pointer : (source?.pointer ?? 0n);
+      this.#view.setBigUint64(at + tensorStruct.sources + 8 * i, address, true);
+    }
     if (viewOf) {
       const [root, offset] = this.#rootOf(viewOf.pointer);
       this.#view.setBigUint64(at + tensorStruct.viewOf, root, true);

@@ -28,7 +28,8 @@ let noData: Pointer | null = null;
 /**
  * A model made by llama.cpp from its header alone, without memory for weights, whose graphs can be read
  * (`llama_model_init_from_user` of include/llama.h, `llama_graph_reserve` of src/llama-ext.h). llama.cpp may end the
- * process on metadata that contradicts itself: what is not known to be sound belongs into a process of its own.
+ * process on metadata that contradicts itself: what is not known to be sound belongs into a process of its own. It takes
+ * names and types of weights from the header and their shapes from the metadata: whether those agree is not checked.
  */
 export class HeaderModel implements Disposable {
   readonly layers: number;
@@ -49,10 +50,7 @@ export class HeaderModel implements Disposable {
     const params = { noAlloc: true, context: null };
     const metadata = base.gguf_init_from_buffer(header, header.byteLength, params);
     if (metadata === null) throw refusal('has a header that cannot be read', []);
-    noData ??= koffi.register(
-      () => undefined,
-      koffi.pointer(koffi.proto('void', ['void *', 'void *'])),
-    ) as unknown as Pointer;
+    noData ??= koffi.register(() => undefined, koffi.pointer(koffi.proto('void', ['void *', 'void *'])));
     try {
       const model = withNativeErrors(() =>
         llama.llama_model_init_from_user(metadata, noData ?? 0n, null, {

@@ -142,7 +142,7 @@ export function checkTensorStruct(ggml: Ggml): void {
   const memory = new Uint8Array(16 * overhead);
   const context = base.ggml_init({
     memSize: memory.byteLength,
-    memBuffer: koffi.address(memory) as Pointer,
+    memBuffer: koffi.address(memory),
     noAlloc: true,
   });
   if (context === null) throw new ButterflyError('COMPUTE_FAILED', 'ggml could not make a context.');
@@ -153,7 +153,7 @@ export function checkTensorStruct(ggml: Ggml): void {
     const normed = base.ggml_rms_norm(context, leaf, 0.25);
     const view = base.ggml_view_4d(context, normed, 3, 2, 1, 1, 24, 120, 480, 48);
     const sum = base.ggml_add(context, normed, leaf);
-    const reader = new TensorReader(ggml, memory.buffer, koffi.address(memory) as Pointer);
+    const reader = new TensorReader(ggml, memory.buffer, koffi.address(memory));
     const read = [leaf, normed, view, sum].map((pointer) => reader.read(pointer));
     const expected = [
       ['NONE', '6,5,4,3', '4,24,120,480', '', null, 0, 'probe.weight', 1],

@@ -34,7 +34,7 @@ export function wantedTensors(
   );
   try {
     const { result, errors } = withNativeErrors(() =>
-      llama.llama_model_init_from_user(metadata, callback as unknown as Pointer, null, {
+      llama.llama_model_init_from_user(metadata, callback, null, {
         ...llama.llama_model_default_params(),
         gpuLayers: 0,
       }),

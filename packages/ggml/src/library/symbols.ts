@@ -141,12 +141,10 @@ export const baseSymbols = {
   ggml_op_name: signature<[number], string>('const char *', 'int'),
   ggml_set_name: signature<[Ptr, string], Ptr>(P, P, 'const char *'),
   ggml_nbytes: signature<[Ptr], number>('size_t', P),
-  gguf_init_from_buffer: signature<[Uint8Array, number, { noAlloc: boolean; context: null }], NullablePointer>(
-    P,
-    P,
-    'size_t',
-    ggufParams,
-  ),
+  gguf_init_from_buffer: signature<
+    [Uint8Array, number, { noAlloc: boolean; context: null }],
+    NullablePointer
+  >(P, P, 'size_t', ggufParams),
   gguf_free: signature<[Ptr], undefined>('void', P),
   ggml_add: binary,
   ggml_mul: binary,

@@ -49,17 +49,15 @@ export function fillMasks(
       masks.fill(visible, start + first, start + position + 1);
       masks.fill(hidden, start + position + 1, start + cachedSlots);
       if (isBiased)
-        for (let seen = first; seen <= position; seen++)
-          masks[start + seen] = negativeHalf(position - seen);
+        for (let seen = first; seen < position; seen++) masks[start + seen] = negativeHalf(position - seen);
       start += cachedSlots;
     }
     row += rows;
   }
 }
 
-/** Bits of the negative of a whole number in F16, rounded to the nearest, of two as near to the even one. */
+/** Bits of the negative of a whole number above 0 in F16, rounded to the nearest, of two as near to the even one. */
 function negativeHalf(value: number): number {
-  if (value === 0) return 0x8000;
   if (value >= 65_520) return hidden;
   const exponent = Math.floor(Math.log2(value));
   const scaled = (value / 2 ** exponent - 1) * 1024;

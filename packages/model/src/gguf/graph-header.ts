@@ -5,16 +5,17 @@ import type { GgufTensor } from './gguf-file.js';
 const types = { u32: 4, string: 8 } as const;
 const alignment = 32;
 
-/** What decides how a model computes: the keys of its architecture as they are in the file. */
+/** Keys that decide how a model computes and do not begin with its architecture (llama-arch.cpp, LLM_KV_NAMES). */
+const commonKey = /^xielu\.|^tokenizer\.ggml\.token_type_count$/u;
+
+/** What decides how a model computes: the keys of its architecture as they are in the file, and the few that are none's. */
 export function architectureEntries(
   entries: GgufHeader['entries'],
   architecture: string,
 ): { readonly metadata: Buffer; readonly keys: number } {
-  // All but what says how to show and to tokenize; some architectures have keys without their prefix.
   const own = [...entries].filter(
     ([key]) =>
-      key === 'tokenizer.ggml.token_type_count' ||
-      (!/^(?:general|tokenizer|split|quantize)\./u.test(key) && key !== `${architecture}.vocab_size`),
+      (key.startsWith(`${architecture}.`) && key !== `${architecture}.vocab_size`) || commonKey.test(key),
   );
   return { metadata: Buffer.concat(own.map(([, bytes]) => bytes)), keys: own.length };
 }

@@ -77,7 +77,11 @@ describe('describeFamilyModel', () => {
       { tiedEmbeddings: false },
       { tiedEmbeddings: false, graph: { rope: { kind: 'norm', hasFactors: false } } },
     ],
-    ['llama with all it may have', { biases: true, ropeFactors: true }, { graph: { rope: { hasFactors: true } } }],
+    [
+      'llama with all it may have',
+      { biases: true, ropeFactors: true },
+      { graph: { rope: { hasFactors: true } } },
+    ],
     [
       'qwen2',
       { architecture: 'qwen2' },
@@ -137,7 +141,9 @@ describe('describeFamilyModel', () => {
 
   it('takes counts that are written for each layer', async () => {
     const each = (...values: number[]): MetadataValue => ({ kind: 'array', length: values.length, values });
-    expect(describeFamilyModel(await withMetadata({ 'llama.attention.head_count': each(2, 2, 2) }))).toMatchObject({
+    expect(
+      describeFamilyModel(await withMetadata({ 'llama.attention.head_count': each(2, 2, 2) })),
+    ).toMatchObject({
       graph: { heads: 2 },
     });
     const uneven = await withMetadata({ 'llama.attention.head_count_kv': each(1, 2, 1) });

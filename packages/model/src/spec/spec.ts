@@ -140,7 +140,9 @@ const importedSchema = z.object({
    * What queries are multiplied by that stand far behind (llama.cpp's `inp_attn_scale`):
    * log(floor((position + offset) / floorScale) + 1) * scale + 1.
    */
-  temperature: z.object({ floorScale: z.number().positive(), scale: z.number(), offset: z.number() }).nullable(),
+  temperature: z
+    .object({ floorScale: z.number().positive(), scale: z.number(), offset: z.number() })
+    .nullable(),
 });
 
 const shapeSchema = z.object({

@@ -30,7 +30,8 @@ export const smallModel = {
   contextTrained: 1024,
 } as const;
 
-export const describeFile = async (path: string): Promise<ModelSpec> => describeFamilyModel(await openGguf(path));
+export const describeFile = async (path: string): Promise<ModelSpec> =>
+  describeFamilyModel(await openGguf(path));
 
 export async function openSource(spec: ModelSpec): Promise<LocalSource> {
   const source = await LocalSource.open(spec);

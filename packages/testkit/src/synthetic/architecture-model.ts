@@ -1,25 +1,33 @@
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { ensure, silentLogger } from '@butterfly/common';
-import { type WantedTensor, loadGgml, loadQuantizer, typeTraits, wantedTensors } from '@butterfly/ggml';
+import {
+  type WantedTensor,
+  loadGgml,
+  loadQuantizer,
+  rowBytes,
+  typeTraits,
+  wantedTensors,
+} from '@butterfly/ggml';
 import { alignGguf, encodeGgufHeader, type MetadataEntry, type TensorEntry } from './gguf-encoder.js';
 import { createRandom } from './random.js';
-import { syntheticTokenizer, vocabularyMin } from './vocabulary.js';
+import { syntheticTokenizer } from './vocabulary.js';
 
-/** A value of the metadata: whole numbers, and floats as `{ "f": 1.5 }`. */
+/** A value of the metadata: whole numbers, floats as `{ "f": 1.5 }`, and signed numbers as `{ "i": -1 }`. */
 type FixtureValue =
   | number
   | string
   | boolean
   | readonly (number | string | boolean)[]
-  | { readonly f: number | readonly number[] };
+  | { readonly f: number | readonly number[] }
+  | { readonly i: number | readonly number[] };
 
 /** A tiny model of one of llama.cpp's architectures: its metadata; the tensors are those that llama.cpp asks for. */
 export interface ArchitectureFixture {
   readonly name: string;
   /** `general.architecture`. */
   readonly architecture: string;
-  /** Without the prefix of the architecture. */
+  /** Without the prefix of the architecture; keys that have none in llama.cpp either are told by `commonKey`. */
   readonly metadata: Readonly<Record<string, FixtureValue>>;
   /** Optional tensors that it has; a `*` stands for each layer. */
   readonly optional: readonly string[];
@@ -31,11 +39,43 @@ export type MatrixType = 'F16' | 'Q8_0';
 const types = { F32: 0, F16: 1, Q8_0: 8, MXFP4: 39 } as const;
 const table = new URL('../../architectures.jsonl', import.meta.url);
 const vocabulary = 320;
+const commonKey = /^(?:tokenizer|xielu)\./u;
 
 /** All fixtures, one for each line of `architectures.jsonl`. */
 export function architectureFixtures(): ArchitectureFixture[] {
   const lines = readFileSync(table, 'utf8').split('\n');
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as ArchitectureFixture);
+}
+
+/** What a file of a model begins with. */
+export interface ArchitectureHeader {
+  /** With a vocabulary. */
+  readonly metadata: Readonly<Record<string, MetadataEntry>>;
+  readonly tensors: readonly TensorEntry[];
+  /** Of all tensors, with what pads them. */
+  readonly dataBytes: number;
+}
+
+/**
+ * What the file of such a model begins with, which costs much less than its weights.
+ * @throws ButterflyError COMPUTE_INVALID where llama.cpp builds no such model
+ */
+export function architectureHeader(fixture: ArchitectureFixture, matrices: MatrixType): ArchitectureHeader {
+  const ggml = loadGgml({ log: silentLogger });
+  let offset = 0;
+  const tensors = askForTensors(fixture).map((tensor) => {
+    const type = types[typeOf(fixture, tensor, matrices)];
+    const shape = tensor.shape.slice(0, 1 + tensor.shape.slice(1).findLastIndex((each) => each > 1) + 1);
+    const [columns = 1, ...others] = shape;
+    const entry: TensorEntry = { name: tensor.name, type, shape, offset };
+    offset += alignGguf(others.reduce((product, each) => product * each, rowBytes(ggml, type, columns)));
+    return entry;
+  });
+  return {
+    metadata: { ...metadataOf(fixture), ...syntheticTokenizer('llama', vocabulary) },
+    tensors,
+    dataBytes: offset,
+  };
 }
 
 /**
@@ -47,29 +87,15 @@ export async function writeArchitectureModel(
   fixture: ArchitectureFixture,
   matrices: MatrixType,
 ): Promise<void> {
-  ensure(vocabulary >= vocabularyMin, () => 'The vocabulary is too small.');
-  const wanted = askForTensors(fixture);
+  const { metadata, tensors } = architectureHeader(fixture, matrices);
   const quantize = loadQuantizer();
-  let offset = 0;
-  const tensors = wanted.map((tensor) => {
-    const type = types[typeOf(fixture, tensor, matrices)];
-    const [columns = 1, ...others] = tensor.shape;
-    const rows = others.reduce((product, each) => product * each, 1);
-    const shape = tensor.shape.slice(0, 1 + tensor.shape.slice(1).findLastIndex((each) => each > 1) + 1);
-    const data = quantize(type, valuesOf(fixture, tensor, columns * rows), rows, columns);
-    const entry: TensorEntry = { name: tensor.name, type, shape, offset };
-    offset += alignGguf(data.byteLength);
-    return { entry, data };
-  });
   const file = await open(path, 'w');
   try {
-    await file.writeFile(
-      encodeGgufHeader(
-        { ...metadataOf(fixture), ...syntheticTokenizer('llama', vocabulary) },
-        tensors.map(({ entry }) => entry),
-      ),
-    );
-    for (const { data } of tensors) {
+    await file.writeFile(encodeGgufHeader(metadata, tensors));
+    for (const tensor of tensors) {
+      const [columns = 1, ...others] = tensor.shape;
+      const rows = others.reduce((product, each) => product * each, 1);
+      const data = quantize(tensor.type, valuesOf(fixture, tensor, columns * rows), rows, columns);
       await file.writeFile(data);
       await file.writeFile(new Uint8Array(alignGguf(data.byteLength) - data.byteLength));
     }
@@ -83,7 +109,9 @@ function askForTensors(fixture: ArchitectureFixture): readonly WantedTensor[] {
   const ggml = loadGgml({ log: silentLogger });
   const layers = Number(fixture.metadata.block_count);
   const optional = fixture.optional.flatMap((name) =>
-    name.includes('*') ? Array.from({ length: layers }, (_, layer) => name.replace('*', String(layer))) : [name],
+    name.includes('*')
+      ? Array.from({ length: layers }, (_, layer) => name.replace('*', String(layer)))
+      : [name],
   );
   const attempt = (fillers: number): ReturnType<typeof wantedTensors> => {
     const names = [...optional, ...Array.from({ length: fillers }, (_, i) => `filler.${i}`)];
@@ -102,13 +130,13 @@ function askForTensors(fixture: ArchitectureFixture): readonly WantedTensor[] {
   return second.tensors;
 }
 
-function metadataOf({ architecture, metadata, name }: ArchitectureFixture): Record<string, MetadataEntry> {
+/** Without a name of the model: by `phi3` in it llama.cpp would want a token that this vocabulary has not. */
+function metadataOf({ architecture, metadata }: ArchitectureFixture): Record<string, MetadataEntry> {
   const own = Object.entries(metadata).map(
-    ([key, value]) => [`${architecture}.${key}`, entryOf(value)] as const,
+    ([key, value]) => [commonKey.test(key) ? key : `${architecture}.${key}`, entryOf(value)] as const,
   );
   return {
     'general.architecture': text(architecture),
-    'general.name': text(`tiny ${name}`),
     [`${architecture}.vocab_size`]: { type: 'u32', value: vocabulary },
     ...Object.fromEntries(own),
   };
@@ -122,6 +150,8 @@ function entryOf(value: FixtureValue): MetadataEntry {
   if (typeof value === 'number') return { type: 'u32', value };
   if ('f' in value)
     return typeof value.f === 'number' ? { type: 'f32', value: value.f } : { type: 'f32s', value: value.f };
+  if ('i' in value)
+    return typeof value.i === 'number' ? { type: 'i32', value: value.i } : { type: 'i32s', value: value.i };
   if (value.every((each) => typeof each === 'string')) return { type: 'strings', value };
   if (value.every((each) => typeof each === 'boolean')) return { type: 'bools', value };
   return { type: 'u32s', value: value.map(Number) };
@@ -144,7 +174,11 @@ function typeOf(
 }
 
 /** Random numbers that keep activations about as large as they are. */
-function valuesOf({ name: model }: ArchitectureFixture, { name, shape }: WantedTensor, count: number): Float32Array {
+function valuesOf(
+  { name: model }: ArchitectureFixture,
+  { name, shape }: WantedTensor,
+  count: number,
+): Float32Array {
   const values = new Float32Array(count);
   const isNorm = name.includes('norm') && name.endsWith('weight');
   const isMatrix = shape.slice(1).some((each) => each > 1);

@@ -205,7 +205,7 @@ function repeatLayers(spec: ModelSpec, layers: readonly number[]): ModelSpec {
 const madeUpWeights: TensorSource = {
   read: (tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> => {
     const isVector = tensor.shape.length === 1 && tensor.type === dtype.F32;
-    const isRouter = tensor.type === dtype.F32 && /\.ffn_gate_inp\.weight$/u.test(tensor.name);
+    const isRouter = tensor.type === dtype.F32 && tensor.name.endsWith('.ffn_gate_inp.weight');
     const bytes = Buffer.from(target.buffer, target.byteOffset, target.byteLength);
     if (isVector) bytes.fill(oneInF32);
     else if (isRouter) fillNoise(bytes, offset);
@@ -214,6 +214,7 @@ const madeUpWeights: TensorSource = {
   },
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
+
 /** Numbers between -1 and 1 that are the same each time. */
 function fillNoise(bytes: Buffer, offset: number): void {
   for (let at = 0; at + 4 <= bytes.length; at += 4)

@@ -53,7 +53,12 @@ async function measure(
   const { ggml, spec, threads, directory, isDeterministic, observe } = model;
   const startedMs = performance.now();
   const { isSteady, ...curves } = await measureLayers(model);
-  const attentionMicros = await measureAttention({ ggml, attention: spec.attention, threads, isDeterministic });
+  const attentionMicros = await measureAttention({
+    ggml,
+    attention: spec.attention,
+    threads,
+    isDeterministic,
+  });
   const diskBytesPerSecond = await measureDisk(ggml, file, directory);
   const profile = { ...curves, attentionMicros, diskBytesPerSecond };
   const elapsedMs = Math.round(performance.now() - startedMs);

@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import { ggml } from '../testing/graphs.js';
+import { checkTensorStruct } from './tensor-struct.js';
+
+describe('checkTensorStruct', () => {
+  it('finds the structs of the shipped libraries as they are read', () => {
+    expect(() => checkTensorStruct(ggml)).not.toThrow();
+  });
+
+  it.each<readonly [string, Partial<typeof ggml.base>, string]>([
+    ['are larger', { ggml_tensor_overhead: () => ggml.base.ggml_tensor_overhead() + 8 }, 'takes 376 bytes'],
+    // Another function of the library stands for one that would write elsewhere.
+    ['hold another operation', { ggml_add: ggml.base.ggml_mul }, 'reads as MUL'],
+    [
+      'hold another parameter',
+      { ggml_rms_norm: (context, a) => ggml.base.ggml_rms_norm(context, a, 0.5) },
+      'has 0.5 as a parameter',
+    ],
+  ])('refuses libraries whose structs %s', (_, other, words) => {
+    expect(() => checkTensorStruct({ ...ggml, base: { ...ggml.base, ...other } })).toThrow(
+      expect.objectContaining({
+        code: 'LIBRARY_MISMATCH',
+        message: expect.stringContaining(words) as unknown,
+      }),
+    );
+  });
+});

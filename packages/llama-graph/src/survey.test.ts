@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { surveyRequest } from './describe.js';
+import { surveyModel } from './survey-model.js';
+import { surveyContextTokens, type GraphSurvey } from './survey.js';
+import { ggml, openFixture, useFixtures } from './testing/fixtures.js';
+
+useFixtures();
+const survey = async (...options: Parameters<typeof openFixture>): Promise<GraphSurvey> =>
+  surveyModel(ggml, surveyRequest(await openFixture(...options)));
+
+describe('surveyModel', () => {
+  it('tells which layers use each weight', async () => {
+    const { users, shapes, layers } = await survey('afmoe');
+    expect(users['token_embd.weight']).toEqual([0]);
+    expect(users['output.weight']).toEqual([layers - 1]);
+    expect(users['output_norm.weight']).toEqual([layers - 1]);
+    for (let layer = 2; layer < layers; layer++)
+      expect(users[`blk.${layer}.ffn_gate_inp.weight`]).toEqual([layer]);
+    expect(shapes['blk.2.ffn_down_exps.weight']).toEqual([64, 128, 8, 1]);
+  });
+
+  it('tells that a tied embedding is used first and last', async () => {
+    const { users, layers } = await survey('gemma3');
+    expect(users['token_embd.weight']).toEqual([0, layers - 1]);
+  });
+
+  it('tells that frequencies of RoPE serve several layers', async () => {
+    const { users } = await survey('phi3-longrope');
+    const [factors] = Object.entries(users).filter(([name]) => name.startsWith('rope_factors'));
+    expect(factors?.[1].length).toBeGreaterThan(1);
+  });
+
+  it('finds windows as long as the model has them, however long', async () => {
+    const windows = async (tokens: number): Promise<unknown[]> => {
+      const { attention } = await survey('gemma3', {
+        'attention.sliding_window': { type: 'u32', value: tokens },
+      });
+      return attention.flatMap(({ window }) => (window ? [window.tokens] : []));
+    };
+    expect(await windows(512)).toEqual((await windows(16)).map(() => 512));
+    expect(await windows(8192)).toEqual((await windows(16)).map(() => 8192));
+  });
+
+  it.each([
+    ['mamba', 'keeps states of sequences (cache_r_l0)'],
+    ['qwen3next', 'keeps states of sequences'],
+    ['deepseek32', 'has the input "leaf_'],
+    ['grok', 'not one of ggml’s own'],
+    ['bert', 'self_kq_mask'],
+    ['hy_v4', 'hands [128, 4, 7, 1] from layer to layer'],
+    ['nanbeige', '3 tensors that go from layer to layer'],
+  ])('refuses %s: %s', async (name, words) => {
+    await expect(survey(name)).rejects.toThrow(
+      expect.objectContaining({
+        code: 'MODEL_UNSUPPORTED',
+        message: expect.stringContaining(words.replace('’', "'")) as unknown,
+      }),
+    );
+  });
+});
+
+describe('surveyContextTokens', () => {
+  it('is more than twice any window, in whole blocks', () => {
+    for (const window of [0, 1, 16, 512, 8192, 1_000_000]) {
+      expect(surveyContextTokens(window)).toBeGreaterThan(2 * window + 1024);
+      expect(surveyContextTokens(window) % 256).toBe(0);
+    }
+  });
+});
