@@ -16,9 +16,9 @@ describe('surveyInChild', () => {
   });
 
   it('hands on why a model is refused', async () => {
-    const request = surveyRequest(await openFixture('mamba'));
+    const request = surveyRequest(await openFixture('bert'));
     await expect(surveyInChild(request, { ggmlDirectory })).rejects.toThrow(
-      failure('MODEL_UNSUPPORTED', 'keeps states of sequences'),
+      failure('MODEL_UNSUPPORTED', 'self_kq_mask'),
     );
   });
 

@@ -53,7 +53,7 @@ describe('describeAny', () => {
 
   it('knows windows, and which layers have none', async () => {
     const { attention } = await described('gemma3');
-    const windows = attention.map(({ window }) => window);
+    const windows = attention.map((layer) => layer?.window ?? null);
     expect(windows).toContainEqual({ kind: 'sliding', tokens: 16 });
     expect(windows).toContain(null);
   });
@@ -87,8 +87,8 @@ describe('describeAny', () => {
 describe('what is not in the graph', () => {
   it('is known of llama4: chunks, and a temperature of queries', async () => {
     const { attention, graph } = await described('llama4');
-    expect(attention.flatMap(({ window }) => window ?? [])).toContainEqual({ kind: 'chunked', tokens: 8192 });
-    expect(attention.map(({ window }) => window)).toContain(null);
+    expect(attention.flatMap((layer) => layer?.window ?? [])).toContainEqual({ kind: 'chunked', tokens: 8192 });
+    expect(attention.map((layer) => layer?.window ?? null)).toContain(null);
     expect(graph).toMatchObject({
       temperature: { floorScale: 8192, scale: Math.fround(0.1), offset: 1 },
     });

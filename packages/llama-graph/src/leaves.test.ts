@@ -48,13 +48,15 @@ describe('leafOf', () => {
     );
   });
 
-  it.each(['cache_r_l0', 'cache_s_l3', 'conv_states_all-1'])('refuses the states of %s', (name) => {
-    expect(() => leaf({ name })).toThrow(
-      expect.objectContaining({
-        code: 'MODEL_UNSUPPORTED',
-        message: expect.stringContaining(`keeps states of sequences (${name})`) as unknown,
-      }),
-    );
+  it.each([
+    ['cache_r_l0', 'cache_r_l', 0],
+    ['cache_s_l13', 'cache_s_l', 13],
+    ['conv_states_all-1', 'conv_states_all-', 1],
+    ['mamba_ssm_states-2', 'mamba_ssm_states-', 2],
+  ])('knows the states in %s', (name, kind, layer) => {
+    const shape = [96, 4, 1, 1] as const;
+    expect(leaf({ name, type: dtype.F32, shape })).toEqual({ kind: 'state', layer, name: kind, width: 96 });
+    expect(() => leaf({ name, type: dtype.F16, shape })).toThrow(/another type than F32/u);
   });
 });
 

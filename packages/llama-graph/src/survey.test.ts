@@ -35,16 +35,33 @@ describe('surveyModel', () => {
       const { attention } = await survey('gemma3', {
         'attention.sliding_window': { type: 'u32', value: tokens },
       });
-      return attention.flatMap(({ window }) => (window ? [window.tokens] : []));
+      return attention.flatMap((layer) => (layer?.window ? [layer.window.tokens] : []));
     };
     expect(await windows(512)).toEqual((await windows(16)).map(() => 512));
     expect(await windows(8192)).toEqual((await windows(16)).map(() => 8192));
   });
 
+  it('tells what layers keep of sequences, and which of them attend', async () => {
+    const { attention, states } = await survey('qwen3next');
+    // A window of 3 tokens over 512 channels, and 4 heads of 64 by 64.
+    const recurrent = [
+      { name: 'cache_r_l', width: 1536 },
+      { name: 'cache_s_l', width: 16_384 },
+    ];
+    for (const [layer, kept] of states.entries()) {
+      const isAttending = layer % 4 === 3;
+      expect(attention[layer] === null).toBe(!isAttending);
+      expect(kept).toEqual(isAttending ? [] : recurrent);
+    }
+  });
+
+  it('tells of states that llama.cpp calls otherwise', async () => {
+    const { states } = await survey('kimi-linear');
+    expect(states[0]?.map(({ name }) => name).sort()).toEqual(['cache_s_l', 'conv_states_all-']);
+  });
+
   it.each([
-    ['mamba', 'keeps states of sequences (cache_r_l0)'],
-    ['qwen3next', 'keeps states of sequences'],
-    ['deepseek32', 'has the input "leaf_'],
+    ['deepseek32', 'computes LIGHTNING_INDEXER with cached keys or values'],
     ['grok', 'not one of ggml’s own'],
     ['bert', 'self_kq_mask'],
     ['hy_v4', 'hands [128, 4, 7, 1] from layer to layer'],
