@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { toButterflyError } from '@butterfly/common';
 import { describeAny, surveyModel } from '@butterfly/llama-graph';
-import { type ModelSpec, openGguf } from '@butterfly/model';
+import { type ModelSpec, openGguf, stateSlotsOf } from '@butterfly/model';
 import {
   type ArchitectureFixture,
   type MatrixType,
@@ -11,6 +11,7 @@ import {
   openOracle,
   writeArchitectureModel,
 } from '@butterfly/testkit';
+import { type SequenceState, emptyState, firstOwnState } from '@butterfly/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SplitModel } from '../split-model.js';
 import { difference, ggml, part, runThrough, someTokens, tokenStep } from '../testing/stages.js';
@@ -59,31 +60,42 @@ function someCuts(name: string, stages: number, layers: number): number[] {
 /** A sequence that is computed alone, then beside others, then from a copy of its beginning. */
 async function alone(model: SplitModel, tokens: readonly number[]): Promise<Float32Array[]> {
   const { stages } = model;
-  const results = await runThrough(stages, tokenStep([part({ rows: prompt })], tokens.slice(0, prompt)));
-  for (let position = prompt; position < tokens.length; position++)
-    results.push(
-      ...(await runThrough(
-        stages,
-        tokenStep([part({ positionStart: position })], tokens.slice(position, position + 1)),
-      )),
-    );
+  const first = part({ rows: prompt, state: stateOf(model, 0, 0) });
+  const results = await runThrough(stages, tokenStep([first], tokens.slice(0, prompt)));
+  for (let position = prompt; position < tokens.length; position++) {
+    const next = part({ positionStart: position, state: stateOf(model, 0, position - prompt + 1) });
+    results.push(...(await runThrough(stages, tokenStep([next], tokens.slice(position, position + 1)))));
+  }
   return results;
+}
+
+/** Where a sequence has its state in its steps: two slots that take turns. */
+function stateOf({ spec }: SplitModel, id: number, step: number): SequenceState | null {
+  if (stateSlotsOf(spec) === 0) return null;
+  const first = firstOwnState + 2 * id;
+  return { from: step === 0 ? emptyState : first + (step % 2), to: first + ((step + 1) % 2) };
 }
 
 async function amongOthers(model: SplitModel, tokens: readonly number[]): Promise<Float32Array[]> {
   const { stages } = model;
   const beside = someTokens(tokens.length, model.spec.vocabulary, 5);
-  const sequence = (id: number, positionStart: number, count: number) =>
-    part({ sequenceId: id, regionStart: id * regionSlots, positionStart, rows: count });
+  const sequence = (id: number, positionStart: number, count: number, step: number) =>
+    part({
+      sequenceId: id,
+      regionStart: id * regionSlots,
+      positionStart,
+      rows: count,
+      state: stateOf(model, id, step),
+    });
   const results: Float32Array[] = [];
   for (let other = 1; other <= others; other++)
-    await runThrough(stages, tokenStep([sequence(other, 0, other)], beside.slice(0, other)));
+    await runThrough(stages, tokenStep([sequence(other, 0, other, 0)], beside.slice(0, other)));
   for (let position = 0; position < tokens.length;) {
     const count = position === 0 ? prompt : 1;
     const step = position === 0 ? 0 : position - prompt + 1;
     const sequences = [
-      ...Array.from({ length: others }, (_, i) => sequence(i + 1, i + 1 + step, 1)),
-      sequence(0, position, count),
+      ...Array.from({ length: others }, (_, i) => sequence(i + 1, i + 1 + step, 1, step + 1)),
+      sequence(0, position, count, step),
     ];
     const besides = Array.from({ length: others }, (_, i) => beside[i + 1 + step] ?? 0);
     const computed = await runThrough(
@@ -96,14 +108,20 @@ async function amongOthers(model: SplitModel, tokens: readonly number[]): Promis
   return results;
 }
 
-/** The same continued from a copy of its prompt in another region. */
+/** The same continued from a copy of its prompt in another region, and from the state behind it. */
 async function afterCopy(model: SplitModel, tokens: readonly number[]): Promise<Float32Array[]> {
   const { stages } = model;
-  await runThrough(stages, tokenStep([part({ rows: prompt })], tokens.slice(0, prompt)));
+  const checkpoint = stateOf(model, 0, 0);
+  await runThrough(
+    stages,
+    tokenStep([part({ rows: prompt, state: checkpoint })], tokens.slice(0, prompt)),
+  );
   const results: Float32Array[] = [];
   for (let position = prompt; position < tokens.length; position++) {
     const copies = position === prompt ? [{ fromSlot: 0, toSlot: regionSlots, slots: prompt }] : [];
-    const sequence = part({ regionStart: regionSlots, positionStart: position });
+    const own = stateOf(model, 1, position - prompt + 1);
+    const state = own && position === prompt ? { ...own, from: checkpoint?.to ?? emptyState } : own;
+    const sequence = part({ regionStart: regionSlots, positionStart: position, state });
     results.push(
       ...(await runThrough(stages, tokenStep([sequence], tokens.slice(position, position + 1), copies))),
     );
