@@ -92,15 +92,20 @@ export class HeaderModel implements Disposable {
     return this.options.contextTokens;
   }
 
-  /** The graph of the whole model for one sequence of `rows`, of which `outputs` have logits; void with the next one. */
+  /**
+   * The graph of the whole model for one sequence of `rows`, of which `outputs` have logits; void with the next one.
+   * @throws ButterflyError MODEL_UNSUPPORTED where llama.cpp builds none, as for metadata of absurd sizes
+   */
   graph(rows: number, outputs: number): ImportedGraph {
     this.#alive();
     ensure(
       rows >= 1 && rows <= this.options.rowsMax && outputs >= 1 && outputs <= rows,
       () => `A graph of ${rows} rows with ${outputs} outputs is out of bounds.`,
     );
-    const pointer = this.#context && this.ggml.llama.llama_graph_reserve(this.#context, rows, 1, outputs);
-    if (pointer === null) throw new ButterflyError('COMPUTE_FAILED', 'llama.cpp could not build a graph.');
+    const { result: pointer, errors } = withNativeErrors(
+      () => this.#context && this.ggml.llama.llama_graph_reserve(this.#context, rows, 1, outputs),
+    );
+    if (pointer === null) throw refusal('has no graph', errors);
     return new ImportedGraph(this.ggml, pointer, this.#lasting);
   }
 
