@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import OpenAI from 'openai';
 import { Butterfly } from './butterfly.js';
 import { model } from './models.js';
@@ -12,6 +13,8 @@ export interface StageProcess {
 /** `butterfly serve` on ports of its own, at the log level that tells of its workers. */
 export class Server extends Butterfly {
   readonly token = 'a token';
+  /** As requests call it. */
+  readonly modelName: string;
 
   /**
    * @param options.clusterHost null for the default, with which no other workers are waited for
@@ -31,6 +34,7 @@ export class Server extends Butterfly {
     super(['serve', ...file, ...fixed, ...host, ...args], {
       env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token' },
     });
+    this.modelName = basename(path ?? model, '.gguf');
   }
 
   /** Until the model can be asked. */
@@ -123,7 +127,7 @@ export async function streamFrom(
   maxTokens: number,
   onPiece: (pieces: number) => void = () => undefined,
 ): Promise<Outcome> {
-  const request = { model: 'aidreams-260k', prompt, max_tokens: maxTokens, temperature: 0 };
+  const request = { model: server.modelName, prompt, max_tokens: maxTokens, temperature: 0 };
   let text = '';
   let reason: string | null = null;
   let pieces = 0;

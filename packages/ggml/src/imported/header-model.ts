@@ -97,6 +97,7 @@ export class HeaderModel implements Disposable {
   /**
    * The graph of the whole model for `rows`, of which `outputs` have logits; void with the next one.
    * @param sequences of as many rows each.
+   * @throws ButterflyError MODEL_UNSUPPORTED where llama.cpp builds none, as for metadata of absurd sizes
    */
   graph(rows: number, outputs: number, sequences = 1): ImportedGraph {
     this.#alive();
@@ -109,9 +110,10 @@ export class HeaderModel implements Disposable {
       sequences >= 1 && sequences <= sequencesMax && rows % sequences === 0,
       () => `A graph of ${rows} rows cannot have ${sequences} sequences.`,
     );
-    const pointer =
-      this.#context && this.ggml.llama.llama_graph_reserve(this.#context, rows, sequences, outputs);
-    if (pointer === null) throw new ButterflyError('COMPUTE_FAILED', 'llama.cpp could not build a graph.');
+    const { result: pointer, errors } = withNativeErrors(
+      () => this.#context && this.ggml.llama.llama_graph_reserve(this.#context, rows, sequences, outputs),
+    );
+    if (pointer === null) throw refusal('has no graph', errors);
     return new ImportedGraph(this.ggml, pointer, this.#lasting);
   }
 

@@ -1,0 +1,66 @@
+import { join } from 'node:path';
+import { architectureFixtures, writeArchitectureModel } from '@butterfly/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run } from './testing/butterfly.js';
+import { Folder } from './testing/models.js';
+import { Server, streamFrom } from './testing/server.js';
+
+const names = ['qwen3moe', 'deepseek2', 'gemma3'];
+const folder = new Folder();
+const pathOf = (name: string): string => join(folder.path, `${name}.gguf`);
+beforeAll(async () => {
+  for (const fixture of architectureFixtures().filter(({ name }) => names.includes(name)))
+    await writeArchitectureModel(pathOf(fixture.name), fixture, 'Q8_0');
+});
+afterAll(() => folder[Symbol.dispose]());
+
+describe.each(names)('%s, whose graph llama.cpp builds', (name) => {
+  it('answers from three stages as from one, and as if none of them had died', async () => {
+    const tokens = 200;
+    const start = (workers: number): Promise<Server> => {
+      const flags = ['--workers', String(workers), '--ctx', '1024', '--parallel', '2', '--deterministic'];
+      return new Server(flags, { path: pathOf(name) }).ready();
+    };
+    await using whole = await start(1);
+    const expected = await streamFrom(whole, 'Once upon', tokens);
+    whole.kill('SIGTERM');
+    expect(expected.text.length).toBeGreaterThan(tokens / 2);
+
+    await using server = await start(3);
+    expect(server.stages.map(({ layers }) => layers)).toHaveLength(3);
+    expect(await streamFrom(server, 'Once upon', tokens)).toEqual(expected);
+    const victim = server.stages[1]?.pid ?? 0;
+    let isHit = false;
+    const outcome = await streamFrom(server, 'Once upon', tokens, (pieces) => {
+      if (pieces >= 20 && !isHit) isHit = process.kill(victim, 'SIGKILL');
+    });
+    expect(isHit).toBe(true);
+    expect(outcome).toEqual(expected);
+    expect(server.records('The plan is live.').length).toBeGreaterThan(1);
+  });
+});
+
+describe('what is told of a model whose graph llama.cpp builds', () => {
+  it.each([
+    ['qwen3moe', ['experts', '3 of 8 in each layer']],
+    ['deepseek2', ['latent', '3 of 8 in each layer']],
+    ['gemma3', ['sliding window of 16']],
+  ])('inspect shows of %s: %s', async (name, words) => {
+    const { code, stdout } = await run(['inspect', pathOf(name)]);
+    expect(code).toBe(0);
+    for (const word of words) expect(stdout.join('\n')).toContain(word);
+  });
+
+  it('plan shares its layers out', async () => {
+    const { code, stdout, stderr } = await run([
+      'plan',
+      pathOf('qwen3moe'),
+      '--workers',
+      '3',
+      '--ctx',
+      '512',
+    ]);
+    expect([code, stderr]).toEqual([0, []]);
+    expect(stdout.join('\n')).toContain('layers');
+  });
+});

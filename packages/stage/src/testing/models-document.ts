@@ -1,0 +1,104 @@
+import type { LayerAttention, ModelSpec } from '@butterfly/model';
+
+/** How a model compares with llama.cpp. */
+export interface MatrixRow {
+  readonly name: string;
+  readonly spec: ModelSpec;
+  /** Type of its matrices. */
+  readonly matrices: string;
+  /** For one, two and three stages; `equal`, or the largest difference of a logit. */
+  readonly stages: readonly { readonly cuts: readonly number[]; readonly result: string }[];
+  /** The same of what follows a copied prefix, against what follows a computed one. */
+  readonly copied: string;
+}
+
+/** A model that is refused, with the words of the error. */
+export interface Refusal {
+  readonly name: string;
+  readonly architecture: string;
+  readonly message: string;
+}
+
+const introduction = `# Models
+
+Butterfly runs a model whose architecture libllama knows by the graph that llama.cpp builds of it, cut between any two layers
+([decision 0030](decisions/0030-graphs-imported-from-llama-cpp.md)); \`llama\`, \`qwen2\` and \`qwen3\` by graphs of its own. This
+page is written by a test, \`packages/stage/src/equality/architectures.test.ts\`, which fails when it is no longer true.
+
+Each row is a model of a few layers with random weights and the metadata of its architecture
+(\`packages/testkit/architectures.jsonl\`), cut in two and three at random: _equal_ means that all logits of a prompt of 40
+tokens and of 8 decoded ones are those of llama.cpp, bit for bit. _Cuts_ are the layers at which the second and the third stage
+begin. _After a copied prefix_ compares a sequence that goes on from a copy of its prompt in other slots with one that computed
+it. \`MXFP4\` experts are in the rows of \`gpt-oss\`, as in its files.
+
+Among other sequences, what is decoded differs in the last bits where ggml has another kernel for one row than for several, as
+for matrices of F16 and for some of F32, such as those that choose experts; the test holds the difference below 0.1.
+\`--deterministic\` rules it out ([decision 0017](decisions/0017-deterministic-mode.md)).
+`;
+
+/** The page of models: what runs, compared with llama.cpp, and what is refused for which reason. */
+export function modelsDocument(rows: readonly MatrixRow[], refused: readonly Refusal[]): string {
+  const architectures = new Set(rows.map(({ spec }) => spec.architecture));
+  const head = [
+    'model',
+    'architecture',
+    'attention',
+    'experts',
+    'matrices',
+    'cuts',
+    '1',
+    '2',
+    '3 stages',
+    'copied prefix',
+  ];
+  const lines = rows.map(({ name, spec, matrices, stages, copied }) => [
+    name,
+    spec.architecture,
+    attentionWords(spec.attention),
+    expertWords(spec),
+    matrices,
+    stages
+      .slice(1)
+      .map(({ cuts }) => cuts.join(' '))
+      .join(', '),
+    ...stages.map(({ result }) => result),
+    copied,
+  ]);
+  const reasons = refused.map(({ name, architecture, message }) => [name, architecture, reasonOf(message)]);
+  return [
+    introduction,
+    `## What runs: ${architectures.size} architectures\n`,
+    tableOf(head, lines),
+    '## What is refused\n',
+    'When the file is opened, by an error that says why:\n',
+    tableOf(['model', 'architecture', 'its graph'], reasons),
+  ].join('\n');
+}
+
+function tableOf(head: readonly string[], lines: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
+  return [line(head), line(head.map(() => '---')), ...lines.map(line)].join('');
+}
+
+function attentionWords(attention: readonly LayerAttention[]): string {
+  const windows = attention.flatMap(({ window }) => window ?? []);
+  const kinds = [...new Set(windows.map(({ kind }) => kind))];
+  const words = [
+    ...(attention.some(({ valueSize }) => valueSize === 0) ? ['latent'] : []),
+    ...kinds.map((kind) => `${kind} window in ${windows.length} of ${attention.length}`),
+  ];
+  return words.length === 0 ? 'full' : words.join(', ');
+}
+
+function expertWords({ graph }: ModelSpec): string {
+  if (graph.kind === 'family') return 'own graph';
+  return graph.experts ? `${graph.experts.used} of ${graph.experts.count}` : '';
+}
+
+/** What the error says, without what it says of all models. */
+function reasonOf(message: string): string {
+  return message
+    .replace('The graph that llama.cpp builds of this model ', '')
+    .replace(/, which Butterfly does not support yet\. Use another model\.$/u, '')
+    .replace(/^.* cannot be run: /u, '');
+}
