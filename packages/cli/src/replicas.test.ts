@@ -1,3 +1,4 @@
+import { setTimeout as after } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { run, type Butterfly } from './testing/butterfly.js';
 import { Server, startWorker, streamFrom, type Outcome, type StageProcess } from './testing/server.js';
@@ -21,13 +22,26 @@ interface LivePlan {
   readonly stages: readonly unknown[];
 }
 
-/** Waits until so many plans were live, and the last one of each replica has two stages. */
+/** Whether so many plans were live, and the last one of each replica has two stages. */
+function areWhole(server: Server, plansMin: number): boolean {
+  const plans = server.records('The plan is live.') as unknown as LivePlan[];
+  const last = [1, 2].map((replica) => plans.findLast((plan) => plan.replica === replica)?.stages.length);
+  return plans.length >= plansMin && last.join() === '2,2';
+}
+
 async function wholeReplicas(server: Server, plansMin: number): Promise<void> {
-  await server.until('two whole replicas', () => {
-    const plans = server.records('The plan is live.') as unknown as LivePlan[];
-    const last = [1, 2].map((replica) => plans.findLast((plan) => plan.replica === replica)?.stages.length);
-    return plans.length >= plansMin && last.join() === '2,2' ? true : null;
-  });
+  await server.until('two whole replicas', () => (areWhole(server, plansMin) ? true : null));
+}
+
+/** Workers that measured themselves beside others may seem too slow to be worth a replica: others take their places. */
+async function untilWhole(server: Server, guests: Butterfly[]): Promise<void> {
+  for (let waitedSeconds = 1; !areWhole(server, 2); waitedSeconds++) {
+    await after(1000);
+    if (waitedSeconds % 30 !== 0) continue;
+    for (const guest of guests.splice(0)) await guest[Symbol.asyncDispose]();
+    for (const name of ['guest-0', 'guest-1'])
+      guests.push(startWorker(server, ['--name', `${name}-after-${waitedSeconds}-s`]));
+  }
 }
 
 interface Replicas {
@@ -89,7 +103,7 @@ describe('two replicas of a pipeline', () => {
         ),
       );
       expect(outcomes).toEqual(undisturbed);
-      await wholeReplicas(server, 2);
+      await untilWhole(server, guests);
       expect((await askReplicas(server)).map(({ isReady }) => isReady)).toEqual([true, true]);
     } finally {
       for (const guest of guests) await guest[Symbol.asyncDispose]();
