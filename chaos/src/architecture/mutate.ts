@@ -42,7 +42,7 @@ export function mutate(header: ArchitectureHeader, architecture: string, below: 
   const isOfTensor = below(3) === 0;
   if (isOfTensor) return mutateTensor(header, below);
   if (below(3) === 0) {
-    const { [key]: _, ...metadata } = header.metadata;
+    const metadata = Object.fromEntries(Object.entries(header.metadata).filter(([name]) => name !== key));
     return { header: { ...header, metadata }, change: `without ${key}` };
   }
   const before = header.metadata[key];

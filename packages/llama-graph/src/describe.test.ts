@@ -87,7 +87,10 @@ describe('describeAny', () => {
 describe('what is not in the graph', () => {
   it('is known of llama4: chunks, and a temperature of queries', async () => {
     const { attention, graph } = await described('llama4');
-    expect(attention.flatMap((layer) => layer?.window ?? [])).toContainEqual({ kind: 'chunked', tokens: 8192 });
+    expect(attention.flatMap((layer) => layer?.window ?? [])).toContainEqual({
+      kind: 'chunked',
+      tokens: 8192,
+    });
     expect(attention.map((layer) => layer?.window ?? null)).toContain(null);
     expect(graph).toMatchObject({
       temperature: { floorScale: 8192, scale: Math.fround(0.1), offset: 1 },

@@ -12,7 +12,7 @@ import {
 } from '@butterfly/model';
 import { ButterflyError, toButterflyError } from '@butterfly/common';
 import { firstOwnState } from '@butterfly/wire';
-import { checkShape } from './refusal.js';
+import { checkPlain, checkShape } from './refusal.js';
 import type { SurveyRequest } from './survey-model.js';
 import type { GraphSurvey } from './survey.js';
 
@@ -80,7 +80,9 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
   const architecture = readArchitecture(gguf);
   const reader = readerOf(gguf, architecture);
   const contextTrained = reader.requiredCount('context_length');
+  const plainWeights = new Set(survey.plainWeights);
   for (const tensor of gguf.tensors) {
+    if (plainWeights.has(tensor.name)) checkPlain(tensor);
     const shape = Object.hasOwn(survey.shapes, tensor.name) ? survey.shapes[tensor.name] : undefined;
     if (shape) checkShape(tensor, shape);
   }

@@ -1,4 +1,3 @@
-import { ensure } from '@butterfly/common';
 import {
   CloningGraph,
   dtype,
@@ -19,11 +18,8 @@ import {
   type StepInputs,
   type StepOutputs,
   type WeightUse,
-  SpanAttention,
-  groupedQueries,
-  spanMasks,
 } from '@butterfly/model';
-import { isBiased, sinksOperand } from './attention-operands.js';
+import { AttentionBuilder } from './attention-builder.js';
 import { viewOperations, type Core } from './cores.js';
 import { cacheLayer, isStateName } from './cut.js';
 import { leafOf, rootOf, weightUse } from './leaves.js';
@@ -80,8 +76,7 @@ export class GraphBuilder {
     rotations: Tensor[];
     ones: Tensor[];
   };
-  readonly #masksOfSpans = new Map<MaskInput, readonly Tensor[]>();
-  readonly #grouped = new Map<number, Tensor>();
+  readonly #attention: AttentionBuilder;
   /** The core that a position belongs to. */
   readonly #coreOf = new Map<number, Core>();
   readonly #states: StateBuilder | null;
@@ -112,6 +107,10 @@ export class GraphBuilder {
       states: [],
       ones: [],
     };
+    this.#attention = new AttentionBuilder(this.#graph, this.#inputs, {
+      ...options,
+      operand: (node, index, pointer) => this.#operand(node, index, pointer),
+    });
     this.#states = this.#stateBuilder();
     this.#inputs.states = this.#states?.inputs ?? [];
     if (options.entry !== null) this.#made.set(options.entry, this.#inputs.source);
@@ -197,7 +196,7 @@ export class GraphBuilder {
     }
     const made =
       node.op === 'FLASH_ATTN_EXT'
-        ? this.#attend(node)
+        ? this.#attention.attend(node)
         : graph.clone(
             node,
             node.sources.map((source, i) => this.#sourceOf(node, i, source)),
@@ -224,18 +223,7 @@ export class GraphBuilder {
     const [, row, matrix, all] = data.strides;
     const rows = this.#graph.view(data, shapeOf(data.shape[0], batch.rows), [row, matrix, all], 0);
     this.#inputs.slots ??= this.#input(dtype.I64, shapeOf(batch.rows));
-    this.#graph.expand(this.#graph.setRows(this.#cacheOf(root), rows, this.#inputs.slots));
-  }
-
-  #cacheOf(root: ImportedTensor): Tensor {
-    const layer = cacheLayer(root) ?? -1;
-    const cache = this.options.caches[layer - this.options.range.layerStart];
-    const plane = root.name.startsWith('cache_k') ? cache?.keys : cache?.values;
-    ensure(
-      plane !== null && plane?.type === root.type && plane.shape[0] === root.shape[0],
-      () => `${root.name} of [${root.shape.join(', ')}] is cached otherwise.`,
-    );
-    return plane;
+    this.#graph.expand(this.#graph.setRows(this.#attention.cacheOf(root), rows, this.#inputs.slots));
   }
 
   /** Casts name themselves as what they write to (ggml_cast). */
@@ -287,83 +275,6 @@ export class GraphBuilder {
       default:
         return leaf satisfies never;
     }
-  }
-
-  #attend(node: ImportedTensor): Tensor {
-    const graph = this.#graph;
-    const { get, attention, batch } = this.options;
-    const [q, k, v] = node.sources;
-    const sinks = node.sources[sinksOperand];
-    if (!q || !k || !v) throw refuse('has an attention without operands');
-    const keys = get(k);
-    const values = get(v);
-    const root = rootOf(this.options, keys);
-    const layer = cacheLayer(root) ?? -1;
-    const shape = attention[layer];
-    if (!shape) throw refuse('attends to what is no cache');
-    const cache = { keys: this.#cacheOf(root), values: this.#valuesOf(values, root) };
-    const queries = this.#operand(node, 0, q);
-    const [, row, head, all] = queries.strides;
-    const spans = new SpanAttention(graph, batch, shape, {
-      masks: this.#masks(shape.window, isBiased(node)),
-      grouped: this.#groupedFor(shape),
-      attended: this.#attendedFor(shape.heads * values.shape[0]),
-    });
-    const sinkTensor = sinks ? this.#operand(node, sinksOperand, sinks) : null;
-    const result = spans.attend(
-      graph.view(queries, shapeOf(queries.shape[0], shape.heads, batch.paddedRows), [head, row, all], 0),
-      cache,
-      (query, key, value, mask) =>
-        graph.attentionLike(node, { q: query, k: key, v: value, mask }, sinkTensor),
-      // Of values that are a part of the keys: which part.
-      { valueSize: values.shape[0], valueOffset: cache.values ? 0 : values.viewOffset % root.strides[1] },
-    );
-    return graph.shapedAs(result, node);
-  }
-
-  /** Null where values are a part of the cached keys. */
-  #valuesOf(values: ImportedTensor, keysRoot: ImportedTensor): Tensor | null {
-    const root = rootOf(this.options, values);
-    return root.pointer === keysRoot.pointer ? null : this.#cacheOf(root);
-  }
-
-  /** The masks of the spans for layers that see so far. */
-  #masks(window: LayerAttention['window'], isFarLess: boolean): readonly Tensor[] {
-    const { batch } = this.options;
-    let input = this.#inputs.masks.find(
-      (each) =>
-        each.isBiased === isFarLess &&
-        each.window?.kind === window?.kind &&
-        each.window?.tokens === window?.tokens,
-    );
-    if (!input) {
-      const elements = batch.spans.reduce((sum, span) => sum + span.queries * span.cachedSlots, 0);
-      input = { tensor: this.#input(dtype.F16, shapeOf(elements)), window, isBiased: isFarLess };
-      this.#inputs.masks.push(input);
-    }
-    const known = this.#masksOfSpans.get(input) ?? spanMasks(this.#graph, input.tensor, batch);
-    this.#masksOfSpans.set(input, known);
-    return known;
-  }
-
-  #groupedFor({ kvHeads, keySize }: LayerAttention): Tensor | null {
-    const queries = groupedQueries(this.options.batch.spans);
-    if (queries === 0) return null;
-    const width = kvHeads * keySize;
-    const made = this.#grouped.get(width) ?? this.#input(dtype.F32, shapeOf(width, queries));
-    this.#grouped.set(width, made);
-    return made;
-  }
-
-  /** Null when one span is all. */
-  #attendedFor(width: number): Tensor | null {
-    const { rows, paddedRows, spans } = this.options.batch;
-    if (spans.length === 1 && paddedRows === rows && groupedQueries(spans) === 0) return null;
-    const known = this.#inputs.attended.find(({ shape }) => shape[0] === width);
-    if (known) return known;
-    const made = this.#input(dtype.F32, shapeOf(width, paddedRows));
-    this.#inputs.attended.push(made);
-    return made;
   }
 
   #outputs(): StepOutputs {

@@ -1,5 +1,5 @@
 import { ButterflyError } from '@butterfly/common';
-import type { Shape } from '@butterfly/ggml';
+import { dtype, type Shape } from '@butterfly/ggml';
 
 /** Says what of a model's graph cannot be computed in parts, so that nobody gets a wrong number. */
 export function refuse(what: string): ButterflyError {
@@ -23,5 +23,21 @@ export function checkShape(
   throw new ButterflyError(
     'MODEL_CORRUPT',
     `The tensor ${name} is [${shape.join(', ')}] and not [${wanted.join(', ')}], as the metadata of the model want it. Download or convert the model again.`,
+  );
+}
+
+/**
+ * Refuses a weight of few bits where ggml computes with F32 only, since it ends the process then.
+ * @throws ButterflyError MODEL_UNSUPPORTED
+ */
+export function checkPlain(weight: {
+  readonly name: string;
+  readonly type: number;
+  readonly typeName: string;
+}): void {
+  if (weight.type === dtype.F32) return;
+  throw new ButterflyError(
+    'MODEL_UNSUPPORTED',
+    `The tensor ${weight.name} is of type ${weight.typeName}, where its graph can use F32 only. Convert or quantize the model again.`,
   );
 }

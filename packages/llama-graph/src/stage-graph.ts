@@ -23,7 +23,8 @@ type Pointer = ImportedTensor['pointer'];
 export interface ImportedWeight {
   readonly name: string;
   readonly use: WeightUse;
-  /** As llama.cpp's graph has it. */
+  /** As llama.cpp's graph has it, like the shape. */
+  readonly type: number;
   readonly shape: Tensor['shape'];
 }
 
@@ -100,7 +101,8 @@ export class StageGraphs {
   ): StepGraph<CloningGraph> {
     const { model } = this.options;
     // Before the graph of the step itself, which the next one voids.
-    const groups = this.#cores.whole.length === 0 ? [] : rowGroups(batch).map((group) => this.#withGraph(group));
+    const groups =
+      this.#cores.whole.length === 0 ? [] : rowGroups(batch).map((group) => this.#withGraph(group));
     const imported = model.graph(batch.paddedRows, Math.max(1, batch.paddedLogitRows));
     const isSilent = this.isLast && batch.logitRows === 0;
     const cut = isSilent ? this.#cuts.silent : this.#cuts.whole;
@@ -154,17 +156,18 @@ const groupGraphsMax = 32;
 /** How each weight is used by the nodes of a cut. */
 function weightsOf(graph: WholeGraph, cut: Cut, names: ReadonlySet<string>): ImportedWeight[] {
   const found = new Map<string, ImportedWeight>();
-  for (const { leaf, reader } of leavesOf(graph, cut)) leafOf(leaf, coreRows, (name) => names.has(name), reader);
+  for (const { leaf, reader } of leavesOf(graph, cut))
+    leafOf(leaf, coreRows, (name) => names.has(name), reader);
   for (const position of cut.nodes) {
     const node = graph.nodes[position];
     if (!node) continue;
     const read = [...node.sources.entries(), [-1, node.viewOf] as const];
     for (const [index, pointer] of read) {
       if (pointer === null) continue;
-      const { op, name, shape } = graph.get(pointer);
+      const { op, name, type, shape } = graph.get(pointer);
       if (op !== 'NONE' || !names.has(name)) continue;
       const use = weightUse(node, index);
-      found.set(`${use} ${name}`, { name, use, shape });
+      found.set(`${use} ${name}`, { name, use, type, shape });
     }
   }
   return [...found.values()];

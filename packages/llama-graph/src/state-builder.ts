@@ -1,4 +1,11 @@
-import { dtype, shapeOf, type CloningGraph, type ImportedTensor, type Shape, type Tensor } from '@butterfly/ggml';
+import {
+  dtype,
+  shapeOf,
+  type CloningGraph,
+  type ImportedTensor,
+  type Shape,
+  type Tensor,
+} from '@butterfly/ggml';
 import type { LayerStates, RowGroup, StateInput } from '@butterfly/model';
 import { viewOperations, type Core } from './cores.js';
 import { cacheLayer, isStateName, type WholeGraph } from './cut.js';

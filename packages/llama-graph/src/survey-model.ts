@@ -1,5 +1,12 @@
-import { HeaderModel, dtype, type Ggml } from '@butterfly/ggml';
-import { surveyContextTokens, surveyGraph, surveyRowsMax, type GraphSurvey } from './survey.js';
+import { HeaderModel, dtype, type Ggml, type HeaderModelOptions } from '@butterfly/ggml';
+import {
+  surveyContextTokens,
+  surveyGraph,
+  surveyRowsMax,
+  surveySequencesMax,
+  type GraphSurvey,
+} from './survey.js';
+import { tryGraphs } from './trial.js';
 
 /** What a survey needs of a file. */
 export interface SurveyRequest {
@@ -15,13 +22,33 @@ export interface SurveyRequest {
  * @throws ButterflyError MODEL_UNSUPPORTED
  */
 export function surveyModel(ggml: Ggml, { header, names, isChunked }: SurveyRequest): GraphSurvey {
-  const options = { header, rowsMax: surveyRowsMax, cacheType: dtype.F16 };
-  using first = new HeaderModel(ggml, { ...options, contextTokens: surveyContextTokens(0) });
+  const options = {
+    header,
+    rowsMax: surveyRowsMax,
+    cacheType: dtype.F16,
+    contextTokens: surveyContextTokens(0),
+  };
   const known = { names: new Set(names), isChunked };
-  if (first.windowTokens === 0) return surveyGraph(first, known);
-  using wide = new HeaderModel(ggml, {
-    ...options,
-    contextTokens: surveyContextTokens(first.windowTokens),
-  });
-  return surveyGraph(wide, known);
+  using first = new HeaderModel(ggml, options);
+  if (first.windowTokens === 0) return surveyWith(ggml, first, known, options);
+  const wide = { ...options, contextTokens: surveyContextTokens(first.windowTokens) };
+  using second = new HeaderModel(ggml, wide);
+  return surveyWith(ggml, second, known, wide);
+}
+
+function surveyWith(
+  ggml: Ggml,
+  model: HeaderModel,
+  known: { readonly names: ReadonlySet<string>; readonly isChunked: boolean },
+  options: HeaderModelOptions,
+): GraphSurvey {
+  const survey = surveyGraph(model, known);
+  const trial = { survey, names: known.names };
+  if (survey.states.every(({ length }) => length === 0)) tryGraphs(ggml, model, trial);
+  else {
+    // Stages have graphs of several sequences where states join rows, and only there.
+    using several = new HeaderModel(ggml, { ...options, sequencesMax: surveySequencesMax });
+    tryGraphs(ggml, several, trial);
+  }
+  return survey;
 }

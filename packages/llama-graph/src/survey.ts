@@ -2,7 +2,7 @@ import { dtype, type HeaderModel, type ImportedTensor, type Shape } from '@butte
 import type { LayerAttention, LayerState } from '@butterfly/model';
 import { findCores, rowDimensions, viewOperations } from './cores.js';
 import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
-import { leafOf, leavesOf, rootOf, stateKind } from './leaves.js';
+import { leafOf, leavesOf, rootOf, stateKind, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
 
 /** What the graph of a model tells of its layers. Travels as JSON. */
@@ -17,6 +17,8 @@ export interface GraphSurvey {
   readonly users: Readonly<Record<string, readonly number[]>>;
   /** Of each weight that a layer uses, as the graph reads it. */
   readonly shapes: Readonly<Record<string, Shape>>;
+  /** Weights that an operation reads which ggml has for F32 only. */
+  readonly plainWeights: readonly string[];
   /** Whether queries are multiplied by what depends on their position. */
   readonly hasTemperature: boolean;
 }
@@ -25,7 +27,9 @@ export interface GraphSurvey {
 const surveyedRows = 7;
 const surveyedOutputs = 3;
 /** Rows that a header model for a survey must allow. */
-export const surveyRowsMax = 16;
+export const surveyRowsMax = 64;
+/** Sequences of a batch that it must allow. */
+export const surveySequencesMax = 4;
 /** Slots that llama.cpp gives window layers more than their window, at most, with graphs of so many rows. */
 const windowPadding = 1024;
 
@@ -53,8 +57,10 @@ export function surveyGraph(
   });
   const users = new Map<string, number[]>();
   const shapes: Record<string, Shape> = {};
+  const plainWeights = new Set<string>();
   let hasTemperature = false;
-  for (const [layer, cut] of cuts.entries())
+  for (const [layer, cut] of cuts.entries()) {
+    for (const name of readAsFloats(graph, cut)) if (options.names.has(name)) plainWeights.add(name);
     for (const { leaf: tensor, reader } of leavesOf(graph, cut)) {
       const leaf = leafOf(tensor, surveyedRows, (name) => options.names.has(name), reader);
       if (leaf.kind === 'tokens' && layer > 0) throw refuse('reads token ids in every layer');
@@ -66,6 +72,7 @@ export function surveyGraph(
       }
       hasTemperature ||= leaf.kind === 'temperature';
     }
+  }
   const windowOf = (slots: number): LayerAttention['window'] =>
     slots >= model.contextTokens
       ? null
@@ -77,6 +84,7 @@ export function surveyGraph(
     states,
     users: Object.fromEntries(users),
     shapes,
+    plainWeights: [...plainWeights],
     hasTemperature,
   };
 }
@@ -135,6 +143,21 @@ function attentionOf(
     valueSize: hasValues ? v.shape[0] : 0,
     window: windowOf(keys.shape[1]),
   };
+}
+
+/** Operations that take any type apart, beside products and lookups. */
+const anyType: ReadonlySet<string> = new Set(['CPY', 'CONT', 'DUP']);
+
+/** Names of the leaves that the nodes of a cut read number by number, directly or through views. */
+function readAsFloats(graph: WholeGraph, cut: Cut): string[] {
+  return cut.nodes.flatMap((position) => {
+    const node = graph.nodes[position];
+    if (!node || viewOperations.has(node.op) || anyType.has(node.op)) return [];
+    return node.sources.flatMap((source, index) => {
+      if (source === null || weightUse(node, index) !== 'elementwise') return [];
+      return rootOf(graph, graph.get(source)).name;
+    });
+  });
 }
 
 /** Which dimension of each node counts rows, in a graph with states; none otherwise, as nobody asks. */

@@ -18,7 +18,9 @@ const shapes = Array.from({ length: layers }, () => shape);
 function planes(cache: KvCache): Uint8Array[] {
   using graph = new Graph(ggml, 1);
   return cache.layers.flatMap((layer) =>
-    [layer?.keys, layer?.values].flatMap((tensor) => (tensor ? [new Uint8Array(graph.data(tensor)).slice()] : [])),
+    [layer?.keys, layer?.values].flatMap((tensor) =>
+      tensor ? [new Uint8Array(graph.data(tensor)).slice()] : [],
+    ),
   );
 }
 

@@ -121,12 +121,14 @@ export class KvCache implements Disposable {
 }
 
 function distinctShapes(layers: readonly (CacheShape | null)[]): CacheShape[] {
-  const shapes = layers.flatMap((layer) => layer ?? []).map(({ heads, kvHeads, keySize, valueSize }) => ({
-    heads,
-    kvHeads,
-    keySize,
-    valueSize,
-  }));
+  const shapes = layers
+    .flatMap((layer) => layer ?? [])
+    .map(({ heads, kvHeads, keySize, valueSize }) => ({
+      heads,
+      kvHeads,
+      keySize,
+      valueSize,
+    }));
   return [...new Map(shapes.map((shape) => [Object.values(shape).join(), shape])).values()];
 }
 

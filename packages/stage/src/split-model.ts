@@ -122,7 +122,10 @@ export class SplitModel implements Disposable {
     if (graph.kind !== 'imported' || graph.stateSlots === 0) return null;
     const before = this.#stateSide;
     this.#stateSide = 1 - before;
-    return { from: position === 0 ? emptyState : firstOwnState + before, to: firstOwnState + this.#stateSide };
+    return {
+      from: position === 0 ? emptyState : firstOwnState + before,
+      to: firstOwnState + this.#stateSide,
+    };
   }
 
   /** The `count` likeliest tokens, one after the other. */

@@ -31,11 +31,7 @@ export interface StageBuilder extends Disposable {
   /** How attention takes queries, so that a row has the same numbers whatever is computed beside it. */
   readonly layout: SpanLayout;
   /** Gives it the memory of the stage, once, before the first graph. @throws ButterflyError MODEL_CORRUPT */
-  use(
-    weights: LoadedWeights,
-    caches: readonly (LayerCache | null)[],
-    states: readonly LayerStates[],
-  ): void;
+  use(weights: LoadedWeights, caches: readonly (LayerCache | null)[], states: readonly LayerStates[]): void;
   /** Whoever gets the graph disposes it. @throws ButterflyError COMPUTE_FAILED, MODEL_UNSUPPORTED */
   build(batch: BatchShape): StepGraph;
 }
@@ -135,11 +131,7 @@ class ImportedStageBuilder implements StageBuilder {
     this.layout = importedLayout(attention, this.#graphs.hasHeadTerms);
   }
 
-  use(
-    loaded: LoadedWeights,
-    caches: readonly (LayerCache | null)[],
-    states: readonly LayerStates[],
-  ): void {
+  use(loaded: LoadedWeights, caches: readonly (LayerCache | null)[], states: readonly LayerStates[]): void {
     const find: FindWeight = (name, use) => {
       const tensor = loaded.find(name, use);
       ensure(tensor !== null, () => `${name} is not loaded to be used for ${use}.`);
@@ -168,9 +160,7 @@ function importedLayout(attention: ModelSpec['attention'], hasHeadTerms: boolean
     attention.every(
       (layer) =>
         layer === null ||
-        (layer.heads === first.heads &&
-          layer.kvHeads === first.kvHeads &&
-          layer.keySize === layer.valueSize),
+        (layer.heads === first.heads && layer.kvHeads === first.kvHeads && layer.keySize === layer.valueSize),
     );
   return isUsual ? (rows, end) => evenLayout(rows, end, first) : plainLayout;
 }

@@ -4,8 +4,10 @@ import { checkStep } from './step-check.js';
 import { part } from './testing/stages.js';
 
 const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10 };
-const check = (sequences: readonly StepSequence[], stateSlots = bounds.stateSlots) => () =>
-  checkStep({ copies: [], sequences }, { ...bounds, stateSlots });
+const check =
+  (sequences: readonly StepSequence[], stateSlots = bounds.stateSlots) =>
+  () =>
+    checkStep({ copies: [], sequences }, { ...bounds, stateSlots });
 const at = (id: number, from: number, to: number, change: Partial<StepSequence> = {}): StepSequence =>
   part({ sequenceId: id, regionStart: id * 256, state: { from, to }, ...change });
 

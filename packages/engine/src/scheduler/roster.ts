@@ -7,10 +7,7 @@ import { TokenList } from './token-list.js';
 import { precedes, WaitingQueue } from './waiting-queue.js';
 
 type RosterConfig = Required<
-  Pick<
-    SchedulerConfig,
-    'arenaSlots' | 'arenaGranularity' | 'prefixBlockTokens' | 'runningMax' | 'stateSlots'
-  >
+  Pick<SchedulerConfig, 'arenaSlots' | 'arenaGranularity' | 'prefixBlockTokens' | 'runningMax' | 'stateSlots'>
 >;
 
 /** A prefix that another sequence is about to cache is worth waiting for when it is this many blocks longer than what is. */

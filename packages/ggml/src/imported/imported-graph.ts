@@ -68,7 +68,8 @@ export class ImportedGraph {
       all.set(pointer, tensor);
       keep(tensor.viewOf);
     };
-    for (const { pointer, sources, viewOf } of nodes) for (const each of [pointer, ...sources, viewOf]) keep(each);
+    for (const { pointer, sources, viewOf } of nodes)
+      for (const each of [pointer, ...sources, viewOf]) keep(each);
     return {
       nodes,
       get: (pointer) => {

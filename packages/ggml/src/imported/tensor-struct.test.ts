@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import type { NativeFunction } from '../library/symbols.js';
 import { ggml } from '../testing/graphs.js';
 import { checkTensorStruct } from './tensor-struct.js';
 
 const { ggml_tensor_overhead: overhead, ggml_rms_norm: rmsNorm } = ggml.base;
-/** The library's function with something else around it. */
-const like = <F extends { readonly async: unknown }, G extends object>(original: F, other: G) =>
-  Object.assign(other, { async: original.async });
+/** The library's function with another around it. */
+const like = <A extends readonly unknown[], R>(
+  original: NativeFunction<A, R>,
+  other: (...args: A) => R,
+): NativeFunction<A, R> => Object.assign(other, { async: original.async });
 
 describe('checkTensorStruct', () => {
   it('finds the structs of the shipped libraries as they are read', () => {
@@ -18,7 +21,7 @@ describe('checkTensorStruct', () => {
     ['hold another operation', { ggml_add: ggml.base.ggml_mul }, 'reads as MUL'],
     [
       'hold another parameter',
-      { ggml_rms_norm: like(rmsNorm, (context: bigint, a: bigint) => rmsNorm(context, a, 0.5)) },
+      { ggml_rms_norm: like(rmsNorm, (context, a) => rmsNorm(context, a, 0.5)) },
       'has 0.5 as a parameter',
     ],
   ])('refuses libraries whose structs %s', (_, other, words) => {

@@ -7,7 +7,7 @@ export type NullablePointer = Pointer | null;
 /** A bound native function; `async` runs it on a thread of libuv's pool and calls back on the event loop. */
 export interface NativeFunction<A extends readonly unknown[], R> {
   (...args: A): R;
-  async(...args: [...A, (error: Error | null, result: R) => void]): void;
+  readonly async: (...args: [...A, (error: Error | null, result: R) => void]) => void;
 }
 
 interface Signature<A extends readonly unknown[], R> {

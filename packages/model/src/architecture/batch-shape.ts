@@ -27,7 +27,10 @@ export interface RowGroup {
 export function rowGroups({ spans, rows, paddedRows }: BatchShape): RowGroup[] {
   const groups: { rows: number; sequences: number; rowStart: number }[] = [];
   let rowStart = 0;
-  for (const count of [...spans.map((span) => span.rows), ...(paddedRows > rows ? [paddedRows - rows] : [])]) {
+  for (const count of [
+    ...spans.map((span) => span.rows),
+    ...(paddedRows > rows ? [paddedRows - rows] : []),
+  ]) {
     const last = groups.at(-1);
     if (last?.rows === count) last.sequences += 1;
     else groups.push({ rows: count, sequences: 1, rowStart });

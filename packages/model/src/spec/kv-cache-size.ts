@@ -25,7 +25,9 @@ export function stateSlotsOf({ graph }: Pick<ModelSpec, 'graph'>): number {
 export function stateBytes({ graph }: Pick<ModelSpec, 'graph'>, layer: number): number {
   if (graph.kind !== 'imported') return 0;
   const widths = graph.states[layer] ?? [];
-  return widths.reduce((sum, { width }) => sum + width * Float32Array.BYTES_PER_ELEMENT, 0) * graph.stateSlots;
+  return (
+    widths.reduce((sum, { width }) => sum + width * Float32Array.BYTES_PER_ELEMENT, 0) * graph.stateSlots
+  );
 }
 
 /** The attention of a layer that is like most of those that attend; null in a model without attention. */

@@ -256,9 +256,7 @@ export class Replica implements Pipeline {
         this.#retire(action.current);
         return;
       case 'canary':
-        connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(
-          this.#canary(action.current.epoch),
-        );
+        connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(this.#canary(action.current.epoch));
         return;
       case 'live':
         this.#goLive(action.current);

@@ -23,7 +23,7 @@ const prompt = 40;
 const continuation = 8;
 const others = 3;
 /** Where kernels take a row alone otherwise than among others; a wrong row would differ by several units. */
-const amongOthersMax = 0.1;
+const amongOthersMax: Readonly<Record<MatrixType, number>> = { F16: 1, Q8_0: 0.1 };
 const fixtures = architectureFixtures();
 /** Some in F16 too, as the type of matrices decides little of the graph. */
 const isInF16 = (index: number): boolean => index % 8 === 0;
@@ -110,10 +110,7 @@ async function amongOthers(model: SplitModel, tokens: readonly number[]): Promis
 async function afterCopy(model: SplitModel, tokens: readonly number[]): Promise<Float32Array[]> {
   const { stages } = model;
   const checkpoint = stateOf(model, 0, 0);
-  await runThrough(
-    stages,
-    tokenStep([part({ rows: prompt, state: checkpoint })], tokens.slice(0, prompt)),
-  );
+  await runThrough(stages, tokenStep([part({ rows: prompt, state: checkpoint })], tokens.slice(0, prompt)));
   const results: Float32Array[] = [];
   for (let position = prompt; position < tokens.length; position++) {
     const copies = position === prompt ? [{ fromSlot: 0, toSlot: regionSlots, slots: prompt }] : [];
@@ -168,7 +165,7 @@ function expectEqual({ row, amongOthers: among }: Awaited<ReturnType<typeof comp
     'equal',
     'equal',
   ]);
-  expect(among).toBeLessThan(amongOthersMax);
+  expect(among).toBeLessThan(amongOthersMax[row.matrices]);
 }
 
 describe('architectures of llama.cpp, in stages cut anywhere', () => {

@@ -1,11 +1,12 @@
-import type { LayerAttention, ModelSpec } from '@butterfly/model';
+import type { ModelSpec } from '@butterfly/model';
+import type { MatrixType } from '@butterfly/testkit';
 
 /** How a model compares with llama.cpp. */
 export interface MatrixRow {
   readonly name: string;
   readonly spec: ModelSpec;
   /** Type of its matrices. */
-  readonly matrices: string;
+  readonly matrices: MatrixType;
   /** For one, two and three stages; `equal`, or the largest difference of a logit. */
   readonly stages: readonly { readonly cuts: readonly number[]; readonly result: string }[];
   /** The same of what follows a copied prefix, against what follows a computed one. */
@@ -32,7 +33,7 @@ begin. _After a copied prefix_ compares a sequence that goes on from a copy of i
 it. \`MXFP4\` experts are in the rows of \`gpt-oss\`, as in its files.
 
 Among other sequences, what is decoded differs in the last bits where ggml has another kernel for one row than for several, as
-for matrices of F16 and for some of F32, such as those that choose experts; the test holds the difference below 0.1.
+for matrices of F16 and for some of F32, such as those that choose experts; the test holds the difference below 0.1, and below 1 for matrices of F16.
 \`--deterministic\` rules it out ([decision 0017](decisions/0017-deterministic-mode.md)).
 `;
 
@@ -80,12 +81,17 @@ function tableOf(head: readonly string[], lines: readonly (readonly string[])[])
   return [line(head), line(head.map(() => '---')), ...lines.map(line)].join('');
 }
 
-function attentionWords(attention: readonly LayerAttention[]): string {
+function attentionWords(layers: ModelSpec['attention']): string {
+  const attention = layers.filter((layer) => layer !== null);
   const windows = attention.flatMap(({ window }) => window ?? []);
   const kinds = [...new Set(windows.map(({ kind }) => kind))];
   const words = [
+    ...(attention.length === 0 ? ['none'] : []),
+    ...(attention.length > 0 && attention.length < layers.length
+      ? [`in ${attention.length} of ${layers.length}`]
+      : []),
     ...(attention.some(({ valueSize }) => valueSize === 0) ? ['latent'] : []),
-    ...kinds.map((kind) => `${kind} window in ${windows.length} of ${attention.length}`),
+    ...kinds.map((kind) => `${kind} window in ${windows.length} of ${layers.length}`),
   ];
   return words.length === 0 ? 'full' : words.join(', ');
 }

@@ -168,7 +168,9 @@ function typeOf(
   const isPlain =
     shape.slice(1).every((each) => each === 1) ||
     !name.endsWith('.weight') ||
-    /norm|conv|ssm_a|ssm_d|ffn_gate_inp|ssm_dt|altup|laurel|per_layer|token_types|position_embd/u.test(name);
+    /norm|conv|time_mix_(?:first|lerp_fused|[wvag][012]|decay_w[12])|ssm_a|ssm_d|ffn_gate_inp|ssm_dt|altup|laurel|per_layer|token_types|position_embd/u.test(
+      name,
+    );
   const { blockSize } = typeTraits(loadGgml({ log: silentLogger }), types[matrices]);
   return isPlain || (shape[0] ?? 1) % blockSize !== 0 ? 'F32' : matrices;
 }

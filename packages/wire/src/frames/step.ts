@@ -196,7 +196,8 @@ function readSequence(reader: ByteReader): StepSequence {
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(recentTokensMax, 'recent tokens');
   const marked = reader.u8();
-  if (marked > marks.sampling + marks.state) throw reader.fail(`the marks of a sequence are ${marked}, over 3`);
+  if (marked > marks.sampling + marks.state)
+    throw reader.fail(`the marks of a sequence are ${marked}, over 3`);
   const sampling = marked & marks.sampling ? readSampling(reader) : null;
   const state = marked & marks.state ? { from: reader.u32(), to: reader.u32() } : null;
   const draftTokens = reader.int32s(draftCount);
