@@ -1,13 +1,8 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, isErrorCode } from '@butterfly/common';
-import type { SurveyRequest } from './survey-model.js';
+import type { SurveyAnswer, SurveyRequest } from './survey-model.js';
 import type { GraphSurvey } from './survey.js';
-
-/** What a child says of a model. */
-export type SurveyAnswer =
-  | { readonly kind: 'surveyed'; readonly survey: GraphSurvey }
-  | { readonly kind: 'refused'; readonly code: string; readonly message: string };
 
 /** A second is usual for the largest models. */
 const surveyTimeoutMs = 120_000;

@@ -17,19 +17,15 @@ import {
   type StepGraph,
   type StepInputs,
   type StepOutputs,
-  type WeightUse,
 } from '@butterfly/model';
 import { AttentionBuilder } from './attention-builder.js';
 import { viewOperations, type Core } from './cores.js';
 import { cacheLayer, isStateName } from './cut.js';
-import { leafOf, rootOf, weightUse } from './leaves.js';
+import { type FindWeight, leafOf, rootOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
 import { StateBuilder, type StateGroup } from './state-builder.js';
 
 type Pointer = ImportedTensor['pointer'];
-
-/** Gives the tensor of a weight in the layout for its use. */
-export type FindWeight = (name: string, use: WeightUse) => Tensor;
 
 export interface GraphBuilderOptions {
   readonly ggml: Ggml;

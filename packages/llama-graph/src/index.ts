@@ -1,6 +1,6 @@
 export { surveyInChild } from './child.js';
 export { describeAny, headerOf, servedSpec } from './describe.js';
-export type { FindWeight } from './graph-builder.js';
+export type { FindWeight } from './leaves.js';
 export { checkShape } from './refusal.js';
 export { StageGraphs } from './stage-graph.js';
 export type { ImportedWeight } from './stage-graph.js';

@@ -1,4 +1,4 @@
-import { dtype, tensorFlags, type ImportedTensor } from '@butterfly/ggml';
+import { dtype, tensorFlags, type ImportedTensor, type Tensor } from '@butterfly/ggml';
 import type { WeightUse } from '@butterfly/model';
 import { cacheLayer, type Cut, type WholeGraph } from './cut.js';
 import { refuse } from './refusal.js';
@@ -100,6 +100,9 @@ export function leavesOf(graph: WholeGraph, cut: Cut): ReadLeaf[] {
 export function rootOf(graph: Pick<WholeGraph, 'get'>, tensor: ImportedTensor): ImportedTensor {
   return tensor.viewOf === null ? tensor : graph.get(tensor.viewOf);
 }
+
+/** Gives the tensor of a weight in the layout for its use. */
+export type FindWeight = (name: string, use: WeightUse) => Tensor;
 
 /** How a node uses a weight that is its source of this number; -1 of what it is a window of. */
 export function weightUse({ op }: ImportedTensor, index: number): WeightUse {

@@ -12,8 +12,8 @@ import {
 import { findCores, rowDimensions, type Core } from './cores.js';
 import { GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
 import { isBiased, sinksOperand } from './attention-operands.js';
-import { GraphBuilder, type FindWeight } from './graph-builder.js';
-import { leafOf, leavesOf, weightUse } from './leaves.js';
+import { GraphBuilder } from './graph-builder.js';
+import { type FindWeight, leafOf, leavesOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
 import type { StateGroup } from './state-builder.js';
 

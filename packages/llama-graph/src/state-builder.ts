@@ -9,9 +9,8 @@ import {
 import type { LayerStates, RowGroup, StateInput } from '@butterfly/model';
 import { viewOperations, type Core } from './cores.js';
 import { cacheLayer, isStateName, type WholeGraph } from './cut.js';
-import { rootOf, stateKind, weightUse } from './leaves.js';
+import { type FindWeight, rootOf, stateKind, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
-import type { FindWeight } from './graph-builder.js';
 
 type Pointer = ImportedTensor['pointer'];
 

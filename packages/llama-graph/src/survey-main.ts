@@ -1,7 +1,6 @@
 import { silentLogger, toButterflyError } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import type { SurveyAnswer } from './child.js';
-import { surveyModel, type SurveyRequest } from './survey-model.js';
+import { surveyModel, type SurveyAnswer, type SurveyRequest } from './survey-model.js';
 
 /** Answers one request of its parent, and ends. */
 function answer(request: SurveyRequest): SurveyAnswer {

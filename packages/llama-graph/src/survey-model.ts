@@ -17,6 +17,11 @@ export interface SurveyRequest {
   readonly isChunked: boolean;
 }
 
+/** What a process of its own says of a model. */
+export type SurveyAnswer =
+  | { readonly kind: 'surveyed'; readonly survey: GraphSurvey }
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string };
+
 /**
  * Surveys a model in this process, which llama.cpp ends on metadata that contradicts itself: see `surveyInChild`.
  * @throws ButterflyError MODEL_UNSUPPORTED

@@ -7,7 +7,7 @@ import {
   type LayerStates,
   plainLayout,
 } from '@butterfly/model';
-import type { FindWeight } from './graph-builder.js';
+import type { FindWeight } from './leaves.js';
 import { refuse } from './refusal.js';
 import { StageGraphs } from './stage-graph.js';
 import type { GraphSurvey } from './survey.js';
