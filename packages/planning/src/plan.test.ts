@@ -86,7 +86,7 @@ describe('planPipeline', () => {
         // A thousandth is what the bisection between pace and lap leaves open.
         else expect(plan.predicted.tokensPerSecond).toBeGreaterThan(best * 0.9989);
       }),
-      { numRuns: 200 },
+      { numRuns: 300 },
     );
     expect(planned).toBeGreaterThan(50);
   });

@@ -130,8 +130,11 @@ export class HeaderModel implements Disposable {
   }
 }
 
+/** With what llama.cpp begins its words: `llama_model_load: error loading model: done_getting_tensors: `. */
+const namesOfCallers = /^(?:(?:\w+|error loading model): )+/u;
+
 function refusal(what: string, errors: readonly string[]): ButterflyError {
-  const words = errors.at(0)?.replace(/\s+/gu, ' ').slice(0, 300);
+  const words = errors.at(0)?.replace(namesOfCallers, '').replace(/\s+/gu, ' ').slice(0, 300);
   return new ButterflyError(
     'MODEL_UNSUPPORTED',
     `The model ${what}${words ? `: ${words}` : ''}. Use a file that llama.cpp of this release can load.`,

@@ -67,7 +67,7 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
         inputBytes: fc.nat(6),
         outputBytes: fc.nat(9),
         cacheType: fc.constantFrom(...cacheTypes),
-        kvBytesPerSlot: fc.array(fc.nat(2), { minLength: layersMax, maxLength: layersMax }),
+        kvBytesPerSlot: fc.array(fc.nat(1), { minLength: layersMax, maxLength: layersMax }),
         arenaSlots: fc.nat(2),
         overheadBytes: fc.nat(3),
         objective: fc.constantFrom('latency' as const, 'throughput' as const),
