@@ -156,6 +156,17 @@ export function stageBytes(model: PlannerModel, layerStart: number, layerEnd: nu
   return bytes;
 }
 
+/** What of the memory of a stage is its own, without the overhead of every stage. */
+export function stageParts(
+  model: PlannerModel,
+  layerStart: number,
+  layerEnd: number,
+): { readonly weightBytes: number; readonly cacheBytes: number } {
+  const weightBytes = stageBytes({ ...model, arenaSlots: 0, overheadBytes: 0 }, layerStart, layerEnd);
+  const bytes = stageBytes({ ...model, overheadBytes: 0 }, layerStart, layerEnd);
+  return { weightBytes, cacheBytes: bytes - weightBytes };
+}
+
 interface PlacedWorker extends Placement {
   readonly worker: PlannerWorker;
 }
