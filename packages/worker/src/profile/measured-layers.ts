@@ -94,10 +94,10 @@ async function measureKinds(
   model: MeasuredModel,
   kinds: readonly MeasuredKind[],
 ): Promise<{ readonly kindCurves: readonly KindTimes[]; readonly isSteady: boolean }> {
-  const takes = { ...layersTake, budgetMs: layersTake.budgetMs / kinds.length };
   const kindCurves: KindTimes[] = [];
   let isSteady = true;
-  for (const { layer, runs } of kinds) {
+  for (const { layer, runs, timeShare } of kinds) {
+    const takes = { ...layersTake, budgetMs: layersTake.budgetMs * timeShare };
     const stages = runs.map((run) => stageOf(model.spec, run));
     const measured = await measureStages(model, stages, takes);
     const count = runs.flat().length;

@@ -50,7 +50,7 @@ describe('measuredParts', () => {
     const layersOf = (spec: ModelSpec, memoryBytes: number): number =>
       measuredParts({ spec, memoryBytes }).kinds.flatMap(({ runs }) => runs.flat()).length;
     expect(measuredParts({ spec: small, memoryBytes: plenty })).toEqual({
-      kinds: [{ layer: 0, runs: [[0, 1, 2]] }],
+      kinds: [{ layer: 0, runs: [[0, 1, 2]], timeShare: 1 }],
       hasOutput: true,
     });
     const large = { ...small, tensors: small.tensors.map((tensor) => ({ ...tensor, bytes: 100 * mib })) };
@@ -69,6 +69,12 @@ describe('measuredParts', () => {
     const [a, b] = [100 * mib, 60 * mib];
     // Half of 256 MiB for each kind: two layers, or three.
     expect(runsOf([a, a, a, a, a, a, b, b, a, b, b, b])).toEqual([[[2, 3]], [[6, 7], [9]]]);
+  });
+
+  it('gives more time to the kind that more is read of', () => {
+    const [a, b] = [100 * mib, 50 * mib];
+    const { kinds } = measuredParts({ spec: withLayers([b, a, a, a, a]), memoryBytes: plenty });
+    expect(kinds.map(({ timeShare }) => timeShare)).toEqual([(1 / 2 + 8 / 9) / 2, (1 / 2 + 1 / 9) / 2]);
   });
 
   it('takes layers that stand alone together, as if they were a stage', () => {

@@ -32,6 +32,8 @@ export interface MeasuredKind {
    * any of them stand behind each other, and may come again.
    */
   readonly runs: readonly (readonly number[])[];
+  /** Of the time for all kinds: half of it is shared evenly, half by what is read for a token. */
+  readonly timeShare: number;
 }
 
 /** What of a model fits the offered memory to be measured: layers of which kinds, and one with the output. */
@@ -55,7 +57,7 @@ export function measuredParts({ spec, memoryBytes }: Offer): MeasuredParts {
   const all = layerKinds(spec);
   const total = all.reduce((sum, kind) => sum + activeOf(kind), 0);
   const worthwhile = all.filter((kind) => activeOf(kind) >= shareMin * total);
-  const kinds: MeasuredKind[] = [];
+  const kinds: (Omit<MeasuredKind, 'timeShare'> & { readonly bytes: number })[] = [];
   let laterBytes = 0;
   let laterBytesMax = 0;
   for (const kind of worthwhile) {
@@ -65,12 +67,20 @@ export function measuredParts({ spec, memoryBytes }: Offer): MeasuredParts {
     if (kinds.length === 0) laterBytesMax = Math.max(loadedBytes, streamedBytes);
     else if (laterBytes + loadedBytes > laterBytesMax) continue;
     else laterBytes += loadedBytes;
-    kinds.push({ layer: kind.layers[0] ?? 0, runs });
+    kinds.push({ layer: kind.layers[0] ?? 0, runs, bytes: activeOf(kind) });
   }
   const logitBytes = spec.vocabulary * 4 * outputRowsMax;
   const lastBytes = (sizes[endLayer(spec)] ?? 0) + arenaBytes(spec);
   // The matrix of the output, which may be the embedding, exists twice while it is converted.
-  return { kinds, hasOutput: free >= lastBytes + 2 * outputBytes(spec) + logitBytes };
+  const hasOutput = free >= lastBytes + 2 * outputBytes(spec) + logitBytes;
+  const measuredBytes = kinds.reduce((sum, { bytes }) => sum + bytes, 0);
+  return {
+    kinds: kinds.map(({ bytes, ...kind }) => ({
+      ...kind,
+      timeShare: (1 / kinds.length + bytes / measuredBytes) / 2,
+    })),
+    hasOutput,
+  };
 }
 
 /** The layer that the output is measured with: the last, or where any can be the last, one of usual size. */
