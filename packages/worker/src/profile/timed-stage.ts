@@ -32,14 +32,16 @@ export class TimedStage implements Disposable {
   /** @throws ButterflyError COMPUTE_FAILED when memory is short */
   static async load(options: TimedStageOptions): Promise<TimedStage> {
     const stage = new StageRuntime({ ...options, cacheType: 'f16' });
+    let held: Disposable = stage;
     try {
       await stage.load(madeUpWeights);
       const timed = new TimedStage(options, stage);
+      held = timed;
       // The first one meets cold memory and sleeping threads.
       await timed.micros(1);
       return timed;
     } catch (error) {
-      stage[Symbol.dispose]();
+      held[Symbol.dispose]();
       throw error;
     }
   }
