@@ -49,6 +49,7 @@ function randomCluster(count: number, objective: PlannerInput['objective'], key:
       name: `machine-${index}`,
       memoryBytes: between(8, 64) * GIB,
       layerCurve: curve,
+      curvesByKind: [curve, curve.map(({ rows, micros }) => ({ rows, micros: micros / 3 }))],
       outputCurve: curve,
     };
   });
@@ -56,6 +57,9 @@ function randomCluster(count: number, objective: PlannerInput['objective'], key:
     model: {
       name: 'a model of 70 GB',
       layerBytes: Array<number>(layers).fill(0.55 * GIB),
+      // As in a model of which every fourth layer is of another kind.
+      layerKinds: Array.from({ length: layers }, (_, layer) => (layer % 4 === 3 ? 1 : 0)),
+      layerWords: Array<string>(layers).fill(''),
       inputBytes: GIB,
       outputBytes: GIB,
       cacheType: 'f16',

@@ -6,10 +6,11 @@ import { Folder } from './testing/models.js';
 import { Server, streamFrom } from './testing/server.js';
 
 const names = ['qwen3moe', 'deepseek2', 'gemma3'];
+const hybrid = 'jamba';
 const folder = new Folder();
 const pathOf = (name: string): string => join(folder.path, `${name}.gguf`);
 beforeAll(async () => {
-  for (const fixture of architectureFixtures().filter(({ name }) => names.includes(name)))
+  for (const fixture of architectureFixtures().filter(({ name }) => [...names, hybrid].includes(name)))
     await writeArchitectureModel(pathOf(fixture.name), fixture, 'Q8_0');
 });
 afterAll(() => folder[Symbol.dispose]());
@@ -43,12 +44,26 @@ describe.each(names)('%s, whose graph llama.cpp builds', (name) => {
 describe('what is told of a model whose graph llama.cpp builds', () => {
   it.each([
     ['qwen3moe', ['experts', '3 of 8 in each layer']],
-    ['deepseek2', ['latent', '3 of 8 in each layer']],
-    ['gemma3', ['sliding window of 16']],
+    ['deepseek2', ['latent', '3 of 8 in each layer', '2 dense, 4 with experts']],
+    ['gemma3', ['sliding window of 16', 'with a window of 16 tokens', 'seeing all']],
+    [hybrid, ['with state', 'attending']],
   ])('inspect shows of %s: %s', async (name, words) => {
     const { code, stdout } = await run(['inspect', pathOf(name)]);
     expect(code).toBe(0);
     for (const word of words) expect(stdout.join('\n')).toContain(word);
+  });
+
+  it('plan counts states for as many sequences as are served', async () => {
+    const workers = [{ name: 'desk', memory: '4G', weightBytesPerSecond: '10GB' }];
+    const file = folder.write('workers.json', JSON.stringify({ workers }));
+    const bytesOf = async (parallel: number): Promise<number> => {
+      const slots = ['--ctx', String(4096 / parallel), '--parallel', String(parallel)];
+      const { stdout } = await run(['plan', pathOf(hybrid), '--workers-file', file, ...slots, '--json']);
+      const { plan } = JSON.parse(stdout.join('\n')) as { plan: { stages: { bytes: number }[] } };
+      return plan.stages.reduce((sum, { bytes }) => sum + bytes, 0);
+    };
+    const [few, many] = await Promise.all([bytesOf(1), bytesOf(16)]);
+    expect(many).toBeGreaterThan(few);
   });
 
   it('plan shares its layers out', async () => {

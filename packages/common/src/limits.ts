@@ -79,6 +79,8 @@ export const limits = Object.freeze({
   /** Metadata of one GGUF file: the largest vocabularies with merges take some 20 MB. */
   ggufMetadataBytesMax: 256 * mib,
   ggufTensorsMax: 65_536,
+  /** Kinds of layers of a model: each is measured by itself, and the planner reckons with each for every worker. */
+  layerKindsMax: 8,
   /** Tokens of one vocabulary, four times the largest in use; libllama takes some 200 bytes for each. */
   vocabularyTokensMax: mib,
   /** Merges of one vocabulary, eight times the largest in use. */

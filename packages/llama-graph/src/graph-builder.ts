@@ -83,7 +83,8 @@ export class GraphBuilder {
 
   constructor(private readonly options: GraphBuilderOptions) {
     const { ggml, nodes, batch } = options;
-    const perSpan = batch.spans.length * 10 * options.caches.length;
+    // Ten where queries are grouped, and its part of a mask, which several layers may share.
+    const perSpan = batch.spans.length * 11 * options.caches.length;
     const inCores = options.cores.reduce((sum, { inner }) => sum + 3 * inner.length + 32, 0);
     this.#graph = new CloningGraph(
       ggml,

@@ -32,6 +32,11 @@ export {
   stateSlotsOf,
   typicalAttention,
 } from './spec/kv-cache-size.js';
+export { activeBytes, kindOfLayers, layerKinds, readBytes } from './spec/layer-kinds.js';
+export type { LayerKind } from './spec/layer-kinds.js';
+export { meanTimes, timedLayers, timesOfKinds } from './spec/layer-times.js';
+export type { KindTimes, LayerTimes, TimedLayers } from './spec/layer-times.js';
+export { countedLayers, layerWords } from './spec/layer-words.js';
 export {
   activeParameterCount,
   everyStageBytes,

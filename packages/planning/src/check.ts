@@ -7,6 +7,8 @@ export function checkInput({ model, workers, concurrency, stagesMin = 1, spares 
   const sizes = { inputBytes, outputBytes, arenaSlots, overheadBytes };
   check(layerBytes.length, 'number of layers', 1);
   check(kvBytesPerSlot.length, 'number of layers with kvBytesPerSlot', layerBytes.length);
+  check(model.layerKinds.length, 'number of layers with layerKinds', layerBytes.length);
+  const kinds = model.layerKinds.reduce((most, kind) => Math.max(most, kind + 1), 1);
   for (const [param, value] of Object.entries(sizes)) check(value, param, 0);
   for (const bytes of layerBytes) check(bytes, 'layerBytes', 0);
   for (const bytes of kvBytesPerSlot) check(bytes, 'kvBytesPerSlot', 0);
@@ -15,12 +17,14 @@ export function checkInput({ model, workers, concurrency, stagesMin = 1, spares 
   check(stagesMin, 'stagesMin', 1);
   check(spares, 'spares', 0);
   const ids = new Set<string>();
-  for (const { workerId, memoryBytes, layerCurve, outputCurve } of workers) {
+  for (const { workerId, memoryBytes, layerCurve, curvesByKind, outputCurve } of workers) {
     if (ids.has(workerId)) throw invalid('workers', `There are two workers with the id ${workerId}.`);
     ids.add(workerId);
     check(memoryBytes, `memoryBytes of ${workerId}`, 0);
-    check(layerCurve.length, `number of points in layerCurve of ${workerId}`, 1);
-    for (const { rows, micros } of [...layerCurve, ...outputCurve]) {
+    check(curvesByKind.length, `number of kinds of layers of ${workerId}`, kinds);
+    for (const curve of [layerCurve, ...curvesByKind])
+      check(curve.length, `number of points in layerCurve of ${workerId}`, 1);
+    for (const { rows, micros } of [...layerCurve, ...curvesByKind.flat(), ...outputCurve]) {
       check(rows, `rows of a curve of ${workerId}`, 1);
       check(micros, `micros of a curve of ${workerId}`, 0);
     }

@@ -29,6 +29,17 @@ describe('predict', () => {
     expect(predicted.latencyMicros).toBeCloseTo(8300 + 10_300 + 3 * lan.latencyMicros + inMicros(8192), 6);
   });
 
+  it('takes each layer for as long as its kind', () => {
+    const model = { ...plainModel, layerKinds: plainModel.layerBytes.map((_, layer) => (layer < 3 ? 1 : 0)) };
+    const workers = ['a', 'b'].map((id) => {
+      const { curvesByKind, ...others } = worker(id, 1000);
+      return { ...others, curvesByKind: [...curvesByKind, ...worker(id, 250).curvesByKind] };
+    });
+    const { stages } = predict(halves, plain({ model, workers }));
+    const own = [3 * 250 + 5 * 1000 + hostMicros, 8 * 1000 + 2000 + hostMicros];
+    expect(stages.map(({ decodeMicros }) => decodeMicros)).toEqual(own);
+  });
+
   it('takes the slowest stage for the throughput, with a token of a prompt for each of an answer', () => {
     const { predicted, stages } = predict(halves, plain());
     // Two steps of 8 rows for 16 tokens, and 64 rows of a prompt take eight times as long.

@@ -1,4 +1,5 @@
 import { StepCurve, type StepTime } from '@butterfly/common';
+import type { TimedLayers } from '@butterfly/model';
 import type { Link, PlannerInput, PlannerModel, PlannerWorker, PlanStage, Prediction } from './types.js';
 
 /** What a step costs a stage beside its arithmetic: frames, buffers, and the way from the socket to the kernels. */
@@ -41,7 +42,7 @@ export function turnsOf(sequences: number, stages: number): Turns[] {
 
 /**
  * What to make of the times of steps: a cost of `decodeWeight · t(rows) + promptWeight · t(promptRows)`. Every cost of
- * a plan is a sum or a maximum of such costs of its stages and links, and each is linear in the layers of a stage.
+ * a plan is a sum or a maximum of such costs of its stages and links, and that of a stage is the sum over its layers.
  */
 export interface Measure {
   readonly rows: number;
@@ -74,10 +75,25 @@ export function lapMeasure({ rows }: Turns): Measure {
 const weigh = ({ rows, decodeWeight, promptWeight }: Measure, micros: (rows: number) => number): number =>
   decodeWeight * micros(rows) + (promptWeight === 0 ? 0 : promptWeight * micros(promptRows));
 
-/** Cost of one layer. */
-export function layerCost(measure: Measure, layerCurve: readonly StepTime[]): number {
-  const curve = new StepCurve(layerCurve);
-  return weigh(measure, (rows) => curve.micros(rows));
+/** Cost of one layer of each kind. */
+function kindCosts(measure: Measure, { curvesByKind }: Pick<PlannerWorker, 'curvesByKind'>): number[] {
+  return curvesByKind.map((points) => {
+    const curve = new StepCurve(points);
+    return weigh(measure, (rows) => curve.micros(rows));
+  });
+}
+
+/** By layer, the cost of all layers before it, and at the end that of all: a range costs the difference of two. */
+export function layerCosts(
+  measure: Measure,
+  { layerBytes, layerKinds }: PlannerModel,
+  worker: Pick<PlannerWorker, 'curvesByKind'>,
+): Float64Array {
+  const costs = kindCosts(measure, worker);
+  const sums = new Float64Array(layerBytes.length + 1);
+  for (let layer = 0; layer < layerBytes.length; layer += 1)
+    sums[layer + 1] = (sums[layer] ?? 0) + (costs[layerKinds[layer] ?? 0] ?? 0);
+  return sums;
 }
 
 /** Cost of norm, head and sampling; prompts need none of them. */
@@ -97,20 +113,34 @@ export function hopCost(measure: Measure, link: Link, rowBytes: number): number 
 }
 
 /** Cost of a stage: its layers, the output where it is the last, and the host. */
-export function stageCost(measure: Measure, worker: PlannerWorker, layers: number, isLast: boolean): number {
-  const output = isLast ? outputCost(measure, worker.outputCurve) : 0;
-  return hostCost(measure) + layers * layerCost(measure, worker.layerCurve) + output;
+export function stageCost(
+  measure: Measure,
+  { layerBytes, layerKinds }: PlannerModel,
+  worker: PlannerWorker,
+  { layerStart, layerEnd }: Pick<Placement, 'layerStart' | 'layerEnd'>,
+): number {
+  const costs = kindCosts(measure, worker);
+  let layers = 0;
+  for (let layer = layerStart; layer < layerEnd; layer += 1) layers += costs[layerKinds[layer] ?? 0] ?? 0;
+  const output = layerEnd === layerBytes.length ? outputCost(measure, worker.outputCurve) : 0;
+  return hostCost(measure) + layers + output;
 }
 
-/** Times of the steps of a stage, by their rows and by those of them that have logits. */
+/**
+ * Times of the steps of a stage, by their rows and by those of them that have logits.
+ * @param layers of the stage
+ * @param outputCurve of its worker where it is the last stage, else null
+ */
 export function stageTime(
-  { layerCurve, outputCurve }: Pick<PlannerWorker, 'layerCurve' | 'outputCurve'>,
-  layers: number,
-  isLast: boolean,
+  layers: readonly TimedLayers[],
+  outputCurve: readonly StepTime[] | null,
 ): (rows: number, logitRows: number) => number {
-  const [layer, output] = [new StepCurve(layerCurve), new StepCurve(outputCurve)];
+  const kinds = layers.map((each) => ({ count: each.layers, curve: new StepCurve(each.curve) }));
+  const output = outputCurve && new StepCurve(outputCurve);
   return (rows, logitRows) =>
-    hostMicros + layers * layer.micros(rows) + (isLast && logitRows > 0 ? output.micros(logitRows) : 0);
+    hostMicros +
+    sum(kinds.map(({ count, curve }) => count * curve.micros(rows))) +
+    (output && logitRows > 0 ? output.micros(logitRows) : 0);
 }
 
 /**
@@ -126,9 +156,19 @@ export function stageBytes(model: PlannerModel, layerStart: number, layerEnd: nu
   return bytes;
 }
 
+/** What of the memory of a stage is its own, without the overhead of every stage. */
+export function stageParts(
+  model: PlannerModel,
+  layerStart: number,
+  layerEnd: number,
+): { readonly weightBytes: number; readonly cacheBytes: number } {
+  const weightBytes = stageBytes({ ...model, arenaSlots: 0, overheadBytes: 0 }, layerStart, layerEnd);
+  const bytes = stageBytes({ ...model, overheadBytes: 0 }, layerStart, layerEnd);
+  return { weightBytes, cacheBytes: bytes - weightBytes };
+}
+
 interface PlacedWorker extends Placement {
   readonly worker: PlannerWorker;
-  readonly isLast: boolean;
 }
 
 /** The costs of all stages, and of all links with those from and to the orchestrator. */
@@ -138,9 +178,7 @@ function costsOf(
   measure: Measure,
 ): { stages: number[]; hops: number[] } {
   return {
-    stages: placed.map(({ worker, layerStart, layerEnd, isLast }) =>
-      stageCost(measure, worker, layerEnd - layerStart, isLast),
-    ),
+    stages: placed.map((each) => stageCost(measure, input.model, each.worker, each)),
     hops: hopCosts(measure, placed, input.link, input.model.activationBytes),
   };
 }
@@ -180,10 +218,9 @@ export function predict(
   placements: readonly Placement[],
   input: PlannerInput,
 ): { readonly predicted: Prediction; readonly stages: readonly PlanStage[] } {
-  const placed = placements.map((placement, index) => ({
+  const placed = placements.map((placement) => ({
     ...placement,
     worker: workerOf(input, placement.workerId),
-    isLast: index === placements.length - 1,
   }));
   const single = costsOf(placed, input, latencyMeasure);
   let best = { microsPerToken: Infinity, stages: single.stages };

@@ -111,7 +111,14 @@ describe('plannerInput', () => {
     });
     expect(input.model.layerBytes).toHaveLength(spec.layers);
     expect(input.workers).toEqual([
-      { workerId: 'a', name: 'a', memoryBytes: 2 ** 30, layerCurve: curve, outputCurve: curve },
+      {
+        workerId: 'a',
+        name: 'a',
+        memoryBytes: 2 ** 30,
+        layerCurve: curve,
+        curvesByKind: [curve],
+        outputCurve: curve,
+      },
     ]);
   });
 });

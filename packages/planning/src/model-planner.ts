@@ -4,9 +4,13 @@ import {
   cacheBytesPerSlot,
   everyStageBytes,
   inputBytes,
+  kindOfLayers,
   layerBytes,
+  layerKinds,
+  layerWords,
   outputBytes,
   stateBytes,
+  timesOfKinds,
 } from '@butterfly/model';
 import type { CacheType, WorkerProfile } from '@butterfly/wire';
 import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
@@ -21,7 +25,7 @@ export interface PlannerMember {
   readonly memoryBytes: number;
   /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
   readonly memoryOf?: string;
-  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'outputCurve' | 'attentionMicros'>;
+  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'outputCurve' | 'attentionMicros'>;
 }
 
 /** What is to be run, and what it is to be best at. */
@@ -99,10 +103,13 @@ export function plannerInput(
   const { spec, arenaSlots, concurrency } = options;
   const { objective, stagesMin, spares } = options.wishes;
   const share = memoryShares(members);
+  const kinds = layerKinds(spec);
   return {
     model: {
       name: spec.name,
       layerBytes: layerBytes(spec),
+      layerKinds: kindOfLayers(kinds),
+      layerWords: layerWords(spec),
       inputBytes: inputBytes(spec),
       outputBytes: outputBytes(spec),
       cacheType,
@@ -119,6 +126,7 @@ export function plannerInput(
       name,
       memoryBytes: Math.floor(memoryBytes * share(memoryOf)),
       layerCurve: profile.layerCurve,
+      curvesByKind: timesOfKinds(kinds, profile),
       outputCurve: profile.outputCurve,
     })),
     link,

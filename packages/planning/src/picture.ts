@@ -1,4 +1,6 @@
 import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
+import { countedLayers } from '@butterfly/model';
+import { stageParts } from './cost.js';
 import type { Plan, PlanExplanation, PlannerInput, PlanStage } from './types.js';
 
 /** What a run of the plan reached; null for what was not measured. */
@@ -81,6 +83,7 @@ function drawPipeline(input: PlannerInput, plan: Plan, measured: MeasuredPlan | 
   let from: string | null = null;
   for (const stage of plan.stages) {
     lines.push(drawHop(input, from, stage.workerId), drawStage(input, stage, longest));
+    lines.push(...drawHoldings(input, stage));
     const told = beside(stage.decodeMicros, measured?.stageMicros.get(stage.workerId), formatMicros);
     if (told !== '') lines.push(`│   ${told}`);
     from = stage.workerId;
@@ -101,6 +104,17 @@ function drawStage({ workers }: PlannerInput, stage: PlanStage, longestMicros: n
   const layers = `layers ${stage.layerStart}-${stage.layerEnd - 1}`.padEnd(14);
   const memory = `${formatBytes(stage.bytes)} of ${formatBytes(worker?.memoryBytes ?? 0)}`;
   return `├ ${fitted(worker?.name ?? stage.workerId)} ${layers} ${bar} ${formatMicros(stage.decodeMicros).padStart(9)}  ${memory}`;
+}
+
+/** What a stage holds; of a plan whose model is only known by name nothing. */
+function drawHoldings({ model }: PlannerInput, { layerStart, layerEnd }: PlanStage): string[] {
+  const { weightBytes, cacheBytes } = stageParts(model, layerStart, layerEnd);
+  if (weightBytes === 0) return [];
+  const layers = countedLayers(model.layerWords.slice(layerStart, layerEnd));
+  const parts = [`${formatBytes(weightBytes)} of weights`, `${formatBytes(cacheBytes)} of cache`];
+  return wrap([...parts, ...(layers === '' ? [] : [layers])].join('; '), 4).map((line) =>
+    line.replace(/^ /u, '│'),
+  );
 }
 
 function drawWorkers({ workers }: PlannerInput, plan: Plan, explanation: PlanExplanation | null): string[] {

@@ -86,7 +86,7 @@ describe('planPipeline', () => {
         // A thousandth is what the bisection between pace and lap leaves open.
         else expect(plan.predicted.tokensPerSecond).toBeGreaterThan(best * 0.9989);
       }),
-      { numRuns: 300 },
+      { numRuns: 400 },
     );
     expect(planned).toBeGreaterThan(50);
   });
@@ -119,6 +119,16 @@ describe('planPipeline', () => {
       );
     expect(layersOf('a')).toBeGreaterThan(2 * layersOf('b'));
     expect(layersOf('b')).toBeGreaterThan(0);
+  });
+
+  it('gives as much work to each, not as many layers, where layers are of two kinds', () => {
+    const model = { ...plainModel, layerKinds: plainModel.layerBytes.map((_, layer) => (layer < 8 ? 1 : 0)) };
+    const workers = ['a', 'b'].map((id) => {
+      const { curvesByKind, ...others } = worker(id, 1000);
+      return { ...others, curvesByKind: [...curvesByKind, ...worker(id, 3000).curvesByKind] };
+    });
+    // 8 layers of 3 ms and 8 of 1 ms, with the output of 2 ms: 17 ms each.
+    expect(planPipeline(plain({ model, workers })).stages.map(({ layerEnd }) => layerEnd)).toEqual([6, 16]);
   });
 
   it.each(['latency', 'throughput'] as const)('leaves out a laptop that would slow all (%s)', (objective) => {
@@ -188,6 +198,7 @@ describe('planPipeline', () => {
       ...plainModel,
       layerBytes: new Array<number>(128).fill(gib),
       kvBytesPerSlot: new Array<number>(128).fill(1024),
+      layerKinds: new Array<number>(128).fill(0),
     };
     for (const objective of ['latency', 'throughput'] as const) {
       const plan = planPipeline(plain({ model, workers, objective, concurrency: 64 }));
@@ -225,6 +236,9 @@ describe('planPipeline', () => {
       plain({ stagesMin: 0 }),
       plain({ workers: [a, a] }),
       plain({ workers: [{ ...a, layerCurve: [] }] }),
+      plain({ workers: [{ ...a, curvesByKind: [] }] }),
+      plain({ model: { ...plainModel, layerKinds: [] } }),
+      plain({ model: { ...plainModel, layerKinds: plainModel.layerBytes.map((_, layer) => layer) } }),
       plain({ workers: [{ ...a, layerCurve: [{ rows: 1, micros: -1 }] }] }),
     ])
       expect(planOrError(wrong)).toMatchObject({ code: 'CONFIG_INVALID' });

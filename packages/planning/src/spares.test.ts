@@ -120,6 +120,7 @@ describe('a plan with spares', () => {
     const model = {
       ...plainModel,
       layerBytes: new Array<number>(128).fill(gib),
+      layerKinds: new Array<number>(128).fill(0),
       kvBytesPerSlot: new Array<number>(128).fill(1024),
     };
     for (const count of [140, 1000])

@@ -31,6 +31,10 @@ export interface PlannerModel {
   readonly name: string;
   /** Weights of each layer; at least one layer. */
   readonly layerBytes: readonly number[];
+  /** By layer, the kind that it is of: those of one kind take a worker the same time. */
+  readonly layerKinds: readonly number[];
+  /** By layer, what it is, where they are not alike; else blank. */
+  readonly layerWords: readonly string[];
   /** Embedding: memory of the first stage. Only a row of it is read for a token, so it costs no time. */
   readonly inputBytes: number;
   /** Norm and head: memory and time of the last stage. */
@@ -52,8 +56,10 @@ export interface PlannerWorker {
   readonly name: string;
   /** What it offers for weights, KV arena and compute buffers together. */
   readonly memoryBytes: number;
-  /** Measured time of one layer by rows, ascending. */
+  /** Time of a layer as they are on average by rows, ascending. */
   readonly layerCurve: readonly StepTime[];
+  /** By kind of layer: the time of one. */
+  readonly curvesByKind: readonly (readonly StepTime[])[];
   /** Measured time of norm, head and sampling by rows with logits, ascending. */
   readonly outputCurve: readonly StepTime[];
 }

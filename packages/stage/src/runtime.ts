@@ -1,6 +1,13 @@
 import { type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
 import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
-import { type ModelSpec, batchKey, cacheBlockSlots, plainLayout } from '@butterfly/model';
+import {
+  type ModelSpec,
+  batchKey,
+  cacheBlockSlots,
+  layerKinds,
+  plainLayout,
+  timedLayers,
+} from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import type { Step } from '@butterfly/wire';
 import { batchShape, CompiledStep } from './compiled-step.js';
@@ -146,7 +153,7 @@ export class StageRuntime implements Stage {
 
   /**
    * Readies the stage in the time of a few steps, which touch all of its weights: takes the times of its steps from
-   * what the worker measured of one layer, checks by real steps whether rows leave each other's numbers alone, and where
+   * what the worker measured of its layers, checks by real steps whether rows leave each other's numbers alone, and where
    * they do, pads steps from then on to where they are fastest. It writes to the arena: nothing may be cached.
    * @param onStep is called before each step, and may throw to end it.
    */
@@ -165,10 +172,10 @@ export class StageRuntime implements Stage {
         return result;
       },
     });
-    const { range, isDeterministic, rowsMax, observe } = this.options;
+    const { spec, range, isDeterministic, rowsMax, observe } = this.options;
     if (isDeterministic && !isBatchInvariant) observe?.({ kind: 'determinismBroken' });
-    const layers = range.layerEnd - range.layerStart;
-    const curve = stageCurve(layers, profile, { isLast: this.isLast, rowsMax });
+    const layers = timedLayers(layerKinds(spec), profile, range);
+    const curve = stageCurve(layers, this.isLast ? profile.outputCurve : null, rowsMax);
     // What a deterministic worker measured is of padded steps already.
     this.#rowGroup = rowGroup;
     if (isDeterministic || !isRowwise) return { curve, isBatchInvariant };

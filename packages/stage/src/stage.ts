@@ -52,7 +52,10 @@ export interface Stage extends Disposable {
   /** @param onProgress may throw to end it. */
   load(source: TensorSource, onProgress?: (loadedBytes: number) => void): Promise<void>;
   /** Runs a few steps after `load`, to be at full speed from the first one. @param onStep may throw to end it. */
-  warmUp(profile: Pick<WorkerProfile, 'layerCurve' | 'outputCurve'>, onStep?: () => void): Promise<WarmStage>;
+  warmUp(
+    profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'outputCurve'>,
+    onStep?: () => void,
+  ): Promise<WarmStage>;
   /**
    * Does all of a step that needs no activations; the returned function does the rest, once.
    * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED

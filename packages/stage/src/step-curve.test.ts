@@ -79,10 +79,10 @@ describe('stageCurve', () => {
   it('adds up layers, and the output on the last stage', () => {
     fc.assert(
       fc.property(anyCurve, anyCurve, fc.integer({ min: 1, max: 80 }), (layerCurve, outputCurve, layers) => {
-        const curves = { layerCurve, outputCurve };
-        const middle = stageCurve(layers, curves, { isLast: false, rowsMax: 512 });
+        const timed = [{ layers, curve: layerCurve }];
+        const middle = stageCurve(timed, null, 512);
         expect(middle).toEqual(layerCurve.map(({ rows, micros }) => ({ rows, micros: layers * micros })));
-        const last = stageCurve(layers, curves, { isLast: true, rowsMax: 512 });
+        const last = stageCurve(timed, outputCurve, 512);
         for (const rows of [...layerCurve, ...outputCurve].map((point) => point.rows)) {
           const expected = layers * stepMicros(rows, layerCurve) + stepMicros(rows, outputCurve);
           expect(last.find((point) => point.rows === rows)?.micros).toBeCloseTo(expected);
@@ -93,11 +93,7 @@ describe('stageCurve', () => {
   });
 
   it('stays within the rows that a step may have', () => {
-    expect(
-      stageCurve(2, { layerCurve: cliffs, outputCurve: cliffs }, { isLast: true, rowsMax: 3 }).map(
-        ({ rows }) => rows,
-      ),
-    ).toEqual([1, 2, 3]);
+    expect(stageCurve([{ layers: 2, curve: cliffs }], cliffs, 3).map(({ rows }) => rows)).toEqual([1, 2, 3]);
   });
 });
 

@@ -1,8 +1,8 @@
 import { type StepTime, stepMicros } from '@butterfly/common';
+import type { LayerTimes, TimedLayers } from '@butterfly/model';
 
-/** What a worker measured of itself for a model: the time over rows of one layer, and of norm, head and sampling. */
-export interface ModelCurves {
-  readonly layerCurve: readonly StepTime[];
+/** What a worker measured of itself for a model: the time over rows of its layers, and of norm, head and sampling. */
+export interface ModelCurves extends LayerTimes {
   readonly outputCurve: readonly StepTime[];
 }
 
@@ -26,19 +26,22 @@ export function wholeGroups(rows: number): number {
   return Math.ceil(rows / rowGroupMax) * rowGroupMax;
 }
 
-/** What a stage of so many layers takes, by the times of one layer and, for the last stage, of the output. */
+/**
+ * What a stage of these layers takes.
+ * @param outputCurve of the output where it is the last stage, else null
+ */
 export function stageCurve(
-  layers: number,
-  { layerCurve, outputCurve }: ModelCurves,
-  options: { readonly isLast: boolean; readonly rowsMax: number },
+  layers: readonly TimedLayers[],
+  outputCurve: readonly StepTime[] | null,
+  rowsMax: number,
 ): StepTime[] {
-  const curves = options.isLast ? [layerCurve, outputCurve] : [layerCurve];
-  const measured = curves.flatMap((curve) => curve.map(({ rows }) => rows));
+  const parts = outputCurve === null ? layers : [...layers, { layers: 1, curve: outputCurve }];
+  const measured = parts.flatMap(({ curve }) => curve.map(({ rows }) => rows));
   // The largest step stands in for those beyond it.
-  const within = [...new Set(measured.map((rows) => Math.min(rows, options.rowsMax)))].sort((a, b) => a - b);
+  const within = [...new Set(measured.map((rows) => Math.min(rows, rowsMax)))].sort((a, b) => a - b);
   return within.map((rows) => ({
     rows,
-    micros: layers * stepMicros(rows, layerCurve) + (options.isLast ? stepMicros(rows, outputCurve) : 0),
+    micros: parts.reduce((sum, part) => sum + part.layers * stepMicros(rows, part.curve), 0),
   }));
 }
 

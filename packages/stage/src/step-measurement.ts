@@ -126,8 +126,13 @@ export function plausible(curve: readonly StepTime[]): StepTime[] {
 /**
  * Each row is a sequence of its own, as far as there are states for so many, spread over the arena, no two in one slot; they
  * sample as requests do.
+ * @param variant gives rows other numbers than those of other variants
  */
-export function decodingStep(rows: number, { spec, isFirst, slots }: SteppedStage): DecodingStep {
+export function decodingStep(
+  rows: number,
+  { spec, isFirst, slots }: SteppedStage,
+  variant = 0,
+): DecodingStep {
   const regions = slots / cacheBlockSlots;
   const stateSlots = spec.graph.kind === 'imported' ? spec.graph.stateSlots : 0;
   const count = stateSlots === 0 ? rows : Math.min(rows, stateSlots - firstOwnState);
@@ -145,7 +150,7 @@ export function decodingStep(rows: number, { spec, isFirst, slots }: SteppedStag
     state: stateSlots === 0 ? null : { from: emptyState, to: firstOwnState + i },
   }));
   const source = isFirst
-    ? Int32Array.from({ length: rows }, (_, i) => (i * 7919 + 1) % spec.vocabulary)
-    : Float32Array.from({ length: rows * spec.hidden }, (_, i) => Math.sin(i));
+    ? Int32Array.from({ length: rows }, (_, i) => (i * 7919 + variant + 1) % spec.vocabulary)
+    : Float32Array.from({ length: rows * spec.hidden }, (_, i) => Math.sin(i + variant));
   return { copies: [], sequences, payload: new Uint8Array(source.buffer) };
 }

@@ -1,3 +1,4 @@
+import { limits } from '@butterfly/common';
 import { workerStates } from '@butterfly/control';
 import type { ClusterDescription } from '@butterfly/orchestrator';
 import { objectives } from '@butterfly/planning';
@@ -22,6 +23,10 @@ const link = z.object({
 
 const profile = z.object({
   layerCurve: stepTimesSchema,
+  kindCurves: z
+    .array(z.object({ layer: z.int().min(0), curve: stepTimesSchema }))
+    .max(limits.layerKindsMax)
+    .optional(),
   outputCurve: stepTimesSchema,
   attentionMicros: z.partialRecord(z.enum(cacheTypes), micros),
   diskBytesPerSecond: z.number(),

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { ButterflyError, type StepTime, limits, parseConfig } from '@butterfly/common';
-import { type ModelSpec, layerBytes, outputBytes } from '@butterfly/model';
+import { type ModelSpec, layerKinds, outputBytes, readBytes } from '@butterfly/model';
 import { type ClusterDescription, assumedLink } from '@butterfly/orchestrator';
 import type { Link, PlannerInput, PlannerMember } from '@butterfly/planning';
 import { type CacheType, cacheTypes } from '@butterfly/wire';
@@ -172,26 +172,35 @@ function toMember(described: DescribedWorker, spec: ModelSpec): PlannerMember {
   };
 }
 
-/** Decoding reads all weights for each token. */
+/** Decoding reads for each token all weights that it is computed with: of experts those that are chosen. */
 function weightSpeed(
   described: Exclude<DescribedWorker, { readonly layerCurve: unknown }>,
   spec: ModelSpec,
 ): number {
   return 'weightBytesPerSecond' in described
     ? described.weightBytesPerSecond
-    : described.decodeTokensPerSecond * (sumOf(layerBytes(spec)) + outputBytes(spec));
+    : described.decodeTokensPerSecond * (spec.layers * layerReads(spec, 1) + outputBytes(spec));
 }
 
 function estimateCurves(
   spec: ModelSpec,
   bytesPerSecond: number,
 ): { readonly layerCurve: readonly StepTime[]; readonly outputCurve: readonly StepTime[] } {
-  const curve = (size: number): StepTime[] =>
+  /** Experts that no row of a step has chosen are not read, and a row computes with its own alone. */
+  const curve = (readBy: (rows: number) => number): StepTime[] =>
     estimatedRows.map((rows) => ({
       rows,
-      micros: (size / bytesPerSecond) * 1e6 * (1 + (rows - 1) * timePerFurtherRow),
+      micros: ((readBy(rows) + readBy(1) * (rows - 1) * timePerFurtherRow) / bytesPerSecond) * 1e6,
     }));
-  return { layerCurve: curve(sumOf(layerBytes(spec)) / spec.layers), outputCurve: curve(outputBytes(spec)) };
+  return { layerCurve: curve((rows) => layerReads(spec, rows)), outputCurve: curve(() => outputBytes(spec)) };
+}
+
+/** Bytes that so many rows read of a layer as they are on average. */
+function layerReads(spec: ModelSpec, rows: number): number {
+  return layerKinds(spec).reduce(
+    (sum, kind) => sum + (kind.layers.length / spec.layers) * readBytes(kind, rows),
+    0,
+  );
 }
 
 function toLink({ latencyMs, bandwidth, relayed }: DescribedNetwork): Link {
@@ -200,8 +209,4 @@ function toLink({ latencyMs, bandwidth, relayed }: DescribedNetwork): Link {
 
 function keyOf(from: string | null, to: string | null): string {
   return JSON.stringify([from, to]);
-}
-
-function sumOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0);
 }

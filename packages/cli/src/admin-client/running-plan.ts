@@ -44,6 +44,8 @@ function inputOf(cluster: ClusterDescription, plan: Plan, replica: number | null
     model: {
       name: model.id,
       layerBytes: Array.from({ length: model.layers }, () => 0),
+      layerKinds: Array.from({ length: model.layers }, () => 0),
+      layerWords: Array.from({ length: model.layers }, () => ''),
       inputBytes: 0,
       outputBytes: 0,
       cacheType: plan.cacheType,
@@ -52,7 +54,11 @@ function inputOf(cluster: ClusterDescription, plan: Plan, replica: number | null
       overheadBytes: 0,
       activationBytes: 0,
     },
-    workers: members.map(({ profile, ...member }) => ({ ...member, ...profile })),
+    workers: members.map(({ profile, ...member }) => ({
+      ...member,
+      ...profile,
+      curvesByKind: [profile.layerCurve],
+    })),
     link,
     objective: plan.objective,
     concurrency: plan.concurrency,

@@ -2,11 +2,15 @@ import { formatBytes as bytes, printableLine } from '@butterfly/common';
 import {
   type LayerAttention,
   type ModelSpec,
+  activeBytes,
   activeParameterCount,
   cacheBytesPerSlot,
+  countedLayers,
   everyStageBytes,
   inputBytes,
   layerBytes,
+  layerKinds,
+  layerWords,
   operationsPerToken,
   outputBytes,
   parameterCount,
@@ -58,6 +62,7 @@ export function inspectCommand(environment: Environment): Command {
 }
 
 function summarize(spec: ModelSpec) {
+  const words = layerWords(spec);
   return {
     ...spec,
     tensors: spec.tensors.length,
@@ -66,6 +71,13 @@ function summarize(spec: ModelSpec) {
     quantisation: quantisation(spec),
     files: spec.files.map(({ path, bytes }) => ({ path, bytes })),
     layerBytes: layerBytes(spec),
+    layerKinds: layerKinds(spec).map((kind) => ({
+      layers: kind.layers,
+      words: words[kind.layers[0] ?? 0] ?? '',
+      bytes: kind.plainBytes + kind.expertBytes,
+      activeBytes: activeBytes(kind),
+    })),
+    kindsOfLayers: countedLayers(words),
     inputBytes: inputBytes(spec),
     outputBytes: outputBytes(spec),
     everyStageBytes: everyStageBytes(spec),
@@ -128,6 +140,7 @@ function toText(summary: ReturnType<typeof summarize>): string {
       summary.quantisation.map((q) => `${q.typeName} ${bytes(q.bytes)} in ${q.tensors} tensors`).join('; '),
     ],
     ['layers', `${summary.layers}, each ${layerSizes}`],
+    ...(summary.kindsOfLayers === '' ? [] : [['kinds of layers', summary.kindsOfLayers] as const]),
     ['embedding', `${bytes(summary.inputBytes)}${summary.tiedEmbeddings ? ', also the output matrix' : ''}`],
     ['output', bytes(summary.outputBytes)],
     ['hidden size', String(summary.hidden)],

@@ -22,6 +22,7 @@ import {
   ownModel,
   readModelSpec,
   resolveModelPath,
+  servedSpec,
   threadsPerWorker,
 } from 'butterfly';
 import { Command } from 'commander';
@@ -122,12 +123,15 @@ export function planCommand(environment: Environment): Command {
 async function planModel(named: string, flags: PlanFlags, environment: Environment): Promise<void> {
   const log = await openLog(environment, flags, 'plan');
   const path = resolve(await resolveModelPath(named, environment, flags.cacheDir));
-  const spec = await readModelSpec(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
+  const described = await readModelSpec(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
+  const tokens = contextTokens(described, flags.ctx, log);
+  // As it would be served: with states for as many sequences.
+  const spec = servedSpec(described, { contextTokens: tokens, sequences: flags.parallel });
   const machines =
     flags.workersFile === undefined
       ? await measureLocal(spec, flags, environment, log)
       : await readMachines(flags.workersFile, spec);
-  const contextSlots = Math.ceil(contextTokens(spec, flags.ctx, log) / cacheBlockSlots) * cacheBlockSlots;
+  const contextSlots = Math.ceil(tokens / cacheBlockSlots) * cacheBlockSlots;
   const localStages = Math.max(1, Math.floor(flags.workers / flags.replicas));
   const choice = cacheTypeFor(spec, machines.members, flags.kvCacheType);
   const input = plannerInput(

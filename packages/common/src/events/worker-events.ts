@@ -10,6 +10,9 @@ type MachineEvent =
       /** Whether nothing else seemed to compute meanwhile. */
       readonly isSteady: boolean;
       readonly layerCurve: readonly StepTime[];
+      /** Of one layer of each kind that was measured by itself. */
+      readonly kindCurves?:
+        readonly { readonly layer: number; readonly curve: readonly StepTime[] }[] | undefined;
       readonly outputCurve: readonly StepTime[];
       /** By type of the cache. */
       readonly attentionMicros: Readonly<Record<string, number>>;

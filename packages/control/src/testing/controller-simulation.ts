@@ -320,6 +320,8 @@ export class SimulatedCluster {
       model: {
         name: 'the model',
         layerBytes: Array<number>(6).fill(100),
+        layerKinds: Array<number>(6).fill(0),
+        layerWords: Array<string>(6).fill(''),
         inputBytes: 50,
         outputBytes: 60,
         cacheType: 'f16',
@@ -328,7 +330,11 @@ export class SimulatedCluster {
         overheadBytes: 20,
         activationBytes: 1000,
       },
-      workers: members.map((member) => ({ ...member, ...member.profile })),
+      workers: members.map((member) => ({
+        ...member,
+        ...member.profile,
+        curvesByKind: [member.profile.layerCurve],
+      })),
       link: (from, to) => {
         const isRelayed = from !== null && to !== null && this.#relayed.has(to);
         return { latencyMicros: isRelayed ? 2000 : 50, bytesPerSecond: 1e8, isRelayed };

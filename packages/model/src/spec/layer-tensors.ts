@@ -8,13 +8,13 @@ const elements = ({ shape }: ModelTensor): number =>
   shape.reduce((product, dimension) => product * dimension, 1);
 
 /** The layer that a tensor belongs to, or null for those of the whole model. */
-function layerOf({ name }: ModelTensor): number | null {
+export function layerOf({ name }: ModelTensor): number | null {
   const layer = /^blk\.(\d+)\./u.exec(name)?.[1];
   return layer === undefined ? null : Number(layer);
 }
 
 /** The layers that use a tensor; null for all. */
-function usersOf({ sharedTensors }: ModelSpec, tensor: ModelTensor): readonly number[] | null {
+export function usersOf({ sharedTensors }: ModelSpec, tensor: ModelTensor): readonly number[] | null {
   if (Object.hasOwn(sharedTensors, tensor.name)) return sharedTensors[tensor.name] ?? null;
   const layer = layerOf(tensor);
   return layer === null ? null : [layer];
@@ -83,11 +83,18 @@ export function operationsPerToken(spec: ModelSpec): { readonly layer: number; r
   };
 }
 
-/** Weights that compute a token, on average: of experts only those that are chosen. */
-function activeElements({ graph }: ModelSpec, tensor: ModelTensor): number {
-  const experts = graph.kind === 'imported' ? graph.experts : null;
-  const isOfExperts = experts !== null && tensor.shape[2] === experts.count;
-  return isOfExperts ? (elements(tensor) / experts.count) * experts.used : elements(tensor);
+/** Names of matrices that lie behind each other, one for each expert. */
+const expertName = /_(?:ch)?exps\.weight$/u;
+
+/** The share of a tensor that computes a token: of experts those that are chosen. */
+export function usedShare({ graph }: Pick<ModelSpec, 'graph'>, { name, shape }: ModelTensor): number {
+  const used = graph.kind === 'imported' ? graph.experts?.used : undefined;
+  const count = shape[2] ?? 1;
+  return used === undefined || !expertName.test(name) ? 1 : Math.min(used, count) / count;
+}
+
+function activeElements(spec: ModelSpec, tensor: ModelTensor): number {
+  return elements(tensor) * usedShare(spec, tensor);
 }
 
 /** Number of weights that compute a token: all but those of experts that are not chosen. */

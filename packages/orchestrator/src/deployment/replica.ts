@@ -8,7 +8,7 @@ import {
   type EpochPlan,
 } from '@butterfly/control';
 import type { Pipeline, PlannedStep, EngineReplica } from '@butterfly/engine';
-import { stateSlotsOf } from '@butterfly/model';
+import { layerKinds, stateSlotsOf } from '@butterfly/model';
 import { type Link, type Plan, linksMicros } from '@butterfly/planning';
 import {
   type Connection,
@@ -322,7 +322,12 @@ export class Replica implements Pipeline {
     const first = this.options.fleet.workers.get(current.plan.stages[0]?.workerId ?? '');
     if (!first) return;
     this.#live = { current, first };
-    this.#paces.begin(current.plan, (workerId) => this.options.fleet.workers.get(workerId)?.profile ?? null);
+    const kinds = layerKinds(this.options.shards.spec);
+    this.#paces.begin(
+      current.plan,
+      kinds,
+      (workerId) => this.options.fleet.workers.get(workerId)?.profile ?? null,
+    );
     const { epoch, plan, shardIds: ids } = current;
     this.options.observe({ kind: 'planLive', replica: this.number, epoch, stages: plan.stages });
     const reports = plan.stages.flatMap(

@@ -72,17 +72,22 @@ describe('the slowness of a worker', () => {
   });
 });
 
-it('a slow worker is given fewer layers', async () => {
-  const { spec } = await tinyModelSettings(4);
+it.each(['alike', 'of two kinds'])('a slow worker is given fewer layers, which are %s', async (kinds) => {
+  const { spec: plainSpec } = await tinyModelSettings(4);
+  const typed = plainSpec.tensors.map((tensor) =>
+    tensor.name === 'blk.3.attn_q.weight' ? { ...tensor, type: 1 } : tensor,
+  );
+  const spec = kinds === 'alike' ? plainSpec : { ...plainSpec, tensors: typed };
   const sizes = { arenaSlots: 1024, rowsMax: 64, concurrency: 8, wishes: { ...plainWishes, stagesMin: 2 } };
   const planner = clusterPlanner({ spec, ...sizes, observe: () => undefined });
   const curve = [{ rows: 1, micros: 10_000 }];
+  const kindCurves = kinds === 'alike' ? undefined : [0, 3].map((layer) => ({ layer, curve }));
   const members = ['a', 'b'].map((id) => {
     const member = memberOf(id);
     return {
       ...member,
       memoryBytes: 2 ** 34,
-      profile: { ...member.profile, layerCurve: curve, outputCurve: [{ rows: 1, micros: 1 }] },
+      profile: { ...member.profile, layerCurve: curve, kindCurves, outputCurve: [{ rows: 1, micros: 1 }] },
     };
   });
   const link = () => ({ latencyMicros: 100, bytesPerSecond: 1e8, isRelayed: false });

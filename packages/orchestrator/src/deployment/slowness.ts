@@ -68,10 +68,15 @@ export function pacedPlanner(planner: ClusterPlanner, slowness: Pick<Slowness, '
     if (factor === 1) return member;
     const slower = (curve: readonly StepTime[]): StepTime[] =>
       curve.map(({ rows, micros }) => ({ rows, micros: micros * factor }));
-    const { layerCurve, outputCurve } = member.profile;
+    const { layerCurve, kindCurves, outputCurve } = member.profile;
     return {
       ...member,
-      profile: { ...member.profile, layerCurve: slower(layerCurve), outputCurve: slower(outputCurve) },
+      profile: {
+        ...member.profile,
+        layerCurve: slower(layerCurve),
+        kindCurves: kindCurves?.map(({ layer, curve }) => ({ layer, curve: slower(curve) })),
+        outputCurve: slower(outputCurve),
+      },
     };
   };
   return {

@@ -10,8 +10,11 @@ const [first, last] = plan.stages.map(({ workerId, layerEnd, layerStart }) => ({
   micros: (layerEnd - layerStart) * 1000 + hostMicros,
 }));
 if (!first || !last) throw new Error('two stages');
+const kinds = [{ layers: [...plain().model.layerBytes.keys()], plainBytes: 1, expertBytes: 0, usedShare: 1 }];
+const { layerCurve, outputCurve } = worker('a', 1000);
 const profile = {
-  ...worker('a', 1000),
+  layerCurve,
+  outputCurve,
   attentionMicros: { f16: 1, bf16: 1, q8_0: 1 },
   hasFiles: true,
   cachedBytes: 0,
@@ -44,7 +47,7 @@ function run(paces: StagePaces, count: number, fromMs: number, [a, b]: readonly 
 
 function started(): StagePaces {
   const paces = new StagePaces();
-  paces.begin(plan, () => profile);
+  paces.begin(plan, kinds, () => profile);
   return paces;
 }
 
@@ -79,7 +82,7 @@ describe('the pace of a stage', () => {
   it('begins anew with every plan, and steps of the one before count no more', () => {
     const paces = started();
     run(paces, 10, 0, [3, 1]);
-    paces.begin(plan, () => profile);
+    paces.begin(plan, kinds, () => profile);
     expect(paces.all().get(first.workerId)).toBeUndefined();
     paces.came({ stepId: 3, stageTimes: [{ computeMicros: 1, hostMicros: 1 }] }, 1000);
     expect(paces.all().get(first.workerId)).toBeUndefined();

@@ -1,5 +1,6 @@
 import type { Member } from '@butterfly/control';
 import type { PlannedStep } from '@butterfly/engine';
+import { type LayerKind, timedLayers } from '@butterfly/model';
 import { type Plan, stageTime } from '@butterfly/planning';
 import type { StepResult } from '@butterfly/wire';
 
@@ -25,12 +26,20 @@ export class StagePaces {
   #lastMs = -Infinity;
   #busyMs = 0;
 
-  begin({ stages }: Plan, profileOf: (workerId: string) => Member['profile'] | null): void {
+  /** @param kinds of the layers of the model that is planned for */
+  begin(
+    { stages }: Plan,
+    kinds: readonly LayerKind[],
+    profileOf: (workerId: string) => Member['profile'] | null,
+  ): void {
     this.#sent.clear();
-    this.#stages = stages.map(({ workerId, layerStart, layerEnd }, index) => {
+    this.#stages = stages.map((stage, index) => {
+      const { workerId } = stage;
       const profile = profileOf(workerId);
       const isLast = index === stages.length - 1;
-      const predictedMicros = profile ? stageTime(profile, layerEnd - layerStart, isLast) : () => 0;
+      const predictedMicros = profile
+        ? stageTime(timedLayers(kinds, profile, stage), isLast ? profile.outputCurve : null)
+        : () => 0;
       return { workerId, predictedMicros, pace: null };
     });
   }

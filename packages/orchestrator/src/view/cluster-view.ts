@@ -1,6 +1,7 @@
 import type { StepTime } from '@butterfly/common';
 import type { WorkerState } from '@butterfly/control';
 import type { SpeedFigures } from '@butterfly/engine';
+import type { KindTimes } from '@butterfly/model';
 import type { Link, Plan } from '@butterfly/planning';
 import type { CacheType, ControlMessageOf } from '@butterfly/wire';
 
@@ -12,8 +13,10 @@ export interface LinkDescription extends Link {
 
 /** What a worker measured of itself for this model. */
 export interface ProfileDescription {
-  /** Time of one layer by rows. */
+  /** Time of a layer as they are on average by rows. */
   readonly layerCurve: readonly StepTime[];
+  /** Of one layer of each kind that was measured by itself; absent where all layers are alike. */
+  readonly kindCurves?: readonly KindTimes[] | undefined;
   /** Time of norm, head and sampling by rows. */
   readonly outputCurve: readonly StepTime[];
   readonly attentionMicros: Readonly<Partial<Record<CacheType, number>>>;

@@ -3,7 +3,7 @@ import {
   hostCost,
   lapMeasure,
   latencyMeasure,
-  layerCost,
+  layerCosts,
   outputCost,
   paceMeasure,
   stageBytes,
@@ -15,16 +15,16 @@ import type { PlannerInput, PlannerWorker } from '../types.js';
 
 /** Costs of everything by one measure, in arrays, since searches look at millions of stages. */
 export interface Rates {
-  /** By worker: of one layer. */
-  readonly layer: Float64Array;
+  /** By worker, and by layer: of all layers before it; and of all layers at the end. */
+  readonly before: readonly Float64Array[];
   /** By worker: of the output. */
   readonly output: Float64Array;
   /** Of any stage. */
   readonly host: number;
   /** By `from · (workers + 1) + to`, where the number of workers stands for the orchestrator. */
   readonly hop: Float64Array;
-  /** The least cost of a layer on any worker. */
-  readonly leastLayer: number;
+  /** By layer: the least that it and all layers behind it cost, each on the worker that is the fastest with it; 0 at the end. */
+  readonly leastFrom: Float64Array;
 }
 
 /** What a search is to minimise. */
@@ -80,7 +80,7 @@ function rateTables(input: PlannerInput, workers: readonly PlannerWorker[]): (me
   const ids = [...workers.map(({ workerId }) => workerId), null];
   const links = ids.map((from) => ids.map((to) => (from === to ? null : input.link(from, to))));
   return (measure) => {
-    const layer = Float64Array.from(workers, ({ layerCurve }) => layerCost(measure, layerCurve));
+    const before = workers.map((worker) => layerCosts(measure, input.model, worker));
     const hop = new Float64Array(ids.length ** 2);
     links.forEach((row, from) =>
       row.forEach((link, to) => {
@@ -90,13 +90,25 @@ function rateTables(input: PlannerInput, workers: readonly PlannerWorker[]): (me
       }),
     );
     return {
-      layer,
+      before,
       output: Float64Array.from(workers, ({ outputCurve }) => outputCost(measure, outputCurve)),
       host: hostCost(measure),
       hop,
-      leastLayer: layer.reduce((least, cost) => Math.min(least, cost), Infinity),
+      leastFrom: leastCosts(before, input.model.layerBytes.length),
     };
   };
+}
+
+function leastCosts(before: readonly Float64Array[], layers: number): Float64Array {
+  const least = new Float64Array(layers + 1);
+  for (let layer = layers - 1; layer >= 0; layer -= 1) {
+    const cost = before.reduce(
+      (most, sums) => Math.min(most, (sums[layer + 1] ?? 0) - (sums[layer] ?? 0)),
+      Infinity,
+    );
+    least[layer] = (least[layer + 1] ?? 0) + cost;
+  }
+  return least;
 }
 
 /** Furthest ends by memory. More layers never take less memory, so two pointers find them all in one pass. */
@@ -129,10 +141,15 @@ function reachTables({ model }: PlannerInput): (memoryBytes: number) => Int32Arr
   };
 }
 
-/** The time of a stage and whether it is the last one is all that a cost depends on. */
-export function partCost(rates: Rates, { worker, start, end }: Part, layers: number): number {
+/** Of a worker: all layers, which is how fast it is altogether. */
+export function costOfAll({ before }: Rates, worker: number): number {
+  return before[worker]?.at(-1) ?? 0;
+}
+
+function partCost(rates: Rates, { worker, start, end }: Part, layers: number): number {
   const output = end === layers ? (rates.output[worker] ?? 0) : 0;
-  return rates.host + (end - start) * (rates.layer[worker] ?? 0) + output;
+  const before = rates.before[worker];
+  return rates.host + ((before?.[end] ?? 0) - (before?.[start] ?? 0)) + output;
 }
 
 /** Of consecutive stages with the links between them and from and to the orchestrator. */

@@ -62,18 +62,22 @@ function extender(
     const hopIndex = last * (count + 1) + worker;
     if (cap !== null && (cap.rates.hop[hopIndex] ?? 0) > cap.max) return;
     const hop = rates.hop[hopIndex] ?? 0;
-    const [layer, output] = [rates.layer[worker] ?? 0, rates.output[worker] ?? 0];
-    const [capLayer, capOutput] = [cap?.rates.layer[worker] ?? 0, cap?.rates.output[worker] ?? 0];
+    const [sums, output] = [rates.before[worker], rates.output[worker] ?? 0];
+    const [capSums, capOutput] = [cap?.rates.before[worker], cap?.rates.output[worker] ?? 0];
+    const [given, capGiven] = [sums?.[start] ?? 0, capSums?.[start] ?? 0];
     const soFar = state === -1 ? 0 : (best[state] ?? Infinity);
-    const floor = isLargest ? 0 : rates.leastLayer;
     const next = ((set | (1 << worker)) * count + worker) * (layers + 1);
     const isEnough = bitCount(set) + 1 >= stagesMin;
     for (let to = start + 1; to <= (reach[worker]?.[start] ?? start); to += 1) {
       const isEnd = to === layers;
-      if (cap !== null && cap.rates.host + (to - start) * capLayer + (isEnd ? capOutput : 0) > cap.max) break;
-      const micros = rates.host + (to - start) * layer + (isEnd ? output : 0);
+      if (
+        cap !== null &&
+        cap.rates.host + ((capSums?.[to] ?? 0) - capGiven) + (isEnd ? capOutput : 0) > cap.max
+      )
+        break;
+      const micros = rates.host + ((sums?.[to] ?? 0) - given) + (isEnd ? output : 0);
       let value = isLargest ? Math.max(soFar, hop, micros) : soFar + hop + micros;
-      if (value + (layers - to) * floor > end.value) break;
+      if (value + (isLargest ? 0 : (rates.leastFrom[to] ?? 0)) > end.value) break;
       if (isEnd) {
         const back = rates.hop[worker * (count + 1) + count] ?? 0;
         value = isLargest ? Math.max(value, back) : value + back;

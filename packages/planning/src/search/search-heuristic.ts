@@ -1,4 +1,4 @@
-import type { Goal, Problem, Rates } from './problem.js';
+import { costOfAll, type Goal, type Problem, type Rates } from './problem.js';
 import { orderSearch, type Meter } from './search-order.js';
 import { isBetter, solve, type Candidate } from './solve.js';
 
@@ -93,8 +93,8 @@ function orderAround(problem: Problem, { goal, parts }: FoundCandidate): number[
 const ratesOf = (goal: Goal): Rates => (goal.kind === 'latency' ? goal.latency : goal.pace);
 
 function fastestFirst({ workers }: Problem, goal: Goal): number[] {
-  const { layer } = ratesOf(goal);
-  return [...workers.keys()].sort((a, b) => (layer[a] ?? 0) - (layer[b] ?? 0) || a - b);
+  const rates = ratesOf(goal);
+  return [...workers.keys()].sort((a, b) => costOfAll(rates, a) - costOfAll(rates, b) || a - b);
 }
 
 function roomiestFirst({ workers }: Problem): number[] {
@@ -119,14 +119,15 @@ function ordersOf(problem: Problem, goal: Goal): number[][] {
 function nearestNext(problem: Problem, goal: Goal): number[] {
   const count = problem.workers.length;
   const rates = goal.kind === 'latency' ? goal.latency : goal.lap;
-  const share = Math.max(1, problem.layers / Math.max(1, count));
+  /** Of all layers; one of them at least. */
+  const share = Math.max(1 / problem.layers, 1 / Math.max(1, count));
   const left = new Set<number>(problem.workers.keys());
   const order: number[] = [];
   for (let from = count; left.size > 0; from = order.at(-1) ?? count) {
     let nearest = -1;
     let least = Infinity;
     for (const worker of left) {
-      const micros = (rates.hop[from * (count + 1) + worker] ?? 0) + share * (rates.layer[worker] ?? 0);
+      const micros = (rates.hop[from * (count + 1) + worker] ?? 0) + share * costOfAll(rates, worker);
       if (micros < least || nearest === -1) [nearest, least] = [worker, micros];
     }
     left.delete(nearest);

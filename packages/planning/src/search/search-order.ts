@@ -42,21 +42,24 @@ export function orderSearch(
       if (cap !== null && (cap.rates.hop[hopIndex] ?? 0) > cap.max) return;
       const hop = rates.hop[hopIndex] ?? 0;
       const back = rates.hop[worker * stride + orchestrator] ?? 0;
-      const [layer, output] = [rates.layer[worker] ?? 0, rates.output[worker] ?? 0];
-      const [capLayer, capOutput] = [cap?.rates.layer[worker] ?? 0, cap?.rates.output[worker] ?? 0];
+      const [sums, output] = [rates.before[worker], rates.output[worker] ?? 0];
+      const [capSums, capOutput] = [cap?.rates.before[worker], cap?.rates.output[worker] ?? 0];
+      const [given, capGiven] = [sums?.[start] ?? 0, capSums?.[start] ?? 0];
       const soFar = label?.value ?? 0;
-      const floor = isLargest ? 0 : rates.leastLayer;
       const end = reach[worker]?.[start] ?? start;
       const next = Math.min(stages + 1, stagesMin) * row;
       meter.transitions += callTransitions;
       for (let to = start + 1; to <= end; to += 1) {
         meter.transitions += 1;
         const isEnd = to === layers;
-        if (cap !== null && cap.rates.host + (to - start) * capLayer + (isEnd ? capOutput : 0) > cap.max)
+        if (
+          cap !== null &&
+          cap.rates.host + ((capSums?.[to] ?? 0) - capGiven) + (isEnd ? capOutput : 0) > cap.max
+        )
           break;
-        const micros = rates.host + (to - start) * layer + (isEnd ? output : 0);
+        const micros = rates.host + ((sums?.[to] ?? 0) - given) + (isEnd ? output : 0);
         let value = isLargest ? Math.max(soFar, hop, micros) : soFar + hop + micros;
-        if (value + (layers - to) * floor > valueBest) break;
+        if (value + (isLargest ? 0 : (rates.leastFrom[to] ?? 0)) > valueBest) break;
         if (isEnd) value = isLargest ? Math.max(value, back) : value + back;
         if (value > valueBest || value >= (labels[next + to]?.value ?? Infinity)) continue;
         labels[next + to] = { before: label, part: { worker, start, end: to }, value };

@@ -9,6 +9,8 @@ export const gib = 2 ** 30;
 export const plainModel: PlannerModel = {
   name: 'plain',
   layerBytes: new Array<number>(16).fill(gib),
+  layerKinds: new Array<number>(16).fill(0),
+  layerWords: new Array<string>(16).fill(''),
   inputBytes: gib,
   outputBytes: 2 * gib,
   cacheType: 'f16',
@@ -27,6 +29,7 @@ export function worker(workerId: string, layerMicros: number, memoryBytes = 32 *
     name: `name of ${workerId}`,
     memoryBytes,
     layerCurve: curve(layerMicros),
+    curvesByKind: [curve(layerMicros)],
     outputCurve: curve(2 * layerMicros),
   };
 }
@@ -58,7 +61,7 @@ const curve = fc
     })),
   );
 
-/** Clusters of any kind whose links differ, too. */
+/** Clusters of any kind whose links differ, too, for models of layers that are alike or not. */
 export function clusters(workersMin: number, workersMax: number, layersMin: number, layersMax: number) {
   return fc.integer({ min: workersMin, max: workersMax }).chain((count) =>
     fc
@@ -67,7 +70,9 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
         inputBytes: fc.nat(6),
         outputBytes: fc.nat(9),
         cacheType: fc.constantFrom(...cacheTypes),
-        kvBytesPerSlot: fc.array(fc.nat(1), { minLength: layersMax, maxLength: layersMax }),
+        kvBytesPerSlot: fc.array(fc.nat(2), { minLength: layersMax, maxLength: layersMax }),
+        kindsMax: fc.constantFrom(1, 2, 3),
+        layerKinds: fc.array(fc.nat(2), { minLength: layersMax, maxLength: layersMax }),
         arenaSlots: fc.nat(2),
         overheadBytes: fc.nat(3),
         objective: fc.constantFrom('latency' as const, 'throughput' as const),
@@ -75,7 +80,7 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
         workers: fc.array(
           fc.record({
             share: fc.double({ min: 0, max: 1.2, noNaN: true }),
-            layerCurve: curve,
+            curvesByKind: fc.array(curve, { minLength: 3, maxLength: 3 }),
             outputCurve: curve,
           }),
           { minLength: count, maxLength: count },
@@ -89,15 +94,18 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
           { minLength: (count + 1) ** 2, maxLength: (count + 1) ** 2 },
         ),
       })
-      .map(({ workers, links, objective, concurrency, ...model }): PlannerInput => {
-        const allBytes = stageBytes({ ...plainModel, ...model }, 0, model.layerBytes.length);
+      .map(({ workers, links, objective, concurrency, kindsMax, ...generated }): PlannerInput => {
+        const layerKinds = generated.layerKinds.map((kind) => kind % kindsMax);
+        const model = { ...plainModel, ...generated, layerKinds };
+        const allBytes = stageBytes(model, 0, model.layerBytes.length);
         const ids = [null, ...workers.map((_, index) => `w${index}`)];
         return {
-          model: { ...plainModel, ...model },
+          model,
           workers: workers.map(({ share, ...curves }, index) => ({
             workerId: `w${index}`,
             name: `worker ${index}`,
             memoryBytes: Math.round(share * allBytes),
+            layerCurve: curves.curvesByKind[0] ?? [],
             ...curves,
           })),
           link: (from, to) => links[ids.indexOf(from) * ids.length + ids.indexOf(to)] ?? lan,

@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { ensure, silentLogger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { type ModelSpec, describeFamilyModel, openGguf } from '@butterfly/model';
+import { describeAny, surveyModel } from '@butterfly/llama-graph';
+import { type ModelSpec, openGguf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
 import type { Step, StepSequence } from '@butterfly/wire';
 import { StageRuntime, type StageOptions } from '../runtime.js';
@@ -30,8 +31,9 @@ export const smallModel = {
   contextTrained: 1024,
 } as const;
 
+/** Of a model of any architecture; surveys it in this process, so the file must be a sound one. */
 export const describeFile = async (path: string): Promise<ModelSpec> =>
-  describeFamilyModel(await openGguf(path));
+  describeAny(await openGguf(path), (request) => Promise.resolve(surveyModel(ggml, request)));
 
 export async function openSource(spec: ModelSpec): Promise<LocalSource> {
   const source = await LocalSource.open(spec);

@@ -4,6 +4,7 @@ import { cacheTypes } from './cache-type.js';
 import {
   count,
   intervalMs,
+  layer,
   model,
   name,
   port,
@@ -71,8 +72,14 @@ export const welcome = z
 export const profile = z
   .object({
     kind: z.literal('profile'),
-    /** Time of one layer by rows, each row of a sequence of its own. */
+    /** Time of a layer as they are on average by rows, each row of a sequence of its own. */
     layerCurve: stepTimes,
+    /** The same of one layer of each kind that was measured by itself; absent where all layers are alike. */
+    kindCurves: z
+      .array(z.object({ layer, curve: stepTimes }).readonly())
+      .max(limits.layerKindsMax)
+      .readonly()
+      .optional(),
     /** Time of norm, head and sampling by rows with logits. */
     outputCurve: stepTimes,
     /** Time of one query over 2,048 cached tokens of one layer, by type of the cache. */

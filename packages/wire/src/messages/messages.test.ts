@@ -225,6 +225,13 @@ describe('control messages', () => {
     ['no curve', { ...profile, layerCurve: undefined }, /layerCurve/],
     ['an empty curve', { ...profile, outputCurve: [] }, /outputCurve/],
     ['a long curve', { ...profile, layerCurve: Array(65).fill(curve[0]) }, /layerCurve/],
+    ['a kind of no layer', { ...profile, kindCurves: [{ layer: -1, curve }] }, /kindCurves\.0\.layer/],
+    ['a kind without a curve', { ...profile, kindCurves: [{ layer: 0 }] }, /kindCurves\.0\.curve/],
+    [
+      'more kinds of layers than there may be',
+      { ...profile, kindCurves: Array(limits.layerKindsMax + 1).fill({ layer: 0, curve }) },
+      /kindCurves/,
+    ],
     ['a step of no rows', { ...prepared, stepCurve: [{ rows: 0, micros: 1 }] }, /stepCurve\.0\.rows/],
     [
       'a step over the limit',

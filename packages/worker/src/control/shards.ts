@@ -15,7 +15,7 @@ export interface ShardClient {
   /** The same for the same weights and settings. */
   readonly modelKey: string;
   readonly isDeterministic: boolean;
-  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'outputCurve'>;
+  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'outputCurve'>;
   /** Opens the way to the weights. Disposing it ends the reads under way. */
   openSource(order: Prepare): Promise<ShardSource>;
 }

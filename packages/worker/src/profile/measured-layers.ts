@@ -1,32 +1,36 @@
 import { type StepTime, type WorkerObserver, stepMicros } from '@butterfly/common';
-import { type Ggml, dtype } from '@butterfly/ggml';
+import type { Ggml } from '@butterfly/ggml';
 import {
+  type KindTimes,
+  type LayerKind,
   type ModelSpec,
-  type ModelTensor,
-  cacheBlockSlots,
-  cacheBytesPerSlot,
-  layerBytes,
+  activeBytes,
+  layerKinds,
+  meanTimes,
   outputBytes,
+  readBytes,
+  timedLayers,
 } from '@butterfly/model';
 import {
   type LayerRange,
   type MeasuredCurve,
   type ModelCurves,
-  StageRuntime,
-  decodingStep,
   measureCurve,
   plausible,
 } from '@butterfly/stage';
-import type { TensorSource } from '@butterfly/weights';
+import {
+  type MeasuredKind,
+  arenaSlots,
+  endLayer,
+  isOfLayer,
+  measuredParts,
+  outputRowsMax,
+} from './measured-parts.js';
+import { TimedStage } from './timed-stage.js';
 
-/** Weights of so many bytes are in no processor's cache all at once, as when decoding. */
-const streamedBytes = 256 * 2 ** 20;
-const arenaSlots = 8 * cacheBlockSlots;
-/** Intermediates of the largest steps, and what the process has anyway. */
-const workBytes = 128 * 2 ** 20;
+/** For all kinds of layers together. */
 const layersTake = { rowsMax: 256, budgetMs: 1_200 };
-/** Few steps sample for more rows, and their logits would take much memory. */
-const outputTakes = { rowsMax: 64, budgetMs: 400 };
+const outputTakes = { rowsMax: outputRowsMax, budgetMs: 400 };
 /** Taken for a machine that cannot hold what is to be measured: two channels of memory of a laptop, shared with others. */
 const assumedBytesPerSecond = 10e9;
 /** Times over that of one row, as on two cores: what a machine is assumed to do where it cannot be measured. */
@@ -45,93 +49,89 @@ export interface MeasuredModel {
   readonly observe: WorkerObserver;
 }
 
-/** What of a model fits the offered memory to be measured: so many layers at once, and one with the output. */
-export interface MeasuredParts {
-  readonly layers: number;
-  readonly hasOutput: boolean;
-}
-
-/** Chooses by sizes alone, so that the same worker measures the same parts each time. */
-export function measuredParts({
-  spec,
-  memoryBytes,
-}: Pick<MeasuredModel, 'spec' | 'memoryBytes'>): MeasuredParts {
-  // One matrix at a time passes through memory of its own into the kernels' layout.
-  const staging = Math.max(...spec.tensors.filter(isOfLayer).map(({ bytes }) => bytes));
-  const arenaBytes = Math.max(...spec.attention.map((layer) => cacheBytesPerSlot(layer, 'f16'))) * arenaSlots;
-  const free = memoryBytes - workBytes;
-  const layer = meanBytes(spec) + arenaBytes;
-  const fitting = Math.floor((free - staging) / layer);
-  const logitBytes = spec.vocabulary * 4 * outputTakes.rowsMax;
-  return {
-    layers: Math.max(0, Math.min(spec.layers, Math.ceil(streamedBytes / meanBytes(spec)), fitting)),
-    // The matrix of the output, which may be the embedding, exists twice while it is converted.
-    hasOutput: free >= layer + 2 * outputBytes(spec) + logitBytes,
-  };
-}
-
-/** What one layer and the output take. */
+/** What the layers and the output take. */
 export interface MeasuredLayers extends ModelCurves {
   /** Whether repeated steps took as long as before; else something else computed meanwhile. */
   readonly isSteady: boolean;
 }
 
+/** A part of a model as a stage of its own. */
+interface MeasuredStage {
+  readonly spec: ModelSpec;
+  readonly range: LayerRange;
+}
+
 /**
- * Measures steps of one layer, and of norm, head and sampling, in some two seconds: on stages of this model's shapes
- * whose weights are made up. What the memory does not allow is estimated from sizes, and told of.
+ * Measures steps of layers of each kind, and of norm, head and sampling, in some two seconds: on stages of this model's
+ * shapes whose weights are made up. What the memory does not allow is estimated from sizes, and told of.
  * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
  */
 export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayers> {
   const { spec, observe } = model;
   const parts = measuredParts(model);
-  const mean = meanBytes(spec);
-  if (parts.layers === 0) observe({ kind: 'speedGuessed', part: 'layer' });
-  const layer =
-    parts.layers === 0 ? { curve: assumed(mean), isSteady: true } : await measureLayer(model, parts.layers);
-  const layerCurve = layer.curve;
+  const kinds = layerKinds(spec);
+  if (parts.kinds.length === 0) observe({ kind: 'speedGuessed', part: 'layer' });
+  const { kindCurves, isSteady } = await measureKinds(model, parts.kinds);
+  const whole = { layerStart: 0, layerEnd: spec.layers };
+  // Of kinds that are not measured the times are estimated by those that are.
+  const times = { layerCurve: kindCurves[0]?.curve ?? assumed(kinds), kindCurves };
+  const layerCurve = meanTimes(timedLayers(kinds, times, whole));
+  const layers = kinds.length === 1 ? { layerCurve } : { layerCurve, kindCurves };
   if (parts.hasOutput) {
-    const output = await measureOutput(model, layerCurve);
-    return { layerCurve, outputCurve: output.curve, isSteady: layer.isSteady && output.isSteady };
+    const end = endLayer(spec);
+    const [last] = timedLayers(kinds, layers, { layerStart: end, layerEnd: end + 1 });
+    const output = await measureOutput(model, end, last?.curve ?? layerCurve);
+    return { ...layers, outputCurve: output.curve, isSteady: isSteady && output.isSteady };
   }
   observe({ kind: 'speedGuessed', part: 'output' });
-  const share = outputBytes(spec) / mean;
-  return {
-    layerCurve,
-    outputCurve: layerCurve.map(({ rows, micros }) => ({ rows, micros: micros * share })),
-    isSteady: layer.isSteady,
-  };
+  const share = outputBytes(spec) / Math.max(1, meanOf(kinds, activeBytes));
+  const outputCurve = layerCurve.map(({ rows, micros }) => ({ rows, micros: Math.max(1, micros * share) }));
+  return { ...layers, outputCurve, isSteady };
 }
 
-/** The time of one of several layers that are computed one after the other, as in a stage. */
-async function measureLayer(model: MeasuredModel, count: number): Promise<MeasuredCurve> {
-  const { spec, range } = measuredRange(model.spec, count);
-  const { curve, isSteady } = await measureStage(model, spec, range, layersTake);
-  return { curve: curve.map(({ rows, micros }) => ({ rows, micros: micros / count })), isSteady };
-}
-
-/** So many layers that stand for all, without embedding and output. */
-function measuredRange(
-  spec: ModelSpec,
-  count: number,
-): { readonly spec: ModelSpec; readonly range: LayerRange } {
-  if (spec.graph.kind === 'imported') {
-    // Layers are what they are at their place; in the middle they are what most of them are.
-    const layerStart = Math.max(Math.min(1, spec.layers - count - 1), Math.floor((spec.layers - count) / 2));
-    return { spec, range: { layerStart, layerEnd: layerStart + count } };
+/** The time of one layer of each of these kinds, which share the time that there is. */
+async function measureKinds(
+  model: MeasuredModel,
+  kinds: readonly MeasuredKind[],
+): Promise<{ readonly kindCurves: readonly KindTimes[]; readonly isSteady: boolean }> {
+  const kindCurves: KindTimes[] = [];
+  let isSteady = true;
+  for (const { layer, runs, timeShare } of kinds) {
+    const takes = { ...layersTake, budgetMs: layersTake.budgetMs * timeShare };
+    const stages = runs.map((run) => stageOf(model.spec, run));
+    const measured = await measureStages(model, stages, takes);
+    const count = runs.flat().length;
+    const curve = measured.curve.map(({ rows, micros }) => ({ rows, micros: micros / count }));
+    kindCurves.push({ layer, curve });
+    isSteady &&= measured.isSteady;
   }
-  // Evenly over the model, because quantisers give some layers more bits than others.
-  const chosen = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * spec.layers) / count));
+  return { kindCurves, isSteady };
+}
+
+/** These layers without embedding and output, but for those of a graph of llama.cpp's that begin or end the model. */
+function stageOf(spec: ModelSpec, layers: readonly number[]): MeasuredStage {
+  const [layerStart = 0] = layers;
+  if (spec.graph.kind === 'imported')
+    return { spec, range: { layerStart, layerEnd: layerStart + layers.length } };
   // Layers before and behind, which nobody loads, keep embedding and output away.
   return {
-    spec: repeatLayers(spec, [0, ...chosen, 0]),
-    range: { layerStart: 1, layerEnd: count + 1 },
+    spec: repeatLayers(spec, [0, ...layers, 0]),
+    range: { layerStart: 1, layerEnd: layers.length + 1 },
   };
 }
 
 /** What the last stage takes beyond its layer. */
-async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime[]): Promise<MeasuredCurve> {
-  const { spec, range } = measuredEnd(model.spec);
-  const { curve, isSteady } = await measureStage(model, spec, range, outputTakes);
+async function measureOutput(
+  model: MeasuredModel,
+  layer: number,
+  layerCurve: readonly StepTime[],
+): Promise<MeasuredCurve> {
+  const { spec } = model;
+  const end =
+    spec.graph.kind === 'imported'
+      ? { spec, range: { layerStart: layer, layerEnd: layer + 1 } }
+      : { spec: repeatLayers(spec, [0, layer]), range: { layerStart: 1, layerEnd: 2 } };
+  const { curve, isSteady } = await measureStages(model, [end], outputTakes);
   const beyondLayer = curve.map(({ rows, micros }) => ({
     rows,
     micros: Math.max(1, micros - stepMicros(rows, layerCurve)),
@@ -139,40 +139,25 @@ async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime
   return { curve: plausible(beyondLayer), isSteady };
 }
 
-/** A usual layer with the output. */
-function measuredEnd(spec: ModelSpec): { readonly spec: ModelSpec; readonly range: LayerRange } {
-  if (spec.graph.kind === 'imported')
-    return { spec, range: { layerStart: spec.layers - 1, layerEnd: spec.layers } };
-  const mean = meanBytes(spec);
-  const distance = layerBytes(spec).map((size) => Math.abs(size - mean));
-  const typical = distance.indexOf(Math.min(...distance));
-  return { spec: repeatLayers(spec, [0, typical]), range: { layerStart: 1, layerEnd: 2 } };
-}
-
-async function measureStage(
+/** The time of steps through all of these stages, one after the other. */
+async function measureStages(
   { ggml, threads, isDeterministic }: MeasuredModel,
-  spec: ModelSpec,
-  range: LayerRange,
+  parts: readonly MeasuredStage[],
   { rowsMax, budgetMs }: { readonly rowsMax: number; readonly budgetMs: number },
 ): Promise<MeasuredCurve> {
-  const cacheType = 'f16';
-  const options = { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax, isDeterministic } as const;
-  using stage = new StageRuntime(options);
-  await stage.load(madeUpWeights);
-  using sampler = stage.isLast ? stage.createSampler() : null;
-  const likelihood = stage.isLast ? likelyLogits(spec.vocabulary) : null;
-  const measure = async (rows: number): Promise<number> => {
-    const step = decodingStep(rows, { spec, isFirst: stage.isFirst, slots: arenaSlots, rowsMax });
-    const { logits, computeMicros } = await stage.run(step);
-    if (!logits || !likelihood) return Math.max(1, computeMicros);
-    for (let at = 0; at < logits.length; at += spec.vocabulary) logits.set(likelihood, at);
-    const startedMs = performance.now();
-    await sampler?.sample(step.sequences, logits);
-    return Math.max(1, computeMicros + (performance.now() - startedMs) * 1000);
-  };
-  // The first one meets cold memory and sleeping threads.
-  await measure(1);
-  return await measureCurve(measure, { rowsMax, budgetMs, nowMs: () => performance.now() });
+  const stages: TimedStage[] = [];
+  try {
+    for (const part of parts)
+      stages.push(await TimedStage.load({ ...part, ggml, threads, arenaSlots, rowsMax, isDeterministic }));
+    const measure = async (rows: number): Promise<number> => {
+      let micros = 0;
+      for (const stage of stages) micros += await stage.micros(rows);
+      return micros;
+    };
+    return await measureCurve(measure, { rowsMax, budgetMs, nowMs: () => performance.now() });
+  } finally {
+    for (const stage of stages) stage[Symbol.dispose]();
+  }
 }
 
 /** A model of these layers of `spec` in this order. */
@@ -198,43 +183,16 @@ function repeatLayers(spec: ModelSpec, layers: readonly number[]): ModelSpec {
   };
 }
 
-/**
- * Vectors of ones, as norms and factors that divide must not be zero, and matrices of zeros, which all types have. What
- * chooses experts is noise, so that rows choose several, and not always the same ones, which a cache would hold.
- */
-const madeUpWeights: TensorSource = {
-  read: (tensor: ModelTensor, offset: number, target: Uint8Array): Promise<void> => {
-    const isVector = tensor.shape.length === 1 && tensor.type === dtype.F32;
-    const isRouter = tensor.type === dtype.F32 && tensor.name.endsWith('.ffn_gate_inp.weight');
-    const bytes = Buffer.from(target.buffer, target.byteOffset, target.byteLength);
-    if (isVector) bytes.fill(oneInF32);
-    else if (isRouter) fillNoise(bytes, offset);
-    else target.fill(0);
-    return Promise.resolve();
-  },
-  [Symbol.asyncDispose]: () => Promise.resolve(),
-};
-
-/** Numbers between -1 and 1 that are the same each time. */
-function fillNoise(bytes: Buffer, offset: number): void {
-  for (let at = 0; at + 4 <= bytes.length; at += 4)
-    bytes.writeFloatLE(Math.imul(offset + at + 1, 0x9e3779b1) / 2 ** 31, at);
+/** What is assumed of a layer as they are on average. */
+function assumed(kinds: readonly LayerKind[]): StepTime[] {
+  const active = meanOf(kinds, activeBytes);
+  return assumedCurve.map(({ rows, micros }) => {
+    const bytes = meanOf(kinds, (kind) => readBytes(kind, rows)) + (micros - 1) * active;
+    return { rows, micros: (bytes / assumedBytesPerSecond) * 1e6 };
+  });
 }
 
-const oneInF32 = Buffer.from(new Float32Array([1]).buffer);
-
-/** Logits of which some hundred tokens have nearly all of the likelihood, as those of a language: sampling takes its time by them. */
-function likelyLogits(vocabulary: number): Float32Array {
-  return Float32Array.from({ length: vocabulary }, (_, i) => -1.5 * Math.log(1 + ((i * 7919) % vocabulary)));
-}
-
-function assumed(bytes: number): StepTime[] {
-  const firstMicros = (bytes / assumedBytesPerSecond) * 1e6;
-  return assumedCurve.map(({ rows, micros }) => ({ rows, micros: micros * firstMicros }));
-}
-
-const isOfLayer = ({ name }: ModelTensor): boolean => name.startsWith('blk.');
-
-function meanBytes(spec: ModelSpec): number {
-  return layerBytes(spec).reduce((sum, bytes) => sum + bytes, 0) / spec.layers;
+function meanOf(kinds: readonly LayerKind[], valueOf: (kind: LayerKind) => number): number {
+  const layers = kinds.reduce((sum, kind) => sum + kind.layers.length, 0);
+  return kinds.reduce((sum, kind) => sum + kind.layers.length * valueOf(kind), 0) / layers;
 }

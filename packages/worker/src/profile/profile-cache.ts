@@ -7,13 +7,13 @@ import { type WorkerProfile, encodeControl } from '@butterfly/wire';
 /** What a worker measures; what it holds of the model is known only to its loader. */
 export type MeasuredProfile = Pick<
   WorkerProfile,
-  'layerCurve' | 'outputCurve' | 'attentionMicros' | 'diskBytesPerSecond'
+  'layerCurve' | 'kindCurves' | 'outputCurve' | 'attentionMicros' | 'diskBytesPerSecond'
 >;
 
 /** What was measured while something else computed serves for a while, and is then measured anew. */
 const unsteadyForMs = 10 * 60_000;
 /** Raised whenever measuring changes its meaning, so that older files are measured anew. */
-const version = 4;
+const version = 5;
 
 /** What a file holds that nobody else wrote. */
 interface StoredProfile {
@@ -69,8 +69,14 @@ export class ProfileCache {
     const stored = JSON.parse(text) as StoredProfile | null;
     if (stored?.key !== this.#key || !stored.profile) return null;
     if (stored.isSteady !== true && ageMs > unsteadyForMs) return null;
-    const { layerCurve, outputCurve, attentionMicros, diskBytesPerSecond } = stored.profile;
-    const profile = { layerCurve, outputCurve, attentionMicros, diskBytesPerSecond };
+    const { layerCurve, kindCurves, outputCurve, attentionMicros, diskBytesPerSecond } = stored.profile;
+    const profile = {
+      layerCurve,
+      ...(kindCurves === undefined ? {} : { kindCurves }),
+      outputCurve,
+      attentionMicros,
+      diskBytesPerSecond,
+    };
     // The wire's own check, since it must pass it in any case.
     encodeControl({ kind: 'profile', ...profile, hasFiles: false, cachedBytes: 0 });
     return profile;

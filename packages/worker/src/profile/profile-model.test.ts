@@ -2,13 +2,12 @@ import { mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StepTime } from '@butterfly/common';
-import type { ModelSpec } from '@butterfly/model';
+import { type ModelSpec, layerKinds } from '@butterfly/model';
 import { describeFile, ggml, smallModel } from '@butterfly/stage/testing';
-import { cachedSyntheticModel } from '@butterfly/testkit';
+import { architectureFixtures, cachedSyntheticModel, writeArchitectureModel } from '@butterfly/testkit';
 import { cacheTypes, encodeControl } from '@butterfly/wire';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { measureAttention } from './measured-attention.js';
-import { measuredParts } from './measured-layers.js';
 import type { MeasuredProfile } from './profile-cache.js';
 import { profileModel } from './profile-model.js';
 
@@ -33,6 +32,14 @@ const profile = (change: Partial<Parameters<typeof profileModel>[0]> = {}): Prom
     observe: () => undefined,
     ...change,
   });
+
+async function fixturePath(name: string): Promise<string> {
+  const fixture = architectureFixtures().find((each) => each.name === name);
+  if (!fixture) throw new Error(`There is no fixture ${name}.`);
+  const path = join(directory, `${name}.gguf`);
+  await writeArchitectureModel(path, fixture, 'Q8_0');
+  return path;
+}
 
 function expectTravels(measured: MeasuredProfile): void {
   const message = { kind: 'profile', ...measured, hasFiles: true, cachedBytes: 0 } as const;
@@ -65,6 +72,29 @@ describe('profileModel', () => {
     expectTravels(await profile({ spec: await describeFile(path), threads: 2, directory: null }));
   });
 
+  it.each([
+    ['deepseek2', 2],
+    ['gemma3', 2],
+    ['jamba', 3],
+  ])('measures the kinds of layers of %s apart', async (name, count) => {
+    const kindsSpec = await describeFile(await fixturePath(name));
+    const kinds = layerKinds(kindsSpec);
+    expect(kinds).toHaveLength(count);
+    const measured = await profile({ spec: kindsSpec });
+    expectTravels(measured);
+    const { layerCurve, kindCurves = [] } = measured;
+    expect(kindCurves.length).toBeGreaterThan(1);
+    for (const { layer } of kindCurves) expect(kinds.some(({ layers }) => layers[0] === layer)).toBe(true);
+    const times = kindCurves.map(({ curve }) => curve[0]?.micros ?? 0);
+    expect(layerCurve[0]?.micros).toBeGreaterThan(0.9 * Math.min(...times));
+    expect(layerCurve[0]?.micros).toBeLessThan(1.1 * Math.max(...times));
+    expect(await profile({ spec: kindsSpec })).toEqual(measured);
+  });
+
+  it('has no kinds of layers in a model whose layers are alike', async () => {
+    expect(await profile()).not.toHaveProperty('kindCurves');
+  });
+
   it('keeps what it measured, for the same machine, threads and model alone', async () => {
     const first = await profile();
     expect(await profile()).toEqual(first);
@@ -94,7 +124,7 @@ describe('profileModel', () => {
     ['no JSON', () => '{'],
     ['null', () => 'null'],
     ['cut', (text: string) => text.slice(0, text.length / 2)],
-    ['of another version', (text: string) => text.replace('{\\"version\\":4', '{\\"version\\":0')],
+    ['of another version', (text: string) => text.replace('{\\"version\\":5', '{\\"version\\":0')],
     ['out of bounds', (text: string) => text.replace('"rows":1,', '"rows":-1,')],
   ])('measures anew when the file is %s', async (_, damage) => {
     const first = await profile();
@@ -125,22 +155,6 @@ describe('profileModel', () => {
     // The guess is for 10 GB/s.
     expect(layer?.micros).toBeGreaterThan(1);
     expect(output?.micros).toBeGreaterThan(1);
-  });
-});
-
-describe('measuredParts', () => {
-  it('takes all layers of a small model, as many as exceed caches of a large one, and what fits of any', () => {
-    expect(measuredParts({ spec, memoryBytes: plenty })).toEqual({ layers: spec.layers, hasOutput: true });
-    const large = { ...spec, tensors: spec.tensors.map((tensor) => ({ ...tensor, bytes: 100 * 2 ** 20 })) };
-    expect(measuredParts({ spec: large, memoryBytes: 2 ** 36 })).toEqual({ layers: 1, hasOutput: true });
-    expect(measuredParts({ spec: large, memoryBytes: 2 ** 20 })).toEqual({ layers: 0, hasOutput: false });
-    let layers = 0;
-    for (let memoryBytes = 2 ** 27; memoryBytes < 2 ** 30; memoryBytes += 2 ** 20) {
-      const parts = measuredParts({ spec, memoryBytes });
-      expect(parts.layers).toBeGreaterThanOrEqual(layers);
-      ({ layers } = parts);
-    }
-    expect(layers).toBe(spec.layers);
   });
 });
 

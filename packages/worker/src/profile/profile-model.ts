@@ -6,7 +6,8 @@ import { machineId } from './machine-id.js';
 import { MachineLock } from './machine-lock.js';
 import { measureAttention } from './measured-attention.js';
 import { findModelFile, measureDisk, removeAbandonedScratch } from './measured-disk.js';
-import { measuredParts, measureLayers, type MeasuredParts } from './measured-layers.js';
+import { measureLayers } from './measured-layers.js';
+import { measuredParts, type MeasuredParts } from './measured-parts.js';
 import { ProfileCache, type MeasuredProfile } from './profile-cache.js';
 
 export interface ProfileOptions {
