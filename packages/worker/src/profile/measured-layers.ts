@@ -162,7 +162,7 @@ async function measureStage(
   using sampler = stage.isLast ? stage.createSampler() : null;
   const likelihood = stage.isLast ? likelyLogits(spec.vocabulary) : null;
   const measure = async (rows: number): Promise<number> => {
-    const step = decodingStep(rows, { spec, isFirst: stage.isFirst, slots: arenaSlots, rowsMax });
+    const step = decodingStep(rows, { payloadShape: stage.payloadShape, spec, slots: arenaSlots, rowsMax });
     const { logits, computeMicros } = await stage.run(step);
     if (!logits || !likelihood) return Math.max(1, computeMicros);
     for (let at = 0; at < logits.length; at += spec.vocabulary) logits.set(likelihood, at);
@@ -187,6 +187,7 @@ function repeatLayers(spec: ModelSpec, layers: readonly number[]): ModelSpec {
   return {
     ...spec,
     layers: layers.length,
+    crossings: Array.from({ length: last }, () => spec.hidden),
     attention: layers.flatMap((layer) => spec.attention[layer] ?? []),
     sharedTensors: {
       ...spec.sharedTensors,
