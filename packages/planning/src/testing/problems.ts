@@ -70,6 +70,7 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
         kvBytesPerSlot: fc.array(fc.nat(2), { minLength: layersMax, maxLength: layersMax }),
         arenaSlots: fc.nat(2),
         overheadBytes: fc.nat(3),
+        joined: fc.array(fc.integer({ min: 1, max: layersMax }), { maxLength: 3 }),
         objective: fc.constantFrom('latency' as const, 'throughput' as const),
         concurrency: fc.integer({ min: 1, max: 20 }),
         workers: fc.array(
@@ -89,7 +90,9 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
           { minLength: (count + 1) ** 2, maxLength: (count + 1) ** 2 },
         ),
       })
-      .map(({ workers, links, objective, concurrency, ...model }): PlannerInput => {
+      .map(({ workers, links, objective, concurrency, joined, ...rest }): PlannerInput => {
+        const joinedLayers = new Set(joined.filter((layer) => layer < rest.layerBytes.length));
+        const model = { ...rest, joinedLayers };
         const allBytes = stageBytes({ ...plainModel, ...model }, 0, model.layerBytes.length);
         const ids = [null, ...workers.map((_, index) => `w${index}`)];
         return {
@@ -108,7 +111,7 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
   );
 }
 
-/** Every order of every subset of the workers with every split of the layers that fits. */
+/** Every order of every subset of the workers with every split of the layers that may be and fits. */
 export function everyPlacement(input: PlannerInput, done: readonly Placement[] = []): Placement[][] {
   const layers = input.model.layerBytes.length;
   const layerStart = done.at(-1)?.layerEnd ?? 0;
@@ -117,6 +120,7 @@ export function everyPlacement(input: PlannerInput, done: readonly Placement[] =
     .filter(({ workerId }) => done.every((stage) => stage.workerId !== workerId))
     .flatMap(({ workerId, memoryBytes }) =>
       Array.from({ length: layers - layerStart }, (_, index) => layerStart + index + 1)
+        .filter((layerEnd) => input.model.joinedLayers?.has(layerEnd) !== true)
         .filter((layerEnd) => stageBytes(input.model, layerStart, layerEnd) <= memoryBytes)
         .flatMap((layerEnd) => everyPlacement(input, [...done, { workerId, layerStart, layerEnd }])),
     );
