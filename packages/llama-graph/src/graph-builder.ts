@@ -62,6 +62,9 @@ export interface GraphBuilderOptions {
 /** Inputs, sums and views of a stage, beyond its nodes, and beyond those for each tensor that crosses. */
 const tensorsBeside = 64;
 const tensorsOfPart = 8;
+/** For each span: what its attention in a layer takes, and its parts of masks with and without window, and of ALiBi. */
+const tensorsOfAttention = 10;
+const masksMax = 4;
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -87,7 +90,7 @@ export class GraphBuilder {
 
   constructor(private readonly options: GraphBuilderOptions) {
     const { ggml, nodes, batch } = options;
-    const perSpan = batch.spans.length * 10 * options.caches.length;
+    const perSpan = batch.spans.length * (tensorsOfAttention * options.caches.length + masksMax);
     const { entries, exits, watched } = options;
     const ofParts = tensorsOfPart * (entries.length + exits.length + watched.length);
     const inCores = options.cores.reduce((sum, { inner }) => sum + 3 * inner.length + 32, 0);

@@ -5,6 +5,8 @@ import {
   type ModelTensor,
   cacheBlockSlots,
   cacheBytesPerSlot,
+  canCutAt,
+  everyStageBytes,
   layerBytes,
   outputBytes,
 } from '@butterfly/model';
@@ -59,14 +61,14 @@ export function measuredParts({
   // One matrix at a time passes through memory of its own into the kernels' layout.
   const staging = Math.max(...spec.tensors.filter(isOfLayer).map(({ bytes }) => bytes));
   const arenaBytes = Math.max(...spec.attention.map((layer) => cacheBytesPerSlot(layer, 'f16'))) * arenaSlots;
-  const free = memoryBytes - workBytes;
+  const free = memoryBytes - workBytes - everyStageBytes(spec);
   const layer = meanBytes(spec) + arenaBytes;
   const fitting = Math.floor((free - staging) / layer);
   const logitBytes = spec.vocabulary * 4 * outputTakes.rowsMax;
   return {
     layers: Math.max(0, Math.min(spec.layers, Math.ceil(streamedBytes / meanBytes(spec)), fitting)),
     // The matrix of the output, which may be the embedding, exists twice while it is converted.
-    hasOutput: free >= layer + 2 * outputBytes(spec) + logitBytes,
+    hasOutput: free >= layersOfEnd(spec) * layer + 2 * outputBytes(spec) + logitBytes,
   };
 }
 
@@ -106,7 +108,8 @@ export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayer
 async function measureLayer(model: MeasuredModel, count: number): Promise<MeasuredCurve> {
   const { spec, range } = measuredRange(model.spec, count);
   const { curve, isSteady } = await measureStage(model, spec, range, layersTake);
-  return { curve: curve.map(({ rows, micros }) => ({ rows, micros: micros / count })), isSteady };
+  const layers = range.layerEnd - range.layerStart;
+  return { curve: curve.map(({ rows, micros }) => ({ rows, micros: micros / layers })), isSteady };
 }
 
 /** So many layers that stand for all, without embedding and output. */
@@ -114,11 +117,7 @@ function measuredRange(
   spec: ModelSpec,
   count: number,
 ): { readonly spec: ModelSpec; readonly range: LayerRange } {
-  if (spec.graph.kind === 'imported') {
-    // Layers are what they are at their place; in the middle they are what most of them are.
-    const layerStart = Math.max(Math.min(1, spec.layers - count - 1), Math.floor((spec.layers - count) / 2));
-    return { spec, range: { layerStart, layerEnd: layerStart + count } };
-  }
+  if (spec.graph.kind === 'imported') return { spec, range: middleRange(spec, count) };
   // Evenly over the model, because quantisers give some layers more bits than others.
   const chosen = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * spec.layers) / count));
   // Layers before and behind, which nobody loads, keep embedding and output away.
@@ -128,21 +127,54 @@ function measuredRange(
   };
 }
 
-/** What the last stage takes beyond its layer. */
+/**
+ * As many layers as wanted, or fewer, that may be a stage of their own; more where the least that cannot be parted are
+ * more. Layers are what they are at their place; in the middle they are what most of them are.
+ */
+export function middleRange(spec: Pick<ModelSpec, 'layers' | 'crossings'>, count: number): LayerRange {
+  const bounds = Array.from({ length: spec.layers + 1 }, (_, layer) => layer).filter((layer) =>
+    canCutAt(spec, layer),
+  );
+  /** Worse ones behind: too many layers, then embedding or output, then fewer layers, then far from the middle. */
+  const rank = ({ layerStart, layerEnd }: LayerRange): number[] => {
+    const layers = layerEnd - layerStart;
+    const ends = Number(layerStart === 0) + Number(layerEnd === spec.layers);
+    const distance = Math.abs(layerStart - Math.floor((spec.layers - layers) / 2));
+    return [Math.max(0, layers - count), ends, -layers, distance];
+  };
+  const ranges = bounds.flatMap((layerStart, i) =>
+    bounds.slice(i + 1).map((layerEnd) => ({ layerStart, layerEnd })),
+  );
+  const isBetter = (a: readonly number[], b: readonly number[]): boolean =>
+    (a.map((value, i) => value - (b[i] ?? 0)).find((each) => each !== 0) ?? 0) < 0;
+  let best: LayerRange = { layerStart: 0, layerEnd: spec.layers };
+  for (const range of ranges) if (isBetter(rank(range), rank(best))) best = range;
+  return best;
+}
+
+/** What the last stage takes beyond its layers. */
 async function measureOutput(model: MeasuredModel, layerCurve: readonly StepTime[]): Promise<MeasuredCurve> {
   const { spec, range } = measuredEnd(model.spec);
   const { curve, isSteady } = await measureStage(model, spec, range, outputTakes);
-  const beyondLayer = curve.map(({ rows, micros }) => ({
+  const layers = range.layerEnd - range.layerStart;
+  const beyondLayers = curve.map(({ rows, micros }) => ({
     rows,
-    micros: Math.max(1, micros - stepMicros(rows, layerCurve)),
+    micros: Math.max(1, micros - layers * stepMicros(rows, layerCurve)),
   }));
-  return { curve: plausible(beyondLayer), isSteady };
+  return { curve: plausible(beyondLayers), isSteady };
 }
 
-/** A usual layer with the output. */
+/** The least layers that can be the last stage. */
+function layersOfEnd(spec: ModelSpec): number {
+  let layers = 1;
+  while (!canCutAt(spec, spec.layers - layers)) layers += 1;
+  return layers;
+}
+
+/** A usual layer with the output, or the last ones. */
 function measuredEnd(spec: ModelSpec): { readonly spec: ModelSpec; readonly range: LayerRange } {
   if (spec.graph.kind === 'imported')
-    return { spec, range: { layerStart: spec.layers - 1, layerEnd: spec.layers } };
+    return { spec, range: { layerStart: spec.layers - layersOfEnd(spec), layerEnd: spec.layers } };
   const mean = meanBytes(spec);
   const distance = layerBytes(spec).map((size) => Math.abs(size - mean));
   const typical = distance.indexOf(Math.min(...distance));
