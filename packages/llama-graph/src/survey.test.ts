@@ -108,6 +108,13 @@ describe('surveyModel', () => {
   });
 });
 
+describe('what ggml would compute with memory that is not its own', () => {
+  it('is refused', async () => {
+    const heads = survey('rwkv7', { 'wkv.head_size': { type: 'u32', value: 32 } });
+    await expect(heads).rejects.toThrow(/RWKV_WKV7 with heads of 32/u);
+  });
+});
+
 describe('surveyContextTokens', () => {
   it('is more than twice any window, in whole blocks', () => {
     for (const window of [0, 1, 16, 512, 8192, 1_000_000]) {

@@ -4,6 +4,7 @@ import { attentionsOf } from './attention-survey.js';
 import { viewOperations } from './cores.js';
 import { crossingParts, widthOf } from './crossing.js';
 import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
+import { refuse } from './refusal.js';
 import { leafOf, leavesOf, readingsOf, rootOf, stateKind, weightUse, type Leaf } from './leaves.js';
 
 /** What the graph of a model tells of its layers. Travels as JSON. */
@@ -49,6 +50,7 @@ export function surveyGraph(
   options: { readonly names: ReadonlySet<string>; readonly isChunked: boolean },
 ): GraphSurvey {
   const graph: WholeGraph = model.graph(surveyedRows, surveyedOutputs).snapshot();
+  checkKernels(graph);
   const { layers } = model;
   const cutter = new GraphCutter(graph, layers);
   const cuts = Array.from({ length: layers }, (_, layer) => cutter.cut(layer, layer + 1));
@@ -109,6 +111,20 @@ function crossingsOf(
     const parts = isWithin ? null : crossingParts(graph, entries, surveyedRows);
     return parts === null || parts.length === 0 ? null : widthOf(parts);
   });
+}
+
+/** GGML_F32_STEP where it is largest, with AVX-512. */
+const vectorStep = 64;
+
+/**
+ * The kernel of this operation takes whole vectors and has no rest (ggml_compute_forward_rwkv_wkv7_f32): of smaller heads
+ * it reads and writes what is not theirs. All models that there are have heads of 64.
+ */
+function checkKernels(graph: WholeGraph): void {
+  for (const { op, sources } of graph.nodes) {
+    const size = op === 'RWKV_WKV7' && sources[0] ? graph.get(sources[0]).shape[0] : vectorStep;
+    if (size % vectorStep !== 0) throw refuse(`computes RWKV_WKV7 with heads of ${size}`);
+  }
 }
 
 /** Operations that take any type apart, beside products and lookups. */
