@@ -1,8 +1,9 @@
 import { ButterflyError, systemClock } from '@butterfly/common';
-import type { Stage, StageRuntime } from '@butterfly/stage';
+import type { StageRuntime } from '@butterfly/stage';
 import { describeFile, loadStage, part, trainedModel } from '@butterfly/stage/testing';
 import { type Step, decodeStepResult, greedySampling, tokenOfStepBefore } from '@butterfly/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sink } from '../testing/sink.js';
 import { EpochStage } from './epoch-stage.js';
 
 const epoch = 7;
@@ -23,29 +24,6 @@ afterAll(() => {
   last[Symbol.dispose]();
 });
 
-/** Bytes of a frame before its header, docs/protocol.md. */
-const preludeBytes = 24;
-
-/** Takes what a stage sends: the type of each frame (its sixth byte) and the headers. */
-function sink() {
-  const types: number[] = [];
-  const headers: Uint8Array[] = [];
-  let wake: () => void = () => undefined;
-  return {
-    types,
-    headers,
-    send: (parts: readonly Uint8Array[]) => {
-      types.push(parts[0]?.[5] ?? -1);
-      headers.push(parts[0]?.subarray(preludeBytes) ?? noBytes);
-      wake();
-    },
-    /** Resolves once so many frames were sent. */
-    count: async (frames: number) => {
-      while (types.length < frames) await new Promise<void>((resolve) => (wake = resolve));
-    },
-  };
-}
-
 const step = (stepId: number, change: Partial<Step> = {}): Step => ({
   epoch,
   stepId,
@@ -63,34 +41,6 @@ const activations = (stepId: number, of = epoch) => ({
   tokens: noBytes,
   payload: new Uint8Array(hidden * 4),
 });
-
-/** The type of a frame of activations, docs/protocol.md. */
-const activationsType = 5;
-
-/** Token ids in a frame of activations behind its prelude. */
-function tokensIn(frame: Uint8Array): number[] {
-  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
-  const start = 16 + 8 * view.getUint16(12, true);
-  return Array.from({ length: view.getUint16(14, true) }, (_, i) => view.getInt32(start + 4 * i, true));
-}
-
-/** A stage as one is that knows of readers of tokens behind it. */
-function handingOn(stage: StageRuntime): Stage {
-  const { isFirst, isLast, shardBytes, arenaBytes, fileBytes } = stage;
-  return {
-    isFirst,
-    isLast,
-    handsOnTokens: true,
-    shardBytes,
-    arenaBytes,
-    fileBytes,
-    load: (...all) => stage.load(...all),
-    warmUp: (...all) => stage.warmUp(...all),
-    prepare: (each) => stage.prepare(each),
-    createSampler: () => stage.createSampler(),
-    [Symbol.dispose]: () => undefined,
-  };
-}
 
 describe('a stage of an epoch', () => {
   it('passes each step on ahead of its activations, in the order of steps', async () => {
@@ -244,80 +194,6 @@ describe('a stage of an epoch', () => {
     expect(() => stage.learn(result)).toThrow(/out of order/);
     await stage.stop();
     stage.learn(result);
-  });
-
-  it('hands tokens on beside activations where a later stage reads them, sampled ones too', async () => {
-    const next = sink();
-    const stage = new EpochStage({
-      epoch,
-      stageCount: 2,
-      stage: handingOn(first),
-      next,
-      orchestrator: sink(),
-      clock: systemClock,
-      onFailure: (error) => expect.unreachable(error.message),
-    });
-    stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ sampling: greedySampling })] }));
-    stage.enqueue(step(2, { payload: tokens(tokenOfStepBefore(1)) }));
-    await next.count(3);
-    const outputs = [{ sequenceId: 1, tokens: Int32Array.of(9) }];
-    stage.learn({ epoch, stepId: 1, outputs, stageTimes: [] });
-    await next.count(4);
-    const handedOn = next.types.flatMap((type, i) =>
-      type === activationsType ? tokensIn(next.headers[i] ?? noBytes) : [],
-    );
-    expect(handedOn).toEqual([5, 9]);
-    await stage.stop();
-  });
-
-  it('hands on what it was handed, and computes with it', async () => {
-    const next = sink();
-    const computedWith: number[] = [];
-    const middle: Stage = {
-      ...handingOn(last),
-      isLast: false,
-      prepare: () => (_, ids) => {
-        computedWith.push(...new Int32Array(Uint8Array.from(ids ?? []).buffer));
-        return Promise.resolve({
-          activations: new Uint8Array(hidden * 4),
-          logits: null,
-          faults: null,
-          computeMicros: 1,
-        });
-      },
-    };
-    const stage = new EpochStage({
-      epoch,
-      stageCount: 3,
-      stage: middle,
-      next,
-      orchestrator: sink(),
-      clock: systemClock,
-      onFailure: (error) => expect.unreachable(error.message),
-    });
-    stage.enqueue(step(1));
-    stage.receive({ ...activations(1), tokens: tokens(6) });
-    await next.count(2);
-    expect(computedWith).toEqual([6]);
-    expect(tokensIn(next.headers[1] ?? noBytes)).toEqual([6]);
-    await stage.stop();
-  });
-
-  it('sends no tokens to stages that read none', async () => {
-    const next = sink();
-    const stage = new EpochStage({
-      epoch,
-      stageCount: 2,
-      stage: first,
-      next,
-      orchestrator: sink(),
-      clock: systemClock,
-      onFailure: (error) => expect.unreachable(error.message),
-    });
-    stage.enqueue(step(1, { payload: tokens(5) }));
-    await next.count(2);
-    expect(tokensIn(next.headers[1] ?? noBytes)).toEqual([]);
-    await stage.stop();
   });
 
   it('tells the first stage what the last one sampled, and the orchestrator everything', async () => {
