@@ -37,6 +37,9 @@ const graph: ModelSpec['graph'] = {
   },
 };
 
+/** The last layer reads tokens as the first does, so that they have to come through all stages. */
+const tokenLayersOf = (layers: number): number[] => (layers > 1 ? [layers - 1] : []);
+
 /** A model of so many layers, whose weights are nowhere. */
 export function fakeSpec(layers: number): ModelSpec {
   const tensors: ModelTensor[] = [];
@@ -54,6 +57,8 @@ export function fakeSpec(layers: number): ModelSpec {
     architecture: 'llama',
     layers,
     hidden,
+    crossings: Array.from({ length: layers - 1 }, () => hidden),
+    tokenLayers: tokenLayersOf(layers),
     vocabulary,
     contextTrained: 1024,
     attention: Array.from({ length: layers }, () => ({
@@ -107,6 +112,8 @@ export interface FakeRows {
   readonly regionStart: number;
   readonly positionStart: number;
   readonly values: Int32Array;
+  /** Of each row, in a layer that reads them; null in others. */
+  readonly tokens: Int32Array | null;
 }
 
 /**
@@ -114,13 +121,13 @@ export interface FakeRows {
  * is lost, stale, overwritten or misplaced thus changes all that follows.
  */
 export function runLayer(layer: number, cache: Int32Array, rows: FakeRows): Int32Array {
-  const { regionStart, positionStart, values } = rows;
+  const { regionStart, positionStart, values, tokens } = rows;
   let state = layer;
   for (let position = 0; position < positionStart; position++)
     state = mix(state, cache[regionStart + position] ?? 0);
   return values.map((value, index) => {
     const position = positionStart + index;
-    const cached = mix(value, mix(layer, position));
+    const cached = mix(mix(value, mix(layer, position)), tokens?.[index] ?? 0);
     cache[regionStart + position] = cached;
     state = mix(state, cached);
     return mix(state, value);
@@ -160,9 +167,13 @@ export function reference(layers: number, request: FakePrompt): FakeText {
   const caches = Array.from({ length: layers }, () => new Int32Array(known.length + outputTokensMax));
   let positionStart = 0;
   for (;;) {
-    let values: Int32Array = Int32Array.from(known.slice(positionStart));
-    for (const [layer, cache] of caches.entries())
-      values = runLayer(layer, cache, { regionStart: 0, positionStart, values });
+    const read = Int32Array.from(known.slice(positionStart));
+    const readers = tokenLayersOf(layers);
+    let values: Int32Array = read;
+    for (const [layer, cache] of caches.entries()) {
+      const rows = { regionStart: 0, positionStart, values, tokens: readers.includes(layer) ? read : null };
+      values = runLayer(layer, cache, rows);
+    }
     positionStart = known.length;
     const recent = sampling.repeatPenalty === 1 ? [] : known.slice(-64);
     const token = draw(values.at(-1) ?? 0, positionStart, sampling, recent);

@@ -2,11 +2,13 @@ import { ButterflyError, stepMicros } from '@butterfly/common';
 import {
   checkPayload,
   checkStep,
+  type ComputeStep,
   type Stage,
   type StageRequest,
   type StageResult,
   type StageSampler,
 } from '@butterfly/stage';
+import { readsTokens } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import type { Step, StepResult } from '@butterfly/wire';
 import type { FakeMachine } from './fake-machine.js';
@@ -28,6 +30,7 @@ const slowness = 10;
 export class FakeStage implements Stage {
   readonly isFirst: boolean;
   readonly isLast: boolean;
+  readonly handsOnTokens: boolean;
   readonly shardBytes: number;
   readonly fileBytes: number;
   readonly arenaBytes: number;
@@ -45,6 +48,7 @@ export class FakeStage implements Stage {
     const { spec, range, arenaSlots } = request;
     this.isFirst = range.layerStart === 0;
     this.isLast = range.layerEnd === spec.layers;
+    this.handsOnTokens = readsTokens(spec, range.layerEnd, spec.layers);
     this.#machine = parts.machine;
     this.shardBytes = parts.shardBytes;
     this.fileBytes = parts.shardBytes;
@@ -85,19 +89,19 @@ export class FakeStage implements Stage {
     return { curve, isBatchInvariant: this.#machine.traits.isBatchInvariant };
   }
 
-  prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult> {
+  prepare(step: Pick<Step, 'copies' | 'sequences'>): ComputeStep {
     this.#expect(!this.#isDisposed, 'a step was given to a stage that is disposed');
     this.#expect(!this.#isRunning, 'a step was prepared while another one is computed');
     checkStep(step, { ...this.request, stateSlots: 0 });
     for (const { fromSlot, toSlot, slots } of step.copies)
       for (const cache of this.#caches) cache.copyWithin(toSlot, fromSlot, fromSlot + slots);
     const serial = ++this.#prepared;
-    return async (payload) => {
+    return async (payload, tokens) => {
       this.#expect(!this.#isDisposed, 'a step was computed on a stage that is disposed');
       this.#expect(!this.#isRunning && serial === this.#prepared, 'another step came between');
       this.#isRunning = true;
       try {
-        return await this.#compute(step.sequences, payload);
+        return await this.#compute(step.sequences, payload, this.isFirst ? payload : tokens);
       } finally {
         this.#isRunning = false;
       }
@@ -129,9 +133,19 @@ export class FakeStage implements Stage {
       throw new ButterflyError('COMPUTE_FAILED', 'The simulated machine cannot load anything.');
   }
 
-  async #compute(sequences: Sequences, payload: Uint8Array): Promise<StageResult> {
-    const { hidden } = this.request.spec;
-    checkPayload(payload, sequences, { isFirst: this.isFirst, hidden, vocabulary });
+  async #compute(
+    sequences: Sequences,
+    payload: Uint8Array,
+    tokens: Uint8Array | undefined,
+  ): Promise<StageResult> {
+    const { spec, range } = this.request;
+    checkPayload({ payload, tokens }, sequences, {
+      isFirst: this.isFirst,
+      width: spec.hidden,
+      vocabulary,
+      readsTokens: readsTokens(spec, range.layerStart, range.layerEnd),
+    });
+    const ids = new Int32Array(new Uint8Array(tokens ?? []).buffer);
     let values = this.isFirst ? new Int32Array(new Uint8Array(payload).buffer) : decodeRows(payload);
     if (values === null) {
       this.#machine.onViolation('activations arrived damaged');
@@ -142,17 +156,24 @@ export class FakeStage implements Stage {
     await this.#machine.sleep(computeMicros / 1_000);
     this.#expect(!this.#isDisposed, 'a stage was disposed while it computed');
     for (const [index, cache] of this.#caches.entries())
-      values = this.#runLayer(this.request.range.layerStart + index, cache, sequences, values);
+      values = this.#runLayer(range.layerStart + index, cache, sequences, { values, ids });
     return this.isLast
       ? { activations: null, logits: logitsOf(sequences, values), faults: null, computeMicros }
       : { activations: encodeRows(values), logits: null, faults: null, computeMicros };
   }
 
-  #runLayer(layer: number, cache: Int32Array, sequences: Sequences, values: Int32Array): Int32Array {
+  #runLayer(
+    layer: number,
+    cache: Int32Array,
+    sequences: Sequences,
+    { values, ids }: { readonly values: Int32Array; readonly ids: Int32Array },
+  ): Int32Array {
+    const isReader = readsTokens(this.request.spec, layer, layer + 1);
     const outputs = new Int32Array(values.length);
     let at = 0;
     for (const { regionStart, positionStart, rows } of sequences) {
-      const part = { regionStart, positionStart, values: values.subarray(at, at + rows) };
+      const own = (all: Int32Array): Int32Array => all.subarray(at, at + rows);
+      const part = { regionStart, positionStart, values: own(values), tokens: isReader ? own(ids) : null };
       outputs.set(runLayer(layer, cache, part), at);
       at += rows;
     }

@@ -5,7 +5,8 @@ import { run } from './testing/butterfly.js';
 import { Folder } from './testing/models.js';
 import { Server, streamFrom } from './testing/server.js';
 
-const names = ['qwen3moe', 'deepseek2', 'gemma3'];
+// The last one reads tokens in all stages, and its last layers attend to what earlier ones cache.
+const names = ['qwen3moe', 'deepseek2', 'gemma3', 'gemma4'];
 const hybrid = 'jamba';
 const folder = new Folder();
 const pathOf = (name: string): string => join(folder.path, `${name}.gguf`);
@@ -46,6 +47,7 @@ describe('what is told of a model whose graph llama.cpp builds', () => {
     ['qwen3moe', ['experts', '3 of 8 in each layer']],
     ['deepseek2', ['latent', '3 of 8 in each layer', '2 dense, 4 with experts']],
     ['gemma3', ['sliding window of 16', 'with a window of 16 tokens', 'seeing all']],
+    ['gemma4', ['layers 4 to 7, which cannot be parted', '2 layers with no keys and values of their own']],
     [hybrid, ['with state', 'attending']],
   ])('inspect shows of %s: %s', async (name, words) => {
     const { code, stdout } = await run(['inspect', pathOf(name)]);
@@ -77,5 +79,18 @@ describe('what is told of a model whose graph llama.cpp builds', () => {
     ]);
     expect([code, stderr]).toEqual([0, []]);
     expect(stdout.join('\n')).toContain('layers');
+  });
+
+  it('plan parts no layers of which one attends to what another caches', async () => {
+    const flags = ['--workers', '3', '--ctx', '512', '--json'];
+    const { code, stdout, stderr } = await run(['plan', pathOf('gemma4'), ...flags]);
+    expect([code, stderr]).toEqual([0, []]);
+    const { plan } = JSON.parse(stdout.join('\n')) as {
+      plan: { stages: { layerStart: number; layerEnd: number }[] };
+    };
+    expect(plan.stages).toHaveLength(3);
+    expect(plan.stages.at(-1)?.layerStart).toBeLessThanOrEqual(4);
+    const told = await run(['plan', pathOf('gemma4'), ...flags.slice(0, -1)]);
+    expect(told.stdout.join('\n')).toContain('layers 4 to 7 stay in one stage');
   });
 });

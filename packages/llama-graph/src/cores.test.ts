@@ -54,6 +54,39 @@ describe('the cores of a hybrid of attention and delta net', () => {
   });
 });
 
+describe('the cores of RWKV', () => {
+  it('are one for both states of a layer, as each is computed from the other', async () => {
+    const { cores, graph } = await coresOf('rwkv7');
+    expect(cores.map(({ state }) => state.split(' and ').sort())).toEqual(
+      Array.from({ length: 6 }, (_, layer) => [`cache_r_l${layer}`, `cache_s_l${layer}`]),
+    );
+    for (const { writes, innerSet } of cores) {
+      expect(writes.size).toBe(2);
+      expect([...innerSet].map((position) => graph.nodes[position]?.op)).toContain('RWKV_WKV7');
+    }
+  });
+
+  it('give what a later stage reads, though no node of their own does', async () => {
+    const { header } = surveyRequest(await openFixture('rwkv7'));
+    using model = new HeaderModel(ggml, { header, contextTokens: 512, rowsMax: 16, cacheType: dtype.F16 });
+    const graph = model.graph(rows, 1).snapshot();
+    const dimensions = rowDimensions(graph, model.graph(rows + 1, 1).snapshot(), rows);
+    const cut = new GraphCutter(graph, model.layers).cut(0, 1);
+    const [core] = findCores(graph, cut, dimensions);
+    const inner = cut.exits.filter((position) => core?.innerSet.has(position));
+    expect(inner).toHaveLength(1);
+    expect(core?.exits.map(({ position }) => position)).toContain(inner[0]);
+  });
+
+  it('hold what reads a state that is not computed from what it was', async () => {
+    const { cores, graph } = await coresOf('rwkv6qwen2');
+    const shift = cores.find(({ state }) => state.includes('cache_r_l0'));
+    const operations = [...(shift?.inner ?? [])].map((position) => graph.nodes[position]?.op);
+    expect(operations).toContain('GET_ROWS');
+    expect(operations).toContain('CONCAT');
+  });
+});
+
 describe('rowDimensions', () => {
   let found: FoundCores;
   beforeAll(async () => {

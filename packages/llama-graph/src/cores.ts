@@ -13,7 +13,7 @@ export const viewOperations: ReadonlySet<string> = new Set(['VIEW', 'PERMUTE', '
  * Numbers are positions in the graph, which are the same for batches of every shape.
  */
 export interface Core {
-  /** Name of the state tensor. */
+  /** Name of the state tensor, or names of several. */
   readonly state: string;
   /** Ascending. */
   readonly inner: readonly number[];
@@ -22,7 +22,7 @@ export interface Core {
   readonly writes: ReadonlySet<number>;
   /** Nodes outside that they read. */
   readonly entries: readonly number[];
-  /** Those of `inner` that nodes outside read, and which dimension of each counts rows. */
+  /** Those of `inner` that nodes outside or other stages read, and which dimension of each counts rows. */
   readonly exits: readonly { readonly position: number; readonly dimension: number }[];
 }
 
@@ -47,10 +47,21 @@ export function findCores(graph: WholeGraph, cut: Cut, dimensions: readonly numb
   return new CoreFinder(graph, cut, dimensions).find();
 }
 
+/** Between the names of states that have one core. */
+const andState = ' and ';
+
+/** Positions of the nodes that read and write each state. */
+interface StateAccess {
+  readonly reads: ReadonlyMap<string, readonly number[]>;
+  readonly writes: ReadonlyMap<string, readonly number[]>;
+}
+
 class CoreFinder {
   readonly #index: ReadonlyMap<Pointer, number>;
   readonly #needed: ReadonlySet<number>;
   readonly #users: readonly number[][];
+  /** What other stages read. */
+  readonly #exits: ReadonlySet<number>;
 
   constructor(
     private readonly graph: WholeGraph,
@@ -59,6 +70,7 @@ class CoreFinder {
   ) {
     this.#index = new Map(graph.nodes.map(({ pointer }, position) => [pointer, position]));
     this.#needed = new Set(cut.nodes);
+    this.#exits = new Set(cut.exits);
     const users = graph.nodes.map((): number[] => []);
     for (const position of cut.nodes)
       for (const read of new Set(this.#reads(position))) users[read]?.push(position);
@@ -73,7 +85,23 @@ class CoreFinder {
       if (written !== null) writes.set(written, [...(writes.get(written) ?? []), position]);
       for (const read of this.#readStates(node)) reads.set(read, [...(reads.get(read) ?? []), position]);
     }
-    return [...writes].map(([state, written]) => this.#core(state, reads.get(state) ?? [], written));
+    const cores = [...writes].map(([state, written]) => this.#core(state, reads.get(state) ?? [], written));
+    return this.#merged(cores, { reads, writes });
+  }
+
+  /** States of which one is computed from what the other gives, as where a token shifts into the next, have one core. */
+  #merged(cores: readonly Core[], of: StateAccess): Core[] {
+    for (const [i, one] of cores.entries())
+      for (const other of cores.slice(i + 1)) {
+        if (!one.inner.some((position) => other.innerSet.has(position))) continue;
+        const rest = cores.filter((core) => core !== one && core !== other);
+        const states = [...one.state.split(andState), ...other.state.split(andState)];
+        const all = (by: ReadonlyMap<string, readonly number[]>): number[] =>
+          states.flatMap((state) => by.get(state) ?? []);
+        const both = this.#core(states.join(andState), all(of.reads), all(of.writes));
+        return this.#merged([...rest, both], of);
+      }
+    return [...cores];
   }
 
   #core(state: string, reads: readonly number[], writes: readonly number[]): Core {
@@ -88,10 +116,13 @@ class CoreFinder {
       if (this.#needed.has(position) && this.#usersOf(position).some((user) => above.has(user)))
         above.add(position);
     const inner = new Set([...below].filter((position) => above.has(position)));
-    for (const position of writes) inner.add(position);
+    // What is read need not lead to what is written: of a shift of tokens only the last row is kept.
+    for (const position of [...reads, ...writes]) inner.add(position);
     this.#complete(inner);
     const exits = [...inner]
-      .filter((position) => this.#usersOf(position).some((user) => !inner.has(user)))
+      .filter(
+        (position) => this.#exits.has(position) || this.#usersOf(position).some((user) => !inner.has(user)),
+      )
       .map((position) => ({ position, dimension: this.dimensions[position] ?? -1 }));
     if (exits.some(({ dimension }) => dimension < 0)) throw refuse(`joins rows through ${state} without end`);
     return {

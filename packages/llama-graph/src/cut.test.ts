@@ -6,7 +6,7 @@ import { HandMadeGraph, handMadeModel, tensorOf, type HandMadeModel } from './te
 
 const cutterOf = ({ graph, layers }: HandMadeModel): GraphCutter => new GraphCutter(graph, layers);
 const leafNames = ({ graph }: HandMadeModel, cut: Cut): string[] =>
-  leavesOf(graph, cut).map(({ leaf }) => leaf.name);
+  leavesOf(graph, cut).map(({ name }) => name);
 
 describe('cacheLayer', () => {
   it.each([

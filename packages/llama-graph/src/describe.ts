@@ -96,7 +96,9 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
   return specOf(gguf, {
     architecture,
     layers: survey.layers,
-    hidden: survey.hidden,
+    hidden: reader.requiredCount('embedding_length'),
+    crossings: [...survey.crossings],
+    tokenLayers: [...survey.tokenLayers],
     vocabulary: readVocabulary(gguf, reader),
     contextTrained,
     attention: [...survey.attention],

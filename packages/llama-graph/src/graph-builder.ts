@@ -20,6 +20,7 @@ import {
 } from '@butterfly/model';
 import { AttentionBuilder } from './attention-builder.js';
 import { viewOperations, type Core } from './cores.js';
+import { packCrossing, unpackCrossing, widthOf, type CrossingPart } from './crossing.js';
 import { cacheLayer, isStateName } from './cut.js';
 import { type FindWeight, leafOf, rootOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
@@ -36,12 +37,14 @@ export interface GraphBuilderOptions {
   readonly get: (pointer: Pointer) => ImportedTensor;
   /** What is to be computed, in order. */
   readonly nodes: readonly ImportedTensor[];
-  /** What the stage before computes; null on the first. */
-  readonly entry: Pointer | null;
-  /** Null where a step only fills the cache. */
-  readonly exit: Pointer | null;
-  /** The node that enters the last layer, where it is among `nodes`. */
-  readonly lastEntry: Pointer | null;
+  /** What the stage before computes; none on the first. */
+  readonly entries: readonly CrossingPart[];
+  /** What the stage behind gets; none on the last. */
+  readonly exits: readonly CrossingPart[];
+  /** The logits, on the last stage; null where a step only fills the cache. */
+  readonly logits: Pointer | null;
+  /** What enters the last layer of those that are computed, if not the stage, of which numbers are watched on the last. */
+  readonly watched: readonly CrossingPart[];
   readonly isLast: boolean;
   readonly batch: BatchShape;
   readonly find: FindWeight;
@@ -56,8 +59,12 @@ export interface GraphBuilderOptions {
   readonly dimensions: readonly number[];
 }
 
-/** Bytes of a tensor's own inputs, sums and views of a stage, beyond its nodes. */
+/** Inputs, sums and views of a stage, beyond its nodes, and beyond those for each tensor that crosses. */
 const tensorsBeside = 64;
+const tensorsOfPart = 8;
+/** For each span: what its attention in a layer takes, and its parts of masks with and without window, and of ALiBi. */
+const tensorsOfAttention = 10;
+const masksMax = 4;
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -83,17 +90,22 @@ export class GraphBuilder {
 
   constructor(private readonly options: GraphBuilderOptions) {
     const { ggml, nodes, batch } = options;
-    // Ten where queries are grouped, and its part of a mask, which several layers may share.
-    const perSpan = batch.spans.length * 11 * options.caches.length;
+    const perSpan = batch.spans.length * (tensorsOfAttention * options.caches.length + masksMax);
+    const { entries, exits, watched } = options;
+    const ofParts = tensorsOfPart * (entries.length + exits.length + watched.length);
     const inCores = options.cores.reduce((sum, { inner }) => sum + 3 * inner.length + 32, 0);
     this.#graph = new CloningGraph(
       ggml,
-      2 * nodes.length + perSpan + inCores * options.groups.length + tensorsBeside,
+      2 * nodes.length + perSpan + inCores * options.groups.length + ofParts + tensorsBeside,
     );
     this.#needed = new Set(nodes.map(({ pointer }) => pointer));
     for (const core of options.cores) for (const position of core.inner) this.#coreOf.set(position, core);
     this.#inputs = {
-      source: this.#input(options.entry === null ? dtype.I32 : dtype.F32, this.#sourceShape()),
+      source:
+        entries.length === 0
+          ? this.#input(dtype.I32, shapeOf(batch.paddedRows))
+          : this.#input(dtype.F32, shapeOf(widthOf(entries), batch.paddedRows)),
+      tokens: null,
       positions: null,
       slots: null,
       masks: [],
@@ -110,12 +122,12 @@ export class GraphBuilder {
     });
     this.#states = this.#stateBuilder();
     this.#inputs.states = this.#states?.inputs ?? [];
-    if (options.entry !== null) this.#made.set(options.entry, this.#inputs.source);
   }
 
   /** @throws ButterflyError MODEL_UNSUPPORTED, COMPUTE_FAILED */
   build(): StepGraph<CloningGraph> {
     try {
+      this.#enter();
       for (const node of this.options.nodes) this.#make(node);
       const outputs = this.#outputs();
       return { graph: this.#graph, inputs: this.#inputs, outputs };
@@ -125,9 +137,17 @@ export class GraphBuilder {
     }
   }
 
-  #sourceShape(): Shape {
-    const { entry, get, batch } = this.options;
-    return entry === null ? shapeOf(batch.paddedRows) : shapeOf(get(entry).shape[0], batch.paddedRows);
+  /** Makes what crosses into the stage of its activations. */
+  #enter(): void {
+    const { entries, node } = this.options;
+    if (entries.length === 0) return;
+    const made = unpackCrossing(
+      this.#graph,
+      this.#inputs.source,
+      entries,
+      (position) => node(position).shape,
+    );
+    for (const [position, tensor] of made) this.#made.set(node(position).pointer, tensor);
   }
 
   #input(type: number, shape: Shape): Tensor {
@@ -200,7 +220,7 @@ export class GraphBuilder {
             node.viewOf === null ? null : this.#operand(node, -1, node.viewOf),
           );
     this.#made.set(node.pointer, made);
-    if (node.pointer === this.options.exit) graph.keep(made);
+    if (node.pointer === this.options.logits) graph.keep(made);
     // One by one, so that the order is llama.cpp's: what is cached must be written before it is attended to.
     graph.expand(made);
   }
@@ -241,7 +261,8 @@ export class GraphBuilder {
 
   #leaf(tensor: ImportedTensor, node: ImportedTensor, index: number): Tensor {
     const { batch, names, find } = this.options;
-    const leaf = leafOf(tensor, batch.paddedRows, (name) => names.has(name), node);
+    const reader = { node, get: this.options.get };
+    const leaf = leafOf(tensor, batch.paddedRows, (name) => names.has(name), reader);
     const keep = (made: Tensor): Tensor => {
       this.#made.set(tensor.pointer, made);
       return made;
@@ -250,7 +271,7 @@ export class GraphBuilder {
       case 'weight':
         return find(leaf.name, weightUse(node, index));
       case 'tokens':
-        return keep(this.#inputs.source);
+        return keep(this.#tokens(tensor.type));
       case 'positions':
         this.#inputs.positions = { tensor: this.#input(tensor.type, tensor.shape), each: leaf.each };
         return keep(this.#inputs.positions.tensor);
@@ -274,25 +295,45 @@ export class GraphBuilder {
     }
   }
 
+  #tokens(type: number): Tensor {
+    if (this.options.entries.length === 0) return this.#inputs.source;
+    return (this.#inputs.tokens ??= this.#input(type, shapeOf(this.options.batch.paddedRows)));
+  }
+
   #outputs(): StepOutputs {
-    const { exit, isLast, entry, lastEntry } = this.options;
-    const result = exit === null ? null : (this.#made.get(exit) ?? null);
+    const { logits, isLast, exits } = this.options;
     if (!isLast) {
-      if (!result) throw refuse('hands nothing on');
-      return { activations: result, logits: null, rowSums: this.#sums(result), logitRowSums: null };
+      const activations = this.#packed(exits);
+      if (!activations) throw refuse('hands nothing on');
+      this.#graph.keep(activations);
+      this.#graph.expand(activations);
+      return { activations, logits: null, rowSums: this.#sums(activations), logitRowSums: null };
     }
-    const entered = lastEntry ?? entry;
-    const sums = this.#sums((entered === null ? undefined : this.#made.get(entered)) ?? this.#embedded());
-    const before = exit === null ? null : this.#beforeLogits(exit);
+    const sums = this.#sums(this.#packed(this.options.watched) ?? this.#entered());
+    const before = logits === null ? null : this.#beforeLogits(logits);
     return {
       activations: null,
-      logits: result,
+      logits: logits === null ? null : (this.#made.get(logits) ?? null),
       rowSums: sums,
       logitRowSums: before && this.#sums(before),
     };
   }
 
-  /** What a model of one layer on one stage begins with: the rows of the embedding. */
+  /** Tensors that cross a cut side by side, F32 [width, paddedRows]; null where some are not made. */
+  #packed(parts: readonly CrossingPart[]): Tensor | null {
+    const tensors = parts.flatMap((part) => {
+      const tensor = this.#made.get(this.options.node(part.position).pointer);
+      return tensor ? [{ tensor, part }] : [];
+    });
+    if (tensors.length === 0 || tensors.length < parts.length) return null;
+    return packCrossing(this.#graph, tensors, this.options.batch.paddedRows);
+  }
+
+  /** What the stage begins with: activations, or the rows of the embedding. */
+  #entered(): Tensor {
+    return this.options.entries.length === 0 ? this.#embedded() : this.#inputs.source;
+  }
+
   #embedded(): Tensor {
     const node = this.options.nodes.find(({ op }) => op === 'GET_ROWS');
     const made = node && this.#made.get(node.pointer);

@@ -1,4 +1,4 @@
-import { dtype, type ImportedTensor } from '@butterfly/ggml';
+import { dtype, tensorFlags, type ImportedTensor } from '@butterfly/ggml';
 import { describe, expect, it } from 'vitest';
 import { type Leaf, leafOf, rootOf, weightUse } from './leaves.js';
 import { HandMadeGraph, tensorOf } from './testing/hand-made-graph.js';
@@ -57,6 +57,34 @@ describe('leafOf', () => {
     const shape = [96, 4, 1, 1] as const;
     expect(leaf({ name, type: dtype.F32, shape })).toEqual({ kind: 'state', layer, name: kind, width: 96 });
     expect(() => leaf({ name, type: dtype.F16, shape })).toThrow(/another type than F32/u);
+  });
+});
+
+describe('leafOf without a name', () => {
+  const known = new Set(['per_layer_token_embd.weight', 'token_embd.weight']);
+  const ids = { type: dtype.I32, shape: [rows, 1, 1, 1], flags: tensorFlags.input } as const;
+  const read = (table: string, change: Partial<ImportedTensor> = {}, op = 'GET_ROWS'): Leaf => {
+    const graph = new HandMadeGraph();
+    const pointer = graph.leaf('leaf_4', { ...ids, ...change });
+    const node = graph.get(graph.node(op, [graph.leaf(table), pointer]));
+    return leafOf(graph.get(pointer), rows, (name) => known.has(name), { node, get: (at) => graph.get(at) });
+  };
+
+  it('is token ids where it chooses rows of the embedding for each layer', () => {
+    expect(read('per_layer_token_embd.weight')).toEqual({ kind: 'tokens' });
+  });
+
+  it.each<readonly [string, () => Leaf]>([
+    ['rows of another table', () => read('token_embd.weight')],
+    ['rows of a table that is no weight', () => read('blk.0.per_layer_token_embd.weight')],
+    ['otherwise than as rows', () => read('per_layer_token_embd.weight', {}, 'MUL_MAT')],
+    ['what is no input', () => read('per_layer_token_embd.weight', { flags: 0 })],
+    ['numbers', () => read('per_layer_token_embd.weight', { type: dtype.F32 })],
+    ['more than one for each row', () => read('per_layer_token_embd.weight', { shape: [rows, 2, 1, 1] })],
+    ['others than rows', () => read('per_layer_token_embd.weight', { shape: [rows + 1, 1, 1, 1] })],
+    ['what has a name', () => read('per_layer_token_embd.weight', { name: 'inp_other' })],
+  ])('is refused where it chooses %s', (_, make) => {
+    expect(make).toThrow(/has the input/u);
   });
 });
 

@@ -1,4 +1,4 @@
-import { dtype, tensorFlags, type ImportedTensor, type Tensor } from '@butterfly/ggml';
+import { dtype, tensorFlags, type ImportedTensor, type Shape, type Tensor } from '@butterfly/ggml';
 import type { WeightUse } from '@butterfly/model';
 import { cacheLayer, type Cut, type WholeGraph } from './cut.js';
 import { refuse } from './refusal.js';
@@ -28,17 +28,22 @@ export type Leaf =
 const rotations = /^attn_inp_[kv]_rot(?:_swa)?$/u;
 const madeAnew = /^(?:attn_inp_(?:kq_mask|[kv]_idxs)(?:_swa)?|rs_s_copy)$/u;
 
+/** A node that reads a leaf, and the graph in which it does. */
+export interface Reader {
+  readonly node: ImportedTensor;
+  readonly get: WholeGraph['get'];
+}
+
 /**
- * Tells what a leaf is by its name and shape.
+ * Tells what a leaf is by its name and shape; of one without a name, by who reads it.
  * @param rows of the graph.
- * @param reader a node that reads it.
  * @throws ButterflyError MODEL_UNSUPPORTED for one that is not known, by name
  */
 export function leafOf(
   leaf: ImportedTensor,
   rows: number,
   isWeight: (name: string) => boolean,
-  reader: ImportedTensor | null = null,
+  reader: Reader | null = null,
 ): Leaf {
   const { name, type, shape } = leaf;
   if (isWeight(name)) return { kind: 'weight', name };
@@ -51,7 +56,8 @@ export function leafOf(
     }
     return { kind: 'cache', layer, part: part === 'k' ? 'keys' : 'values' };
   }
-  if (name === 'inp_tokens' && type === dtype.I32 && shape[0] === rows) return { kind: 'tokens' };
+  const isTokens = name === 'inp_tokens' || (reader !== null && looksUpPerLayer(leaf, reader, isWeight));
+  if (isTokens && type === dtype.I32 && isVector(shape, rows)) return { kind: 'tokens' };
   if (name === 'inp_pos' && type === dtype.I32 && shape[0] % rows === 0)
     return { kind: 'positions', each: shape[0] / rows };
   if (name === 'out_ids' && type === dtype.I32) return { kind: 'logitRows' };
@@ -59,9 +65,31 @@ export function leafOf(
   if (rotations.test(name) && type === dtype.F32 && shape[0] === shape[1])
     return { kind: 'rotation', size: shape[0] };
   if (madeAnew.test(name)) return { kind: 'ours' };
-  if (type === dtype.F32 && (leaf.flags & tensorFlags.input) === 0 && reader !== null && replacesAll(reader))
+  const isInput = (leaf.flags & tensorFlags.input) !== 0;
+  if (type === dtype.F32 && !isInput && reader !== null && replacesAll(reader.node))
     return { kind: 'scratch' };
   throw refuse(`has the input "${name}" of [${shape.join(', ')}]`);
+}
+
+/** As ggml names leaves that nobody else does (ggml_build_forward_impl of ggml.c). */
+const noName = /^leaf_\d+$/u;
+/** What gemma3n and gemma4 look up beside the embedding (build_inp_per_layer of src/models/gemma4.cpp and gemma3n.cpp). */
+const perLayerEmbedding = 'per_layer_token_embd.weight';
+
+/** Whether a leaf without a name is an input by which rows of the embedding for each layer are chosen: token ids again. */
+function looksUpPerLayer(
+  { name, pointer, flags }: ImportedTensor,
+  { node, get }: Reader,
+  isWeight: (name: string) => boolean,
+): boolean {
+  const [table, ids] = node.sources;
+  if (!noName.test(name) || (flags & tensorFlags.input) === 0) return false;
+  if (node.op !== 'GET_ROWS' || ids !== pointer || !table) return false;
+  return isWeight(perLayerEmbedding) && get(table).name === perLayerEmbedding;
+}
+
+function isVector(shape: Readonly<Shape>, length: number): boolean {
+  return shape.every((size, dimension) => size === (dimension === 0 ? length : 1));
 }
 
 /** Which state of its layer a tensor holds: its name without the number of the layer. */
@@ -76,24 +104,29 @@ function replacesAll({ op, params }: ImportedTensor): boolean {
   return op === 'CLAMP' && bounds.getFloat32(0, true) === bounds.getFloat32(4, true);
 }
 
-/** A leaf and the first node that reads it. */
+/** A leaf and a node that reads it. */
 interface ReadLeaf {
   readonly leaf: ImportedTensor;
-  readonly reader: ImportedTensor;
+  readonly reader: Reader;
+}
+
+/** The leaves that the nodes of a cut read, each as often as one does. */
+export function readingsOf(graph: WholeGraph, cut: Cut): ReadLeaf[] {
+  const get = (pointer: ImportedTensor['pointer']): ImportedTensor => graph.get(pointer);
+  return cut.nodes.flatMap((position) => {
+    const node = graph.nodes[position];
+    const read = new Set(node ? [...node.sources, node.viewOf] : []);
+    return [...read].flatMap((pointer) => {
+      if (pointer === null || !node) return [];
+      const leaf = graph.get(pointer);
+      return leaf.op === 'NONE' ? [{ leaf, reader: { node, get } }] : [];
+    });
+  });
 }
 
 /** The leaves that the nodes of a cut read, each once. */
-export function leavesOf(graph: WholeGraph, cut: Cut): ReadLeaf[] {
-  const leaves = new Map<ImportedTensor['pointer'], ReadLeaf>();
-  for (const position of cut.nodes) {
-    const node = graph.nodes[position];
-    for (const pointer of node ? [...node.sources, node.viewOf] : []) {
-      if (pointer === null || !node || leaves.has(pointer)) continue;
-      const leaf = graph.get(pointer);
-      if (leaf.op === 'NONE') leaves.set(pointer, { leaf, reader: node });
-    }
-  }
-  return [...leaves.values()];
+export function leavesOf(graph: WholeGraph, cut: Cut): ImportedTensor[] {
+  return [...new Map(readingsOf(graph, cut).map(({ leaf }) => [leaf.pointer, leaf])).values()];
 }
 
 /** The tensor whose data a chain of views shows. */

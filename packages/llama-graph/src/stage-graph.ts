@@ -1,4 +1,5 @@
-import type { CloningGraph, Ggml, HeaderModel, ImportedTensor, Tensor } from '@butterfly/ggml';
+import type { ButterflyError } from '@butterfly/common';
+import type { CloningGraph, Ggml, HeaderModel, Tensor } from '@butterfly/ggml';
 import {
   type BatchShape,
   type LayerAttention,
@@ -10,14 +11,13 @@ import {
   rowGroups,
 } from '@butterfly/model';
 import { findCores, rowDimensions, type Core } from './cores.js';
+import { crossingParts, type CrossingPart } from './crossing.js';
 import { GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
 import { isBiased, sinksOperand } from './attention-operands.js';
 import { GraphBuilder } from './graph-builder.js';
-import { type FindWeight, leafOf, leavesOf, weightUse } from './leaves.js';
+import { type FindWeight, leafOf, readingsOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
 import type { StateGroup } from './state-builder.js';
-
-type Pointer = ImportedTensor['pointer'];
 
 /** A weight of a stage and how it is used; one that is used in two ways may lie in two layouts. */
 export interface ImportedWeight {
@@ -44,8 +44,11 @@ export class StageGraphs {
   readonly hasHeadTerms: boolean;
   /** What is computed where logits are wanted, or activations go on; and where a step only fills the cache. */
   readonly #cuts: { readonly whole: Cut; readonly silent: Cut };
-  /** The node that enters the last layer, on the last stage, if it is computed there. */
-  readonly #lastEntry: number | null;
+  readonly #entries: readonly CrossingPart[];
+  /** None on the last stage. */
+  readonly #exits: readonly CrossingPart[];
+  /** What enters the last layer, of the last stage, as far as it is computed there. */
+  readonly #watched: { readonly whole: readonly CrossingPart[]; readonly silent: readonly CrossingPart[] };
   readonly #operations: readonly string[];
   readonly #cores: { readonly whole: readonly Core[]; readonly silent: readonly Core[] };
   readonly #dimensions: readonly number[];
@@ -70,8 +73,11 @@ export class StageGraphs {
       whole: hasStates ? findCores(graph, whole, this.#dimensions) : [],
       silent: hasStates ? findCores(graph, this.#cuts.silent, this.#dimensions) : [],
     };
-    const entry = layerEnd === model.layers ? cutter.cut(layerEnd - 1, layerEnd).entries[0] : undefined;
-    this.#lastEntry = entry === undefined || whole.entries.includes(entry) ? null : entry;
+    this.#entries = partsOf(graph, whole.entries);
+    this.#exits = this.isLast ? [] : partsOf(graph, whole.exits);
+    const watched = (cut: Cut): CrossingPart[] =>
+      this.isLast ? watchedIn(cut, range, (layer) => cutter.cut(layer, layer + 1).entries, graph) : [];
+    this.#watched = { whole: watched(whole), silent: watched(this.#cuts.silent) };
     this.#operations = graph.nodes.map(({ op }) => op);
     this.hasHeadTerms = graph.nodes.some(
       (node) => node.op === 'FLASH_ATTN_EXT' && (node.sources[sinksOperand] !== undefined || isBiased(node)),
@@ -106,20 +112,19 @@ export class StageGraphs {
     const imported = model.graph(batch.paddedRows, Math.max(1, batch.paddedLogitRows));
     const isSilent = this.isLast && batch.logitRows === 0;
     const cut = isSilent ? this.#cuts.silent : this.#cuts.whole;
+    if (imported.size !== this.#operations.length) throw this.#isAnother(batch);
     const nodes = cut.nodes.map((position) => imported.node(position));
-    const isAsKnown =
-      imported.size === this.#operations.length &&
-      nodes.every(({ op }, i) => op === this.#operations[cut.nodes[i] ?? -1]);
-    if (!isAsKnown) throw refuse(`is another one for ${batch.paddedRows} rows`);
-    const pointerOf = (position: number | null | undefined): Pointer | null =>
-      position === null || position === undefined ? null : imported.node(position).pointer;
+    const isAsKnown = nodes.every(({ op }, i) => op === this.#operations[cut.nodes[i] ?? -1]);
+    if (!isAsKnown) throw this.#isAnother(batch);
+    const logits = this.isLast && !isSilent ? cut.exits[0] : undefined;
     return new GraphBuilder({
       ...this.options,
       get: (pointer) => imported.get(pointer),
       nodes,
-      entry: pointerOf(cut.entries[0]),
-      exit: pointerOf(cut.exits[0]),
-      lastEntry: pointerOf(this.#lastEntry),
+      entries: this.#entries,
+      exits: this.#exits,
+      logits: logits === undefined ? null : imported.node(logits).pointer,
+      watched: isSilent ? this.#watched.silent : this.#watched.whole,
       isLast: this.isLast,
       batch,
       find,
@@ -131,6 +136,10 @@ export class StageGraphs {
       positionOf: (pointer) => imported.positionOf(pointer),
       dimensions: this.#dimensions,
     }).build();
+  }
+
+  #isAnother({ paddedRows, paddedLogitRows }: BatchShape): ButterflyError {
+    return refuse(`is another one for ${paddedRows} rows with ${paddedLogitRows} logits`);
   }
 
   #withGraph(group: RowGroup): StateGroup {
@@ -153,10 +162,34 @@ const coreRows = 7;
 /** Graphs of thousands of nodes are some megabytes each. */
 const groupGraphsMax = 32;
 
+/** @throws ButterflyError MODEL_UNSUPPORTED where layers cannot be parted */
+function partsOf(graph: WholeGraph, positions: readonly number[]): CrossingPart[] {
+  const parts = crossingParts(graph, positions, coreRows);
+  if (parts === null) throw refuse('cannot be parted here');
+  return parts;
+}
+
+/** What enters the last layer of which all that enters is computed in a cut, or what leads to it; none for the first. */
+function watchedIn(
+  cut: Cut,
+  { layerStart, layerEnd }: StageGraphOptions['range'],
+  entriesOf: (layer: number) => readonly number[],
+  graph: WholeGraph,
+): CrossingPart[] {
+  const computed = new Set(cut.nodes);
+  for (let layer = layerEnd - 1; layer > layerStart; layer--) {
+    const parts = entriesOf(layer)
+      .filter((position) => computed.has(position))
+      .flatMap((position) => crossingParts(graph, [position], coreRows) ?? []);
+    if (parts.length > 0) return parts;
+  }
+  return [];
+}
+
 /** How each weight is used by the nodes of a cut. */
 function weightsOf(graph: WholeGraph, cut: Cut, names: ReadonlySet<string>): ImportedWeight[] {
   const found = new Map<string, ImportedWeight>();
-  for (const { leaf, reader } of leavesOf(graph, cut))
+  for (const { leaf, reader } of readingsOf(graph, cut))
     leafOf(leaf, coreRows, (name) => names.has(name), reader);
   for (const position of cut.nodes) {
     const node = graph.nodes[position];

@@ -60,19 +60,58 @@ describe('surveyModel', () => {
     expect(states[0]?.map(({ name }) => name).sort()).toEqual(['cache_s_l', 'conv_states_all-']);
   });
 
+  it('parts no layers of which one attends to what another caches', async () => {
+    // The last two of eight layers: the one with a window to layer 4, the other to layer 5.
+    const { crossings, attention } = await survey('gemma4');
+    expect(crossings).toEqual([128, 128, 128, 128, null, null, null]);
+    expect(attention.map((layer) => layer?.keySize ?? null)).toEqual([32, 32, 64, 32, 32, 64, null, null]);
+  });
+
+  it.each([
+    // Four streams of 128 numbers, as a third dimension.
+    ['gemma3n', [512]],
+    ['hy_v4', [512]],
+    // What several layers before gave, and more of it from block to block.
+    ['kimi-k3', [128, 384, 512]],
+    ['talkie', [128]],
+  ])('tells what crosses the cuts of %s', async (name, widths) => {
+    const { crossings } = await survey(name);
+    expect([...new Set(crossings.filter((width) => width !== null))]).toEqual(widths);
+  });
+
+  it('tells which layers behind the first read tokens', async () => {
+    expect((await survey('qwen3vl')).tokenLayers).toEqual([1, 2]);
+    expect((await survey('talkie')).tokenLayers).toEqual([1, 2, 3, 4, 5]);
+    expect((await survey('gemma3')).tokenLayers).toEqual([]);
+    const { tokenLayers, users } = await survey('gemma4-ple');
+    expect(tokenLayers).toEqual([1, 2, 3, 4, 5]);
+    expect(users['per_layer_token_embd.weight']).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  it('tells that layers which are gone through twice use the same weights', async () => {
+    const { users, crossings } = await survey('nanbeige');
+    expect(users['blk.0.attn_k.weight']).toContain(3);
+    expect(crossings).toEqual([128, 128, 128, null, null]);
+  });
+
   it.each([
     ['deepseek32', 'computes LIGHTNING_INDEXER with cached keys or values'],
-    ['grok', 'not one of ggml’s own'],
+    ['grok', 'computes MUL_MAT with cached keys or values'],
     ['bert', 'self_kq_mask'],
-    ['hy_v4', 'hands [128, 4, 7, 1] from layer to layer'],
-    ['nanbeige', '3 tensors that go from layer to layer'],
   ])('refuses %s: %s', async (name, words) => {
     await expect(survey(name)).rejects.toThrow(
       expect.objectContaining({
         code: 'MODEL_UNSUPPORTED',
-        message: expect.stringContaining(words.replace('’', "'")) as unknown,
+        message: expect.stringContaining(words) as unknown,
       }),
     );
+  });
+});
+
+describe('what ggml would compute with memory that is not its own', () => {
+  it('is refused', async () => {
+    const heads = survey('rwkv7', { 'wkv.head_size': { type: 'u32', value: 32 } });
+    await expect(heads).rejects.toThrow(/RWKV_WKV7 with heads of 32/u);
   });
 });
 

@@ -1,16 +1,19 @@
-import { dtype, type HeaderModel, type ImportedTensor, type Shape } from '@butterfly/ggml';
+import type { HeaderModel, Shape } from '@butterfly/ggml';
 import type { LayerAttention, LayerState } from '@butterfly/model';
-import { findCores, rowDimensions, viewOperations } from './cores.js';
+import { attentionsOf } from './attention-survey.js';
+import { viewOperations } from './cores.js';
+import { crossingParts, widthOf } from './crossing.js';
 import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
-import { leafOf, leavesOf, rootOf, stateKind, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
+import { leafOf, leavesOf, readingsOf, rootOf, stateKind, weightUse, type Leaf } from './leaves.js';
 
 /** What the graph of a model tells of its layers. Travels as JSON. */
 export interface GraphSurvey {
   readonly layers: number;
-  /** F32 numbers of each row that cross every cut. */
-  readonly hidden: number;
-  /** Null for a layer that attends to nothing. */
+  /** As in `ModelSpec`, like the next one. */
+  readonly crossings: readonly (number | null)[];
+  readonly tokenLayers: readonly number[];
+  /** Of what each layer caches; null for one that caches nothing. */
   readonly attention: readonly (LayerAttention | null)[];
   readonly states: readonly (readonly LayerState[])[];
   /** Which layers use each weight. */
@@ -47,102 +50,81 @@ export function surveyGraph(
   options: { readonly names: ReadonlySet<string>; readonly isChunked: boolean },
 ): GraphSurvey {
   const graph: WholeGraph = model.graph(surveyedRows, surveyedOutputs).snapshot();
+  checkKernels(graph);
   const { layers } = model;
   const cutter = new GraphCutter(graph, layers);
   const cuts = Array.from({ length: layers }, (_, layer) => cutter.cut(layer, layer + 1));
-  const dimensions = stateDimensions(model, graph);
-  const states = cuts.map((cut) => {
-    findCores(graph, cut, dimensions);
-    return statesOf(graph, cut);
-  });
-  const users = new Map<string, number[]>();
+  const isWeight = (name: string): boolean => options.names.has(name);
+  const read = cuts.map((cut) =>
+    readingsOf(graph, cut).map(({ leaf: tensor, reader }) => ({
+      leaf: leafOf(tensor, surveyedRows, isWeight, reader),
+      tensor,
+    })),
+  );
+  const users = new Map<string, Set<number>>();
   const shapes: Record<string, Shape> = {};
-  const plainWeights = new Set<string>();
-  let hasTemperature = false;
-  for (const [layer, cut] of cuts.entries()) {
-    for (const name of readAsFloats(graph, cut)) if (options.names.has(name)) plainWeights.add(name);
-    for (const { leaf: tensor, reader } of leavesOf(graph, cut)) {
-      const leaf = leafOf(tensor, surveyedRows, (name) => options.names.has(name), reader);
-      if (leaf.kind === 'tokens' && layer > 0) throw refuse('reads token ids in every layer');
-      if ((leaf.kind === 'cache' || leaf.kind === 'state') && leaf.layer !== layer)
-        throw refuse(`has layers that share keys and values (${layer} and ${leaf.layer})`);
-      if (leaf.kind === 'weight') {
-        users.set(leaf.name, [...(users.get(leaf.name) ?? []), layer]);
-        shapes[leaf.name] = tensor.shape;
-      }
-      hasTemperature ||= leaf.kind === 'temperature';
+  for (const [layer, leaves] of read.entries())
+    for (const { leaf, tensor } of leaves) {
+      if (leaf.kind !== 'weight') continue;
+      users.set(leaf.name, (users.get(leaf.name) ?? new Set()).add(layer));
+      shapes[leaf.name] = tensor.shape;
     }
-  }
+  const reads = (layer: number, kind: Leaf['kind']): boolean =>
+    read[layer]?.some(({ leaf }) => leaf.kind === kind) ?? false;
   const windowOf = (slots: number): LayerAttention['window'] =>
     slots >= model.contextTokens
       ? null
       : { kind: options.isChunked ? 'chunked' : 'sliding', tokens: model.windowTokens };
   return {
     layers,
-    hidden: crossingWidth(graph, cuts),
-    attention: cuts.map((cut, layer) => attentionOf(graph, cut, layer, windowOf)),
-    states,
-    users: Object.fromEntries(users),
+    crossings: crossingsOf(
+      graph,
+      cuts,
+      read.map((leaves) => leaves.map(({ leaf }) => leaf)),
+    ),
+    tokenLayers: [...cuts.keys()].filter((layer) => layer > 0 && reads(layer, 'tokens')),
+    attention: attentionsOf(graph, layers, windowOf),
+    states: cuts.map((cut, layer) => statesOf(graph, cut, layer)),
+    users: Object.fromEntries([...users].map(([name, layersOf]) => [name, [...layersOf]])),
     shapes,
-    plainWeights: [...plainWeights],
-    hasTemperature,
+    plainWeights: [...new Set(cuts.flatMap((cut) => readAsFloats(graph, cut)))].filter(isWeight),
+    hasTemperature: [...cuts.keys()].some((layer) => reads(layer, 'temperature')),
   };
 }
 
-/** Numbers of each row that go from stage to stage: one tensor [numbers, rows], the same at each cut. */
-function crossingWidth({ nodes }: WholeGraph, cuts: readonly Cut[]): number {
-  const widths = new Set<number>();
-  for (const cut of cuts.slice(1)) {
-    const crossing = cut.entries.flatMap((position) => nodes[position] ?? []);
-    const [only] = crossing;
-    if (only === undefined || crossing.length > 1)
-      throw refuse(`has ${crossing.length} tensors that go from layer to layer`);
-    const { type, shape, strides } = only;
-    const isPlain =
-      type === dtype.F32 && strides[0] === 4 && strides[1] === 4 * shape[0] && shape[1] === surveyedRows;
-    if (!isPlain || shape[2] !== 1 || shape[3] !== 1)
-      throw refuse(`hands [${shape.join(', ')}] from layer to layer`);
-    widths.add(shape[0]);
-  }
-  const [width, other] = widths;
-  if (other !== undefined) throw refuse('hands tensors of several widths from layer to layer');
-  return width ?? 1;
-}
-
-/** The attention of a layer, as far as the cache and the planner need to know it. */
-function attentionOf(
+/** Numbers of each row that cross each cut between two layers; null where layers cannot be parted. */
+function crossingsOf(
   graph: WholeGraph,
-  cut: Cut,
-  layer: number,
-  windowOf: (slots: number) => LayerAttention['window'],
-): LayerAttention | null {
-  const nodes = cut.nodes.flatMap((position) => graph.nodes[position] ?? []);
-  const attended = nodes.filter(({ op }) => op === 'FLASH_ATTN_EXT');
-  const [attention] = attended;
-  if (attention === undefined && !cachesKeys(graph, nodes)) return null;
-  if (attention === undefined || attended.length > 1)
-    throw refuse(`has ${attended.length} attentions in layer ${layer}, and not one of ggml's own`);
-  checkCacheUse(graph, nodes, attention);
-  const operand = (index: number): ImportedTensor => {
-    const pointer = attention.sources[index];
-    if (!pointer) throw refuse(`has an attention without its operand ${index}`);
-    return graph.get(pointer);
-  };
-  const [q, k, v] = [operand(0), operand(1), operand(2)];
-  const [keys, values] = [rootOf(graph, k), rootOf(graph, v)];
-  if (cacheLayer(keys) === null || cacheLayer(values) === null)
-    throw refuse(`attends in layer ${layer} to what is not cached`);
-  const hasValues = values.pointer !== keys.pointer;
-  const width = k.shape[0] * k.shape[2];
-  if (keys.shape[0] !== width || (hasValues && values.shape[0] !== v.shape[0] * v.shape[2]))
-    throw refuse(`caches in layer ${layer} more than it attends to`);
-  return {
-    heads: q.shape[2],
-    kvHeads: k.shape[2],
-    keySize: k.shape[0],
-    valueSize: hasValues ? v.shape[0] : 0,
-    window: windowOf(keys.shape[1]),
-  };
+  cuts: readonly Cut[],
+  read: readonly (readonly Leaf[])[],
+): (number | null)[] {
+  /** Layers that read what an earlier one keeps, with that one. */
+  const joined = read.flatMap((leaves, layer) =>
+    leaves.flatMap((leaf) =>
+      leaf.kind === 'cache' || leaf.kind === 'state' ? [{ from: leaf.layer, to: layer }] : [],
+    ),
+  );
+  return cuts.slice(1).map(({ entries }, before) => {
+    const isWithin = joined.some(
+      ({ from, to }) => Math.min(from, to) <= before && before < Math.max(from, to),
+    );
+    const parts = isWithin ? null : crossingParts(graph, entries, surveyedRows);
+    return parts === null || parts.length === 0 ? null : widthOf(parts);
+  });
+}
+
+/** GGML_F32_STEP where it is largest, with AVX-512. */
+const vectorStep = 64;
+
+/**
+ * The kernel of this operation takes whole vectors and has no rest (ggml_compute_forward_rwkv_wkv7_f32): of smaller heads
+ * it reads and writes what is not theirs. All models that there are have heads of 64.
+ */
+function checkKernels(graph: WholeGraph): void {
+  for (const { op, sources } of graph.nodes) {
+    const size = op === 'RWKV_WKV7' && sources[0] ? graph.get(sources[0]).shape[0] : vectorStep;
+    if (size % vectorStep !== 0) throw refuse(`computes RWKV_WKV7 with heads of ${size}`);
+  }
 }
 
 /** Operations that take any type apart, beside products and lookups. */
@@ -160,36 +142,8 @@ function readAsFloats(graph: WholeGraph, cut: Cut): string[] {
   });
 }
 
-/** Which dimension of each node counts rows, in a graph with states; none otherwise, as nobody asks. */
-function stateDimensions(model: HeaderModel, graph: WholeGraph): readonly number[] {
-  if (!graph.nodes.some(({ viewOf }) => viewOf !== null && isStateName(graph.get(viewOf).name))) return [];
-  return rowDimensions(graph, model.graph(surveyedRows + 1, surveyedOutputs).snapshot(), surveyedRows);
-}
-
-function statesOf(graph: WholeGraph, cut: Cut): LayerState[] {
+function statesOf(graph: WholeGraph, cut: Cut, layer: number): LayerState[] {
   return leavesOf(graph, cut)
-    .filter(({ leaf }) => isStateName(leaf.name))
-    .map(({ leaf }) => ({ name: stateKind(leaf.name), width: leaf.shape[0] }));
-}
-
-function cachesKeys(graph: WholeGraph, nodes: readonly ImportedTensor[]): boolean {
-  return nodes.some((node) => {
-    const root = rootOf(graph, node);
-    return cacheLayer(root) !== null && !isStateName(root.name);
-  });
-}
-
-/** Caches are written row by row and read by the attention, through views; nothing else is known to be right. */
-function checkCacheUse(graph: WholeGraph, nodes: readonly ImportedTensor[], attention: ImportedTensor): void {
-  for (const node of nodes) {
-    if (node === attention || viewOperations.has(node.op)) continue;
-    const root = rootOf(graph, node);
-    const isWritten = node.op === 'SET_ROWS' && cacheLayer(root) !== null;
-    const isRead = node.sources.some((source) => {
-      if (source === null) return false;
-      const read = rootOf(graph, graph.get(source));
-      return cacheLayer(read) !== null && !isStateName(read.name);
-    });
-    if (isRead && !isWritten) throw refuse(`computes ${node.op} with cached keys or values`);
-  }
+    .filter((leaf) => isStateName(leaf.name) && cacheLayer(leaf) === layer)
+    .map(({ name, shape }) => ({ name: stateKind(name), width: shape[0] }));
 }

@@ -17,8 +17,9 @@ const trialSlots = 512;
 const regionSlots = 256;
 const trialStateSlots = 8;
 
-/** Decoding, a prompt beside it, and a piece of a prompt that only fills the cache. */
+/** Decoding, a prompt beside it, and a piece of a prompt that only fills the cache; of one row alone graphs may differ. */
 const batches: readonly BatchShape[] = [
+  batchOf([1], 1),
   batchOf([1, 1], 2),
   batchOf([1, 3], 2),
   batchOf([4], 0),
@@ -46,8 +47,8 @@ export function tryGraphs(
   model: HeaderModel,
   { survey, names }: { readonly survey: GraphSurvey; readonly names: ReadonlySet<string> },
 ): void {
-  const { layers, attention } = survey;
-  const middle = Math.floor(layers / 2);
+  const { layers, attention, crossings } = survey;
+  const middle = nearestCut(layers / 2, crossings);
   const ranges = [
     [0, layers],
     ...(middle > 0
@@ -77,6 +78,12 @@ export function tryGraphs(
       }
     }
   }
+}
+
+/** The layer nearest to `wanted` that a stage may begin with; 0 where none but the first may. */
+function nearestCut(wanted: number, crossings: GraphSurvey['crossings']): number {
+  const cuts = crossings.flatMap((width, before) => (width === null ? [] : [before + 1]));
+  return cuts.reduce((best, cut) => (Math.abs(cut - wanted) < Math.abs(best - wanted) ? cut : best), 0);
 }
 
 /** Tensors without memory where a stage has its own. */

@@ -24,6 +24,7 @@ export { drawFraction } from './sampling.js';
 export { MetadataReader } from './gguf/metadata-reader.js';
 export { architectureEntries, graphHeader } from './gguf/graph-header.js';
 export type { GgufFile } from './gguf/gguf-file.js';
+export { activationBytes, canCutAt, crossingWidth, joinedLayers, readsTokens } from './spec/cuts.js';
 export { describeFamilyModel, readArchitecture, readVocabulary, specOf } from './spec/describe.js';
 export {
   cacheBlockSlots,

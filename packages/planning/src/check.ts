@@ -41,15 +41,17 @@ function invalid(param: string, message: string): ButterflyError {
 }
 
 /**
- * Checks that the stages cover all layers exactly once, in order, that no worker comes twice, that the reasons tell of
- * every stage, and that the predictions are numbers.
+ * Checks that the stages cover all layers exactly once, in order, that none begins with a layer that stays with the one
+ * before it, that no worker comes twice, that the reasons tell of every stage, and that the predictions are numbers.
  * @throws ButterflyError INTERNAL
  */
-export function assertPlan(plan: Plan, layers: number): void {
+export function assertPlan(plan: Plan, layers: number, joinedLayers?: ReadonlySet<number>): void {
   let end = 0;
   for (const { workerId, layerStart, layerEnd } of plan.stages) {
     if (layerStart !== end || layerEnd <= layerStart || !Number.isSafeInteger(layerEnd))
       throw broken(`${workerId} has layers ${layerStart} to ${layerEnd} where ${end} is next`);
+    if (joinedLayers?.has(layerStart))
+      throw broken(`${workerId} begins with layer ${layerStart}, which stays with the one before it`);
     end = layerEnd;
   }
   if (end !== layers) throw broken(`it covers ${end} of ${layers} layers`);
@@ -69,18 +71,20 @@ function broken(what: string): ButterflyError {
 
 /** Says how much is missing and what to do. */
 export function tooLarge({ model, workers }: PlannerInput): ButterflyError {
+  const { joinedLayers } = model;
   const layers = model.layerBytes.length;
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   const weightBytes = sum(model.layerBytes) + model.inputBytes + model.outputBytes;
   const kvBytes = sum(model.kvBytesPerSlot) * model.arenaSlots;
   const count = workers.length;
+  const together = joinedLayers && joinedLayers.size > 0 ? ', some of which cannot be parted,' : '';
   const overheadBytes = model.overheadBytes * Math.max(1, Math.min(count, layers));
   const neededBytes = weightBytes + kvBytes + overheadBytes;
   const availableBytes = sum(workers.map(({ memoryBytes }) => memoryBytes));
   const why =
     neededBytes > availableBytes
       ? ''
-      : ', but whole layers in a row, with the embedding on the first worker and the head on the last, do not fit';
+      : `, but whole layers in a row${together || ','} with the embedding on the first worker and the head on the last, do not fit`;
   return new ButterflyError(
     'MODEL_TOO_LARGE',
     `The model needs ${formatBytes(neededBytes)} (weights ${formatBytes(weightBytes)}, KV cache ${formatBytes(kvBytes)}, buffers ` +

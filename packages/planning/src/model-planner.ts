@@ -1,9 +1,11 @@
 import type { Observer } from '@butterfly/common';
 import {
   type ModelSpec,
+  activationBytes,
   cacheBytesPerSlot,
   everyStageBytes,
   inputBytes,
+  joinedLayers,
   kindOfLayers,
   layerBytes,
   layerKinds,
@@ -119,7 +121,8 @@ export function plannerInput(
       ),
       arenaSlots,
       overheadBytes: overheadBytes(options),
-      activationBytes: spec.hidden * Float32Array.BYTES_PER_ELEMENT,
+      activationBytes: activationBytes(spec),
+      joinedLayers: joinedLayers(spec),
     },
     workers: members.map(({ workerId, name, memoryBytes, memoryOf, profile }) => ({
       workerId,
@@ -153,8 +156,9 @@ function memoryShares(members: readonly PlannerMember[]): (memoryOf: string | un
 
 /** Compute buffers, the runtime and its libraries, and the weights that every stage has. */
 function overheadBytes({ spec, rowsMax }: PlannerInputOptions): number {
-  const activationBytes = rowsMax * 4 * (spec.hidden * 8 + widestLayer(spec) * 3);
-  return 128 * 2 ** 20 + activationBytes + spec.vocabulary * 4 * 16 + everyStageBytes(spec);
+  const hiddenBytes = Math.max(spec.hidden * 4, activationBytes(spec));
+  const workBytes = rowsMax * (hiddenBytes * 8 + 4 * widestLayer(spec) * 3);
+  return 128 * 2 ** 20 + workBytes + spec.vocabulary * 4 * 16 + everyStageBytes(spec);
 }
 
 /** Numbers of a row that are the most at once in a layer: what its widest matrix gives, for all experts that are used. */

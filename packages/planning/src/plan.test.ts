@@ -45,7 +45,7 @@ describe('planPipeline', () => {
           expect(plan.code).toBe('MODEL_TOO_LARGE');
           return;
         }
-        assertPlan(plan, input.model.layerBytes.length);
+        assertPlan(plan, input.model.layerBytes.length, input.model.joinedLayers);
         for (const { workerId, layerStart, layerEnd, bytes } of plan.stages) {
           expect(bytes).toBe(stageBytes(input.model, layerStart, layerEnd));
           expect(bytes).toBeLessThanOrEqual(
@@ -245,7 +245,49 @@ describe('planPipeline', () => {
   });
 });
 
+describe('layers that stay together', () => {
+  // The last half of them, as in a model whose later layers attend to what an earlier one caches.
+  const joinedLayers = new Set([9, 10, 11, 12, 13, 14, 15]);
+  const input = (change: Partial<PlannerInput> = {}): PlannerInput =>
+    plain({ model: { ...plainModel, joinedLayers }, ...change });
+
+  it.each(['latency', 'throughput'] as const)('are given to one worker (%s)', (objective) => {
+    const { stages } = planPipeline(input({ objective, stagesMin: 3 }));
+    expect(stages).toHaveLength(3);
+    expect(stages.at(-1)).toMatchObject({ layerEnd: 16 });
+    expect(stages.at(-1)?.layerStart).toBeLessThanOrEqual(8);
+  });
+
+  it('bound the number of stages', () => {
+    const all = new Set(Array.from({ length: 15 }, (_, i) => i + 1));
+    const model = { ...plainModel, joinedLayers: all };
+    expect(planPipeline(plain({ model, stagesMin: 3 })).stages).toHaveLength(1);
+  });
+
+  it('are told of where no worker holds them', () => {
+    const workers = ['a', 'b', 'c', 'd'].map((id) => worker(id, 1000, 8 * gib));
+    expect(() => planPipeline(plain({ workers }))).not.toThrow();
+    expect(planOrError(input({ workers }))).toMatchObject({
+      code: 'MODEL_TOO_LARGE',
+      message: expect.stringContaining('some of which cannot be parted') as unknown,
+    });
+  });
+
+  it('stay together in large clusters, and beside spares', () => {
+    const workers = Array.from({ length: 40 }, (_, i) => worker(`w${i}`, 1000 + i, 12 * gib));
+    const { stages } = planPipeline(input({ workers, spares: 2 }));
+    for (const { layerStart } of stages) expect(joinedLayers.has(layerStart)).toBe(false);
+  });
+});
+
 describe('assertPlan', () => {
+  it('finds a stage that begins in the midst of layers that stay together', () => {
+    const plan = planPipeline(plain());
+    const begins = plan.stages[1]?.layerStart ?? 0;
+    expect(() => assertPlan(plan, 16, new Set([begins]))).toThrow(/stays with the one before/u);
+    expect(() => assertPlan(plan, 16, new Set([begins + 1]))).not.toThrow();
+  });
+
   it('finds gaps, overlaps, empty stages, missing layers, repeated workers and false reasons', () => {
     const plan = planPipeline(plain());
     const [a, b, c] = plan.stages;

@@ -65,7 +65,7 @@ export function assemblePlan(
       reasonsFor(input, stages, predicted, spareIds).map((reason) => Object.freeze(reason)),
     ),
   });
-  assertPlan(plan, model.layerBytes.length);
+  assertPlan(plan, model.layerBytes.length, model.joinedLayers);
   return plan;
 }
 

@@ -122,11 +122,12 @@ function bestWith(
   return best;
 }
 
-/** Whether every stage fits the memory of its worker. */
+/** Whether layers may be parted so, and every stage fits the memory of its worker. */
 export function fits({ model, workers }: PlannerInput, placements: readonly Placement[]): boolean {
   const memory = new Map(workers.map(({ workerId, memoryBytes }) => [workerId, memoryBytes]));
   return placements.every(
     ({ workerId, layerStart, layerEnd }) =>
+      model.joinedLayers?.has(layerStart) !== true &&
       stageBytes(model, layerStart, layerEnd) <= (memory.get(workerId) ?? -1),
   );
 }

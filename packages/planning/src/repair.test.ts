@@ -31,6 +31,13 @@ describe('repairPlan', () => {
     expect(repairPlan(plan, new Set(['other']), new Map(), before)).toEqual(plan);
   });
 
+  it('repairs no plan that parts layers which stay together', () => {
+    const begins = plan.stages[1]?.layerStart ?? 0;
+    const { model } = before;
+    const joined = { ...now(12 * gib), model: { ...model, joinedLayers: new Set([begins]) } };
+    expect(repairPlan(plan, lost, new Map([[lostId, 'spare']]), joined)).toBeNull();
+  });
+
   it('cannot repair without a substitute, memory, or a worker of its own', () => {
     const other = plan.stages[1]?.workerId ?? '';
     for (const repaired of [

@@ -72,7 +72,7 @@ describe('a plan with spares', () => {
         const plan = planOrNull(input);
         expect(plan === null).toBe(planOrNull(cluster) === null);
         if (plan === null) return;
-        assertPlan(plan, input.model.layerBytes.length);
+        assertPlan(plan, input.model.layerBytes.length, input.model.joinedLayers);
         for (const { workerId, bytes } of plan.stages)
           expect(bytes).toBeLessThanOrEqual(
             input.workers.find((each) => each.workerId === workerId)?.memoryBytes ?? -1,

@@ -48,6 +48,8 @@ export interface PlannerModel {
   readonly overheadBytes: number;
   /** One row of activations between two stages. */
   readonly activationBytes: number;
+  /** Layers that stay with the one before them, with which no stage may begin; none by default. */
+  readonly joinedLayers?: ReadonlySet<number>;
 }
 
 export interface PlannerWorker {

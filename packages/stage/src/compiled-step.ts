@@ -41,6 +41,7 @@ export class CompiledStep implements Disposable {
     const data = (tensor: Tensor): ArrayBuffer => this.graph.data(tensor);
     this.#views = {
       source: new Uint8Array(data(inputs.source)),
+      tokens: inputs.tokens && new Uint8Array(data(inputs.tokens)),
       positions: inputs.positions && new Int32Array(data(inputs.positions.tensor)),
       slots: inputs.slots && new BigInt64Array(data(inputs.slots)),
       masks: inputs.masks.map(({ tensor, window, isBiased }) => ({
@@ -73,11 +74,14 @@ export class CompiledStep implements Disposable {
     return { activations, logits, rowSums, logitRowSums };
   }
 
-  /** Writes token ids or activations. */
-  fillSource(payload: Uint8Array): void {
-    const { source } = this.#bound();
+  /** Writes token ids or activations, and token ids beside those where the stage reads them. */
+  fillSource(payload: Uint8Array, ids: Uint8Array | undefined): void {
+    const { source, tokens } = this.#bound();
     source.set(payload);
     source.fill(0, payload.length);
+    if (!tokens) return;
+    tokens.set(ids ?? []);
+    tokens.fill(0, ids?.length ?? 0);
   }
 
   /** Writes all other inputs. `sequences` must have the shape that this was compiled for. */
@@ -130,6 +134,7 @@ export class CompiledStep implements Disposable {
 
 interface Views {
   readonly source: Uint8Array;
+  readonly tokens: Uint8Array | null;
   readonly positions: Int32Array | null;
   readonly slots: BigInt64Array | null;
   readonly masks: readonly {

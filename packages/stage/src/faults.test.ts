@@ -71,7 +71,7 @@ async function answer(stages: readonly StageRuntime[], step: PlainStep): Promise
   let { payload } = step;
   const arose: number[][] = [];
   for (const stage of stages) {
-    const { activations, logits, faults } = await stage.run({ ...step, payload });
+    const { activations, logits, faults } = await stage.run({ ...step, payload, tokens: step.payload });
     const origins = [...(faults ? faultySequences(step.sequences, faults) : [])];
     arose.push(origins.filter(([, origin]) => origin === 'here').map(([id]) => id));
     // At an odd offset of a Buffer, as it lies in a frame.

@@ -4,7 +4,7 @@ export { canCache, dtypeOf } from './kv-cache.js';
 export type { LayerRange } from './stage-weights.js';
 export { StageRuntime } from './runtime.js';
 export { SplitModel } from './split-model.js';
-export type { Stage, StageFactory, StageRequest, StageResult, StageSampler } from './stage.js';
+export type { ComputeStep, Stage, StageFactory, StageRequest, StageResult, StageSampler } from './stage.js';
 export { checkPayload, checkStep } from './step-check.js';
 export type { ModelCurves } from './step-curve.js';
 export { decodingStep, measureCurve, plausible } from './step-measurement.js';

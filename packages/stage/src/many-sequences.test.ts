@@ -25,8 +25,8 @@ it.each(['falcon', 'gemma', 'starcoder'])('decodes many sequences of %s at once'
     { layerStart: 1, layerEnd: spec.layers - 1 },
   ]) {
     using stage = await loadStage(spec, { range, rowsMax, arenaSlots });
-    const { isFirst, isLast } = stage;
-    const result = await stage.run(decodingStep(rowsMax, { spec, isFirst, slots: arenaSlots, rowsMax }));
+    const { isLast, payloadShape } = stage;
+    const result = await stage.run(decodingStep(rowsMax, { spec, payloadShape, slots: arenaSlots, rowsMax }));
     expect((isLast ? result.logits : result.activations)?.byteLength).toBe(
       rowsMax * Float32Array.BYTES_PER_ELEMENT * (isLast ? spec.vocabulary : spec.hidden),
     );

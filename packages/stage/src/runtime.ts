@@ -4,8 +4,10 @@ import {
   type ModelSpec,
   batchKey,
   cacheBlockSlots,
+  crossingWidth,
   layerKinds,
   plainLayout,
+  readsTokens,
   timedLayers,
 } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
@@ -16,8 +18,8 @@ import { KvCache } from './kv-cache.js';
 import { StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
 import { LoadedWeights, type LayerRange } from './stage-weights.js';
-import type { Stage, StageRequest, StageResult, WarmStage } from './stage.js';
-import { checkPayload, checkStep } from './step-check.js';
+import type { ComputeStep, Stage, StageRequest, StageResult, StageStep, WarmStage } from './stage.js';
+import { checkPayload, checkStep, type PayloadShape } from './step-check.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './sampling/token-sampler.js';
@@ -39,6 +41,9 @@ export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
 export class StageRuntime implements Stage {
   readonly isFirst: boolean;
   readonly isLast: boolean;
+  readonly handsOnTokens: boolean;
+  /** What the rows are that come to this stage. */
+  readonly payloadShape: PayloadShape;
   readonly #backend: CpuBackend;
   readonly #builder: StageBuilder;
   readonly #shard: LoadedWeights;
@@ -69,6 +74,13 @@ export class StageRuntime implements Stage {
     );
     this.isFirst = range.layerStart === 0;
     this.isLast = range.layerEnd === spec.layers;
+    this.handsOnTokens = readsTokens(spec, range.layerEnd, spec.layers);
+    this.payloadShape = {
+      isFirst: this.isFirst,
+      width: this.isFirst ? 1 : crossingWidth(spec, range.layerStart),
+      vocabulary: spec.vocabulary,
+      readsTokens: !this.isFirst && readsTokens(spec, range.layerStart, range.layerEnd),
+    };
     const made: Disposable[] = [];
     const keep = <T extends Disposable>(resource: T): T => {
       made.unshift(resource);
@@ -163,7 +175,7 @@ export class StageRuntime implements Stage {
     this.#rowGroup = 1;
     const { isRowwise, isBatchInvariant, rowGroup } = await checkInvariance({
       ...this.options,
-      isFirst: this.isFirst,
+      payloadShape: this.payloadShape,
       slots: this.#cache.slots,
       run: async (step) => {
         onStep();
@@ -187,10 +199,10 @@ export class StageRuntime implements Stage {
    * Computes one step; one at a time.
    * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
    */
-  async run(step: Pick<Step, 'copies' | 'sequences' | 'payload'>): Promise<StageResult> {
+  async run(step: StageStep): Promise<StageResult> {
     this.#check(step);
-    this.#checkPayload(step.payload, step.sequences);
-    return this.prepare(step)(step.payload);
+    checkPayload(step, step.sequences, this.payloadShape);
+    return this.prepare(step)(step.payload, step.tokens);
   }
 
   /**
@@ -198,7 +210,7 @@ export class StageRuntime implements Stage {
    * between.
    * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
    */
-  prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult> {
+  prepare(step: Pick<Step, 'copies' | 'sequences'>): ComputeStep {
     ensure(!this.#isRunning, () => 'A stage computes one step at a time.');
     this.#check(step);
     for (const copy of step.copies) this.#cache.copy(copy);
@@ -206,11 +218,11 @@ export class StageRuntime implements Stage {
     const compiled = this.#compile(step.sequences);
     compiled.fill(step.sequences);
     const serial = ++this.#prepared;
-    return async (payload) => {
+    return async (payload, tokens) => {
       ensure(!this.#isDisposed, () => 'The stage was disposed before its step was computed.');
       ensure(!this.#isRunning && serial === this.#prepared, () => 'Another step came between.');
-      this.#checkPayload(payload, step.sequences);
-      compiled.fillSource(payload);
+      checkPayload({ payload, tokens }, step.sequences, this.payloadShape);
+      compiled.fillSource(payload, tokens);
       const startedMs = performance.now();
       this.#isRunning = true;
       try {
@@ -288,11 +300,6 @@ export class StageRuntime implements Stage {
   #dropCompiled(): void {
     for (const compiled of this.#compiled.values()) compiled[Symbol.dispose]();
     this.#compiled.clear();
-  }
-
-  #checkPayload(payload: Uint8Array, sequences: Step['sequences']): void {
-    const { hidden, vocabulary } = this.options.spec;
-    checkPayload(payload, sequences, { isFirst: this.isFirst, hidden, vocabulary });
   }
 
   #check(step: Pick<Step, 'copies' | 'sequences'>): void {

@@ -1,7 +1,7 @@
 import { ensure, silentLogger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
-import { type ModelSpec, cacheBlockSlots, openGguf } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, joinedLayers, openGguf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
 import { type CacheType, type SequenceState, emptyState, firstOwnState } from '@butterfly/wire';
 import { largestIndex } from './sampling/draw.js';
@@ -48,10 +48,7 @@ export class SplitModel implements Disposable {
       options.stages <= spec.layers,
       () => `${spec.layers} layers do not make ${options.stages} stages.`,
     );
-    const cuts = Array.from({ length: options.stages - 1 }, (_, i) =>
-      Math.round(((i + 1) * spec.layers) / options.stages),
-    );
-    return SplitModel.open(spec, { ...options, cuts });
+    return SplitModel.open(spec, { ...options, cuts: evenCuts(spec, options.stages) });
   }
 
   /** @param options.cuts layers with which stages begin, but for the first. */
@@ -87,7 +84,8 @@ export class SplitModel implements Disposable {
 
   /** Computes tokens from `position` on: the logits of the last one, and the token with the largest. */
   async run(tokens: readonly number[], position: number): Promise<SplitResult> {
-    let payload: Uint8Array = new Uint8Array(Int32Array.from(tokens).buffer);
+    const ids = new Uint8Array(Int32Array.from(tokens).buffer);
+    let payload: Uint8Array = ids;
     let result: StageResult | undefined;
     const state = this.#state(position);
     for (const stage of this.stages) {
@@ -108,6 +106,7 @@ export class SplitModel implements Disposable {
           },
         ],
         payload,
+        tokens: ids,
       });
       if (result.activations) payload = result.activations.slice();
     }
@@ -156,4 +155,23 @@ export class SplitModel implements Disposable {
   [Symbol.dispose](): void {
     for (const stage of this.stages) stage[Symbol.dispose]();
   }
+}
+
+/** Layers with which stages begin that have about as many each, as far as layers can be parted. */
+function evenCuts(spec: ModelSpec, stages: number): number[] {
+  const joined = joinedLayers(spec);
+  const free = Array.from({ length: spec.layers - 1 }, (_, i) => i + 1).filter((layer) => !joined.has(layer));
+  ensure(stages <= free.length + 1, () => `Its layers make ${free.length + 1} stages at most.`);
+  const cuts: number[] = [];
+  for (let stage = 1; stage < stages; stage++) {
+    const wanted = Math.round((stage * spec.layers) / stages);
+    // So many are needed behind it.
+    const left = free
+      .slice(cuts.length, free.length - (stages - 1 - stage))
+      .filter((layer) => layer > (cuts.at(-1) ?? 0));
+    cuts.push(
+      left.reduce((best, layer) => (Math.abs(layer - wanted) < Math.abs(best - wanted) ? layer : best)),
+    );
+  }
+  return cuts;
 }

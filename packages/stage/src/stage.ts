@@ -15,7 +15,7 @@ export interface WarmStage {
 
 /** The result of a step in a stage. The views are void as soon as the next step runs. */
 export interface StageResult {
-  /** F32 [rows, hidden] for the next stage; null on the last. */
+  /** F32 [rows, crossing width] for the next stage; null on the last. */
   readonly activations: Uint8Array | null;
   /** F32 [logitRows, vocabulary] on the last stage when wanted; whoever reads them may write to them, too. */
   readonly logits: Float32Array | null;
@@ -39,12 +39,24 @@ export interface StageSampler extends Disposable {
 }
 
 /**
+ * Computes a step that is prepared.
+ * @param payload token ids I32 [rows] on the first stage, else activations F32 [rows, crossing width].
+ * @param tokens the same ids on a later stage, where its layers read them; ignored elsewhere.
+ */
+export type ComputeStep = (payload: Uint8Array, tokens?: Uint8Array) => Promise<StageResult>;
+
+/** What a stage takes at once: a step with what comes to this stage. */
+export type StageStep = Pick<Step, 'copies' | 'sequences' | 'payload'> & { readonly tokens?: Uint8Array };
+
+/**
  * A contiguous range of layers that computes steps. `StageRuntime` is the real one; simulations have their own, held to the
  * same by `describeStage`. Disposing throws COMPUTE_INVALID while a step is computed; a second time it does nothing.
  */
 export interface Stage extends Disposable {
   readonly isFirst: boolean;
   readonly isLast: boolean;
+  /** Whether any stage behind this one reads token ids, which are to be sent on with the activations then. */
+  readonly handsOnTokens: boolean;
   readonly shardBytes: number;
   readonly arenaBytes: number;
   /** Bytes that `load` reads. */
@@ -60,7 +72,7 @@ export interface Stage extends Disposable {
    * Does all of a step that needs no activations; the returned function does the rest, once.
    * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
    */
-  prepare(step: Pick<Step, 'copies' | 'sequences'>): (payload: Uint8Array) => Promise<StageResult>;
+  prepare(step: Pick<Step, 'copies' | 'sequences'>): ComputeStep;
   /** The caller disposes it. */
   createSampler(): StageSampler;
 }

@@ -81,24 +81,33 @@ function checkStates(sequences: Step['sequences'], stateSlots: number): void {
 export interface PayloadShape {
   /** Whether they are token ids instead of activations. */
   readonly isFirst: boolean;
-  readonly hidden: number;
+  /** F32 numbers of a row of activations. */
+  readonly width: number;
   readonly vocabulary: number;
+  /** Whether token ids come beside the activations. */
+  readonly readsTokens: boolean;
 }
 
 /** @throws ButterflyError COMPUTE_INVALID for other rows than those of the step, and for tokens that there are not */
 export function checkPayload(
-  payload: Uint8Array,
+  { payload, tokens }: { readonly payload: Uint8Array; readonly tokens?: Uint8Array | undefined },
   sequences: Step['sequences'],
-  { isFirst, hidden, vocabulary }: PayloadShape,
+  { isFirst, width, vocabulary, readsTokens }: PayloadShape,
 ): void {
   const rows = sequences.reduce((sum, s) => sum + s.rows, 0);
-  const expected = rows * (isFirst ? 4 : hidden * 4);
-  ensure(
-    payload.length === expected,
-    () => `A payload of ${payload.length} bytes does not match ${rows} rows (${expected} bytes).`,
-  );
+  const check = (bytes: number, expected: number, what: string): void =>
+    ensure(
+      bytes === expected,
+      () => `${what} of ${bytes} bytes does not match ${rows} rows (${expected} bytes).`,
+    );
+  check(payload.length, rows * 4 * (isFirst ? 1 : width), 'A payload');
   if (isFirst) checkTokens(payload, vocabulary);
+  if (!readsTokens) return;
+  check(tokens?.length ?? 0, rows * 4, 'A list of tokens beside activations');
+  checkTokens(tokens ?? noBytes, vocabulary);
 }
+
+const noBytes = new Uint8Array(0);
 
 function isCount(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0;

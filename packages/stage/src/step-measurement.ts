@@ -1,7 +1,8 @@
 import { type StepTime, limits, stepMicros } from '@butterfly/common';
 import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
-import { type Step, type StepSequence, emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
-import type { StageResult } from './stage.js';
+import { type StepSequence, emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
+import type { StageResult, StageStep } from './stage.js';
+import type { PayloadShape } from './step-check.js';
 
 /** Rows that are measured even where they take twice the time, as most steps have so few. */
 const firstMeasured = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -13,12 +14,10 @@ const steadyRatio = 1.25;
 const cliffRatio = 1.3;
 const noTokens = new Int32Array(0);
 
-type DecodingStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
-
 /** What a decoding step depends on of the stage that computes it. */
 export interface SteppedStage {
-  readonly spec: Pick<ModelSpec, 'hidden' | 'vocabulary' | 'graph'>;
-  readonly isFirst: boolean;
+  readonly spec: Pick<ModelSpec, 'graph'>;
+  readonly payloadShape: PayloadShape;
   readonly slots: number;
   readonly rowsMax: number;
 }
@@ -39,7 +38,7 @@ export interface RowInvariance {
 export async function checkInvariance(
   stage: SteppedStage & {
     readonly isDeterministic?: boolean;
-    readonly run: (step: DecodingStep) => Promise<StageResult>;
+    readonly run: (step: StageStep) => Promise<StageResult>;
   },
 ): Promise<RowInvariance> {
   const firstRow = async (rows: number): Promise<Buffer> => {
@@ -130,9 +129,9 @@ export function plausible(curve: readonly StepTime[]): StepTime[] {
  */
 export function decodingStep(
   rows: number,
-  { spec, isFirst, slots }: SteppedStage,
+  { spec, payloadShape, slots }: SteppedStage,
   variant = 0,
-): DecodingStep {
+): StageStep {
   const regions = slots / cacheBlockSlots;
   const stateSlots = spec.graph.kind === 'imported' ? spec.graph.stateSlots : 0;
   const count = stateSlots === 0 ? rows : Math.min(rows, stateSlots - firstOwnState);
@@ -149,8 +148,11 @@ export function decodingStep(
     recentTokens: noTokens,
     state: stateSlots === 0 ? null : { from: emptyState, to: firstOwnState + i },
   }));
-  const source = isFirst
-    ? Int32Array.from({ length: rows }, (_, i) => (i * 7919 + variant + 1) % spec.vocabulary)
-    : Float32Array.from({ length: rows * spec.hidden }, (_, i) => Math.sin(i + variant));
-  return { copies: [], sequences, payload: new Uint8Array(source.buffer) };
+  const { isFirst, width, vocabulary } = payloadShape;
+  const tokens = new Uint8Array(
+    Int32Array.from({ length: rows }, (_, i) => (i * 7919 + variant + 1) % vocabulary).buffer,
+  );
+  const activations = (): Float32Array<ArrayBuffer> =>
+    Float32Array.from({ length: rows * width }, (_, i) => Math.sin(i + variant));
+  return { copies: [], sequences, payload: isFirst ? tokens : new Uint8Array(activations().buffer), tokens };
 }

@@ -20,6 +20,7 @@ import { openModel, ownModel, resolveModelPath } from 'butterfly';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
+import { layersTogether } from '../layers-together.js';
 import { cacheDirectoryOption } from '../options.js';
 import { print } from '../terminal.js';
 
@@ -87,11 +88,19 @@ function summarize(spec: ModelSpec) {
 }
 
 /** Layers by what they are, such as `24 layers with 32 heads`. */
-function attentionWords(attention: readonly (LayerAttention | null)[]): string {
+function attentionWords({
+  attention,
+  graph,
+}: {
+  readonly attention: readonly (LayerAttention | null)[];
+  readonly graph: ModelSpec['graph'];
+}): string {
   const kinds = new Map<string, number>();
-  for (const layer of attention) {
+  for (const [index, layer] of attention.entries()) {
     if (layer === null) {
-      kinds.set('a state instead', (kinds.get('a state instead') ?? 0) + 1);
+      const hasState = graph.kind === 'imported' && (graph.states[index]?.length ?? 0) > 0;
+      const instead = hasState ? 'a state instead' : 'no keys and values of their own';
+      kinds.set(instead, (kinds.get(instead) ?? 0) + 1);
       continue;
     }
     const { heads, kvHeads, keySize, valueSize, window } = layer;
@@ -130,6 +139,7 @@ function graphRows({
 
 function toText(summary: ReturnType<typeof summarize>): string {
   const { tokenizer } = summary;
+  const together = layersTogether(summary);
   const layerSizes = [...new Set(summary.layerBytes)].map(bytes).join(', ');
   const rows: (readonly [string, string])[] = [
     ['name', summary.name],
@@ -143,8 +153,12 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ...(summary.kindsOfLayers === '' ? [] : [['kinds of layers', summary.kindsOfLayers] as const]),
     ['embedding', `${bytes(summary.inputBytes)}${summary.tiedEmbeddings ? ', also the output matrix' : ''}`],
     ['output', bytes(summary.outputBytes)],
+    ...(summary.everyStageBytes > 0
+      ? ([['every stage', `${bytes(summary.everyStageBytes)} that several layers read`]] as const)
+      : []),
+    ...(together === null ? [] : ([['one stage', `${together}, which cannot be parted`]] as const)),
     ['hidden size', String(summary.hidden)],
-    ['attention', attentionWords(summary.attention)],
+    ['attention', attentionWords(summary)],
     ...graphRows(summary),
     ['context trained', `${summary.contextTrained} tokens`],
     ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16`],

@@ -43,6 +43,7 @@ import {
   sparesOption,
   wholeNumber,
 } from '../options.js';
+import { layersTogether } from '../layers-together.js';
 import { print, tell } from '../terminal.js';
 
 interface PlanFlags extends LogFlags {
@@ -169,7 +170,9 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
   ]);
   const rate = replicas.reduce((sum, { plan }) => sum + plan.predicted.tokensPerSecond, 0);
   const total = replicas.length === 1 ? '' : `All replicas together make ${rate.toFixed(1)} tokens/s. `;
-  const lines = [...pictures, `${total}The KV cache is ${choice.type}. ${choice.reason}`];
+  const joined = layersTogether(spec);
+  const together = joined === null ? '' : ` Of this model, ${joined} stay in one stage.`;
+  const lines = [...pictures, `${total}The KV cache is ${choice.type}. ${choice.reason}${together}`];
   print(`${lines.map(printableLine).join('\n')}\n`);
 }
 

@@ -79,6 +79,7 @@ export class LlamaFamilyBuilder {
       graph: this.graph,
       inputs: {
         source,
+        tokens: null,
         positions: { tensor: positions, each: 1 },
         slots,
         // In the midst of a prompt, the last stage ends with the keys and values of its last layer.

@@ -20,8 +20,10 @@ export interface StateInput {
 
 /** What the caller fills before each computation. */
 export interface StepInputs {
-  /** I32 [paddedRows] token ids on the first stage, else F32 [hidden, paddedRows] activations. */
+  /** I32 [paddedRows] token ids on the first stage, else F32 [crossing width, paddedRows] activations. */
   readonly source: Tensor;
+  /** I32 [paddedRows] on a later stage whose layers read token ids too; null on others. */
+  readonly tokens: Tensor | null;
   /** I32 [paddedRows * each]: all first positions, then all second ones, and so on; the fourth is 0, as of text. */
   readonly positions: { readonly tensor: Tensor; readonly each: number } | null;
   /** I64 [rows]: the arena slot of each row; null where nothing is cached. */
@@ -45,7 +47,7 @@ export interface StepInputs {
   readonly ones: readonly Tensor[];
 }
 
-/** Results to read after the computation: activations F32 [hidden, paddedRows], or logits F32 [vocabulary, paddedLogitRows]. */
+/** Results to read after the computation: activations F32 [crossing width, paddedRows], or logits F32 [vocabulary, paddedLogitRows]. */
 export interface StepOutputs {
   readonly activations: Tensor | null;
   readonly logits: Tensor | null;

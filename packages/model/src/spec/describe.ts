@@ -128,6 +128,8 @@ function readShape(
     architecture,
     layers,
     hidden,
+    crossings: Array.from({ length: layers - 1 }, () => hidden),
+    tokenLayers: [],
     vocabulary: readVocabulary(gguf, reader),
     contextTrained,
     attention: Array.from({ length: layers }, () => attention),

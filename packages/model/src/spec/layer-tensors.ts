@@ -20,22 +20,25 @@ export function usersOf({ sharedTensors }: ModelSpec, tensor: ModelTensor): read
   return layer === null ? null : [layer];
 }
 
-/** Bytes of the weights of each layer. */
+/** Bytes of the weights of each layer; of one that several layers use, in each of these. */
 export function layerBytes(spec: ModelSpec): number[] {
   const bytes = Array.from({ length: spec.layers }, () => 0);
   for (const tensor of spec.tensors) {
-    const layer = layerOf(tensor);
-    if (layer !== null && usersOf(spec, tensor)?.includes(layer))
-      bytes[layer] = (bytes[layer] ?? 0) + tensor.bytes;
+    if (layerOf(tensor) === null) continue;
+    for (const layer of usersOf(spec, tensor) ?? []) bytes[layer] = (bytes[layer] ?? 0) + tensor.bytes;
   }
   return bytes;
 }
 
-/** Tensors that belong to no layer and that not all of them use, but this one. */
+/** Whether no layer but the first and the last uses a tensor that belongs to none. */
+function isOfEnds(spec: ModelSpec, tensor: ModelTensor): boolean {
+  const isEnd = (layer: number): boolean => layer === 0 || layer === spec.layers - 1;
+  return layerOf(tensor) === null && (usersOf(spec, tensor)?.every(isEnd) ?? false);
+}
+
+/** Tensors that belong to no layer and that only the first and the last use, this one among them. */
 function tensorsBeside(spec: ModelSpec, layer: number): ModelTensor[] {
-  return spec.tensors.filter(
-    (tensor) => layerOf(tensor) === null && (usersOf(spec, tensor)?.includes(layer) ?? false),
-  );
+  return spec.tensors.filter((tensor) => isOfEnds(spec, tensor) && usersOf(spec, tensor)?.includes(layer));
 }
 
 /** Bytes of the weights that only the first stage holds. */
@@ -48,11 +51,9 @@ export function outputBytes(spec: ModelSpec): number {
   return totalBytes(tensorsBeside(spec, spec.layers - 1));
 }
 
-/** Bytes of the weights that every stage holds. */
+/** Bytes of the weights that every stage holds, or that some do for layers in the midst: which ones, a plan decides. */
 export function everyStageBytes(spec: ModelSpec): number {
-  return totalBytes(
-    spec.tensors.filter((tensor) => layerOf(tensor) === null && usersOf(spec, tensor) === null),
-  );
+  return totalBytes(spec.tensors.filter((tensor) => layerOf(tensor) === null && !isOfEnds(spec, tensor)));
 }
 
 /**

@@ -149,13 +149,27 @@ const shapeSchema = z.object({
   /** As in `general.architecture`. */
   architecture: z.string().min(1).max(64),
   layers: count.max(layersMax),
-  /** F32 numbers of each row that go from one stage to the next. */
+  /** Numbers of the embedding of a token. */
   hidden: count,
+  /**
+   * Of each cut between two layers, F32 numbers of each row that cross it; null where layers cannot be parted, as those
+   * that read what an earlier one cached.
+   */
+  crossings: z.array(count.nullable()).max(layersMax - 1),
+  /** Layers behind the first that read token ids too, ascending. */
+  tokenLayers: z
+    .array(
+      z
+        .int()
+        .min(1)
+        .max(layersMax - 1),
+    )
+    .max(layersMax - 1),
   /** Number of tokens. */
   vocabulary: count,
   /** Tokens of the context in training. */
   contextTrained: count,
-  /** Of each layer; null for one that attends to nothing. */
+  /** What each layer caches; null for one that attends to nothing, or to what an earlier one caches. */
   attention: z.array(attentionSchema.nullable()).min(1).max(layersMax),
   /**
    * Which layers use a tensor that belongs to none, such as the embedding, or that none uses; without an entry, one that
@@ -176,6 +190,7 @@ export const modelSpecSchema = shapeSchema
     tensors: z.array(tensorSchema).min(1).max(limits.ggufTensorsMax),
   })
   .refine((spec) => spec.attention.length === spec.layers, 'the attention of some layers is not told')
+  .refine((spec) => spec.crossings.length === spec.layers - 1, 'what crosses some cuts is not told')
   .refine(
     (spec) =>
       spec.tensors.every(

@@ -22,6 +22,7 @@ const activations = {
   epoch,
   stepId: 5,
   stageTimes: [{ computeMicros: 10, hostMicros: 2 }],
+  tokens: new Uint8Array(Int32Array.of(7).buffer),
   payload: new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer),
 };
 
@@ -63,6 +64,7 @@ describe('relay', () => {
     const got = second && decodeActivations(second);
     expect(got).toMatchObject({ epoch, stepId: 5, stageTimes: activations.stageTimes });
     expect(got && Buffer.compare(got.payload, activations.payload)).toBe(0);
+    expect(got && Buffer.compare(got.tokens, activations.tokens)).toBe(0);
     expect([await framesOf('a'), await framesOf('c')]).toEqual([[], []]);
   });
 

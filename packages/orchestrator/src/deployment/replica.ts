@@ -8,7 +8,7 @@ import {
   type EpochPlan,
 } from '@butterfly/control';
 import type { Pipeline, PlannedStep, EngineReplica } from '@butterfly/engine';
-import { layerKinds, stateSlotsOf } from '@butterfly/model';
+import { activationBytes, layerKinds, stateSlotsOf } from '@butterfly/model';
 import { type Link, type Plan, linksMicros } from '@butterfly/planning';
 import {
   type Connection,
@@ -161,9 +161,9 @@ export class Replica implements Pipeline {
 
   linksMicros(rows: number): number {
     const { links, shards } = this.options;
-    const activationBytes = shards.spec.hidden * Float32Array.BYTES_PER_ELEMENT;
+    const rowBytes = activationBytes(shards.spec);
     const link = (from: string | null, to: string | null): Link => links.link(from, to);
-    return linksMicros(rows, this.#live?.current.plan.stages ?? [], link, activationBytes);
+    return linksMicros(rows, this.#live?.current.plan.stages ?? [], link, rowBytes);
   }
 
   /** A step missed its deadline: the epoch is given up. */

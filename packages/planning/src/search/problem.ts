@@ -52,6 +52,8 @@ export interface Problem {
   readonly workers: readonly PlannerWorker[];
   /** By worker and first layer: the furthest end that fits its memory, or the first layer where none does. */
   readonly reach: readonly Int32Array[];
+  /** By number of layers given away, whether a stage may end there: 1 or 0. */
+  readonly mayEnd: Uint8Array;
   /** For the objective of the input: one goal for latency; for throughput one for each way to take turns. */
   readonly goals: readonly Goal[];
 }
@@ -73,7 +75,14 @@ export function compileProblem(input: PlannerInput, workers: readonly PlannerWor
           stagesMin: Math.ceil(turns.steps / 2),
         }));
   const reachOf = reachTables(input);
-  return { layers, workers, reach: workers.map(({ memoryBytes }) => reachOf(memoryBytes)), goals };
+  const joined = input.model.joinedLayers;
+  return {
+    layers,
+    workers,
+    reach: workers.map(({ memoryBytes }) => reachOf(memoryBytes)),
+    mayEnd: Uint8Array.from({ length: layers + 1 }, (_, layer) => (joined?.has(layer) ? 0 : 1)),
+    goals,
+  };
 }
 
 function rateTables(input: PlannerInput, workers: readonly PlannerWorker[]): (measure: Measure) => Rates {

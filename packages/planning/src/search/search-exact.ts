@@ -53,7 +53,7 @@ interface Table {
 
 /** Gives the next layers of a state to a worker that is not in its set: all numbers of layers that fit. */
 function extender(
-  { layers, reach, workers: { length: count } }: Problem,
+  { layers, reach, mayEnd, workers: { length: count } }: Problem,
   { rates, isLargest, cap }: Sweep,
   { best, before, end }: Table,
   stagesMin: number,
@@ -82,7 +82,7 @@ function extender(
         const back = rates.hop[worker * (count + 1) + count] ?? 0;
         value = isLargest ? Math.max(value, back) : value + back;
       }
-      if (value >= (best[next + to] ?? Infinity)) continue;
+      if (mayEnd[to] === 0 || value >= (best[next + to] ?? Infinity)) continue;
       best[next + to] = value;
       before[next + to] = state;
       if (isEnd && isEnough && (value < end.value || (value === end.value && end.state === -1))) {

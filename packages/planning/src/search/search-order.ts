@@ -27,7 +27,7 @@ export function orderSearch(
   stagesMin: number,
   meter: Meter,
 ): Search {
-  const { layers, reach } = problem;
+  const { layers, reach, mayEnd } = problem;
   const stride = problem.workers.length + 1;
   const orchestrator = problem.workers.length;
   const row = layers + 1;
@@ -61,7 +61,8 @@ export function orderSearch(
         let value = isLargest ? Math.max(soFar, hop, micros) : soFar + hop + micros;
         if (value + (isLargest ? 0 : (rates.leastFrom[to] ?? 0)) > valueBest) break;
         if (isEnd) value = isLargest ? Math.max(value, back) : value + back;
-        if (value > valueBest || value >= (labels[next + to]?.value ?? Infinity)) continue;
+        if (mayEnd[to] === 0 || value > valueBest || value >= (labels[next + to]?.value ?? Infinity))
+          continue;
         labels[next + to] = { before: label, part: { worker, start, end: to }, value };
         if (isEnd && next === stagesMin * row) valueBest = value;
       }

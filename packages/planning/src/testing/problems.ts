@@ -75,6 +75,7 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
         layerKinds: fc.array(fc.nat(2), { minLength: layersMax, maxLength: layersMax }),
         arenaSlots: fc.nat(2),
         overheadBytes: fc.nat(3),
+        joined: fc.array(fc.integer({ min: 1, max: layersMax }), { maxLength: 3 }),
         objective: fc.constantFrom('latency' as const, 'throughput' as const),
         concurrency: fc.integer({ min: 1, max: 20 }),
         workers: fc.array(
@@ -94,9 +95,10 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
           { minLength: (count + 1) ** 2, maxLength: (count + 1) ** 2 },
         ),
       })
-      .map(({ workers, links, objective, concurrency, kindsMax, ...generated }): PlannerInput => {
+      .map(({ workers, links, objective, concurrency, kindsMax, joined, ...generated }): PlannerInput => {
         const layerKinds = generated.layerKinds.map((kind) => kind % kindsMax);
-        const model = { ...plainModel, ...generated, layerKinds };
+        const joinedLayers = new Set(joined.filter((layer) => layer < generated.layerBytes.length));
+        const model = { ...plainModel, ...generated, layerKinds, joinedLayers };
         const allBytes = stageBytes(model, 0, model.layerBytes.length);
         const ids = [null, ...workers.map((_, index) => `w${index}`)];
         return {
@@ -116,7 +118,7 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
   );
 }
 
-/** Every order of every subset of the workers with every split of the layers that fits. */
+/** Every order of every subset of the workers with every split of the layers that may be and fits. */
 export function everyPlacement(input: PlannerInput, done: readonly Placement[] = []): Placement[][] {
   const layers = input.model.layerBytes.length;
   const layerStart = done.at(-1)?.layerEnd ?? 0;
@@ -125,6 +127,7 @@ export function everyPlacement(input: PlannerInput, done: readonly Placement[] =
     .filter(({ workerId }) => done.every((stage) => stage.workerId !== workerId))
     .flatMap(({ workerId, memoryBytes }) =>
       Array.from({ length: layers - layerStart }, (_, index) => layerStart + index + 1)
+        .filter((layerEnd) => input.model.joinedLayers?.has(layerEnd) !== true)
         .filter((layerEnd) => stageBytes(input.model, layerStart, layerEnd) <= memoryBytes)
         .flatMap((layerEnd) => everyPlacement(input, [...done, { workerId, layerStart, layerEnd }])),
     );

@@ -1,4 +1,4 @@
-import type { ModelSpec } from '@butterfly/model';
+import { type ModelSpec, joinedLayers } from '@butterfly/model';
 import type { MatrixType } from '@butterfly/testkit';
 
 /** How a model compares with llama.cpp. */
@@ -23,8 +23,9 @@ export interface Refusal {
 const introduction = `# Models
 
 Butterfly runs a model whose architecture libllama knows by the graph that llama.cpp builds of it, cut between any two layers
-([decision 0030](decisions/0030-graphs-imported-from-llama-cpp.md)); \`llama\`, \`qwen2\` and \`qwen3\` by graphs of its own. This
-page is written by a test, \`packages/stage/src/equality/architectures.test.ts\`, which fails when it is no longer true.
+([decision 0030](decisions/0030-graphs-imported-from-llama-cpp.md)); \`llama\`, \`qwen2\` and \`qwen3\` by graphs of its own. Layers
+of which one attends to what another caches stay in one stage. This page is written by a test,
+\`packages/stage/src/equality/architectures.test.ts\`, which fails when it is no longer true.
 
 Each row is a model of a few layers with random weights and the metadata of its architecture
 (\`packages/testkit/architectures.jsonl\`), cut in two and three at random: _equal_ means that all logits of a prompt of 40
@@ -55,7 +56,7 @@ export function modelsDocument(rows: readonly MatrixRow[], refused: readonly Ref
   const lines = rows.map(({ name, spec, matrices, stages, copied }) => [
     name,
     spec.architecture,
-    attentionWords(spec.attention),
+    attentionWords(spec),
     expertWords(spec),
     matrices,
     stages
@@ -81,14 +82,15 @@ function tableOf(head: readonly string[], lines: readonly (readonly string[])[])
   return [line(head), line(head.map(() => '---')), ...lines.map(line)].join('');
 }
 
-function attentionWords(layers: ModelSpec['attention']): string {
+function attentionWords(spec: ModelSpec): string {
+  const { attention: layers } = spec;
   const attention = layers.filter((layer) => layer !== null);
   const windows = attention.flatMap(({ window }) => window ?? []);
   const kinds = [...new Set(windows.map(({ kind }) => kind))];
   const words = [
     ...(attention.length === 0 ? ['none'] : []),
     ...(attention.length > 0 && attention.length < layers.length
-      ? [`in ${attention.length} of ${layers.length}`]
+      ? [`${joinedLayers(spec).size > 0 ? 'cached ' : ''}in ${attention.length} of ${layers.length}`]
       : []),
     ...(attention.some(({ valueSize }) => valueSize === 0) ? ['latent'] : []),
     ...kinds.map((kind) => `${kind} window in ${windows.length} of ${layers.length}`),

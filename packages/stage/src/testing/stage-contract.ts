@@ -316,7 +316,7 @@ async function runEach(
   const results = [];
   let { payload } = step;
   for (const stage of stages) {
-    const { activations, logits, computeMicros } = await stage.prepare(step)(payload);
+    const { activations, logits, computeMicros } = await stage.prepare(step)(payload, step.payload);
     const result = {
       activations: activations?.slice() ?? null,
       logits: logits?.slice() ?? null,

@@ -90,7 +90,7 @@ export function tokenStep(
 export async function runThrough(stages: readonly StageRuntime[], step: PlainStep): Promise<Float32Array[]> {
   let { payload } = step;
   for (const stage of stages) {
-    const { activations, logits } = await stage.run({ ...step, payload });
+    const { activations, logits } = await stage.run({ ...step, payload, tokens: step.payload });
     if (activations) payload = activations.slice();
     if (!logits) continue;
     const rows = step.sequences.reduce((sum, { logitRows }) => sum + logitRows, 0);

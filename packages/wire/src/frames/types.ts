@@ -102,7 +102,9 @@ export interface Activations {
   readonly stepId: number;
   /** One entry for each stage passed so far. */
   readonly stageTimes: readonly StageTime[];
-  /** F32[rows, hidden], row by row. */
+  /** Int32[rows] token ids, little-endian, where a later stage reads them; else empty. */
+  readonly tokens: Uint8Array;
+  /** F32[rows, width], row by row: as many numbers as cross this cut of the model. */
   readonly payload: Uint8Array;
 }
 

@@ -3,6 +3,7 @@ import type { StageRuntime } from '@butterfly/stage';
 import { describeFile, loadStage, part, trainedModel } from '@butterfly/stage/testing';
 import { type Step, decodeStepResult, greedySampling, tokenOfStepBefore } from '@butterfly/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sink } from '../testing/sink.js';
 import { EpochStage } from './epoch-stage.js';
 
 const epoch = 7;
@@ -23,29 +24,6 @@ afterAll(() => {
   last[Symbol.dispose]();
 });
 
-/** Bytes of a frame before its header, docs/protocol.md. */
-const preludeBytes = 24;
-
-/** Takes what a stage sends: the type of each frame (its sixth byte) and the headers. */
-function sink() {
-  const types: number[] = [];
-  const headers: Uint8Array[] = [];
-  let wake: () => void = () => undefined;
-  return {
-    types,
-    headers,
-    send: (parts: readonly Uint8Array[]) => {
-      types.push(parts[0]?.[5] ?? -1);
-      headers.push(parts[0]?.subarray(preludeBytes) ?? noBytes);
-      wake();
-    },
-    /** Resolves once so many frames were sent. */
-    count: async (frames: number) => {
-      while (types.length < frames) await new Promise<void>((resolve) => (wake = resolve));
-    },
-  };
-}
-
 const step = (stepId: number, change: Partial<Step> = {}): Step => ({
   epoch,
   stepId,
@@ -60,6 +38,7 @@ const activations = (stepId: number, of = epoch) => ({
   epoch: of,
   stepId,
   stageTimes: [{ computeMicros: 1, hostMicros: 1 }],
+  tokens: noBytes,
   payload: new Uint8Array(hidden * 4),
 });
 

@@ -1,6 +1,7 @@
 import { ButterflyError, type Clock, limits, toButterflyError } from '@butterfly/common';
 import {
   type FaultOrigin,
+  type ComputeStep,
   type Stage,
   type StageFaults,
   type StageResult,
@@ -44,18 +45,28 @@ export interface EpochStageOptions {
 
 const noBytes = new Uint8Array(0);
 
-/** A step that has arrived, with or without its payload. */
-interface Waiting {
+/** What a stage computes a step of, once it is here. */
+interface Inputs {
+  /** Token ids on the first stage, else activations. */
+  readonly payload: Uint8Array;
+  /** Token ids of all rows, wherever the stage before sent them, and on the first stage; else empty. */
+  readonly tokens: Uint8Array;
+}
+
+/** A step that has arrived, with or without its inputs. */
+interface Waiting extends Inputs {
   readonly step: Step;
   /** Times of the stages before; null until their activations are here. */
   stageTimes: readonly StageTime[] | null;
   payload: Uint8Array;
+  tokens: Uint8Array;
 }
 
 /** A step that this stage is done with. */
 interface Computed {
   readonly step: Step;
   readonly activations: Uint8Array | null;
+  readonly tokens: Uint8Array;
   readonly outputs: StepResult['outputs'];
   readonly stageTimes: readonly StageTime[];
 }
@@ -71,7 +82,7 @@ export class EpochStage {
   readonly #isWhole: boolean;
   /** Of the first stage. */
   readonly #sampled: SampledTokens;
-  #compute: ((payload: Uint8Array) => Promise<StageResult>) | null = null;
+  #compute: ComputeStep | null = null;
   #running: Promise<void> | null = null;
   #stopped = false;
 
@@ -87,7 +98,8 @@ export class EpochStage {
     if (this.#queue.length >= queuedStepsMax)
       throw new ButterflyError('PROTOCOL_INVALID', `More than ${queuedStepsMax} steps wait in a stage.`);
     const { isFirst } = this.options.stage;
-    this.#queue.push({ step, stageTimes: isFirst ? step.stageTimes : null, payload: step.payload });
+    const { stageTimes, payload } = step;
+    this.#queue.push({ step, stageTimes: isFirst ? stageTimes : null, payload, tokens: noBytes });
     this.#proceed();
     this.#announce(step);
     this.options.onStep?.();
@@ -113,6 +125,7 @@ export class EpochStage {
       );
     waiting.stageTimes = activations.stageTimes;
     waiting.payload = activations.payload;
+    waiting.tokens = activations.tokens;
     this.#proceed();
   }
 
@@ -144,21 +157,22 @@ export class EpochStage {
     const head = this.#queue[0];
     if (this.#stopped || this.#running || !head) return;
     const startedMs = this.options.clock.nowMs();
-    let payload: Uint8Array | null;
+    let inputs: Inputs | null;
     try {
       this.#compute ??= this.options.stage.prepare(head.step);
-      payload = this.#payloadOf(head);
+      inputs = this.#inputsOf(head);
     } catch (error) {
       this.#fail(error);
       return;
     }
     const { stageTimes } = head;
-    if (stageTimes === null || payload === null) return;
+    if (stageTimes === null || inputs === null) return;
     const compute = this.#compute;
     this.#compute = null;
     this.#queue.shift();
-    const inputs = payload;
-    this.#running = this.#run(head.step, stageTimes, startedMs, () => compute(inputs)).catch(
+    const { payload, tokens } = inputs;
+    const { step } = head;
+    this.#running = this.#run({ step, tokens, stageTimes }, startedMs, () => compute(payload, tokens)).catch(
       (error: unknown) => {
         this.#running = null;
         this.#fail(error);
@@ -167,8 +181,7 @@ export class EpochStage {
   }
 
   async #run(
-    step: Step,
-    before: readonly StageTime[],
+    { step, tokens, stageTimes: before }: Pick<Computed, 'step' | 'tokens' | 'stageTimes'>,
     startedMs: number,
     compute: () => Promise<StageResult>,
   ): Promise<void> {
@@ -183,14 +196,14 @@ export class EpochStage {
       // The step that went ahead computes while this one is on its way; elsewhere another stage waits for it.
       this.#proceed();
     }
-    this.#send({ step, activations, outputs, stageTimes });
+    this.#send({ step, activations, tokens, outputs, stageTimes });
     if (!this.#isWhole) this.#proceed();
     this.options.onStep?.();
   }
 
-  /** On the first stage all tokens of the step; null while some are yet to be sampled. */
-  #payloadOf({ step, payload }: Waiting): Uint8Array | null {
-    if (!this.options.stage.isFirst) return payload;
+  /** Null on the first stage while some tokens are yet to be sampled. */
+  #inputsOf({ step, payload, tokens: ids }: Waiting): Inputs | null {
+    if (!this.options.stage.isFirst) return { payload, tokens: ids };
     const tokens = this.#sampled.resolve({ ...step, payload });
     // Here all steps before are done, so none will bring them.
     if (tokens === null && this.#isWhole)
@@ -198,7 +211,7 @@ export class EpochStage {
         'PROTOCOL_INVALID',
         `Step ${step.stepId} awaits tokens of a step that never was.`,
       );
-    return tokens;
+    return tokens && { payload: tokens, tokens };
   }
 
   /** Those that came faulty from the stage before were told of there. */
@@ -217,12 +230,13 @@ export class EpochStage {
     this.options.onFailure(toButterflyError(error));
   }
 
-  #send({ step, activations, outputs, stageTimes }: Computed): void {
+  #send({ step, activations, tokens: ids, outputs, stageTimes }: Computed): void {
     if (this.#stopped) return;
-    const { next, orchestrator } = this.options;
+    const { next, orchestrator, stage } = this.options;
     const { epoch, stepId } = step;
     if (activations) {
-      next?.send(encodeActivations({ epoch, stepId, stageTimes, payload: activations }));
+      const tokens = stage.handsOnTokens ? ids : noBytes;
+      next?.send(encodeActivations({ epoch, stepId, stageTimes, tokens, payload: activations }));
       return;
     }
     const result = encodeStepResult({ epoch, stepId, outputs, stageTimes });

@@ -22,6 +22,7 @@ const activations: Activations = {
   epoch,
   stepId: 1,
   stageTimes: [{ computeMicros: 1, hostMicros: 1 }],
+  tokens: new Uint8Array(0),
   payload: zeros,
 };
 

@@ -21,7 +21,7 @@ import {
 import {
   type MeasuredKind,
   arenaSlots,
-  endLayer,
+  endLayers,
   isOfLayer,
   measuredParts,
   outputRowsMax,
@@ -78,9 +78,10 @@ export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayer
   const layerCurve = meanTimes(timedLayers(kinds, times, whole));
   const layers = kinds.length === 1 ? { layerCurve } : { layerCurve, kindCurves };
   if (parts.hasOutput) {
-    const end = endLayer(spec);
-    const [last] = timedLayers(kinds, layers, { layerStart: end, layerEnd: end + 1 });
-    const output = await measureOutput(model, end, last?.curve ?? layerCurve);
+    const end = endLayers(spec);
+    const [first = 0] = end;
+    const beside = timedLayers(kinds, layers, { layerStart: first, layerEnd: first + end.length });
+    const output = await measureOutput(model, end, meanTimes(beside));
     return { ...layers, outputCurve: output.curve, isSteady: isSteady && output.isSteady };
   }
   observe({ kind: 'speedGuessed', part: 'output' });
@@ -120,23 +121,24 @@ function stageOf(spec: ModelSpec, layers: readonly number[]): MeasuredStage {
   };
 }
 
-/** What the last stage takes beyond its layer. */
+/** What the last stage takes beyond these layers, each of which takes so long. */
 async function measureOutput(
   model: MeasuredModel,
-  layer: number,
+  layers: readonly number[],
   layerCurve: readonly StepTime[],
 ): Promise<MeasuredCurve> {
   const { spec } = model;
+  const [first = 0] = layers;
   const end =
     spec.graph.kind === 'imported'
-      ? { spec, range: { layerStart: layer, layerEnd: layer + 1 } }
-      : { spec: repeatLayers(spec, [0, layer]), range: { layerStart: 1, layerEnd: 2 } };
+      ? { spec, range: { layerStart: first, layerEnd: first + layers.length } }
+      : { spec: repeatLayers(spec, [0, first]), range: { layerStart: 1, layerEnd: 2 } };
   const { curve, isSteady } = await measureStages(model, [end], outputTakes);
-  const beyondLayer = curve.map(({ rows, micros }) => ({
+  const beyondLayers = curve.map(({ rows, micros }) => ({
     rows,
-    micros: Math.max(1, micros - stepMicros(rows, layerCurve)),
+    micros: Math.max(1, micros - layers.length * stepMicros(rows, layerCurve)),
   }));
-  return { curve: plausible(beyondLayer), isSteady };
+  return { curve: plausible(beyondLayers), isSteady };
 }
 
 /** The time of steps through all of these stages, one after the other. */

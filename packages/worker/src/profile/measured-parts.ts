@@ -5,6 +5,8 @@ import {
   activeBytes,
   cacheBlockSlots,
   cacheBytesPerSlot,
+  canCutAt,
+  everyStageBytes,
   layerBytes,
   layerKinds,
   outputBytes,
@@ -53,7 +55,7 @@ interface Offer {
  */
 export function measuredParts({ spec, memoryBytes }: Offer): MeasuredParts {
   const sizes = layerBytes(spec);
-  const free = memoryBytes - workBytes;
+  const free = memoryBytes - workBytes - everyStageBytes(spec);
   const all = layerKinds(spec);
   const total = all.reduce((sum, kind) => sum + activeOf(kind), 0);
   const worthwhile = all.filter((kind) => activeOf(kind) >= shareMin * total);
@@ -70,7 +72,8 @@ export function measuredParts({ spec, memoryBytes }: Offer): MeasuredParts {
     kinds.push({ layer: kind.layers[0] ?? 0, runs, bytes: activeOf(kind) });
   }
   const logitBytes = spec.vocabulary * 4 * outputRowsMax;
-  const lastBytes = (sizes[endLayer(spec)] ?? 0) + arenaBytes(spec);
+  const end = endLayers(spec);
+  const lastBytes = end.reduce((sum, layer) => sum + (sizes[layer] ?? 0) + arenaBytes(spec), 0);
   // The matrix of the output, which may be the embedding, exists twice while it is converted.
   const hasOutput = free >= lastBytes + 2 * outputBytes(spec) + logitBytes;
   const measuredBytes = kinds.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -83,13 +86,20 @@ export function measuredParts({ spec, memoryBytes }: Offer): MeasuredParts {
   };
 }
 
-/** The layer that the output is measured with: the last, or where any can be the last, one of usual size. */
-export function endLayer(spec: ModelSpec): number {
-  if (spec.graph.kind === 'imported') return spec.layers - 1;
+/**
+ * The layers that the output is measured with: the least that can be the last stage, or where any layer can, one of usual
+ * size.
+ */
+export function endLayers(spec: ModelSpec): readonly number[] {
+  if (spec.graph.kind === 'imported') {
+    let first = spec.layers - 1;
+    while (!canCutAt(spec, first)) first -= 1;
+    return Array.from({ length: spec.layers - first }, (_, i) => first + i);
+  }
   const sizes = layerBytes(spec);
   const mean = sizes.reduce((sum, bytes) => sum + bytes, 0) / spec.layers;
   const distances = sizes.map((bytes) => Math.abs(bytes - mean));
-  return distances.indexOf(Math.min(...distances));
+  return [distances.indexOf(Math.min(...distances))];
 }
 
 export const isOfLayer = ({ name }: ModelTensor): boolean => name.startsWith('blk.');
@@ -118,11 +128,19 @@ function runsOf(kind: LayerKind, spec: ModelSpec, free: number, wantedBytes: num
     const room = Math.min(wanted, fitting(runs.length + 1)) - count;
     if (room <= 0 || runs.length === runsMax) break;
     const start = Math.max(0, Math.floor((run.length - room) / 2));
-    const taken = run.slice(start, start + room);
+    const taken = trimmed(spec, run.slice(start, start + room));
+    if (taken.length === 0) continue;
     count += taken.length;
     runs.push(taken);
   }
   return runs;
+}
+
+/** The longest part of layers that follow each other which can be a stage of its own. */
+export function trimmed(spec: Pick<ModelSpec, 'layers' | 'crossings'>, run: readonly number[]): number[] {
+  const first = run.find((layer) => canCutAt(spec, layer)) ?? Infinity;
+  const last = run.findLast((layer) => canCutAt(spec, layer + 1)) ?? -Infinity;
+  return run.filter((layer) => layer >= first && layer <= last);
 }
 
 /** So many of the layers, spread over them, because quantisers give some layers more bits than others. */

@@ -49,10 +49,10 @@ export class TimedStage implements Disposable {
   /** Computes a step of so many rows, each of a sequence of its own, and samples where this is the last stage. */
   async micros(rows: number): Promise<number> {
     const { spec, arenaSlots, rowsMax } = this.options;
-    const { isFirst } = this.#stage;
+    const { payloadShape } = this.#stage;
     // Other numbers each time, so that no step finds the experts of the one before it in a cache.
     this.#steps += 1;
-    const step = decodingStep(rows, { spec, isFirst, slots: arenaSlots, rowsMax }, this.#steps);
+    const step = decodingStep(rows, { spec, payloadShape, slots: arenaSlots, rowsMax }, this.#steps);
     const { logits, computeMicros } = await this.#stage.run(step);
     if (!logits || !this.#likelihood) return Math.max(1, computeMicros);
     for (let at = 0; at < logits.length; at += spec.vocabulary) logits.set(this.#likelihood, at);
