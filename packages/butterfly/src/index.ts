@@ -14,7 +14,7 @@ export {
   threadsPerWorker,
   warnOfCrowding,
 } from './machine.js';
-export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath } from './model.js';
+export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, servedModel } from './model.js';
 export type { OpenedModel } from './model.js';
 export { startServing } from './serving.js';
 export type { WorkerProgram } from './local-workers.js';

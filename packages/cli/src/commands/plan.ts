@@ -22,6 +22,7 @@ import {
   ownModel,
   readModelSpec,
   resolveModelPath,
+  servedModel,
   threadsPerWorker,
 } from 'butterfly';
 import { Command } from 'commander';
@@ -40,6 +41,7 @@ import {
   parallelOption,
   replicasOption,
   sparesOption,
+  stateCheckpointsOption,
   wholeNumber,
 } from '../options.js';
 import { print, tell } from '../terminal.js';
@@ -58,6 +60,7 @@ interface PlanFlags extends LogFlags {
   readonly kvCacheType: string;
   readonly ctx?: number;
   readonly parallel: number;
+  readonly stateCheckpoints?: number;
   readonly json?: boolean;
   readonly cacheDir?: string;
 }
@@ -110,6 +113,7 @@ export function planCommand(environment: Environment): Command {
     .addOption(cacheTypeOption())
     .addOption(contextOption())
     .addOption(parallelOption())
+    .addOption(stateCheckpointsOption())
     .addOption(cacheDirectoryOption())
     .addOption(logFormatOption())
     .option('--json', 'print JSON')
@@ -127,12 +131,17 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
     flags.workersFile === undefined
       ? await measureLocal(spec, flags, environment, log)
       : await readMachines(flags.workersFile, spec);
-  const contextSlots = Math.ceil(contextTokens(spec, flags.ctx, log) / cacheBlockSlots) * cacheBlockSlots;
+  const tokens = contextTokens(spec, flags.ctx, log);
+  const contextSlots = Math.ceil(tokens / cacheBlockSlots) * cacheBlockSlots;
   const localStages = Math.max(1, Math.floor(flags.workers / flags.replicas));
   const choice = cacheTypeFor(spec, machines.members, flags.kvCacheType);
   const input = plannerInput(
     {
-      spec,
+      spec: servedModel(spec, {
+        contextTokens: tokens,
+        parallel: flags.parallel,
+        checkpoints: flags.stateCheckpoints,
+      }),
       arenaSlots: contextSlots * flags.parallel,
       rowsMax: defaultRowsMax,
       concurrency: flags.parallel,

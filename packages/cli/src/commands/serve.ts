@@ -22,6 +22,7 @@ import {
   replicasOption,
   sparesOption,
   speculationOption,
+  stateCheckpointsOption,
   wholeNumber,
 } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
@@ -48,6 +49,7 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly token?: string;
   readonly ctx?: number;
   readonly parallel: number;
+  readonly stateCheckpoints?: number;
   readonly objective: Objective;
   readonly stages?: number;
   readonly spares: number;
@@ -112,6 +114,7 @@ export function serveCommand(environment: Environment): Command {
     .option('--no-announce', 'never announce it')
     .addOption(contextOption())
     .addOption(parallelOption())
+    .addOption(stateCheckpointsOption())
     .addOption(objectiveOption())
     .option(
       '--stages <n>',
@@ -178,7 +181,11 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,
-    capacity: { contextTokens: flags.ctx, parallel: flags.parallel },
+    capacity: {
+      contextTokens: flags.ctx,
+      parallel: flags.parallel,
+      stateCheckpoints: flags.stateCheckpoints,
+    },
     log,
   });
   const ending = Promise.race([stopping, serving.lost]);

@@ -11,12 +11,7 @@ import { precedes, WaitingQueue } from './waiting-queue.js';
 type RosterConfig = Required<
   Pick<
     SchedulerConfig,
-    | 'arenaSlots'
-    | 'arenaGranularity'
-    | 'prefixBlockTokens'
-    | 'runningMax'
-    | 'stateSlots'
-    | 'checkpointTokens'
+    'arenaSlots' | 'arenaGranularity' | 'prefixBlockTokens' | 'runningMax' | 'stateSlots' | 'checkpointTokens'
   >
 >;
 

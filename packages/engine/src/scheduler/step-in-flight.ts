@@ -35,7 +35,10 @@ export interface Answers {
  * Null unless a result has, for each sequence that a step samples, some of its guesses and one token more, or says that it
  * failed, which any of the step may have.
  */
-export function answersOf({ sequences, expected }: StepInFlight, { outputs }: SchedulerResult): Answers | null {
+export function answersOf(
+  { sequences, expected }: StepInFlight,
+  { outputs }: SchedulerResult,
+): Answers | null {
   const failures = outputs.filter(({ tokens }) => tokens.length === 0);
   const gone = new Set(failures.map(({ sequenceId }) => sequenceId));
   const failed = sequences.filter(({ id }) => gone.has(id));
