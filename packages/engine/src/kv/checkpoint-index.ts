@@ -104,6 +104,7 @@ export class CheckpointIndex implements Prefixes {
   keep(id: number, position: number, slot: number): void {
     if (position < this.blockTokens) return;
     const owner = this.#ownerOf(id);
+    if (position > owner.tokens.length) throw defect(`owner ${id} has no ${position} tokens`);
     if (owner.checkpoints.some((each) => each.position === position)) return;
     const hash = this.#hashes(owner.tokens, [position])[0] ?? 0;
     const others = this.#byPosition.get(position) ?? new Set<Checkpoint>();

@@ -26,12 +26,18 @@ export interface CutPrompt {
 export function checkpointPositions({ cached, tokens, budget, distance }: CutPrompt): number[] {
   const end = tokens - Math.max(rowsMin, Math.floor(distance * endShare));
   if (budget < 1 || end - cached < distance) return [];
-  const most = Math.floor(budget / 2);
   let stride = distance * strideDistances;
-  while (most > 0 && Math.floor((end - cached) / stride) > most) stride *= 2;
+  let inMidst = multiples(stride, cached + distance, end - rowsMin);
+  while (inMidst.length > Math.floor(budget / 2)) {
+    stride *= 2;
+    inMidst = multiples(stride, cached + distance, end - rowsMin);
+  }
+  return [...inMidst, end];
+}
+
+/** Multiples of a number, so that other prompts with the same beginning are cut at the same places. */
+function multiples(of: number, first: number, last: number): number[] {
   const positions: number[] = [];
-  // Multiples, so that other prompts with the same beginning are cut at the same places.
-  for (let at = stride; most > 0 && at <= end - rowsMin; at += stride)
-    if (at - cached >= distance) positions.push(at);
-  return [...positions, end];
+  for (let at = Math.ceil(first / of) * of; at <= last; at += of) positions.push(at);
+  return positions;
 }
