@@ -1,5 +1,5 @@
 import { type Logger, formatAddress, printableLine } from '@butterfly/common';
-import type { Objective } from '@butterfly/planning';
+import type { Objective, PlanWishes } from '@butterfly/planning';
 import { type Serving, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
@@ -171,12 +171,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     pin: flags.pin,
     awake: flags.awake,
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
-    wishes: {
-      objective: flags.objective,
-      stagesMin: flags.stages ?? Math.max(1, Math.floor(flags.workers / flags.replicas)),
-      spares: flags.spares,
-      replicasMax: flags.replicas,
-    },
+    wishes: wishesOf(flags),
     speculation: flags.speculation,
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
@@ -208,6 +203,11 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     await serving.stop();
     model.vocabulary[Symbol.dispose]();
   }
+}
+
+function wishesOf({ objective, stages, workers, replicas, spares }: ServeFlags): PlanWishes {
+  const stagesMin = stages ?? Math.max(1, Math.floor(workers / replicas));
+  return { objective, stagesMin, spares, replicasMax: replicas };
 }
 
 /** A cluster that only this machine can reach is nothing to tell others of, unless that is asked for. */

@@ -81,8 +81,9 @@ class ModelIndex {
     const owner = this.#owners.get(id);
     const position = Math.min(positionMax, owner?.tokens.length ?? 0);
     const slot = this.slots.take();
-    if (!owner || slot === null) {
-      if (slot !== null) this.slots.leave(slot);
+    if (slot === null) return;
+    if (!owner) {
+      this.slots.leave(slot);
       return;
     }
     this.#contents.set(slot, owner.tokens.slice(0, position).join());
@@ -92,7 +93,7 @@ class ModelIndex {
       const tokens = owner.tokens.slice(0, position);
       const equal = this.#checkpoints.find((each) => each.tokens.join() === tokens.join());
       const checkpoint = equal ?? { tokens, owners: new Set() };
-      if (!equal || !equal.owners.has(id)) this.#touch(checkpoint);
+      if (!equal?.owners.has(id)) this.#touch(checkpoint);
       checkpoint.owners.add(id);
     }
     this.#check();
@@ -137,8 +138,7 @@ class ModelIndex {
   }
 
   #forget(id: number, spared: ReadonlySet<Naive>): void {
-    for (const checkpoint of this.#checkpoints)
-      if (!spared.has(checkpoint)) checkpoint.owners.delete(id);
+    for (const checkpoint of this.#checkpoints) if (!spared.has(checkpoint)) checkpoint.owners.delete(id);
     this.#checkpoints = this.#checkpoints.filter(({ owners }) => owners.size > 0);
   }
 
@@ -170,11 +170,17 @@ function runTrace(seed: number, hash?: BlockHash): void {
 
 describe('CheckpointIndex', () => {
   it('finds what a comparison with every checkpoint finds, through any trace', () => {
-    fc.assert(fc.property(fc.nat(), (seed) => runTrace(seed)), { numRuns: 500 });
+    fc.assert(
+      fc.property(fc.nat(), (seed) => runTrace(seed)),
+      { numRuns: 500 },
+    );
   });
 
   it('finds the same when most hashes collide', () => {
-    fc.assert(fc.property(fc.nat(), (seed) => runTrace(seed, (previous) => previous % 2)), { numRuns: 300 });
+    fc.assert(
+      fc.property(fc.nat(), (seed) => runTrace(seed, (previous) => previous % 2)),
+      { numRuns: 300 },
+    );
   });
 
   it('spares what is read at this moment, however long ago it came', () => {

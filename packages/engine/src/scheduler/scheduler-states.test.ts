@@ -108,11 +108,10 @@ describe('the checkpoint of an answer', () => {
     const run = new ScriptedRun({ ...recurrent, goesAhead: true }, (known) => known.length);
     run.submit(1, tokensFrom(0, 100), { stopTokens: new Set([107]), outputTokensMax: 64 });
     // Two at a time, so that each token finds a step that went ahead of it.
-    let steps = [run.form(), run.form()];
-    while (run.answer(steps[0] as PlannedStep).every(({ kind }) => kind !== 'end'))
-      steps = [...steps.slice(1), run.form()];
-    for (const step of steps.slice(1)) run.answer(step);
-    expect(starts(steps[1] as PlannedStep)).toEqual([107]);
+    let [step, ahead] = [run.form(), run.form()];
+    while (run.answer(step).every(({ kind }) => kind !== 'end')) [step, ahead] = [ahead, run.form()];
+    run.answer(ahead);
+    expect(starts(ahead)).toEqual([107]);
     run.submit(2, [...tokensFrom(0, 107), 200, 201]);
     expect(starts(run.step().step)).toEqual([107]);
   });
@@ -213,10 +212,10 @@ describe('what is not to be used', () => {
   it('is what one leaves that was cancelled before its failure came', () => {
     const run = new ScriptedRun({ ...recurrent, stages: 3 });
     run.submit(1, systemPrompt);
-    const steps = [run.form(), run.form()];
+    const [step] = [run.form(), run.form()];
     run.scheduler.cancel(1);
     expect(cachedOf(run, systemPrompt)).toBeGreaterThan(0);
-    expect(failing(run, steps[0] as PlannedStep)).toEqual([]);
+    expect(failing(run, step)).toEqual([]);
     expect(cachedOf(run, systemPrompt)).toBe(0);
   });
 

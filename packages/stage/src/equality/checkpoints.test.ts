@@ -124,7 +124,6 @@ describe.each(names)('%s, gone on from a checkpoint', (name) => {
     ];
     const answers = await run.ask(...questions);
     expect(answers.map(({ cachedTokens }) => cachedTokens)).toEqual([169, 146, 146]);
-    for (const [index, question] of questions.entries())
-      await expectAsAlone(model, question, answers[index]);
+    for (const [index, question] of questions.entries()) await expectAsAlone(model, question, answers[index]);
   });
 });
