@@ -1,6 +1,7 @@
 import { architectureFixtures, writeArchitectureModel } from '@butterfly/testkit';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run } from './testing/butterfly.js';
 import { Folder } from './testing/models.js';
 import { Server, streamFrom } from './testing/server.js';
 
@@ -38,6 +39,23 @@ async function ask(server: Server, prompt: string): Promise<Answer> {
     cachedTokens: usage?.prompt_tokens_details?.cached_tokens ?? 0,
   };
 }
+
+it('inspect tells how large a state is, and plan counts those that are kept', async () => {
+  const json = async (...args: readonly string[]): Promise<unknown> => {
+    const { code, stdout } = await run([...args, '--json']);
+    expect(code).toBe(0);
+    return JSON.parse(stdout.join('\n'));
+  };
+  const path = pathOf('mamba2');
+  const bytes = async (checkpoints: number): Promise<number> => {
+    const flags = ['--ctx', '256', '--parallel', '1', '--state-checkpoints', String(checkpoints)];
+    const { plan } = (await json('plan', path, ...flags)) as { plan: { stages: { bytes: number }[] } };
+    return plan.stages.reduce((sum, stage) => sum + stage.bytes, 0);
+  };
+  const { stateBytesPerSequence } = (await json('inspect', path)) as { stateBytesPerSequence: number };
+  expect(stateBytesPerSequence).toBeGreaterThan(0);
+  expect((await bytes(28)) - (await bytes(0))).toBeCloseTo(28 * stateBytesPerSequence);
+});
 
 describe.each(names)('%s, whose layers keep states', (name) => {
   const start = (workers: number): Promise<Server> => {

@@ -29,6 +29,7 @@ export {
   cacheBlockSlots,
   cacheBytesPerSlot,
   stateBytes,
+  stateBytesPerSlot,
   stateSlotsOf,
   typicalAttention,
 } from './spec/kv-cache-size.js';

@@ -95,7 +95,8 @@ export class StateKeeper {
     { isAhead, isKept }: { readonly isAhead: boolean; readonly isKept: boolean },
   ): void {
     const held = this.#heldBy(owner);
-    if (held.next === null || (isAhead && held.older !== null)) throw defect('a step was not prepared');
+    if (held.next === null) throw defect('a step was not prepared');
+    if (isAhead && held.older !== null) throw defect('a step is two tokens ahead');
     if (isAhead) held.older = held.current;
     else this.#leave(held.current.slot);
     held.current = { tokens: end, slot: held.next };
