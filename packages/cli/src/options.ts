@@ -88,7 +88,7 @@ export function parallelOption(): Option {
 export function stateCheckpointsOption(): Option {
   return new Option(
     '--state-checkpoints <n>',
-    'states of prompts and answers to keep for later requests, for models whose layers have such (default: --parallel, at least 4)',
+    'states of prompts and answers to keep for later requests, for models whose layers have such (default: one for each of the contexts, at least 4)',
   ).argParser(wholeNumber(0, limits.stateCheckpointsMax));
 }
 
