@@ -14,9 +14,8 @@ export {
   threadsPerWorker,
   warnOfCrowding,
 } from './machine.js';
-export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath } from './model.js';
+export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, servedModel } from './model.js';
 export type { OpenedModel } from './model.js';
-export { servedSpec } from '@butterfly/llama-graph';
 export { startServing } from './serving.js';
 export type { WorkerProgram } from './local-workers.js';
 export type { Serving } from './serving.js';

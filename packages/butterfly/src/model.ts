@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, type Logger, toButterflyError } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
-import { describeAny, surveyInChild } from '@butterfly/llama-graph';
+import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
 import { type ModelSpec, checkFiles, openGguf } from '@butterfly/model';
 import { modelsDirectory, type CacheVariables } from './directories.js';
 import { findPulled } from './hub/pulled.js';
@@ -87,6 +87,26 @@ export async function resolveModelPath(
 }
 
 const defaultContextTokens = 4096;
+/** A single chat has some states that are worth keeping; of many, each has one. */
+const checkpointsMin = 4;
+
+/** The model with the states that it is served with. @param checkpoints undefined for as many as are usual */
+export function servedModel(
+  spec: ModelSpec,
+  { contextTokens: tokens, parallel, checkpoints }: ServedSizes,
+): ModelSpec {
+  return servedSpec(spec, {
+    contextTokens: tokens,
+    sequences: parallel,
+    checkpoints: checkpoints ?? Math.max(checkpointsMin, parallel),
+  });
+}
+
+interface ServedSizes {
+  readonly contextTokens: number;
+  readonly parallel: number;
+  readonly checkpoints: number | undefined;
+}
 
 /** The context to serve: what was asked for, else what the model was trained for, within reason. */
 export function contextTokens(spec: ModelSpec, asked: number | undefined, log: Logger): number {

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { servedSpec } from '@butterfly/llama-graph';
 import type { ListeningApi } from '@butterfly/api';
 import {
   ButterflyError,
@@ -17,7 +16,7 @@ import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
 import { LocalWorkers, type WorkerProgram } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
-import { contextTokens, type OpenedModel } from './model.js';
+import { contextTokens, type OpenedModel, servedModel } from './model.js';
 import { cpusOfWorkers } from './placement.js';
 
 export interface ServingOptions {
@@ -48,7 +47,11 @@ export interface ServingOptions {
   readonly cacheDirectory?: string | undefined;
   readonly cacheBytes?: number | undefined;
   /** Without a context, that of the model within reason. */
-  readonly capacity: Pick<Capacity, 'parallel'> & { readonly contextTokens: number | undefined };
+  readonly capacity: Pick<Capacity, 'parallel'> & {
+    readonly contextTokens: number | undefined;
+    /** States kept where layers have such; undefined for as many as are usual. */
+    readonly stateCheckpoints: number | undefined;
+  };
   /** Of the local workers; undefined leaves that to the environment. */
   readonly logFormat?: LogFormat | undefined;
   readonly log: Logger;
@@ -134,8 +137,8 @@ async function startOrchestrator(
 ): Promise<Orchestrator> {
   const { model, log } = options;
   const tokens = contextTokens(model.spec, options.capacity.contextTokens, log);
-  const { parallel } = options.capacity;
-  const spec = servedSpec(model.spec, { contextTokens: tokens, sequences: parallel });
+  const { parallel, stateCheckpoints: checkpoints } = options.capacity;
+  const spec = servedModel(model.spec, { contextTokens: tokens, parallel, checkpoints });
   const files = new FileServer(spec);
   await files.hold({ clock: systemClock, observe });
   const starting = Orchestrator.start({

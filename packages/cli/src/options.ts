@@ -84,6 +84,14 @@ export function parallelOption(): Option {
     .default(4);
 }
 
+/** `--state-checkpoints`, for the commands that reserve the states of a model. */
+export function stateCheckpointsOption(): Option {
+  return new Option(
+    '--state-checkpoints <n>',
+    'states of prompts and answers to keep for later requests, for models whose layers have such (default: one for each of the contexts, at least 4)',
+  ).argParser(wholeNumber(0, limits.stateCheckpointsMax));
+}
+
 /** `--spares`, for the commands that make a plan. */
 export function sparesOption(): Option {
   return new Option(

@@ -27,6 +27,8 @@ export const limits = Object.freeze({
   draftTokensMax: 32,
   /** Sequences in one step. */
   stepSequencesMax: 256,
+  /** States kept of prompts and answers; one of a large hybrid model takes 150 MiB, as much as 2,400 tokens of its cache. */
+  stateCheckpointsMax: 1024,
   /** Requests that wait for a place before clients get 429; each holds a connection and its prompt. */
   queuedRequestsMax: 1024,
   /** Tokens of all waiting prompts together: 64 MB. */

@@ -135,17 +135,22 @@ export async function describeAny(
   return describeImported(gguf, await survey(surveyRequest(gguf)));
 }
 
-/**
- * The model as it is served, with a context by whose length some models compute, and states for so many sequences at once.
- */
-export function servedSpec(
-  spec: ModelSpec,
-  { contextTokens, sequences }: { readonly contextTokens: number; readonly sequences: number },
-): ModelSpec {
+/** For what a model is served. */
+export interface Service {
+  /** By whose length some models compute. */
+  readonly contextTokens: number;
+  /** That run at once. */
+  readonly sequences: number;
+  /** States that are kept, beside those of sequences that run. */
+  readonly checkpoints: number;
+}
+
+/** The model as it is served. */
+export function servedSpec(spec: ModelSpec, { contextTokens, sequences, checkpoints }: Service): ModelSpec {
   const { graph } = spec;
   if (graph.kind !== 'imported') return spec;
   // A state is written to another slot than it is read from.
-  const stateSlots = graph.stateSlots === 0 ? 0 : firstOwnState + 2 * sequences;
+  const stateSlots = graph.stateSlots === 0 ? 0 : firstOwnState + 2 * sequences + checkpoints;
   return { ...spec, graph: { ...graph, contextTokens, stateSlots } };
 }
 

@@ -30,6 +30,7 @@ export {
   cacheBlockSlots,
   cacheBytesPerSlot,
   stateBytes,
+  stateBytesPerSlot,
   stateSlotsOf,
   typicalAttention,
 } from './spec/kv-cache-size.js';

@@ -120,13 +120,15 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
   const { clock, observe } = options;
   const { contextTokens, parallel } = options.capacity;
   const ledger = new EngineLedger(clock.nowMs());
+  const stateSlots = stateSlotsOf(options.spec);
   const scheduler = {
     contextTokensMax: contextTokens,
     arenaSlots,
     stages: 1,
-    runningMax: Math.min(parallel * 4, limits.stepSequencesMax),
+    // Each that runs takes two slots for states, however short it is; the rest is for checkpoints.
+    runningMax: stateSlots > 0 ? parallel : Math.min(parallel * 4, limits.stepSequencesMax),
     stepRowsMax: defaultRowsMax,
-    stateSlots: stateSlotsOf(options.spec),
+    stateSlots,
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
   };
   const onIdle = (): void => replicated.idle();

@@ -58,7 +58,7 @@ export class SplitModel implements Disposable {
   ): Promise<SplitModel> {
     const { contextTokens } = options;
     const slots = Math.ceil(contextTokens / cacheBlockSlots) * cacheBlockSlots;
-    const served = servedSpec(spec, { contextTokens, sequences: sequencesMax });
+    const served = servedSpec(spec, { contextTokens, sequences: sequencesMax, checkpoints: 0 });
     const stages: StageRuntime[] = [];
     const bounds = [0, ...options.cuts, spec.layers];
     for (const [index, layerStart] of bounds.slice(0, -1).entries()) {

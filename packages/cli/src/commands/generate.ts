@@ -122,7 +122,8 @@ async function generate(
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
     wishes: { ...plainWishes, objective: 'latency', stagesMin: flags.workers },
     speculation: flags.speculation,
-    capacity: { contextTokens: flags.ctx, parallel: 1 },
+    // Nobody comes after the one request.
+    capacity: { contextTokens: flags.ctx, parallel: 1, stateCheckpoints: 0 },
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,

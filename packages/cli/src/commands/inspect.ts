@@ -15,6 +15,7 @@ import {
   outputBytes,
   parameterCount,
   quantisation,
+  stateBytesPerSlot,
 } from '@butterfly/model';
 import { openModel, ownModel, resolveModelPath } from 'butterfly';
 import { Command } from 'commander';
@@ -83,6 +84,7 @@ function summarize(spec: ModelSpec) {
     outputBytes: outputBytes(spec),
     everyStageBytes: everyStageBytes(spec),
     cacheBytesPerToken: spec.attention.reduce((sum, layer) => sum + cacheBytesPerSlot(layer, 'f16'), 0),
+    stateBytesPerSequence: spec.attention.reduce((sum, _, layer) => sum + stateBytesPerSlot(spec, layer), 0),
     operationsPerToken: operationsPerToken(spec),
   };
 }
@@ -162,6 +164,9 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ...graphRows(summary),
     ['context trained', `${summary.contextTrained} tokens`],
     ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16`],
+    ...(summary.stateBytesPerSequence === 0
+      ? []
+      : [['state', `${bytes(summary.stateBytesPerSequence)} per sequence and checkpoint`] as const]),
     [
       'tokenizer',
       `${tokenizer.model ?? 'none'}${tokenizer.pre === null ? '' : ` (${tokenizer.pre})`}, ${summary.vocabulary} tokens`,

@@ -22,7 +22,7 @@ import {
   ownModel,
   readModelSpec,
   resolveModelPath,
-  servedSpec,
+  servedModel,
   threadsPerWorker,
 } from 'butterfly';
 import { Command } from 'commander';
@@ -41,6 +41,7 @@ import {
   parallelOption,
   replicasOption,
   sparesOption,
+  stateCheckpointsOption,
   wholeNumber,
 } from '../options.js';
 import { layersTogether } from '../layers-together.js';
@@ -60,6 +61,7 @@ interface PlanFlags extends LogFlags {
   readonly kvCacheType: string;
   readonly ctx?: number;
   readonly parallel: number;
+  readonly stateCheckpoints?: number;
   readonly json?: boolean;
   readonly cacheDir?: string;
 }
@@ -112,6 +114,7 @@ export function planCommand(environment: Environment): Command {
     .addOption(cacheTypeOption())
     .addOption(contextOption())
     .addOption(parallelOption())
+    .addOption(stateCheckpointsOption())
     .addOption(cacheDirectoryOption())
     .addOption(logFormatOption())
     .option('--json', 'print JSON')
@@ -127,7 +130,11 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
   const described = await readModelSpec(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
   const tokens = contextTokens(described, flags.ctx, log);
   // As it would be served: with states for as many sequences.
-  const spec = servedSpec(described, { contextTokens: tokens, sequences: flags.parallel });
+  const spec = servedModel(described, {
+    contextTokens: tokens,
+    parallel: flags.parallel,
+    checkpoints: flags.stateCheckpoints,
+  });
   const machines =
     flags.workersFile === undefined
       ? await measureLocal(spec, flags, environment, log)

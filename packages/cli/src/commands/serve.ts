@@ -1,5 +1,5 @@
 import { type Logger, formatAddress, printableLine } from '@butterfly/common';
-import type { Objective } from '@butterfly/planning';
+import type { Objective, PlanWishes } from '@butterfly/planning';
 import { type Serving, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
@@ -22,6 +22,7 @@ import {
   replicasOption,
   sparesOption,
   speculationOption,
+  stateCheckpointsOption,
   wholeNumber,
 } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
@@ -48,6 +49,7 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly token?: string;
   readonly ctx?: number;
   readonly parallel: number;
+  readonly stateCheckpoints?: number;
   readonly objective: Objective;
   readonly stages?: number;
   readonly spares: number;
@@ -112,6 +114,7 @@ export function serveCommand(environment: Environment): Command {
     .option('--no-announce', 'never announce it')
     .addOption(contextOption())
     .addOption(parallelOption())
+    .addOption(stateCheckpointsOption())
     .addOption(objectiveOption())
     .option(
       '--stages <n>',
@@ -168,17 +171,16 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     pin: flags.pin,
     awake: flags.awake,
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
-    wishes: {
-      objective: flags.objective,
-      stagesMin: flags.stages ?? Math.max(1, Math.floor(flags.workers / flags.replicas)),
-      spares: flags.spares,
-      replicasMax: flags.replicas,
-    },
+    wishes: wishesOf(flags),
     speculation: flags.speculation,
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,
-    capacity: { contextTokens: flags.ctx, parallel: flags.parallel },
+    capacity: {
+      contextTokens: flags.ctx,
+      parallel: flags.parallel,
+      stateCheckpoints: flags.stateCheckpoints,
+    },
     log,
   });
   const ending = Promise.race([stopping, serving.lost]);
@@ -201,6 +203,11 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     await serving.stop();
     model.vocabulary[Symbol.dispose]();
   }
+}
+
+function wishesOf({ objective, stages, workers, replicas, spares }: ServeFlags): PlanWishes {
+  const stagesMin = stages ?? Math.max(1, Math.floor(workers / replicas));
+  return { objective, stagesMin, spares, replicasMax: replicas };
 }
 
 /** A cluster that only this machine can reach is nothing to tell others of, unless that is asked for. */

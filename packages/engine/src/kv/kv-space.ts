@@ -1,7 +1,9 @@
 import { limits } from '@butterfly/common';
 import type { ArenaCopy } from '@butterfly/wire';
 import { Arena, type Region } from './arena.js';
-import { PrefixIndex, type TokenReader } from './prefix-index.js';
+import { PrefixIndex } from './prefix-index.js';
+import type { Prefixes } from './prefixes.js';
+import type { TokenReader } from './token-hash.js';
 
 /** Whoever holds a region: the scheduler's sequence, as far as the space needs to know it. */
 export interface Tenant {
@@ -27,22 +29,24 @@ const airyShare = 1 / 8;
 export class KvSpace {
   readonly #arena: Arena;
   readonly #airySlots: number;
-  readonly #index: PrefixIndex;
   /** Length of the prefix that each tenant left behind, by region, least recently used first. */
   readonly #retained = new Map<number, number>();
   #retainedSlots = 0;
   #copies: ArenaCopy[] = [];
   #nextRegionId = 0;
 
-  /** Prefixes are found by whole blocks of `blockTokens`; a shorter one is computed anew as fast. */
+  /**
+   * Prefixes are worth finding from `blockTokens` on; a shorter one is computed anew as fast.
+   * @param index finds them; by default they can be gone on from anywhere.
+   */
   constructor(
     slots: number,
     granularity: number,
     private readonly blockTokens: number,
+    private readonly index: Prefixes = new PrefixIndex(blockTokens),
   ) {
     this.#arena = new Arena(slots, granularity);
     this.#airySlots = slots * airyShare;
-    this.#index = new PrefixIndex(blockTokens);
   }
 
   /** Slots that are free or can be made so at once. */
@@ -61,23 +65,23 @@ export class KvSpace {
 
   /** Length of the longest cached prefix that the tenant could begin with. */
   longestPrefix({ known }: Tenant): number {
-    return this.#index.longest(known, known.length - 1)?.tokens ?? 0;
+    return this.index.longest(known, known.length - 1)?.tokens ?? 0;
   }
 
   /**
-   * Gives a region of at least `slots`, with the longest cached prefix of its known tokens in it; at least one token is
-   * left to compute. Returns the length of that prefix, or null when there is no room.
+   * Gives a region of at least `slots`, with the longest cached prefix of its first `prefixMax` known tokens in it; by
+   * default one token is left to compute. Returns the length of that prefix, or null when there is no room.
    */
-  enter(tenant: Tenant, slots: number): number | null {
+  enter(tenant: Tenant, slots: number, prefixMax = tenant.known.length - 1): number | null {
     if (slots > this.availableSlots) return null;
-    const match = this.#index.longest(tenant.known, tenant.known.length - 1);
+    const match = this.index.longest(tenant.known, prefixMax);
     if (match === null) {
       tenant.regionId = this.#fresh(slots, null);
       return tenant.regionId === null ? null : 0;
     }
     tenant.regionId = this.#copied(match.id, match.tokens, slots) ?? this.#takenOver(match, slots);
     if (tenant.regionId === null) return null;
-    this.#index.set(tenant.regionId, tenant.known, match.tokens);
+    this.index.set(tenant.regionId, tenant.known, match.tokens);
     return match.tokens;
   }
 
@@ -93,21 +97,22 @@ export class KvSpace {
   advance(tenant: Tenant, tokens: number, slots: number): void {
     const id = idOf(tenant);
     this.#arena.setUsed(id, slots);
-    this.#index.set(id, tenant.known, tokens);
+    this.index.set(id, tenant.known, tokens);
   }
 
-  /** The tenant leaves; the first `tokens` of its known tokens stay cached until their place is needed. */
+  /** The tenant leaves; of its first `tokens` known tokens, what others can go on from stays cached until its place is needed. */
   leave(tenant: Tenant, tokens: number): void {
     const id = idOf(tenant);
+    const kept = this.index.worthKeeping(id, tokens);
     tenant.regionId = null;
-    if (tokens < this.blockTokens) {
+    if (kept === 0) {
       this.#release(id);
       return;
     }
-    this.#arena.setUsed(id, tokens);
-    this.#arena.shrink(id, tokens);
-    this.#index.set(id, tenant.known, tokens);
-    this.#retained.set(id, tokens);
+    this.#arena.setUsed(id, kept);
+    this.#arena.shrink(id, kept);
+    this.index.set(id, tenant.known, kept);
+    this.#retained.set(id, kept);
     this.#retainedSlots += this.#arena.region(id).slots;
   }
 
@@ -116,7 +121,25 @@ export class KvSpace {
    * went wrong, whoever shares it would fail for ever.
    */
   distrust(known: TokenReader): void {
-    for (const id of this.#index.sharing(known)) if (this.#unretain(id)) this.#release(id);
+    for (const id of this.index.sharing(known)) if (this.#unretain(id)) this.#release(id);
+  }
+
+  /** Gives up what of these retained prefixes nobody can go on from any more. */
+  trim(ids: readonly number[]): void {
+    for (const id of ids) {
+      const length = this.#retained.get(id);
+      if (length === undefined) continue;
+      const kept = this.index.worthKeeping(id, length);
+      if (kept === 0) {
+        this.#unretain(id);
+        this.#release(id);
+        continue;
+      }
+      const { slots } = this.#arena.region(id);
+      this.#arena.setUsed(id, kept);
+      this.#retainedSlots -= slots - this.#arena.shrink(id, kept).slots;
+      this.#retained.set(id, kept);
+    }
   }
 
   /** Copies decided since the last call, in the order in which stages must carry them out. */
@@ -212,7 +235,7 @@ export class KvSpace {
 
   #release(id: number): void {
     this.#arena.release(id);
-    this.#index.delete(id);
+    this.index.delete(id);
   }
 
   #carry(copies: readonly ArenaCopy[]): void {

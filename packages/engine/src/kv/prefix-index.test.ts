@@ -2,7 +2,8 @@ import { ButterflyError } from '@butterfly/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PrefixIndex } from './prefix-index.js';
-import type { BlockHash, PrefixMatch, TokenReader } from './prefix-index.js';
+import type { PrefixMatch } from './prefixes.js';
+import type { BlockHash, TokenReader } from './token-hash.js';
 
 class Tokens implements TokenReader {
   constructor(readonly values: number[]) {}

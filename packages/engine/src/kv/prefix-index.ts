@@ -1,19 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
-
-/** Tokens that grow or change elsewhere. */
-export interface TokenReader {
-  readonly length: number;
-  at(index: number): number;
-}
-
-export interface PrefixMatch {
-  readonly id: number;
-  /** Length of the common prefix. */
-  readonly tokens: number;
-}
-
-/** Continues the hash of all blocks before with the tokens from `start` to `end`; a safe integer. */
-export type BlockHash = (previous: number, tokens: TokenReader, start: number, end: number) => number;
+import type { Prefixes, PrefixMatch } from './prefixes.js';
+import { type BlockHash, chainedHash, type TokenReader } from './token-hash.js';
 
 interface Owner {
   readonly id: number;
@@ -33,7 +20,6 @@ interface Candidate {
 
 /** Owners of one block that are looked at, so that thousands of them under one system prompt cost little. */
 const candidatesMax = 8;
-const twoTo32 = 2 ** 32;
 
 /**
  * Finds whose cached tokens begin like those of a request. A map leads from the hash of each whole block, chained to
@@ -41,7 +27,7 @@ const twoTo32 = 2 ** 32;
  * of different tokens (an attacker can make them) never yield a false one. Memory is one entry for each owner and
  * block.
  */
-export class PrefixIndex {
+export class PrefixIndex implements Prefixes {
   readonly #owners = new Map<number, Owner>();
   /** Owners by the hash of their first, second, ... block. */
   readonly #depths: Map<number, Set<Owner>>[] = [];
@@ -132,6 +118,11 @@ export class PrefixIndex {
     return [...(owners ?? [])].map(({ id }) => id);
   }
 
+  /** Any prefix can be gone on from; one of less than a block is not found. */
+  worthKeeping(_id: number, length: number): number {
+    return length < this.blockTokens ? 0 : length;
+  }
+
   /** Owners of each whole block of the tokens, from the first on, as far as there are any. */
   #path(tokens: TokenReader, length: number): ReadonlySet<Owner>[] {
     const path: ReadonlySet<Owner>[] = [];
@@ -209,28 +200,6 @@ function equalUntil(owner: Owner, tokens: TokenReader, start: number, end: numbe
   let index = start;
   while (index < last && owner.tokens.at(index) === tokens.at(index)) index += 1;
   return index;
-}
-
-/** Two replicas in the manner of MurmurHash3, joined to 53 bits. */
-function chainedHash(previous: number, tokens: TokenReader, start: number, end: number): number {
-  let low = previous | 0;
-  let high = (previous / twoTo32) | 0;
-  for (let index = start; index < end; index += 1) {
-    const token = tokens.at(index);
-    low = mix(low, Math.imul(token, 0xcc9e2d51), 0x1b873593);
-    high = mix(high, Math.imul(token, 0x239b961b), 0x38b34ae5);
-  }
-  return (finish(high) & 0x1f_ffff) * twoTo32 + (finish(low) >>> 0);
-}
-
-function mix(replica: number, token: number, factor: number): number {
-  const mixed = replica ^ Math.imul((token << 15) | (token >>> 17), factor);
-  return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe654_6b64) | 0;
-}
-
-function finish(replica: number): number {
-  const mixed = Math.imul(replica ^ (replica >>> 16), 0x85eb_ca6b);
-  return mixed ^ (mixed >>> 13);
 }
 
 function defect(message: string): ButterflyError {

@@ -1,17 +1,23 @@
-import { firstOwnState, type ArenaCopy } from '@butterfly/wire';
+import type { ArenaCopy, SequenceState } from '@butterfly/wire';
 import type { Region } from '../kv/arena.js';
 import { KvSpace } from '../kv/kv-space.js';
+import { checkpointPositions } from './checkpoint-positions.js';
 import type { SchedulerConfig } from './scheduler-types.js';
 import type { Sequence } from './scheduler-sequence.js';
+import { sequencesOfSlots, spareSlots, StateKeeper } from './state-keeper.js';
 import { TokenList } from './token-list.js';
 import { precedes, WaitingQueue } from './waiting-queue.js';
 
 type RosterConfig = Required<
-  Pick<SchedulerConfig, 'arenaSlots' | 'arenaGranularity' | 'prefixBlockTokens' | 'runningMax' | 'stateSlots'>
+  Pick<
+    SchedulerConfig,
+    'arenaSlots' | 'arenaGranularity' | 'prefixBlockTokens' | 'runningMax' | 'stateSlots' | 'checkpointTokens'
+  >
 >;
 
 /** A prefix that another sequence is about to cache is worth waiting for when it is this many blocks longer than what is. */
 const sharedBlocksMin = 2;
+const noCuts: readonly number[] = [];
 
 /**
  * All living sequences and where they are: a sequence waits in order of rank, or it runs, which is to hold a region of
@@ -26,13 +32,13 @@ export class Roster {
   readonly #running = new Set<Sequence>();
   readonly #ready = new Set<Sequence>();
   readonly #prefilling = new Set<Sequence>();
-  /** Places for states that nobody has. */
-  #freePlaces: number[];
+  /** Null in models without states. */
+  #states: StateKeeper | null;
 
   constructor(config: RosterConfig) {
     this.#config = config;
-    this.#space = spaceOf(config);
-    this.#freePlaces = placesOf(config);
+    this.#states = statesOf(config);
+    this.#space = spaceOf(config, this.#states);
   }
 
   get sequences(): ReadonlyMap<number, Sequence> {
@@ -79,6 +85,11 @@ export class Roster {
     return this.#space.region(sequence);
   }
 
+  /** Where a sequence of the step that was prepared has its state. */
+  state(sequence: Sequence): SequenceState | null {
+    return this.#states?.stateOf(sequence) ?? null;
+  }
+
   takeCopies(): readonly ArenaCopy[] {
     return this.#space.takeCopies();
   }
@@ -95,10 +106,10 @@ export class Roster {
     else this.#stopWaiting(sequence);
   }
 
-  /** Ends a sequence of which nothing that is cached may be believed, nor what it shares with those that left. */
-  discard(sequence: Sequence): void {
-    this.remove(sequence, 0);
-    this.#space.distrust(sequence.known);
+  /** Nothing of an ended sequence that is cached may be believed, nor what it shares with those that left. */
+  distrust({ known }: Sequence): void {
+    this.#space.distrust(known);
+    this.#states?.distrust(known);
   }
 
   /** Gives up everybody, or those that wait, in order; what is known of them stays known. */
@@ -112,11 +123,14 @@ export class Roster {
 
   /** Lets a waiting sequence run, from the longest cached prefix on; false when there is no region for it. */
   enter(sequence: Sequence): boolean {
-    const cached = this.#space.enter(sequence, sequence.known.length + 1);
+    const canStepBack = this.#states === null;
+    const { length } = sequence.known;
+    const cached = this.#space.enter(sequence, length + 1, sequence.prefixMax(canStepBack));
     if (cached === null) return false;
     this.#stopWaiting(sequence);
-    sequence.entered(cached);
-    sequence.statePlace = this.#freePlaces.pop() ?? null;
+    sequence.entered(cached, canStepBack);
+    this.#states?.entered(sequence, cached);
+    sequence.cuts = this.#cuts(cached, length);
     this.#running.add(sequence);
     (sequence.pending > 1 ? this.#prefilling : this.#ready).add(sequence);
     return true;
@@ -133,9 +147,16 @@ export class Roster {
     return this.#space.grow(sequence, slots);
   }
 
-  /** A step was made that computes its tokens up to `end` and guesses behind them. */
+  /** A step of these sequences will be made. */
+  prepare(sequences: Iterable<Sequence>): void {
+    this.#states?.prepare(sequences, (ids) => this.#space.trim(ids));
+  }
+
+  /** A step was made that computes its tokens up to `end` and guesses behind them; the sequence is yet to be told. */
   dispatched(sequence: Sequence, end: number, guesses: number, isSampled: boolean): void {
     this.#space.advance(sequence, Math.min(end, sequence.known.length), end + guesses);
+    const [isAhead, isKept] = [sequence.awaited > 0, sequence.cuts.includes(end)];
+    this.#states?.dispatched(sequence, end, { isAhead, isKept });
     if (!isSampled) return;
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
@@ -146,6 +167,11 @@ export class Roster {
     if (this.#waiting.has(sequence)) this.#waitingTokens += 1;
   }
 
+  /** A running sequence got a token, with which steps may go on that went ahead of it. */
+  confirmed(sequence: Sequence): void {
+    this.#states?.confirmed(sequence);
+  }
+
   /** A running sequence has its next token. */
   becomesReady(sequence: Sequence): void {
     this.#ready.add(sequence);
@@ -154,13 +180,13 @@ export class Roster {
   /** All caches are lost: everybody waits again, with what is known. */
   restart(config: RosterConfig): void {
     this.#config = config;
-    this.#space = spaceOf(config);
+    this.#states = statesOf(config);
+    this.#space = spaceOf(config, this.#states);
     for (const sequence of [...this.#running]) {
       sequence.regionId = null;
       this.#stopRunning(sequence);
       this.#wait(sequence);
     }
-    this.#freePlaces = placesOf(config);
   }
 
   /** Whether there is a place and a region for a waiting sequence, with room for those that run to grow. */
@@ -195,8 +221,11 @@ export class Roster {
   /** Whether a sequence that is being prefilled will soon have cached more of this one's prompt than there is now. */
   isWorthWaiting(next: Sequence): boolean {
     let shared = 0;
-    for (const sequence of this.#prefilling)
-      shared = Math.max(shared, next.known.commonPrefix(sequence.known, next.known.length - 1));
+    for (const { known, cuts } of this.#prefilling) {
+      const common = next.known.commonPrefix(known, next.known.length - 1);
+      const found = this.#states ? (cuts.findLast((position) => position <= common) ?? 0) : common;
+      shared = Math.max(shared, found);
+    }
     const worthwhile = sharedBlocksMin * this.#config.prefixBlockTokens;
     return shared >= worthwhile && shared >= this.#space.longestPrefix(next) + worthwhile;
   }
@@ -211,10 +240,18 @@ export class Roster {
 
   get #runningMax(): number {
     const { runningMax, stateSlots } = this.#config;
-    return stateSlots === 0 ? runningMax : Math.min(runningMax, placesOf(this.#config).length);
+    return this.#states ? Math.min(runningMax, sequencesOfSlots(stateSlots)) : runningMax;
+  }
+
+  /** Where the steps of a sequence are to end. */
+  #cuts(cached: number, tokens: number): readonly number[] {
+    if (this.#states === null) return noCuts;
+    const budget = spareSlots(this.#config.stateSlots, this.#runningMax);
+    return checkpointPositions({ cached, tokens, budget, distance: this.#config.checkpointTokens });
   }
 
   #leave(sequence: Sequence, cachedTokens: number): void {
+    this.#states?.left(sequence, cachedTokens);
     this.#space.leave(sequence, cachedTokens);
     this.#stopRunning(sequence);
   }
@@ -223,8 +260,6 @@ export class Roster {
     this.#running.delete(sequence);
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
-    if (sequence.statePlace !== null) this.#freePlaces.push(sequence.statePlace);
-    sequence.statePlace = null;
     sequence.left();
   }
 
@@ -238,12 +273,13 @@ export class Roster {
   }
 }
 
-/** Numbers of the places for states: two slots each. */
-function placesOf({ stateSlots }: RosterConfig): number[] {
-  const count = Math.max(0, Math.floor((stateSlots - firstOwnState) / 2));
-  return Array.from({ length: count }, (_, place) => count - 1 - place);
+function statesOf({ stateSlots, prefixBlockTokens }: RosterConfig): StateKeeper | null {
+  return stateSlots === 0 ? null : new StateKeeper(stateSlots, prefixBlockTokens);
 }
 
-function spaceOf({ arenaSlots, arenaGranularity, prefixBlockTokens }: RosterConfig): KvSpace {
-  return new KvSpace(arenaSlots, arenaGranularity, prefixBlockTokens);
+function spaceOf(
+  { arenaSlots, arenaGranularity, prefixBlockTokens }: RosterConfig,
+  states: StateKeeper | null,
+): KvSpace {
+  return new KvSpace(arenaSlots, arenaGranularity, prefixBlockTokens, states?.checkpoints);
 }

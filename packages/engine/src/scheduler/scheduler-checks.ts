@@ -32,11 +32,12 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     prefixBlockTokens: 32,
     guessesMax: 15,
     stateSlots: 0,
+    checkpointTokens: 256,
     stepCurves: [],
     goesAhead: config.stages === 1,
     ...config,
     // A state is that behind its last token: it can be gone on from, and nothing else.
-    ...(config.stateSlots ? { prefixBlockTokens: config.arenaSlots + 1, guessesMax: 0 } : {}),
+    ...(config.stateSlots ? { guessesMax: 0 } : {}),
   };
   const { guessesMax, stateSlots } = checked;
   if (stateSlots > 0 && stateSlots < firstOwnState + 2)

@@ -1,5 +1,5 @@
 import { limits } from '@butterfly/common';
-import { emptyState, firstOwnState, type SamplingParams, type SequenceState } from '@butterfly/wire';
+import type { SamplingParams } from '@butterfly/wire';
 import { Acceptance, PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
 import { noTokens, TokenList } from './token-list.js';
@@ -24,8 +24,8 @@ export class Sequence {
   readonly acceptance = new Acceptance();
   /** Its region of the arena; null while it waits. */
   regionId: number | null = null;
-  /** Which of the places for states is its own; null while it waits, and in models without states. */
-  statePlace: number | null = null;
+  /** Behind how many known tokens its steps end, so that the state is kept; ascending, and empty in models without states. */
+  cuts: readonly number[] = [];
   /** Tokens cached or on the way to be, guesses included; the stages cache them in that order. */
   scheduled = 0;
   /** How many steps in flight will bring a token of it; more than one only when a step went ahead of the tokens. */
@@ -41,8 +41,6 @@ export class Sequence {
   #firstTokenMs: number | null = null;
   #cachedPromptTokens: number | null = null;
   #isGuessed = false;
-  /** Which of the two slots of its place holds its state. */
-  #stateSide: 0 | 1 = 0;
 
   constructor(request: SchedulerRequest) {
     this.id = request.id;
@@ -63,6 +61,12 @@ export class Sequence {
     return Math.max(0, this.known.length - this.scheduled);
   }
 
+  /** Of those, how many one step may take: up to the next cut. */
+  get pendingToCut(): number {
+    const cut = this.cuts.find((position) => position > this.scheduled) ?? Infinity;
+    return Math.min(this.pending, cut - this.scheduled);
+  }
+
   /** Known tokens that are cached or on the way to be. */
   get cached(): number {
     return Math.min(this.known.length, this.scheduled);
@@ -73,10 +77,19 @@ export class Sequence {
     return this.#cachedPromptTokens ?? 0;
   }
 
+  /**
+   * How many of its known tokens it may find cached: one at least is left to compute. Where states cannot step back, a
+   * prompt's last token must not be left alone, see `entered`.
+   */
+  prefixMax(canStepBack: boolean): number {
+    const isPrompt = this.known.length === this.#promptTokens;
+    return Math.max(0, this.known.length - (isPrompt && !canStepBack ? 2 : 1));
+  }
+
   /** It holds a region whose first tokens are cached already. */
-  entered(cachedTokens: number): void {
+  entered(cachedTokens: number, canStepBack: boolean): void {
     // A prompt's last token alone would be computed as what is decoded: with the one before it, it is a part of a prompt.
-    const isPromptEnd = cachedTokens === this.#promptTokens - 1;
+    const isPromptEnd = canStepBack && cachedTokens === this.#promptTokens - 1;
     this.scheduled = isPromptEnd ? Math.max(0, cachedTokens - 1) : cachedTokens;
     this.#cachedPromptTokens ??= Math.min(cachedTokens, this.#promptTokens);
   }
@@ -88,18 +101,9 @@ export class Sequence {
     this.life += 1;
   }
 
-  /** Where the next step reads its state and where it writes it: never the same slot, as a step may be repeated. */
-  get state(): SequenceState | null {
-    if (this.statePlace === null) return null;
-    const first = firstOwnState + 2 * this.statePlace;
-    const side = this.#stateSide;
-    return { from: this.scheduled === 0 ? emptyState : first + side, to: first + 1 - side };
-  }
-
   /** A step computes its tokens up to `end` and guesses behind them. */
   dispatched(stepId: number, end: number, guesses: number, isSampled: boolean, nowMs: number): void {
     this.scheduled = end + guesses;
-    this.#stateSide = this.#stateSide === 0 ? 1 : 0;
     if (isSampled) {
       this.awaited += 1;
       this.samplingStepId = stepId;

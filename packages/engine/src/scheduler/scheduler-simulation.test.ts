@@ -1,3 +1,4 @@
+import type { StepSequence } from '@butterfly/wire';
 import { expect, it } from 'vitest';
 import { FakePipeline, layerCount, randomSource, reference, vocabulary } from '../testing/fake-pipeline.js';
 import { Scheduler } from './scheduler.js';
@@ -23,6 +24,9 @@ interface Client {
 const coverage = {
   restarts: 0,
   cachedStarts: 0,
+  stateStarts: 0,
+  stateRestarts: 0,
+  sharedStates: 0,
   copies: 0,
   splitSlides: 0,
   overtaken: 0,
@@ -95,16 +99,20 @@ class Simulation {
     const random = this.#random;
     const arenaGranularity = random.between(1, this.#crowded ? 2 : 8);
     const contextSlots = this.#contextTokensMax + arenaGranularity;
+    // Two of five models are recurrent, with slots for some sequences, or for more than may run and checkpoints.
+    const stateSlots = random.below(5) < 2 ? 2 + random.between(2, 24) : 0;
+    // Of a sequence that is preempted for want of slots, nothing is left: where there are states, there is more room.
+    const contextsMax = this.#crowded && (stateSlots === 0 || random.below(2) === 0) ? 1 : 4;
     return {
       contextTokensMax: this.#contextTokensMax,
       arenaGranularity,
-      arenaSlots: random.between(contextSlots, contextSlots * random.between(1, this.#crowded ? 1 : 4)),
+      arenaSlots: random.between(contextSlots, contextSlots * random.between(1, contextsMax)),
       stages: random.between(1, layerCount),
       runningMax: random.between(1, 10),
       stepRowsMax: random.between(1, 40),
       prefixBlockTokens: random.between(1, 4),
-      // A third of the models is recurrent, with places for some sequences or for more than may run.
-      stateSlots: random.below(3) === 0 ? 2 + 2 * random.between(1, 12) : 0,
+      stateSlots,
+      checkpointTokens: random.between(1, 6),
       guessesMax: random.between(0, 4),
       goesAhead: random.below(4) > 0,
       stepCurves: Array.from({ length: random.below(3) }, () =>
@@ -117,14 +125,11 @@ class Simulation {
     if (this.#unsubmitted === 0) return;
     this.#unsubmitted -= 1;
     const random = this.#random;
-    const promptLength = random.between(1, this.#crowded ? 4 : this.#contextTokensMax - 1);
-    const topic = random.below(3);
-    const sharedTokens = random.between(0, promptLength);
+    const promptTokens = this.#prompt();
+    const promptLength = promptTokens.length;
     const request: SchedulerRequest = {
       id: this.#clients.size,
-      promptTokens: Int32Array.from({ length: promptLength }, (_, index) =>
-        index < sharedTokens ? (topic * 7 + index) % vocabulary : random.below(vocabulary),
-      ),
+      promptTokens,
       outputTokensMax: random.between(this.#crowded ? 4 : 1, this.#contextTokensMax - promptLength),
       sampling: {
         temperature: 0,
@@ -137,7 +142,7 @@ class Simulation {
         seed: random.below(1000),
       },
       stopTokens: new Set(random.below(2) === 0 ? [] : [3, 5]),
-      priority: random.below(4) === 0 ? random.between(-1, 1) : 0,
+      priority: random.below(2) === 0 ? random.between(-1, 1) : 0,
       nowMs: this.#nowMs,
       deadlineMs: this.#nowMs + (random.below(10) === 0 ? random.below(300) : 1e9),
     };
@@ -157,6 +162,23 @@ class Simulation {
       servedAsFirst: false,
     });
     this.#scheduler.submit(request);
+  }
+
+  /** Of any length; often it begins as others do, as the same prompt again does, or as the next turn of a chat. */
+  #prompt(): Int32Array {
+    const random = this.#random;
+    const others = this.#crowded ? undefined : this.#clients.get(random.below(2 * this.#clients.size + 1));
+    if (others) {
+      const known = [...others.request.promptTokens, ...others.output];
+      const length = Math.min(this.#contextTokensMax - 1, Math.max(1, known.length + random.between(-3, 6)));
+      return Int32Array.from({ length }, (_, index) => known[index] ?? random.below(vocabulary));
+    }
+    const length = random.between(1, this.#crowded ? 4 : this.#contextTokensMax - 1);
+    const topic = random.below(3);
+    const sharedTokens = random.between(0, length);
+    return Int32Array.from({ length }, (_, index) =>
+      index < sharedTokens ? (topic * 7 + index) % vocabulary : random.below(vocabulary),
+    );
   }
 
   /** Those that have not ended, in the order in which they are to be served. */
@@ -238,6 +260,8 @@ class Simulation {
       (copy, index) =>
         copy.fromSlot === (step.copies[index - 1]?.fromSlot ?? -1) + (step.copies[index - 1]?.slots ?? 0),
     ).length;
+    const read = step.sequences.flatMap(({ state }) => (state && state.from > 0 ? [state.from] : []));
+    coverage.sharedStates += read.length - new Set(read).size;
     const regions = [...step.sequences].sort((a, b) => a.regionStart - b.regionStart);
     let end = 0;
     for (const { regionStart, regionSlots, positionStart, rows } of regions) {
@@ -258,7 +282,8 @@ class Simulation {
     const [first] = this.#living();
     const seen = new Set<number>();
     let offset = 0;
-    for (const { sequenceId, positionStart, rows, logitRows, sampling, draftTokens } of step.sequences) {
+    for (const sequence of step.sequences) {
+      const { sequenceId, positionStart, rows, logitRows, sampling, draftTokens } = sequence;
       const client = this.#client(sequenceId);
       const known = [...client.request.promptTokens, ...client.output];
       const end = positionStart + rows - draftTokens.length;
@@ -281,7 +306,7 @@ class Simulation {
           known.length - client.output.length + client.request.outputTokensMax,
         () => 'guesses beyond the end',
       );
-      if (positionStart !== client.scheduled) this.#checkStart(client, positionStart);
+      if (positionStart !== client.scheduled) this.#checkStart(client, sequence);
       if (client === first) client.servedAsFirst = true;
       client.scheduled = end;
       this.#guesses.set(sequenceId, draftTokens.length);
@@ -295,10 +320,11 @@ class Simulation {
   }
 
   /** That what it takes for cached really is so, the tokens will show. */
-  #checkStart(client: Client, cachedTokens: number): void {
+  #checkStart(client: Client, { positionStart, state }: StepSequence): void {
     check(!client.servedAsFirst, () => 'the first in order was preempted');
     if (client.scheduled >= 0) coverage.restarts += 1;
-    if (cachedTokens > 0) coverage.cachedStarts += 1;
+    if (positionStart > 0) coverage.cachedStarts += 1;
+    if (positionStart > 0 && state) coverage[client.scheduled >= 0 ? 'stateRestarts' : 'stateStarts'] += 1;
     client.seen = true;
     for (const other of this.#living())
       if (inOrder(other, client) < 0) check(other.seen, () => 'a later one overtook');

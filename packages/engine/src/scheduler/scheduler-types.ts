@@ -21,10 +21,13 @@ export interface SchedulerConfig {
   /** Shared prefixes are found by whole blocks of this many tokens; default 32. */
   readonly prefixBlockTokens?: number;
   /**
-   * Slots for states of sequences, where layers of the model keep such: two for each that runs, and two that belong to
-   * nobody. Such a model has no prefixes in common and no guesses, since a state cannot be rewound. Default 0: none.
+   * Slots for states of sequences, where layers of the model keep such: two for each that runs, two that belong to nobody,
+   * and the rest for checkpoints. Such a model has prefixes in common up to a checkpoint alone, and no guesses, since a
+   * state cannot be rewound. Default 0: none.
    */
   readonly stateSlots?: number;
+  /** Tokens of a prompt that are worth a checkpoint, where there are states; default 256. */
+  readonly checkpointTokens?: number;
   /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
   readonly guessesMax?: number;
   /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */

@@ -116,7 +116,8 @@ export class Scheduler {
     const events: SchedulerEvent[] = [];
     for (const { expected, tokens } of answers.tokens)
       if (this.#isCurrent(expected)) this.#accept(expected, tokens, nowMs, events);
-    for (const id of answers.failed) if (this.#discard(id)) events.push({ kind: 'failed', id });
+    for (const sequence of answers.failed)
+      if (this.#discard(sequence)) events.push({ kind: 'failed', id: sequence.id });
     return events;
   }
 
@@ -128,11 +129,12 @@ export class Scheduler {
     return true;
   }
 
-  /** Ends a sequence whose numbers are no numbers; false when it has ended already. */
-  #discard(id: number): boolean {
-    const sequence = this.#roster.sequences.get(id);
-    if (sequence !== undefined) this.#roster.discard(sequence);
-    return sequence !== undefined;
+  /** Ends a sequence whose numbers are no numbers; false when it has ended already, and what it left is not to be used. */
+  #discard(sequence: Sequence): boolean {
+    const isLiving = this.#roster.sequences.get(sequence.id) === sequence;
+    if (isLiving) this.#roster.remove(sequence, 0);
+    this.#roster.distrust(sequence);
+    return isLiving;
   }
 
   /** Ends every sequence whose deadline has come. */
@@ -147,7 +149,8 @@ export class Scheduler {
    * Gives the ids of those that were in these steps.
    */
   rewind(): ReadonlySet<number> {
-    const touched = new Set([...this.#inFlight.values()].flatMap(({ ids }) => ids));
+    const touched = new Set<number>();
+    for (const { sequences } of this.#inFlight.values()) for (const { id } of sequences) touched.add(id);
     this.#inFlight.clear();
     this.#roster.restart(this.#config);
     return touched;
@@ -296,9 +299,9 @@ export class Scheduler {
   }
 
   /** The next chunk of a prompt; the first one reaches a whole tile of attention, from which on prompts go by tiles. */
-  #chunk(draft: StepDraft, { scheduled, pending }: Sequence, rowsMax: number): number {
+  #chunk(draft: StepDraft, { scheduled, pendingToCut }: Sequence, rowsMax: number): number {
     const room = rowsMax - draft.rows;
-    return chunkRows(pending, room > 0 ? Math.max(room, tileRows - scheduled) : 0, draft.rowsLeft);
+    return chunkRows(pendingToCut, room > 0 ? Math.max(room, tileRows - scheduled) : 0, draft.rowsLeft);
   }
 
   /** Whether there is a place and a region for it, at the cost of those that are less urgent and later in order. */
@@ -337,17 +340,21 @@ export class Scheduler {
   #dispatch(draft: StepDraft, nowMs: number): PlannedStep {
     const stepId = this.#nextStepId;
     this.#nextStepId += 1;
-    const { sequences, tokens, parts } = draft.form(stepId, (sequence) => this.#roster.region(sequence));
+    this.#roster.prepare(draft.sequences);
+    const { sequences, tokens, parts } = draft.form(stepId, this.#roster);
     const expected: Expected[] = [];
     for (const [sequence, { rows, guesses }] of parts) {
       const end = sequence.scheduled + rows;
       const isSampled = end >= sequence.known.length;
-      sequence.dispatched(stepId, end, guesses.length, isSampled, nowMs);
       this.#roster.dispatched(sequence, end, guesses.length, isSampled);
+      sequence.dispatched(stepId, end, guesses.length, isSampled, nowMs);
       if (isSampled) expected.push({ sequence, life: sequence.life, position: end, guesses });
     }
-    const ids = sequences.map(({ sequenceId }) => sequenceId);
-    this.#inFlight.set(stepId, { rows: tokens.length, ids, expected });
+    this.#inFlight.set(stepId, {
+      rows: tokens.length,
+      sequences: parts.map(([sequence]) => sequence),
+      expected,
+    });
     return { stepId, copies: this.#roster.takeCopies(), sequences, tokens };
   }
 
@@ -383,6 +390,7 @@ export class Scheduler {
     }
     if (!this.#roster.running.has(sequence)) return;
     sequence.awaited -= 1;
+    this.#roster.confirmed(sequence);
     if (sequence.awaited > 0) return;
     sequence.scheduled = position + confirmed;
     this.#roster.becomesReady(sequence);

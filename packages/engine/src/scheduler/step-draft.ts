@@ -1,5 +1,5 @@
 import { limits } from '@butterfly/common';
-import { type StepSequence, tokenOfStepBefore } from '@butterfly/wire';
+import { type SequenceState, type StepSequence, tokenOfStepBefore } from '@butterfly/wire';
 import type { Region } from '../kv/arena.js';
 import type { Sequence } from './scheduler-sequence.js';
 import { noTokens } from './token-list.js';
@@ -9,6 +9,13 @@ interface Part {
   /** Known tokens to compute. */
   readonly rows: number;
   readonly guesses: Int32Array;
+}
+
+/** Where a sequence lies in the memory of the stages. */
+export interface Places {
+  region(sequence: Sequence): Region;
+  /** Null in models without states. */
+  state(sequence: Sequence): SequenceState | null;
 }
 
 /** The rows chosen so far for the step that is being formed. */
@@ -51,10 +58,10 @@ export class StepDraft {
     this.#rows -= part.rows + part.guesses.length;
   }
 
-  /** The parts with their tokens, as the step of this id. Regions are asked for only now, because they may have moved since they were chosen. */
+  /** The parts with their tokens, as the step of this id. Places are asked for only now, because they may have moved since they were chosen. */
   form(
     stepId: number,
-    region: (sequence: Sequence) => Region,
+    places: Places,
   ): {
     readonly sequences: readonly StepSequence[];
     readonly tokens: Int32Array;
@@ -65,7 +72,7 @@ export class StepDraft {
     let offset = 0;
     for (const [sequence, { rows, guesses }] of this.#parts) {
       const end = sequence.scheduled + rows;
-      sequences.push(stepSequence(sequence, rows, guesses, region(sequence)));
+      sequences.push(stepSequence(sequence, rows, guesses, places));
       if (sequence.scheduled >= sequence.known.length)
         tokens[offset] = tokenOfStepBefore(stepId - sequence.samplingStepId);
       else sequence.known.copyTo(tokens, offset, sequence.scheduled, end);
@@ -76,7 +83,8 @@ export class StepDraft {
   }
 }
 
-function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, region: Region): StepSequence {
+function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, places: Places): StepSequence {
+  const region = places.region(sequence);
   const isSampled = sequence.scheduled + rows >= sequence.known.length;
   return {
     sequenceId: sequence.id,
@@ -88,6 +96,6 @@ function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, reg
     sampling: isSampled ? sequence.sampling : null,
     draftTokens: guesses,
     recentTokens: isSampled ? sequence.recentTokens() : noTokens,
-    state: sequence.state,
+    state: places.state(sequence),
   };
 }

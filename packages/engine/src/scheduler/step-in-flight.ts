@@ -13,8 +13,8 @@ export interface Expected {
 /** A step that is under way. */
 export interface StepInFlight {
   readonly rows: number;
-  /** Of all sequences in it. */
-  readonly ids: readonly number[];
+  /** All that are in it. */
+  readonly sequences: readonly Sequence[];
   readonly expected: readonly Expected[];
 }
 
@@ -27,18 +27,22 @@ export interface Answer {
 /** A result, taken apart. */
 export interface Answers {
   readonly tokens: readonly Answer[];
-  /** Ids of sequences that failed, also in the midst of their prompts. */
-  readonly failed: readonly number[];
+  /** Sequences that failed, also in the midst of their prompts. */
+  readonly failed: readonly Sequence[];
 }
 
 /**
  * Null unless a result has, for each sequence that a step samples, some of its guesses and one token more, or says that it
  * failed, which any of the step may have.
  */
-export function answersOf({ ids, expected }: StepInFlight, { outputs }: SchedulerResult): Answers | null {
-  const failed = outputs.filter(({ tokens }) => tokens.length === 0).map(({ sequenceId }) => sequenceId);
-  const gone = new Set(failed);
-  if (gone.size < failed.length || failed.some((id) => !ids.includes(id))) return null;
+export function answersOf(
+  { sequences, expected }: StepInFlight,
+  { outputs }: SchedulerResult,
+): Answers | null {
+  const failures = outputs.filter(({ tokens }) => tokens.length === 0);
+  const gone = new Set(failures.map(({ sequenceId }) => sequenceId));
+  const failed = sequences.filter(({ id }) => gone.has(id));
+  if (failed.length < failures.length) return null;
   const answered = outputs.filter(({ tokens }) => tokens.length > 0);
   const asked = gone.size === 0 ? expected : expected.filter(({ sequence }) => !gone.has(sequence.id));
   if (answered.length !== asked.length) return null;

@@ -4,7 +4,9 @@ import type { PlannedStep, SchedulerRequest, SchedulerResult } from '../schedule
 /*
  * A pipeline with a real arena in every layer. Each token is a hash of everything cached before it,
  * read from the arena through the regions, positions and copies of the steps, so whatever goes wrong in any of
- * these turns into a wrong token, which is compared to what the sequence gives alone.
+ * these turns into a wrong token, which is compared to what the sequence gives alone. In a recurrent model, every second
+ * layer knows what came before by its state alone, so that a state which is not the one behind all tokens before, or was
+ * written over meanwhile, does the same.
  */
 
 /** Layers of the fake model, split over the stages. */
@@ -149,6 +151,7 @@ export class FakePipeline {
       for (const { fromSlot, toSlot, slots } of work.step.copies)
         layer.cache.set(layer.cache.slice(fromSlot, fromSlot + slots), toSlot);
       let offset = 0;
+      checkStates(work.step);
       const written = new Set<number>();
       const outputs = work.step.sequences.map((sequence) => {
         const input = rows.subarray(offset, offset + sequence.rows);
@@ -196,6 +199,18 @@ export class FakePipeline {
   }
 }
 
+/** The order of sequences within a step is not defined: none may read what another writes. */
+function checkStates({ stepId, sequences }: PlannedStep): void {
+  const written = new Set(sequences.flatMap(({ state }) => (state ? [state.to] : [])));
+  for (const { state } of sequences)
+    if (state && written.has(state.from)) throw new Error(`state ${state.from} is written in step ${stepId}`);
+}
+
+/** Which layers of a recurrent model attend to what is cached, as those of hybrid ones do. */
+function isAttending(layer: number): boolean {
+  return layer % 2 === 1;
+}
+
 function runSequence(
   { index, cache, states }: FakeLayer,
   { regionStart, positionStart, state }: StepSequence,
@@ -206,8 +221,8 @@ function runSequence(
   if (state === null) return runLayer(index, cache, regionStart, positionStart, input);
   if (state.to === 0 || state.to >= states.length || state.from === state.to || written.has(state.to))
     throw new Error(`state ${state.to} may not be written`);
-  if (written.has(state.from)) throw new Error(`state ${state.from} was written in the same step`);
   written.add(state.to);
+  if (isAttending(index)) return runLayer(index, cache, regionStart, positionStart, input);
   const place = { layer: index, cache, regionStart, positionStart };
   const ran = runFrom(states[state.from] ?? 0, place, input);
   states[state.to] = ran.state;

@@ -21,13 +21,15 @@ export function stateSlotsOf({ graph }: Pick<ModelSpec, 'graph'>): number {
   return graph.kind === 'imported' ? graph.stateSlots : 0;
 }
 
-/** Bytes of the states of all sequences in a layer. */
-export function stateBytes({ graph }: Pick<ModelSpec, 'graph'>, layer: number): number {
-  if (graph.kind !== 'imported') return 0;
-  const widths = graph.states[layer] ?? [];
-  return (
-    widths.reduce((sum, { width }) => sum + width * Float32Array.BYTES_PER_ELEMENT, 0) * graph.stateSlots
-  );
+/** Bytes of the state of one sequence in a layer. */
+export function stateBytesPerSlot({ graph }: Pick<ModelSpec, 'graph'>, layer: number): number {
+  const states = graph.kind === 'imported' ? (graph.states[layer] ?? []) : [];
+  return states.reduce((sum, { width }) => sum + width * Float32Array.BYTES_PER_ELEMENT, 0);
+}
+
+/** Bytes of all slots for states in a layer. */
+export function stateBytes(spec: Pick<ModelSpec, 'graph'>, layer: number): number {
+  return stateBytesPerSlot(spec, layer) * stateSlotsOf(spec);
 }
 
 /** The attention of a layer that is like most of those that attend; null in a model without attention. */
