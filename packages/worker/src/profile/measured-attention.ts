@@ -43,7 +43,7 @@ export async function measureAttention(options: {
   using memory = backend.allocate(layerBytes * layersAtOnce * groups);
   // Zeros are numbers in every type, so all of them read the same memory.
   memory.clear();
-  const types = cacheTypes.filter((type) => canCache(ggml, layer, type));
+  const types = cacheTypes.filter((type) => canCache(backend, layer, type));
   const micros: Record<CacheType, number> = { f16: Infinity, bf16: Infinity, q8_0: Infinity };
   const endMs = performance.now() + samplingMs;
   for (let sample = 0; sample < samplesMax; sample++) {
