@@ -68,10 +68,10 @@ export class TensorMemory implements Disposable {
     return place;
   }
 
-  /** All of a tensor, where the memory is the host's. */
-  view(tensor: Tensor): Uint8Array<ArrayBuffer> {
+  /** A part of a tensor, all of it by default, where the memory is the host's. */
+  view(tensor: Tensor, at = 0, bytes = tensor.strides[3] * tensor.shape[3]): Uint8Array<ArrayBuffer> {
     const { buffer, offset } = this.place(tensor);
-    return buffer.view(offset, tensor.strides[3] * tensor.shape[3]);
+    return buffer.view(offset + at, bytes);
   }
 
   /**
