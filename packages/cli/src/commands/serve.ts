@@ -1,6 +1,13 @@
 import { type Logger, formatAddress, printableLine } from '@butterfly/common';
 import type { Objective } from '@butterfly/planning';
-import { type Serving, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
+import {
+  type Serving,
+  openModel,
+  ownModel,
+  resolveModelPath,
+  startServing,
+  usualLocalDevices,
+} from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
@@ -16,6 +23,7 @@ import {
   contextOption,
   corsOption,
   deterministicOption,
+  devicesOption,
   keepAliveOption,
   parallelOption,
   port,
@@ -31,7 +39,8 @@ import { workerProgram } from '../worker-program.js';
 import { print } from '../terminal.js';
 
 interface ServeFlags extends LogFlags, PromptFlags {
-  readonly workers: number;
+  readonly workers?: number;
+  readonly device?: readonly string[];
   readonly waitFor?: number;
   readonly threads?: number;
   readonly pin: boolean;
@@ -81,10 +90,10 @@ export function serveCommand(environment: Environment): Command {
     )
     .option(
       '--workers <n>',
-      'local worker processes; 0 waits for workers from elsewhere',
+      'local worker processes on the CPU; 0 waits for workers from elsewhere (default: one for each graphics card, else 1)',
       wholeNumber(0, 64),
-      1,
     )
+    .addOption(devicesOption())
     .option(
       '--wait-for <n>',
       'workers from elsewhere to wait for before the first plan (default: 1 with --workers 0, else 0)',
@@ -139,14 +148,15 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     log,
   });
   const prompts = await openPrompts(model, flags, log);
-  const isBare = flags.workers === 0;
+  const devices = await localDevices(flags, log);
+  const isBare = devices.length === 0;
   const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
   const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;
   const clusterHost = flags.clusterHost ?? (workersElsewhere > 0 ? '0.0.0.0' : '127.0.0.1');
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal();
   // Its workers look again, each for itself, without a word.
-  if (flags.workers > 0) await openCacheDirectory(flags.cacheDir, environment, log);
+  if (devices.length > 0) await openCacheDirectory(flags.cacheDir, environment, log);
   const serving = await startServing({
     model,
     prompts,
@@ -160,7 +170,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     clusterHost,
     clusterPort: flags.clusterPort,
     token: flags.token ?? environment.BUTTERFLY_TOKEN,
-    workers: flags.workers,
+    devices,
     workerProgram,
     workersElsewhere,
     othersMayJoin,
@@ -170,7 +180,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
     wishes: {
       objective: flags.objective,
-      stagesMin: flags.stages ?? Math.max(1, Math.floor(flags.workers / flags.replicas)),
+      stagesMin: flags.stages ?? Math.max(1, Math.floor(devices.length / flags.replicas)),
       spares: flags.spares,
       replicasMax: flags.replicas,
     },
@@ -201,6 +211,14 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     await serving.stop();
     model.vocabulary[Symbol.dispose]();
   }
+}
+
+/** Where local workers compute, one for each. */
+async function localDevices({ workers, device }: ServeFlags, log: Logger): Promise<readonly string[]> {
+  if (device) return device;
+  return workers === undefined
+    ? await usualLocalDevices(workerProgram, log)
+    : Array.from({ length: workers }, () => 'cpu');
 }
 
 /** A cluster that only this machine can reach is nothing to tell others of, unless that is asked for. */

@@ -53,19 +53,32 @@ function knownDevices(ggml: Ggml): KnownDevice[] {
 }
 
 /**
+ * The device of a worker that nobody told which: the first card with memory of its own, or Apple's GPU; else the CPU, which
+ * an integrated GPU shares its memory with and is seldom slower than.
+ */
+export function usualDevice(devices: readonly Device[]): Device {
+  const usual =
+    devices.find(({ kind, name }) => kind === 'gpu' || /^(?:metal|mtl)/u.test(name)) ?? devices[0];
+  ensure(usual !== undefined, () => 'ggml finds no device.');
+  return usual;
+}
+
+/**
  * Starts a device.
  * @param threads of the CPU.
  * @throws ButterflyError CONFIG_INVALID for one that is not there, with those that are; COMPUTE_FAILED
  */
 export function openDevice(ggml: Ggml, name: string, threads: number): Backend {
   if (name === 'cpu') return new CpuBackend(ggml, threads);
-  const devices = knownDevices(ggml);
+  return new GpuBackend(ggml, findDevice(knownDevices(ggml), name).pointer);
+}
+
+/** @throws ButterflyError CONFIG_INVALID for one that is not there, with those that are */
+export function findDevice<D extends Device>(devices: readonly D[], name: string): D {
   const device = devices.find((each) => each.name === name);
-  if (!device)
-    throw new ButterflyError(
-      'CONFIG_INVALID',
-      `There is no device ${name} here, but ${devices.map((each) => each.name).join(', ')}. Look at "butterfly devices".`,
-    );
-  ensure(device.kind !== 'cpu', () => `${name} is the CPU.`);
-  return new GpuBackend(ggml, device.pointer);
+  if (device) return device;
+  throw new ButterflyError(
+    'CONFIG_INVALID',
+    `There is no device ${name} here, but ${devices.map((each) => each.name).join(', ')}; "butterfly devices" tells more of them.`,
+  );
 }

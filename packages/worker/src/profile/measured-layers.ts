@@ -40,6 +40,7 @@ export interface MeasuredModel {
   readonly ggml: Ggml;
   readonly spec: ModelSpec;
   readonly threads: number;
+  readonly device: string;
   readonly memoryBytes: number;
   readonly isDeterministic: boolean;
   readonly observe: WorkerObserver;
@@ -150,13 +151,23 @@ function measuredEnd(spec: ModelSpec): { readonly spec: ModelSpec; readonly rang
 }
 
 async function measureStage(
-  { ggml, threads, isDeterministic }: MeasuredModel,
+  { ggml, threads, device, isDeterministic }: MeasuredModel,
   spec: ModelSpec,
   range: LayerRange,
   { rowsMax, budgetMs }: { readonly rowsMax: number; readonly budgetMs: number },
 ): Promise<MeasuredCurve> {
   const cacheType = 'f16';
-  const options = { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax, isDeterministic } as const;
+  const options = {
+    ggml,
+    spec,
+    range,
+    threads,
+    device,
+    arenaSlots,
+    cacheType,
+    rowsMax,
+    isDeterministic,
+  } as const;
   using stage = new StageRuntime(options);
   await stage.load(madeUpWeights);
   using sampler = stage.isLast ? stage.createSampler() : null;
