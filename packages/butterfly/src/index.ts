@@ -11,11 +11,13 @@ export {
   availableMemoryBytes,
   checkThreads,
   defaultCacheBytes,
+  deviceMemoryBytes,
   threadsPerWorker,
   warnOfCrowding,
 } from './machine.js';
 export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, servedModel } from './model.js';
 export type { OpenedModel } from './model.js';
+export { usualLocalDevices } from './local-devices.js';
 export { startServing } from './serving.js';
 export type { WorkerProgram } from './local-workers.js';
 export type { Serving } from './serving.js';

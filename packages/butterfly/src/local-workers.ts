@@ -14,7 +14,8 @@ export interface WorkerProgram {
 
 export interface LocalWorkersOptions {
   readonly program: WorkerProgram;
-  readonly count: number;
+  /** Where each of them computes, as `listDevices` calls it. */
+  readonly devices: readonly string[];
   /** Where the orchestrator listens for workers. */
   readonly clusterHost: string;
   readonly clusterPort: number;
@@ -24,7 +25,7 @@ export interface LocalWorkersOptions {
   readonly cpus: readonly (readonly number[])[] | null;
   /** Whether they keep the cores from deep sleep while steps come and go. */
   readonly awake: boolean;
-  /** Of each. */
+  /** Of each on the CPU. */
   readonly memoryBytes: number;
   /** Where they keep weights from elsewhere and measurements, and how much; undefined for their defaults. */
   readonly cacheDirectory?: string | undefined;
@@ -56,7 +57,7 @@ export class LocalWorkers {
   #stopping = false;
 
   constructor(private readonly options: LocalWorkersOptions) {
-    for (let index = 1; index <= options.count; index++) this.#start(index, 0);
+    for (let index = 1; index <= options.devices.length; index++) this.#start(index, 0);
   }
 
   /** Ends all of them, once the orchestrator has said goodbye; whoever does not go is killed. */
@@ -135,6 +136,7 @@ export class LocalWorkers {
     const { clusterHost, clusterPort, threads, awake, memoryBytes } = this.options;
     const { cacheDirectory, cacheBytes, logFormat } = this.options;
     const cpus = this.options.cpus?.[index - 1];
+    const device = this.options.devices[index - 1] ?? 'cpu';
     return [
       'worker',
       '--join',
@@ -144,10 +146,12 @@ export class LocalWorkers {
       clusterHost,
       '--name',
       name,
+      '--device',
+      device,
       '--threads',
       String(threads),
-      '--memory',
-      String(memoryBytes),
+      // That of other devices they find out for themselves.
+      ...(device === 'cpu' ? ['--memory', String(memoryBytes)] : []),
       ...(cpus ? ['--cpus', cpus.join()] : []),
       ...(awake ? [] : ['--no-awake']),
       ...(cacheDirectory === undefined ? [] : ['--cache-dir', cacheDirectory]),

@@ -21,6 +21,14 @@ export function availableMemoryBytes(): number {
   return Math.floor(available * 0.9);
 }
 
+/** What a driver needs for itself, and its kernels for their intermediates. */
+const deviceReserveBytes = 512 * 2 ** 20;
+
+/** Memory of a GPU that may be taken: what its driver calls free is an upper bound, since other programs use it too. */
+export function deviceMemoryBytes({ freeBytes }: { readonly freeBytes: number }): number {
+  return Math.max(0, Math.floor(freeBytes * 0.95) - deviceReserveBytes);
+}
+
 /** Threads of each of `workers` on this machine: together never more than it has cores, if that can be. */
 export function threadsPerWorker(workers: number): number {
   return Math.max(1, Math.floor(availableParallelism() / Math.max(1, workers)));

@@ -30,7 +30,8 @@ export interface ServingOptions {
   readonly token: string | undefined;
   /** Local worker processes, and what they run. */
   readonly workerProgram: WorkerProgram;
-  readonly workers: number;
+  /** Where each of them computes, as `listDevices` calls it. */
+  readonly devices: readonly string[];
   /** Workers from elsewhere to wait for before the first plan. */
   readonly workersElsewhere: number;
   /** Whether workers from elsewhere may come at any time, so that no lack of workers is final. */
@@ -74,8 +75,9 @@ export interface Serving {
 export async function startServing(options: ServingOptions): Promise<Serving> {
   const { log } = options;
   const observe = logObserver(log);
-  const threads = checkThreads(options.threads ?? threadsPerWorker(options.workers));
-  warnOfCrowding(options.workers, threads, log);
+  const workers = options.devices.length;
+  const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
+  warnOfCrowding(workers, threads, log);
   const token = options.token ?? randomBytes(16).toString('hex');
   const orchestrator = await startOrchestrator(options, token, observe);
   const api = await startApi(options, orchestrator, token, observe);
@@ -84,21 +86,23 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   let givenUp = 0;
   const localWorkers = new LocalWorkers({
     program: options.workerProgram,
-    count: options.workers,
+    devices: options.devices,
     clusterHost: options.clusterHost,
     clusterPort: orchestrator.clusterPort,
     token,
     threads,
-    cpus: options.pin ? cpusOfWorkers(options.workers, threads) : null,
+    cpus: options.pin ? cpusOfWorkers(workers, threads) : null,
     awake: options.awake,
-    memoryBytes: Math.floor(availableMemoryBytes() / Math.max(1, options.workers)),
+    memoryBytes: Math.floor(
+      availableMemoryBytes() / Math.max(1, options.devices.filter((name) => name === 'cpu').length),
+    ),
     cacheDirectory: options.cacheDirectory,
     cacheBytes: options.cacheBytes,
     logFormat: options.logFormat,
     observe,
     onGivenUp: (name, lasting) => {
       if (!lasting || options.othersMayJoin) observe({ kind: 'localWorkerGivenUp', name, lasting });
-      if (++givenUp === options.workers && !options.othersMayJoin)
+      if (++givenUp === workers && !options.othersMayJoin)
         tellLost(
           lasting ??
             new ButterflyError(
@@ -116,7 +120,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     checkTrouble: () => {
       const { trouble } = orchestrator;
       if (!trouble || !isLasting(trouble)) return null;
-      if (!options.othersMayJoin && orchestrator.workers().length >= options.workers) throw trouble;
+      if (!options.othersMayJoin && orchestrator.workers().length >= workers) throw trouble;
       return trouble;
     },
     stop: async () => {
@@ -149,7 +153,7 @@ async function startOrchestrator(
       contextTokens: tokens,
       parallel,
     },
-    workersExpected: options.workers + options.workersElsewhere,
+    workersExpected: options.devices.length + options.workersElsewhere,
     numerics: options.numerics,
     wishes: options.wishes,
     speculation: options.speculation,

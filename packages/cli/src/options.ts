@@ -73,6 +73,16 @@ export function awakeOption(): Option {
 }
 
 /** `--ctx` and `--parallel`, for the commands that reserve a KV cache. */
+/** A local worker for each name. */
+export function devicesOption(): Option {
+  return new Option(
+    '--device <names>',
+    'local workers on these devices, one for each, such as vulkan0,cpu; see "butterfly devices"',
+  )
+    .argParser((text) => text.split(',').map((name) => name.trim().toLowerCase()))
+    .conflicts('workers');
+}
+
 export function contextOption(): Option {
   return new Option('--ctx <tokens>', 'context of one request (default: as trained, at most 4096)').argParser(
     wholeNumber(8, 1 << 20),

@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   plan: async () => (await import('./commands/plan.js')).planCommand,
   status: async () => (await import('./commands/status.js')).statusCommand,
   drain: async () => (await import('./commands/drain.js')).drainCommand,
+  devices: async () => (await import('./commands/devices.js')).devicesCommand,
   discover: async () => (await import('./commands/discover.js')).discoverCommand,
 };
 

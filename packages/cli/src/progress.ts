@@ -93,13 +93,15 @@ export function downloadBar(): DownloadBar {
 
 /** A line for each worker: its layers and memory. */
 export function describeWorkers(workers: readonly WorkerView[]): string {
-  const lines = workers.map(({ name, replica, layers, threads, report }) => {
+  const lines = workers.map(({ name, replica, layers, device, threads, report }) => {
     const where = replica === null ? '' : `replica ${replica}, `;
     const place = layers ? `layers ${layers[0]}-${layers[1]}` : 'no layers (spare)';
     const memory = report
       ? `, weights ${formatBytes(report.shardBytes)}, KV cache ${formatBytes(report.arenaBytes)}`
       : '';
-    return `  ${printableLine(name)}: ${where}${place}, ${threads} thread${threads === 1 ? '' : 's'}${memory}`;
+    const computing =
+      device === 'cpu' ? `${threads} thread${threads === 1 ? '' : 's'}` : printableLine(device);
+    return `  ${printableLine(name)}: ${where}${place}, ${computing}${memory}`;
   });
   return lines.join('\n');
 }

@@ -35,6 +35,8 @@ export interface StageGraphOptions {
   readonly range: { readonly layerStart: number; readonly layerEnd: number };
   readonly attention: readonly (LayerAttention | null)[];
   readonly names: ReadonlySet<string>;
+  /** Whether the first stage takes rows of the embedding instead of token ids. */
+  readonly isLookedUp?: boolean;
 }
 
 /** The graphs of a range of layers of a model, cut out of those that llama.cpp builds of the whole. */
@@ -61,8 +63,14 @@ export class StageGraphs {
     const graph: WholeGraph = model.graph(coreRows, 1).snapshot();
     const cutter = new GraphCutter(graph, model.layers);
     const { layerStart, layerEnd } = range;
-    const whole = cutter.cut(layerStart, layerEnd);
-    this.#cuts = { whole, silent: cutter.cut(layerStart, layerEnd, 'cachesOnly') };
+    const behind = options.isLookedUp && layerStart === 0 ? lookupOf(graph) : null;
+    const cut = (wanted: 'all' | 'cachesOnly'): Cut => {
+      const made = cutter.cut(layerStart, layerEnd, wanted);
+      if (behind === null) return made;
+      return { ...made, nodes: made.nodes.filter((position) => position !== behind), entries: [behind] };
+    };
+    const whole = cut('all');
+    this.#cuts = { whole, silent: cut('cachesOnly') };
     const hasStates = graph.nodes.some(
       ({ viewOf }) => viewOf !== null && isStateName(graph.get(viewOf).name),
     );
@@ -184,6 +192,16 @@ function watchedIn(
     if (parts.length > 0) return parts;
   }
   return [];
+}
+
+/** The node that looks tokens up in the embedding. */
+function lookupOf(graph: WholeGraph): number {
+  const found = graph.nodes.findIndex(({ op, sources: [table, ids] }) => {
+    if (op !== 'GET_ROWS' || !table || !ids) return false;
+    return graph.get(table).name === 'token_embd.weight' && graph.get(ids).name === 'inp_tokens';
+  });
+  if (found < 0) throw refuse('looks no tokens up');
+  return found;
 }
 
 /** How each weight is used by the nodes of a cut. */

@@ -50,6 +50,7 @@ export function viewOf(cluster: Cluster, worker: FleetWorker): WorkerView {
   return {
     workerId,
     name: identity.name,
+    device: identity.device?.name ?? 'cpu',
     threads: identity.threads,
     replica: cluster.deployment.replicas.length === 1 ? null : (replica?.number ?? null),
     layers: layersOf(replica, workerId),
@@ -75,6 +76,7 @@ function describeWorker(cluster: Cluster, worker: FleetWorker): WorkerDescriptio
     replica: replica?.number ?? null,
     layers: layersOf(replica, workerId),
     stepMicros: replica?.rowMicrosOf(workerId) ?? null,
+    device: identity.device ?? { name: 'cpu', kind: 'cpu', description: identity.cpuVariant },
     threads: identity.threads,
     memoryBytes: identity.memoryBytes,
     residentBytes: report?.residentBytes ?? null,

@@ -1,6 +1,6 @@
 import {
+  type Backend,
   type BufferType,
-  type CpuBackend,
   Graph,
   type Shape,
   type Tensor,
@@ -10,19 +10,14 @@ import {
 import type { WeightUse } from '@butterfly/model';
 
 /** llama.cpp's rule (src/llama-model-loader.cpp, select_weight_buft): the first layout whose kernel takes the operation. */
-export function chooseBufferType(
-  backend: CpuBackend,
-  type: number,
-  shape: Shape,
-  use: WeightUse,
-): BufferType {
+export function chooseBufferType(backend: Backend, type: number, shape: Shape, use: WeightUse): BufferType {
   if (use !== 'matmul' && use !== 'experts') return backend.plain;
   for (const candidate of backend.preferred) {
     using graph = new Graph(backend.ggml, 4);
     const weight = graph.tensor(type, shape);
     using memory = backend.allocate(graph.bytesIn(candidate, weight), candidate);
     graph.place(weight, memory, 0);
-    if (graph.supported(product(graph, weight, use))) return candidate;
+    if (backend.supports(product(graph, weight, use))) return candidate;
   }
   return backend.plain;
 }

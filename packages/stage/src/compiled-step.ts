@@ -19,6 +19,12 @@ export class CompiledStep implements Disposable {
   #views: Views | undefined;
   /** Heads that share a key. */
   readonly #groupHeads: number;
+  /** What stands on the host for memory that is not there: inputs to be written, outputs to be read. */
+  readonly #copies: Record<'inputs' | 'outputs', { readonly tensor: Tensor; readonly bytes: Uint8Array }[]> =
+    {
+      inputs: [],
+      outputs: [],
+    };
   readonly #temperature: ImportedGraphSpec['temperature'];
 
   /** Takes the graph over, to dispose it. */
@@ -33,12 +39,24 @@ export class CompiledStep implements Disposable {
     this.#temperature = graph.kind === 'imported' ? graph.temperature : null;
   }
 
-  /** Looks up the memory of inputs and outputs, once the allocator has given it. */
-  bind(): void {
+  /**
+   * Looks up the memory of inputs and outputs, once the allocator has given it.
+   * @param isHost whether it has addresses of this process.
+   */
+  bind(isHost: boolean): void {
     const { inputs, outputs } = this.step;
     const { activations, logits, rowSums, logitRowSums } = outputs;
     const { rows, paddedRows, logitRows, paddedLogitRows } = this.batch;
-    const data = (tensor: Tensor): ArrayBuffer => this.graph.data(tensor);
+    const access =
+      (copies: 'inputs' | 'outputs') =>
+      (tensor: Tensor): ArrayBuffer => {
+        if (isHost) return this.graph.data(tensor);
+        const bytes = new Uint8Array(tensor.strides[3] * tensor.shape[3]);
+        this.#copies[copies].push({ tensor, bytes });
+        return bytes.buffer;
+      };
+    const data = access('inputs');
+    const result = access('outputs');
     this.#views = {
       source: new Uint8Array(data(inputs.source)),
       tokens: inputs.tokens && new Uint8Array(data(inputs.tokens)),
@@ -60,11 +78,11 @@ export class CompiledStep implements Disposable {
       })),
       rotations: inputs.rotations.map((tensor) => new Float32Array(data(tensor))),
       ones: inputs.ones.map((tensor) => new Float32Array(data(tensor))),
-      rowSums: firstRows(new Float32Array(data(rowSums)), rows, paddedRows),
+      rowSums: firstRows(new Float32Array(result(rowSums)), rows, paddedRows),
       logitRowSums:
-        logitRowSums && firstRows(new Float32Array(data(logitRowSums)), logitRows, paddedLogitRows),
-      activations: activations && firstRows(new Uint8Array(data(activations)), rows, paddedRows),
-      logits: logits && firstRows(new Float32Array(data(logits)), logitRows, paddedLogitRows),
+        logitRowSums && firstRows(new Float32Array(result(logitRowSums)), logitRows, paddedLogitRows),
+      activations: activations && firstRows(new Uint8Array(result(activations)), rows, paddedRows),
+      logits: logits && firstRows(new Float32Array(result(logits)), logitRows, paddedLogitRows),
     };
   }
 
@@ -72,6 +90,16 @@ export class CompiledStep implements Disposable {
   outputs(): Pick<Views, 'activations' | 'logits' | 'rowSums' | 'logitRowSums'> {
     const { activations, logits, rowSums, logitRowSums } = this.#bound();
     return { activations, logits, rowSums, logitRowSums };
+  }
+
+  /** Takes what was filled to the device, to be called last before each computation. */
+  push(): void {
+    for (const { tensor, bytes } of this.#copies.inputs) this.graph.write(tensor, bytes);
+  }
+
+  /** Takes outputs from the device, to be called after each computation. */
+  pull(): void {
+    for (const { tensor, bytes } of this.#copies.outputs) this.graph.read(tensor, bytes);
   }
 
   /** Writes token ids or activations, and token ids beside those where the stage reads them. */

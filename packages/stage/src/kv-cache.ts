@@ -1,11 +1,11 @@
-import { setImmediate } from 'node:timers/promises';
 import { ensure } from '@butterfly/common';
 import {
-  type CpuBackend,
-  type Ggml,
+  type Backend,
   Graph,
-  type NativeBuffer,
+  type Tensor,
+  TensorMemory,
   dtype,
+  moveRows,
   rowBytes,
   shapeOf,
   typeTraits,
@@ -23,22 +23,19 @@ export const dtypeOf: Readonly<Record<CacheType, number>> = {
   q8_0: dtype.Q8_0,
 };
 
-/** What is zeroed at once: some 50 ms even where the system has to find the memory first. */
-const clearedAtOnceBytes = 64 * 1024 * 1024;
-
 /** The KV arena of a stage: for each of its layers, keys and values of every slot. */
 export class KvCache implements Disposable {
   /** Null for a layer that attends to nothing. */
   readonly layers: readonly (LayerCache | null)[];
   readonly bytes: number;
   readonly #graph: Graph;
-  readonly #buffer: NativeBuffer;
-  /** Keys and values of the layers, with the bytes of a token in them. */
-  readonly #planes: readonly { readonly bytes: Uint8Array; readonly rowBytes: number }[];
+  readonly #memory: TensorMemory;
+  /** Keys and values of the layers. */
+  readonly #planes: readonly Plane[];
 
   /** Allocates; `clear` must run before the first step. @throws ButterflyError COMPUTE_INVALID for a type that heads of this size or the backend cannot have, COMPUTE_FAILED */
   constructor(
-    backend: CpuBackend,
+    backend: Backend,
     layers: readonly (CacheShape | null)[],
     readonly slots: number,
     readonly type: CacheType,
@@ -48,76 +45,76 @@ export class KvCache implements Disposable {
       // Throws by itself where a head is not whole blocks of the type.
       rowBytes(backend.ggml, cacheType, shape.keySize);
       ensure(
-        canCache(backend.ggml, shape, type),
+        canCache(backend, shape, type),
         () => `This backend cannot keep keys and values in ${type}; use --kv-cache-type f16.`,
       );
     }
-    const { alignment } = backend.plain;
-    const widths = layers.flatMap((layer) =>
-      layer === null ? [0, 0] : [layer.kvHeads * layer.keySize, layer.kvHeads * layer.valueSize],
-    );
-    let bytes = 0;
-    const places = widths.map((width) => {
-      const row = width === 0 ? 0 : rowBytes(backend.ggml, cacheType, width);
-      const place = { width, row, offset: bytes };
-      bytes += Math.ceil((row * slots) / alignment) * alignment;
-      return place;
+    const graph = (this.#graph = new Graph(backend.ggml, 2 * layers.length + 1));
+    const plane = (width: number): Tensor | null =>
+      width === 0 ? null : graph.tensor(cacheType, shapeOf(width, slots));
+    this.layers = layers.map((layer) => {
+      const keys = layer && plane(layer.kvHeads * layer.keySize);
+      return keys && { keys, values: plane(layer.kvHeads * layer.valueSize) };
     });
-    this.bytes = bytes;
-    this.#graph = new Graph(backend.ggml, widths.length + 1);
+    const tensors = this.layers.flatMap((layer) =>
+      layer ? [layer.keys, ...(layer.values ? [layer.values] : [])] : [],
+    );
     try {
-      this.#buffer = backend.allocate(Math.max(1, this.bytes));
+      this.#memory = new TensorMemory(backend, graph, tensors);
     } catch (error) {
-      this.#graph[Symbol.dispose]();
+      graph[Symbol.dispose]();
       throw error;
     }
-    const planes = places.map(({ width, offset }) => {
-      if (width === 0) return null;
-      const tensor = this.#graph.tensor(cacheType, shapeOf(width, slots));
-      this.#graph.place(tensor, this.#buffer, offset);
-      return tensor;
-    });
-    this.layers = layers.map((_, layer) => {
-      const keys = planes[layer * 2] ?? null;
-      return keys && { keys, values: planes[layer * 2 + 1] ?? null };
-    });
-    this.#planes = places
-      .filter(({ width }) => width > 0)
-      .map(({ row, offset }) => ({ bytes: this.#buffer.view(offset, row * slots), rowBytes: row }));
+    this.bytes = this.#memory.bytes;
+    this.#planes = tensors.map((tensor) =>
+      backend.plain.isHost
+        ? hostPlane(this.#memory.view(tensor), tensor.strides[1])
+        : devicePlane(backend, graph, tensor),
+    );
   }
 
-  /**
-   * Zeroes the arena, since masked slots are read too. It may have many gigabytes, so that other work comes between.
-   * @param options.onPause is called whenever other work has come between, and may throw to end it.
-   */
-  async clear({
-    atOnceBytes = clearedAtOnceBytes,
-    onPause = () => undefined,
-  }: { readonly atOnceBytes?: number; readonly onPause?: () => void } = {}): Promise<void> {
-    for (let at = 0; at < this.bytes; at += atOnceBytes) {
-      if (at > 0) {
-        await setImmediate();
-        onPause();
-      }
-      this.#buffer.view(at, Math.min(atOnceBytes, this.bytes - at)).fill(0);
-    }
+  /** Zeroes the arena, since masked slots are read too; see `TensorMemory`. */
+  clear(options?: Parameters<TensorMemory['clear']>[0]): Promise<void> {
+    return this.#memory.clear(options);
   }
 
   /** Moves cached tokens from slots to slots, in every layer. */
-  copy({ fromSlot, toSlot, slots }: ArenaCopy): void {
-    for (const { bytes, rowBytes: row } of this.#planes)
-      bytes.copyWithin(toSlot * row, fromSlot * row, (fromSlot + slots) * row);
+  copy(copy: ArenaCopy): void {
+    for (const plane of this.#planes) plane.copy(copy);
   }
 
   /** Zeroes what is cached of a token, in every layer. */
   empty(slot: number): void {
-    for (const { bytes, rowBytes: row } of this.#planes) bytes.fill(0, slot * row, (slot + 1) * row);
+    for (const plane of this.#planes) plane.empty(slot);
   }
 
   [Symbol.dispose](): void {
-    this.#buffer[Symbol.dispose]();
+    this.#memory[Symbol.dispose]();
     this.#graph[Symbol.dispose]();
   }
+}
+
+/** Keys or values of one layer. */
+interface Plane {
+  copy(copy: ArenaCopy): void;
+  empty(slot: number): void;
+}
+
+function hostPlane(bytes: Uint8Array, row: number): Plane {
+  return {
+    copy: ({ fromSlot, toSlot, slots }) =>
+      void bytes.copyWithin(toSlot * row, fromSlot * row, (fromSlot + slots) * row),
+    empty: (slot) => void bytes.fill(0, slot * row, (slot + 1) * row),
+  };
+}
+
+function devicePlane({ ggml }: Backend, graph: Graph, tensor: Tensor): Plane {
+  const row = tensor.strides[1];
+  return {
+    copy: ({ fromSlot, toSlot, slots }) =>
+      moveRows(ggml, graph, tensor, { from: fromSlot, to: toSlot, rows: slots }),
+    empty: (slot) => graph.zero(tensor, slot * row, row),
+  };
 }
 
 function distinctShapes(layers: readonly (CacheShape | null)[]): CacheShape[] {
@@ -134,15 +131,15 @@ function distinctShapes(layers: readonly (CacheShape | null)[]): CacheShape[] {
 
 /** Whether heads of this size are whole blocks of the type, and the backend writes and attends over it; it would end the process otherwise. */
 export function canCache(
-  ggml: Ggml,
+  backend: Backend,
   { heads, kvHeads, keySize, valueSize }: CacheShape,
   type: CacheType,
 ): boolean {
   const cacheType = dtypeOf[type];
-  const { blockSize } = typeTraits(ggml, cacheType);
+  const { blockSize } = typeTraits(backend.ggml, cacheType);
   if (keySize % blockSize !== 0 || valueSize % blockSize !== 0) return false;
   const slots = 256;
-  using graph = new Graph(ggml, 16);
+  using graph = new Graph(backend.ggml, 16);
   const table = graph.tensor(cacheType, shapeOf(kvHeads * keySize, slots));
   const row = graph.tensor(dtype.F32, shapeOf(kvHeads * keySize));
   const written = graph.setRows(table, row, graph.tensor(dtype.I64, shapeOf(1)));
@@ -150,5 +147,5 @@ export function canCache(
   const values = graph.tensor(cacheType, shapeOf(valueSize || keySize, slots, kvHeads));
   const query = graph.tensor(dtype.F32, shapeOf(keySize, 1, heads));
   const attention = graph.flashAttention(query, keys, values, graph.tensor(dtype.F16, shapeOf(slots)), 1);
-  return graph.supported(written) && graph.supported(attention);
+  return backend.supports(written) && backend.supports(attention);
 }

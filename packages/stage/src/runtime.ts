@@ -1,5 +1,5 @@
-import { type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
-import { ComputeAllocator, CpuBackend, type Ggml } from '@butterfly/ggml';
+import { ButterflyError, type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
+import { type Backend, ComputeAllocator, CpuBackend, type Ggml, openDevice } from '@butterfly/ggml';
 import {
   type ModelSpec,
   batchKey,
@@ -13,6 +13,7 @@ import {
 import type { TensorSource } from '@butterfly/weights';
 import type { Step } from '@butterfly/wire';
 import { batchShape, CompiledStep } from './compiled-step.js';
+import { EmbeddingLookup } from './embedding-lookup.js';
 import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
 import { StateArena } from './state-arena.js';
@@ -30,6 +31,9 @@ const noTokens = new Int32Array(0);
 
 export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
   readonly ggml: Ggml;
+  /** Where it computes, as in `listDevices`; the CPU by default. */
+  readonly device?: string;
+  /** Of the CPU, which samples also where another device computes. */
   readonly threads: number;
   /** As in `StageRequest`; off by default. */
   readonly isDeterministic?: boolean;
@@ -44,7 +48,11 @@ export class StageRuntime implements Stage {
   readonly handsOnTokens: boolean;
   /** What the rows are that come to this stage. */
   readonly payloadShape: PayloadShape;
-  readonly #backend: CpuBackend;
+  readonly #backend: Backend;
+  /** The same as `#backend` where that is the CPU. */
+  readonly #host: CpuBackend;
+  /** Null where token ids go into the graph themselves. */
+  readonly #lookup: EmbeddingLookup | null;
   readonly #builder: StageBuilder;
   readonly #shard: LoadedWeights;
   readonly #cache: KvCache;
@@ -63,7 +71,7 @@ export class StageRuntime implements Stage {
 
   /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
   constructor(private readonly options: StageOptions) {
-    const { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax } = options;
+    const { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax, device = 'cpu' } = options;
     ensure(
       arenaSlots > 0 && arenaSlots % cacheBlockSlots === 0,
       () => `An arena of ${arenaSlots} slots is not whole blocks of ${cacheBlockSlots}.`,
@@ -87,9 +95,12 @@ export class StageRuntime implements Stage {
       return resource;
     };
     try {
-      this.#backend = keep(new CpuBackend(ggml, threads));
-      if (options.isDeterministic) this.#backend.setReferenceKernels(true);
-      this.#builder = keep(stageBuilder(options));
+      this.#host = keep(new CpuBackend(ggml, threads));
+      if (options.isDeterministic) this.#host.setReferenceKernels(true);
+      const isOnHost = device === 'cpu';
+      this.#backend = isOnHost ? this.#host : keep(openDevice(ggml, device, threads));
+      this.#lookup = this.isFirst && !isOnHost ? keep(new EmbeddingLookup(this.#host, spec)) : null;
+      this.#builder = keep(stageBuilder({ ...options, isLookedUp: this.#lookup !== null }));
       this.#shard = keep(new LoadedWeights(this.#backend, spec, this.#builder.weights));
       const layers = spec.attention.slice(range.layerStart, range.layerEnd);
       this.#cache = keep(new KvCache(this.#backend, layers, arenaSlots, cacheType));
@@ -104,12 +115,12 @@ export class StageRuntime implements Stage {
   }
 
   get shardBytes(): number {
-    return this.#shard.bytes;
+    return this.#shard.bytes + (this.#lookup?.weights.bytes ?? 0);
   }
 
   /** Bytes that `load` reads. */
   get fileBytes(): number {
-    return this.#shard.fileBytes;
+    return this.#shard.fileBytes + (this.#lookup?.weights.fileBytes ?? 0);
   }
 
   get arenaBytes(): number {
@@ -130,7 +141,7 @@ export class StageRuntime implements Stage {
 
   /** A sampler for the logits of the last stage; the caller disposes it. */
   createSampler(): TokenSampler {
-    return new TokenSampler(this.#backend, this.options.spec.vocabulary);
+    return new TokenSampler(this.#host, this.options.spec.vocabulary);
   }
 
   async load(
@@ -139,7 +150,9 @@ export class StageRuntime implements Stage {
   ): Promise<void> {
     await this.#cache.clear({ onPause: () => onProgress(0) });
     await this.#states.clear(() => onProgress(0));
-    await this.#shard.load(source, onProgress);
+    const lookedUp = this.#lookup?.weights;
+    await lookedUp?.load(source, onProgress);
+    await this.#shard.load(source, (loaded) => onProgress(loaded + (lookedUp?.fileBytes ?? 0)));
     const unsound = this.#shard.unsoundVectors();
     if (unsound.length > 0) {
       this.options.observe?.({ kind: 'weightsUnsound', tensors: unsound });
@@ -222,11 +235,14 @@ export class StageRuntime implements Stage {
       ensure(!this.#isDisposed, () => 'The stage was disposed before its step was computed.');
       ensure(!this.#isRunning && serial === this.#prepared, () => 'Another step came between.');
       checkPayload({ payload, tokens }, step.sequences, this.payloadShape);
-      compiled.fillSource(payload, tokens);
       const startedMs = performance.now();
       this.#isRunning = true;
       try {
+        if (this.#lookup) compiled.fillSource(await this.#lookup.rows(payload), payload);
+        else compiled.fillSource(payload, tokens);
+        compiled.push();
         await this.#backend.compute(compiled.graph);
+        compiled.pull();
       } finally {
         this.#isRunning = false;
       }
@@ -248,7 +264,9 @@ export class StageRuntime implements Stage {
     this.#cache[Symbol.dispose]();
     this.#shard[Symbol.dispose]();
     this.#builder[Symbol.dispose]();
+    this.#lookup?.[Symbol.dispose]();
     this.#backend[Symbol.dispose]();
+    this.#host[Symbol.dispose]();
   }
 
   #compile(sequences: Step['sequences']): CompiledStep {
@@ -274,6 +292,7 @@ export class StageRuntime implements Stage {
       return known;
     }
     const compiled = new CompiledStep(this.#builder.build(batch), spec, batch);
+    this.#checkSupport(compiled);
     const bytesBefore = this.#allocator.bytes;
     try {
       this.#allocator.allocate(compiled.graph);
@@ -292,9 +311,21 @@ export class StageRuntime implements Stage {
       oldest[1][Symbol.dispose]();
       this.#compiled.delete(oldest[0]);
     }
-    compiled.bind();
+    compiled.bind(this.#backend.plain.isHost);
     this.#compiled.set(key, compiled);
     return compiled;
+  }
+
+  /** A GPU says nothing about operations that it has no kernels for, and computes on. */
+  #checkSupport(compiled: CompiledStep): void {
+    if (this.#backend === this.#host) return;
+    const missing = compiled.graph.unsupportedOn(this.#backend);
+    if (missing === null) return;
+    compiled[Symbol.dispose]();
+    throw new ButterflyError(
+      'MODEL_UNSUPPORTED',
+      `The device ${this.options.device} has no kernel for ${missing} of this model; give this worker --device cpu.`,
+    );
   }
 
   #dropCompiled(): void {
@@ -310,7 +341,7 @@ export class StageRuntime implements Stage {
 }
 
 /** The states of a range of layers; of most models none. */
-function stateArena(backend: CpuBackend, { graph }: ModelSpec, range: LayerRange): StateArena {
+function stateArena(backend: Backend, { graph }: ModelSpec, range: LayerRange): StateArena {
   if (graph.kind !== 'imported') return new StateArena(backend, [], 0);
   return new StateArena(backend, graph.states.slice(range.layerStart, range.layerEnd), graph.stateSlots);
 }

@@ -21,6 +21,8 @@ interface SplitOptions {
   readonly cacheType?: CacheType;
   /** As in `StageRequest`; off by default. */
   readonly isDeterministic?: boolean;
+  /** Of the stages in turn; the CPU for those that it has none for. */
+  readonly devices?: readonly string[];
 }
 
 /** What follows the last token of a run. */
@@ -67,6 +69,7 @@ export class SplitModel implements Disposable {
         ggml: loadGgml({ log: silentLogger }),
         spec: served,
         range,
+        device: options.devices?.[index] ?? 'cpu',
         threads: options.threads,
         arenaSlots: slots,
         cacheType: options.cacheType ?? 'f16',

@@ -37,6 +37,8 @@ export interface StageBuilder extends Disposable {
 }
 
 interface BuilderOptions {
+  /** Whether the first stage takes rows of the embedding instead of token ids: see `EmbeddingLookup`. */
+  readonly isLookedUp: boolean;
   readonly ggml: Ggml;
   readonly spec: ModelSpec;
   readonly range: LayerRange;
@@ -58,17 +60,18 @@ class FamilyStageBuilder implements StageBuilder {
   #memory: { readonly weights: StageWeights; readonly caches: readonly LayerCache[] } | null = null;
 
   constructor(private readonly options: BuilderOptions) {
-    this.weights = familyWeights(options.spec, options.range);
+    const isHere = ({ use }: UsedWeight): boolean => use !== 'lookup' || !options.isLookedUp;
+    this.weights = familyWeights(options.spec, options.range).filter(isHere);
     const shape = typicalAttention(options.spec.attention);
     ensure(shape !== null, () => 'A model of the llama family attends in every layer.');
     this.layout = (rows, end) => evenLayout(rows, end, shape);
   }
 
   use(loaded: LoadedWeights, layers: readonly (LayerCache | null)[]): void {
-    const { spec, range } = this.options;
+    const { spec, range, isLookedUp } = this.options;
     const caches = layers.flatMap((cache) => cache ?? []);
     const weights = arrangeWeights(
-      { ...range, layers: spec.layers, tied: spec.tiedEmbeddings },
+      { ...range, layers: spec.layers, tied: spec.tiedEmbeddings, isLookedUp },
       ({ name, use }) => loaded.find(name, use),
     );
     this.#memory = { weights, caches };
@@ -106,7 +109,7 @@ class ImportedStageBuilder implements StageBuilder {
     readonly states: readonly LayerStates[];
   } | null = null;
 
-  constructor({ ggml, spec, range, cacheType, rowsMax }: BuilderOptions) {
+  constructor({ ggml, spec, range, cacheType, rowsMax, isLookedUp }: BuilderOptions) {
     const { graph, attention, tensors } = spec;
     ensure(graph.kind === 'imported', () => `${spec.architecture} is not imported.`);
     this.#model = new HeaderModel(ggml, {
@@ -118,7 +121,14 @@ class ImportedStageBuilder implements StageBuilder {
     });
     try {
       const names = new Set(tensors.map(({ name }) => name));
-      this.#graphs = new StageGraphs({ ggml, model: this.#model, range, attention, names });
+      this.#graphs = new StageGraphs({
+        ggml,
+        model: this.#model,
+        range,
+        attention,
+        names,
+        isLookedUp,
+      });
       this.weights = this.#graphs.weights.map(({ name, use, shape }) => {
         const source = tensorOf(spec, name);
         checkShape(source, shape);

@@ -1,9 +1,10 @@
 import {
+  type Backend,
   type BufferType,
-  type CpuBackend,
   Graph,
   type NativeBuffer,
   type Tensor,
+  TensorMemory,
   cpuFeatures,
   dtype,
   shapeOf,
@@ -28,7 +29,6 @@ export interface UsedWeight {
 interface Placement extends UsedWeight {
   readonly tensor: Tensor;
   readonly type: BufferType;
-  readonly offset: number;
 }
 
 /** Weights in native memory, each in the layout that its kernel prefers. */
@@ -38,13 +38,13 @@ export class LoadedWeights implements Disposable {
   /** Bytes that `load` reads: each tensor once, also where it has two uses. */
   readonly fileBytes: number;
   readonly #graph: Graph;
-  readonly #buffers = new Map<BufferType, NativeBuffer>();
+  readonly #memories = new Map<BufferType, TensorMemory>();
   readonly #placements: readonly Placement[];
   readonly #tensors: ReadonlyMap<string, Tensor>;
 
   /** Chooses layouts and allocates; `load` then fills it. */
   constructor(
-    private readonly backend: CpuBackend,
+    private readonly backend: Backend,
     private readonly spec: Pick<ModelSpec, 'files'>,
     wanted: readonly UsedWeight[],
   ) {
@@ -56,7 +56,7 @@ export class LoadedWeights implements Disposable {
       this[Symbol.dispose]();
       throw error;
     }
-    this.bytes = [...this.#buffers.values()].reduce((sum, buffer) => sum + buffer.bytes, 0);
+    this.bytes = [...this.#memories.values()].reduce((sum, { bytes }) => sum + bytes, 0);
     const sources = new Set(this.#placements.map(({ source }) => source));
     this.fileBytes = [...sources].reduce((sum, { bytes }) => sum + bytes, 0);
   }
@@ -83,7 +83,7 @@ export class LoadedWeights implements Disposable {
         else missing.push(memory);
     };
     const converted = new Set(
-      this.#placements.filter(({ type }) => !type.isPlain).map((each) => each.source),
+      this.#placements.filter(({ type }) => isConverted(type)).map((each) => each.source),
     );
     const plain = this.#tasks((each) => !converted.has(each.source));
     // Neither may be left to itself where the other fails.
@@ -106,9 +106,9 @@ export class LoadedWeights implements Disposable {
   }
 
   /** A frequency may well be divided by infinity. */
-  #isFinite({ source, type, offset }: Placement): boolean {
-    const bytes = this.#buffers.get(type)?.view(offset, source.bytes).slice();
-    if (!bytes) return true;
+  #isFinite({ source, tensor }: Placement): boolean {
+    const bytes = new Uint8Array(source.bytes);
+    this.#graph.read(tensor, bytes);
     const isSound = source.name === 'rope_freqs.weight' ? isNumber : Number.isFinite;
     return new Float32Array(bytes.buffer).every((value) => isSound(value));
   }
@@ -119,31 +119,36 @@ export class LoadedWeights implements Disposable {
     tasks: readonly TensorTask[],
     onRead: (bytes: number) => void,
   ): Promise<number> {
-    const staged = tasks.filter(({ target }) => target === null);
+    const staged = tasks.filter(({ kind }) => kind === 'whole');
     const largest = Math.max(0, ...staged.map(({ tensor }) => tensor.bytes));
     // Three, so that one fills while two are converted; of each, no more is touched than is used.
-    using first = staged.length > 0 ? this.backend.allocate(largest) : null;
-    using second = staged.length > 1 ? this.backend.allocate(largest) : null;
-    using third = staged.length > 2 ? this.backend.allocate(largest) : null;
+    using first = staged.length > 0 ? this.#staging(largest) : null;
+    using second = staged.length > 1 ? this.#staging(largest) : null;
+    using third = staged.length > 2 ? this.#staging(largest) : null;
     const staging = [first, second, third].filter((buffer) => buffer !== null);
     return await loadTensors({ tasks, source, staging, onRead });
+  }
+
+  /** Memory of the host. */
+  #staging(bytes: number): NativeBuffer {
+    return this.backend.allocate(bytes);
   }
 
   /** Memory in the kernels' own layouts, which this build of the kernels alone understands. */
   #convertedMemory(): [BufferType, WeightMemory][] {
     const { ggml } = this.backend;
     const build = [ggml.ggmlVersion, process.arch, ...cpuFeatures(ggml)];
-    return [...this.#buffers]
-      .filter(([type]) => !type.isPlain)
-      .map(([type, { address, bytes }]) => {
-        const contents = this.#placements
-          .filter((placement) => placement.type === type)
-          .map(({ source, offset }) => [source.name, offset]);
-        const meaning = JSON.stringify([build, type.name, modelFingerprint(this.spec), contents]);
-        const view = (offset: number, length: number): Uint8Array | null =>
-          this.#buffers.get(type)?.layoutView(offset, length) ?? null;
-        return [type, { meaning, address, bytes, view }];
-      });
+    return [...this.#memories].flatMap(([type, memory]): [BufferType, WeightMemory][] => {
+      // The CPU's memory knows no bounds, and so is one piece.
+      const [buffer] = memory.buffers;
+      if (!isConverted(type) || !buffer) return [];
+      const contents = this.#placements
+        .filter((placement) => placement.type === type)
+        .map(({ source, tensor }) => [source.name, memory.place(tensor).offset]);
+      const meaning = JSON.stringify([build, type.name, modelFingerprint(this.spec), contents]);
+      const { address, bytes } = buffer;
+      return [[type, { meaning, address, bytes, view: (at, length) => buffer.layoutView(at, length) }]];
+    });
   }
 
   /** What is to be read for these placements, each tensor once. */
@@ -153,10 +158,22 @@ export class LoadedWeights implements Disposable {
       byTensor.set(placement.source, [...(byTensor.get(placement.source) ?? []), placement]);
     return [...byTensor].map(([tensor, placements]): TensorTask => {
       const [only] = placements;
-      const memory = placements.length === 1 && only?.type.isPlain ? this.#buffers.get(only.type) : undefined;
+      if (placements.length === 1 && only?.type.isPlain) {
+        const memory = this.#memories.get(only.type);
+        if (memory)
+          return { kind: 'inPlace', tensor, target: (at, bytes) => memory.view(only.tensor, at, bytes) };
+      }
+      if (placements.every(({ type }) => !type.isHost))
+        return {
+          kind: 'byRange',
+          tensor,
+          write: (at, bytes) => {
+            for (const placement of placements) this.#graph.write(placement.tensor, bytes, at);
+          },
+        };
       return {
+        kind: 'whole',
         tensor,
-        target: memory && only ? (offset, bytes) => memory.view(only.offset + offset, bytes) : null,
         place: async (staging) => {
           for (const placement of placements)
             await this.#graph.setData(placement.tensor, staging, tensor.bytes);
@@ -166,36 +183,33 @@ export class LoadedWeights implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const buffer of this.#buffers.values()) buffer[Symbol.dispose]();
-    this.#buffers.clear();
+    for (const memory of this.#memories.values()) memory[Symbol.dispose]();
+    this.#memories.clear();
     this.#graph[Symbol.dispose]();
   }
 
   #place(wanted: readonly UsedWeight[]): Placement[] {
     const chosen = new Map<string, BufferType>();
-    const used = new Map<BufferType, number>();
     const placements = wanted.map(({ source, use }): Placement => {
       const shape = shapeOf(source.shape[0] ?? 1, source.shape[1], source.shape[2], source.shape[3]);
       const key = `${use} ${source.type} ${shape.join('x')}`;
       const type = chosen.get(key) ?? chooseBufferType(this.backend, source.type, shape, use);
       chosen.set(key, type);
-      const tensor = this.#graph.tensor(source.type, shape);
-      const offset = used.get(type) ?? 0;
-      const bytes = this.#graph.bytesIn(type, tensor);
-      used.set(type, Math.ceil((offset + bytes) / type.alignment) * type.alignment);
-      return { source, use, tensor, type, offset };
+      return { source, use, tensor: this.#graph.tensor(source.type, shape), type };
     });
-    for (const [type, bytes] of used) {
-      const buffer = this.backend.allocate(bytes, type);
-      buffer.markWeights();
-      this.#buffers.set(type, buffer);
-    }
-    for (const { tensor, type, offset } of placements) {
-      const buffer = this.#buffers.get(type);
-      if (buffer) this.#graph.place(tensor, buffer, offset);
+    for (const type of new Set(placements.map((each) => each.type))) {
+      const tensors = placements.filter((each) => each.type === type).map(({ tensor }) => tensor);
+      const memory = new TensorMemory(this.backend, this.#graph, tensors, type);
+      this.#memories.set(type, memory);
+      for (const buffer of memory.buffers) buffer.markWeights();
     }
     return placements;
   }
+}
+
+/** Whether the kernels have a layout of their own there, into which whole tensors are converted. */
+function isConverted(type: BufferType): boolean {
+  return type.isHost && !type.isPlain;
 }
 
 function isVector({ shape }: ModelTensor): boolean {

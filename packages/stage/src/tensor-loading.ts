@@ -4,13 +4,23 @@ import { type ModelTensor, tensorChunks } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 
 /** A tensor of the file, and what is to be done with its bytes. */
-export interface TensorTask {
-  readonly tensor: ModelTensor;
-  /** Gives the memory for a part of it, where the bytes stay as they are; null when they go through a staging buffer. */
-  readonly target: ((offset: number, bytes: number) => Uint8Array) | null;
-  /** Takes the whole tensor out of a staging buffer. */
-  readonly place: (staging: NativeBuffer) => Promise<void>;
-}
+export type TensorTask = { readonly tensor: ModelTensor } & (
+  | {
+      /** The bytes stay as they are, in memory of the host. */
+      readonly kind: 'inPlace';
+      readonly target: (offset: number, bytes: number) => Uint8Array;
+    }
+  | {
+      /** The bytes stay as they are, in memory of a device. */
+      readonly kind: 'byRange';
+      readonly write: (offset: number, bytes: Uint8Array) => void;
+    }
+  | {
+      /** Takes the whole tensor out of a staging buffer. */
+      readonly kind: 'whole';
+      readonly place: (staging: NativeBuffer) => Promise<void>;
+    }
+);
 
 /**
  * Reads tensors range by range, a few ranges at once and in the order of the tasks. While one tensor is taken out of its
@@ -31,28 +41,36 @@ export async function loadTensors(options: {
   const free = options.staging.map((buffer) => Promise.resolve(buffer));
   const placing: Promise<void>[] = [];
   const reading = new Set<Promise<void>>();
+  // As many as there may be reads at once, each as large as a range can be.
+  const spare: ArrayBuffer[] = [];
   const failures: unknown[] = [];
   const fail = (error: unknown): void => void failures.push(error);
 
   for (const task of options.tasks) {
     const askedMs = performance.now();
-    const staging = task.target ? null : await free.shift();
+    const staging = task.kind === 'whole' ? await free.shift() : null;
     waitedMs += performance.now() - askedMs;
-    const target = task.target ?? ((offset, bytes) => viewOf(staging, offset, bytes));
     const reads: Promise<void>[] = [];
     for (const { offset, bytes } of tensorChunks(task.tensor)) {
       while (reading.size >= limits.fileFetchesInFlightMax) await Promise.race(reading);
       if (failures.length > 0) break;
+      const target = targetOf(task, staging, { offset, bytes }, spare);
       const read: Promise<void> = source
-        .read(task.tensor, offset, target(offset, bytes))
-        .then(() => onRead(bytes))
+        .read(task.tensor, offset, target)
+        .then(() => {
+          if (task.kind === 'byRange') {
+            task.write(offset, target);
+            spare.push(target.buffer as ArrayBuffer);
+          }
+          onRead(bytes);
+        })
         .catch(fail)
         .finally(() => reading.delete(read));
       reading.add(read);
       reads.push(read);
     }
     if (failures.length > 0) break;
-    if (!staging) continue;
+    if (!staging || task.kind !== 'whole') continue;
     const placed = Promise.all(reads)
       .then(() => (failures.length > 0 ? undefined : task.place(staging)))
       .catch(fail);
@@ -64,7 +82,22 @@ export async function loadTensors(options: {
   return waitedMs;
 }
 
-function viewOf(staging: NativeBuffer | null | undefined, offset: number, bytes: number): Uint8Array {
-  if (!staging) throw new RangeError('a tensor needs a staging buffer and there is none');
-  return staging.view(offset, bytes);
+/** Where a range of a tensor is read to. */
+function targetOf(
+  task: TensorTask,
+  staging: NativeBuffer | null | undefined,
+  { offset, bytes }: { readonly offset: number; readonly bytes: number },
+  spare: ArrayBuffer[],
+): Uint8Array {
+  switch (task.kind) {
+    case 'inPlace':
+      return task.target(offset, bytes);
+    case 'byRange':
+      return new Uint8Array(spare.pop() ?? new ArrayBuffer(limits.fileChunkBytesMax), 0, bytes);
+    case 'whole':
+      if (!staging) throw new RangeError('a tensor needs a staging buffer and there is none');
+      return staging.view(offset, bytes);
+    default:
+      return task satisfies never;
+  }
 }

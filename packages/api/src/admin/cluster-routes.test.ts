@@ -11,6 +11,7 @@ const worker = (workerId: string, name: string): WorkerDescription => ({
   replica: 1,
   layers: null,
   stepMicros: null,
+  device: { name: 'cpu', kind: 'cpu', description: 'haswell' } as const,
   threads: 2,
   memoryBytes: 8e9,
   residentBytes: null,

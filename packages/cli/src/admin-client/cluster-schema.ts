@@ -41,6 +41,11 @@ const worker = z.object({
   replica: z.int().nullable().default(null),
   layers: z.tuple([z.int(), z.int()]).nullable(),
   stepMicros: micros.nullable().default(null),
+  device: z.object({
+    name: z.string(),
+    kind: z.enum(['cpu', 'gpu', 'integrated']),
+    description: z.string(),
+  }),
   threads: z.number(),
   memoryBytes: z.number(),
   residentBytes: z.number().nullable(),

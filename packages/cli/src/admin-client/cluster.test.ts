@@ -22,7 +22,7 @@ describe('a cluster in the terminal', () => {
     const names = [...text.matchAll(/^name-of-(w\d)/gm)].map(([, id]) => id);
     expect(names).toEqual(['w1', 'w2', 'w3']);
     expect(text).toMatch(
-      /^name-of-w1 +w1 +serving +0-3 +- +2 +1\.50 GiB of 8\.00 GiB +cache 1\.00 GiB, orchestrator 1\.0 MiB +Takes layers 0 to 3\.$/m,
+      /^name-of-w1 +w1 +serving +0-3 +- +2 threads +1\.50 GiB of 8\.00 GiB +cache 1\.00 GiB, orchestrator 1\.0 MiB +Takes layers 0 to 3\.$/m,
     );
   });
 
@@ -57,7 +57,7 @@ describe('a cluster in the terminal', () => {
     expect(text).toContain(
       'not ready. Loading.\nTrouble: WORKER_LOST: It died.\nNote: 0 of 1 spares held.\nNote: And more.\n',
     );
-    expect(text).toMatch(/ loading 25% +- +- +2 +8\.00 GiB +-$/m);
+    expect(text).toMatch(/ loading 25% +- +- +2 threads +8\.00 GiB +-$/m);
     expect(formatCluster(describedCluster({ workers: [] }))).toContain('No worker has joined.');
   });
 

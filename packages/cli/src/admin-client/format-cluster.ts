@@ -18,7 +18,17 @@ export function formatCluster(cluster: ClusterDescription): string {
     ...(isReplicated ? [formatReplicas(replicas)] : []),
     ...formatSpeed(cluster),
   ];
-  const heads = ['worker', 'id', 'state', 'layers', 'per token', 'threads', 'memory', 'weights from', 'why'];
+  const heads = [
+    'worker',
+    'id',
+    'state',
+    'layers',
+    'per token',
+    'computes on',
+    'memory',
+    'weights from',
+    'why',
+  ];
   const rows = [...workers]
     .sort(byPlace)
     .map((worker) => [
@@ -28,7 +38,7 @@ export function formatCluster(cluster: ClusterDescription): string {
       stateOf(worker),
       worker.layers ? worker.layers.join('-') : '-',
       timeOf(worker, cluster),
-      String(worker.threads),
+      computesOn(worker),
       `${worker.residentBytes === null ? '' : `${formatBytes(worker.residentBytes)} of `}${formatBytes(worker.memoryBytes)}`,
       weightsFrom(worker),
       reasonOf(worker, cluster),
@@ -38,6 +48,12 @@ export function formatCluster(cluster: ClusterDescription): string {
       ? 'No worker has joined.\n'
       : formatTable([isReplicated ? ['replica', ...heads] : heads, ...rows]);
   return `${lines.join('\n')}\n\n${table}`;
+}
+
+function computesOn({ device, threads }: WorkerDescription): string {
+  return device.kind === 'cpu'
+    ? `${threads} thread${threads === 1 ? '' : 's'}`
+    : `${device.name} (${device.description})`;
 }
 
 function planFor({ replica }: WorkerDescription, { plan, replicas }: ClusterDescription): Plan | null {

@@ -112,7 +112,7 @@ async function generate(
     clusterHost: '127.0.0.1',
     clusterPort: 0,
     token: undefined,
-    workers: flags.workers,
+    devices: Array.from({ length: flags.workers }, () => 'cpu'),
     workerProgram,
     workersElsewhere: 0,
     othersMayJoin: false,

@@ -206,7 +206,14 @@ async function measureLocal(
   const directory = isWritable ? path : null;
   if (process.stderr.isTTY)
     tell(`Measuring this machine with ${threads} of ${availableParallelism()} threads ...\n`);
-  const machine = nativeMachine({ ggml, threads, memoryBytes, directory, observe: workerLogObserver(log) });
+  const machine = nativeMachine({
+    ggml,
+    threads,
+    device: 'cpu',
+    memoryBytes,
+    directory,
+    observe: workerLogObserver(log),
+  });
   const profile = await machine.profiler(spec, false);
   return {
     members: Array.from({ length: workers }, (_, index) => {

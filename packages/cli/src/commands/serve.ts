@@ -1,6 +1,13 @@
 import { type Logger, formatAddress, printableLine } from '@butterfly/common';
 import type { Objective, PlanWishes } from '@butterfly/planning';
-import { type Serving, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
+import {
+  type Serving,
+  openModel,
+  ownModel,
+  resolveModelPath,
+  startServing,
+  usualLocalDevices,
+} from 'butterfly';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
@@ -16,6 +23,7 @@ import {
   contextOption,
   corsOption,
   deterministicOption,
+  devicesOption,
   keepAliveOption,
   parallelOption,
   port,
@@ -32,7 +40,8 @@ import { workerProgram } from '../worker-program.js';
 import { print } from '../terminal.js';
 
 interface ServeFlags extends LogFlags, PromptFlags {
-  readonly workers: number;
+  readonly workers?: number;
+  readonly device?: readonly string[];
   readonly waitFor?: number;
   readonly threads?: number;
   readonly pin: boolean;
@@ -83,10 +92,10 @@ export function serveCommand(environment: Environment): Command {
     )
     .option(
       '--workers <n>',
-      'local worker processes; 0 waits for workers from elsewhere',
+      'local worker processes on the CPU; 0 waits for workers from elsewhere (default: one for each graphics card, else 1)',
       wholeNumber(0, 64),
-      1,
     )
+    .addOption(devicesOption())
     .option(
       '--wait-for <n>',
       'workers from elsewhere to wait for before the first plan (default: 1 with --workers 0, else 0)',
@@ -142,14 +151,15 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     log,
   });
   const prompts = await openPrompts(model, flags, log);
-  const isBare = flags.workers === 0;
+  const devices = await localDevices(flags, log);
+  const isBare = devices.length === 0;
   const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
   const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;
   const clusterHost = flags.clusterHost ?? (workersElsewhere > 0 ? '0.0.0.0' : '127.0.0.1');
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal();
   // Its workers look again, each for itself, without a word.
-  if (flags.workers > 0) await openCacheDirectory(flags.cacheDir, environment, log);
+  if (devices.length > 0) await openCacheDirectory(flags.cacheDir, environment, log);
   const serving = await startServing({
     model,
     prompts,
@@ -163,7 +173,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     clusterHost,
     clusterPort: flags.clusterPort,
     token: flags.token ?? environment.BUTTERFLY_TOKEN,
-    workers: flags.workers,
+    devices,
     workerProgram,
     workersElsewhere,
     othersMayJoin,
@@ -171,7 +181,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     pin: flags.pin,
     awake: flags.awake,
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
-    wishes: wishesOf(flags),
+    wishes: wishesOf(flags, devices.length),
     speculation: flags.speculation,
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
@@ -205,9 +215,17 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   }
 }
 
-function wishesOf({ objective, stages, workers, replicas, spares }: ServeFlags): PlanWishes {
+function wishesOf({ objective, stages, replicas, spares }: ServeFlags, workers: number): PlanWishes {
   const stagesMin = stages ?? Math.max(1, Math.floor(workers / replicas));
   return { objective, stagesMin, spares, replicasMax: replicas };
+}
+
+/** Where local workers compute, one for each. */
+async function localDevices({ workers, device }: ServeFlags, log: Logger): Promise<readonly string[]> {
+  if (device) return device;
+  return workers === undefined
+    ? await usualLocalDevices(workerProgram, log)
+    : Array.from({ length: workers }, () => 'cpu');
 }
 
 /** A cluster that only this machine can reach is nothing to tell others of, unless that is asked for. */

@@ -11,7 +11,17 @@ import {
   toButterflyError,
   workerLogObserver,
 } from '@butterfly/common';
-import { loadGgml, parseCpuList, pinToCpus } from '@butterfly/ggml';
+import {
+  type Device,
+  type Ggml,
+  findDevice,
+  listDevices,
+  loadGgml,
+  loadGpus,
+  parseCpuList,
+  pinToCpus,
+  usualDevice,
+} from '@butterfly/ggml';
 import { WeightCache } from '@butterfly/weights';
 import {
   AwakeCores,
@@ -25,6 +35,7 @@ import {
   availableMemoryBytes,
   checkThreads,
   defaultCacheBytes,
+  deviceMemoryBytes,
   threadsPerWorker,
   warnOfCrowding,
 } from 'butterfly';
@@ -50,6 +61,7 @@ interface WorkerFlags extends LogFlags {
   readonly discover?: boolean;
   /** Seconds; true without a number, for ever. */
   readonly wait?: number | true;
+  readonly device?: string;
   readonly threads?: number;
   readonly cpus?: readonly number[];
   readonly awake: boolean;
@@ -67,6 +79,7 @@ interface WorkerFlags extends LogFlags {
 const examples = `
 Examples:
   BUTTERFLY_TOKEN=... butterfly worker --join 192.168.1.10:7600
+  butterfly worker --join desk:7600 --device vulkan1
   butterfly worker --join desk:7600 --threads 4 --memory 6G --name laptop
   BUTTERFLY_TOKEN=... butterfly worker --discover   finds "butterfly serve --announce"`;
 
@@ -79,6 +92,10 @@ export function workerCommand(environment: Environment): Command {
       '--wait [seconds]',
       'how long to dial an orchestrator that is not there yet; 0 dials once (default: until it is)',
       wholeNumber(0, 31_536_000),
+    )
+    .option(
+      '--device <name>',
+      'where to compute, as "butterfly devices" calls it (default: the first graphics card, else cpu)',
     )
     .option(
       '--threads <n>',
@@ -154,7 +171,9 @@ async function workerOptions(
   const isManaged = environment.BUTTERFLY_MANAGED === '1';
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
   const threads = checkThreads(flags.threads ?? threadsPerWorker(1));
-  const memoryBytes = flags.memory ?? availableMemoryBytes();
+  const device = chooseDevice(ggml, flags.device, log);
+  const memoryBytes =
+    flags.memory ?? (device.kind === 'cpu' ? availableMemoryBytes() : deviceMemoryBytes(device));
   // Whoever started it counts the threads of all of its workers, and has warned for them of the cache.
   if (!isManaged) warnOfCrowding(1, threads, log);
   const cache = await openCacheDirectory(flags.cacheDir, environment, isManaged ? silentLogger : log);
@@ -165,11 +184,12 @@ async function workerOptions(
     offersAllFree: flags.memory === undefined,
     version,
     machineId: await machineId(cache.path),
+    device,
   };
   const directory = cache.isWritable ? cache.path : null;
   const observe = workerLogObserver(log);
   return {
-    ...nativeMachine({ ggml, threads, memoryBytes, directory, observe }),
+    ...nativeMachine({ ggml, threads, device: device.name, memoryBytes, directory, observe }),
     token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
     identity: describeWorker(ggml, self),
     cache: await openCache(cache, flags.cacheBytes, observe),
@@ -182,6 +202,14 @@ async function workerOptions(
     ...(flags.dataHost === undefined ? {} : { dataHost: flags.dataHost }),
     ...(flags.advertise === undefined ? {} : { advertise: parseAddress(flags.advertise) }),
   };
+}
+
+/** @throws ButterflyError CONFIG_INVALID for a device that is not there */
+function chooseDevice(ggml: Ggml, name: string | undefined, log: Logger): Device {
+  // What is not asked for cannot fail: drivers may end the process.
+  if (name !== 'cpu') loadGpus(ggml, log);
+  const devices = listDevices(ggml);
+  return name === undefined ? usualDevice(devices) : findDevice(devices, name);
 }
 
 /** @throws ButterflyError CONFIG_INVALID, ADDRESS_INVALID */

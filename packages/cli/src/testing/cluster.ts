@@ -17,6 +17,7 @@ export function describedWorker(
     replica: 1,
     layers: null,
     stepMicros: null,
+    device: { name: 'cpu', kind: 'cpu', description: 'haswell' },
     threads: 2,
     memoryBytes: 8 * 2 ** 30,
     residentBytes: 3 * 2 ** 29,

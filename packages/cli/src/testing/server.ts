@@ -25,14 +25,20 @@ export class Server extends Butterfly {
     {
       clusterHost = '127.0.0.1',
       path = model,
-    }: { readonly clusterHost?: string | null; readonly path?: string | null } = {},
+      env = {},
+    }: {
+      readonly clusterHost?: string | null;
+      readonly path?: string | null;
+      readonly env?: Readonly<Record<string, string>>;
+    } = {},
   ) {
     const host = clusterHost === null ? [] : ['--cluster-host', clusterHost];
     const file = path === null ? [] : [path];
     // What auto takes follows a measurement: servers that are compared must be told.
     const fixed = ['--threads', '1', '--kv-cache-type', 'f16', '--port', '0', '--cluster-port', '0'];
-    super(['serve', ...file, ...fixed, ...host, ...args], {
-      env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token' },
+    const hasWorkers = args.includes('--workers') || args.includes('--device');
+    super(['serve', ...file, ...fixed, ...host, ...(hasWorkers ? [] : ['--workers', '1']), ...args], {
+      env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token', ...env },
     });
     this.modelName = basename(path ?? model, '.gguf');
   }

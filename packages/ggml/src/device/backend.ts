@@ -1,14 +1,8 @@
-import koffi from 'koffi';
 import { ButterflyError, ensure } from '@butterfly/common';
 import { NativeBuffer, type BufferType } from './buffer.js';
+import type { Tensor } from '../graph/tensor.js';
 import type { Ggml } from '../library/library.js';
 import type { Pointer } from '../library/symbols.js';
-
-/** Offsets in `struct ggml_threadpool_params` of ggml.h, behind `bool cpumask[GGML_MAX_N_THREADS]`. */
-const threadpoolParams = { bytes: 544, pollOffset: 512 + 8 } as const;
-
-/** What Linux gives a thread by default: address space, of which few pages are ever touched. */
-const stackBytes = 8 * 2 ** 20;
 
 /** A graph whose tensors all have memory. */
 export interface ComputableGraph {
@@ -16,45 +10,37 @@ export interface ComputableGraph {
   readonly computable: Pointer;
 }
 
-/** ggml's CPU backend with a thread pool that lives as long as it. One computation runs at a time. */
-export class CpuBackend implements Disposable {
+/** A device of ggml with a queue of its own. One computation runs at a time. */
+export abstract class Backend implements Disposable {
+  /** Ordinary memory of the device. */
   readonly plain: BufferType;
   /** Layouts that the kernels prefer for weights, best first. */
-  readonly preferred: readonly BufferType[];
+  readonly preferred: readonly BufferType[] = [];
   #pointer: Pointer | null;
-  #threadpool: Pointer | null = null;
   #busy = false;
 
-  /** @throws ButterflyError COMPUTE_FAILED when memory is short, or there cannot be so many threads */
+  /** @throws ButterflyError COMPUTE_FAILED where the device cannot be started */
   constructor(
     readonly ggml: Ggml,
-    readonly threads: number,
+    private readonly device: Pointer,
   ) {
-    ensure(
-      Number.isInteger(threads) && threads >= 1 && threads <= 512,
-      () => `A backend cannot have ${threads} threads.`,
-    );
-    this.#pointer = ggml.base.ggml_backend_dev_init(ggml.cpuDevice, null);
+    this.#pointer = ggml.base.ggml_backend_dev_init(device, null);
     if (this.#pointer === null)
-      throw new ButterflyError('COMPUTE_FAILED', 'The CPU backend could not be started.');
-    try {
-      this.plain = this.#describe(ggml.base.ggml_backend_dev_buffer_type(ggml.cpuDevice), true);
-      this.preferred = this.#extraBufferTypes();
-      ggml.cpu.ggml_backend_set_n_threads(this.#pointer, threads);
-      this.#startThreadpool(this.#pointer);
-    } catch (error) {
-      this[Symbol.dispose]();
-      throw error;
-    }
+      throw new ButterflyError(
+        'COMPUTE_FAILED',
+        `The device ${ggml.base.ggml_backend_dev_name(device)} could not be started.`,
+      );
+    this.plain = this.describe(ggml.base.ggml_backend_dev_buffer_type(device), true);
   }
 
-  /** Forces the plain attention path, whose result does not depend on batch shape or thread count. */
-  setReferenceKernels(on: boolean): void {
-    this.ggml.cpu.ggml_backend_cpu_set_use_ref(this.#alive(), on);
-  }
-
+  /** @throws ButterflyError COMPUTE_FAILED when memory is short */
   allocate(bytes: number, type: BufferType = this.plain): NativeBuffer {
     return new NativeBuffer(this.ggml, type, bytes);
+  }
+
+  /** Whether it has a kernel for the operation that made this tensor, with its sources where they are. */
+  supports(tensor: Pick<Tensor, 'pointer'>): boolean {
+    return this.ggml.base.ggml_backend_dev_supports_op(this.device, tensor.pointer);
   }
 
   /**
@@ -63,7 +49,7 @@ export class CpuBackend implements Disposable {
    */
   compute(graph: ComputableGraph): Promise<void> {
     ensure(!this.#busy, () => 'A backend computes one graph at a time.');
-    const pointer = this.#alive();
+    const pointer = this.alive();
     const { computable } = graph;
     this.#busy = true;
     return new Promise((resolve, reject) => {
@@ -88,49 +74,24 @@ export class CpuBackend implements Disposable {
     ensure(!this.#busy, () => 'A backend cannot be disposed while it computes.');
     this.ggml.base.ggml_backend_free(this.#pointer);
     this.#pointer = null;
-    if (this.#threadpool !== null) this.ggml.cpu.ggml_threadpool_free(this.#threadpool);
-    this.#threadpool = null;
   }
 
-  #alive(): Pointer {
+  protected alive(): Pointer {
     if (this.#pointer === null) throw new ButterflyError('COMPUTE_INVALID', 'The backend is disposed.');
     return this.#pointer;
   }
 
-  /**
-   * Threads that poll between graphs for a few milliseconds save the wake-up at each step, and leave the cores to others
-   * when there is none; with one thread there are none. The measure is ggml's `poll`, of 0 to 100.
-   */
-  #startThreadpool(backend: Pointer): void {
-    // ggml ends the process where a thread finds no room for its stack.
-    if (this.threads > 1) this.allocate((this.threads - 1) * stackBytes)[Symbol.dispose]();
-    const params = new Uint8Array(threadpoolParams.bytes);
-    this.ggml.base.ggml_threadpool_params_init(params, this.threads);
-    new DataView(params.buffer).setUint32(threadpoolParams.pollOffset, 1, true);
-    this.#threadpool = this.ggml.cpu.ggml_threadpool_new(params);
-    if (this.#threadpool === null)
-      throw new ButterflyError('COMPUTE_FAILED', `${this.threads} threads could not be started.`);
-    this.ggml.cpu.ggml_backend_cpu_set_threadpool(backend, this.#threadpool);
-  }
-
-  #describe(pointer: Pointer, isPlain: boolean): BufferType {
+  /** @param isOrdinary whether tensors lie in it in ggml's ordinary layout. */
+  protected describe(pointer: Pointer, isOrdinary: boolean): BufferType {
     const { base } = this.ggml;
+    const isHost = !isOrdinary || base.ggml_backend_buft_is_host(pointer);
     return {
       pointer,
       name: base.ggml_backend_buft_name(pointer),
-      isPlain,
+      isPlain: isOrdinary && isHost,
+      isHost,
       alignment: base.ggml_backend_buft_get_alignment(pointer),
+      bytesMax: Math.min(Number(base.ggml_backend_buft_get_max_size(pointer)), Number.MAX_SAFE_INTEGER),
     };
-  }
-
-  #extraBufferTypes(): BufferType[] {
-    const list = this.ggml.cpu.ggml_backend_dev_get_extra_bufts(this.ggml.cpuDevice);
-    const types: BufferType[] = [];
-    for (let entry = list; entry !== null; entry += 8n) {
-      const pointer = koffi.decode(entry, 'void *') as Pointer | null;
-      if (pointer === null) break;
-      types.push(this.#describe(pointer, false));
-    }
-    return types;
   }
 }

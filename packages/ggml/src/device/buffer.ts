@@ -10,7 +10,11 @@ export interface BufferType {
   readonly name: string;
   /** Whether bytes may be read and written in place, in ggml's ordinary layout. */
   readonly isPlain: boolean;
+  /** Whether the memory has addresses of this process; else it is reached through ggml alone. */
+  readonly isHost: boolean;
   readonly alignment: number;
+  /** Most bytes of one buffer. */
+  readonly bytesMax: number;
 }
 
 /**
@@ -42,7 +46,7 @@ export class NativeBuffer implements Disposable {
         `${bytes} bytes of ${type.name} memory could not be allocated; free memory or use a smaller context.`,
       );
     this.#address = ggml.base.ggml_backend_buffer_get_base(this.#pointer);
-    preferHugePages(this.#address, bytes);
+    if (type.isHost) preferHugePages(this.#address, bytes);
   }
 
   get pointer(): Pointer {
@@ -54,7 +58,7 @@ export class NativeBuffer implements Disposable {
     this.#alive();
   }
 
-  /** Where its bytes begin. */
+  /** Where its bytes begin; of memory that is not the host's, a number that nothing may be read from. */
   get address(): Pointer {
     this.#alive();
     return this.#address;
@@ -63,6 +67,22 @@ export class NativeBuffer implements Disposable {
   /** Fills the buffer with zeros. */
   clear(): void {
     this.ggml.base.ggml_backend_buffer_clear(this.pointer, 0);
+  }
+
+  /** The same off the event loop. */
+  clearAside(): Promise<void> {
+    const { pointer } = this;
+    return new Promise((resolve, reject) => {
+      this.ggml.base.ggml_backend_buffer_clear.async(pointer, 0, (error) => {
+        if (error)
+          reject(
+            new ButterflyError('COMPUTE_FAILED', `Memory could not be cleared: ${error.message}`, {
+              cause: error,
+            }),
+          );
+        else resolve();
+      });
+    });
   }
 
   /** Tells ggml that this buffer holds weights, which lets kernels choose by it. */
@@ -88,6 +108,7 @@ export class NativeBuffer implements Disposable {
       bytes > 0 &&
       offset + bytes <= this.bytes;
     ensure(isInside, () => `View ${offset}+${bytes} exceeds the buffer of ${this.bytes} bytes.`);
+    ensure(this.type.isHost, () => `${this.type.name} memory is not the host's.`);
     const { address } = this;
     const index = Math.floor(offset / windowBytes);
     const start = offset - index * windowBytes;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import koffi from 'koffi';
 import { afterEach, describe, expect, it } from 'vitest';
-import { CpuBackend } from './backend.js';
+import { CpuBackend } from './cpu-backend.js';
 import { dtype } from '../graph/dtype.js';
 import { ComputeAllocator, Graph } from '../graph/graph.js';
 import { Softmax } from '../graph/softmax.js';

@@ -173,10 +173,33 @@ export class GraphContext implements Disposable {
     return koffi.view(address, tensor.strides[3] * tensor.shape[3]);
   }
 
-  /** Whether the backend can run the operation that made this tensor with its sources where they are. */
-  supported(tensor: Tensor): boolean {
-    this.#alive();
-    return this.ggml.base.ggml_backend_dev_supports_op(this.ggml.cpuDevice, tensor.pointer);
+  /** Writes bytes into a tensor that has memory, wherever that is, `offset` bytes behind its beginning; waits until done. */
+  write(tensor: Tensor, bytes: Uint8Array, offset = 0): void {
+    this.#checkAccess(tensor, offset, bytes.length);
+    if (bytes.length > 0) this.ggml.base.ggml_backend_tensor_set(tensor.pointer, bytes, offset, bytes.length);
+  }
+
+  /** Reads bytes of a tensor that has memory into `target`; waits until done. */
+  read(tensor: Tensor, target: Uint8Array, offset = 0): void {
+    this.#checkAccess(tensor, offset, target.length);
+    if (target.length > 0)
+      this.ggml.base.ggml_backend_tensor_get(tensor.pointer, target, offset, target.length);
+  }
+
+  /** Sets bytes of a tensor that has memory to zero. */
+  zero(tensor: Tensor, offset: number, bytes: number): void {
+    this.#checkAccess(tensor, offset, bytes);
+    if (bytes > 0) this.ggml.base.ggml_backend_tensor_memset(tensor.pointer, 0, offset, bytes);
+  }
+
+  /** What of the computation the backend has no kernel for: the name of an operation; null when it has all. */
+  unsupportedOn(backend: { supports(tensor: Pick<Tensor, 'pointer'>): boolean }): string | null {
+    const { base } = this.ggml;
+    for (let i = 0; i < base.ggml_graph_n_nodes(this.pointer); i++) {
+      const pointer = base.ggml_graph_node(this.#graph, i);
+      if (!backend.supports({ pointer })) return base.ggml_op_desc(pointer);
+    }
+    return null;
   }
 
   isContiguous(a: Tensor): boolean {
@@ -210,6 +233,19 @@ export class GraphContext implements Disposable {
     ensure(this.#tensorsLeft > 0, () => 'The graph has no room for another tensor.');
     this.#tensorsLeft--;
     return context;
+  }
+
+  #checkAccess(tensor: Tensor, offset: number, bytes: number): void {
+    const size = this.isContiguous(tensor) ? tensor.strides[3] * tensor.shape[3] : 0;
+    ensure(
+      Number.isInteger(offset) && offset >= 0 && bytes >= 0 && offset + bytes <= size,
+      () => `${bytes} bytes at ${offset} are not inside ${describe(tensor)}.`,
+    );
+    ensure(
+      this.#memory?.isValid !== false,
+      () => `The memory of ${describe(tensor)} was freed or moved; allocate the graph again.`,
+    );
+    ensure(this.#hasMemory(tensor), () => `${describe(tensor)} has no memory yet.`);
   }
 
   #alive(): Pointer {

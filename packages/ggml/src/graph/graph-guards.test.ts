@@ -239,7 +239,10 @@ describe('memory', () => {
       () => graph.place(tensor, buffer, 0),
       () => graph.setData(tensor, buffer, 256),
       () => graph.bytesIn(buffer.type, tensor),
-      () => graph.supported(tensor),
+      () => graph.unsupportedOn(backend),
+      () => graph.write(tensor, new Uint8Array(4)),
+      () => graph.read(tensor, new Uint8Array(4)),
+      () => graph.zero(tensor, 0, 4),
       () => backend.compute(graph),
     ];
     for (const use of uses) expect(use).toThrow(invalid);

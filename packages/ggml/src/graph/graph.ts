@@ -1,5 +1,5 @@
 import { ButterflyError, ensure } from '@butterfly/common';
-import type { CpuBackend } from '../device/backend.js';
+import type { Backend } from '../device/backend.js';
 import { dtype, isWeightType, rowBytes, typeTraits } from './dtype.js';
 import { GraphContext, type ComputeMemory } from './graph-context.js';
 import type { Ggml } from '../library/library.js';
@@ -18,6 +18,8 @@ import {
 } from './tensor.js';
 
 const floatTypes: ReadonlySet<number> = new Set([dtype.F32, dtype.F16, dtype.BF16]);
+/** `GGML_PREC_F32`. */
+const precisionF32 = 10;
 /** What `setRows` writes: these and Q8_0 have a kernel that needs no preparation. */
 const rowTypes: ReadonlySet<number> = new Set([...floatTypes, dtype.Q8_0]);
 
@@ -208,6 +210,8 @@ export class Graph extends GraphContext {
       0,
       0,
     );
+    // GPUs add up in F16 otherwise; the CPU does as it does.
+    this.ggml.base.ggml_flash_attn_ext_set_prec(pointer, precisionF32);
     return this.result(pointer, dtype.F32, [v.shape[0], q.shape[2], q.shape[1], q.shape[3]]);
   }
 
@@ -302,7 +306,7 @@ export class ComputeAllocator implements Disposable {
   #hasFailed = false;
   #memory: ComputeMemory = { isValid: true };
 
-  constructor(backend: CpuBackend) {
+  constructor(backend: Backend) {
     this.#ggml = backend.ggml;
     this.#pointer = this.#ggml.base.ggml_gallocr_new(backend.plain.pointer);
     if (this.#pointer === null)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CpuBackend } from '../device/backend.js';
+import { CpuBackend } from '../device/cpu-backend.js';
 import { Softmax } from './softmax.js';
 import { backend, computeInvalid, ggml, numbers } from '../testing/graphs.js';
 

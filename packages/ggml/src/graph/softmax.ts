@@ -1,5 +1,5 @@
 import { ensure } from '@butterfly/common';
-import type { CpuBackend } from '../device/backend.js';
+import type { Backend } from '../device/backend.js';
 import { dtype } from './dtype.js';
 import { ComputeAllocator, Graph } from './graph.js';
 import { shapeOf, type Tensor } from './tensor.js';
@@ -18,7 +18,7 @@ export class Softmax implements Disposable {
 
   /** @throws ButterflyError COMPUTE_FAILED when memory is short */
   constructor(
-    private readonly backend: CpuBackend,
+    private readonly backend: Backend,
     readonly columns: number,
     readonly rowsMax: number,
   ) {

@@ -22,6 +22,16 @@ export interface HeaderModelOptions {
 /** `llama_flash_attn_type`. */
 const flashAttentionOn = 1;
 
+/** An empty list: with a GPU in sight llama.cpp builds other graphs. */
+let emptyList: unknown;
+function noDevices(): unknown {
+  if (emptyList === undefined) {
+    emptyList = koffi.alloc('void *', 1);
+    koffi.encode(emptyList, 'void *', null);
+  }
+  return emptyList;
+}
+
 /** Called for each tensor to set its data; here there is none to set. */
 let noData: Pointer | null = null;
 
@@ -55,6 +65,7 @@ export class HeaderModel implements Disposable {
       const model = withNativeErrors(() =>
         llama.llama_model_init_from_user(metadata, noData ?? 0n, null, {
           ...llama.llama_model_default_params(),
+          devices: noDevices(),
           gpuLayers: 0,
           noAlloc: true,
         }),

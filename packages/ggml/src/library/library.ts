@@ -1,6 +1,6 @@
 import koffi, { type LibraryHandle } from 'koffi';
 import { ButterflyError, type Logger } from '@butterfly/common';
-import { findLibraries } from './platform.js';
+import { findGpuBackends, findLibraries } from './platform.js';
 import {
   baseSymbols,
   cpuSymbols,
@@ -26,6 +26,7 @@ export interface Ggml {
   readonly ggmlVersion: string;
   readonly base: Bound<typeof baseSymbols>;
   readonly llama: Bound<typeof llamaSymbols>;
+  readonly registry: Bound<typeof ggmlSymbols>;
   /** Functions of the CPU backend, which is a library of its own, chosen for this processor. */
   readonly cpu: Bound<typeof cpuSymbols>;
   readonly cpuDevice: Pointer;
@@ -148,10 +149,26 @@ export function loadGgml(options: { readonly directory?: string | undefined; rea
     ggmlVersion,
     base,
     llama,
+    registry: ggml,
     cpu: bindProcAddresses(base, cpuDevice),
     cpuDevice,
   };
   return loaded;
+}
+
+let hasLoadedGpus = false;
+
+/**
+ * Loads the backends for GPUs that are installed, once per process. One whose driver is missing costs a warning.
+ * @param log is told what could not be loaded, and what to do about it
+ */
+export function loadGpus(ggml: Ggml, log: Logger): void {
+  if (hasLoadedGpus) return;
+  hasLoadedGpus = true;
+  for (const { file, remedy } of findGpuBackends()) {
+    const { result, errors } = withNativeErrors(() => ggml.registry.ggml_backend_load(file));
+    if (result === null) log.warn({ file, errors }, `This GPU backend could not be loaded. ${remedy}`);
+  }
 }
 
 /** Feature flags of the CPU variant in use, such as AVX512_VNNI. */

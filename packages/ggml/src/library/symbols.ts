@@ -139,6 +139,7 @@ export const baseSymbols = {
   ggml_graph_n_nodes: signature<[Ptr], number>('int', P),
   ggml_graph_node: signature<[Ptr, number], Ptr>(P, P, 'int'),
   ggml_op_name: signature<[number], string>('const char *', 'int'),
+  ggml_op_desc: signature<[Ptr], string>('const char *', P),
   ggml_set_name: signature<[Ptr, string], Ptr>(P, P, 'const char *'),
   ggml_nbytes: signature<[Ptr], number>('size_t', P),
   gguf_init_from_buffer: signature<
@@ -207,6 +208,29 @@ export const baseSymbols = {
   ggml_gallocr_get_buffer_size: signature<[Ptr, number], number>('size_t', P, 'int'),
   ggml_backend_tensor_alloc: signature<[Ptr, Ptr, Ptr], number>('int', P, P, P),
   ggml_backend_tensor_set: signature<[Ptr, In, number, number], undefined>('void', P, P, 'size_t', 'size_t'),
+  ggml_backend_tensor_get: signature<[Ptr, Uint8Array, number, number], undefined>(
+    'void',
+    P,
+    P,
+    'size_t',
+    'size_t',
+  ),
+  ggml_backend_tensor_memset: signature<[Ptr, number, number, number], undefined>(
+    'void',
+    P,
+    'uint8_t',
+    'size_t',
+    'size_t',
+  ),
+  ggml_backend_tensor_copy: signature<[Ptr, Ptr], undefined>('void', P, P),
+  ggml_backend_view_init: signature<[Ptr], number>('int', P),
+  ggml_backend_buft_is_host: signature<[Ptr], boolean>('bool', P),
+  ggml_backend_buft_get_max_size: signature<[Ptr], number | bigint>('size_t', P),
+  ggml_backend_dev_name: signature<[Ptr], string>('const char *', P),
+  ggml_backend_dev_description: signature<[Ptr], string>('const char *', P),
+  ggml_backend_dev_type: signature<[Ptr], number>('int', P),
+  ggml_backend_dev_memory: signature<[Ptr, BigUint64Array, BigUint64Array], undefined>('void', P, P, P),
+  ggml_flash_attn_ext_set_prec: signature<[Ptr, number], undefined>('void', P, 'int'),
   ggml_backend_buft_name: signature<[Ptr], string>('const char *', P),
   ggml_backend_buft_alloc_buffer: signature<[Ptr, number], NullablePointer>(P, P, 'size_t'),
   ggml_backend_buft_get_alignment: signature<[Ptr], number>('size_t', P),
@@ -260,6 +284,9 @@ export const baseSymbols = {
 export const ggmlSymbols = {
   ggml_backend_load_all_from_path: signature<[string], undefined>('void', 'const char *'),
   ggml_backend_dev_by_type: signature<[number], NullablePointer>(P, 'int'),
+  ggml_backend_load: signature<[string], NullablePointer>(P, 'const char *'),
+  ggml_backend_dev_count: signature<[], number>('size_t'),
+  ggml_backend_dev_get: signature<[number], Ptr>(P, 'size_t'),
 };
 
 /** What is called in libllama: its vocabulary, its samplers, and the graphs that it builds. */

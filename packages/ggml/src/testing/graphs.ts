@@ -1,5 +1,5 @@
 import { silentLogger } from '@butterfly/common';
-import { CpuBackend } from '../device/backend.js';
+import { CpuBackend } from '../device/cpu-backend.js';
 import { dtype } from '../graph/dtype.js';
 import { ComputeAllocator, Graph } from '../graph/graph.js';
 import { loadGgml } from '../library/library.js';

@@ -1,6 +1,6 @@
 import { silentLogger } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
-import { CpuBackend } from '../device/backend.js';
+import { CpuBackend } from '../device/cpu-backend.js';
 import { dtype } from '../graph/dtype.js';
 import { ComputeAllocator } from '../graph/graph.js';
 import { loadGgml } from '../library/library.js';

@@ -31,6 +31,8 @@ export function arrangeWeights(
     readonly layerEnd: number;
     readonly layers: number;
     readonly tied: boolean;
+    /** Whether rows of the embedding come from elsewhere. */
+    readonly isLookedUp?: boolean;
   },
   find: (slot: WeightSlot) => Tensor | null,
 ): StageWeights {
@@ -66,7 +68,7 @@ export function arrangeWeights(
   }
   const isLast = range.layerEnd === range.layers;
   return {
-    embedding: range.layerStart === 0 ? required('token_embd.weight', 'lookup') : null,
+    embedding: range.layerStart === 0 && !range.isLookedUp ? required('token_embd.weight', 'lookup') : null,
     ropeFactors: optional('rope_freqs.weight'),
     layers,
     head: isLast

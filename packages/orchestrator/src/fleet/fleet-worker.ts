@@ -41,6 +41,8 @@ export interface WorkerRecord extends FleetWorker {
 export interface WorkerView {
   readonly workerId: string;
   readonly name: string;
+  /** Where it computes. */
+  readonly device: string;
   readonly threads: number;
   /** Number of the replica that it belongs to, from 1; null where there can be only one. */
   readonly replica: number | null;

@@ -47,8 +47,8 @@ export class KernelKinds {
   }
 }
 
-function kindOf({ identity: { cpuVariant, ggmlVersion, platform, arch } }: Identified): string {
-  return `${cpuVariant} on ${platform} ${arch} with ggml ${ggmlVersion}`;
+function kindOf({ identity: { cpuVariant, device, ggmlVersion, platform, arch } }: Identified): string {
+  return `${device?.description ?? cpuVariant} on ${platform} ${arch} with ggml ${ggmlVersion}`;
 }
 
 function shortened(all: readonly string[], separator: string): string {

@@ -37,6 +37,12 @@ export interface WorkerDescription {
   readonly layers: readonly [first: number, last: number] | null;
   /** Time of a step of one row in its stage as it was of late, to be held against `decodeMicros`; null where none was. */
   readonly stepMicros: number | null;
+  /** Where it computes; of the CPU, which of ggml's variants. */
+  readonly device: {
+    readonly name: string;
+    readonly kind: 'cpu' | 'gpu' | 'integrated';
+    readonly description: string;
+  };
   readonly threads: number;
   /** What it offers. */
   readonly memoryBytes: number;

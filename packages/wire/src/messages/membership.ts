@@ -32,6 +32,11 @@ const worker = z
     platform: name,
     arch: name,
     threads: positive.max(4096),
+    /** Where it computes, if that is not the CPU: as `butterfly devices` calls it, and as its driver does. */
+    device: z
+      .object({ name, kind: z.enum(['gpu', 'integrated']), description: name })
+      .readonly()
+      .optional(),
     /** What it offers for weights and cache. */
     memoryBytes: count,
     /** Whether that is what was free on its machine, which another worker there may offer too. */

@@ -19,7 +19,13 @@ it('warns when kernels do not keep the word of deterministic mode', async () => 
   const kinds: string[] = [];
   const observe: WorkerObserver = ({ kind }) => void kinds.push(kind);
   let failures = 0;
-  const options = { ggml: unreliable(() => failures-- > 0), threads: 1, memoryBytes: 1e9, directory: null };
+  const options = {
+    device: 'cpu',
+    ggml: unreliable(() => failures-- > 0),
+    threads: 1,
+    memoryBytes: 1e9,
+    directory: null,
+  };
   const spec = await describeFile(await cachedSyntheticModel(smallModel));
   const range = { layerStart: 0, layerEnd: 1 };
   const sizes = { arenaSlots: 1024, cacheType: 'f16', rowsMax: 64 } as const;

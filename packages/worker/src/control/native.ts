@@ -15,19 +15,21 @@ export interface Machine {
 }
 
 /**
- * ggml on the processors of this machine.
+ * ggml on a device of this machine.
  * @param options.directory where measurements are kept for the next time; null keeps none
  */
 export function nativeMachine(options: {
   readonly ggml: Ggml;
   readonly threads: number;
+  /** As `listDevices` calls it. */
+  readonly device: string;
   readonly memoryBytes: number;
   readonly directory: string | null;
   readonly observe: WorkerObserver;
 }): Machine {
-  const { ggml, threads, observe } = options;
+  const { ggml, threads, device, observe } = options;
   return {
-    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads, observe }) },
+    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads, device, observe }) },
     profiler: (spec, isDeterministic) => profileModel({ ...options, spec, isDeterministic }),
   };
 }

@@ -1,5 +1,5 @@
 import { arch, platform } from 'node:os';
-import { type Ggml, cpuFeatures } from '@butterfly/ggml';
+import { type Device, type Ggml, cpuFeatures } from '@butterfly/ggml';
 import type { WorkerIdentity } from '@butterfly/wire';
 
 /** The variant of the CPU library that ggml chose for this processor, such as "sapphirerapids"; ggml itself does not say. */
@@ -23,8 +23,11 @@ export function describeWorker(
     readonly offersAllFree?: boolean;
     readonly version: string;
     readonly machineId: string;
+    /** Where it computes. */
+    readonly device?: Device;
   },
 ): Omit<WorkerIdentity, 'dataPort' | 'heldShards'> {
+  const { device } = options;
   return {
     name: options.name,
     machineId: options.machineId,
@@ -35,6 +38,9 @@ export function describeWorker(
     platform: platform(),
     arch: arch(),
     threads: options.threads,
+    ...(device && device.kind !== 'cpu'
+      ? { device: { name: device.name, kind: device.kind, description: device.description.slice(0, 200) } }
+      : {}),
     memoryBytes: options.memoryBytes,
     offersAllFree: options.offersAllFree ?? false,
   };

@@ -1,4 +1,5 @@
 import {
+  type Backend,
   ComputeAllocator,
   CpuBackend,
   type Ggml,
@@ -6,6 +7,7 @@ import {
   type NativeBuffer,
   type Tensor,
   dtype,
+  openDevice,
   shapeOf,
 } from '@butterfly/ggml';
 import { type LayerAttention, type ModelSpec, cacheBytesPerSlot, typicalAttention } from '@butterfly/model';
@@ -30,20 +32,21 @@ export async function measureAttention(options: {
   readonly ggml: Ggml;
   readonly attention: ModelSpec['attention'];
   readonly threads: number;
+  readonly device: string;
   readonly isDeterministic: boolean;
 }): Promise<Record<CacheType, number>> {
-  const { ggml, attention, threads, isDeterministic } = options;
+  const { ggml, attention, threads, device, isDeterministic } = options;
   const layer = typicalAttention(attention);
   // Of a model that attends to nothing no type is better than another.
   if (layer === null) return { f16: 1, bf16: 1, q8_0: 1 };
-  using backend = new CpuBackend(ggml, threads);
-  backend.setReferenceKernels(isDeterministic);
+  using backend = openDevice(ggml, device, threads);
+  if (backend instanceof CpuBackend) backend.setReferenceKernels(isDeterministic);
   const layerBytes = cacheBytesPerSlot(layer, 'f16') * slots;
   const groups = Math.max(1, Math.floor(memoryBytesMax / (layerBytes * layersAtOnce)));
   using memory = backend.allocate(layerBytes * layersAtOnce * groups);
   // Zeros are numbers in every type, so all of them read the same memory.
   memory.clear();
-  const types = cacheTypes.filter((type) => canCache(ggml, layer, type));
+  const types = cacheTypes.filter((type) => canCache(backend, layer, type));
   const micros: Record<CacheType, number> = { f16: Infinity, bf16: Infinity, q8_0: Infinity };
   const endMs = performance.now() + samplingMs;
   for (let sample = 0; sample < samplesMax; sample++) {
@@ -57,7 +60,7 @@ export async function measureAttention(options: {
 }
 
 async function sampleMicros(
-  backend: CpuBackend,
+  backend: Backend,
   memory: NativeBuffer,
   shape: LayerAttention,
   type: CacheType,
@@ -83,8 +86,8 @@ async function sampleMicros(
   }
   using allocator = new ComputeAllocator(backend);
   allocator.allocate(graph);
-  new Float32Array(graph.data(query)).fill(1);
-  new Uint16Array(graph.data(mask)).fill(0);
+  graph.write(query, new Uint8Array(new Float32Array(keySize * heads).fill(1).buffer));
+  graph.write(mask, new Uint8Array(2 * slots));
   const startedMs = performance.now();
   await backend.compute(graph);
   return ((performance.now() - startedMs) * 1000) / layersAtOnce;

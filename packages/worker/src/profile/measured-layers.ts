@@ -44,6 +44,7 @@ export interface MeasuredModel {
   readonly ggml: Ggml;
   readonly spec: ModelSpec;
   readonly threads: number;
+  readonly device: string;
   readonly memoryBytes: number;
   readonly isDeterministic: boolean;
   readonly observe: WorkerObserver;
@@ -143,14 +144,16 @@ async function measureOutput(
 
 /** The time of steps through all of these stages, one after the other. */
 async function measureStages(
-  { ggml, threads, isDeterministic }: MeasuredModel,
+  { ggml, threads, device, isDeterministic }: MeasuredModel,
   parts: readonly MeasuredStage[],
   { rowsMax, budgetMs }: { readonly rowsMax: number; readonly budgetMs: number },
 ): Promise<MeasuredCurve> {
   const stages: TimedStage[] = [];
   try {
     for (const part of parts)
-      stages.push(await TimedStage.load({ ...part, ggml, threads, arenaSlots, rowsMax, isDeterministic }));
+      stages.push(
+        await TimedStage.load({ ...part, ggml, threads, device, arenaSlots, rowsMax, isDeterministic }),
+      );
     const measure = async (rows: number): Promise<number> => {
       let micros = 0;
       for (const stage of stages) micros += await stage.micros(rows);

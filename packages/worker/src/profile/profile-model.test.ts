@@ -161,6 +161,7 @@ describe('profileModel', () => {
 describe('measureAttention', () => {
   it.each([1, 2])('finds a time for each type of cache, with threads %i', async (threads) => {
     const micros = await measureAttention({
+      device: 'cpu',
       ggml,
       attention: spec.attention,
       threads,
@@ -175,7 +176,13 @@ describe('measureAttention', () => {
 
   it('gives a type that the heads cannot have the time of F16', async () => {
     const attention = [{ heads: 4, kvHeads: 4, keySize: 16, valueSize: 16, window: null }];
-    const micros = await measureAttention({ ggml, attention, threads: 1, isDeterministic: false });
+    const micros = await measureAttention({
+      device: 'cpu',
+      ggml,
+      attention,
+      threads: 1,
+      isDeterministic: false,
+    });
     expect(micros.q8_0).toBe(micros.f16);
     expect(Number.isFinite(micros.bf16)).toBe(true);
   });

@@ -14,6 +14,8 @@ export interface ProfileOptions {
   readonly ggml: Ggml;
   readonly spec: ModelSpec;
   readonly threads: number;
+  /** Where it computes; the CPU by default. */
+  readonly device?: string;
   /** What the worker offers for weights and cache; measuring stays within it. */
   readonly memoryBytes: number;
   /** Where measurements are kept for the next time; null keeps none. */
@@ -29,10 +31,10 @@ export interface ProfileOptions {
  * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
  */
 export async function profileModel(options: ProfileOptions): Promise<MeasuredProfile> {
-  const { spec, directory, observe, isDeterministic = false } = options;
+  const { spec, directory, observe, isDeterministic = false, device = 'cpu' } = options;
   if (directory !== null) await removeAbandonedScratch(directory);
   const file = await findModelFile(spec.files);
-  const model = { ...options, isDeterministic };
+  const model = { ...options, isDeterministic, device };
   const key = await profileKey(model, measuredParts(model), file?.path ?? null);
   const cache = directory === null ? null : new ProfileCache(directory, key, observe);
   const known = await cache?.read();
@@ -51,13 +53,14 @@ async function measure(
   file: Awaited<ReturnType<typeof findModelFile>>,
   cache: ProfileCache | null,
 ): Promise<MeasuredProfile> {
-  const { ggml, spec, threads, directory, isDeterministic, observe } = model;
+  const { ggml, spec, threads, device, directory, isDeterministic, observe } = model;
   const startedMs = performance.now();
   const { isSteady, ...curves } = await measureLayers(model);
   const attentionMicros = await measureAttention({
     ggml,
     attention: spec.attention,
     threads,
+    device,
     isDeterministic,
   });
   const diskBytesPerSecond = await measureDisk(ggml, file, directory);
@@ -70,7 +73,7 @@ async function measure(
 
 /** Everything that the measurements depend on. */
 async function profileKey(
-  { ggml, spec, threads, directory, isDeterministic }: ProfileOptions,
+  { ggml, spec, threads, device, directory, isDeterministic }: ProfileOptions,
   parts: MeasuredParts,
   filePath: string | null,
 ): Promise<Record<string, unknown>> {
@@ -80,6 +83,7 @@ async function profileKey(
     cpuVariant: cpuVariant(),
     ggmlVersion: ggml.ggmlVersion,
     threads,
+    device,
     isDeterministic,
     parts,
     filePath,

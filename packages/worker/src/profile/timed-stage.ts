@@ -8,6 +8,7 @@ export interface TimedStageOptions {
   readonly spec: ModelSpec;
   readonly range: LayerRange;
   readonly threads: number;
+  readonly device: string;
   readonly arenaSlots: number;
   readonly rowsMax: number;
   readonly isDeterministic: boolean;

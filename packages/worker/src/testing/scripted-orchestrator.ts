@@ -168,6 +168,7 @@ export class ScriptedOrchestrator implements AsyncDisposable {
 /** Real stages on one thread; their times are made up, because measuring them is another test's. */
 export function workerOptions(port: number): WorkerOptions {
   const native = nativeMachine({
+    device: 'cpu',
     ggml,
     threads: 1,
     memoryBytes: 1e9,

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { CpuBackend } from './backend.js';
+import { CpuBackend } from './cpu-backend.js';
 import { dtype } from '../graph/dtype.js';
 import { ComputeAllocator, Graph } from '../graph/graph.js';
 import { shapeOf } from '../graph/tensor.js';

@@ -1,0 +1,113 @@
+import { cachedSyntheticModel } from '@butterfly/testkit';
+import { describe, expect, it } from 'vitest';
+import { run } from './testing/butterfly.js';
+import { Server, streamFrom, type Outcome } from './testing/server.js';
+
+/** Makes Mesa's software driver count as a graphics card, which needs `mesa-vulkan-drivers` of Debian. */
+const software = { GGML_VK_VISIBLE_DEVICES: '0' };
+const tokens = 60;
+const prompt = 'Once upon a time';
+/** Its text follows from its tables alone, so that no last bit of any kernel can change it; the driver bears its width. */
+const path = await cachedSyntheticModel({
+  architecture: 'llama',
+  layers: 4,
+  hidden: 512,
+  heads: 8,
+  kvHeads: 4,
+  headSize: 64,
+  feedForward: 1024,
+  vocabulary: 400,
+  tiedEmbeddings: false,
+  type: 'Q8_0',
+  seed: 3,
+  contextTrained: 1024,
+  circleTokens: 24,
+});
+/** The software driver ends its process now and then, which a server outlives, but not always with the device. */
+const tries = 3;
+
+const listed = await run(['devices', '--json'], software);
+const devices = JSON.parse(listed.stdout.join('\n')) as readonly {
+  readonly name: string;
+  readonly kind: string;
+}[];
+const hasVulkan = devices.some(({ name }) => name === 'vulkan0');
+
+describe('butterfly devices', () => {
+  it('lists the CPU, whatever else there is', async () => {
+    const { code, stdout } = await run(['devices']);
+    expect(code).toBe(0);
+    expect(stdout.join('\n')).toMatch(/^cpu +cpu +[\d.]+ GiB/mu);
+  });
+
+  it('names those that are there to whoever asks for another', async () => {
+    const { code, stderr } = await run(['worker', '--join', '127.0.0.1:1', '--device', 'vulkan9']);
+    expect(code).not.toBe(0);
+    expect(stderr.join('\n')).toMatch(/CONFIG_INVALID: There is no device vulkan9 here, but cpu/u);
+  });
+});
+
+/** With a server on these devices; again where a driver took its process along. */
+async function withDevices<T>(
+  names: string,
+  args: readonly string[],
+  use: (server: Server) => Promise<T | null>,
+): Promise<T> {
+  for (let attempt = 1; attempt <= tries; attempt++) {
+    await using server = new Server(['--device', names, '--ctx', '512', '--parallel', '2', ...args], {
+      env: software,
+      path,
+    });
+    await server.ready();
+    const result = await use(server);
+    if (result !== null) return result;
+    console.log(`The driver ended its process; try ${attempt} of ${tries}.`);
+  }
+  throw new Error('the software driver ended its process each time');
+}
+
+/** Null where a worker died that nobody killed. */
+const ifUndisturbed = (server: Server, outcome: Outcome): Outcome | null =>
+  server.records('A local worker ended.').length === 0 ? outcome : null;
+
+describe.runIf(hasVulkan)('a graphics card (of software)', () => {
+  const onCpu = async (): Promise<Outcome> => {
+    await using server = await new Server(['--workers', '1', '--ctx', '512', '--parallel', '2'], {
+      path,
+    }).ready();
+    return await streamFrom(server, prompt, tokens);
+  };
+
+  it('computes a model alone and beside the CPU, and says what the CPU says', async () => {
+    const expected = await onCpu();
+    const alone = await withDevices('vulkan0', [], async (server) => {
+      expect(server.stdout.join('\n')).toMatch(/layers 0-\d+, vulkan0/u);
+      return ifUndisturbed(server, await streamFrom(server, prompt, tokens));
+    });
+    expect(alone).toEqual(expected);
+    const both = await withDevices('vulkan0,cpu', ['--stages', '2'], async (server) => {
+      const { stages } = server;
+      const outcome = ifUndisturbed(server, await streamFrom(server, prompt, tokens));
+      if (outcome) expect(stages).toHaveLength(2);
+      return outcome;
+    });
+    expect(both).toEqual(expected);
+  }, 400_000);
+
+  it('may die in the midst of a stream, which goes on on the CPU', async () => {
+    const expected = await onCpu();
+    const outcome = await withDevices('vulkan0,cpu', ['--stages', '2'], async (server) => {
+      const gpu = server.records('A local worker starts.').find(({ name }) => name === 'local-1');
+      let isHit = false;
+      const streamed = await streamFrom(server, prompt, tokens, (pieces) => {
+        if (pieces >= 10 && !isHit) isHit = process.kill(Number(gpu?.workerPid), 'SIGKILL');
+      });
+      return isHit ? streamed : null;
+    });
+    expect(outcome).toEqual(expected);
+  }, 400_000);
+});
+
+it.runIf(!hasVulkan)('is left out, as there is no Vulkan driver here (Debian: mesa-vulkan-drivers)', () => {
+  expect(devices.map(({ kind }) => kind)).toContain('cpu');
+});
