@@ -31,13 +31,15 @@ export async function benchImported({ repeats, threads, isQuick }: BenchOptions)
   for (const shape of largeShapes) large.push({ title: shape.title, ...(await measureLarge(shape)) });
   printLarge(large);
   const models: ModelResult[] = [];
-  for (const { title, path } of files)
-    models.push({ title, ...(await measureModel(path, threads, repeats)) });
-  printTable(
-    `Imported graphs, Q4_0, ${threads} threads, medians of ${repeats}: tokens per second of all sequences`,
-    ['model', 'sequences', 'phase', 'butterfly', 'llama.cpp', 'ratio'],
-    models.flatMap(({ title, loads }) => comparedRows(title, loads)),
-  );
+  for (const { title, path } of files) {
+    const result = { title, ...(await measureModel(path, threads, repeats)) };
+    models.push(result);
+    printTable(
+      `${title}, Q4_0, ${threads} threads, medians of ${repeats}: tokens per second of all sequences`,
+      ['model', 'sequences', 'phase', 'butterfly', 'llama.cpp', 'ratio', 'per CPU time'],
+      comparedRows(title, result.loads),
+    );
+  }
   const family = await measureFamily(isQuick ? await lightModel() : await oneBillion(), {
     threads,
     repeats,
@@ -78,7 +80,7 @@ async function measureModel(
 function printFamily({ loads }: FamilyResult, threads: number, repeats: number): void {
   printTable(
     `A model of the llama family, ${threads} threads, medians of ${repeats}: tokens per second of all sequences`,
-    ['model', 'sequences', 'phase', 'imported graph', 'own graph', 'ratio'],
+    ['model', 'sequences', 'phase', 'imported graph', 'own graph', 'ratio', 'per CPU time'],
     comparedRows('llama', loads),
   );
 }

@@ -1,21 +1,30 @@
 import { median } from '../load/statistics.js';
-import type { BatchLoad, BatchSpeeds } from './load.js';
+import type { BatchLoad, BatchSpeeds, PhaseSpeed } from './load.js';
+
+/** Decoding steps of a round that does not count. */
+const warmUpSteps = 1;
 
 interface Side {
-  run(load: BatchLoad): Promise<BatchSpeeds>;
+  run(load: BatchLoad, decodeSteps: number): Promise<BatchSpeeds>;
+}
+
+/** Medians, and medians of the ratios of the rounds, ours over theirs. */
+interface ComparedPhase {
+  readonly ours: PhaseSpeed;
+  readonly theirs: PhaseSpeed;
+  readonly ratio: number;
+  /** For the same processor time. */
+  readonly cpuRatio: number;
 }
 
 export interface ComparedLoad {
   readonly sequences: number;
-  readonly ours: BatchSpeeds;
-  readonly theirs: BatchSpeeds;
-  /** Medians of the ratios of the rounds, ours over theirs. */
-  readonly prefillRatio: number;
-  readonly decodeRatio: number;
+  readonly prefill: ComparedPhase;
+  readonly decode: ComparedPhase;
   readonly runs: { readonly ours: readonly BatchSpeeds[]; readonly theirs: readonly BatchSpeeds[] };
 }
 
-/** Runs each load on both sides turn by turn; who begins changes from round to round. The first round warms up. */
+/** Runs each load on both sides turn by turn; who begins changes from round to round. The first round warms up, with few steps. */
 export async function compareSides(
   ours: Side,
   theirs: Side,
@@ -28,35 +37,43 @@ export async function compareSides(
     for (let round = 0; round <= repeats; round++) {
       const sides = [['ours', ours] as const, ['theirs', theirs] as const];
       for (const [name, side] of round % 2 === 0 ? sides : sides.reverse()) {
-        const speeds = await side.run(load);
+        const speeds = await side.run(load, round === 0 ? warmUpSteps : load.decodeSteps);
         if (round > 0) runs[name].push(speeds);
       }
     }
-    const ratio = (key: keyof BatchSpeeds): number =>
-      median(runs.ours.map((run, i) => run[key] / (runs.theirs[i]?.[key] ?? NaN)));
     results.push({
       sequences: load.sequences,
-      ours: mediansOf(runs.ours),
-      theirs: mediansOf(runs.theirs),
-      prefillRatio: ratio('prefillPerSecond'),
-      decodeRatio: ratio('decodePerSecond'),
+      prefill: comparePhase('prefill', runs),
+      decode: comparePhase('decode', runs),
       runs,
     });
   }
   return results;
 }
 
-function mediansOf(runs: readonly BatchSpeeds[]): BatchSpeeds {
+function comparePhase(phase: keyof BatchSpeeds, { ours, theirs }: ComparedLoad['runs']): ComparedPhase {
+  const medianOf = (runs: readonly BatchSpeeds[], key: keyof PhaseSpeed): number =>
+    median(runs.map((run) => run[phase][key]));
+  const speed = (runs: readonly BatchSpeeds[]): PhaseSpeed => ({
+    perSecond: medianOf(runs, 'perSecond'),
+    perCpuSecond: medianOf(runs, 'perCpuSecond'),
+  });
+  const ratio = (key: keyof PhaseSpeed): number =>
+    median(ours.map((run, i) => run[phase][key] / (theirs[i]?.[phase][key] ?? NaN)));
   return {
-    prefillPerSecond: median(runs.map((run) => run.prefillPerSecond)),
-    decodePerSecond: median(runs.map((run) => run.decodePerSecond)),
+    ours: speed(ours),
+    theirs: speed(theirs),
+    ratio: ratio('perSecond'),
+    cpuRatio: ratio('perCpuSecond'),
   };
 }
 
 /** Rows of a table: of each load its prompts and its decoding. */
 export function comparedRows(title: string, results: readonly ComparedLoad[]): (string | number)[][] {
-  return results.flatMap(({ sequences, ours, theirs, prefillRatio, decodeRatio }) => [
-    [title, String(sequences), 'prefill', ours.prefillPerSecond, theirs.prefillPerSecond, prefillRatio],
-    [title, String(sequences), 'decode', ours.decodePerSecond, theirs.decodePerSecond, decodeRatio],
-  ]);
+  return results.flatMap(({ sequences, ...phases }) =>
+    (['prefill', 'decode'] as const).map((phase) => {
+      const { ours, theirs, ratio, cpuRatio } = phases[phase];
+      return [title, String(sequences), phase, ours.perSecond, theirs.perSecond, ratio, cpuRatio];
+    }),
+  );
 }

@@ -1,5 +1,5 @@
 import { openOracleBatches } from '@butterfly/testkit';
-import { type BatchLoad, type BatchSpeeds, promptsOf, speedsOf } from './load.js';
+import { type BatchLoad, type BatchSpeeds, type Lap, LapTimer, promptsOf, speedsOf } from './load.js';
 
 type Oracles = Awaited<ReturnType<typeof openOracleBatches>>;
 type OracleContext = Awaited<ReturnType<Oracles['open']>>;
@@ -21,20 +21,21 @@ export class OracleSide implements AsyncDisposable {
     return new OracleSide(oracles, contexts);
   }
 
-  async run(load: BatchLoad): Promise<BatchSpeeds> {
+  async run(load: BatchLoad, decodeSteps: number): Promise<BatchSpeeds> {
     const context = this.contexts.get(load);
     if (!context) throw new RangeError('there is no context for this load');
     let begun = 0;
-    let firstMs = NaN;
-    const startedMs = performance.now();
+    let prefill: Lap | null = null;
+    const timer = new LapTimer();
     const texts = promptsOf(load).map((prompt) => {
       let made = 0;
-      return context.generate(prompt, 1 + load.decodeSteps, () => {
-        if (++made === 1 && ++begun === load.sequences) firstMs = performance.now();
+      return context.generate(prompt, 1 + decodeSteps, () => {
+        if (++made === 1 && ++begun === load.sequences) prefill = timer.lap();
       });
     });
     await Promise.all(texts);
-    return speedsOf(load, firstMs - startedMs, performance.now() - firstMs);
+    if (!prefill) throw new Error('llama.cpp did not begin all texts.');
+    return speedsOf({ ...load, decodeSteps }, prefill, timer.lap());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,7 +5,7 @@ import { type ModelSpec, cacheBlockSlots, stateSlotsOf } from '@butterfly/model'
 import { StageRuntime, type StageSampler } from '@butterfly/stage';
 import { LocalSource } from '@butterfly/weights';
 import { type StepSequence, emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
-import { type BatchLoad, type BatchSpeeds, promptsOf, speedsOf } from './load.js';
+import { type BatchLoad, type BatchSpeeds, LapTimer, promptsOf, speedsOf } from './load.js';
 
 const rowsMax = 512;
 const noTokens = new Int32Array(0);
@@ -39,16 +39,16 @@ export class StageSide implements Disposable {
     return new StageSide(stage, stage.createSampler(), stateSlotsOf(served) > 0);
   }
 
-  async run(load: BatchLoad): Promise<BatchSpeeds> {
+  async run(load: BatchLoad, decodeSteps: number): Promise<BatchSpeeds> {
     const prompts = promptsOf(load);
-    const startedMs = performance.now();
+    const timer = new LapTimer();
     let tokens = await this.#step(load, prompts, 0, 0);
-    const firstMs = performance.now();
-    for (let step = 0; step < load.decodeSteps; step++) {
+    const prefill = timer.lap();
+    for (let step = 0; step < decodeSteps; step++) {
       const rows = Array.from(tokens, (token) => [token]);
       tokens = await this.#step(load, rows, load.promptTokens + step, step + 1);
     }
-    return speedsOf(load, firstMs - startedMs, performance.now() - firstMs);
+    return speedsOf({ ...load, decodeSteps }, prefill, timer.lap());
   }
 
   /**
