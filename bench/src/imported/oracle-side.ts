@@ -25,15 +25,16 @@ export class OracleSide implements AsyncDisposable {
     const context = this.contexts.get(load);
     if (!context) throw new RangeError('there is no context for this load');
     let begun = 0;
-    let prefill: Lap | null = null;
+    const laps: Lap[] = [];
     const timer = new LapTimer();
     const texts = promptsOf(load).map((prompt) => {
       let made = 0;
       return context.generate(prompt, 1 + decodeSteps, () => {
-        if (++made === 1 && ++begun === load.sequences) prefill = timer.lap();
+        if (++made === 1 && ++begun === load.sequences) laps.push(timer.lap());
       });
     });
     await Promise.all(texts);
+    const [prefill] = laps;
     if (!prefill) throw new Error('llama.cpp did not begin all texts.');
     return speedsOf({ ...load, decodeSteps }, prefill, timer.lap());
   }
