@@ -1,5 +1,6 @@
 import { benchDepth } from './depth.js';
 import { benchFailover } from './failover.js';
+import { benchImported } from './imported.js';
 import { benchLookup } from './lookup.js';
 import { benchOccupancy } from './occupancy.js';
 import { parseOptions, type BenchOptions } from './options.js';
@@ -22,6 +23,7 @@ const usage = `Usage: npm run bench -- NAME [options]
   prefix     time to the first token of a prompt whose beginning is cached
   lookup     speculative decoding by prompt lookup, on against off
   depth      decode behind a long prompt with each type of KV cache beside llama.cpp
+  models     models whose graphs are llama.cpp's beside llama.cpp and beside own graphs, and headers of very large models
   soak       memory over 10,000 requests
   scheduler  the scheduler alone: what a step of it costs
   failover   how long a stream stands still when a worker dies, and how soon a new one serves
@@ -32,12 +34,13 @@ const usage = `Usage: npm run bench -- NAME [options]
 
 Options:
   --repeats N      rounds that medians are taken over (default: 3; single: 5)
-  --model PATH     a GGUF file instead of the synthetic models (not: single)
+  --model PATH     a GGUF file instead of the synthetic models (not: single, models)
   --clients LIST   numbers of clients for serve (default: 1,2,4,8,16)
   --requests N     requests of one load of serve, or of soak
   --rate N         Poisson arrivals per second for serve (default: 0.7 of what both sides can do)
   --threads N      threads of one process (default: 2)
   --profile        see serve
+  --quick          tiny models for models, to try it; writes no file
 `;
 
 const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>> = {
@@ -47,6 +50,7 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>
   prefix: benchPrefix,
   lookup: benchLookup,
   depth: benchDepth,
+  models: benchImported,
   soak: benchSoak,
   scheduler: benchScheduler,
   failover: benchFailover,

@@ -13,6 +13,7 @@ describe('the options of a benchmark', () => {
         ratePerSecond: null,
         threads: 2,
         profile: false,
+        isQuick: false,
       },
     });
     expect(parseOptions(['single']).options.repeats).toBe(5);

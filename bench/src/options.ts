@@ -15,6 +15,8 @@ export interface BenchOptions {
   readonly threads: number;
   /** Print where a step spends its time instead. */
   readonly profile: boolean;
+  /** Models so small that they only show whether the benchmark runs. */
+  readonly isQuick: boolean;
 }
 
 /** Reads the command line after the benchmark's name. @throws Error that says what is wrong */
@@ -33,6 +35,7 @@ export function parseOptions(args: readonly string[]): {
       rate: { type: 'string' },
       threads: { type: 'string', default: '2' },
       profile: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
     },
   });
   const [name = ''] = positionals;
@@ -46,6 +49,7 @@ export function parseOptions(args: readonly string[]): {
       ratePerSecond: values.rate === undefined ? null : positive('rate', values.rate),
       threads: wholeNumber('threads', values.threads),
       profile: values.profile,
+      isQuick: values.quick,
     },
   };
 }

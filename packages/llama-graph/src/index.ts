@@ -1,8 +1,9 @@
 export { surveyInChild } from './child.js';
-export { describeAny, headerOf, servedSpec } from './describe.js';
+export { describeAny, describeImported, headerOf, servedSpec, surveyRequest } from './describe.js';
 export type { FindWeight } from './leaves.js';
 export { checkShape } from './refusal.js';
 export { StageGraphs } from './stage-graph.js';
 export type { ImportedWeight } from './stage-graph.js';
 export { surveyModel } from './survey-model.js';
 export type { GraphSurvey } from './survey.js';
+export { TrialMemory } from './trial-memory.js';

@@ -1,21 +1,12 @@
-import { ensure, toButterflyError } from '@butterfly/common';
-import { CloningGraph, dtype, shapeOf, type Ggml, type HeaderModel, type Tensor } from '@butterfly/ggml';
-import {
-  type AttentionSpan,
-  type BatchShape,
-  type LayerCache,
-  type LayerStates,
-  plainLayout,
-} from '@butterfly/model';
-import type { FindWeight } from './leaves.js';
+import { toButterflyError } from '@butterfly/common';
+import type { Ggml, HeaderModel } from '@butterfly/ggml';
+import { type AttentionSpan, type BatchShape, plainLayout } from '@butterfly/model';
 import { refuse } from './refusal.js';
 import { StageGraphs } from './stage-graph.js';
 import type { GraphSurvey } from './survey.js';
+import { TrialMemory } from './trial-memory.js';
 
-/** Slots of the arena, and of states, that there could be; any number shows what a graph is. */
-const trialSlots = 512;
 const regionSlots = 256;
-const trialStateSlots = 8;
 
 /** Decoding, a prompt beside it, and a piece of a prompt that only fills the cache; of one row alone graphs may differ. */
 const batches: readonly BatchShape[] = [
@@ -61,7 +52,7 @@ export function tryGraphs(
   using memory = new TrialMemory(ggml, survey);
   for (const [layerStart = 0, layerEnd = layers] of ranges) {
     const graphs = new StageGraphs({ ggml, model, range: { layerStart, layerEnd }, attention, names });
-    const find = memory.weights(graphs);
+    const find = memory.weights(graphs.weights);
     for (const batch of batches) {
       try {
         const { caches, states } = memory;
@@ -84,44 +75,4 @@ export function tryGraphs(
 function nearestCut(wanted: number, crossings: GraphSurvey['crossings']): number {
   const cuts = crossings.flatMap((width, before) => (width === null ? [] : [before + 1]));
   return cuts.reduce((best, cut) => (Math.abs(cut - wanted) < Math.abs(best - wanted) ? cut : best), 0);
-}
-
-/** Tensors without memory where a stage has its own. */
-class TrialMemory implements Disposable {
-  readonly caches: readonly (LayerCache | null)[];
-  readonly states: readonly LayerStates[];
-  readonly #tensors: CloningGraph;
-  readonly #weights = new Map<string, Tensor>();
-
-  constructor(ggml: Ggml, { attention, states, shapes }: GraphSurvey) {
-    const perLayer = 2 + Math.max(0, ...states.map(({ length }) => length));
-    this.#tensors = new CloningGraph(ggml, Object.keys(shapes).length + perLayer * attention.length + 16);
-    const tensor = (type: number, width: number, count: number): Tensor =>
-      this.#tensors.input(type, shapeOf(width, count));
-    this.caches = attention.map((layer) => {
-      if (!layer) return null;
-      const { kvHeads, keySize, valueSize } = layer;
-      return {
-        keys: tensor(dtype.F16, kvHeads * keySize, trialSlots),
-        values: valueSize === 0 ? null : tensor(dtype.F16, kvHeads * valueSize, trialSlots),
-      };
-    });
-    this.states = states.map(
-      (layer) => new Map(layer.map(({ name, width }) => [name, tensor(dtype.F32, width, trialStateSlots)])),
-    );
-  }
-
-  weights({ weights }: StageGraphs): FindWeight {
-    for (const { name, type, shape } of weights)
-      if (!this.#weights.has(name)) this.#weights.set(name, this.#tensors.input(type, shape));
-    return (name) => {
-      const weight = this.#weights.get(name);
-      ensure(weight !== undefined, () => `${name} is no weight of its layers`);
-      return weight;
-    };
-  }
-
-  [Symbol.dispose](): void {
-    this.#tensors[Symbol.dispose]();
-  }
 }

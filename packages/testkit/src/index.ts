@@ -13,7 +13,7 @@ export {
   writeArchitectureModel,
 } from './synthetic/architecture-model.js';
 export type { ArchitectureFixture, ArchitectureHeader, MatrixType } from './synthetic/architecture-model.js';
-export { cachedSyntheticModel } from './synthetic/cached-model.js';
+export { cachedArchitectureModel, cachedSyntheticModel } from './synthetic/cached-model.js';
 export { encodeGgufHeader } from './synthetic/gguf-encoder.js';
 export type { MetadataEntry, TensorEntry } from './synthetic/gguf-encoder.js';
 export { randomBits } from './synthetic/random.js';

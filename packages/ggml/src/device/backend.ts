@@ -1,6 +1,5 @@
 import { ButterflyError, ensure } from '@butterfly/common';
 import { NativeBuffer, type BufferType } from './buffer.js';
-import type { Tensor } from '../graph/tensor.js';
 import type { Ggml } from '../library/library.js';
 import type { Pointer } from '../library/symbols.js';
 
@@ -39,7 +38,7 @@ export abstract class Backend implements Disposable {
   }
 
   /** Whether it has a kernel for the operation that made this tensor, with its sources where they are. */
-  supports(tensor: Pick<Tensor, 'pointer'>): boolean {
+  supports(tensor: { readonly pointer: Pointer }): boolean {
     return this.ggml.base.ggml_backend_dev_supports_op(this.device, tensor.pointer);
   }
 

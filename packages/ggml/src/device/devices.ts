@@ -29,7 +29,13 @@ const kinds: readonly (DeviceKind | null)[] = ['cpu', 'gpu', 'integrated', null,
 
 /** What ggml finds, the CPU first. `loadGpus` of the libraries comes before, else there is the CPU alone. */
 export function listDevices(ggml: Ggml): Device[] {
-  return knownDevices(ggml).map(({ pointer: _, ...device }) => device);
+  return knownDevices(ggml).map(({ name, kind, description, freeBytes, totalBytes }) => ({
+    name,
+    kind,
+    description,
+    freeBytes,
+    totalBytes,
+  }));
 }
 
 function knownDevices(ggml: Ggml): KnownDevice[] {

@@ -23,7 +23,7 @@ const prompt = 40;
 const continuation = 8;
 const others = 3;
 /** Where kernels take a row alone otherwise than among others; a wrong row would differ by several units. */
-const amongOthersMax: Readonly<Record<MatrixType, number>> = { F16: 1, Q8_0: 0.1 };
+const amongOthersMax: Readonly<Record<MatrixType, number>> = { F16: 1, Q8_0: 0.1, Q4_0: 0.1 };
 const fixtures = architectureFixtures();
 /** Some in F16 too, as the type of matrices decides little of the graph. */
 const isInF16 = (index: number): boolean => index % 8 === 0;

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { ensure, silentLogger } from '@butterfly/common';
 import {
+  type Quantize,
   type WantedTensor,
   loadGgml,
   loadQuantizer,
@@ -10,6 +11,7 @@ import {
   wantedTensors,
 } from '@butterfly/ggml';
 import { alignGguf, encodeGgufHeader, type MetadataEntry, type TensorEntry } from './gguf-encoder.js';
+import { graphShapes } from './graph-shapes.js';
 import { createRandom } from './random.js';
 import { syntheticTokenizer } from './vocabulary.js';
 
@@ -31,14 +33,20 @@ export interface ArchitectureFixture {
   readonly metadata: Readonly<Record<string, FixtureValue>>;
   /** Optional tensors that it has; a `*` stands for each layer. */
   readonly optional: readonly string[];
+  /** Tokens; 320 by default. */
+  readonly vocabulary?: number;
+  /** Of large models: other sizes with which it has the same tensors, only smaller. */
+  readonly small?: ArchitectureFixture['metadata'];
 }
 
 /** Types of matrices. */
-export type MatrixType = 'F16' | 'Q8_0';
+export type MatrixType = 'F16' | 'Q8_0' | 'Q4_0';
 
-const types = { F32: 0, F16: 1, Q8_0: 8, MXFP4: 39 } as const;
+const types = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 8, MXFP4: 39 } as const;
 const table = new URL('../../architectures.jsonl', import.meta.url);
-const vocabulary = 320;
+const usualVocabulary = 320;
+/** Rows of larger tensors repeat after so many elements: it is the same work to compute with them, and little to draw them. */
+const distinctElements = 2 ** 22;
 const commonKey = /^(?:tokenizer|xielu)\./u;
 
 /** All fixtures, one for each line of `architectures.jsonl`. */
@@ -63,7 +71,7 @@ export interface ArchitectureHeader {
 export function architectureHeader(fixture: ArchitectureFixture, matrices: MatrixType): ArchitectureHeader {
   const ggml = loadGgml({ log: silentLogger });
   let offset = 0;
-  const tensors = askForTensors(fixture).map((tensor) => {
+  const tensors = tensorsOf(fixture).map((tensor) => {
     const type = types[typeOf(fixture, tensor, matrices)];
     const shape = tensor.shape.slice(0, 1 + tensor.shape.slice(1).findLastIndex((each) => each > 1) + 1);
     const [columns = 1, ...others] = shape;
@@ -72,7 +80,7 @@ export function architectureHeader(fixture: ArchitectureFixture, matrices: Matri
     return entry;
   });
   return {
-    metadata: { ...metadataOf(fixture), ...syntheticTokenizer('llama', vocabulary) },
+    metadata: { ...metadataOf(fixture), ...syntheticTokenizer('llama', vocabularyOf(fixture)) },
     tensors,
     dataBytes: offset,
   };
@@ -92,16 +100,47 @@ export async function writeArchitectureModel(
   const file = await open(path, 'w');
   try {
     await file.writeFile(encodeGgufHeader(metadata, tensors));
-    for (const tensor of tensors) {
-      const [columns = 1, ...others] = tensor.shape;
-      const rows = others.reduce((product, each) => product * each, 1);
-      const data = quantize(tensor.type, valuesOf(fixture, tensor, columns * rows), rows, columns);
-      await file.writeFile(data);
-      await file.writeFile(new Uint8Array(alignGguf(data.byteLength) - data.byteLength));
-    }
+    for (const tensor of tensors) await writeTensor(file, fixture, tensor, quantize);
   } finally {
     await file.close();
   }
+}
+
+async function writeTensor(
+  file: FileHandle,
+  fixture: ArchitectureFixture,
+  tensor: TensorEntry,
+  quantize: Quantize,
+): Promise<void> {
+  const [columns = 1, ...others] = tensor.shape;
+  const rows = others.reduce((product, each) => product * each, 1);
+  const distinct = Math.min(rows, Math.max(1, Math.floor(distinctElements / columns)));
+  const data = quantize(tensor.type, valuesOf(fixture, tensor, columns * distinct), distinct, columns);
+  const rowBytes = data.byteLength / distinct;
+  for (let row = 0; row < rows; row += distinct)
+    await file.writeFile(data.subarray(0, Math.min(distinct, rows - row) * rowBytes));
+  const bytes = rows * rowBytes;
+  await file.writeFile(new Uint8Array(alignGguf(bytes) - bytes));
+}
+
+/** With shapes; llama.cpp makes memory for those that it is asked for, which large models are spared. */
+function tensorsOf(fixture: ArchitectureFixture): readonly WantedTensor[] {
+  const { small } = fixture;
+  if (!small) return askForTensors(fixture);
+  const named = askForTensors({ ...fixture, metadata: { ...fixture.metadata, ...small } });
+  const tensors = named.map(({ name }, i) => ({
+    name,
+    type: types.F32,
+    shape: [1],
+    offset: alignGguf(4) * i,
+  }));
+  const metadata = { ...metadataOf(fixture), 'tokenizer.ggml.model': text('none') };
+  const shapes = graphShapes(loadGgml({ log: silentLogger }), encodeGgufHeader(metadata, tensors));
+  return named.map(({ name }) => {
+    const shape = shapes.get(name);
+    ensure(shape !== undefined, () => `No graph of ${fixture.name} reads ${name}.`);
+    return { name, shape };
+  });
 }
 
 /** llama.cpp wants the header to have as many tensors as it makes, whatever they are called. */
@@ -131,16 +170,19 @@ function askForTensors(fixture: ArchitectureFixture): readonly WantedTensor[] {
 }
 
 /** Without a name of the model: by `phi3` in it llama.cpp would want a token that this vocabulary has not. */
-function metadataOf({ architecture, metadata }: ArchitectureFixture): Record<string, MetadataEntry> {
+function metadataOf(fixture: ArchitectureFixture): Record<string, MetadataEntry> {
+  const { architecture, metadata } = fixture;
   const own = Object.entries(metadata).map(
     ([key, value]) => [commonKey.test(key) ? key : `${architecture}.${key}`, entryOf(value)] as const,
   );
   return {
     'general.architecture': text(architecture),
-    [`${architecture}.vocab_size`]: { type: 'u32', value: vocabulary },
+    [`${architecture}.vocab_size`]: { type: 'u32', value: vocabularyOf(fixture) },
     ...Object.fromEntries(own),
   };
 }
+
+const vocabularyOf = ({ vocabulary = usualVocabulary }: ArchitectureFixture): number => vocabulary;
 
 const text = (value: string): MetadataEntry => ({ type: 'string', value });
 
