@@ -23,7 +23,7 @@ export type { WantedTensor } from './imported/wanted-tensors.js';
 export type { ImportedTensor } from './imported/tensor-struct.js';
 export { cpuFeatures, loadGgml, loadGpus } from './library/library.js';
 export type { Ggml } from './library/library.js';
-export { loadQuantizer } from './training/quantize.js';
+export { loadQuantizer, quantizeRows } from './training/quantize.js';
 export type { Quantize } from './training/quantize.js';
 export { TrainingGraph, adamwValues, adamwValuesShape } from './training/training.js';
 export type { AdamwState } from './training/training.js';

@@ -23,10 +23,17 @@ const prompt = 40;
 const continuation = 8;
 const others = 3;
 /** Where kernels take a row alone otherwise than among others; a wrong row would differ by several units. */
-const amongOthersMax: Readonly<Record<MatrixType, number>> = { F16: 1, Q8_0: 0.1, Q4_0: 0.1 };
+const amongOthersMax: Readonly<Record<MatrixType, number>> = {
+  F16: 1,
+  Q8_0: 0.1,
+  Q4_0: 0.1,
+  Q4_K: 0.5,
+};
 const fixtures = architectureFixtures();
 /** Some in F16 too, as the type of matrices decides little of the graph. */
 const isInF16 = (index: number): boolean => index % 8 === 0;
+/** As wide as a block of a K type at least, which other fixtures are not. */
+const wide = ['qwen3moe', 'gemma3', 'gpt-oss', 'qwen35'].map(widened);
 const table: MatrixRow[] = [];
 const refused: Refusal[] = [];
 let folder: string;
@@ -38,10 +45,24 @@ beforeAll(async () => {
   for (const [i, fixture] of fixtures.entries())
     for (const matrices of typesOf(i))
       await writeArchitectureModel(pathOf(fixture, matrices), fixture, matrices);
+  for (const fixture of wide) await writeArchitectureModel(pathOf(fixture, 'Q4_K'), fixture, 'Q4_K');
 }, 600_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const typesOf = (index: number): MatrixType[] => (isInF16(index) ? ['Q8_0', 'F16'] : ['Q8_0']);
+/** @throws RangeError where there is no fixture of this name */
+function fixtureOf(name: string): ArchitectureFixture {
+  const fixture = fixtures.find((each) => each.name === name);
+  if (!fixture) throw new RangeError(`there is no fixture ${name}`);
+  return fixture;
+}
+
+function widened(name: string): ArchitectureFixture {
+  const fixture = fixtureOf(name);
+  const width = { embedding_length: 256, feed_forward_length: 256, expert_feed_forward_length: 256 };
+  return { ...fixture, name: `${name}-wide`, metadata: { ...fixture.metadata, ...width } };
+}
+
 const verdict = (largest: number): string => (largest === 0 ? 'equal' : largest.toExponential(0));
 
 /** Cuts that are other ones for each architecture, and the same each time, where its layers can be parted. */
@@ -195,15 +216,21 @@ describe('architectures of llama.cpp, in stages cut anywhere', () => {
   it.each(['qwen3moe', 'deepseek2', 'gemma3', 'gpt-oss', 'llama4'])(
     '%s with a cache of Q8_0',
     async (name) => {
-      const fixture = fixtures.find((each) => each.name === name);
-      if (!fixture) throw new RangeError('there is no such fixture');
+      const fixture = fixtureOf(name);
       const spec = await describeFixture(fixture, 'Q8_0');
       expectEqual(await compare(fixture, spec, { matrices: 'Q8_0', cacheType: 'q8_0' }));
     },
   );
 
+  it.each(wide.map((fixture) => [fixture.name, fixture] as const))('%s in Q4_K', async (_, fixture) => {
+    const spec = await describeFixture(fixture, 'Q4_K');
+    const compared = await compare(fixture, spec, { matrices: 'Q4_K', cacheType: 'f16' });
+    expectEqual(compared);
+    table.push(compared.row);
+  });
+
   it('are as docs/models.md tells', async () => {
-    expect(new Set([...table, ...refused].map(({ name }) => name)).size).toBe(fixtures.length);
+    expect(new Set([...table, ...refused].map(({ name }) => name)).size).toBe(fixtures.length + wide.length);
     await expect(modelsDocument(table, refused)).toMatchFileSnapshot('../../../../docs/models.md');
   });
 });

@@ -31,7 +31,7 @@ Each row is a model of a few layers with random weights and the metadata of its 
 (\`packages/testkit/architectures.jsonl\`), cut in two and three at random: _equal_ means that all logits of a prompt of 40
 tokens and of 8 decoded ones are those of llama.cpp, bit for bit. _Cuts_ are the layers at which the second and the third stage
 begin. _After a copied prefix_ compares a sequence that goes on from a copy of its prompt in other slots with one that computed
-it. \`MXFP4\` experts are in the rows of \`gpt-oss\`, as in its files.
+it. The last rows are of wider models in a K type. \`MXFP4\` experts are in the rows of \`gpt-oss\`, as in its files.
 
 Among other sequences, what is decoded differs in the last bits where ggml has another kernel for one row than for several, as
 for matrices of F16 and for some of F32, such as those that choose experts; the test holds the difference below 0.1, and below 1 for matrices of F16.

@@ -40,9 +40,9 @@ export interface ArchitectureFixture {
 }
 
 /** Types of matrices. */
-export type MatrixType = 'F16' | 'Q8_0' | 'Q4_0';
+export type MatrixType = 'F16' | 'Q8_0' | 'Q4_0' | 'Q4_K';
 
-const types = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 8, MXFP4: 39 } as const;
+const types = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 8, Q4_K: 12, MXFP4: 39 } as const;
 const table = new URL('../../architectures.jsonl', import.meta.url);
 const usualVocabulary = 320;
 /** Rows of larger tensors repeat after so many elements: it is the same work to compute with them, and little to draw them. */
@@ -213,8 +213,11 @@ function typeOf(
     /norm|conv|time_mix_(?:first|lerp_fused|[wvag][012]|decay_w[12])|ssm_a|ssm_d|ffn_gate_inp|ssm_dt|altup|laurel|per_layer|token_types|position_embd/u.test(
       name,
     );
-  const { blockSize } = typeTraits(loadGgml({ log: silentLogger }), types[matrices]);
-  return isPlain || (shape[0] ?? 1) % blockSize !== 0 ? 'F32' : matrices;
+  if (isPlain) return 'F32';
+  // Quantisers of K types fall back as well, where rows are no whole blocks.
+  const ggml = loadGgml({ log: silentLogger });
+  const candidates: readonly MatrixType[] = matrices === 'Q4_K' ? [matrices, 'Q8_0'] : [matrices];
+  return candidates.find((each) => (shape[0] ?? 1) % typeTraits(ggml, types[each]).blockSize === 0) ?? 'F32';
 }
 
 /** Random numbers that keep activations about as large as they are. */

@@ -2,6 +2,7 @@ import type { WorkerObserver } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
 import type { ModelSpec } from '@butterfly/model';
 import { cpuVariant } from './capabilities.js';
+import { checkDevice } from './device-check.js';
 import { machineId } from './machine-id.js';
 import { MachineLock } from './machine-lock.js';
 import { measureAttention } from './measured-attention.js';
@@ -55,6 +56,7 @@ async function measure(
 ): Promise<MeasuredProfile> {
   const { ggml, spec, threads, device, directory, isDeterministic, observe } = model;
   const startedMs = performance.now();
+  await checkDevice(model);
   const { isSteady, ...curves } = await measureLayers(model);
   const attentionMicros = await measureAttention({
     ggml,
