@@ -26,6 +26,7 @@ function withLayers(sizes: readonly number[]): ModelSpec {
   return {
     ...small,
     layers: sizes.length,
+    crossings: sizes.slice(1).map(() => 8),
     attention: sizes.map(() => attention),
     sharedTensors: {},
     tensors,
