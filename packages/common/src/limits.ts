@@ -57,6 +57,8 @@ export const limits = Object.freeze({
   originsMax: 256,
   /** What one rendering of a chat template may take: several steps for each message, and each text copied a few times. */
   templateStepsMax: 1_000_000,
+  /** Macros of a template within each other: what any stack bears, while those of real models nest a few. */
+  templateCallsMax: 200,
   templateCharactersMax: 128 * mib,
   /** Numbers of one `range` in a template, as in jinja2's sandbox. */
   templateRangeMax: 100_000,

@@ -179,9 +179,11 @@ export class Renderer {
     const used = mentioned([macro.body, macro.parameters]);
     return new Callable(macro.name, (given) => {
       this.#budget.step();
-      const inner = new Scope(scope);
-      this.#bind(macro, given, used, inner);
-      return this.text(macro.body, inner);
+      return this.#budget.nested(() => {
+        const inner = new Scope(scope);
+        this.#bind(macro, given, used, inner);
+        return this.text(macro.body, inner);
+      });
     });
   }
 

@@ -22,10 +22,23 @@ export class Scope {
 export class Budget {
   #steps = 0;
   #characters = 0;
+  /** Macros that are under way. */
+  #calls = 0;
 
   step(): void {
     if (++this.#steps > limits.templateStepsMax)
       throw failure(`the template takes more than ${limits.templateStepsMax} steps`);
+  }
+
+  /** A call of a macro, which may call others. */
+  nested<T>(run: () => T): T {
+    if (this.#calls >= limits.templateCallsMax) throw failure('the template nests too deeply');
+    this.#calls += 1;
+    try {
+      return run();
+    } finally {
+      this.#calls -= 1;
+    }
   }
 
   write(characters: number): void {
