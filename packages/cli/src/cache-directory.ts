@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Logger, makeDirectory } from '@butterfly/common';
-import { workerDirectory } from 'butterfly';
+import { workerDirectory } from 'butterfly/process';
 import type { Environment } from './environment.js';
 
 /** Where weights, measurements and the machine's id are kept. */

@@ -1,5 +1,5 @@
 import { type ButterflyError, logLevels, parseConfig, toButterflyError } from '@butterfly/common';
-import { logFormats } from 'butterfly';
+import { logFormats } from 'butterfly/process';
 import { z } from 'zod';
 
 const schema = z.object({

@@ -1,5 +1,5 @@
 import { type Logger, createLogger, printable, printableLine } from '@butterfly/common';
-import { type LogFormat, logFormats } from 'butterfly';
+import { type LogFormat, logFormats } from 'butterfly/process';
 import { Option } from 'commander';
 import type { Environment } from './environment.js';
 import { hasColours } from './terminal.js';

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { type ButterflyError, exitCodes, toButterflyError } from '@butterfly/common';
-import { tellParent } from 'butterfly';
+import { tellParent } from 'butterfly/process';
 import { CommanderError } from 'commander';
 import { readEnvironment, type Environment } from './environment.js';
 import { createProgram } from './program.js';

@@ -15,16 +15,8 @@ import {
   plannerInput,
 } from '@butterfly/planning';
 import { nativeMachine } from '@butterfly/worker';
-import {
-  availableMemoryBytes,
-  checkThreads,
-  contextTokens,
-  ownModel,
-  readModelSpec,
-  resolveModelPath,
-  servedModel,
-  threadsPerWorker,
-} from 'butterfly';
+import { contextTokens, ownModel, readModelSpec, resolveModelPath, servedModel } from 'butterfly';
+import { availableMemoryBytes, checkThreads, threadsPerWorker } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import { ClusterClient } from '../admin-client/cluster-client.js';

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { ButterflyError, formatBytes } from '@butterfly/common';
-import { Hub, modelsDirectory, parseHubReference, pull } from 'butterfly';
+import { Hub, parseHubReference, pull } from 'butterfly';
+import { modelsDirectory } from 'butterfly/process';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { downloadBar } from '../progress.js';

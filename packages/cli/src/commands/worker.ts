@@ -38,7 +38,7 @@ import {
   deviceMemoryBytes,
   threadsPerWorker,
   warnOfCrowding,
-} from 'butterfly';
+} from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory, type CacheDirectory } from '../cache-directory.js';
 import { chooseOrchestrator, discover } from '../discovery/discover.js';
