@@ -8,6 +8,7 @@ import {
 } from '@butterfly/ggml';
 import { cacheLayer, type WholeGraph } from './cut.js';
 import { rootOf } from './leaves.js';
+import { isPacked } from './packed.js';
 import { refuse } from './refusal.js';
 
 /** One of the tensors that cross a cut, of which each row has its numbers in one piece of a row of activations. */
@@ -116,13 +117,4 @@ function asPlane(graph: CloningGraph, tensor: Tensor, width: number, rows: numbe
   return tensor.shape[0] === width && tensor.shape[1] === rows
     ? tensor
     : graph.reshape(tensor, shapeOf(width, rows));
-}
-
-function isPacked({ shape, strides }: Tensor): boolean {
-  let expected = 4;
-  return shape.every((size, dimension) => {
-    const isClose = size === 1 || strides[dimension] === expected;
-    expected *= size;
-    return isClose;
-  });
 }

@@ -10,6 +10,7 @@ import type { LayerStates, RowGroup, StateInput } from '@butterfly/model';
 import { viewOperations, type Core } from './cores.js';
 import { cacheLayer, isStateName, type WholeGraph } from './cut.js';
 import { type FindWeight, rootOf, stateKind, weightUse } from './leaves.js';
+import { isPacked } from './packed.js';
 import { refuse } from './refusal.js';
 
 type Pointer = ImportedTensor['pointer'];
@@ -209,13 +210,3 @@ class CorePart {
 
 /** The numbers of the cells that sequences read. */
 const copyIds = 'rs_s_copy';
-
-/** Whether the elements of an F32 tensor lie close in their order. */
-function isPacked({ shape, strides }: ImportedTensor): boolean {
-  let expected = 4;
-  return shape.every((size, i) => {
-    const isClose = size === 1 || strides[i] === expected;
-    expected *= size;
-    return isClose;
-  });
-}

@@ -235,11 +235,12 @@ export class StageRuntime implements Stage {
       ensure(!this.#isDisposed, () => 'The stage was disposed before its step was computed.');
       ensure(!this.#isRunning && serial === this.#prepared, () => 'Another step came between.');
       checkPayload({ payload, tokens }, step.sequences, this.payloadShape);
-      const startedMs = performance.now();
       this.#isRunning = true;
+      let startedMs: number;
       try {
         if (this.#lookup) compiled.fillSource(await this.#lookup.rows(payload), payload);
         else compiled.fillSource(payload, tokens);
+        startedMs = performance.now();
         compiled.push();
         await this.#backend.compute(compiled.graph);
         compiled.pull();

@@ -2,7 +2,6 @@ import {
   type Backend,
   type BufferType,
   Graph,
-  type NativeBuffer,
   type Tensor,
   TensorMemory,
   cpuFeatures,
@@ -122,16 +121,11 @@ export class LoadedWeights implements Disposable {
     const staged = tasks.filter(({ kind }) => kind === 'whole');
     const largest = Math.max(0, ...staged.map(({ tensor }) => tensor.bytes));
     // Three, so that one fills while two are converted; of each, no more is touched than is used.
-    using first = staged.length > 0 ? this.#staging(largest) : null;
-    using second = staged.length > 1 ? this.#staging(largest) : null;
-    using third = staged.length > 2 ? this.#staging(largest) : null;
+    using first = staged.length > 0 ? this.backend.allocate(largest) : null;
+    using second = staged.length > 1 ? this.backend.allocate(largest) : null;
+    using third = staged.length > 2 ? this.backend.allocate(largest) : null;
     const staging = [first, second, third].filter((buffer) => buffer !== null);
     return await loadTensors({ tasks, source, staging, onRead });
-  }
-
-  /** Memory of the host. */
-  #staging(bytes: number): NativeBuffer {
-    return this.backend.allocate(bytes);
   }
 
   /** Memory in the kernels' own layouts, which this build of the kernels alone understands. */

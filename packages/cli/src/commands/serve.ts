@@ -146,12 +146,14 @@ export function serveCommand(environment: Environment): Command {
 
 async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
   const log = await openLog(environment, flags, 'orchestrator');
+  // Drivers take their time, while the file is read.
+  const devicesFound = localDevices(flags, log);
   const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
     ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
     log,
   });
   const prompts = await openPrompts(model, flags, log);
-  const devices = await localDevices(flags, log);
+  const devices = await devicesFound;
   const isBare = devices.length === 0;
   const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
   const othersMayJoin = isBare || workersElsewhere > 0 || flags.clusterHost !== undefined;

@@ -9,8 +9,11 @@ export interface ComputableGraph {
   readonly computable: Pointer;
 }
 
-/** A device of ggml with a queue of its own. One computation runs at a time. */
-export abstract class Backend implements Disposable {
+/**
+ * A device of ggml with a queue of its own. One computation runs at a time. That of the CPU is a `CpuBackend`; a fault of the
+ * driver of any other ends the process.
+ */
+export class Backend implements Disposable {
   /** Ordinary memory of the device. */
   readonly plain: BufferType;
   /** Layouts that the kernels prefer for weights, best first. */

@@ -1,7 +1,6 @@
 import { ButterflyError, ensure } from '@butterfly/common';
-import { GpuBackend } from './gpu-backend.js';
+import { Backend } from './backend.js';
 import { CpuBackend } from './cpu-backend.js';
-import type { Backend } from './backend.js';
 import type { Ggml } from '../library/library.js';
 import type { Pointer } from '../library/symbols.js';
 
@@ -76,7 +75,7 @@ export function usualDevice(devices: readonly Device[]): Device {
  */
 export function openDevice(ggml: Ggml, name: string, threads: number): Backend {
   if (name === 'cpu') return new CpuBackend(ggml, threads);
-  return new GpuBackend(ggml, findDevice(knownDevices(ggml), name).pointer);
+  return new Backend(ggml, findDevice(knownDevices(ggml), name).pointer);
 }
 
 /** @throws ButterflyError CONFIG_INVALID for one that is not there, with those that are */

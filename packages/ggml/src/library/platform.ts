@@ -77,24 +77,13 @@ function packagedDirectory(platform: string): string {
       'LIBRARY_MISSING',
       `No prebuilt ggml libraries exist for ${platform}; build llama.cpp ${overrideHint}.`,
     );
-  let entry: string;
-  try {
-    entry = createRequire(import.meta.url).resolve(name);
-  } catch (cause) {
+  const folder = binariesOf(name);
+  if (folder === null)
     throw new ButterflyError(
       'LIBRARY_MISSING',
       `The package ${name} with the ggml libraries is not installed; run "npm install ${name}" ${overrideHint}.`,
-      { cause },
     );
-  }
-  const bins = join(dirname(entry), '..', 'bins');
-  const inner = existsSync(bins) ? readdirSync(bins)[0] : undefined;
-  if (inner === undefined)
-    throw new ButterflyError(
-      'LIBRARY_MISSING',
-      `The package ${name} holds no libraries; reinstall it ${overrideHint}.`,
-    );
-  return join(bins, inner);
+  return folder;
 }
 
 /**
