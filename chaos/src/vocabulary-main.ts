@@ -1,5 +1,4 @@
-import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
+import { fuzzCommand } from './fuzz-command.js';
 import { fuzzVocabularies } from './vocabulary/fuzz.js';
 
 const usage = `Usage: node chaos/dist/vocabulary-main.js [--cases N] [--seed TEXT] [--processes N]
@@ -7,28 +6,4 @@ const usage = `Usage: node chaos/dist/vocabulary-main.js [--cases N] [--seed TEX
 Loads vocabularies that were changed at random and asks them, in child processes. Ends with 1 when one ended its process.
 `;
 
-const { values } = parseArgs({
-  options: {
-    cases: { type: 'string', default: '10000' },
-    seed: { type: 'string', default: '1' },
-    processes: { type: 'string', default: String(availableParallelism()) },
-    help: { type: 'boolean', default: false },
-  },
-});
-const [cases, processes] = [Number(values.cases), Number(values.processes)];
-if (values.help || !Number.isInteger(cases) || cases < 1 || !Number.isInteger(processes) || processes < 1) {
-  process.stderr.write(usage);
-  process.exitCode = values.help ? 0 : 2;
-} else {
-  const startMs = performance.now();
-  const report = await fuzzVocabularies({
-    cases,
-    seed: values.seed,
-    processes,
-    onProgress: (tried) => process.stderr.write(`\r${tried} of ${cases} `),
-  });
-  const seconds = Math.round((performance.now() - startMs) / 1000);
-  process.stderr.write('\n');
-  process.stdout.write(`${JSON.stringify({ cases, seed: values.seed, seconds, ...report }, null, 2)}\n`);
-  process.exitCode = report.fatal.length === 0 ? 0 : 1;
-}
+await fuzzCommand({ usage, cases: 10_000 }, fuzzVocabularies, ({ fatal }) => fatal);

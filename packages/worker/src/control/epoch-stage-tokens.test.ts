@@ -1,32 +1,14 @@
 import { systemClock } from '@butterfly/common';
 import type { Stage } from '@butterfly/stage';
 import { part } from '@butterfly/stage/testing';
-import { type Step, greedySampling, tokenOfStepBefore } from '@butterfly/wire';
+import { greedySampling, tokenOfStepBefore } from '@butterfly/wire';
 import { describe, expect, it } from 'vitest';
 import { sink } from '../testing/sink.js';
+import { activationsOf, epoch, noBytes, oneToken, stepOf } from '../testing/steps.js';
 import { EpochStage } from './epoch-stage.js';
 
-const epoch = 7;
-const noBytes = new Uint8Array(0);
 /** The type of a frame of activations, docs/protocol.md. */
 const activationsType = 5;
-const tokens = (token: number): Uint8Array => new Uint8Array(Int32Array.of(token).buffer);
-const step = (stepId: number, change: Partial<Step> = {}): Step => ({
-  epoch,
-  stepId,
-  copies: [],
-  sequences: [part()],
-  stageTimes: [],
-  payload: noBytes,
-  ...change,
-});
-const activations = (stepId: number) => ({
-  epoch,
-  stepId,
-  stageTimes: [{ computeMicros: 1, hostMicros: 1 }],
-  payload: new Uint8Array(4),
-});
-
 /** A stage that computes nothing, and keeps the token ids that come with each step. */
 function stageWith(change: Pick<Stage, 'isFirst' | 'handsOnTokens'>): {
   readonly stage: Stage;
@@ -83,8 +65,8 @@ describe('a stage with others behind it that read tokens', () => {
     const next = sink();
     const { stage, computedWith } = stageWith({ isFirst: true, handsOnTokens: true });
     const first = open(stage, next);
-    first.enqueue(step(1, { payload: tokens(5), sequences: [part({ sampling: greedySampling })] }));
-    first.enqueue(step(2, { payload: tokens(tokenOfStepBefore(1)) }));
+    first.enqueue(stepOf(1, { payload: oneToken(5), sequences: [part({ sampling: greedySampling })] }));
+    first.enqueue(stepOf(2, { payload: oneToken(tokenOfStepBefore(1)) }));
     await next.count(3);
     const outputs = [{ sequenceId: 1, tokens: Int32Array.of(9) }];
     first.learn({ epoch, stepId: 1, outputs, stageTimes: [] });
@@ -98,8 +80,8 @@ describe('a stage with others behind it that read tokens', () => {
     const next = sink();
     const { stage, computedWith } = stageWith({ isFirst: false, handsOnTokens: true });
     const middle = open(stage, next);
-    middle.enqueue(step(1));
-    middle.receive({ ...activations(1), tokens: tokens(6) });
+    middle.enqueue(stepOf(1));
+    middle.receive(activationsOf(1, 1, { tokens: oneToken(6) }));
     await next.count(2);
     expect(computedWith).toEqual([6]);
     expect(handedOn(next)).toEqual([[6]]);
@@ -110,7 +92,7 @@ describe('a stage with others behind it that read tokens', () => {
     const next = sink();
     const { stage } = stageWith({ isFirst: true, handsOnTokens: false });
     const first = open(stage, next);
-    first.enqueue(step(1, { payload: tokens(5) }));
+    first.enqueue(stepOf(1, { payload: oneToken(5) }));
     await next.count(2);
     expect(handedOn(next)).toEqual([[]]);
     await first.stop();

@@ -1,13 +1,12 @@
 import { ButterflyError, systemClock } from '@butterfly/common';
 import type { StageRuntime } from '@butterfly/stage';
 import { describeFile, loadStage, part, trainedModel } from '@butterfly/stage/testing';
-import { type Step, decodeStepResult, greedySampling, tokenOfStepBefore } from '@butterfly/wire';
+import { type Activations, decodeStepResult, greedySampling, tokenOfStepBefore } from '@butterfly/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sink } from '../testing/sink.js';
+import { activationsOf, epoch, noBytes, oneToken, stepOf } from '../testing/steps.js';
 import { EpochStage } from './epoch-stage.js';
 
-const epoch = 7;
-const noBytes = new Uint8Array(0);
 let first: StageRuntime;
 let last: StageRuntime;
 let hidden = 0;
@@ -24,23 +23,7 @@ afterAll(() => {
   last[Symbol.dispose]();
 });
 
-const step = (stepId: number, change: Partial<Step> = {}): Step => ({
-  epoch,
-  stepId,
-  copies: [],
-  sequences: [part()],
-  stageTimes: [],
-  payload: new Uint8Array(0),
-  ...change,
-});
-const tokens = (token: number): Uint8Array => new Uint8Array(Int32Array.of(token).buffer);
-const activations = (stepId: number, of = epoch) => ({
-  epoch: of,
-  stepId,
-  stageTimes: [{ computeMicros: 1, hostMicros: 1 }],
-  tokens: noBytes,
-  payload: new Uint8Array(hidden * 4),
-});
+const activations = (stepId: number, of = epoch): Activations => activationsOf(stepId, hidden, { epoch: of });
 
 describe('a stage of an epoch', () => {
   it('passes each step on ahead of its activations, in the order of steps', async () => {
@@ -54,8 +37,8 @@ describe('a stage of an epoch', () => {
       clock: systemClock,
       onFailure: () => undefined,
     });
-    stage.enqueue(step(1, { payload: tokens(5) }));
-    stage.enqueue(step(2, { payload: tokens(6) }));
+    stage.enqueue(stepOf(1, { payload: oneToken(5) }));
+    stage.enqueue(stepOf(2, { payload: oneToken(6) }));
     // Both steps travel on while the first is still computed.
     expect(next.types).toEqual([2, 2]);
     await next.count(4);
@@ -74,8 +57,8 @@ describe('a stage of an epoch', () => {
       clock: systemClock,
       onFailure: () => undefined,
     });
-    stage.enqueue(step(1));
-    stage.enqueue(step(2));
+    stage.enqueue(stepOf(1));
+    stage.enqueue(stepOf(2));
     expect(orchestrator.types).toEqual([]);
     stage.receive(activations(1));
     stage.receive(activations(2));
@@ -96,7 +79,7 @@ describe('a stage of an epoch', () => {
     };
     const stage = new EpochStage({ ...options, stage: last });
     const guessing = { rows: 3, logitRows: 3, draftTokens: Int32Array.of(1, 2), sampling: greedySampling };
-    stage.enqueue(step(1, { sequences: [part({ sequenceId: 9 }), part({ sequenceId: 8, ...guessing })] }));
+    stage.enqueue(stepOf(1, { sequences: [part({ sequenceId: 9 }), part({ sequenceId: 8, ...guessing })] }));
     stage.receive({ ...activations(1), payload: new Uint8Array(4 * hidden * 4) });
     await orchestrator.count(1);
     const [header = noBytes] = orchestrator.headers;
@@ -129,11 +112,11 @@ describe('a stage of an epoch', () => {
             decodeStepResult({ type: 'result', header, payload: noBytes }).outputs[0]?.tokens[0] ?? -1,
         );
       const sampling = greedySampling;
-      stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ sampling })] }));
+      stage.enqueue(stepOf(1, { payload: oneToken(5), sequences: [part({ sampling })] }));
       const isAhead = second(0) === tokenOfStepBefore(1);
       if (!isAhead) await orchestrator.count(1);
-      const payload = tokens(second(sampled()[0] ?? 0));
-      stage.enqueue(step(2, { payload, sequences: [part({ sampling, positionStart: 1 })] }));
+      const payload = oneToken(second(sampled()[0] ?? 0));
+      stage.enqueue(stepOf(2, { payload, sequences: [part({ sampling, positionStart: 1 })] }));
       await orchestrator.count(2);
       await stage.stop();
       return sampled();
@@ -155,7 +138,7 @@ describe('a stage of an epoch', () => {
         clock: systemClock,
         onFailure: resolve,
       });
-      stage.enqueue(step(1, { payload: tokens(tokenOfStepBefore(1)) }));
+      stage.enqueue(stepOf(1, { payload: oneToken(tokenOfStepBefore(1)) }));
     });
     expect((await failure).code).toBe('PROTOCOL_INVALID');
   });
@@ -172,12 +155,12 @@ describe('a stage of an epoch', () => {
       onFailure: (error) => expect.unreachable(error.message),
     });
     const sampling = greedySampling;
-    stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ sampling })] }));
+    stage.enqueue(stepOf(1, { payload: oneToken(5), sequences: [part({ sampling })] }));
     const ahead = {
-      payload: tokens(tokenOfStepBefore(1)),
+      payload: oneToken(tokenOfStepBefore(1)),
       sequences: [part({ sampling, positionStart: 1 })],
     };
-    stage.enqueue(step(2, ahead));
+    stage.enqueue(stepOf(2, ahead));
     // The step itself is announced, and only its activations wait.
     await next.count(3);
     expect(next.types).toEqual([2, 2, 5]);
@@ -207,8 +190,8 @@ describe('a stage of an epoch', () => {
       clock: systemClock,
       onFailure: (error) => expect.unreachable(error.message),
     });
-    stage.enqueue(step(1));
-    stage.enqueue(step(2, { sequences: [part({ sampling: greedySampling })] }));
+    stage.enqueue(stepOf(1));
+    stage.enqueue(stepOf(2, { sequences: [part({ sampling: greedySampling })] }));
     stage.receive(activations(1));
     stage.receive(activations(2));
     await orchestrator.count(2);
@@ -232,9 +215,9 @@ describe('a stage of an epoch', () => {
       onFailure: (error) => expect.unreachable(error.message),
       onStep: () => told++,
     });
-    stage.enqueue(step(1, { epoch: 6 }));
+    stage.enqueue(stepOf(1, { epoch: 6 }));
     expect(told).toBe(0);
-    stage.enqueue(step(1));
+    stage.enqueue(stepOf(1));
     expect(told).toBe(1);
     stage.receive(activations(1));
     await orchestrator.count(1);
@@ -253,15 +236,15 @@ describe('a stage of an epoch', () => {
       clock: systemClock,
       onFailure: () => undefined,
     });
-    stage.enqueue(step(1, { epoch: 6 }));
+    stage.enqueue(stepOf(1, { epoch: 6 }));
     stage.receive(activations(1, 6));
     expect(() => stage.receive(activations(1))).toThrow(ButterflyError);
-    stage.enqueue(step(2));
+    stage.enqueue(stepOf(2));
     expect(() => stage.receive(activations(3))).toThrow(/out of order/);
     stage.receive(activations(2));
     await orchestrator.count(1);
     await stage.stop();
-    stage.enqueue(step(3));
+    stage.enqueue(stepOf(3));
     expect(orchestrator.types).toEqual([3]);
   });
 
@@ -277,8 +260,8 @@ describe('a stage of an epoch', () => {
       clock: systemClock,
       onFailure: (error) => failures.push(error),
     });
-    stage.enqueue(step(1, { payload: tokens(5), sequences: [part({ regionStart: 100 })] }));
-    stage.enqueue(step(2, { payload: tokens(5) }));
+    stage.enqueue(stepOf(1, { payload: oneToken(5), sequences: [part({ regionStart: 100 })] }));
+    stage.enqueue(stepOf(2, { payload: oneToken(5) }));
     expect(failures.map(({ code }) => code)).toEqual(['COMPUTE_INVALID']);
     expect(next.types).toEqual([]);
     await stage.stop();
@@ -295,7 +278,7 @@ describe('a stage of an epoch', () => {
         clock: systemClock,
         onFailure: resolve,
       });
-      stage.enqueue(step(1));
+      stage.enqueue(stepOf(1));
       stage.receive({ ...activations(1), payload: new Uint8Array(bytes) });
     });
     expect((await failure).code).toBe('COMPUTE_INVALID');

@@ -1,8 +1,9 @@
-import type { ModelSpec, ModelTensor } from '@butterfly/model';
+import fc from 'fast-check';
+import { type ModelSpec, type ModelTensor, canCutAt } from '@butterfly/model';
 import { describeFile, smallModel } from '@butterfly/stage/testing';
 import { cachedSyntheticModel } from '@butterfly/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { measuredParts } from './measured-parts.js';
+import { measuredParts, trimmed } from './measured-parts.js';
 
 const plenty = 2 ** 36;
 const mib = 2 ** 20;
@@ -100,5 +101,39 @@ describe('measuredParts', () => {
     const [large, little] = [2000 * mib, 700 * mib];
     expect(runsOf([large, large, large, little, little, large], 2900 * mib)).toEqual([[[3]]]);
     expect(runsOf([large, large, large, little, little, large], 600 * mib)).toEqual([]);
+  });
+});
+
+const partedBy = (crossings: readonly (number | null)[]) => ({
+  layers: crossings.length + 1,
+  crossings: [...crossings],
+});
+
+describe('trimmed', () => {
+  it('leaves out layers at the ends that cannot be parted from others', () => {
+    const model = partedBy([8, 8, null, 8, null, null, 8]);
+    expect(trimmed(model, [1, 2, 3, 4])).toEqual([1, 2, 3]);
+    expect(trimmed(model, [3, 4, 5, 6])).toEqual([4, 5, 6]);
+    expect(trimmed(model, [4, 5])).toEqual([]);
+    expect(trimmed(model, [0, 1])).toEqual([0, 1]);
+  });
+
+  it('is nothing, or what can be a stage', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(8, null), { maxLength: 12 }),
+        fc.nat(12),
+        fc.nat(12),
+        (crossings, a, b) => {
+          const model = partedBy(crossings);
+          const run = Array.from({ length: model.layers }, (_, layer) => layer).slice(a, a + b);
+          const taken = trimmed(model, run);
+          if (taken.length === 0) return;
+          const [first = 0] = taken;
+          expect([canCutAt(model, first), canCutAt(model, first + taken.length)]).toEqual([true, true]);
+          expect(run).toEqual(expect.arrayContaining(taken));
+        },
+      ),
+    );
   });
 });
