@@ -6,6 +6,7 @@ export { parseHubReference } from './hub/reference.js';
 export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, servedModel } from './model.js';
 export type { OpenedModel } from './model.js';
 export { usualLocalDevices } from './local-devices.js';
+export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
 export type { WorkerProgram } from './local-workers.js';
 export type { Serving } from './serving.js';

@@ -1,6 +1,8 @@
-import { cachedSyntheticModel } from '@butterfly/testkit';
+import { join } from 'node:path';
+import { architectureFixtures, cachedSyntheticModel, writeArchitectureModel } from '@butterfly/testkit';
 import { describe, expect, it } from 'vitest';
 import { run } from './testing/butterfly.js';
+import { Folder } from './testing/models.js';
 import { Server, streamFrom, type Outcome } from './testing/server.js';
 
 /** Makes Mesa's software driver count as a graphics card, which needs `mesa-vulkan-drivers` of Debian. */
@@ -52,11 +54,12 @@ async function withDevices<T>(
   names: string,
   args: readonly string[],
   use: (server: Server) => Promise<T | null>,
+  served = path,
 ): Promise<T> {
   for (let attempt = 1; attempt <= tries; attempt++) {
     await using server = new Server(['--device', names, '--ctx', '512', '--parallel', '2', ...args], {
       env: software,
-      path,
+      path: served,
     });
     await server.ready();
     const result = await use(server);
@@ -92,6 +95,25 @@ describe.runIf(hasVulkan)('a graphics card (of software)', () => {
       return outcome;
     });
     expect(both).toEqual(expected);
+  }, 400_000);
+
+  it('computes a model whose graph llama.cpp builds, which is another one where llama.cpp sees a card', async () => {
+    using folder = new Folder();
+    const imported = join(folder.path, 'gemma3.gguf');
+    const fixture = architectureFixtures().find(({ name }) => name === 'gemma3');
+    if (!fixture) throw new RangeError('there is no fixture gemma3');
+    await writeArchitectureModel(imported, fixture, 'Q8_0');
+    const outcome = await withDevices(
+      'vulkan0',
+      [],
+      async (server) => {
+        expect(server.stdout.join('\n')).toMatch(/layers 0-7, vulkan0/u);
+        return ifUndisturbed(server, await streamFrom(server, prompt, tokens));
+      },
+      imported,
+    );
+    expect(outcome.reason).toBe('length');
+    expect(outcome.text.length).toBeGreaterThan(0);
   }, 400_000);
 
   it('may die in the midst of a stream, which goes on on the CPU', async () => {

@@ -35,6 +35,22 @@ describe('describeAny', () => {
     expect(parseModelSpec(JSON.parse(JSON.stringify(spec)))).toEqual(spec);
   });
 
+  it('refuses few bits where ggml computes with F32 only, by name', async () => {
+    const gguf = await openFixture('qwen3moe');
+    const survey = surveyModel(ggml, surveyRequest(gguf));
+    const withType = (name: string, type: number, typeName: string): GgufFile => ({
+      ...gguf,
+      tensors: gguf.tensors.map((tensor) => (tensor.name === name ? { ...tensor, type, typeName } : tensor)),
+    });
+    const norm = 'blk.1.attn_norm.weight';
+    expect(survey.plainWeights).toContain(norm);
+    expect(() => describeImported(withType(norm, 8, 'Q8_0'), survey)).toThrow(
+      refused('MODEL_UNSUPPORTED', `${norm} is of type Q8_0`),
+    );
+    const router = 'blk.1.ffn_gate_inp.weight';
+    expect(() => describeImported(withType(router, 8, 'Q8_0'), survey)).not.toThrow();
+  });
+
   it('builds the header for stages as for the survey', async () => {
     const gguf = await openFixture('gemma3');
     expect(headerOf(await describeFile(gguf))).toEqual(surveyRequest(gguf).header);

@@ -1,6 +1,7 @@
 import { type Logger, formatAddress, printableLine } from '@butterfly/common';
 import type { Objective, PlanWishes } from '@butterfly/planning';
 import {
+  type HttpOptions,
   type Serving,
   openModel,
   ownModel,
@@ -165,13 +166,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const serving = await startServing({
     model,
     prompts,
-    http: {
-      host: flags.host,
-      port: flags.port,
-      keepAliveMs: flags.keepAlive,
-      corsOrigins: flags.cors,
-      hostNames: flags.allowHost,
-    },
+    http: httpOf(flags),
     clusterHost,
     clusterPort: flags.clusterPort,
     token: flags.token ?? environment.BUTTERFLY_TOKEN,
@@ -215,6 +210,10 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     await serving.stop();
     model.vocabulary[Symbol.dispose]();
   }
+}
+
+function httpOf({ host, port: httpPort, keepAlive, cors, allowHost }: ServeFlags): HttpOptions {
+  return { host, port: httpPort, keepAliveMs: keepAlive, corsOrigins: cors, hostNames: allowHost };
 }
 
 function wishesOf({ objective, stages, replicas, spares }: ServeFlags, workers: number): PlanWishes {
