@@ -1,8 +1,6 @@
 import type { Clock, Observer } from '@butterfly/common';
-import type { Engine } from '@butterfly/engine';
-import type { Vocabulary } from '@butterfly/ggml';
+import type { AnsweringModel } from '@butterfly/generation';
 import type { ClusterView } from '@butterfly/orchestrator';
-import type { PromptMaker } from '@butterfly/text';
 
 /** Who is let in, and how long a stream may be silent. */
 export interface HttpSettings {
@@ -21,16 +19,15 @@ export interface ClusterAdministration {
   readonly token: string | null;
 }
 
+/** A model as the API offers it. */
+export interface ServedModel extends AnsweringModel {
+  /** Seconds since 1970. */
+  readonly createdS: number;
+}
+
 /** What the API serves, and with what. */
 export interface ApiContext {
-  readonly engine: Engine;
-  readonly vocabulary: Vocabulary;
-  readonly prompts: PromptMaker;
-  readonly model: {
-    readonly id: string;
-    /** Seconds since 1970. */
-    readonly createdS: number;
-  };
+  readonly model: ServedModel;
   /** Hears what happens to requests. */
   readonly observe: Observer;
   readonly clock: Clock;

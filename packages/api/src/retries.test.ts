@@ -67,7 +67,7 @@ describe('the official client, told to try three times', () => {
 
   it.each([
     [{ temperature: 9 }, 400, 'REQUEST_INVALID'],
-    [{ n: 2 }, 400, 'REQUEST_UNSUPPORTED'],
+    [{ modalities: ['audio'] }, 400, 'REQUEST_UNSUPPORTED'],
     [{ model: 'other' }, 404, 'NOT_FOUND'],
     [{ messages: [{ role: 'user', content: 'x'.repeat(300) }] }, 400, 'context_length_exceeded'],
   ])('asks once with %j', async (fields, status, code) => {

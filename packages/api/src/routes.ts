@@ -1,13 +1,9 @@
-import { ButterflyError, limits } from '@butterfly/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
-import { answer } from './openai/answer.js';
 import { addClusterRoutes } from './admin/cluster-routes.js';
-import { generateRequest } from './openai/completions.js';
+import { answer, requireModel } from './answers/answer.js';
 import type { ApiContext } from './context.js';
 import { HttpRefusal } from './http/errors.js';
-import { chatPrompt, textPrompt } from './openai/prompt.js';
-import { chatShape, textShape } from './openai/response-shapes.js';
-import { parseChatRequest, parseTextRequest } from './openai/schemas.js';
+import { parseChatRequest, parseTextRequest } from './openai/parse.js';
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown;
 
@@ -15,21 +11,10 @@ type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown;
 export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   const add = (method: 'GET' | 'POST', url: string, handler: Handler) => addRoute(app, method, url, handler);
 
-  add('POST', '/v1/chat/completions', async (request, reply) => {
-    const chat = parseChatRequest(request.body);
-    nameWithoutEffect(reply, chat.withoutEffect);
-    if (chat.model !== null) requireModel(context, chat.model);
-    const prompt = await chatPrompt(context, chat.messages);
-    return answer(context, reply, generateRequest(context, prompt, chat, 'messages'), chat, chatShape);
-  });
-
-  add('POST', '/v1/completions', async (request, reply) => {
-    const text = parseTextRequest(request.body);
-    nameWithoutEffect(reply, text.withoutEffect);
-    if (text.model !== null) requireModel(context, text.model);
-    const prompt = await textPrompt(context, text.prompt);
-    return answer(context, reply, generateRequest(context, prompt, text, 'prompt'), text, textShape);
-  });
+  add('POST', '/v1/chat/completions', (request, reply) =>
+    answer(context, reply, parseChatRequest(request.body)),
+  );
+  add('POST', '/v1/completions', (request, reply) => answer(context, reply, parseTextRequest(request.body)));
 
   const { id, createdS } = context.model;
   const model = { id, object: 'model', created: createdS, owned_by: 'butterfly' };
@@ -45,31 +30,12 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
 
   add('GET', '/health', () => ({ status: 'ok' }));
   add('GET', '/ready', (_request, reply) => {
-    const { ready, detail, running, queued } = context.engine.status();
+    const { ready, detail, running, queued } = context.model.engine.status();
     if (!ready) void reply.code(503);
     return { ready, detail, running, queued };
   });
 
   if (context.administration) addClusterRoutes(add, context.administration);
-}
-
-/** Says which fields were let through although they change nothing: names alone, and few. */
-function nameWithoutEffect(reply: FastifyReply, names: readonly string[]): void {
-  if (names.length === 0) return;
-  const shown = names.slice(0, limits.fieldsReportedMax);
-  if (shown.length < names.length) shown.push('...');
-  reply.header('x-butterfly-no-effect', shown.join(', '));
-}
-
-function requireModel(context: ApiContext, id: string): void {
-  if (id === context.model.id) return;
-  throw new ButterflyError(
-    'NOT_FOUND',
-    `There is no model "${id}" here; this server has "${context.model.id}".`,
-    {
-      param: 'model',
-    },
-  );
 }
 
 function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, handler: Handler): void {

@@ -8,10 +8,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { boundBodies } from './http/body-budget.js';
 import type { ApiContext } from './context.js';
 import { letPagesAsk } from './http/cors.js';
-import { errorBody, HttpRefusal, publicError, toHttpFailure } from './http/errors.js';
+import { HttpRefusal, publicError, toHttpFailure } from './http/errors.js';
 import { hostName, hostRefusal } from './http/host-check.js';
 import { readBodiesAsJson } from './http/json-body.js';
 import { OpenResponses } from './http/open-responses.js';
+import { errorBody } from './openai/error-body.js';
 import { addRoutes } from './routes.js';
 
 /**
@@ -41,7 +42,7 @@ export function createApi(context: ApiContext): FastifyInstance {
   });
   for (const method of METHODS) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method);
   boundBodies(app);
-  readBodiesAsJson(app, context.engine.contextTokensMax);
+  readBodiesAsJson(app, context.model.engine.contextTokensMax);
   const openResponses = new OpenResponses();
   app.addHook('onRequest', (request, reply, done) => {
     openResponses.add(request, reply.raw);
@@ -69,7 +70,7 @@ export function createApi(context: ApiContext): FastifyInstance {
 }
 
 /** When a client that was refused for a full queue should come back, in the whole seconds that HTTP has. */
-function retryAfterS({ engine }: ApiContext): number {
+function retryAfterS({ model: { engine } }: ApiContext): number {
   return Math.max(1, Math.ceil(engine.status().retryAfterMs / 1000));
 }
 

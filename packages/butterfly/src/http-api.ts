@@ -22,10 +22,13 @@ export async function startHttpApi(options: {
   const { model, prompts, orchestrator, token, observe } = options;
   const { host, port, keepAliveMs = deadlines.keepAliveMs, corsOrigins = [], hostNames = [] } = options.http;
   const context = {
-    engine: orchestrator.engine,
-    vocabulary: model.vocabulary,
-    prompts,
-    model: { id: model.id, createdS: Math.floor(Date.now() / 1000) },
+    model: {
+      id: model.id,
+      createdS: Math.floor(Date.now() / 1000),
+      engine: orchestrator.engine,
+      vocabulary: model.vocabulary,
+      prompts,
+    },
     administration: { view: orchestrator.view, token },
     http: { keepAliveMs, corsOrigins, hostNames },
     clock: systemClock,

@@ -25,6 +25,8 @@ export const limits = Object.freeze({
   stepCopiesMax: 0xffff,
   /** Guessed tokens of one sequence in one step: more than any text repeats often, and few enough to compute in vain. */
   draftTokensMax: 32,
+  /** Answers to one request: each is a sequence of its own. */
+  choicesMax: 32,
   /** Sequences in one step. */
   stepSequencesMax: 256,
   /** States kept of prompts and answers; one of a large hybrid model takes 150 MiB, as much as 2,400 tokens of its cache. */

@@ -63,20 +63,24 @@ describe('IncrementalDetokenizer', () => {
   });
 });
 
-function matchAll(stops: readonly string[], pieces: readonly string[]): { text: string; stopped: boolean } {
+function matchAll(
+  stops: readonly string[],
+  pieces: readonly string[],
+): { text: string; stop: string | null } {
   const matcher = new StopMatcher(stops);
   const matches = pieces.map((piece) => matcher.push(piece));
-  const stopped = matches.some((match) => match.stopped);
-  return { text: matches.map((match) => match.text).join('') + matcher.flush(), stopped };
+  const stop = matches.at(-1)?.stop ?? null;
+  return { text: matches.map((match) => match.text).join('') + matcher.flush(), stop };
 }
 
 /** The definition: the shortest beginning of the text that ends with a stop string, less the longest such string. */
-function expected(stops: readonly string[], text: string): { text: string; stopped: boolean } {
+function expected(stops: readonly string[], text: string): { text: string; stop: string | null } {
   for (let end = 1; end <= text.length; end++) {
-    const found = stops.filter((stop) => text.slice(0, end).endsWith(stop)).map((stop) => stop.length);
-    if (found.length > 0) return { text: text.slice(0, end - Math.max(...found)), stopped: true };
+    const found = stops.filter((stop) => text.slice(0, end).endsWith(stop));
+    const [longest] = found.toSorted((a, b) => b.length - a.length);
+    if (longest !== undefined) return { text: text.slice(0, end - longest.length), stop: longest };
   }
-  return { text, stopped: false };
+  return { text, stop: null };
 }
 
 const few = (maxLength: number, minLength = 0) =>
@@ -94,11 +98,11 @@ describe('StopMatcher', () => {
 
   it('holds back only what could begin a stop string', () => {
     const matcher = new StopMatcher(['\n\nUser:']);
-    expect(matcher.push('Hello\n')).toEqual({ text: 'Hello', stopped: false });
-    expect(matcher.push('World')).toEqual({ text: '\nWorld', stopped: false });
-    expect(matcher.push('!\n\nUse')).toEqual({ text: '!', stopped: false });
-    expect(matcher.push('r: no')).toEqual({ text: '', stopped: true });
-    expect(matcher.push('more')).toEqual({ text: '', stopped: true });
+    expect(matcher.push('Hello\n')).toEqual({ text: 'Hello', stop: null });
+    expect(matcher.push('World')).toEqual({ text: '\nWorld', stop: null });
+    expect(matcher.push('!\n\nUse')).toEqual({ text: '!', stop: null });
+    expect(matcher.push('r: no')).toEqual({ text: '', stop: '\n\nUser:' });
+    expect(matcher.push('more')).toEqual({ text: '', stop: '\n\nUser:' });
     expect(matcher.flush()).toBe('');
   });
 

@@ -24,10 +24,10 @@ export class IncrementalDetokenizer {
   }
 }
 
-/** Text that may go out, and whether a stop string has ended it. */
+/** Text that may go out, and the stop string that has ended it, if one has. */
 interface StopMatch {
   readonly text: string;
-  readonly stopped: boolean;
+  readonly stop: string | null;
 }
 
 /**
@@ -38,7 +38,7 @@ interface StopMatch {
 export class StopMatcher {
   readonly #stops: readonly string[];
   #held = '';
-  #stopped = false;
+  #stopped: string | null = null;
 
   /** @param stops non-empty strings; none means that all text passes. */
   constructor(stops: readonly string[]) {
@@ -46,17 +46,17 @@ export class StopMatcher {
   }
 
   push(text: string): StopMatch {
-    if (this.#stopped) return { text: '', stopped: true };
+    if (this.#stopped !== null) return { text: '', stop: this.#stopped };
     const seen = this.#held + text;
-    const cut = this.#firstStop(seen);
-    if (cut !== null) {
+    const found = this.#firstStop(seen);
+    if (found !== null) {
       this.#held = '';
-      this.#stopped = true;
-      return { text: seen.slice(0, cut), stopped: true };
+      this.#stopped = found.stop;
+      return { text: seen.slice(0, found.start), stop: found.stop };
     }
     const heldCharacters = this.#undecidedCharacters(seen);
     this.#held = seen.slice(seen.length - heldCharacters);
-    return { text: seen.slice(0, seen.length - heldCharacters), stopped: false };
+    return { text: seen.slice(0, seen.length - heldCharacters), stop: null };
   }
 
   /** What was held back, once it is sure that no more text follows. */
@@ -66,17 +66,17 @@ export class StopMatcher {
     return rest;
   }
 
-  /** Where the stop string begins that is complete first, or null. */
-  #firstStop(seen: string): number | null {
-    let first: { readonly start: number; readonly end: number } | null = null;
+  /** The stop string that is complete first, and where it begins; null when there is none. */
+  #firstStop(seen: string): { readonly start: number; readonly stop: string } | null {
+    let first: { readonly start: number; readonly end: number; readonly stop: string } | null = null;
     for (const stop of this.#stops) {
       const start = seen.indexOf(stop);
       if (start < 0) continue;
       const end = start + stop.length;
       if (first === null || end < first.end || (end === first.end && start < first.start))
-        first = { start, end };
+        first = { start, end, stop };
     }
-    return first?.start ?? null;
+    return first;
   }
 
   /** Length of the longest tail that begins a stop string. */

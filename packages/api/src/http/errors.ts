@@ -18,18 +18,6 @@ export class HttpRefusal extends ButterflyError {
   }
 }
 
-/** OpenAI's error shape. */
-export function errorBody(error: ButterflyError): object {
-  return {
-    error: {
-      message: error.message,
-      type: error.kind.openaiType,
-      param: error.param ?? null,
-      code: error.kind.apiCode ?? error.code,
-    },
-  };
-}
-
 /** Statuses below 500 that say that the same request may do better later. */
 const worthRepeating: readonly number[] = [408, 409, 429];
 

@@ -58,7 +58,7 @@ describe('pages of another origin', () => {
     const responses = [
       [200, await post('/v1/chat/completions', body)],
       [200, await post('/v1/chat/completions', { ...body, stream: true })],
-      [400, await post('/v1/chat/completions', { ...body, n: 2 })],
+      [400, await post('/v1/chat/completions', { ...body, functions: [{}] })],
       [400, await post('/v1/chat/completions', '{')],
       [404, await post('/nothing', body)],
       [405, await post('/v1/models', body)],

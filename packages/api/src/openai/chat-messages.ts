@@ -1,8 +1,8 @@
 import { limits } from '@butterfly/common';
 import type { ChatMessage } from '@butterfly/text';
 import { z } from 'zod';
-import { isAbsent, refused, shapeOf, unsupported, withoutEffect } from './field-kinds.js';
-import type { Fields } from './field-kinds.js';
+import { isAbsent, refused, shapeOf, unsupported, withoutEffect } from '../fields/field-kinds.js';
+import type { Fields } from '../fields/field-kinds.js';
 
 const knownRoles: readonly string[] = ['system', 'developer', 'user', 'assistant'];
 const roleNames = knownRoles.join(', ');

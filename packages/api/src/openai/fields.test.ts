@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { ButterflyError, limits } from '@butterfly/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { messageFields } from './chat-messages.js';
-import type { Field, Fields } from './field-kinds.js';
+import type { Field, Fields } from '../fields/field-kinds.js';
 import { chatFields, textFields } from './fields.js';
-import { parseChatRequest, parseTextRequest } from './schemas.js';
+import { parseChatRequest, parseTextRequest } from './parse.js';
 import { say, startApi, type TestApi } from '../testing/api.js';
 
 const messages = [{ role: 'user', content: 'Hi' }];
@@ -141,7 +141,7 @@ describe('the header that names fields without effect', () => {
   });
 
   it('names those of the request, streaming or not', async () => {
-    const idle = { store: true, user: 'me', reasoning_effort: 'none', n: 1, prompt_cache_key: 'k' };
+    const idle = { store: true, user: 'me', reasoning_effort: 'none', prompt_cache_key: 'k' };
     for (const stream of [false, true])
       expect((await named({ ...idle, stream }))?.split(', ').sort()).toEqual(Object.keys(idle).sort());
     expect(await named({ stream_options: { include_usage: true } })).toBe('stream_options');

@@ -1,7 +1,7 @@
 import { deadlines, limits } from '@butterfly/common';
 import { z } from 'zod';
 import { boundedList, chatMessage, countParts } from './chat-messages.js';
-import { honoured, refused, refusedFor, withoutEffect } from './field-kinds.js';
+import { honoured, refused, refusedFor, withoutEffect } from '../fields/field-kinds.js';
 
 const wholeNumber = (isAllowed: (value: number) => boolean, error: string) =>
   z.number().refine((value) => Number.isInteger(value) && isAllowed(value), { error });
@@ -58,6 +58,11 @@ export const sharedFields = {
     `1 to ${deadlines.requestMs.toLocaleString('en')}`,
     `${deadlines.requestMs.toLocaleString('en')}: an hour`,
   ),
+  n: honoured(
+    z.int().min(1).max(limits.choicesMax),
+    `1 to ${limits.choicesMax} answers, with the seeds from \`seed\` on`,
+    '1',
+  ),
   ignore_eos: honoured(z.boolean(), '`true`, `false`', '`false`'),
   stream: honoured(z.boolean(), '`true`, `false`', '`false`'),
   stream_options: honoured(
@@ -78,7 +83,6 @@ export const sharedFields = {
   cache_prompt: withoutEffect(z.boolean()),
   keep_alive: withoutEffect(),
 
-  n: refusedFor('send a request for each answer', '1'),
   logit_bias: refused('{}'),
   repetition_penalty: refusedFor('use repeat_penalty', '1'),
 };

@@ -188,10 +188,13 @@ export async function startApi(
 ): Promise<TestApi> {
   const engine = new EchoEngine();
   const app = createApi({
-    engine,
-    vocabulary: byteVocabulary,
-    prompts: new PromptMaker({ vocabulary: byteVocabulary, chatTemplate: template }),
-    model: { id: 'echo', createdS: 1_700_000_000 },
+    model: {
+      id: 'echo',
+      createdS: 1_700_000_000,
+      engine,
+      vocabulary: byteVocabulary,
+      prompts: new PromptMaker({ vocabulary: byteVocabulary, chatTemplate: template }),
+    },
     observe: () => undefined,
     clock: systemClock,
     http: { keepAliveMs: deadlines.keepAliveMs, corsOrigins: [], hostNames: [], ...http },

@@ -2,7 +2,20 @@ import type { ServerResponse } from 'node:http';
 import { type Clock, deadlines, limits } from '@butterfly/common';
 import type { FastifyReply } from 'fastify';
 
-export interface EventStreamOptions {
+/** What a stream is made of on the wire. */
+export interface StreamForm {
+  readonly contentType: string;
+  /** What breaks a silence without saying anything; empty where the form has no such thing. */
+  readonly keepAlive: string;
+}
+
+/** Server-sent events, where a comment breaks a silence: clients skip it. */
+export const serverSentEvents: StreamForm = {
+  contentType: 'text/event-stream; charset=utf-8',
+  keepAlive: ': keep-alive\n\n',
+};
+
+export interface OpenStreamOptions {
   readonly clock: Clock;
   /** Silence before a comment breaks it; 0 for never. */
   readonly keepAliveMs: number;
@@ -11,22 +24,24 @@ export interface EventStreamOptions {
 }
 
 /**
- * Server-sent events over one response. It opens with the first event, or after two seconds without one: a failure until
- * then can still be an HTTP status, and proxies and clients hear something early. Comments break any silence after that.
- * Events of one turn of the event loop travel in one write.
+ * A response that is written as its parts come. It opens with the first part, or after two seconds without one: a failure
+ * until then can still be an HTTP status, and proxies and clients hear something early. Silences are broken after that,
+ * where the form can. Parts of one turn of the event loop travel in one write.
  */
-export class EventStream implements Disposable {
+export class OpenStream implements Disposable {
   readonly #reply: FastifyReply;
   readonly #raw: ServerResponse;
-  readonly #options: EventStreamOptions;
+  readonly #form: StreamForm;
+  readonly #options: OpenStreamOptions;
   #cancelTimer: () => void;
   #lastSentMs = 0;
   #opened = false;
   #pending = '';
 
-  constructor(reply: FastifyReply, options: EventStreamOptions) {
+  constructor(reply: FastifyReply, form: StreamForm, options: OpenStreamOptions) {
     this.#reply = reply;
     this.#raw = reply.raw;
+    this.#form = form;
     this.#options = options;
     const { clock, keepAliveMs } = options;
     const silenceMs = keepAliveMs === 0 ? Infinity : keepAliveMs;
@@ -38,9 +53,9 @@ export class EventStream implements Disposable {
     return this.#opened;
   }
 
-  /** Sends one event; `data` is without line breaks, as JSON is. */
-  send(data: string): void {
-    this.#write(`data: ${data}\n\n`);
+  /** Sends one part as it is; an empty one opens nothing. */
+  send(part: string): void {
+    if (part !== '') this.#write(part);
   }
 
   /** Ends the response after what was sent. */
@@ -66,7 +81,7 @@ export class EventStream implements Disposable {
     for (const [name, value] of Object.entries(this.#reply.getHeaders()))
       if (value !== undefined) this.#raw.setHeader(name, value);
     this.#raw.writeHead(200, {
-      'content-type': 'text/event-stream; charset=utf-8',
+      'content-type': this.#form.contentType,
       'cache-control': 'no-cache',
       // Proxies such as nginx would otherwise collect the stream.
       'x-accel-buffering': 'no',
@@ -85,7 +100,8 @@ export class EventStream implements Disposable {
   /** One timer at a time, which looks how long ago the last event was: setting one for each event would cost more. */
   #breakSilenceAfter(delayMs: number): void {
     const { clock, keepAliveMs } = this.#options;
-    if (keepAliveMs === 0) return;
+    const { keepAlive } = this.#form;
+    if (keepAliveMs === 0 || keepAlive === '') return;
     this.#cancelTimer = clock.after(delayMs, () => {
       if (this.#raw.destroyed) return;
       const silentMs = clock.nowMs() - this.#lastSentMs;
@@ -106,6 +122,3 @@ export class EventStream implements Disposable {
     this.#options.onOverflow();
   }
 }
-
-/** A comment, which clients skip. */
-const keepAlive = ': keep-alive\n\n';

@@ -1,10 +1,14 @@
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
+import type { GenerationSpec } from '@butterfly/generation';
 import { describe, expect, it } from 'vitest';
-import { parseChatRequest, parseTextRequest } from './schemas.js';
+import { parseChatRequest, parseTextRequest } from './parse.js';
 
 const messages = [{ role: 'user', content: 'Hi' }];
 const chat = (fields: object) => parseChatRequest({ model: 'echo', messages, ...fields });
-const text = (fields: object) => parseTextRequest({ model: 'echo', prompt: 'Hi', ...fields });
+const chatSpec = (fields: object) => chat(fields).spec;
+const textSpec = (fields: object) => parseTextRequest({ model: 'echo', prompt: 'Hi', ...fields }).spec;
+const asText = (given: string) => ({ kind: 'text', text: given });
+const messagesOf = ({ input }: GenerationSpec) => (input.kind === 'chat' ? input.messages : null);
 
 function refusal(run: () => unknown): [code: string, param: string | undefined] {
   try {
@@ -19,18 +23,18 @@ function refusal(run: () => unknown): [code: string, param: string | undefined] 
 
 describe('parseChatRequest and parseTextRequest', () => {
   it("fill in OpenAI's defaults", () => {
-    const { sampling, ...rest } = chat({});
+    const { spec, model, stream, withoutEffect } = chat({});
+    expect({ model, stream, withoutEffect }).toEqual({ model: 'echo', stream: false, withoutEffect: [] });
+    const { sampling, ...rest } = spec;
     expect(rest).toEqual({
-      model: 'echo',
-      messages,
+      input: { kind: 'chat', messages },
+      inputField: 'messages',
+      choices: 1,
       stops: [],
       outputTokensMax: null,
-      stream: false,
-      includeUsage: false,
       priority: 0,
       timeoutMs: deadlines.requestMs,
       ignoreEos: false,
-      withoutEffect: [],
     });
     const { seed, ...params } = sampling;
     expect(params).toEqual({
@@ -42,8 +46,8 @@ describe('parseChatRequest and parseTextRequest', () => {
       frequencyPenalty: 0,
       presencePenalty: 0,
     });
-    expect(seed).not.toBe(chat({}).sampling.seed);
-    expect(text({}).outputTokensMax).toBe(16);
+    expect(seed).not.toBe(chatSpec({}).sampling.seed);
+    expect(textSpec({}).outputTokensMax).toBe(16);
   });
 
   it('take every option, and null for its default', () => {
@@ -61,7 +65,7 @@ describe('parseChatRequest and parseTextRequest', () => {
       stream: true,
       stream_options: { include_usage: true },
     });
-    expect(given.sampling).toEqual({
+    expect(given.spec.sampling).toEqual({
       temperature: 0.5,
       topK: 40,
       topP: 0.9,
@@ -71,20 +75,20 @@ describe('parseChatRequest and parseTextRequest', () => {
       presencePenalty: 1,
       seed: 7,
     });
-    expect(given).toMatchObject({ stops: ['END'], outputTokensMax: 5, stream: true, includeUsage: true });
-    expect(chat({ priority: -limits.priorityMax, timeout_ms: 1, ignore_eos: true })).toMatchObject({
+    expect(given).toMatchObject({ spec: { stops: ['END'], outputTokensMax: 5 }, stream: true });
+    expect(chatSpec({ priority: -limits.priorityMax, timeout_ms: 1, ignore_eos: true })).toMatchObject({
       priority: -limits.priorityMax,
       timeoutMs: 1,
       ignoreEos: true,
     });
-    expect(text({ priority: null, timeout_ms: deadlines.requestMs, ignore_eos: null })).toMatchObject({
+    expect(textSpec({ priority: null, timeout_ms: deadlines.requestMs, ignore_eos: null })).toMatchObject({
       priority: 0,
       timeoutMs: deadlines.requestMs,
       ignoreEos: false,
     });
-    expect(chat({ temperature: null, stop: null, max_tokens: null }).sampling.temperature).toBe(1);
-    expect(chat({ seed: -1 }).sampling.seed).toBe(0xffff_ffff);
-    expect(chat({ max_tokens: 3 }).outputTokensMax).toBe(3);
+    expect(chatSpec({ temperature: null, stop: null, max_tokens: null }).sampling.temperature).toBe(1);
+    expect(chatSpec({ seed: -1 }).sampling.seed).toBe(0xffff_ffff);
+    expect(chatSpec({ max_tokens: 3 }).outputTokensMax).toBe(3);
     expect(parseChatRequest({ messages }).model).toBeNull();
   });
 
@@ -99,10 +103,10 @@ describe('parseChatRequest and parseTextRequest', () => {
       tools: [],
       tool_choice: 'none',
     };
-    expect(chat(idle).messages).toEqual(messages);
-    expect(text({ echo: false, best_of: 1, suffix: null, logprobs: null }).prompt).toBe('Hi');
+    expect(messagesOf(chatSpec(idle))).toEqual(messages);
+    expect(textSpec({ echo: false, best_of: 1, suffix: null, logprobs: null }).input).toEqual(asText('Hi'));
     const echoed = { role: 'assistant', content: 'Hello', refusal: null, annotations: [], tool_calls: [] };
-    expect(parseChatRequest({ messages: [...messages, echoed] }).messages).toHaveLength(2);
+    expect(messagesOf(chatSpec({ messages: [...messages, echoed] }))).toHaveLength(2);
   });
 
   it.each([
@@ -111,7 +115,6 @@ describe('parseChatRequest and parseTextRequest', () => {
     [{ top_logprobs: 3 }, 'top_logprobs'],
     [{ response_format: { type: 'json_object' } }, 'response_format'],
     [{ logit_bias: { 5: 1 } }, 'logit_bias'],
-    [{ n: 2 }, 'n'],
     [{ nonsense: 1 }, 'nonsense'],
     [{ stream: true, stream_options: { nonsense: 1 } }, 'stream_options.nonsense'],
     [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.role'],
@@ -135,11 +138,13 @@ describe('parseChatRequest and parseTextRequest', () => {
     [{ prompt: [[1], [2]] }, 'prompt'],
     [{ max_completion_tokens: 5 }, 'max_completion_tokens'],
   ])('refuse %j as unsupported in a completion', (fields, param) => {
-    expect(refusal(() => text(fields))).toEqual(['REQUEST_UNSUPPORTED', param]);
+    expect(refusal(() => textSpec(fields))).toEqual(['REQUEST_UNSUPPORTED', param]);
   });
 
   it.each([
     [{ temperature: 'hot' }, 'temperature'],
+    [{ n: 0 }, 'n'],
+    [{ n: limits.choicesMax + 1 }, 'n'],
     [{ temperature: 2.1 }, 'temperature'],
     [{ top_p: -0.1 }, 'top_p'],
     [{ top_k: 1.5 }, 'top_k'],
@@ -193,11 +198,12 @@ describe('parseChatRequest and parseTextRequest', () => {
   });
 
   it('read prompts in all their forms', () => {
-    expect(text({ prompt: ['one'] }).prompt).toBe('one');
-    expect(text({ prompt: [1, 2] }).prompt).toEqual(Int32Array.of(1, 2));
-    expect(text({ prompt: [[1, 2]] }).prompt).toEqual(Int32Array.of(1, 2));
+    expect(textSpec({ prompt: ['one'] }).input).toEqual(asText('one'));
+    const tokens = { kind: 'tokens', tokens: Int32Array.of(1, 2) };
+    expect(textSpec({ prompt: [1, 2] }).input).toEqual(tokens);
+    expect(textSpec({ prompt: [[1, 2]] }).input).toEqual(tokens);
     for (const prompt of [[], [-1], [1.5], ['a', 1], 5, null, [2 ** 40]])
-      expect(refusal(() => text({ prompt }))).toEqual(['REQUEST_INVALID', 'prompt']);
+      expect(refusal(() => textSpec({ prompt }))).toEqual(['REQUEST_INVALID', 'prompt']);
   });
 
   it.each([
@@ -205,36 +211,36 @@ describe('parseChatRequest and parseTextRequest', () => {
     [2 ** 64 - 2048, 2 ** 64 - 4096],
     [-(2 ** 53) - 2, 2 ** 53 + 2],
   ])('take seeds of 64 bits, the same for the same: %d', (seed, other) => {
-    const { seed: taken } = chat({ seed }).sampling;
-    expect(taken).toBe(text({ seed }).sampling.seed);
+    const { seed: taken } = chatSpec({ seed }).sampling;
+    expect(taken).toBe(textSpec({ seed }).sampling.seed);
     expect(Number.isInteger(taken) && taken >= 0 && taken < 2 ** 32).toBe(true);
-    if (Math.abs(other) !== Math.abs(seed)) expect(chat({ seed: other }).sampling.seed).not.toBe(taken);
+    if (Math.abs(other) !== Math.abs(seed)) expect(chatSpec({ seed: other }).sampling.seed).not.toBe(taken);
   });
 
   it('give seeds that differ other draws, also where their low bits say nothing', () => {
     const seeds = Array.from({ length: 1000 }, (_, at) => 2 ** 62 + at * 1024);
-    expect(new Set(seeds.map((seed) => chat({ seed }).sampling.seed)).size).toBe(seeds.length);
+    expect(new Set(seeds.map((seed) => chatSpec({ seed }).sampling.seed)).size).toBe(seeds.length);
   });
 
   it('take more output than any context, and no limits, as what there is', () => {
-    expect(chat({ max_tokens: -1 }).outputTokensMax).toBeNull();
-    expect(chat({ max_completion_tokens: -1 }).outputTokensMax).toBeNull();
-    expect(text({ max_tokens: -1 }).outputTokensMax).toBeNull();
-    expect(chat({ max_tokens: 2 ** 63 }).outputTokensMax).toBe(2 ** 63);
-    for (const top_k of [-1, 0]) expect(chat({ top_k }).sampling.topK).toBe(0);
+    expect(chatSpec({ max_tokens: -1 }).outputTokensMax).toBeNull();
+    expect(chatSpec({ max_completion_tokens: -1 }).outputTokensMax).toBeNull();
+    expect(textSpec({ max_tokens: -1 }).outputTokensMax).toBeNull();
+    expect(chatSpec({ max_tokens: 2 ** 63 }).outputTokensMax).toBe(2 ** 63);
+    for (const top_k of [-1, 0]) expect(chatSpec({ top_k }).sampling.topK).toBe(0);
     // Its field on the wire has 32 bits.
-    expect(chat({ top_k: 2 ** 40 }).sampling.topK).toBeLessThan(2 ** 32);
+    expect(chatSpec({ top_k: 2 ** 40 }).sampling.topK).toBeLessThan(2 ** 32);
   });
 
   it('take a blank string for no value', () => {
     expect(chat({ model: '' }).model).toBeNull();
     expect(chat({ model: ' \t' }).model).toBeNull();
-    expect(chat({ stop: '' }).stops).toEqual([]);
-    expect(chat({ stop: ['', '\n', ''] }).stops).toEqual(['\n']);
+    expect(chatSpec({ stop: '' }).stops).toEqual([]);
+    expect(chatSpec({ stop: ['', '\n', ''] }).stops).toEqual(['\n']);
     const idle = { user: '', reasoning_effort: '', tool_choice: '', response_format: '', metadata: '' };
     expect(chat(idle).withoutEffect).toEqual([]);
-    expect(text({ suffix: '' }).withoutEffect).toEqual([]);
-    expect(chat({ messages: [{ role: 'user', content: 'x', name: '' }] }).messages).toEqual([
+    expect(parseTextRequest({ prompt: 'Hi', suffix: '' }).withoutEffect).toEqual([]);
+    expect(messagesOf(chatSpec({ messages: [{ role: 'user', content: 'x', name: '' }] }))).toEqual([
       { role: 'user', content: 'x' },
     ]);
   });
@@ -252,7 +258,7 @@ describe('parseChatRequest and parseTextRequest', () => {
         { role: 'assistant', ...nothing },
       ],
     });
-    expect(given.messages).toEqual([
+    expect(messagesOf(given.spec)).toEqual([
       {
         role: 'user',
         content: [
@@ -267,7 +273,7 @@ describe('parseChatRequest and parseTextRequest', () => {
   });
 
   it('call developers by the name that templates know', () => {
-    expect(chat({ messages: [{ role: 'developer', content: 'x' }] }).messages).toEqual([
+    expect(messagesOf(chatSpec({ messages: [{ role: 'developer', content: 'x' }] }))).toEqual([
       { role: 'system', content: 'x' },
     ]);
   });

@@ -1,0 +1,88 @@
+import { ButterflyError, limits } from '@butterfly/common';
+import { AnswerCollector, startAnswer, type Answering } from '@butterfly/generation';
+import type { FastifyReply } from 'fastify';
+import type { ApiContext } from '../context.js';
+import { publicError, toHttpFailure } from '../http/errors.js';
+import { OpenStream } from '../http/open-stream.js';
+import { onClientGone } from '../http/open-responses.js';
+import type { ParsedRequest, ResponseHead } from './dialect.js';
+
+/** One request on its way to its answer. */
+interface Job {
+  readonly context: ApiContext;
+  readonly reply: FastifyReply;
+  readonly asked: ParsedRequest;
+  readonly head: ResponseHead;
+}
+
+/**
+ * Runs the request and answers it, at once or as a stream. A client that goes away cancels it.
+ * @returns the body to send, or undefined when it went out as a stream.
+ * @throws ButterflyError for failures that can still be an HTTP status.
+ */
+export async function answer(
+  context: ApiContext,
+  reply: FastifyReply,
+  asked: ParsedRequest,
+): Promise<object | undefined> {
+  nameWithoutEffect(reply, asked.withoutEffect);
+  const model = requireModel(context, asked.model);
+  const answering = await startAnswer(model, asked.spec);
+  const startMs = context.clock.nowMs();
+  const head = { id: asked.encoding.newId(), createdS: Math.floor(Date.now() / 1000), model: model.id };
+  const job: Job = { context, reply, asked, head };
+  const stopWatching = onClientGone(reply.request, () => answering.cancel());
+  try {
+    return await (asked.stream ? streamAnswer(job, answering) : wholeAnswer(job, answering));
+  } finally {
+    stopWatching();
+    const totalMs = Math.round(context.clock.nowMs() - startMs);
+    const requestId = reply.request.id;
+    context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
+  }
+}
+
+/** @throws ButterflyError NOT_FOUND */
+export function requireModel({ model }: ApiContext, id: string | null): ApiContext['model'] {
+  if (id === null || id === model.id) return model;
+  throw new ButterflyError('NOT_FOUND', `There is no model "${id}" here; this server has "${model.id}".`, {
+    param: 'model',
+  });
+}
+
+/** Says which fields were let through although they change nothing: names alone, and few. */
+function nameWithoutEffect(reply: FastifyReply, names: readonly string[]): void {
+  if (names.length === 0) return;
+  const shown = names.slice(0, limits.fieldsReportedMax);
+  if (shown.length < names.length) shown.push('...');
+  reply.header('x-butterfly-no-effect', shown.join(', '));
+}
+
+async function wholeAnswer({ asked, head }: Job, answering: Answering): Promise<object> {
+  const collector = new AnswerCollector();
+  await answering.run((event) => collector.take(event));
+  return asked.encoding.whole(head, collector.whole());
+}
+
+async function streamAnswer({ context, reply, asked, head }: Job, answering: Answering): Promise<undefined> {
+  const encoder = asked.encoding.stream(head);
+  const requestId = reply.request.id;
+  using stream = new OpenStream(reply, asked.encoding.form, {
+    clock: context.clock,
+    keepAliveMs: context.http.keepAliveMs,
+    onOverflow: () => {
+      answering.cancel();
+      context.observe({ kind: 'readerTooSlow', requestId });
+    },
+  });
+  try {
+    await answering.run((event) => stream.send(encoder.encode(event)));
+  } catch (thrown) {
+    if (!stream.opened) throw thrown;
+    const { error } = toHttpFailure(thrown);
+    context.observe({ kind: 'streamBroken', requestId, isClientGone: reply.raw.destroyed, error });
+    stream.send(encoder.failure(publicError(error, requestId)));
+  }
+  stream.end();
+  return undefined;
+}

@@ -1,0 +1,77 @@
+import { ButterflyError } from '@butterfly/common';
+import type { ChatCompletionChunk } from 'openai/resources/chat/completions';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { say, startApi, type TestApi } from '../testing/api.js';
+
+const messages = [{ role: 'user' as const, content: 'Hi' }];
+
+/** OpenAI's types call the field deprecated. */
+const seeded = (seed: number): object => ({ seed });
+
+describe('several answers to one request', () => {
+  let api: TestApi;
+  beforeAll(async () => {
+    api = await startApi();
+  });
+  afterAll(() => api[Symbol.asyncDispose]());
+
+  it('come together, each drawn with its own seed, and the prompt is computed once', async () => {
+    api.engine.requests.length = 0;
+    api.engine.script = ({ sampling: { seed } }) => say(`seed ${seed}`);
+    const { choices, usage } = await api.client.chat.completions.create({
+      model: 'echo',
+      messages,
+      n: 3,
+      ...seeded(2 ** 32 - 1),
+    });
+    expect(choices.map(({ index, message }) => [index, message.content])).toEqual([
+      [0, `seed ${2 ** 32 - 1}`],
+      [1, 'seed 0'],
+      [2, 'seed 1'],
+    ]);
+    expect(usage).toMatchObject({ prompt_tokens: 9, completion_tokens: 15 + 6 + 6 });
+    expect(api.engine.requests).toHaveLength(3);
+  });
+
+  it('wait for the first one to have computed the prompt', async () => {
+    let goOn: () => void = () => undefined;
+    const first = new Promise<void>((resolve) => (goOn = resolve));
+    api.engine.requests.length = 0;
+    api.engine.script = ({ sampling: { seed } }) => (seed === 5 ? [first, ...say('a')] : say('b'));
+    const answers = api.client.completions.create({ model: 'echo', prompt: 'x', n: 2, ...seeded(5) });
+    await api.engine.submitted();
+    expect(api.engine.requests).toHaveLength(1);
+    goOn();
+    expect((await answers).choices.map(({ text }) => text)).toEqual(['a', 'b']);
+  });
+
+  it('are streamed side by side, each with its role first and its end last', async () => {
+    api.engine.script = ({ sampling: { seed } }) => say(seed === 1 ? 'one' : 'two');
+    const stream = await api.client.chat.completions.create({
+      model: 'echo',
+      messages,
+      n: 2,
+      ...seeded(1),
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    const chunks: ChatCompletionChunk[] = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    for (const [index, text] of ['one', 'two'].entries()) {
+      const own = chunks.flatMap(({ choices }) => choices).filter((choice) => choice.index === index);
+      expect(own[0]?.delta).toEqual({ role: 'assistant', content: '' });
+      expect(own.map(({ delta }) => delta.content ?? '').join('')).toBe(text);
+      expect(own.map(({ finish_reason }) => finish_reason).filter((reason) => reason)).toEqual(['stop']);
+    }
+    expect(chunks.at(-1)?.usage).toMatchObject({ completion_tokens: 6 });
+  });
+
+  it('fail together, and free what the others hold', async () => {
+    api.engine.cancellations = 0;
+    api.engine.script = ({ sampling: { seed } }) =>
+      seed === 1 ? [...say('a'), 'hang'] : [new ButterflyError('WORKER_LOST', 'It is gone.')];
+    const response = await api.post('/v1/chat/completions', { messages, n: 2, seed: 1 });
+    expect([response.status, response.headers.get('x-butterfly-code')]).toEqual([503, 'WORKER_LOST']);
+    await api.engine.idle();
+  });
+});

@@ -1,0 +1,24 @@
+import { ButterflyError } from '@butterfly/common';
+import type { z } from 'zod';
+
+export function invalid(param: string, what: string): ButterflyError {
+  return new ButterflyError('REQUEST_INVALID', `${param}: ${what}.`, { param });
+}
+
+/** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field. */
+export function parseBody<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const path = issue?.path.join('.') ?? '';
+  if (issue?.code === 'unrecognized_keys') {
+    const param = [...issue.path, issue.keys[0] ?? ''].join('.');
+    throw new ButterflyError('REQUEST_UNSUPPORTED', `${param}: no such field is known here; leave it out.`, {
+      param,
+    });
+  }
+  if (path === '') throw new ButterflyError('REQUEST_INVALID', 'The request body must be a JSON object.');
+  if (issue?.code === 'custom' && issue.params?.unsupported === true)
+    throw new ButterflyError('REQUEST_UNSUPPORTED', `${path}: ${issue.message}.`, { param: path });
+  throw invalid(path, issue?.message ?? 'invalid');
+}

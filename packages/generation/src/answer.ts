@@ -1,0 +1,127 @@
+import { ButterflyError } from '@butterfly/common';
+import type { GenerateRequest, Generation } from '@butterfly/engine';
+import type { AnsweringModel } from './answering-model.js';
+import { followChoice, type ChoiceEnd } from './choice.js';
+import type { OutputEvent } from './events.js';
+import { contextExceeded, promptTokens } from './prompt.js';
+import type { GenerationSpec } from './spec.js';
+
+export type OutputSink = (event: OutputEvent) => void;
+
+/** What was asked for, accepted and under way. */
+export interface Answering {
+  readonly promptTokens: number;
+  /**
+   * Gives every event to the sink, as it comes. Called once.
+   * @throws ButterflyError the one that ended a choice, and with it the others; CANCELLED
+   */
+  run(sink: OutputSink): Promise<void>;
+  /** Frees all that the answers hold; `run` then throws CANCELLED. */
+  cancel(): void;
+}
+
+const noTokens: ReadonlySet<number> = new Set();
+
+/**
+ * Makes the prompt and hands it to the engine.
+ * @throws ButterflyError CONTEXT_EXCEEDED with the numbers; REQUEST_INVALID for an empty prompt; QUEUE_FULL;
+ * CLUSTER_NOT_READY; those of `promptTokens`
+ */
+export async function startAnswer(model: AnsweringModel, spec: GenerationSpec): Promise<Answering> {
+  const tokens = await promptTokens(model, spec.input, spec.inputField);
+  return new Answers(model, spec, engineRequest(model, spec, tokens));
+}
+
+/**
+ * More output than there is room for is as much as there is room for: that the answer ended by its length tells.
+ */
+function engineRequest(
+  { engine, vocabulary }: AnsweringModel,
+  { outputTokensMax: asked, inputField, sampling, ignoreEos, priority, timeoutMs }: GenerationSpec,
+  tokens: Int32Array,
+): GenerateRequest {
+  const { contextTokensMax } = engine;
+  const roomTokens = contextTokensMax - tokens.length;
+  if (tokens.length === 0)
+    throw new ButterflyError(
+      'REQUEST_INVALID',
+      `${inputField}: the prompt is empty; send at least one token.`,
+      { param: inputField },
+    );
+  if (roomTokens < 1) throw contextExceeded(contextTokensMax, inputField, tokens.length, asked ?? 1);
+  return {
+    promptTokens: tokens,
+    outputTokensMax: Math.min(asked ?? roomTokens, roomTokens),
+    sampling,
+    stopTokens: ignoreEos ? noTokens : vocabulary.endOfGenerationTokens,
+    priority,
+    timeoutMs,
+  };
+}
+
+/** The choices of one spec: the first computes the prompt, and the others begin when it is cached. */
+class Answers implements Answering {
+  readonly #generations: Generation[];
+  #cancelled = false;
+
+  constructor(
+    private readonly model: AnsweringModel,
+    private readonly spec: GenerationSpec,
+    private readonly request: GenerateRequest,
+  ) {
+    this.#generations = [model.engine.submit(request)];
+  }
+
+  get promptTokens(): number {
+    return this.request.promptTokens.length;
+  }
+
+  async run(sink: OutputSink): Promise<void> {
+    const ends = await this.#follow(sink);
+    const outputTokens = ends.reduce((sum, end) => sum + end.outputTokens, 0);
+    const cachedPromptTokens = ends[0]?.cachedPromptTokens ?? null;
+    sink({ kind: 'usage', usage: { promptTokens: this.promptTokens, outputTokens, cachedPromptTokens } });
+  }
+
+  cancel(): void {
+    this.#cancelled = true;
+    for (const generation of this.#generations) generation.cancel();
+  }
+
+  /** All choices to their ends. Who fails first ends the others, and what these say then is of no interest. */
+  async #follow(sink: OutputSink): Promise<readonly ChoiceEnd[]> {
+    const failures: unknown[] = [];
+    const watched = (following: Promise<ChoiceEnd>): Promise<ChoiceEnd | null> =>
+      following.catch((error: unknown) => {
+        failures.push(error);
+        this.cancel();
+        return null;
+      });
+    const others: Promise<ChoiceEnd | null>[] = [];
+    const first = this.#followOne(0, sink, () => {
+      for (let choice = 1; choice < this.spec.choices; choice++)
+        others.push(watched(this.#begin(choice, sink)));
+    });
+    const ends = [await watched(first), ...(await Promise.all(others))];
+    if (failures.length > 0) throw failures[0];
+    return ends.filter((end) => end !== null);
+  }
+
+  async #begin(choice: number, sink: OutputSink): Promise<ChoiceEnd> {
+    if (this.#cancelled) throw new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
+    const { sampling } = this.request;
+    const seed = (sampling.seed + choice) >>> 0;
+    this.#generations[choice] = this.model.engine.submit({
+      ...this.request,
+      sampling: { ...sampling, seed },
+    });
+    return this.#followOne(choice, sink, () => undefined);
+  }
+
+  #followOne(choice: number, sink: OutputSink, onFirst: () => void): Promise<ChoiceEnd> {
+    const generation = this.#generations[choice];
+    if (!generation) throw new ButterflyError('INTERNAL', `Choice ${choice} has not begun.`);
+    const { vocabulary } = this.model;
+    return followChoice(generation, { choice, vocabulary, stops: this.spec.stops, sink, onFirst });
+  }
+}

@@ -1,0 +1,40 @@
+/** Why an answer ended: the model or a stop text ended it, its room was used up, or it called tools. */
+export type FinishReason = 'stop' | 'length' | 'toolCalls';
+
+export interface Usage {
+  readonly promptTokens: number;
+  /** Of all choices. */
+  readonly outputTokens: number;
+  /** How many of the prompt were cached; null where it is not known. */
+  readonly cachedPromptTokens: number | null;
+}
+
+/**
+ * What comes of a `GenerationSpec`, in order within each choice; choices come mixed. Whole answers, streams, batches and the
+ * library are all made of these.
+ */
+export type OutputEvent =
+  /** Of the answer; may be empty for a token that completes no character. */
+  | { readonly kind: 'text'; readonly choice: number; readonly text: string }
+  /** What the model thinks before it answers. */
+  | { readonly kind: 'reasoning'; readonly choice: number; readonly text: string }
+  /** A call of a tool begins; `call` counts from 0 within the choice. */
+  | {
+      readonly kind: 'toolStart';
+      readonly choice: number;
+      readonly call: number;
+      readonly id: string;
+      readonly name: string;
+    }
+  /** The next piece of the JSON text of the call's arguments. */
+  | { readonly kind: 'toolArguments'; readonly choice: number; readonly call: number; readonly text: string }
+  /** The last of a choice. */
+  | {
+      readonly kind: 'finish';
+      readonly choice: number;
+      readonly reason: FinishReason;
+      /** The stop text that ended it; null where another thing did. */
+      readonly stop: string | null;
+    }
+  /** The last of all. */
+  | { readonly kind: 'usage'; readonly usage: Usage };

@@ -1,0 +1,86 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { ButterflyError } from '@butterfly/common';
+import type { PromptText } from '@butterfly/text';
+import type { AnsweringModel } from './answering-model.js';
+import type { GenerationInput } from './spec.js';
+
+/** Tokenizing blocks the event loop for this many characters at a time: some 10 ms. */
+const pieceCharacters = 16 * 1024;
+/** A cut splits one token, at worst into its bytes; the longest tokens of ordinary vocabularies have fewer. */
+const tokensPerCut = 256;
+
+/**
+ * The tokens of an input, BOS included where the model wants one.
+ * @param field the name of the input in the request, for the words of errors
+ * @throws ButterflyError CONTEXT_EXCEEDED; REQUEST_INVALID for a token that the vocabulary does not have; those of
+ * `PromptMaker.chatText`
+ */
+export async function promptTokens(
+  model: AnsweringModel,
+  input: GenerationInput,
+  field: string,
+): Promise<Int32Array> {
+  switch (input.kind) {
+    case 'chat':
+      return tokenize(model, model.prompts.chatText(input.messages), field);
+    case 'text':
+      return tokenize(model, model.prompts.plainText(input.text), field);
+    case 'tokens':
+      return checkedTokens(model, input.tokens, field);
+    default:
+      return input satisfies never;
+  }
+}
+
+function checkedTokens({ vocabulary }: AnsweringModel, tokens: Int32Array, field: string): Int32Array {
+  const unknown = tokens.find((token) => token >= vocabulary.size);
+  if (unknown !== undefined)
+    throw new ButterflyError(
+      'REQUEST_INVALID',
+      `${field}: there is no token ${unknown}; the vocabulary ends at ${vocabulary.size - 1}.`,
+      { param: field },
+    );
+  return tokens;
+}
+
+/**
+ * In the words of OpenAI, since agents shorten their history when they read "maximum context length is N tokens".
+ * @param promptTokens null for more than fit, where nobody counted further
+ */
+export function contextExceeded(
+  contextTokensMax: number,
+  field: string,
+  promptTokens: number | null,
+  outputTokens: number,
+): ButterflyError {
+  const requested =
+    promptTokens === null
+      ? `your ${field} ${field === 'messages' ? 'have' : 'has'} over ${contextTokensMax} tokens`
+      : `you requested ${promptTokens + outputTokens} tokens (${promptTokens} in the ${field}, ${outputTokens} in the completion)`;
+  return new ButterflyError(
+    'CONTEXT_EXCEEDED',
+    `This model's maximum context length is ${contextTokensMax} tokens. However, ${requested}. Please reduce the length of the ${field}.`,
+    { param: field },
+  );
+}
+
+async function tokenize(model: AnsweringModel, text: PromptText, field: string): Promise<Int32Array> {
+  if (text.value.length > pieceCharacters) await refuseOverlong(model, text.value, field);
+  return model.prompts.tokens(text);
+}
+
+/**
+ * Counts the tokens of a long text piece by piece, so that others run in between, and stops as soon as it cannot fit.
+ * What remains is tokenized whole, since cuts change tokens, in a time that the context bounds and not the body.
+ */
+async function refuseOverlong(model: AnsweringModel, text: string, field: string): Promise<void> {
+  const { contextTokensMax } = model.engine;
+  let tokensLeft = contextTokensMax;
+  for (let at = 0; at < text.length; at += pieceCharacters) {
+    const piece = text.slice(at, at + pieceCharacters);
+    const tokens = model.vocabulary.tokenize(piece, { addSpecial: false, parseSpecial: true });
+    tokensLeft -= tokens.length - tokensPerCut;
+    if (tokensLeft < 0) throw contextExceeded(contextTokensMax, field, null, 0);
+    await nextTurn();
+  }
+}

@@ -1,0 +1,83 @@
+import { ButterflyError } from '@butterfly/common';
+import type { FinishReason, OutputEvent, Usage } from './events.js';
+
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON text of an object. */
+  readonly arguments: string;
+}
+
+/** One answer, once it is whole. */
+export interface Choice {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly toolCalls: readonly ToolCall[];
+  readonly reason: FinishReason;
+  /** The stop text that ended it, if one did. */
+  readonly stop: string | null;
+}
+
+export interface WholeAnswer {
+  readonly choices: readonly Choice[];
+  readonly usage: Usage;
+}
+
+interface ChoiceInMaking {
+  readonly texts: string[];
+  readonly reasonings: string[];
+  readonly toolCalls: { readonly id: string; readonly name: string; readonly arguments: string[] }[];
+  end: { readonly reason: FinishReason; readonly stop: string | null } | null;
+}
+
+/** The sink of whoever wants the answer in one piece. */
+export class AnswerCollector {
+  readonly #choices: ChoiceInMaking[] = [];
+  #usage: Usage | null = null;
+
+  take(event: OutputEvent): void {
+    switch (event.kind) {
+      case 'text':
+        this.#choice(event.choice).texts.push(event.text);
+        return;
+      case 'reasoning':
+        this.#choice(event.choice).reasonings.push(event.text);
+        return;
+      case 'toolStart':
+        this.#choice(event.choice).toolCalls.push({ id: event.id, name: event.name, arguments: [] });
+        return;
+      case 'toolArguments':
+        this.#choice(event.choice).toolCalls[event.call]?.arguments.push(event.text);
+        return;
+      case 'finish':
+        this.#choice(event.choice).end = { reason: event.reason, stop: event.stop };
+        return;
+      case 'usage':
+        this.#usage = event.usage;
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  /** @throws ButterflyError INTERNAL before the last event */
+  whole(): WholeAnswer {
+    const usage = this.#usage;
+    if (usage === null) throw new ButterflyError('INTERNAL', 'An answer was asked for before its end.');
+    return { choices: this.#choices.map(finished), usage };
+  }
+
+  #choice(index: number): ChoiceInMaking {
+    return (this.#choices[index] ??= { texts: [], reasonings: [], toolCalls: [], end: null });
+  }
+}
+
+function finished({ texts, reasonings, toolCalls, end }: ChoiceInMaking): Choice {
+  if (end === null) throw new ButterflyError('INTERNAL', 'A choice was asked for before its end.');
+  return {
+    text: texts.join(''),
+    reasoning: reasonings.join(''),
+    toolCalls: toolCalls.map(({ id, name, arguments: pieces }) => ({ id, name, arguments: pieces.join('') })),
+    ...end,
+  };
+}
