@@ -3,6 +3,15 @@ export type { Answering, OutputSink } from './answer.js';
 export type { AnsweringModel } from './answering-model.js';
 export type { FinishReason, OutputEvent, Usage } from './events.js';
 export { promptTokens } from './prompt.js';
-export type { GenerationInput, GenerationSpec } from './spec.js';
+export { noTools } from './spec.js';
+export type {
+  AnswerFormat,
+  ChatInput,
+  GenerationInput,
+  GenerationSpec,
+  ToolChoice,
+  ToolDefinition,
+  ToolUse,
+} from './spec.js';
 export { AnswerCollector } from './whole-answer.js';
 export type { Choice, ToolCall, WholeAnswer } from './whole-answer.js';

@@ -1,11 +1,62 @@
 import type { ChatMessage } from '@butterfly/text';
 import type { SamplingParams } from '@butterfly/wire';
 
+/** A tool that the model may call; calling it is the client's business. */
+export interface ToolDefinition {
+  readonly name: string;
+  readonly description: string | null;
+  /** JSON schema of its arguments, an object's; null for no arguments. */
+  readonly parameters: Readonly<Record<string, unknown>> | null;
+  /** Whether the arguments must be valid by the schema even where the model is free to call or not. */
+  readonly isStrict: boolean;
+}
+
+/** Which of the tools the answer may, or must, call. */
+export type ToolChoice =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'auto' }
+  | { readonly kind: 'required' }
+  /** Only these, and `isRequired` that one at least. */
+  | { readonly kind: 'named'; readonly names: readonly string[]; readonly isRequired: boolean };
+
+export interface ToolUse {
+  readonly tools: readonly ToolDefinition[];
+  readonly choice: ToolChoice;
+  /** Whether one answer may have several calls. */
+  readonly isParallel: boolean;
+}
+
+export const noTools: ToolUse = Object.freeze({
+  tools: Object.freeze([]),
+  choice: Object.freeze({ kind: 'none' }),
+  isParallel: true,
+});
+
+/** A conversation that is answered. */
+export interface ChatInput {
+  readonly kind: 'chat';
+  readonly messages: readonly ChatMessage[];
+  readonly toolUse: ToolUse;
+  /** Further names for the template, such as `enable_thinking`. */
+  readonly templateValues: Readonly<Record<string, unknown>>;
+  /** Goes on with the last message, an assistant's, instead of beginning a new one. */
+  readonly continuesLast: boolean;
+}
+
 /** What is continued. */
 export type GenerationInput =
-  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
+  | ChatInput
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'tokens'; readonly tokens: Int32Array };
+
+/** What the text of an answer must be; reasoning before it and calls of tools are free of it. */
+export type AnswerFormat =
+  | { readonly kind: 'text' }
+  | { readonly kind: 'json' }
+  | { readonly kind: 'schema'; readonly schema: Readonly<Record<string, unknown>> | boolean }
+  | { readonly kind: 'regex'; readonly pattern: string }
+  /** In llama.cpp's notation, GBNF. */
+  | { readonly kind: 'grammar'; readonly grammar: string };
 
 /** One wish for answers, with every default filled in: what each dialect makes of a request, and the engine knows of none. */
 export interface GenerationSpec {
@@ -15,6 +66,7 @@ export interface GenerationSpec {
   /** Answers to the same input, at least 1; the one at index i draws with the seed plus i. */
   readonly choices: number;
   readonly sampling: SamplingParams;
+  readonly format: AnswerFormat;
   /** Texts that end an answer and are not part of it; none is empty. */
   readonly stops: readonly string[];
   /** Tokens of each answer, at least 1; null for as many as the context has room for. */

@@ -8,10 +8,24 @@ interface ChatContentPart {
   readonly text?: string | undefined;
 }
 
+/** A call of a tool in an earlier answer. */
+export interface ChatToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON text as the model wrote it. */
+  readonly arguments: string;
+}
+
 export interface ChatMessage {
   readonly role: string;
   readonly content: string | readonly ChatContentPart[];
   readonly name?: string | undefined;
+  /** Of an assistant. */
+  readonly toolCalls?: readonly ChatToolCall[] | undefined;
+  /** Of a tool: the call that this is the result of. */
+  readonly toolCallId?: string | undefined;
+  /** What an assistant thought before it answered; templates that know such drop or keep it as the model was taught. */
+  readonly reasoning?: string | undefined;
 }
 
 interface SpecialTokenTexts {

@@ -1,5 +1,5 @@
 export { ChatTemplate } from './chat-template.js';
-export type { ChatMessage } from './chat-template.js';
+export type { ChatMessage, ChatToolCall } from './chat-template.js';
 export { IncrementalDetokenizer, StopMatcher } from './detokenizer.js';
 export { PromptMaker } from './prompt.js';
 export type { PromptText } from './prompt.js';

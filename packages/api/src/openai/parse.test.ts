@@ -1,5 +1,5 @@
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
-import type { GenerationSpec } from '@butterfly/generation';
+import { type GenerationSpec, noTools } from '@butterfly/generation';
 import { describe, expect, it } from 'vitest';
 import { parseChatRequest, parseTextRequest } from './parse.js';
 
@@ -27,7 +27,8 @@ describe('parseChatRequest and parseTextRequest', () => {
     expect({ model, stream, withoutEffect }).toEqual({ model: 'echo', stream: false, withoutEffect: [] });
     const { sampling, ...rest } = spec;
     expect(rest).toEqual({
-      input: { kind: 'chat', messages },
+      input: { kind: 'chat', messages, toolUse: noTools, templateValues: {}, continuesLast: false },
+      format: { kind: 'text' },
       inputField: 'messages',
       choices: 1,
       stops: [],

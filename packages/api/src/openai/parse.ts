@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { ButterflyError, deadlines } from '@butterfly/common';
-import type { GenerationInput } from '@butterfly/generation';
+import { type ChatInput, type GenerationInput, noTools } from '@butterfly/generation';
 import type { SamplingParams } from '@butterfly/wire';
 import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
@@ -27,7 +27,13 @@ export function parseChatRequest(body: unknown): ParsedRequest {
   if (older != null && newer != null && older !== newer)
     throw invalid('max_tokens', 'contradicts max_completion_tokens; send only the latter');
   const names = [...namesWithoutEffect(chatFields, fields), ...messageNamesWithoutEffect(messages)];
-  const input = { kind: 'chat', messages: messages.map(templateMessage) } as const;
+  const input: ChatInput = {
+    kind: 'chat',
+    messages: messages.map(templateMessage),
+    toolUse: noTools,
+    templateValues: {},
+    continuesLast: false,
+  };
   return parsedRequest(fields, { input, inputField: 'messages', outputTokens: newer ?? older ?? -1, names });
 }
 
@@ -71,6 +77,7 @@ function parsedRequest(
       inputField,
       choices: fields.n ?? 1,
       sampling: samplingOf(fields),
+      format: { kind: 'text' },
       stops: [fields.stop ?? []].flat().filter((stop) => stop !== ''),
       outputTokensMax: outputTokens === -1 ? null : outputTokens,
       priority: fields.priority ?? 0,
