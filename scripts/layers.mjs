@@ -61,7 +61,10 @@ export const folders = {
     admin: ['http', 'context.ts'],
     fields: [],
     answers: ['http', 'context.ts'],
-    openai: ['http', 'fields', 'answers'],
+    openai: ['http', 'fields', 'answers', 'context.ts'],
+    anthropic: ['http', 'fields', 'answers', 'context.ts'],
+    ollama: ['http', 'fields', 'answers', 'context.ts'],
+    'text-tools': ['http', 'fields', 'answers', 'context.ts'],
   },
   cli: { discovery: [], 'admin-client': ['options.ts', 'table.ts'] },
 };

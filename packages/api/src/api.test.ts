@@ -127,7 +127,17 @@ describe('answers in one piece', () => {
 
 describe('the other routes', () => {
   it('lists the model', async () => {
-    const model = { id: 'echo', object: 'model', created: 1_700_000_000, owned_by: 'butterfly' };
+    const model = {
+      id: 'echo',
+      object: 'model',
+      created: 1_700_000_000,
+      owned_by: 'butterfly',
+      max_model_len: 256,
+      context_length: 256,
+      capabilities: ['completion'],
+      quantization: 'F32',
+      meta: { n_vocab: 259, n_ctx_train: 512, n_params: 1_234_567_890, size: 4_938_271_560 },
+    };
     expect(await (await get('/v1/models')).json()).toEqual({ object: 'list', data: [model] });
     expect(await (await get('/v1/models/echo')).json()).toEqual(model);
     const [status, error] = await failure(get('/v1/models/other'));

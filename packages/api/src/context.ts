@@ -19,10 +19,30 @@ export interface ClusterAdministration {
   readonly token: string | null;
 }
 
+/** What clients are told of a model, so that they need not be told by hand. */
+export interface ModelFacts {
+  /** As `general.architecture` has it. */
+  readonly architecture: string;
+  readonly parameters: number;
+  /** The type of most of its weights, such as `Q4_K`. */
+  readonly quantisation: string;
+  /** Of its weights. */
+  readonly bytes: number;
+  /** Tokens that it was trained to see at once. */
+  readonly contextTrained: number;
+  /** SHA-256 in hexadecimal that tells it from every other. */
+  readonly digest: string;
+  /** Jinja source; null where it has none of its own. */
+  readonly chatTemplate: string | null;
+  /** In Ollama's words, such as `completion`. */
+  readonly capabilities: readonly string[];
+}
+
 /** A model as the API offers it. */
 export interface ServedModel extends AnsweringModel {
   /** Seconds since 1970. */
   readonly createdS: number;
+  readonly facts: ModelFacts;
 }
 
 /** What the API serves, and with what. */

@@ -1,3 +1,3 @@
-export type { HttpSettings } from './context.js';
+export type { HttpSettings, ModelFacts } from './context.js';
 export { startApi } from './server.js';
 export type { ListeningApi } from './server.js';

@@ -1,32 +1,21 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
+import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify';
 import { addClusterRoutes } from './admin/cluster-routes.js';
-import { answer, requireModel } from './answers/answer.js';
+import { addAnthropicRoutes } from './anthropic/routes.js';
 import type { ApiContext } from './context.js';
+import type { AddRoute } from './http/add-route.js';
 import { HttpRefusal } from './http/errors.js';
-import { parseChatRequest, parseTextRequest } from './openai/parse.js';
-
-type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown;
+import { addOllamaRoutes } from './ollama/routes.js';
+import { addOpenaiRoutes } from './openai/routes.js';
+import { addTextRoutes } from './text-tools/routes.js';
 
 /** Adds all routes; each path answers 405 to the methods that it does not have. */
 export function addRoutes(app: FastifyInstance, context: ApiContext): void {
-  const add = (method: 'GET' | 'POST', url: string, handler: Handler) => addRoute(app, method, url, handler);
+  const add: AddRoute = (method, url, handler) => addRoute(app, method, url, handler);
 
-  add('POST', '/v1/chat/completions', (request, reply) =>
-    answer(context, reply, parseChatRequest(request.body)),
-  );
-  add('POST', '/v1/completions', (request, reply) => answer(context, reply, parseTextRequest(request.body)));
-
-  const { id, createdS } = context.model;
-  const model = { id, object: 'model', created: createdS, owned_by: 'butterfly' };
-  const list = { object: 'list', data: [model] };
-  add('GET', '/v1/models', () => list);
-  // The rest of the path, since ids may have slashes.
-  add('GET', '/v1/models/*', (request) => {
-    const asked = (request.params as { readonly '*': string })['*'].replace(/\/$/, '');
-    if (asked === '') return list;
-    requireModel(context, asked);
-    return model;
-  });
+  addOpenaiRoutes(add, context);
+  addAnthropicRoutes(add, context);
+  addOllamaRoutes(add, context);
+  addTextRoutes(add, context);
 
   add('GET', '/health', () => ({ status: 'ok' }));
   add('GET', '/ready', (_request, reply) => {
@@ -38,7 +27,7 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   if (context.administration) addClusterRoutes(add, context.administration);
 }
 
-function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, handler: Handler): void {
+function addRoute(app: FastifyInstance, ...[method, url, handler]: Parameters<AddRoute>): void {
   app.route({ method, url, handler });
   // Fastify answers HEAD wherever there is GET.
   const allowed: readonly HTTPMethods[] = method === 'GET' ? ['GET', 'HEAD'] : [method];

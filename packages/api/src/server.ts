@@ -7,6 +7,7 @@ import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { boundBodies } from './http/body-budget.js';
 import type { ApiContext } from './context.js';
+import { errorShape } from './error-shapes.js';
 import { letPagesAsk } from './http/cors.js';
 import { HttpRefusal, publicError, toHttpFailure } from './http/errors.js';
 import { hostName, hostRefusal } from './http/host-check.js';
@@ -94,7 +95,7 @@ function sendFailure(
   return reply
     .code(status)
     .headers(headers)
-    .send(errorBody(publicError(error, request.id)));
+    .send(errorShape(url, publicError(error, requestId), status, requestId));
 }
 
 /** Answers bytes that are not HTTP, or too slow: there is no request yet, so this is written by hand. */

@@ -1,5 +1,7 @@
-import { type HttpSettings, type ListeningApi, startApi } from '@butterfly/api';
+import { createHash } from 'node:crypto';
+import { type HttpSettings, type ListeningApi, type ModelFacts, startApi } from '@butterfly/api';
 import { type Observer, deadlines, systemClock } from '@butterfly/common';
+import { modelFingerprint, parameterCount, quantisation } from '@butterfly/model';
 import type { Orchestrator } from '@butterfly/orchestrator';
 import type { PromptMaker } from '@butterfly/text';
 import type { OpenedModel } from './model.js';
@@ -28,6 +30,7 @@ export async function startHttpApi(options: {
       engine: orchestrator.engine,
       vocabulary: model.vocabulary,
       prompts,
+      facts: factsOf(model),
     },
     administration: { view: orchestrator.view, token },
     http: { keepAliveMs, corsOrigins, hostNames },
@@ -35,4 +38,20 @@ export async function startHttpApi(options: {
     observe,
   };
   return startApi(context, { host, port });
+}
+
+function factsOf({ spec }: OpenedModel): ModelFacts {
+  const [most] = quantisation(spec);
+  return {
+    architecture: spec.architecture,
+    parameters: parameterCount(spec),
+    quantisation: most?.typeName ?? 'unknown',
+    bytes: spec.tensors.reduce((sum, { bytes }) => sum + bytes, 0),
+    contextTrained: spec.contextTrained,
+    digest: createHash('sha256')
+      .update(JSON.stringify(modelFingerprint(spec)))
+      .digest('hex'),
+    chatTemplate: spec.tokenizer.chatTemplate,
+    capabilities: ['completion'],
+  };
 }

@@ -27,6 +27,10 @@ export const limits = Object.freeze({
   draftTokensMax: 32,
   /** Answers to one request: each is a sequence of its own. */
   choicesMax: 32,
+  /** Tools that one request may offer: as many as OpenAI takes. */
+  toolsMax: 128,
+  /** Characters that `/tokenize` takes at once: what is tokenized stops everything else, some 100 ms for so many. */
+  tokenizedCharactersMax: 256 * 1024,
   /** Sequences in one step. */
   stepSequencesMax: 256,
   /** States kept of prompts and answers; one of a large hybrid model takes 150 MiB, as much as 2,400 tokens of its cache. */

@@ -1,4 +1,4 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, type Clock } from '@butterfly/common';
 import type { GenerateRequest, Generation } from '@butterfly/engine';
 import type { AnsweringModel } from './answering-model.js';
 import { followChoice, type ChoiceEnd } from './choice.js';
@@ -27,9 +27,13 @@ const noTokens: ReadonlySet<number> = new Set();
  * @throws ButterflyError CONTEXT_EXCEEDED with the numbers; REQUEST_INVALID for an empty prompt; QUEUE_FULL;
  * CLUSTER_NOT_READY; those of `promptTokens`
  */
-export async function startAnswer(model: AnsweringModel, spec: GenerationSpec): Promise<Answering> {
+export async function startAnswer(
+  model: AnsweringModel,
+  spec: GenerationSpec,
+  clock: Clock,
+): Promise<Answering> {
   const tokens = await promptTokens(model, spec.input, spec.inputField);
-  return new Answers(model, spec, engineRequest(model, spec, tokens));
+  return new Answers(model, spec, engineRequest(model, spec, tokens), clock);
 }
 
 /**
@@ -62,13 +66,17 @@ function engineRequest(
 /** The choices of one spec: the first computes the prompt, and the others begin when it is cached. */
 class Answers implements Answering {
   readonly #generations: Generation[];
+  readonly #startMs: number;
+  #firstMs: number | null = null;
   #cancelled = false;
 
   constructor(
     private readonly model: AnsweringModel,
     private readonly spec: GenerationSpec,
     private readonly request: GenerateRequest,
+    private readonly clock: Clock,
   ) {
+    this.#startMs = clock.nowMs();
     this.#generations = [model.engine.submit(request)];
   }
 
@@ -80,7 +88,9 @@ class Answers implements Answering {
     const ends = await this.#follow(sink);
     const outputTokens = ends.reduce((sum, end) => sum + end.outputTokens, 0);
     const cachedPromptTokens = ends[0]?.cachedPromptTokens ?? null;
-    sink({ kind: 'usage', usage: { promptTokens: this.promptTokens, outputTokens, cachedPromptTokens } });
+    const usage = { promptTokens: this.promptTokens, outputTokens, cachedPromptTokens };
+    const totalMs = this.clock.nowMs() - this.#startMs;
+    sink({ kind: 'usage', usage, timing: { firstTokenMs: this.#firstMs ?? totalMs, totalMs } });
   }
 
   cancel(): void {
@@ -99,6 +109,7 @@ class Answers implements Answering {
       });
     const others: Promise<ChoiceEnd | null>[] = [];
     const first = this.#followOne(0, sink, () => {
+      this.#firstMs = this.clock.nowMs() - this.#startMs;
       for (let choice = 1; choice < this.spec.choices; choice++)
         others.push(watched(this.#begin(choice, sink)));
     });

@@ -9,6 +9,13 @@ export interface Usage {
   readonly cachedPromptTokens: number | null;
 }
 
+/** In milliseconds from when the engine took the request. */
+export interface AnswerTiming {
+  /** Until the prompt was computed. */
+  readonly firstTokenMs: number;
+  readonly totalMs: number;
+}
+
 /**
  * What comes of a `GenerationSpec`, in order within each choice; choices come mixed. Whole answers, streams, batches and the
  * library are all made of these.
@@ -37,4 +44,4 @@ export type OutputEvent =
       readonly stop: string | null;
     }
   /** The last of all. */
-  | { readonly kind: 'usage'; readonly usage: Usage };
+  | { readonly kind: 'usage'; readonly usage: Usage; readonly timing: AnswerTiming };

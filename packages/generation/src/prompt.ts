@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ButterflyError } from '@butterfly/common';
 import type { PromptText } from '@butterfly/text';
 import type { AnsweringModel } from './answering-model.js';
-import type { GenerationInput } from './spec.js';
+import type { ChatInput, GenerationInput } from './spec.js';
 
 /** Tokenizing blocks the event loop for this many characters at a time: some 10 ms. */
 const pieceCharacters = 16 * 1024;
@@ -30,6 +30,11 @@ export async function promptTokens(
     default:
       return input satisfies never;
   }
+}
+
+/** What a conversation becomes before it is cut into tokens. @throws ButterflyError those of `PromptMaker.chatText` */
+export function promptText({ prompts }: AnsweringModel, { messages }: ChatInput): string {
+  return prompts.chatText(messages).value;
 }
 
 function checkedTokens({ vocabulary }: AnsweringModel, tokens: Int32Array, field: string): Int32Array {

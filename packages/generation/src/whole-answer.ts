@@ -1,5 +1,5 @@
 import { ButterflyError } from '@butterfly/common';
-import type { FinishReason, OutputEvent, Usage } from './events.js';
+import type { AnswerTiming, FinishReason, OutputEvent, Usage } from './events.js';
 
 export interface ToolCall {
   readonly id: string;
@@ -21,6 +21,7 @@ export interface Choice {
 export interface WholeAnswer {
   readonly choices: readonly Choice[];
   readonly usage: Usage;
+  readonly timing: AnswerTiming;
 }
 
 interface ChoiceInMaking {
@@ -33,7 +34,7 @@ interface ChoiceInMaking {
 /** The sink of whoever wants the answer in one piece. */
 export class AnswerCollector {
   readonly #choices: ChoiceInMaking[] = [];
-  #usage: Usage | null = null;
+  #end: Pick<WholeAnswer, 'usage' | 'timing'> | null = null;
 
   take(event: OutputEvent): void {
     switch (event.kind) {
@@ -53,7 +54,7 @@ export class AnswerCollector {
         this.#choice(event.choice).end = { reason: event.reason, stop: event.stop };
         return;
       case 'usage':
-        this.#usage = event.usage;
+        this.#end = { usage: event.usage, timing: event.timing };
         return;
       default:
         event satisfies never;
@@ -62,9 +63,9 @@ export class AnswerCollector {
 
   /** @throws ButterflyError INTERNAL before the last event */
   whole(): WholeAnswer {
-    const usage = this.#usage;
-    if (usage === null) throw new ButterflyError('INTERNAL', 'An answer was asked for before its end.');
-    return { choices: this.#choices.map(finished), usage };
+    const end = this.#end;
+    if (end === null) throw new ButterflyError('INTERNAL', 'An answer was asked for before its end.');
+    return { choices: this.#choices.map(finished), ...end };
   }
 
   #choice(index: number): ChoiceInMaking {

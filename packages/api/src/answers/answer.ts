@@ -1,4 +1,4 @@
-import { ButterflyError, limits } from '@butterfly/common';
+import { limits } from '@butterfly/common';
 import { AnswerCollector, startAnswer, type Answering } from '@butterfly/generation';
 import type { FastifyReply } from 'fastify';
 import type { ApiContext } from '../context.js';
@@ -6,6 +6,7 @@ import { publicError, toHttpFailure } from '../http/errors.js';
 import { OpenStream } from '../http/open-stream.js';
 import { onClientGone } from '../http/open-responses.js';
 import type { ParsedRequest, ResponseHead } from './dialect.js';
+import { requireModel } from './models.js';
 
 /** One request on its way to its answer. */
 interface Job {
@@ -27,9 +28,16 @@ export async function answer(
 ): Promise<object | undefined> {
   nameWithoutEffect(reply, asked.withoutEffect);
   const model = requireModel(context, asked.model);
-  const answering = await startAnswer(model, asked.spec);
+  const answering = await startAnswer(model, asked.spec, context.clock);
   const startMs = context.clock.nowMs();
-  const head = { id: asked.encoding.newId(), createdS: Math.floor(Date.now() / 1000), model: model.id };
+  const requestId = reply.request.id;
+  const head: ResponseHead = {
+    id: asked.encoding.newId(),
+    createdS: Math.floor(Date.now() / 1000),
+    model: model.id,
+    requestId,
+    promptTokens: answering.promptTokens,
+  };
   const job: Job = { context, reply, asked, head };
   const stopWatching = onClientGone(reply.request, () => answering.cancel());
   try {
@@ -37,17 +45,8 @@ export async function answer(
   } finally {
     stopWatching();
     const totalMs = Math.round(context.clock.nowMs() - startMs);
-    const requestId = reply.request.id;
     context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
   }
-}
-
-/** @throws ButterflyError NOT_FOUND */
-export function requireModel({ model }: ApiContext, id: string | null): ApiContext['model'] {
-  if (id === null || id === model.id) return model;
-  throw new ButterflyError('NOT_FOUND', `There is no model "${id}" here; this server has "${model.id}".`, {
-    param: 'model',
-  });
 }
 
 /** Says which fields were let through although they change nothing: names alone, and few. */

@@ -8,6 +8,9 @@ export interface ResponseHead {
   /** Seconds since 1970. */
   readonly createdS: number;
   readonly model: string;
+  /** Of the HTTP request. */
+  readonly requestId: string;
+  readonly promptTokens: number;
 }
 
 /** Turns the events of one answer into the bytes of one stream; it remembers where it is. */

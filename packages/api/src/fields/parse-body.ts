@@ -5,14 +5,18 @@ export function invalid(param: string, what: string): ButterflyError {
   return new ButterflyError('REQUEST_INVALID', `${param}: ${what}.`, { param });
 }
 
-/** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field. */
-export function parseBody<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
+/**
+ * @param owner the path of the value in the body; empty for the body itself
+ * @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field.
+ */
+export function parseBody<S extends z.ZodType>(schema: S, body: unknown, owner = ''): z.output<S> {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  const path = issue?.path.join('.') ?? '';
+  const at = [...(owner === '' ? [] : [owner]), ...(issue?.path ?? [])];
+  const path = at.join('.');
   if (issue?.code === 'unrecognized_keys') {
-    const param = [...issue.path, issue.keys[0] ?? ''].join('.');
+    const param = [...at, issue.keys[0] ?? ''].join('.');
     throw new ButterflyError('REQUEST_UNSUPPORTED', `${param}: no such field is known here; leave it out.`, {
       param,
     });

@@ -90,30 +90,3 @@ function addOthers(names: Set<string>, owner: string, fields: object, read: read
     names.add(`${owner}.${nameInHeader.test(name) ? name : '(another)'}`);
   }
 }
-
-/**
- * Looks at a list before its items are: a schema costs far more for each item than the JSON that it came in, and a body
- * has room for millions.
- */
-export const boundedList = <S extends z.ZodType>(
-  items: S,
-  max: number,
-  size: (list: readonly unknown[]) => number = (list) => list.length,
-) =>
-  z
-    .custom<unknown>((value) => !Array.isArray(value) || size(value) <= max, `at most ${max} are allowed`)
-    .pipe(z.array(items));
-
-/** Messages, and parts of messages. */
-export function countParts(messages: readonly unknown[]): number {
-  let parts = messages.length;
-  for (const message of messages)
-    if (
-      typeof message === 'object' &&
-      message !== null &&
-      'content' in message &&
-      Array.isArray(message.content)
-    )
-      parts += message.content.length;
-  return parts;
-}

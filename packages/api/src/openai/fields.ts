@@ -1,15 +1,8 @@
 import { deadlines, limits } from '@butterfly/common';
 import { z } from 'zod';
-import { boundedList, chatMessage, countParts } from './chat-messages.js';
 import { honoured, refused, refusedFor, withoutEffect } from '../fields/field-kinds.js';
-
-const wholeNumber = (isAllowed: (value: number) => boolean, error: string) =>
-  z.number().refine((value) => Number.isInteger(value) && isAllowed(value), { error });
-
-const stopString = z
-  .string()
-  .max(limits.stopStringCharactersMax)
-  .refine((text) => !/\p{Surrogate}/u.test(text), { error: 'has half a surrogate pair' });
+import { boundedList, countParts, stopString, wholeNumber } from '../fields/values.js';
+import { chatMessage } from './chat-messages.js';
 
 const someText = withoutEffect(z.string());
 

@@ -7,6 +7,7 @@ import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import type { ShapeOf } from '../fields/field-kinds.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
+import { isBlank, topKMax } from '../fields/values.js';
 import { chatEncoding } from './chat-encoding.js';
 import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
 import { chatFields, textFields } from './fields.js';
@@ -102,12 +103,6 @@ function samplingOf(fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>)
     seed: fields.seed == null ? randomInt(2 ** 32) : seedOf(fields.seed),
   };
 }
-
-/** What its field on the wire holds, and more than any vocabulary has. */
-const topKMax = 2 ** 31;
-
-const isBlank = (text: string | null | undefined): text is null | undefined | '' =>
-  !text || text.trim() === '';
 
 /**
  * Seeds of 32 bits: any integer counts modulo 2^32. Beyond 2^53 JSON numbers are multiples of a power of two, whose low

@@ -168,6 +168,17 @@ export class EchoEngine implements Engine {
 const template =
   "{{ bos_token }}{% for m in messages %}{% if m.content == 'refuse' %}{{ raise_exception('No such talk') }}{% endif %}{{ m.role }}={{ m.content }}|{% endfor %}";
 
+const echoFacts = {
+  architecture: 'echo',
+  parameters: 1_234_567_890,
+  quantisation: 'F32',
+  bytes: 4_938_271_560,
+  contextTrained: 512,
+  digest: '0'.repeat(64),
+  chatTemplate: template,
+  capabilities: ['completion'],
+};
+
 export interface TestApi extends AsyncDisposable {
   readonly engine: EchoEngine;
   readonly url: string;
@@ -191,6 +202,7 @@ export async function startApi(
     model: {
       id: 'echo',
       createdS: 1_700_000_000,
+      facts: echoFacts,
       engine,
       vocabulary: byteVocabulary,
       prompts: new PromptMaker({ vocabulary: byteVocabulary, chatTemplate: template }),

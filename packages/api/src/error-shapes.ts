@@ -1,0 +1,17 @@
+import type { ButterflyError } from '@butterfly/common';
+import { anthropicErrorBody } from './anthropic/error-body.js';
+import { ollamaErrorBody } from './ollama/error-body.js';
+import { errorBody } from './openai/error-body.js';
+
+/** What a client of the path reads as an error: each dialect has a shape of its own. */
+export function errorShape(path: string, error: ButterflyError, status: number, requestId: string): object {
+  if (isBelow(path, '/v1/messages')) return anthropicErrorBody(error, status, requestId);
+  if (isBelow(path, '/api')) return ollamaErrorBody(error);
+  return errorBody(error);
+}
+
+/** Slashes at the end and doubled ones make no difference to routes. */
+function isBelow(path: string, root: string): boolean {
+  const plain = path.replaceAll(/\/{2,}/g, '/');
+  return plain.startsWith(root) && /^(?:$|[/?#])/.test(plain.slice(root.length));
+}
