@@ -66,5 +66,11 @@ export const folders = {
     ollama: ['http', 'fields', 'answers', 'context.ts'],
     'text-tools': ['http', 'fields', 'answers', 'context.ts'],
   },
-  cli: { discovery: [], 'admin-client': ['options.ts', 'table.ts'] },
+  cli: {
+    discovery: [],
+    'admin-client': ['options.ts', 'table.ts'],
+    'api-client': [],
+    chat: ['api-client', 'terminal.ts'],
+    batch: ['api-client'],
+  },
 };

@@ -12,6 +12,8 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   serve: async () => (await import('./commands/serve.js')).serveCommand,
   worker: async () => (await import('./commands/worker.js')).workerCommand,
   generate: async () => (await import('./commands/generate.js')).generateCommand,
+  chat: async () => (await import('./commands/chat.js')).chatCommand,
+  batch: async () => (await import('./commands/batch.js')).batchCommand,
   inspect: async () => (await import('./commands/inspect.js')).inspectCommand,
   pull: async () => (await import('./commands/pull.js')).pullCommand,
   plan: async () => (await import('./commands/plan.js')).planCommand,

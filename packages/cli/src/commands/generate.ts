@@ -3,43 +3,21 @@ import { ButterflyError, deadlines } from '@butterfly/common';
 import type { Generation } from '@butterfly/engine';
 import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
-import { type OpenedModel, openModel, ownModel, resolveModelPath, startServing } from 'butterfly';
-import { plainWishes } from '@butterfly/planning';
+import { type OpenedModel, ownModel } from 'butterfly';
 import { Command } from 'commander';
-import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
-import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import {
-  awakeOption,
-  cacheBytesOption,
-  cacheDirectoryOption,
-  cacheTypeOption,
-  decimal,
-  deterministicOption,
-  speculationOption,
-  wholeNumber,
-} from '../options.js';
+import { addLocalOptions, openLocalModel, startLocal, type LocalFlags } from '../local-serving.js';
+import { decimal, wholeNumber } from '../options.js';
 import { waitUntilReady } from '../progress.js';
-import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
 import { stopSignal } from '../signals.js';
-import { workerProgram } from '../worker-program.js';
 import { printAnswer, readerGone, tell } from '../terminal.js';
 
-interface GenerateFlags extends LogFlags, PromptFlags {
-  readonly workers: number;
-  readonly threads?: number;
-  readonly awake: boolean;
-  readonly kvCacheType: string;
-  readonly speculation: 'auto' | 'off';
-  readonly deterministic?: boolean;
-  readonly ctx?: number;
+interface GenerateFlags extends LocalFlags {
   readonly maxTokens?: number;
   readonly temperature: number;
   readonly topP: number;
   readonly seed?: number;
   readonly chat?: boolean;
-  readonly cacheDir?: string;
-  readonly cacheBytes?: number;
 }
 
 const examples = `
@@ -55,25 +33,11 @@ export function generateCommand(environment: Environment): Command {
       '<words...>',
       'GGUF file (default: the small one that ships with Butterfly), then the text to continue',
     )
-    .option('--workers <n>', 'local worker processes', wholeNumber(1, 64), 1)
-    .option(
-      '--threads <n>',
-      'threads of each worker (default: the cores, shared evenly)',
-      wholeNumber(1, 512),
-    )
-    .addOption(awakeOption())
-    .option('--ctx <tokens>', 'context (default: as trained, at most 4096)', wholeNumber(8, 1 << 20))
     .option('--max-tokens <n>', 'longest answer (default: what the context leaves)', wholeNumber(1, 1 << 20))
     .option('--temperature <t>', '0 always takes the likeliest token', decimal(0, 2), 0.8)
     .option('--top-p <p>', 'keep the likeliest tokens of this total probability', decimal(0, 1), 0.95)
     .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0, 0xffff_ffff))
     .option('--chat', 'wrap the prompt in the chat template of the model')
-    .addOption(cacheTypeOption())
-    .addOption(speculationOption())
-    .addOption(deterministicOption())
-    .addOption(cacheDirectoryOption())
-    .addOption(cacheBytesOption())
-    .addOption(logFormatOption())
     .addHelpText('after', examples)
     .action((words: readonly string[], flags: GenerateFlags) => {
       const [model, prompt] = words.length === 1 ? [ownModel, words[0]] : words;
@@ -84,8 +48,7 @@ export function generateCommand(environment: Environment): Command {
         );
       return generate(model, prompt, flags, environment);
     });
-  for (const option of promptOptions()) command.addOption(option);
-  return command;
+  return addLocalOptions(command);
 }
 
 async function generate(
@@ -94,40 +57,17 @@ async function generate(
   flags: GenerateFlags,
   environment: Environment,
 ): Promise<void> {
-  const log = await openLog(environment, flags, 'generate');
-  const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
-    ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
-    log,
-  });
-  const prompts = await openPrompts(model, flags, log);
+  const local = await openLocalModel(path, flags, environment, 'generate');
+  const { model, prompts } = local;
   const promptTokens = tokenizePrompt(prompts, prompt, flags.chat ?? false);
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal();
-  // Its workers look again, each for itself, without a word.
-  await openCacheDirectory(flags.cacheDir, environment, log);
-  const serving = await startServing({
-    model,
-    prompts,
-    http: null,
-    clusterHost: '127.0.0.1',
-    clusterPort: 0,
-    token: undefined,
-    devices: Array.from({ length: flags.workers }, () => 'cpu'),
-    workerProgram,
-    workersElsewhere: 0,
-    othersMayJoin: false,
-    threads: flags.threads,
-    pin: true,
-    awake: flags.awake,
-    numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
-    wishes: { ...plainWishes, objective: 'latency', stagesMin: flags.workers },
-    speculation: flags.speculation,
+  const serving = await startLocal(local, flags, environment, {
+    hasApi: false,
+    parallel: 1,
+    objective: 'latency',
     // Nobody comes after the one request.
-    capacity: { contextTokens: flags.ctx, parallel: 1, stateCheckpoints: 0 },
-    cacheDirectory: flags.cacheDir,
-    cacheBytes: flags.cacheBytes,
-    logFormat: flags.logFormat,
-    log,
+    stateCheckpoints: 0,
   });
   const ending = Promise.race([stopping, readerGone(), serving.lost]);
   const answer = async (): Promise<void> => {
