@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { checkStep } from './step-check.js';
 import { part } from './testing/stages.js';
 
-const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10 };
+const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10, windows: null };
 const check =
   (sequences: readonly StepSequence[], stateSlots = bounds.stateSlots) =>
   () =>

@@ -123,7 +123,7 @@ async function generate(
     wishes: { ...plainWishes, objective: 'latency', stagesMin: flags.workers },
     speculation: flags.speculation,
     // Nobody comes after the one request.
-    capacity: { contextTokens: flags.ctx, parallel: 1, stateCheckpoints: 0 },
+    capacity: { contextTokens: flags.ctx, parallel: 1, stateCheckpoints: 0, windowCache: 'auto' },
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,

@@ -15,7 +15,14 @@ import {
   plannerInput,
 } from '@butterfly/planning';
 import { nativeMachine } from '@butterfly/worker';
-import { contextTokens, ownModel, readModelSpec, resolveModelPath, servedModel } from 'butterfly';
+import {
+  type WindowCache,
+  contextTokens,
+  ownModel,
+  readModelSpec,
+  resolveModelPath,
+  servedModel,
+} from 'butterfly';
 import { availableMemoryBytes, checkThreads, threadsPerWorker } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
@@ -37,6 +44,7 @@ import {
   wholeNumber,
 } from '../options.js';
 import { layersTogether } from '../layers-together.js';
+import { windowCacheOption } from '../window-cache-option.js';
 import { print, tell } from '../terminal.js';
 
 interface PlanFlags extends LogFlags {
@@ -54,6 +62,7 @@ interface PlanFlags extends LogFlags {
   readonly ctx?: number;
   readonly parallel: number;
   readonly stateCheckpoints?: number;
+  readonly windowCache: WindowCache;
   readonly json?: boolean;
   readonly cacheDir?: string;
 }
@@ -107,6 +116,7 @@ export function planCommand(environment: Environment): Command {
     .addOption(contextOption())
     .addOption(parallelOption())
     .addOption(stateCheckpointsOption())
+    .addOption(windowCacheOption())
     .addOption(cacheDirectoryOption())
     .addOption(logFormatOption())
     .option('--json', 'print JSON')
@@ -126,6 +136,7 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
     contextTokens: tokens,
     parallel: flags.parallel,
     checkpoints: flags.stateCheckpoints,
+    windowCache: flags.windowCache,
   });
   const machines =
     flags.workersFile === undefined

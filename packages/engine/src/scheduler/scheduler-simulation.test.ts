@@ -112,6 +112,7 @@ class Simulation {
       stepRowsMax: random.between(1, 40),
       prefixBlockTokens: random.between(1, 4),
       stateSlots,
+      windows: null,
       checkpointTokens: random.between(1, 6),
       guessesMax: random.between(0, 4),
       goesAhead: random.below(4) > 0,
