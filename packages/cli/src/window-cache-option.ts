@@ -1,3 +1,4 @@
+import { type ModelSpec, windowsOf } from '@butterfly/model';
 import { windowCaches } from 'butterfly';
 import { Option } from 'commander';
 
@@ -9,4 +10,12 @@ export function windowCacheOption(): Option {
   )
     .choices([...windowCaches])
     .default('auto');
+}
+
+/** What layers with a sliding window keep of a model as it is served; null where that is all, as in other layers. */
+export function windowWords(spec: Pick<ModelSpec, 'graph'>): string | null {
+  const windows = windowsOf(spec);
+  return windows
+    ? `Layers with a sliding window of ${windows.windowTokens} keep ${windows.roomSlots} tokens in each of ${windows.rooms} rooms.`
+    : null;
 }

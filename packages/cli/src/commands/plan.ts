@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { type Logger, printableLine, workerLogObserver } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, windowsOf } from '@butterfly/model';
 import { defaultRowsMax, loopbackLink } from '@butterfly/orchestrator';
 import {
   type Objective,
@@ -44,7 +44,7 @@ import {
   wholeNumber,
 } from '../options.js';
 import { layersTogether } from '../layers-together.js';
-import { windowCacheOption } from '../window-cache-option.js';
+import { windowCacheOption, windowWords } from '../window-cache-option.js';
 import { print, tell } from '../terminal.js';
 
 interface PlanFlags extends LogFlags {
@@ -170,7 +170,8 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
     const [first, ...others] = replicas.map(({ plan, explanation }) => ({ plan, ...explanation }));
     const { arenaSlots } = input.model;
     const all = others.length === 0 ? first : { replicas: [first, ...others] };
-    print(`${JSON.stringify({ model: spec.name, arenaSlots, ...all }, null, 2)}\n`);
+    const windows = windowsOf(spec);
+    print(`${JSON.stringify({ model: spec.name, arenaSlots, windows, ...all }, null, 2)}\n`);
     return;
   }
   const pictures = replicas.flatMap(({ part, plan, explanation }, index) => [
@@ -182,7 +183,9 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
   const total = replicas.length === 1 ? '' : `All replicas together make ${rate.toFixed(1)} tokens/s. `;
   const joined = layersTogether(spec);
   const together = joined === null ? '' : ` Of this model, ${joined} stay in one stage.`;
-  const lines = [...pictures, `${total}The KV cache is ${choice.type}. ${choice.reason}${together}`];
+  const windows = windowWords(spec);
+  const cache = [`The KV cache is ${choice.type}. ${choice.reason}`, ...(windows === null ? [] : [windows])];
+  const lines = [...pictures, `${total}${cache.join(' ')}${together}`];
   print(`${lines.map(printableLine).join('\n')}\n`);
 }
 
