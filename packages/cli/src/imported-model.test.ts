@@ -20,7 +20,8 @@ describe.each(names)('%s, whose graph llama.cpp builds', (name) => {
   it('answers from three stages as from one, and as if none of them had died', async () => {
     const tokens = 200;
     const start = (workers: number): Promise<Server> => {
-      const flags = ['--workers', String(workers), '--ctx', '1024', '--parallel', '2', '--deterministic'];
+      const sizes = ['--ctx', '1024', '--parallel', '2', '--window-cache', 'window'];
+      const flags = ['--workers', String(workers), ...sizes, '--deterministic'];
       return new Server(flags, { path: pathOf(name) }).ready();
     };
     await using whole = await start(1);
