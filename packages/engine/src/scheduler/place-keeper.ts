@@ -1,5 +1,6 @@
 import type { SequenceState, SequenceWindow } from '@butterfly/wire';
-import type { CheckpointIndex } from '../kv/checkpoint-index.js';
+import type { Prefixes } from '../kv/prefixes.js';
+import type { TokenReader } from '../kv/token-hash.js';
 
 /** A running sequence, as far as the places of its states or its window are concerned. */
 export interface PlaceOwner {
@@ -28,7 +29,7 @@ export const noPlaces: SequencePlaces = { state: null, window: null };
  * can be gone on from behind a checkpoint alone.
  */
 export interface PlaceKeeper {
-  readonly checkpoints: CheckpointIndex;
+  readonly checkpoints: Prefixes;
   /** How many sequences may run at once. */
   readonly sequencesMax: number;
   /** How many places for checkpoints there are beside those of so many sequences. */
@@ -56,6 +57,8 @@ export interface PlaceKeeper {
   confirmed(owner: PlaceOwner): void;
   /** A sequence runs no more; what is behind its first `tokens` tokens becomes a checkpoint, if it is there. */
   left(owner: PlaceOwner, tokens: number): void;
+  /** Drops what whoever begins with these tokens could go on from. */
+  distrust(known: TokenReader): void;
 }
 
 export function regionOf({ regionId }: PlaceOwner): number {

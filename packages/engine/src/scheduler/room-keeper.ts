@@ -2,6 +2,7 @@ import { ButterflyError } from '@butterfly/common';
 import { type SequenceWindow, type WindowRooms, firstToKeep, holdsWindow } from '@butterfly/wire';
 import { CheckpointIndex } from '../kv/checkpoint-index.js';
 import { StateSlots } from '../kv/state-slots.js';
+import type { TokenReader } from '../kv/token-hash.js';
 import {
   type PlaceKeeper,
   type PlaceOwner,
@@ -91,6 +92,10 @@ export class RoomKeeper implements PlaceKeeper {
     this.#held.delete(owner);
     this.#keep(owner, held, tokens);
     if (held.room !== null) this.#rooms.leave(held.room);
+  }
+
+  distrust(known: TokenReader): void {
+    this.checkpoints.distrust(known);
   }
 
   /** Keeps the window behind the first `tokens` tokens, as far as the room still has it. */

@@ -117,7 +117,7 @@ export class Roster {
   /** Nothing of an ended sequence that is cached may be believed, nor what it shares with those that left. */
   distrust({ known }: Sequence): void {
     this.#space.distrust(known);
-    this.#keeper?.checkpoints.distrust(known);
+    this.#keeper?.distrust(known);
   }
 
   /** Gives up everybody, or those that wait, in order; what is known of them stays known. */

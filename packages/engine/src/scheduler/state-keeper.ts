@@ -2,6 +2,7 @@ import { ButterflyError } from '@butterfly/common';
 import { emptyState, firstOwnState } from '@butterfly/wire';
 import { CheckpointIndex } from '../kv/checkpoint-index.js';
 import { StateSlots } from '../kv/state-slots.js';
+import type { TokenReader } from '../kv/token-hash.js';
 import {
   type PlaceKeeper,
   type PlaceOwner,
@@ -109,6 +110,10 @@ export class StateKeeper implements PlaceKeeper {
     if (last && tokens > 0) this.checkpoints.keep(regionOf(owner), tokens, last.slot);
     for (const { slot } of places) this.#leave(slot);
     if (held.next !== null) this.#leave(held.next);
+  }
+
+  distrust(known: TokenReader): void {
+    this.checkpoints.distrust(known);
   }
 
   #use(slot: number): void {
