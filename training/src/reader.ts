@@ -95,6 +95,7 @@ export class Reader implements Disposable {
       draftTokens: new Int32Array(0),
       recentTokens: new Int32Array(0),
       state: null,
+      window: null,
     };
     const payload = new Uint8Array(Int32Array.from(tokens).buffer);
     return { copies: [], sequences: [sequence], payload };

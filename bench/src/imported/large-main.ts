@@ -134,8 +134,8 @@ function batch(rowsOfSequences: readonly number[]): BatchShape {
   const spans = rowsOfSequences.map((rows, i) => ({
     rows,
     ...plainLayout(rows, rows),
-    regionStart: i * 2 * regionSlots,
-    cachedSlots: Math.ceil(rows / regionSlots) * regionSlots,
+    cached: { start: i * 2 * regionSlots, slots: Math.ceil(rows / regionSlots) * regionSlots, first: 0 },
+    room: null,
   }));
   const rows = rowsOfSequences.reduce((sum, each) => sum + each, 0);
   const logitRows = rowsOfSequences.length;

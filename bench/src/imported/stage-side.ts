@@ -23,7 +23,13 @@ export class StageSide implements Disposable {
     const contextTokens = Math.max(...loads.map((load) => load.contextTokens));
     const sequences = Math.max(...loads.map((load) => load.sequences));
     const slots = Math.max(...loads.map((load) => load.sequences * load.contextTokens));
-    const served = servedSpec(spec, { contextTokens, sequences, checkpoints: 0 });
+    const served = servedSpec(spec, {
+      contextTokens,
+      sequences,
+      checkpoints: 0,
+      windowCache: 'full',
+      rowsMax,
+    });
     const stage = new StageRuntime({
       ggml: loadGgml({ log: silentLogger }),
       spec: served,
@@ -103,6 +109,7 @@ export class StageSide implements Disposable {
       state: this.hasStates
         ? { from: step === 0 ? emptyState : own + (step % 2), to: own + ((step + 1) % 2) }
         : null,
+      window: null,
     };
   }
 }

@@ -4,6 +4,8 @@ export type { Pulled } from './hub/pull.js';
 export { findPulled } from './hub/pulled.js';
 export { parseHubReference } from './hub/reference.js';
 export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, servedModel } from './model.js';
+export { windowCaches } from '@butterfly/llama-graph';
+export type { WindowCache } from '@butterfly/llama-graph';
 export type { OpenedModel } from './model.js';
 export { usualLocalDevices } from './local-devices.js';
 export type { HttpOptions } from './http-api.js';

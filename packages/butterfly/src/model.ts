@@ -2,8 +2,9 @@ import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, type Logger, toButterflyError } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
-import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
+import { type WindowCache, describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
 import { type ModelSpec, checkFiles, openGguf } from '@butterfly/model';
+import { defaultRowsMax } from '@butterfly/orchestrator';
 import { modelsDirectory, type CacheVariables } from './directories.js';
 import { findPulled } from './hub/pulled.js';
 import { isHubReference, parseHubReference } from './hub/reference.js';
@@ -93,12 +94,14 @@ const checkpointsMin = 4;
 /** The model with the states that it is served with. @param checkpoints undefined for as many as are usual */
 export function servedModel(
   spec: ModelSpec,
-  { contextTokens: tokens, parallel, checkpoints }: ServedSizes,
+  { contextTokens: tokens, parallel, checkpoints, windowCache }: ServedSizes,
 ): ModelSpec {
   return servedSpec(spec, {
     contextTokens: tokens,
     sequences: parallel,
     checkpoints: checkpoints ?? Math.max(checkpointsMin, parallel),
+    windowCache,
+    rowsMax: defaultRowsMax,
   });
 }
 
@@ -106,6 +109,7 @@ interface ServedSizes {
   readonly contextTokens: number;
   readonly parallel: number;
   readonly checkpoints: number | undefined;
+  readonly windowCache: WindowCache;
 }
 
 /** The context to serve: what was asked for, else what the model was trained for, within reason. */

@@ -9,6 +9,7 @@ import {
   type Logger,
   type Observer,
 } from '@butterfly/common';
+import type { WindowCache } from '@butterfly/llama-graph';
 import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
 import type { PlanWishes } from '@butterfly/planning';
 import type { PromptMaker } from '@butterfly/text';
@@ -52,6 +53,8 @@ export interface ServingOptions {
     readonly contextTokens: number | undefined;
     /** States kept where layers have such; undefined for as many as are usual. */
     readonly stateCheckpoints: number | undefined;
+    /** What layers with a sliding window keep. */
+    readonly windowCache: WindowCache;
   };
   /** Of the local workers; undefined leaves that to the environment. */
   readonly logFormat?: LogFormat | undefined;
@@ -141,8 +144,8 @@ async function startOrchestrator(
 ): Promise<Orchestrator> {
   const { model, log } = options;
   const tokens = contextTokens(model.spec, options.capacity.contextTokens, log);
-  const { parallel, stateCheckpoints: checkpoints } = options.capacity;
-  const spec = servedModel(model.spec, { contextTokens: tokens, parallel, checkpoints });
+  const { parallel, stateCheckpoints: checkpoints, windowCache } = options.capacity;
+  const spec = servedModel(model.spec, { contextTokens: tokens, parallel, checkpoints, windowCache });
   const files = new FileServer(spec);
   await files.hold({ clock: systemClock, observe });
   const starting = Orchestrator.start({

@@ -20,7 +20,8 @@ describe.each(names)('%s, whose graph llama.cpp builds', (name) => {
   it('answers from three stages as from one, and as if none of them had died', async () => {
     const tokens = 200;
     const start = (workers: number): Promise<Server> => {
-      const flags = ['--workers', String(workers), '--ctx', '1024', '--parallel', '2', '--deterministic'];
+      const sizes = ['--ctx', '1024', '--parallel', '2', '--window-cache', 'window'];
+      const flags = ['--workers', String(workers), ...sizes, '--deterministic'];
       return new Server(flags, { path: pathOf(name) }).ready();
     };
     await using whole = await start(1);
@@ -46,7 +47,15 @@ describe('what is told of a model whose graph llama.cpp builds', () => {
   it.each([
     ['qwen3moe', ['experts', '3 of 8 in each layer']],
     ['deepseek2', ['latent', '3 of 8 in each layer', '2 dense, 4 with experts']],
-    ['gemma3', ['sliding window of 16', 'with a window of 16 tokens', 'seeing all']],
+    [
+      'gemma3',
+      [
+        'sliding window of 16',
+        'with a window of 16 tokens',
+        'seeing all',
+        'of it in layers with a sliding window',
+      ],
+    ],
     ['gemma4', ['layers 4 to 7, which cannot be parted', '2 layers with no keys and values of their own']],
     [hybrid, ['with state', 'attending']],
   ])('inspect shows of %s: %s', async (name, words) => {
@@ -66,6 +75,23 @@ describe('what is told of a model whose graph llama.cpp builds', () => {
     };
     const [few, many] = await Promise.all([bytesOf(1), bytesOf(16)]);
     expect(many).toBeGreaterThan(few);
+  });
+
+  it('plan counts for layers with a window what they keep, and tells it', async () => {
+    const workers = [{ name: 'desk', memory: '4G', weightBytesPerSecond: '10GB' }];
+    const file = folder.write('workers.json', JSON.stringify({ workers }));
+    const planned = (flags: readonly string[]): ReturnType<typeof run> =>
+      run(['plan', pathOf('gemma3'), '--workers-file', file, '--ctx', '32768', ...flags]);
+    const bytesOf = async (windowCache: string): Promise<number> => {
+      const { stdout } = await planned(['--window-cache', windowCache, '--json']);
+      const { plan } = JSON.parse(stdout.join('\n')) as { plan: { stages: { bytes: number }[] } };
+      return plan.stages.reduce((sum, { bytes }) => sum + bytes, 0);
+    };
+    const [full, window] = [await bytesOf('full'), await bytesOf('window')];
+    // Of its 8 layers 7 have a window, each 256 bytes a token: 20 rooms of 1,024 instead of 4 contexts.
+    expect(full - window).toBe(7 * 256 * (4 * 32_768 - 20 * 1024));
+    const told = await planned([]);
+    expect(told.stdout.join('\n')).toContain('a sliding window of 16 keep 1024 tokens in each of 20 rooms');
   });
 
   it('plan shares its layers out', async () => {

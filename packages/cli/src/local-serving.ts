@@ -111,7 +111,7 @@ export async function startLocal(
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
     wishes: { ...plainWishes, objective, stagesMin: flags.workers },
     speculation: flags.speculation,
-    capacity: { contextTokens: flags.ctx, parallel, stateCheckpoints },
+    capacity: { contextTokens: flags.ctx, parallel, stateCheckpoints, windowCache: 'auto' },
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,

@@ -8,7 +8,7 @@ export { logObserver } from './events/event-log.js';
 export type { ButterflyEvent, EventOf, Observer } from './events/events.js';
 export { workerLogObserver } from './events/worker-event-log.js';
 export type { WorkerEvent, WorkerObserver } from './events/worker-events.js';
-export { deadlines, limits } from './limits.js';
+export { deadlines, limits, runningMaxOf } from './limits.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger } from './log.js';
 export { makeDirectory } from './make-directory.js';

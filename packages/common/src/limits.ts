@@ -33,6 +33,8 @@ export const limits = Object.freeze({
   tokenizedCharactersMax: 256 * 1024,
   /** Sequences in one step. */
   stepSequencesMax: 256,
+  /** Sequences that run for each context that there is room for: most are far shorter. */
+  sequencesPerContextMax: 4,
   /** States kept of prompts and answers; one of a large hybrid model takes 150 MiB, as much as 2,400 tokens of its cache. */
   stateCheckpointsMax: 1024,
   /** Requests that wait for a place before clients get 429; each holds a connection and its prompt. */
@@ -100,6 +102,11 @@ export const limits = Object.freeze({
   /** What all tokens stand for, which libllama keeps in memory; ordinary vocabularies have 1 to 3 MiB. */
   tokenPiecesBytesMax: 64 * mib,
 });
+
+/** How many sequences run at once where there is room for so many contexts. */
+export function runningMaxOf(contexts: number): number {
+  return Math.min(contexts * limits.sequencesPerContextMax, limits.stepSequencesMax);
+}
 
 /** Every wait has a deadline. */
 export const deadlines = Object.freeze({

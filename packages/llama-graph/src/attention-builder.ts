@@ -6,6 +6,8 @@ import {
   type LayerCache,
   type MaskInput,
   SpanAttention,
+  fitsRooms,
+  cachedOf,
   groupedQueries,
   spanMasks,
 } from '@butterfly/model';
@@ -33,7 +35,7 @@ interface AttentionInputs {
   readonly attended: Tensor[];
 }
 
-/** Makes the attention of an imported graph over the spans of a stage, each over its own region of the arena. */
+/** Makes the attention of an imported graph over the spans of a stage, each over its own region of the arena, or room. */
 export class AttentionBuilder {
   readonly #masksOfSpans = new Map<MaskInput, readonly Tensor[]>();
   readonly #grouped = new Map<number, Tensor>();
@@ -44,7 +46,7 @@ export class AttentionBuilder {
     private readonly options: AttentionBuilderOptions,
   ) {}
 
-  /** The plane of the arena that stands for a cache of llama.cpp. */
+  /** The plane of the arena, or of the rooms, that stands for a cache of llama.cpp. */
   cacheOf(root: ImportedTensor): Tensor {
     const layer = cacheLayer(root) ?? -1;
     const cache = this.options.caches[layer - this.options.range.layerStart];
@@ -54,6 +56,14 @@ export class AttentionBuilder {
       () => `${root.name} of [${root.shape.join(', ')}] is cached otherwise.`,
     );
     return plane;
+  }
+
+  /** Whether a cache lies in rooms. */
+  isInRooms(root: ImportedTensor): boolean {
+    const { attention, batch } = this.options;
+    return (
+      fitsRooms(attention[cacheLayer(root) ?? -1] ?? null) && batch.spans.some(({ room }) => room !== null)
+    );
   }
 
   /** What stands for a node FLASH_ATTN_EXT. */
@@ -105,11 +115,14 @@ export class AttentionBuilder {
         each.window?.tokens === window?.tokens,
     );
     if (!input) {
-      const elements = batch.spans.reduce((sum, span) => sum + span.queries * span.cachedSlots, 0);
+      const elements = batch.spans.reduce(
+        (sum, span) => sum + span.queries * cachedOf(span, window).slots,
+        0,
+      );
       input = { tensor: this.graph.input(dtype.F16, shapeOf(elements)), window, isBiased: isFarLess };
       this.inputs.masks.push(input);
     }
-    const known = this.#masksOfSpans.get(input) ?? spanMasks(this.graph, input.tensor, batch);
+    const known = this.#masksOfSpans.get(input) ?? spanMasks(this.graph, input.tensor, batch, window);
     this.#masksOfSpans.set(input, known);
     return known;
   }

@@ -1,6 +1,6 @@
 import { type GgufFile, type ModelSpec, activeParameterCount, parseModelSpec } from '@butterfly/model';
 import { describe, expect, it } from 'vitest';
-import { describeAny, describeImported, headerOf, surveyRequest } from './describe.js';
+import { describeAny, describeImported, headerOf, servedSpec, surveyRequest } from './describe.js';
 import { surveyModel } from './survey-model.js';
 import { ggml, openFixture, useFixtures } from './testing/fixtures.js';
 
@@ -97,6 +97,41 @@ describe('describeAny', () => {
     const unused = Object.entries(spec.sharedTensors).filter(([, layers]) => layers.length === 0);
     expect(unused.map(([name]) => name)).toContain('blk.5.attn_q.weight');
     expect(spec.tensors.map(({ name }) => name)).toContain('blk.5.attn_q.weight');
+  });
+});
+
+describe('servedSpec', () => {
+  const usual = {
+    contextTokens: 16_384,
+    sequences: 4,
+    checkpoints: 4,
+    windowCache: 'auto',
+    rowsMax: 512,
+  } as const;
+  const windowsOf = async (
+    name: string,
+    change: Partial<Parameters<typeof servedSpec>[1]>,
+  ): Promise<unknown> => {
+    const { graph } = servedSpec(await described(name), { ...usual, ...change });
+    return graph.kind === 'imported' ? graph.windows : 'of the family';
+  };
+
+  it('gives windows rooms where these take at most half of what whole contexts take', async () => {
+    // 16 tokens and 32 beside them, up to 255 before these, and 512 rows; for 16 sequences and 4 checkpoints.
+    const rooms = { windowTokens: 16, rooms: 20, roomSlots: 1024 };
+    expect(await windowsOf('gemma3', {})).toEqual(rooms);
+    expect(await windowsOf('gemma3', { contextTokens: 10_240 })).toEqual(rooms);
+    expect(await windowsOf('gemma3', { contextTokens: 9984 })).toBeNull();
+    expect(await windowsOf('gemma3', { contextTokens: 9984, windowCache: 'window' })).toEqual(rooms);
+    expect(await windowsOf('gemma3', { windowCache: 'full' })).toBeNull();
+  });
+
+  it.each([
+    ['qwen3moe', 'without windows'],
+    ['llama4', 'whose windows are chunks'],
+    ['qwen35', 'with states'],
+  ])('gives none to %s, a model %s', async (name) => {
+    expect(await windowsOf(name, { windowCache: 'window' })).toBeNull();
   });
 });
 

@@ -2,16 +2,19 @@ import {
   type GgufFile,
   type ImportedGraphSpec,
   type ModelSpec,
+  type WindowsOfModel,
   MetadataReader,
   architectureEntries,
+  cacheBlockSlots,
   describeFamilyModel,
+  fitsRooms,
   graphHeader,
   readArchitecture,
   readVocabulary,
   specOf,
 } from '@butterfly/model';
-import { ButterflyError, toButterflyError } from '@butterfly/common';
-import { firstOwnState } from '@butterfly/wire';
+import { ButterflyError, runningMaxOf, toButterflyError } from '@butterfly/common';
+import { firstOwnState, roomSlotsFor } from '@butterfly/wire';
 import { checkPlain, checkShape } from './refusal.js';
 import type { SurveyRequest } from './survey-model.js';
 import type { GraphSurvey } from './survey.js';
@@ -111,6 +114,7 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
       contextTokens: Math.min(contextTrained, usualContextTokens),
       states: survey.states.map((layer) => [...layer]),
       stateSlots: survey.states.some(({ length }) => length > 0) ? usualStateSlots : 0,
+      windows: null,
       experts: expertsOf(reader),
       temperature: survey.hasTemperature ? temperature : null,
     },
@@ -143,15 +147,39 @@ export interface Service {
   readonly sequences: number;
   /** States that are kept, beside those of sequences that run. */
   readonly checkpoints: number;
+  readonly windowCache: WindowCache;
+  /** Of one step. */
+  readonly rowsMax: number;
 }
 
+/** What layers with a sliding window keep: what it needs, the whole context, or the former where that saves half and more. */
+export const windowCaches = ['auto', 'window', 'full'] as const;
+export type WindowCache = (typeof windowCaches)[number];
+
 /** The model as it is served. */
-export function servedSpec(spec: ModelSpec, { contextTokens, sequences, checkpoints }: Service): ModelSpec {
+export function servedSpec(spec: ModelSpec, service: Service): ModelSpec {
   const { graph } = spec;
   if (graph.kind !== 'imported') return spec;
+  const { contextTokens, sequences, checkpoints } = service;
   // A state is written to another slot than it is read from.
   const stateSlots = graph.stateSlots === 0 ? 0 : firstOwnState + 2 * sequences + checkpoints;
-  return { ...spec, graph: { ...graph, contextTokens, stateSlots } };
+  return { ...spec, graph: { ...graph, contextTokens, stateSlots, windows: servedWindows(spec, service) } };
+}
+
+/** The rooms of window layers; null where these keep the whole context. */
+function servedWindows(
+  { attention, graph }: ModelSpec,
+  { contextTokens, sequences, checkpoints, windowCache, rowsMax }: Service,
+): WindowsOfModel | null {
+  const windowTokens = attention.find(fitsRooms)?.window?.tokens;
+  // Where other layers keep states, a sequence would have a place of both, which are reused by unlike rules.
+  const hasStates = graph.kind === 'imported' && graph.stateSlots > 0;
+  if (windowTokens === undefined || hasStates || windowCache === 'full') return null;
+  const rooms = runningMaxOf(sequences) + checkpoints;
+  const roomSlots = roomSlotsFor(windowTokens, rowsMax);
+  const contextSlots = Math.ceil(contextTokens / cacheBlockSlots) * cacheBlockSlots;
+  const isWorthwhile = 2 * rooms * roomSlots <= sequences * contextSlots;
+  return windowCache === 'window' || isWorthwhile ? { windowTokens, rooms, roomSlots } : null;
 }
 
 /** The GGUF header from which the graphs of an imported model are built. */

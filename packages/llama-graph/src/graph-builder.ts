@@ -108,6 +108,7 @@ export class GraphBuilder {
       tokens: null,
       positions: null,
       slots: null,
+      roomSlots: null,
       masks: [],
       attended: [],
       logitRowIds: null,
@@ -239,8 +240,9 @@ export class GraphBuilder {
     const data = this.#operand(node, 0, source);
     const [, row, matrix, all] = data.strides;
     const rows = this.#graph.view(data, shapeOf(data.shape[0], batch.rows), [row, matrix, all], 0);
-    this.#inputs.slots ??= this.#input(dtype.I64, shapeOf(batch.rows));
-    this.#graph.expand(this.#graph.setRows(this.#attention.cacheOf(root), rows, this.#inputs.slots));
+    const kind = this.#attention.isInRooms(root) ? 'roomSlots' : 'slots';
+    const slots = (this.#inputs[kind] ??= this.#input(dtype.I64, shapeOf(batch.rows)));
+    this.#graph.expand(this.#graph.setRows(this.#attention.cacheOf(root), rows, slots));
   }
 
   /** Casts name themselves as what they write to (ggml_cast). */

@@ -1,5 +1,13 @@
 export { surveyInChild } from './child.js';
-export { describeAny, describeImported, headerOf, servedSpec, surveyRequest } from './describe.js';
+export {
+  describeAny,
+  describeImported,
+  headerOf,
+  servedSpec,
+  surveyRequest,
+  windowCaches,
+} from './describe.js';
+export type { WindowCache } from './describe.js';
 export type { FindWeight } from './leaves.js';
 export { checkShape } from './refusal.js';
 export { StageGraphs } from './stage-graph.js';

@@ -9,7 +9,7 @@ import { TrialMemory } from './trial-memory.js';
 
 useFixtures();
 const rows = 3;
-const span = { rows, ...plainLayout(rows, rows), regionStart: 0, cachedSlots: 256 };
+const span = { rows, ...plainLayout(rows, rows), cached: { start: 0, slots: 256, first: 0 }, room: null };
 const batch: BatchShape = { rows, paddedRows: rows, spans: [span], logitRows: 1, paddedLogitRows: 1 };
 
 describe('a first stage whose rows are looked up elsewhere', () => {

@@ -21,8 +21,8 @@ function batchOf(rowsOfSequences: readonly number[], logitRows: number): BatchSh
   const spans = rowsOfSequences.map((rows, i): AttentionSpan => ({
     rows,
     ...plainLayout(rows, rows),
-    regionStart: i * regionSlots,
-    cachedSlots: regionSlots,
+    cached: { start: i * regionSlots, slots: regionSlots, first: 0 },
+    room: null,
   }));
   const rows = rowsOfSequences.reduce((sum, each) => sum + each, 0);
   return { rows, paddedRows: rows, spans, logitRows, paddedLogitRows: logitRows };

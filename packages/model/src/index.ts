@@ -1,5 +1,5 @@
-export { evenLayout, groupedQueries, plainLayout } from './architecture/attention-layout.js';
-export type { AttentionSpan, SpanLayout } from './architecture/attention-layout.js';
+export { cachedOf, evenLayout, groupedQueries, plainLayout } from './architecture/attention-layout.js';
+export type { AttentionSpan, CachedTokens, SpanLayout } from './architecture/attention-layout.js';
 export { batchKey, rowGroups } from './architecture/batch-shape.js';
 export type { BatchShape, RowGroup } from './architecture/batch-shape.js';
 export type { FamilyModel, StageWeights } from './architecture/llama-family.js';
@@ -28,11 +28,15 @@ export { activationBytes, canCutAt, crossingWidth, joinedLayers, readsTokens } f
 export { describeFamilyModel, readArchitecture, readVocabulary, specOf } from './spec/describe.js';
 export {
   cacheBlockSlots,
+  cacheBytes,
   cacheBytesPerSlot,
+  fitsRooms,
   stateBytes,
   stateBytesPerSlot,
   stateSlotsOf,
   typicalAttention,
+  windowsOf,
+  withoutRooms,
 } from './spec/kv-cache-size.js';
 export { activeBytes, kindOfLayers, layerKinds, readBytes } from './spec/layer-kinds.js';
 export type { LayerKind } from './spec/layer-kinds.js';
@@ -60,5 +64,6 @@ export type {
   ModelShape,
   ModelSpec,
   ModelTensor,
+  WindowsOfModel,
 } from './spec/spec.js';
 export { isTensorChunk, tensorChunks } from './spec/tensor-chunks.js';

@@ -1,6 +1,13 @@
-import { type ButterflyError, type Clock, type Observer, deadlines, limits } from '@butterfly/common';
+import {
+  type ButterflyError,
+  type Clock,
+  type Observer,
+  deadlines,
+  limits,
+  runningMaxOf,
+} from '@butterfly/common';
 import { EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
-import { type ModelSpec, cacheBlockSlots, stateSlotsOf } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
 import type { Transport } from '@butterfly/wire';
 import type { ClusterDescription, ClusterView } from './view/cluster-view.js';
@@ -125,10 +132,11 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     contextTokensMax: contextTokens,
     arenaSlots,
     stages: 1,
-    // Each that runs takes two slots for states, however short it is; the rest is for checkpoints.
-    runningMax: stateSlots > 0 ? parallel : Math.min(parallel * 4, limits.stepSequencesMax),
+    // Each that runs takes two slots for states, however short it is; the rest is for checkpoints. Rooms are for all.
+    runningMax: stateSlots > 0 ? parallel : runningMaxOf(parallel),
     stepRowsMax: defaultRowsMax,
     stateSlots,
+    windows: windowsOf(options.spec),
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
   };
   const onIdle = (): void => replicated.idle();

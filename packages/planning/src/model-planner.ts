@@ -2,7 +2,7 @@ import type { Observer } from '@butterfly/common';
 import {
   type ModelSpec,
   activationBytes,
-  cacheBytesPerSlot,
+  cacheBytes,
   everyStageBytes,
   inputBytes,
   joinedLayers,
@@ -115,9 +115,10 @@ export function plannerInput(
       inputBytes: inputBytes(spec),
       outputBytes: outputBytes(spec),
       cacheType,
-      // States take the same memory however long sequences are; counted here, they are part of the cache.
+      // States and rooms take the same memory however long sequences are; counted here, they are part of the cache.
       kvBytesPerSlot: spec.attention.map(
-        (attention, layer) => cacheBytesPerSlot(attention, cacheType) + stateBytes(spec, layer) / arenaSlots,
+        (_, layer) =>
+          (cacheBytes(spec, layer, { arenaSlots, type: cacheType }) + stateBytes(spec, layer)) / arenaSlots,
       ),
       arenaSlots,
       overheadBytes: overheadBytes(options),

@@ -5,13 +5,16 @@ import {
   type ImportedGraphSpec,
   type LayerAttention,
   type ModelSpec,
+  type CachedTokens,
   type SpanLayout,
   type StepGraph,
+  type WindowsOfModel,
   cacheBlockSlots,
   fillMasks,
   typicalAttention,
+  windowsOf,
 } from '@butterfly/model';
-import { emptyState, type StepSequence, wasteState } from '@butterfly/wire';
+import { type SequenceWindow, emptyState, type StepSequence, wasteState } from '@butterfly/wire';
 
 /** The graph of one batch shape with its inputs and outputs as native memory; serves every step of that shape. */
 export class CompiledStep implements Disposable {
@@ -26,6 +29,8 @@ export class CompiledStep implements Disposable {
       outputs: [],
     };
   readonly #temperature: ImportedGraphSpec['temperature'];
+  /** Slots of a room for a window. */
+  readonly #roomSlots: number;
 
   /** Takes the graph over, to dispose it. */
   constructor(
@@ -36,6 +41,7 @@ export class CompiledStep implements Disposable {
     this.graph = step.graph;
     const typical = typicalAttention(attention);
     this.#groupHeads = typical ? typical.heads / typical.kvHeads : 1;
+    this.#roomSlots = windowsOf({ graph })?.roomSlots ?? 0;
     this.#temperature = graph.kind === 'imported' ? graph.temperature : null;
   }
 
@@ -62,6 +68,7 @@ export class CompiledStep implements Disposable {
       tokens: inputs.tokens && new Uint8Array(data(inputs.tokens)),
       positions: inputs.positions && new Int32Array(data(inputs.positions.tensor)),
       slots: inputs.slots && new BigInt64Array(data(inputs.slots)),
+      roomSlots: inputs.roomSlots && new BigInt64Array(data(inputs.roomSlots)),
       masks: inputs.masks.map(({ tensor, window, isBiased }) => ({
         values: new Uint16Array(data(tensor)),
         window,
@@ -115,14 +122,16 @@ export class CompiledStep implements Disposable {
   /** Writes all other inputs. `sequences` must have the shape that this was compiled for. */
   fill(sequences: readonly StepSequence[]): void {
     const views = this.#bound();
-    const { slots, logitRowIds } = views;
+    const { slots, roomSlots, logitRowIds } = views;
     const positions = new Int32Array(this.batch.paddedRows);
     let row = 0;
     let logitRow = 0;
-    for (const { positionStart, rows, regionStart, logitRows } of sequences) {
+    for (const { positionStart, rows, regionStart, logitRows, window } of sequences) {
+      const roomStart = window ? window.to * this.#roomSlots - window.toFirst : 0;
       for (let r = 0; r < rows; r++) {
         positions[row + r] = positionStart + r;
         if (slots) slots[row + r] = BigInt(regionStart + positionStart + r);
+        if (roomSlots) roomSlots[row + r] = BigInt(roomStart + positionStart + r);
       }
       for (let r = rows - logitRows; logitRowIds && r < rows; r++) logitRowIds[logitRow++] = row + r;
       row += rows;
@@ -165,6 +174,7 @@ interface Views {
   readonly tokens: Uint8Array | null;
   readonly positions: Int32Array | null;
   readonly slots: BigInt64Array | null;
+  readonly roomSlots: BigInt64Array | null;
   readonly masks: readonly {
     readonly values: Uint16Array;
     readonly window: LayerAttention['window'];
@@ -219,21 +229,24 @@ function isOdd(bits: number): boolean {
  * over several rows has another code path, whose last bits differ.
  * @param padded how many rows to compute for so many.
  * @param layout of the queries of a span of so many rows.
+ * @param windows the rooms of the model; null without.
  */
 export function batchShape(
   sequences: readonly StepSequence[],
   padded: (rows: number) => number,
   layout: SpanLayout,
+  windows: WindowsOfModel | null,
 ): BatchShape {
   let rows = 0;
   let logitRows = 0;
   const spans: AttentionSpan[] = [];
-  for (const { rows: all, regionStart, positionStart, draftTokens, logitRows: wanted } of sequences) {
+  for (const sequence of sequences) {
+    const { rows: all, regionStart, positionStart, draftTokens, logitRows: wanted, window } = sequence;
     const span = (count: number, position: number): AttentionSpan => ({
       rows: count,
       ...layout(count, position + count),
-      regionStart,
-      cachedSlots: Math.ceil((position + count) / cacheBlockSlots) * cacheBlockSlots,
+      cached: { start: regionStart, slots: wholeBlocks(position + count), first: 0 },
+      room: window && windows && cachedInRoom(window, { start: position, end: position + count }, windows),
     });
     const known = all - draftTokens.length;
     spans.push(span(known, positionStart));
@@ -242,4 +255,19 @@ export function batchShape(
     logitRows += wanted;
   }
   return { rows, paddedRows: padded(rows), spans, logitRows, paddedLogitRows: padded(logitRows) };
+}
+
+/** What rows at these positions see in their room, from the block on in which the first one's window begins. */
+function cachedInRoom(
+  { to, toFirst }: SequenceWindow,
+  rows: { readonly start: number; readonly end: number },
+  { windowTokens, roomSlots }: WindowsOfModel,
+): CachedTokens {
+  const seen = Math.max(0, rows.start - windowTokens + 1);
+  const first = seen - (seen % cacheBlockSlots);
+  return { start: to * roomSlots + first - toFirst, slots: wholeBlocks(rows.end) - first, first };
+}
+
+function wholeBlocks(slots: number): number {
+  return Math.ceil(slots / cacheBlockSlots) * cacheBlockSlots;
 }

@@ -2,6 +2,7 @@ import type { Step } from '@butterfly/wire';
 import type { CompiledStep } from './compiled-step.js';
 import { FaultySlots, notFinite, rowsOf, type FaultOrigin, type StageFaults } from './faults.js';
 import type { KvCache } from './kv-cache.js';
+import type { RoomCache } from './room-cache.js';
 
 type Sequences = Step['sequences'];
 
@@ -24,6 +25,7 @@ export class StageFaultFinder {
 
   constructor(
     private readonly cache: KvCache,
+    private readonly rooms: RoomCache,
     private readonly stage: { readonly isFirst: boolean },
   ) {
     this.#slots = new FaultySlots(cache.slots);
@@ -41,6 +43,7 @@ export class StageFaultFinder {
    */
   prepare({ copies, sequences }: Pick<Step, 'copies' | 'sequences'>): number[] {
     const inherited: number[] = [];
+    this.rooms.emptyFaulty(sequences);
     if (this.#slots.isEmpty) return inherited;
     for (const copy of copies) this.#slots.copy(copy);
     for (const { sequence, rowStart, rowEnd } of rowsOf(sequences)) {
@@ -77,10 +80,12 @@ export class StageFaultFinder {
     let logitEnd = 0;
     for (const { sequence, rowStart, rowEnd } of rowsOf(sequences)) {
       logitEnd += sequence.logitRows;
-      const slotOf = (row: number): number => sequence.regionStart + sequence.positionStart + row - rowStart;
-      for (let row = rowStart; row < rowEnd; row++)
-        if (rows.has(row) || (row >= rowEnd - sequence.logitRows && logitRows.has(logitEnd - rowEnd + row)))
-          this.#slots.mark(slotOf(row));
+      for (let row = rowStart; row < rowEnd; row++) {
+        const hasFaultyLogits = row >= rowEnd - sequence.logitRows && logitRows.has(logitEnd - rowEnd + row);
+        if (!rows.has(row) && !hasFaultyLogits) continue;
+        this.#slots.mark(sequence.regionStart + sequence.positionStart + row - rowStart);
+        this.rooms.mark(sequence, row - rowStart);
+      }
     }
   }
 

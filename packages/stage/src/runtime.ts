@@ -9,6 +9,7 @@ import {
   plainLayout,
   readsTokens,
   timedLayers,
+  windowsOf,
 } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import type { Step } from '@butterfly/wire';
@@ -16,6 +17,7 @@ import { batchShape, CompiledStep } from './compiled-step.js';
 import { EmbeddingLookup } from './embedding-lookup.js';
 import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
+import { RoomCache, isInRooms } from './room-cache.js';
 import { StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
 import { LoadedWeights, type LayerRange } from './stage-weights.js';
@@ -56,6 +58,7 @@ export class StageRuntime implements Stage {
   readonly #builder: StageBuilder;
   readonly #shard: LoadedWeights;
   readonly #cache: KvCache;
+  readonly #rooms: RoomCache;
   readonly #states: StateArena;
   readonly #faults: StageFaultFinder;
   #allocator: ComputeAllocator;
@@ -103,10 +106,14 @@ export class StageRuntime implements Stage {
       this.#builder = keep(stageBuilder({ ...options, isLookedUp: this.#lookup !== null }));
       this.#shard = keep(new LoadedWeights(this.#backend, spec, this.#builder.weights));
       const layers = spec.attention.slice(range.layerStart, range.layerEnd);
-      this.#cache = keep(new KvCache(this.#backend, layers, arenaSlots, cacheType));
+      const windows = windowsOf(spec);
+      const inArena = layers.map((layer) => (isInRooms(layer, windows) ? null : layer));
+      this.#cache = keep(new KvCache(this.#backend, inArena, arenaSlots, cacheType));
+      this.#rooms = keep(new RoomCache(this.#backend, layers, windows, cacheType));
       this.#states = keep(stateArena(this.#backend, spec, range));
-      this.#builder.use(this.#shard, this.#cache.layers, this.#states.layers);
-      this.#faults = new StageFaultFinder(this.#cache, { isFirst: this.isFirst });
+      const caches = this.#cache.layers.map((cache, layer) => cache ?? this.#rooms.layers[layer] ?? null);
+      this.#builder.use(this.#shard, caches, this.#states.layers);
+      this.#faults = new StageFaultFinder(this.#cache, this.#rooms, { isFirst: this.isFirst });
       this.#allocator = keep(new ComputeAllocator(this.#backend));
     } catch (error) {
       for (const resource of made) resource[Symbol.dispose]();
@@ -124,7 +131,7 @@ export class StageRuntime implements Stage {
   }
 
   get arenaBytes(): number {
-    return this.#cache.bytes + this.#states.bytes;
+    return this.#cache.bytes + this.#rooms.bytes + this.#states.bytes;
   }
 
   get computeBytes(): number {
@@ -149,6 +156,7 @@ export class StageRuntime implements Stage {
     onProgress: (loadedBytes: number) => void = () => undefined,
   ): Promise<void> {
     await this.#cache.clear({ onPause: () => onProgress(0) });
+    await this.#rooms.clear({ onPause: () => onProgress(0) });
     await this.#states.clear(() => onProgress(0));
     const lookedUp = this.#lookup?.weights;
     await lookedUp?.load(source, onProgress);
@@ -172,6 +180,7 @@ export class StageRuntime implements Stage {
         draftTokens: noTokens,
         recentTokens: noTokens,
         state: null,
+        window: windowsOf(this.options.spec) && { from: 0, fromFirst: 0, to: 0, toFirst: 0 },
       },
     ]);
   }
@@ -227,6 +236,7 @@ export class StageRuntime implements Stage {
     ensure(!this.#isRunning, () => 'A stage computes one step at a time.');
     this.#check(step);
     for (const copy of step.copies) this.#cache.copy(copy);
+    this.#rooms.move(step.sequences);
     const inherited = this.#faults.prepare(step);
     const compiled = this.#compile(step.sequences);
     compiled.fill(step.sequences);
@@ -262,6 +272,7 @@ export class StageRuntime implements Stage {
     this.#dropCompiled();
     this.#allocator[Symbol.dispose]();
     this.#states[Symbol.dispose]();
+    this.#rooms[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
     this.#shard[Symbol.dispose]();
     this.#builder[Symbol.dispose]();
@@ -283,6 +294,7 @@ export class StageRuntime implements Stage {
       sequences,
       padded,
       isDeterministic || cacheType !== 'f16' ? plainLayout : this.#builder.layout,
+      windowsOf(spec),
     );
     const key = batchKey(batch);
     const known = this.#compiled.get(key);
@@ -337,7 +349,8 @@ export class StageRuntime implements Stage {
   #check(step: Pick<Step, 'copies' | 'sequences'>): void {
     ensure(!this.#isDisposed, () => 'A step was given to a stage that is disposed.');
     const { slots: stateSlots } = this.#states;
-    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax: this.options.rowsMax, stateSlots });
+    const { rowsMax, spec } = this.options;
+    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax, stateSlots, windows: windowsOf(spec) });
   }
 }
 

@@ -1,9 +1,16 @@
 import { ensure, silentLogger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
-import { type ModelSpec, cacheBlockSlots, joinedLayers, openGguf } from '@butterfly/model';
+import { type WindowCache, describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
+import { type ModelSpec, cacheBlockSlots, joinedLayers, openGguf, windowsOf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
-import { type CacheType, type SequenceState, emptyState, firstOwnState } from '@butterfly/wire';
+import {
+  type CacheType,
+  type SequenceState,
+  type SequenceWindow,
+  emptyState,
+  firstOwnState,
+  firstToKeep,
+} from '@butterfly/wire';
 import { largestIndex } from './sampling/draw.js';
 import { StageRuntime } from './runtime.js';
 import type { StageResult } from './stage.js';
@@ -21,6 +28,8 @@ interface SplitOptions {
   readonly cacheType?: CacheType;
   /** As in `StageRequest`; off by default. */
   readonly isDeterministic?: boolean;
+  /** What window layers keep; the whole context by default, as other layers. */
+  readonly windowCache?: WindowCache;
   /** Of the stages in turn; the CPU for those that it has none for. */
   readonly devices?: readonly string[];
 }
@@ -35,6 +44,8 @@ interface SplitResult {
 /** A model split into stages within this process: the stages' arithmetic without processes and sockets. */
 export class SplitModel implements Disposable {
   #stateSide = 0;
+  /** Position of the first token in the room of the one sequence. */
+  #first = 0;
 
   private constructor(
     readonly spec: ModelSpec,
@@ -60,7 +71,13 @@ export class SplitModel implements Disposable {
   ): Promise<SplitModel> {
     const { contextTokens } = options;
     const slots = Math.ceil(contextTokens / cacheBlockSlots) * cacheBlockSlots;
-    const served = servedSpec(spec, { contextTokens, sequences: sequencesMax, checkpoints: 0 });
+    const served = servedSpec(spec, {
+      contextTokens,
+      sequences: sequencesMax,
+      checkpoints: 0,
+      windowCache: options.windowCache ?? 'full',
+      rowsMax,
+    });
     const stages: StageRuntime[] = [];
     const bounds = [0, ...options.cuts, spec.layers];
     for (const [index, layerStart] of bounds.slice(0, -1).entries()) {
@@ -91,6 +108,7 @@ export class SplitModel implements Disposable {
     let payload: Uint8Array = ids;
     let result: StageResult | undefined;
     const state = this.#state(position);
+    const window = this.#window(position, position + tokens.length);
     for (const stage of this.stages) {
       result = await stage.run({
         copies: [],
@@ -106,6 +124,7 @@ export class SplitModel implements Disposable {
             draftTokens: noTokens,
             recentTokens: noTokens,
             state,
+            window,
           },
         ],
         payload,
@@ -128,6 +147,15 @@ export class SplitModel implements Disposable {
       from: position === 0 ? emptyState : firstOwnState + before,
       to: firstOwnState + this.#stateSide,
     };
+  }
+
+  /** The one sequence has one room. */
+  #window(start: number, end: number): SequenceWindow | null {
+    const windows = windowsOf(this.spec);
+    if (windows === null) return null;
+    const fromFirst = start === 0 ? 0 : this.#first;
+    this.#first = firstToKeep(fromFirst, { start, end }, windows, true);
+    return { from: 0, fromFirst, to: 0, toFirst: this.#first };
   }
 
   /** The `count` likeliest tokens, one after the other. */

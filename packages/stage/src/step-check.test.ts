@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { checkStep } from './step-check.js';
 import { part } from './testing/stages.js';
 
-const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10 };
+const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10, windows: null };
 const check =
   (sequences: readonly StepSequence[], stateSlots = bounds.stateSlots) =>
   () =>
@@ -43,5 +43,52 @@ describe('states of sequences', () => {
   it('are refused by a model without', () => {
     expect(check([at(0, 0, 2)], 0)).toThrow(/has states or guesses/u);
     expect(check([part()], 0)).not.toThrow();
+  });
+});
+
+describe('rooms of sequences', () => {
+  const windows = { windowTokens: 100, rooms: 3, roomSlots: 512 };
+  const checkRooms = (sequences: readonly StepSequence[]) => () =>
+    checkStep({ copies: [], sequences }, { ...bounds, stateSlots: 0, windows });
+  const inRoom = (
+    positionStart: number,
+    [from, fromFirst, to, toFirst]: readonly [number, number, number, number],
+    rows = 1,
+  ): StepSequence =>
+    part({ regionSlots: 1024, positionStart, rows, window: { from, fromFirst, to, toFirst } });
+
+  it.each<[string, StepSequence[]]>([
+    ['that begin', [inRoom(0, [0, 0, 0, 0]), inRoom(0, [1, 0, 1, 0], 60)]],
+    ['that go on to the end of a room', [inRoom(448, [2, 0, 2, 0], 64)]],
+    ['that are moved to the front', [inRoom(512, [2, 0, 2, 256])]],
+    ['that go on from one checkpoint', [inRoom(400, [0, 0, 1, 256]), inRoom(400, [0, 0, 2, 256])]],
+    ['that take what another one leaves', [inRoom(400, [0, 0, 1, 256]), inRoom(400, [2, 0, 0, 256])]],
+    ['that lie in one, as while a stage is readied', [inRoom(0, [0, 0, 0, 0]), inRoom(3, [0, 0, 0, 0])]],
+  ])('are taken: %s', (_, sequences) => {
+    expect(checkRooms(sequences)).not.toThrow();
+  });
+
+  it.each<[string, StepSequence[], RegExp]>([
+    ['behind the last', [inRoom(0, [0, 0, 3, 0])], /do not follow/u],
+    ['read behind the last', [inRoom(0, [3, 0, 0, 0])], /do not follow/u],
+    ['too small for the rows', [inRoom(450, [0, 0, 0, 0], 63)], /do not follow/u],
+    ['too small for what is read', [inRoom(513, [0, 0, 0, 256])], /do not follow/u],
+    ['without what the window needs', [inRoom(354, [0, 0, 0, 256])], /do not follow/u],
+    ['before what there is', [inRoom(500, [0, 256, 0, 0])], /do not follow/u],
+    ['that begin within a block', [inRoom(400, [0, 0, 0, 100])], /do not follow/u],
+    ['no number', [inRoom(0, [0, 0, NaN, 0])], /do not follow/u],
+    [
+      'read where an earlier one writes',
+      [inRoom(0, [0, 0, 0, 0]), inRoom(400, [0, 0, 1, 0])],
+      /an earlier one/u,
+    ],
+    ['moved where one writes', [inRoom(0, [0, 0, 0, 0]), inRoom(512, [0, 0, 0, 256])], /an earlier one/u],
+    ['missing', [part()], /has a room where/u],
+  ])('are refused: %s', (_, sequences, words) => {
+    expect(checkRooms(sequences)).toThrow(words);
+  });
+
+  it('are refused by a model without', () => {
+    expect(check([inRoom(0, [0, 0, 0, 0])], 0)).toThrow(/has a room where/u);
   });
 });

@@ -1,6 +1,6 @@
 import { ensure } from '@butterfly/common';
-import { cacheBlockSlots } from '@butterfly/model';
-import { emptyState, type Step, wasteState } from '@butterfly/wire';
+import { type WindowsOfModel, cacheBlockSlots } from '@butterfly/model';
+import { type SequenceWindow, emptyState, holdsWindow, type Step, wasteState } from '@butterfly/wire';
 
 /** What a stage takes. */
 export interface StepBounds {
@@ -9,6 +9,8 @@ export interface StepBounds {
   readonly rowsMax: number;
   /** Slots for states of sequences; 0 in a model without. */
   readonly stateSlots: number;
+  /** The rooms of window layers; null in a model without. */
+  readonly windows: WindowsOfModel | null;
 }
 
 /**
@@ -17,7 +19,7 @@ export interface StepBounds {
  */
 export function checkStep(
   { copies, sequences }: Pick<Step, 'copies' | 'sequences'>,
-  { arenaSlots, rowsMax, stateSlots }: StepBounds,
+  { arenaSlots, rowsMax, stateSlots, windows }: StepBounds,
 ): void {
   for (const { fromSlot, toSlot, slots: count } of copies)
     ensure(
@@ -48,6 +50,7 @@ export function checkStep(
     );
   }
   checkStates(sequences, stateSlots);
+  checkWindows(sequences, windows);
   ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
 }
 
@@ -75,6 +78,49 @@ function checkStates(sequences: Step['sequences'], stateSlots: number): void {
       state === null || state.from === wasteState || !written.has(state.from),
       () => `Sequence ${sequenceId} reads the state ${state?.from}, which is written in the same step.`,
     );
+}
+
+/** Rooms are moved in the order of sequences: nothing may be moved out of one, or in it, that an earlier one writes to. */
+function checkWindows(sequences: Step['sequences'], windows: WindowsOfModel | null): void {
+  const written = new Set<number>();
+  for (const sequence of sequences) {
+    const { sequenceId, window } = sequence;
+    ensure(
+      (window !== null) === (windows !== null),
+      () => `Sequence ${sequenceId} has a room where the model has none, or none where it has.`,
+    );
+    if (window === null || windows === null) continue;
+    const { from, fromFirst, to, toFirst } = window;
+    ensure(
+      fitsRoom(sequence, window, windows),
+      () =>
+        `Positions ${sequence.positionStart}+${sequence.rows} of sequence ${sequenceId} do not follow ${toFirst} in the ` +
+        `room ${to}, or ${fromFirst} in the room ${from}, of ${windows.rooms} with ${windows.roomSlots} slots.`,
+    );
+    const isStill = from === to && fromFirst === toFirst;
+    ensure(
+      isStill || (!written.has(from) && !written.has(to)),
+      () => `Sequence ${sequenceId} moves from the room ${from} to ${to} what an earlier one writes.`,
+    );
+    written.add(to);
+  }
+}
+
+function fitsRoom(
+  { positionStart, rows }: Step['sequences'][number],
+  { from, fromFirst, to, toFirst }: SequenceWindow,
+  windows: WindowsOfModel,
+): boolean {
+  const { rooms, roomSlots } = windows;
+  return (
+    [from, fromFirst, to, toFirst].every(isCount) &&
+    Math.max(from, to) < rooms &&
+    fromFirst <= toFirst &&
+    toFirst % cacheBlockSlots === 0 &&
+    holdsWindow(toFirst, positionStart, windows) &&
+    positionStart + rows - toFirst <= roomSlots &&
+    positionStart - fromFirst <= roomSlots
+  );
 }
 
 /** What the rows are that a stage takes. */

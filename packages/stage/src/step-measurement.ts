@@ -1,5 +1,5 @@
 import { type StepTime, limits, stepMicros } from '@butterfly/common';
-import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, windowsOf } from '@butterfly/model';
 import { type StepSequence, emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
 import type { StageResult, StageStep } from './stage.js';
 import type { PayloadShape } from './step-check.js';
@@ -132,7 +132,8 @@ export function decodingStep(
   { spec, payloadShape, slots }: SteppedStage,
   variant = 0,
 ): StageStep {
-  const regions = slots / cacheBlockSlots;
+  // Of several in one room each has positions of its own, as in one region.
+  const regions = Math.min(slots / cacheBlockSlots, windowsOf(spec)?.rooms ?? Infinity);
   const stateSlots = spec.graph.kind === 'imported' ? spec.graph.stateSlots : 0;
   const count = stateSlots === 0 ? rows : Math.min(rows, stateSlots - firstOwnState);
   const rowsEach = Math.ceil(rows / count);
@@ -147,6 +148,7 @@ export function decodingStep(
     draftTokens: noTokens,
     recentTokens: noTokens,
     state: stateSlots === 0 ? null : { from: emptyState, to: firstOwnState + i },
+    window: windowsOf(spec) && { from: i % regions, fromFirst: 0, to: i % regions, toFirst: 0 },
   }));
   const { isFirst, width, vocabulary } = payloadShape;
   const tokens = new Uint8Array(

@@ -18,6 +18,8 @@ export {
   encodeStep,
   encodeStepResult,
 } from './frames/step.js';
+export { firstToKeep, holdsWindow, roomBlockSlots, roomFits, roomSlotsFor } from './frames/rooms.js';
+export type { WindowRooms } from './frames/rooms.js';
 export { emptyState, firstOwnState, tokenOfStepBefore, wasteState } from './frames/types.js';
 export type {
   Activations,
@@ -28,6 +30,7 @@ export type {
   Step,
   StepResult,
   SequenceState,
+  SequenceWindow,
   StepSequence,
 } from './frames/types.js';
 export { cacheTypes } from './messages/cache-type.js';

@@ -7,6 +7,7 @@ import {
   cacheBytesPerSlot,
   countedLayers,
   everyStageBytes,
+  fitsRooms,
   inputBytes,
   layerBytes,
   layerKinds,
@@ -84,6 +85,9 @@ function summarize(spec: ModelSpec) {
     outputBytes: outputBytes(spec),
     everyStageBytes: everyStageBytes(spec),
     cacheBytesPerToken: spec.attention.reduce((sum, layer) => sum + cacheBytesPerSlot(layer, 'f16'), 0),
+    windowCacheBytesPerToken: spec.attention
+      .filter(fitsRooms)
+      .reduce((sum, layer) => sum + cacheBytesPerSlot(layer, 'f16'), 0),
     stateBytesPerSequence: spec.attention.reduce((sum, _, layer) => sum + stateBytesPerSlot(spec, layer), 0),
     operationsPerToken: operationsPerToken(spec),
   };
@@ -114,6 +118,11 @@ function attentionWords({
   }
   if (kinds.size === 1) return [...kinds.keys()].join('');
   return [...kinds].map(([words, layers]) => `${layers} layers with ${words}`).join('; ');
+}
+
+/** Of keys and values, those that need not be kept of a whole context. */
+function windowShare({ windowCacheBytesPerToken: ofWindows }: ReturnType<typeof summarize>): string {
+  return ofWindows === 0 ? '' : `, ${bytes(ofWindows)} of it in layers with a sliding window`;
 }
 
 /** What is only known of models whose graph is built here, or only of those whose graph llama.cpp builds. */
@@ -163,7 +172,7 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ['attention', attentionWords(summary)],
     ...graphRows(summary),
     ['context trained', `${summary.contextTrained} tokens`],
-    ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16`],
+    ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16${windowShare(summary)}`],
     ...(summary.stateBytesPerSequence === 0
       ? []
       : [['state', `${bytes(summary.stateBytesPerSequence)} per sequence and checkpoint`] as const]),

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { type Logger, printableLine, workerLogObserver } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
-import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, windowsOf } from '@butterfly/model';
 import { defaultRowsMax, loopbackLink } from '@butterfly/orchestrator';
 import {
   type Objective,
@@ -15,7 +15,14 @@ import {
   plannerInput,
 } from '@butterfly/planning';
 import { nativeMachine } from '@butterfly/worker';
-import { contextTokens, ownModel, readModelSpec, resolveModelPath, servedModel } from 'butterfly';
+import {
+  type WindowCache,
+  contextTokens,
+  ownModel,
+  readModelSpec,
+  resolveModelPath,
+  servedModel,
+} from 'butterfly';
 import { availableMemoryBytes, checkThreads, threadsPerWorker } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
@@ -37,6 +44,7 @@ import {
   wholeNumber,
 } from '../options.js';
 import { layersTogether } from '../layers-together.js';
+import { windowCacheOption, windowWords } from '../window-cache-option.js';
 import { print, tell } from '../terminal.js';
 
 interface PlanFlags extends LogFlags {
@@ -54,6 +62,7 @@ interface PlanFlags extends LogFlags {
   readonly ctx?: number;
   readonly parallel: number;
   readonly stateCheckpoints?: number;
+  readonly windowCache: WindowCache;
   readonly json?: boolean;
   readonly cacheDir?: string;
 }
@@ -107,6 +116,7 @@ export function planCommand(environment: Environment): Command {
     .addOption(contextOption())
     .addOption(parallelOption())
     .addOption(stateCheckpointsOption())
+    .addOption(windowCacheOption())
     .addOption(cacheDirectoryOption())
     .addOption(logFormatOption())
     .option('--json', 'print JSON')
@@ -126,6 +136,7 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
     contextTokens: tokens,
     parallel: flags.parallel,
     checkpoints: flags.stateCheckpoints,
+    windowCache: flags.windowCache,
   });
   const machines =
     flags.workersFile === undefined
@@ -159,7 +170,8 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
     const [first, ...others] = replicas.map(({ plan, explanation }) => ({ plan, ...explanation }));
     const { arenaSlots } = input.model;
     const all = others.length === 0 ? first : { replicas: [first, ...others] };
-    print(`${JSON.stringify({ model: spec.name, arenaSlots, ...all }, null, 2)}\n`);
+    const windows = windowsOf(spec);
+    print(`${JSON.stringify({ model: spec.name, arenaSlots, windows, ...all }, null, 2)}\n`);
     return;
   }
   const pictures = replicas.flatMap(({ part, plan, explanation }, index) => [
@@ -171,7 +183,9 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
   const total = replicas.length === 1 ? '' : `All replicas together make ${rate.toFixed(1)} tokens/s. `;
   const joined = layersTogether(spec);
   const together = joined === null ? '' : ` Of this model, ${joined} stay in one stage.`;
-  const lines = [...pictures, `${total}The KV cache is ${choice.type}. ${choice.reason}${together}`];
+  const windows = windowWords(spec);
+  const cache = [`The KV cache is ${choice.type}. ${choice.reason}`, ...(windows === null ? [] : [windows])];
+  const lines = [...pictures, `${total}${cache.join(' ')}${together}`];
   print(`${lines.map(printableLine).join('\n')}\n`);
 }
 

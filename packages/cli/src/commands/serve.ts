@@ -1,6 +1,7 @@
 import { type Logger, formatAddress, printableLine } from '@butterfly/common';
 import type { Objective, PlanWishes } from '@butterfly/planning';
 import {
+  type WindowCache,
   type HttpOptions,
   type Serving,
   openModel,
@@ -38,6 +39,7 @@ import { describeWorkers, waitUntilReady } from '../progress.js';
 import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
 import { stopSignal } from '../signals.js';
 import { workerProgram } from '../worker-program.js';
+import { windowCacheOption } from '../window-cache-option.js';
 import { print } from '../terminal.js';
 
 interface ServeFlags extends LogFlags, PromptFlags {
@@ -60,6 +62,7 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly ctx?: number;
   readonly parallel: number;
   readonly stateCheckpoints?: number;
+  readonly windowCache: WindowCache;
   readonly objective: Objective;
   readonly stages?: number;
   readonly spares: number;
@@ -125,6 +128,7 @@ export function serveCommand(environment: Environment): Command {
     .addOption(contextOption())
     .addOption(parallelOption())
     .addOption(stateCheckpointsOption())
+    .addOption(windowCacheOption())
     .addOption(objectiveOption())
     .option(
       '--stages <n>',
@@ -187,6 +191,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
       contextTokens: flags.ctx,
       parallel: flags.parallel,
       stateCheckpoints: flags.stateCheckpoints,
+      windowCache: flags.windowCache,
     },
     log,
   });

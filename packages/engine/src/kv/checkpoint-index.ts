@@ -118,10 +118,13 @@ export class CheckpointIndex implements Prefixes {
     this.#touch(checkpoint);
   }
 
-  /** Drops the one that was used longest ago of those whose slot nobody else uses. Gives its owners; null without any. */
-  dropOldest(): readonly number[] | null {
+  /**
+   * Drops the one that was used longest ago, by default of those whose slot nobody else uses. Gives its owners; null without
+   * any.
+   */
+  dropOldest(which: 'alone' | 'alsoShared' = 'alone'): readonly number[] | null {
     for (const checkpoint of this.#checkpoints) {
-      if (this.slots.isShared(checkpoint.slot)) continue;
+      if (which === 'alone' && this.slots.isShared(checkpoint.slot)) continue;
       const ids = [...checkpoint.owners].map(({ id }) => id);
       this.#drop(checkpoint);
       return ids;

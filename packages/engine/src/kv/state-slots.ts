@@ -2,16 +2,19 @@ import { ButterflyError } from '@butterfly/common';
 import { firstOwnState } from '@butterfly/wire';
 
 /**
- * Which slots for states are in use, and by how many: sequences, checkpoints, or both. A slot without users may be written
+ * Which slots for states, or rooms for windows, are in use, and by how many: sequences, checkpoints, or both. A slot without users may be written
  * by any later step, also while steps that read it are under way, since each stage executes steps in order.
  */
 export class StateSlots {
   readonly #free: number[];
   readonly #users = new Map<number, number>();
 
-  /** @param slots all that a stage has, with those that belong to nobody */
-  constructor(slots: number) {
-    const count = Math.max(0, slots - firstOwnState);
+  /**
+   * @param slots all that a stage has, with those that belong to nobody
+   * @param first the first that does not
+   */
+  constructor(slots: number, first = firstOwnState) {
+    const count = Math.max(0, slots - first);
     this.#free = Array.from({ length: count }, (_, index) => slots - 1 - index);
   }
 

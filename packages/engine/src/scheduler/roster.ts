@@ -1,17 +1,25 @@
-import type { ArenaCopy, SequenceState } from '@butterfly/wire';
+import type { ArenaCopy } from '@butterfly/wire';
 import type { Region } from '../kv/arena.js';
 import { KvSpace } from '../kv/kv-space.js';
 import { checkpointPositions } from './checkpoint-positions.js';
 import type { SchedulerConfig } from './scheduler-types.js';
 import type { Sequence } from './scheduler-sequence.js';
-import { sequencesOfSlots, spareSlots, StateKeeper } from './state-keeper.js';
+import { type PlaceKeeper, type PlacedRows, type SequencePlaces, noPlaces } from './place-keeper.js';
+import { RoomKeeper } from './room-keeper.js';
+import { StateKeeper } from './state-keeper.js';
 import { TokenList } from './token-list.js';
 import { precedes, WaitingQueue } from './waiting-queue.js';
 
 type RosterConfig = Required<
   Pick<
     SchedulerConfig,
-    'arenaSlots' | 'arenaGranularity' | 'prefixBlockTokens' | 'runningMax' | 'stateSlots' | 'checkpointTokens'
+    | 'arenaSlots'
+    | 'arenaGranularity'
+    | 'prefixBlockTokens'
+    | 'runningMax'
+    | 'stateSlots'
+    | 'windows'
+    | 'checkpointTokens'
   >
 >;
 
@@ -32,13 +40,13 @@ export class Roster {
   readonly #running = new Set<Sequence>();
   readonly #ready = new Set<Sequence>();
   readonly #prefilling = new Set<Sequence>();
-  /** Null in models without states. */
-  #states: StateKeeper | null;
+  /** Null in models without states and rooms. */
+  #keeper: PlaceKeeper | null;
 
   constructor(config: RosterConfig) {
     this.#config = config;
-    this.#states = statesOf(config);
-    this.#space = spaceOf(config, this.#states);
+    this.#keeper = keeperOf(config);
+    this.#space = spaceOf(config, this.#keeper);
   }
 
   get sequences(): ReadonlyMap<number, Sequence> {
@@ -85,9 +93,9 @@ export class Roster {
     return this.#space.region(sequence);
   }
 
-  /** Where a sequence of the step that was prepared has its state. */
-  state(sequence: Sequence): SequenceState | null {
-    return this.#states?.stateOf(sequence) ?? null;
+  /** Where a sequence of the step that was prepared has its state, or its window. */
+  places(sequence: Sequence): SequencePlaces {
+    return this.#keeper?.placesOf(sequence) ?? noPlaces;
   }
 
   takeCopies(): readonly ArenaCopy[] {
@@ -109,7 +117,7 @@ export class Roster {
   /** Nothing of an ended sequence that is cached may be believed, nor what it shares with those that left. */
   distrust({ known }: Sequence): void {
     this.#space.distrust(known);
-    this.#states?.distrust(known);
+    this.#keeper?.distrust(known);
   }
 
   /** Gives up everybody, or those that wait, in order; what is known of them stays known. */
@@ -123,13 +131,13 @@ export class Roster {
 
   /** Lets a waiting sequence run, from the longest cached prefix on; false when there is no region for it. */
   enter(sequence: Sequence): boolean {
-    const canStepBack = this.#states === null;
+    const canStepBack = this.#keeper === null;
     const { length } = sequence.known;
     const cached = this.#space.enter(sequence, length + 1, sequence.prefixMax(canStepBack));
     if (cached === null) return false;
     this.#stopWaiting(sequence);
     sequence.entered(cached, canStepBack);
-    this.#states?.entered(sequence, cached);
+    this.#keeper?.entered(sequence, cached);
     sequence.cuts = this.#cuts(cached, length);
     this.#running.add(sequence);
     (sequence.pending > 1 ? this.#prefilling : this.#ready).add(sequence);
@@ -148,15 +156,15 @@ export class Roster {
   }
 
   /** A step of these sequences will be made. */
-  prepare(sequences: Iterable<Sequence>): void {
-    this.#states?.prepare(sequences, (ids) => this.#space.trim(ids));
+  prepare(rows: Iterable<PlacedRows<Sequence>>): void {
+    this.#keeper?.prepare(rows, (ids) => this.#space.trim(ids));
   }
 
   /** A step was made that computes its tokens up to `end` and guesses behind them; the sequence is yet to be told. */
   dispatched(sequence: Sequence, end: number, guesses: number, isSampled: boolean): void {
     this.#space.advance(sequence, Math.min(end, sequence.known.length), end + guesses);
     const [isAhead, isKept] = [sequence.awaited > 0, sequence.cuts.includes(end)];
-    this.#states?.dispatched(sequence, end, { isAhead, isKept });
+    this.#keeper?.dispatched(sequence, end, { isAhead, isKept });
     if (!isSampled) return;
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
@@ -169,7 +177,7 @@ export class Roster {
 
   /** A running sequence got a token, with which steps may go on that went ahead of it. */
   confirmed(sequence: Sequence): void {
-    this.#states?.confirmed(sequence);
+    this.#keeper?.confirmed(sequence);
   }
 
   /** A running sequence has its next token. */
@@ -180,8 +188,8 @@ export class Roster {
   /** All caches are lost: everybody waits again, with what is known. */
   restart(config: RosterConfig): void {
     this.#config = config;
-    this.#states = statesOf(config);
-    this.#space = spaceOf(config, this.#states);
+    this.#keeper = keeperOf(config);
+    this.#space = spaceOf(config, this.#keeper);
     for (const sequence of [...this.#running]) {
       sequence.regionId = null;
       this.#stopRunning(sequence);
@@ -223,7 +231,7 @@ export class Roster {
     let shared = 0;
     for (const { known, cuts } of this.#prefilling) {
       const common = next.known.commonPrefix(known, next.known.length - 1);
-      const found = this.#states ? (cuts.findLast((position) => position <= common) ?? 0) : common;
+      const found = this.#keeper ? (cuts.findLast((position) => position <= common) ?? 0) : common;
       shared = Math.max(shared, found);
     }
     const worthwhile = sharedBlocksMin * this.#config.prefixBlockTokens;
@@ -239,19 +247,18 @@ export class Roster {
   }
 
   get #runningMax(): number {
-    const { runningMax, stateSlots } = this.#config;
-    return this.#states ? Math.min(runningMax, sequencesOfSlots(stateSlots)) : runningMax;
+    return Math.min(this.#config.runningMax, this.#keeper?.sequencesMax ?? Infinity);
   }
 
   /** Where the steps of a sequence are to end. */
   #cuts(cached: number, tokens: number): readonly number[] {
-    if (this.#states === null) return noCuts;
-    const budget = spareSlots(this.#config.stateSlots, this.#runningMax);
+    if (this.#keeper === null) return noCuts;
+    const budget = this.#keeper.spareBeside(this.#runningMax);
     return checkpointPositions({ cached, tokens, budget, distance: this.#config.checkpointTokens });
   }
 
   #leave(sequence: Sequence, cachedTokens: number): void {
-    this.#states?.left(sequence, cachedTokens);
+    this.#keeper?.left(sequence, cachedTokens);
     this.#space.leave(sequence, cachedTokens);
     this.#stopRunning(sequence);
   }
@@ -273,13 +280,14 @@ export class Roster {
   }
 }
 
-function statesOf({ stateSlots, prefixBlockTokens }: RosterConfig): StateKeeper | null {
+function keeperOf({ stateSlots, windows, prefixBlockTokens }: RosterConfig): PlaceKeeper | null {
+  if (windows !== null) return new RoomKeeper(windows, prefixBlockTokens);
   return stateSlots === 0 ? null : new StateKeeper(stateSlots, prefixBlockTokens);
 }
 
 function spaceOf(
   { arenaSlots, arenaGranularity, prefixBlockTokens }: RosterConfig,
-  states: StateKeeper | null,
+  keeper: PlaceKeeper | null,
 ): KvSpace {
-  return new KvSpace(arenaSlots, arenaGranularity, prefixBlockTokens, states?.checkpoints);
+  return new KvSpace(arenaSlots, arenaGranularity, prefixBlockTokens, keeper?.checkpoints);
 }

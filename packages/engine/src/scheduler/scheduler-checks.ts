@@ -1,5 +1,5 @@
 import { ButterflyError, limits } from '@butterfly/common';
-import { firstOwnState } from '@butterfly/wire';
+import { firstOwnState, roomFits } from '@butterfly/wire';
 import type { SchedulerConfig, SchedulerRequest } from './scheduler-types.js';
 
 /** @throws ButterflyError CONTEXT_EXCEEDED or REQUEST_INVALID */
@@ -32,6 +32,7 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     prefixBlockTokens: 32,
     guessesMax: 15,
     stateSlots: 0,
+    windows: null,
     checkpointTokens: 256,
     stepCurves: [],
     goesAhead: config.stages === 1,
@@ -44,6 +45,12 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     throw new ButterflyError('CONFIG_INVALID', `stateSlots is ${stateSlots}, too few for one sequence.`, {
       param: 'stateSlots',
     });
+  if (checked.windows !== null && (stateSlots > 0 || !roomFits(checked.windows, checked.stepRowsMax)))
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      'windows are rooms that are too small for steps, or of a model with states.',
+      { param: 'windows' },
+    );
   const above = { guessesMax: guessesMax + 1, stateSlots: stateSlots + 1 };
   for (const [param, value] of Object.entries({ ...checked, ...above }))
     if (typeof value === 'number' && (!Number.isSafeInteger(value) || value < 1))

@@ -1,6 +1,7 @@
 import type { StepSequence } from '@butterfly/wire';
 import { expect, it } from 'vitest';
-import { FakePipeline, layerCount, randomSource, reference, vocabulary } from '../testing/fake-pipeline.js';
+import { FakePipeline, randomSource, reference, vocabulary } from '../testing/fake-pipeline.js';
+import { type SimulatedModel, randomConfig, randomModel } from '../testing/random-config.js';
 import { Scheduler } from './scheduler.js';
 import { precedes } from './waiting-queue.js';
 import type { PlannedStep, SchedulerConfig, SchedulerRequest, SchedulerResult } from './scheduler-types.js';
@@ -27,6 +28,9 @@ const coverage = {
   stateStarts: 0,
   stateRestarts: 0,
   sharedStates: 0,
+  windowStarts: 0,
+  roomMoves: 0,
+  roomCopies: 0,
   copies: 0,
   splitSlides: 0,
   overtaken: 0,
@@ -44,9 +48,7 @@ class Simulation {
   readonly #clients = new Map<number, Client>();
   readonly #guesses = new Map<number, number>();
   readonly #staleResults: SchedulerResult[] = [];
-  readonly #contextTokensMax: number;
-  /** Short prompts, long outputs and an arena of little more than a context: preemption all the time. */
-  readonly #crowded: boolean;
+  readonly #model: SimulatedModel;
   readonly #scheduler: Scheduler;
   #config: Required<SchedulerConfig>;
   #pipeline: FakePipeline;
@@ -55,17 +57,17 @@ class Simulation {
 
   constructor(seed: number) {
     this.#random = randomSource(seed);
-    this.#crowded = this.#random.below(2) === 0;
-    this.#contextTokensMax = this.#random.between(8, 48);
-    this.#unsubmitted = this.#random.between(2, this.#crowded ? 24 : 12);
-    this.#config = this.#randomConfig();
+    this.#model = randomModel(this.#random);
+    this.#unsubmitted = this.#random.between(2, this.#model.crowded ? 24 : 12);
+    this.#config = randomConfig(this.#random, this.#model);
     this.#scheduler = new Scheduler(this.#config);
     this.#pipeline = this.#newPipeline(-1);
   }
 
   #newPipeline(garbage: number): FakePipeline {
-    const { stages, arenaSlots, stateSlots } = this.#config;
-    return new FakePipeline(stages, arenaSlots, garbage, stateSlots);
+    const { stages, arenaSlots, stateSlots, windows } = this.#config;
+    const { windowTokens } = this.#model;
+    return new FakePipeline(stages, arenaSlots, garbage, { stateSlots, windows, windowTokens });
   }
 
   run(): void {
@@ -78,7 +80,7 @@ class Simulation {
     const { arenaSlots, arenaGranularity } = this.#config;
     const availableSlots = arenaSlots - (arenaSlots % arenaGranularity);
     expect(this.#scheduler.stats()).toMatchObject({ running: 0, waiting: 0, inFlight: 0, availableSlots });
-    for (const client of this.#clients.values()) checkOutput(client);
+    for (const client of this.#clients.values()) checkOutput(client, this.#model.windowTokens);
   }
 
   #act(): void {
@@ -95,32 +97,6 @@ class Simulation {
     else this.#pipeline.advance(random.below(this.#pipeline.stages));
   }
 
-  #randomConfig(): Required<SchedulerConfig> {
-    const random = this.#random;
-    const arenaGranularity = random.between(1, this.#crowded ? 2 : 8);
-    const contextSlots = this.#contextTokensMax + arenaGranularity;
-    // Two of five models are recurrent, with slots for some sequences, or for more than may run and checkpoints.
-    const stateSlots = random.below(5) < 2 ? 2 + random.between(2, 24) : 0;
-    // Of a sequence that is preempted for want of slots, nothing is left: where there are states, there is more room.
-    const contextsMax = this.#crowded && (stateSlots === 0 || random.below(2) === 0) ? 1 : 4;
-    return {
-      contextTokensMax: this.#contextTokensMax,
-      arenaGranularity,
-      arenaSlots: random.between(contextSlots, contextSlots * random.between(1, contextsMax)),
-      stages: random.between(1, layerCount),
-      runningMax: random.between(1, 10),
-      stepRowsMax: random.between(1, 40),
-      prefixBlockTokens: random.between(1, 4),
-      stateSlots,
-      checkpointTokens: random.between(1, 6),
-      guessesMax: random.between(0, 4),
-      goesAhead: random.below(4) > 0,
-      stepCurves: Array.from({ length: random.below(3) }, () =>
-        [1, 2, 4, 8, 32].map((rows) => ({ rows, micros: random.between(100, 1000 * rows) })),
-      ),
-    };
-  }
-
   #submit(): void {
     if (this.#unsubmitted === 0) return;
     this.#unsubmitted -= 1;
@@ -130,7 +106,10 @@ class Simulation {
     const request: SchedulerRequest = {
       id: this.#clients.size,
       promptTokens,
-      outputTokensMax: random.between(this.#crowded ? 4 : 1, this.#contextTokensMax - promptLength),
+      outputTokensMax: random.between(
+        this.#model.crowded ? 4 : 1,
+        this.#model.contextTokensMax - promptLength,
+      ),
       sampling: {
         temperature: 0,
         topK: 0,
@@ -167,13 +146,18 @@ class Simulation {
   /** Of any length; often it begins as others do, as the same prompt again does, or as the next turn of a chat. */
   #prompt(): Int32Array {
     const random = this.#random;
-    const others = this.#crowded ? undefined : this.#clients.get(random.below(2 * this.#clients.size + 1));
+    const others = this.#model.crowded
+      ? undefined
+      : this.#clients.get(random.below(2 * this.#clients.size + 1));
     if (others) {
       const known = [...others.request.promptTokens, ...others.output];
-      const length = Math.min(this.#contextTokensMax - 1, Math.max(1, known.length + random.between(-3, 6)));
+      const length = Math.min(
+        this.#model.contextTokensMax - 1,
+        Math.max(1, known.length + random.between(-3, 6)),
+      );
       return Int32Array.from({ length }, (_, index) => known[index] ?? random.below(vocabulary));
     }
-    const length = random.between(1, this.#crowded ? 4 : this.#contextTokensMax - 1);
+    const length = random.between(1, this.#model.crowded ? 4 : this.#model.contextTokensMax - 1);
     const topic = random.below(3);
     const sharedTokens = random.between(0, length);
     return Int32Array.from({ length }, (_, index) =>
@@ -189,7 +173,7 @@ class Simulation {
   #cancel(): void {
     const living = this.#living();
     // Often the first: it makes room for one that was just preempted while its tokens are still under way.
-    const client = living[this.#random.below(this.#crowded ? 2 : Math.max(1, living.length))];
+    const client = living[this.#random.below(this.#model.crowded ? 2 : Math.max(1, living.length))];
     if (client === undefined) return;
     check(this.#scheduler.cancel(client.request.id), () => 'a living sequence was unknown');
     check(!this.#scheduler.cancel(client.request.id), () => 'a sequence ended twice');
@@ -213,7 +197,7 @@ class Simulation {
     this.#staleResults.push(...this.#pipeline.results);
     if (this.#random.below(2) === 0) this.#scheduler.rewind();
     else {
-      this.#config = this.#randomConfig();
+      this.#config = randomConfig(this.#random, this.#model);
       this.#scheduler.reconfigure(this.#config);
     }
     this.#pipeline = this.#newPipeline(this.#nowMs);
@@ -262,6 +246,7 @@ class Simulation {
     ).length;
     const read = step.sequences.flatMap(({ state }) => (state && state.from > 0 ? [state.from] : []));
     coverage.sharedStates += read.length - new Set(read).size;
+    this.#countRooms(step);
     const regions = [...step.sequences].sort((a, b) => a.regionStart - b.regionStart);
     let end = 0;
     for (const { regionStart, regionSlots, positionStart, rows } of regions) {
@@ -276,6 +261,14 @@ class Simulation {
       end = regionStart + regionSlots;
     }
     check(end <= arenaSlots, () => 'a region beyond the arena');
+  }
+
+  #countRooms({ sequences }: PlannedStep): void {
+    for (const { window, positionStart } of sequences) {
+      if (!window || positionStart === window.toFirst) continue;
+      if (window.from !== window.to) coverage.roomCopies += 1;
+      else if (window.fromFirst !== window.toFirst) coverage.roomMoves += 1;
+    }
   }
 
   #checkTokens(step: PlannedStep): void {
@@ -320,11 +313,12 @@ class Simulation {
   }
 
   /** That what it takes for cached really is so, the tokens will show. */
-  #checkStart(client: Client, { positionStart, state }: StepSequence): void {
+  #checkStart(client: Client, { positionStart, state, window }: StepSequence): void {
     check(!client.servedAsFirst, () => 'the first in order was preempted');
     if (client.scheduled >= 0) coverage.restarts += 1;
     if (positionStart > 0) coverage.cachedStarts += 1;
     if (positionStart > 0 && state) coverage[client.scheduled >= 0 ? 'stateRestarts' : 'stateStarts'] += 1;
+    if (positionStart > 0 && window) coverage.windowStarts += 1;
     client.seen = true;
     for (const other of this.#living())
       if (inOrder(other, client) < 0) check(other.seen, () => 'a later one overtook');
@@ -365,8 +359,8 @@ function inOrder(a: Pick<Client, 'request' | 'rank'>, b: Pick<Client, 'request' 
   return precedes({ id: a.request.id, rank: a.rank }, { id: b.request.id, rank: b.rank }) ? -1 : 1;
 }
 
-function checkOutput({ request, output, end }: Client): void {
-  const { tokens, reason } = reference(request);
+function checkOutput({ request, output, end }: Client, windowTokens: number): void {
+  const { tokens, reason } = reference(request, windowTokens);
   const whole = end === 'stop' || end === 'length';
   check(
     !whole || end === reason,

@@ -1,5 +1,5 @@
 import type { StepTime } from '@butterfly/common';
-import type { ArenaCopy, SamplingParams, StepSequence } from '@butterfly/wire';
+import type { ArenaCopy, SamplingParams, StepSequence, WindowRooms } from '@butterfly/wire';
 import type { RequestTiming } from '../types.js';
 
 /** What a live plan allows. */
@@ -26,7 +26,12 @@ export interface SchedulerConfig {
    * state cannot be rewound. Default 0: none.
    */
   readonly stateSlots?: number;
-  /** Tokens of a prompt that are worth a checkpoint, where there are states; default 256. */
+  /**
+   * Rooms for the windows of sequences, where window layers keep no more: one for each that runs, and the rest for
+   * checkpoints, up to which alone prefixes are in common. Not with states. Default null: none.
+   */
+  readonly windows?: WindowRooms | null;
+  /** Tokens of a prompt that are worth a checkpoint, where there are states or rooms; default 256. */
   readonly checkpointTokens?: number;
   /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
   readonly guessesMax?: number;

@@ -340,7 +340,7 @@ export class Scheduler {
   #dispatch(draft: StepDraft, nowMs: number): PlannedStep {
     const stepId = this.#nextStepId;
     this.#nextStepId += 1;
-    this.#roster.prepare(draft.sequences);
+    this.#roster.prepare(draft.placedRows());
     const { sequences, tokens, parts } = draft.form(stepId, this.#roster);
     const expected: Expected[] = [];
     for (const [sequence, { rows, guesses }] of parts) {

@@ -1,14 +1,15 @@
 import { ButterflyError } from '@butterfly/common';
-import { emptyState, firstOwnState, type SequenceState } from '@butterfly/wire';
+import { emptyState, firstOwnState } from '@butterfly/wire';
 import { CheckpointIndex } from '../kv/checkpoint-index.js';
 import { StateSlots } from '../kv/state-slots.js';
 import type { TokenReader } from '../kv/token-hash.js';
-
-/** A running sequence, as far as its states are concerned. */
-export interface StateOwner {
-  /** Its region of the arena; null while it has none. */
-  readonly regionId: number | null;
-}
+import {
+  type PlaceKeeper,
+  type PlaceOwner,
+  type PlacedRows,
+  type SequencePlaces,
+  regionOf,
+} from './place-keeper.js';
 
 /** The state of a sequence behind its first `tokens` tokens; the one behind none lies in `emptyState`. */
 interface Place {
@@ -24,16 +25,6 @@ interface Held {
   next: number | null;
 }
 
-/** How many sequences may run with so many slots: each needs one to read and one to write. */
-export function sequencesOfSlots(stateSlots: number): number {
-  return Math.max(0, Math.floor((stateSlots - firstOwnState) / 2));
-}
-
-/** How many slots for checkpoints there are beside those of so many sequences. */
-export function spareSlots(stateSlots: number, sequences: number): number {
-  return Math.max(0, stateSlots - firstOwnState - 2 * sequences);
-}
-
 /**
  * Decides in which slots the states of sequences lie, where layers keep such, and which of them stay as checkpoints.
  *
@@ -42,30 +33,37 @@ export function spareSlots(stateSlots: number, sequences: number): number {
  * for each sequence that runs there is always one to write: a sequence that goes into a step uses one at most, and whatever
  * else is in use is a checkpoint, of which the one that was used longest ago goes.
  */
-export class StateKeeper {
+export class StateKeeper implements PlaceKeeper {
   readonly checkpoints: CheckpointIndex;
   readonly #slots: StateSlots;
-  readonly #held = new Map<StateOwner, Held>();
+  readonly #held = new Map<PlaceOwner, Held>();
 
   /** @param blockTokens checkpoints before fewer tokens are not worth their slot. */
-  constructor(stateSlots: number, blockTokens: number) {
+  constructor(
+    private readonly stateSlots: number,
+    blockTokens: number,
+  ) {
     this.#slots = new StateSlots(stateSlots);
     this.checkpoints = new CheckpointIndex(this.#slots, blockTokens);
   }
 
-  /** A sequence begins to run behind so many cached tokens, where its region has a checkpoint. */
-  entered(owner: StateOwner, tokens: number): void {
+  /** Each needs a slot to read and one to write. */
+  get sequencesMax(): number {
+    return Math.max(0, Math.floor((this.stateSlots - firstOwnState) / 2));
+  }
+
+  spareBeside(sequences: number): number {
+    return Math.max(0, this.stateSlots - firstOwnState - 2 * sequences);
+  }
+
+  entered(owner: PlaceOwner, tokens: number): void {
     const slot = tokens === 0 ? emptyState : this.checkpoints.slotAt(regionOf(owner), tokens);
     this.#use(slot);
     this.#held.set(owner, { current: { tokens, slot }, older: null, next: null });
   }
 
-  /**
-   * Takes the slots that a step of these sequences writes.
-   * @param onDropped is told of regions that lost a checkpoint for that.
-   */
-  prepare(owners: Iterable<StateOwner>, onDropped: (regionIds: readonly number[]) => void): void {
-    for (const owner of owners) {
+  prepare(rows: Iterable<PlacedRows>, onDropped: (regionIds: readonly number[]) => void): void {
+    for (const { owner } of rows) {
       const held = this.#heldBy(owner);
       held.next = this.#slots.take();
       while (held.next === null) {
@@ -77,20 +75,14 @@ export class StateKeeper {
     }
   }
 
-  /** Where the step that is being formed reads and writes. */
-  stateOf(owner: StateOwner): SequenceState {
+  placesOf(owner: PlaceOwner): SequencePlaces {
     const { current, next } = this.#heldBy(owner);
     if (next === null) throw defect('a step was not prepared');
-    return { from: current.slot, to: next };
+    return { state: { from: current.slot, to: next }, window: null };
   }
 
-  /**
-   * A step was made that computes its tokens up to `end`.
-   * @param isAhead whether it went ahead of its token.
-   * @param isKept whether the state behind it becomes a checkpoint.
-   */
   dispatched(
-    owner: StateOwner,
+    owner: PlaceOwner,
     end: number,
     { isAhead, isKept }: { readonly isAhead: boolean; readonly isKept: boolean },
   ): void {
@@ -104,15 +96,13 @@ export class StateKeeper {
     if (isKept) this.checkpoints.keep(regionOf(owner), end, held.current.slot);
   }
 
-  /** The token came that a step may have gone ahead of. */
-  confirmed(owner: StateOwner): void {
+  confirmed(owner: PlaceOwner): void {
     const held = this.#heldBy(owner);
     if (held.older) this.#leave(held.older.slot);
     held.older = null;
   }
 
-  /** A sequence runs no more; the state behind its first `tokens` tokens, if there is one, becomes a checkpoint. */
-  left(owner: StateOwner, tokens: number): void {
+  left(owner: PlaceOwner, tokens: number): void {
     const held = this.#heldBy(owner);
     this.#held.delete(owner);
     const places = held.older ? [held.current, held.older] : [held.current];
@@ -122,7 +112,6 @@ export class StateKeeper {
     if (held.next !== null) this.#leave(held.next);
   }
 
-  /** Drops what whoever begins with these tokens could go on from. */
   distrust(known: TokenReader): void {
     this.checkpoints.distrust(known);
   }
@@ -135,16 +124,11 @@ export class StateKeeper {
     if (slot !== emptyState) this.#slots.leave(slot);
   }
 
-  #heldBy(owner: StateOwner): Held {
+  #heldBy(owner: PlaceOwner): Held {
     const held = this.#held.get(owner);
     if (held === undefined) throw defect('a sequence that does not run has none');
     return held;
   }
-}
-
-function regionOf({ regionId }: StateOwner): number {
-  if (regionId === null) throw defect('a sequence has no region');
-  return regionId;
 }
 
 function defect(message: string): ButterflyError {

@@ -1,6 +1,7 @@
 import { limits } from '@butterfly/common';
-import { type SequenceState, type StepSequence, tokenOfStepBefore } from '@butterfly/wire';
+import { type StepSequence, tokenOfStepBefore } from '@butterfly/wire';
 import type { Region } from '../kv/arena.js';
+import type { PlacedRows, SequencePlaces } from './place-keeper.js';
 import type { Sequence } from './scheduler-sequence.js';
 import { noTokens } from './token-list.js';
 
@@ -14,8 +15,7 @@ interface Part {
 /** Where a sequence lies in the memory of the stages. */
 export interface Places {
   region(sequence: Sequence): Region;
-  /** Null in models without states. */
-  state(sequence: Sequence): SequenceState | null;
+  places(sequence: Sequence): SequencePlaces;
 }
 
 /** The rows chosen so far for the step that is being formed. */
@@ -43,6 +43,12 @@ export class StepDraft {
 
   get sequences(): IterableIterator<Sequence> {
     return this.#parts.keys();
+  }
+
+  /** Which tokens the step will compute of each sequence. */
+  *placedRows(): IterableIterator<PlacedRows<Sequence>> {
+    for (const [owner, { rows, guesses }] of this.#parts)
+      yield { owner, start: owner.scheduled, end: owner.scheduled + rows + guesses.length };
   }
 
   add(sequence: Sequence, rows: number, guesses: Int32Array = noTokens): void {
@@ -96,6 +102,6 @@ function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, pla
     sampling: isSampled ? sequence.sampling : null,
     draftTokens: guesses,
     recentTokens: isSampled ? sequence.recentTokens() : noTokens,
-    state: places.state(sequence),
+    ...places.places(sequence),
   };
 }

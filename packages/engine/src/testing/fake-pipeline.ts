@@ -1,4 +1,4 @@
-import type { SamplingParams, StepSequence } from '@butterfly/wire';
+import type { SamplingParams, StepSequence, WindowRooms } from '@butterfly/wire';
 import type { PlannedStep, SchedulerRequest, SchedulerResult } from '../scheduler/scheduler-types.js';
 
 /*
@@ -6,7 +6,8 @@ import type { PlannedStep, SchedulerRequest, SchedulerResult } from '../schedule
  * read from the arena through the regions, positions and copies of the steps, so whatever goes wrong in any of
  * these turns into a wrong token, which is compared to what the sequence gives alone. In a recurrent model, every second
  * layer knows what came before by its state alone, so that a state which is not the one behind all tokens before, or was
- * written over meanwhile, does the same.
+ * written over meanwhile, does the same. In a model with a window, every second layer sees the last tokens alone, which lie
+ * in the arena as well, or in rooms that the steps name.
  */
 
 /** Layers of the fake model, split over the stages. */
@@ -67,6 +68,30 @@ function runFrom(
   return { outputs, state };
 }
 
+/** Where a layer keeps a token of a sequence, by its position. */
+interface Kept {
+  readonly values: Int32Array;
+  readonly slotOf: (position: number) => number;
+}
+
+/** The same where each row sees so many tokens alone, itself among them. */
+function runWindow(
+  layer: number,
+  { values, slotOf }: Kept,
+  windowTokens: number,
+  positionStart: number,
+  rows: Int32Array,
+): Int32Array {
+  return rows.map((row, index) => {
+    const position = positionStart + index;
+    values[slotOf(position)] = mix(row, mix(layer, position));
+    let state = layer;
+    for (let seen = Math.max(0, position - windowTokens + 1); seen <= position; seen += 1)
+      state = mix(state, values[slotOf(seen)] ?? 0);
+    return mix(state, row);
+  });
+}
+
 function draw(
   activation: number,
   position: number,
@@ -79,8 +104,11 @@ function draw(
   return (mix(mix(activation, penalties), mix(position, sampling.seed)) >>> 0) % words;
 }
 
-/** What the sequence gives alone. */
-export function reference(request: SchedulerRequest): { tokens: number[]; reason: 'stop' | 'length' } {
+/** What the sequence gives alone. @param windowTokens what every second layer sees; 0 for all */
+export function reference(
+  request: SchedulerRequest,
+  windowTokens = 0,
+): { tokens: number[]; reason: 'stop' | 'length' } {
   const known = [...request.promptTokens];
   const caches = Array.from(
     { length: layerCount },
@@ -89,7 +117,11 @@ export function reference(request: SchedulerRequest): { tokens: number[]; reason
   let cached = 0;
   for (;;) {
     let rows: Int32Array = Int32Array.from(known.slice(cached));
-    for (const [layer, cache] of caches.entries()) rows = runLayer(layer, cache, 0, cached, rows);
+    for (const [layer, cache] of caches.entries())
+      rows =
+        windowTokens > 0 && !isAttending(layer)
+          ? runWindow(layer, { values: cache, slotOf: (position) => position }, windowTokens, cached, rows)
+          : runLayer(layer, cache, 0, cached, rows);
     cached = known.length;
     const recent = request.sampling.repeatPenalty === 1 ? [] : known.slice(-64);
     const token = draw(rows.at(-1) ?? 0, cached, request.sampling, recent);
@@ -106,6 +138,18 @@ interface FakeLayer {
   readonly cache: Int32Array;
   /** By slot, of a recurrent model; that of slot 0 is the state before any token. */
   readonly states: Int32Array;
+  /** By room and slot. */
+  readonly rooms: Int32Array;
+}
+
+/** What a model keeps of a sequence beside the arena. */
+interface FakeMemory {
+  /** More than 0 make it a recurrent model. */
+  readonly stateSlots?: number;
+  /** What every second layer sees; 0 for all. */
+  readonly windowTokens?: number;
+  /** Where these keep it; by default in the arena. */
+  readonly windows?: WindowRooms | null;
 }
 
 interface Work {
@@ -123,14 +167,20 @@ export class FakePipeline {
     readonly queue: Work[];
   }[];
 
-  /** @param stateSlots more than 0 make it a recurrent model. */
-  constructor(stages: number, arenaSlots: number, garbage: number, stateSlots = 0) {
+  constructor(
+    stages: number,
+    arenaSlots: number,
+    garbage: number,
+    private readonly memory: FakeMemory = {},
+  ) {
+    const { stateSlots = 0, windows } = memory;
     this.#stages = Array.from({ length: stages }, () => ({ layers: [], queue: [] }));
     for (let index = 0; index < layerCount; index += 1)
       this.#stages[Math.floor((index * stages) / layerCount)]?.layers.push({
         index,
         cache: new Int32Array(arenaSlots).fill(garbage),
         states: new Int32Array(stateSlots).fill(garbage).fill(index, 0, 1),
+        rooms: new Int32Array(windows ? windows.rooms * windows.roomSlots : 0).fill(garbage),
       });
   }
 
@@ -151,12 +201,13 @@ export class FakePipeline {
       for (const { fromSlot, toSlot, slots } of work.step.copies)
         layer.cache.set(layer.cache.slice(fromSlot, fromSlot + slots), toSlot);
       let offset = 0;
+      this.#moveRooms(layer.rooms, work.step);
       checkStates(work.step);
       const written = new Set<number>();
       const outputs = work.step.sequences.map((sequence) => {
         const input = rows.subarray(offset, offset + sequence.rows);
         offset += sequence.rows;
-        return runSequence(layer, sequence, input, written);
+        return this.#run(layer, sequence, input, written);
       });
       rows = Int32Array.from(outputs.flatMap((output) => [...output]));
     }
@@ -167,6 +218,41 @@ export class FakePipeline {
       for (const { sequenceId, tokens } of result.outputs)
         this.#sampled.set(`${result.stepId} ${sequenceId}`, tokens.at(-1) ?? 0);
       this.results.push(result);
+    }
+  }
+
+  #run(layer: FakeLayer, sequence: StepSequence, input: Int32Array, written: Set<number>): Int32Array {
+    const { windowTokens = 0, windows } = this.memory;
+    const { regionStart, positionStart, window } = sequence;
+    if ((window === null) === (windows !== null && windows !== undefined))
+      throw new Error('there are rooms or there are none');
+    if (windowTokens === 0 || isAttending(layer.index)) return runSequence(layer, sequence, input, written);
+    const kept: Kept =
+      window && windows
+        ? {
+            values: layer.rooms,
+            slotOf: (position) => window.to * windows.roomSlots + position - window.toFirst,
+          }
+        : { values: layer.cache, slotOf: (position) => regionStart + position };
+    return runWindow(layer.index, kept, windowTokens, positionStart, input);
+  }
+
+  #moveRooms(rooms: Int32Array, { stepId, sequences }: PlannedStep): void {
+    const { windows } = this.memory;
+    const written = new Set<number>();
+    for (const { window, positionStart, rows } of sequences) {
+      if (!window || !windows) continue;
+      const { from, fromFirst, to, toFirst } = window;
+      const { roomSlots, windowTokens, blockSlots = 1 } = windows;
+      const isInside = to < windows.rooms && positionStart + rows - toFirst <= roomSlots;
+      if (!isInside || toFirst % blockSlots !== 0 || toFirst > Math.max(0, positionStart - windowTokens + 1))
+        throw new Error(`step ${stepId} does not fit room ${to}`);
+      const isStill = from === to && fromFirst === toFirst;
+      if (!isStill && (written.has(from) || written.has(to)))
+        throw new Error(`room ${from} is written in step ${stepId}`);
+      written.add(to);
+      const start = from * roomSlots + toFirst - fromFirst;
+      rooms.set(rooms.slice(start, start + positionStart - toFirst), to * roomSlots);
     }
   }
 

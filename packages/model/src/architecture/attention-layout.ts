@@ -1,3 +1,6 @@
+import { fitsRooms } from '../spec/kv-cache-size.js';
+import type { LayerAttention } from '../spec/spec.js';
+
 /**
  * How the queries of a span are laid out for ggml's flash attention on the CPU, which chooses between code paths by that
  * layout, each with other last bits (decision 0027).
@@ -10,16 +13,34 @@
  */
 export type AttentionLayout = 'rows' | 'heads' | 'groups';
 
+/** Cached tokens that one attention reads, one after the other. */
+export interface CachedTokens {
+  /** The slot of the first one. */
+  readonly start: number;
+  /** How many slots are read, a multiple of `cacheBlockSlots`. */
+  readonly slots: number;
+  /** Position of the first one, a multiple of the same: so kernels take the same tokens together wherever these begin. */
+  readonly first: number;
+}
+
 /** Consecutive rows of one sequence that are attended by one call. */
 export interface AttentionSpan {
   readonly rows: number;
   readonly layout: AttentionLayout;
   /** Rows of the mask, which are the queries of one head of the layout. */
   readonly queries: number;
-  /** First slot of the region of the sequence. */
-  readonly regionStart: number;
-  /** Slots that attention reads, a multiple of `cacheBlockSlots` within the region. */
-  readonly cachedSlots: number;
+  /** In the region of the sequence. */
+  readonly cached: CachedTokens;
+  /** What window layers read instead, in the room of the sequence; null where they lie in the arena as others do. */
+  readonly room: CachedTokens | null;
+}
+
+/** What layers that see so far read of a span. */
+export function cachedOf(
+  { cached, room }: Pick<AttentionSpan, 'cached' | 'room'>,
+  window: LayerAttention['window'],
+): CachedTokens {
+  return room !== null && fitsRooms({ window }) ? room : cached;
 }
 
 /** ggml takes so many queries at least by tiles (ggml/src/ggml-cpu/common.h, GGML_FA_TILE_Q). */

@@ -41,7 +41,7 @@ export function rowGroups({ spans, rows, paddedRows }: BatchShape): RowGroup[] {
 
 export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans }: BatchShape): string {
   let key = `${paddedRows},${logitRows},${paddedLogitRows}`;
-  for (const { rows, layout, regionStart, cachedSlots } of spans)
-    key += `|${rows},${layout},${regionStart},${cachedSlots}`;
+  for (const { rows, layout, cached, room } of spans)
+    key += `|${rows},${layout},${cached.start},${cached.slots},${room ? `${room.start},${room.slots},${room.first}` : ''}`;
   return key;
 }

@@ -68,8 +68,8 @@ export class LlamaFamilyBuilder {
     this.#attention = new SpanAttention(
       graph,
       batch,
-      { heads, kvHeads, keySize: headSize, valueSize: headSize },
-      { ...this.#inputs, masks: spanMasks(graph, this.#inputs.masks, batch) },
+      { heads, kvHeads, keySize: headSize, valueSize: headSize, window: null },
+      { ...this.#inputs, masks: spanMasks(graph, this.#inputs.masks, batch, null) },
     );
   }
 
@@ -82,6 +82,7 @@ export class LlamaFamilyBuilder {
         tokens: null,
         positions: { tensor: positions, each: 1 },
         slots,
+        roomSlots: null,
         // In the midst of a prompt, the last stage ends with the keys and values of its last layer.
         masks: this.#attends ? [{ tensor: masks, window: null, isBiased: false }] : [],
         attended: this.#attends && attended ? [attended] : [],
@@ -220,7 +221,7 @@ function makeInputs(
   { rows, paddedRows, paddedLogitRows, spans }: BatchShape,
 ): FamilyInputs {
   const { heads, kvHeads, headSize, hidden } = spec;
-  const maskElements = spans.reduce((sum, span) => sum + span.queries * span.cachedSlots, 0);
+  const maskElements = spans.reduce((sum, span) => sum + span.queries * span.cached.slots, 0);
   const grouped = groupedQueries(spans);
   const isTogether = spans.length === 1 && paddedRows === rows && grouped === 0;
   return {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LayerAttention } from '../spec/spec.js';
-import type { AttentionSpan } from './attention-layout.js';
+import { type AttentionSpan, cachedOf } from './attention-layout.js';
 import type { BatchShape } from './batch-shape.js';
 import { fillMasks } from './masks.js';
 
@@ -27,7 +27,9 @@ function masksOf(
   spans: readonly AttentionSpan[],
   options: { positions: readonly number[]; window?: Window; isBiased?: boolean; groupHeads?: number },
 ): number[] {
-  const masks = new Uint16Array(spans.reduce((sum, span) => sum + span.queries * span.cachedSlots, 0));
+  const masks = new Uint16Array(
+    spans.reduce((sum, span) => sum + span.queries * cachedOf(span, options.window ?? null).slots, 0),
+  );
   const rows = spans.reduce((sum, span) => sum + span.rows, 0);
   const batch: BatchShape = { rows, paddedRows: rows, spans, logitRows: 0, paddedLogitRows: 0 };
   fillMasks(masks, batch, {
@@ -44,14 +46,15 @@ const span = (change: Partial<AttentionSpan>): AttentionSpan => ({
   rows: 1,
   layout: 'rows',
   queries: change.rows ?? 1,
-  regionStart: 0,
-  cachedSlots: 8,
+  cached: { start: 0, slots: 8, first: 0 },
+  room: null,
   ...change,
 });
+const cachedIn = (slots: number): Partial<AttentionSpan> => ({ cached: { start: 0, slots, first: 0 } });
 
 /** The mask of one row, as letters: what it sees is 1. */
-const seenBy = (position: number, window: Window, cachedSlots = 8): string =>
-  masksOf([span({ cachedSlots })], { positions: [position], window })
+const seenBy = (position: number, window: Window): string =>
+  masksOf([span({})], { positions: [position], window })
     .map((value) => (value === 0 ? '1' : '.'))
     .join('');
 
@@ -82,9 +85,8 @@ describe('fillMasks', () => {
   });
 
   it('rounds distances as F16 does, to the nearest and of two to the even one', () => {
-    const cachedSlots = 70_000;
-    const last = cachedSlots - 1;
-    const mask = masksOf([span({ cachedSlots })], { positions: [last], isBiased: true });
+    const last = 69_999;
+    const mask = masksOf([span(cachedIn(last + 1))], { positions: [last], isBiased: true });
     const rounded = (distance: number): number | undefined => mask[last - distance];
     expect([1, 2047, 2048].map(rounded)).toEqual([-1, -2047, -2048]);
     // Above 2,048 every second number is one of F16, above 4,096 every fourth.
@@ -120,9 +122,11 @@ function naiveMasks(
   };
   const values: number[] = [];
   let before = 0;
-  for (const { rows, layout, queries, cachedSlots } of spans) {
+  for (const each of spans) {
+    const { rows, layout, queries } = each;
+    const { slots, first } = cachedOf(each, window);
     for (let query = 0; query < queries; query++)
-      for (let cached = 0; cached < cachedSlots; cached++) {
+      for (let cached = first; cached < first + slots; cached++) {
         const row = layout === 'groups' ? Math.floor(query / groupHeads) : query;
         const position = row < rows ? (positions[before + row] ?? NaN) : -1;
         const distance = isBiased ? position - cached : 0;
@@ -149,6 +153,7 @@ const anyBatch = fc
         start: fc.nat({ max: 20 }),
         layout: fc.constantFrom('rows' as const, 'heads' as const, 'groups' as const),
         spare: fc.nat({ max: 3 }),
+        isInRoom: fc.boolean(),
       }),
       { minLength: 1, maxLength: 3 },
     ),
@@ -158,9 +163,13 @@ const anyBatch = fc
     positions: parts.flatMap(({ rows, start, layout }) =>
       Array.from({ length: layout === 'heads' ? 1 : rows }, (_, row) => start + row),
     ),
-    spans: parts.map(({ rows, start, layout, spare }) => {
+    spans: parts.map(({ rows, start, layout, spare, isInRoom }) => {
       const count = layout === 'heads' ? 1 : rows;
       const queries = layout === 'groups' ? count * options.groupHeads + spare : count;
-      return span({ rows: count, layout, queries, cachedSlots: start + count + spare });
+      const end = start + count + spare;
+      // From the first token on that the first row sees.
+      const first = Math.max(0, start - (options.window?.tokens ?? 0) + 1);
+      const room = isInRoom ? { start: 0, slots: end - first, first } : null;
+      return span({ rows: count, layout, queries, ...cachedIn(end), room });
     }),
   }));

@@ -1,4 +1,5 @@
 import type { LayerAttention } from '../spec/spec.js';
+import { cachedOf } from './attention-layout.js';
 import type { BatchShape } from './batch-shape.js';
 
 /** Bits of 0 and of minus infinity in F16. */
@@ -22,7 +23,7 @@ function firstSeen(position: number, window: LayerAttention['window']): number {
 /**
  * Fills the masks of all spans: each row sees the cached tokens before it and itself, as far as the window goes, in each of
  * its queries; queries without a row see nothing.
- * @param masks F16 [cachedSlots, queries] of each span, one after the other.
+ * @param masks F16 [slots, queries] of each span, one after the other.
  * @param groupHeads heads that share a key.
  * @param positions of the rows.
  */
@@ -39,18 +40,21 @@ export function fillMasks(
   const { groupHeads, positions, window, isBiased } = options;
   let row = 0;
   let start = 0;
-  for (const { rows, layout, queries, cachedSlots } of spans) {
+  for (const span of spans) {
+    const { rows, layout, queries } = span;
+    const { slots, first: base } = cachedOf(span, window);
     const queriesOfRow = layout === 'groups' ? groupHeads : 1;
     for (let query = 0; query < queries; query++) {
       const r = Math.floor(query / queriesOfRow);
       const position = r < rows ? (positions[row + r] ?? 0) : -1;
-      const first = position < 0 ? 0 : firstSeen(position, window);
+      const first = position < 0 ? 0 : firstSeen(position, window) - base;
+      const end = position < 0 ? 0 : position + 1 - base;
       masks.fill(hidden, start, start + first);
-      masks.fill(visible, start + first, start + position + 1);
-      masks.fill(hidden, start + position + 1, start + cachedSlots);
+      masks.fill(visible, start + first, start + end);
+      masks.fill(hidden, start + end, start + slots);
       if (isBiased)
-        for (let seen = first; seen < position; seen++) masks[start + seen] = negativeHalf(position - seen);
-      start += cachedSlots;
+        for (let seen = first; seen < end - 1; seen++) masks[start + seen] = negativeHalf(end - 1 - seen);
+      start += slots;
     }
     row += rows;
   }

@@ -1,6 +1,6 @@
 import { type Graph, type Tensor, shapeOf } from '@butterfly/ggml';
 import type { LayerAttention } from '../spec/spec.js';
-import type { AttentionSpan } from './attention-layout.js';
+import { type AttentionSpan, type CachedTokens, cachedOf } from './attention-layout.js';
 import type { BatchShape } from './batch-shape.js';
 import type { LayerCache } from './step-tensors.js';
 
@@ -9,7 +9,7 @@ type Attend = (q: Tensor, k: Tensor, v: Tensor, mask: Tensor) => Tensor;
 
 /** Tensors that attentions share. */
 export interface AttentionBuffers {
-  /** The mask of each span, F16 [cachedSlots, queries]. */
+  /** The mask of each span, F16 [slots, queries]. */
   readonly masks: readonly Tensor[];
   /** F32 [kvHeads * keySize, queries] for the largest span with the layout `groups`; null without any. */
   readonly grouped: Tensor | null;
@@ -24,7 +24,7 @@ export class SpanAttention {
   constructor(
     private readonly graph: Graph,
     private readonly batch: BatchShape,
-    private readonly shape: Pick<LayerAttention, 'heads' | 'kvHeads' | 'keySize' | 'valueSize'>,
+    private readonly shape: Pick<LayerAttention, 'heads' | 'kvHeads' | 'keySize' | 'valueSize' | 'window'>,
     private readonly buffers: AttentionBuffers,
   ) {
     this.#valueSize = shape.valueSize || shape.keySize;
@@ -48,8 +48,9 @@ export class SpanAttention {
     for (const [i, span] of batch.spans.entries()) {
       const mask = masks[i];
       if (!mask) throw new RangeError(`span ${i} has no mask`);
-      const keys = this.#region(cache.keys, shape.keySize, 0, span);
-      const values = this.#region(cache.values ?? cache.keys, valueSize, parts.valueOffset ?? 0, span);
+      const read = { ...cachedOf(span, shape.window), layout: span.layout };
+      const keys = this.#cached(cache.keys, shape.keySize, 0, read);
+      const values = this.#cached(cache.values ?? cache.keys, valueSize, parts.valueOffset ?? 0, read);
       const result = attend(this.#queries(q, span, row * q.strides[2]), keys, values, mask);
       if (!attended) return graph.reshape(result, shapeOf(valueSize * shape.heads, span.rows));
       const offset = row * attended.strides[1];
@@ -130,31 +131,37 @@ export class SpanAttention {
     return this.graph.view(result, shape, [query, head, query * (heads / kvHeads)], 0);
   }
 
-  /** A part of the cached rows of a region as [size, cachedSlots, kvHeads], or with the heads last. */
-  #region(
+  /** A part of cached rows as [size, slots, kvHeads], or with the heads last. */
+  #cached(
     cache: Tensor,
     size: number,
     partOffset: number,
-    { regionStart, cachedSlots, layout }: AttentionSpan,
+    { start, slots, layout }: CachedTokens & Pick<AttentionSpan, 'layout'>,
   ): Tensor {
     const { kvHeads } = this.shape;
     const row = cache.strides[1];
     const head = row / kvHeads;
-    const offset = regionStart * row + partOffset;
+    const offset = start * row + partOffset;
     return layout === 'heads'
-      ? this.graph.view(cache, [size, cachedSlots, 1, kvHeads], [row, head, head], offset)
-      : this.graph.view(cache, shapeOf(size, cachedSlots, kvHeads), [row, head, row * cachedSlots], offset);
+      ? this.graph.view(cache, [size, slots, 1, kvHeads], [row, head, head], offset)
+      : this.graph.view(cache, shapeOf(size, slots, kvHeads), [row, head, row * slots], offset);
   }
 }
 
-/** The part of a mask input that belongs to each span. */
-export function spanMasks(graph: Graph, masks: Tensor, { spans }: BatchShape): Tensor[] {
+/** The part of a mask input of layers that see so far that belongs to each span. */
+export function spanMasks(
+  graph: Graph,
+  masks: Tensor,
+  { spans }: BatchShape,
+  window: LayerAttention['window'],
+): Tensor[] {
   const elementBytes = masks.strides[0];
   let offset = 0;
-  return spans.map(({ queries, cachedSlots }) => {
-    const row = cachedSlots * elementBytes;
-    const size = row * queries;
-    const mask = graph.view(masks, shapeOf(cachedSlots, queries), [row, size, size], offset);
+  return spans.map((span) => {
+    const { slots } = cachedOf(span, window);
+    const row = slots * elementBytes;
+    const size = row * span.queries;
+    const mask = graph.view(masks, shapeOf(slots, span.queries), [row, size, size], offset);
     offset += size;
     return mask;
   });

@@ -3,7 +3,7 @@ import type { LayerAttention } from '../spec/spec.js';
 
 /** Which cached tokens the queries of layers see. */
 export interface MaskInput {
-  /** F16 [cachedSlots, queries] of each span, one after the other: 0 or a bias where a query may look, else minus infinity. */
+  /** F16 [slots, queries] of each span, with the slots that layers read which see so far, one after the other: 0 or a bias where a query may look, else minus infinity. */
   readonly tensor: Tensor;
   readonly window: LayerAttention['window'];
   /** Whether what is seen counts the less the farther it is: ALiBi (https://arxiv.org/abs/2108.12409). */
@@ -28,6 +28,8 @@ export interface StepInputs {
   readonly positions: { readonly tensor: Tensor; readonly each: number } | null;
   /** I64 [rows]: the arena slot of each row; null where nothing is cached. */
   readonly slots: Tensor | null;
+  /** I64 [rows]: the slot in the rooms of each row; null where no window layer has such. */
+  readonly roomSlots: Tensor | null;
   readonly masks: readonly MaskInput[];
   /**
    * F32 [heads * valueSize, paddedRows] for the attention of all spans, of which the caller sets the rows that pad; none
@@ -71,7 +73,7 @@ export interface StepGraph<G extends Graph = Graph> {
 /** States of one layer, by their names in llama.cpp without the number of the layer: F32 [width, state slots] each. */
 export type LayerStates = ReadonlyMap<string, Tensor>;
 
-/** Cached keys and values of one layer, each [kvHeads * headSize, arena slots]; no values where they are a part of the keys. */
+/** Cached keys and values of one layer, each [kvHeads * headSize, slots of the arena or of the rooms]; no values where they are a part of the keys. */
 export interface LayerCache {
   readonly keys: Tensor;
   readonly values: Tensor | null;

@@ -1,5 +1,5 @@
 import type { CacheType } from '@butterfly/wire';
-import type { LayerAttention, ModelSpec } from './spec.js';
+import type { LayerAttention, ModelSpec, WindowsOfModel } from './spec.js';
 
 /** Cached slots are read in whole blocks of this many, so that a graph serves many steps; as llama.cpp pads its cache. */
 export const cacheBlockSlots = 256;
@@ -14,6 +14,34 @@ export function cacheBytesPerSlot(
 ): number {
   if (layer === null) return 0;
   return layer.kvHeads * (layer.keySize + layer.valueSize) * bytesPerElement[type];
+}
+
+/** The rooms of window layers; null where all layers keep the whole context. */
+export function windowsOf({ graph }: Pick<ModelSpec, 'graph'>): WindowsOfModel | null {
+  return graph.kind === 'imported' ? graph.windows : null;
+}
+
+/** The model with the whole context in every layer that attends. */
+export function withoutRooms(spec: ModelSpec): ModelSpec {
+  const { graph } = spec;
+  return graph.kind === 'imported' ? { ...spec, graph: { ...graph, windows: null } } : spec;
+}
+
+/** Whether a layer keeps what its window needs, in rooms, if the model is served so. */
+export function fitsRooms(layer: Pick<LayerAttention, 'window'> | null): boolean {
+  return layer?.window?.kind === 'sliding';
+}
+
+/** Bytes of all cached tokens in a layer: those of its rooms, or of an arena of so many slots. */
+export function cacheBytes(
+  spec: Pick<ModelSpec, 'attention' | 'graph'>,
+  layer: number,
+  { arenaSlots, type }: { readonly arenaSlots: number; readonly type: CacheType },
+): number {
+  const attention = spec.attention[layer] ?? null;
+  const windows = windowsOf(spec);
+  const slots = windows && fitsRooms(attention) ? windows.rooms * windows.roomSlots : arenaSlots;
+  return cacheBytesPerSlot(attention, type) * slots;
 }
 
 /** Slots of states that each stage has; 0 for a model without. */

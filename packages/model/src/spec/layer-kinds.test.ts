@@ -34,6 +34,7 @@ function unlike(): ModelSpec {
       contextTokens: 128,
       states: plain.attention.map((_, layer) => (layer === 6 ? [{ name: 's', width: 64 }] : [])),
       stateSlots: 4,
+      windows: null,
       experts: { count: 8, used: 2 },
       temperature: null,
     },

@@ -1,4 +1,5 @@
 import { limits, parseConfig } from '@butterfly/common';
+import { roomBlockSlots } from '@butterfly/wire';
 import { z } from 'zod';
 
 /** Architectures whose graphs are built here; those of all others are llama.cpp's. */
@@ -134,6 +135,17 @@ const importedSchema = z.object({
     .int()
     .min(0)
     .max(2 ** 16),
+  /**
+   * Where layers with a sliding window keep what it needs, if not the whole context as other layers; null where they keep
+   * all. See `SequenceWindow`.
+   */
+  windows: z
+    .object({
+      windowTokens: count,
+      rooms: count.max(2 ** 12),
+      roomSlots: count.multipleOf(roomBlockSlots),
+    })
+    .nullable(),
   /** Experts of each layer that has such, and how many of them compute a token; null without. */
   experts: z.object({ count, used: count }).nullable(),
   /**
@@ -205,6 +217,7 @@ export type ModelSpec = Readonly<z.output<typeof modelSpecSchema>>;
 export type FamilyGraph = Extract<ModelSpec['graph'], { kind: 'family' }>;
 export type ImportedGraphSpec = Extract<ModelSpec['graph'], { kind: 'imported' }>;
 export type LayerAttention = NonNullable<ModelSpec['attention'][number]>;
+export type WindowsOfModel = NonNullable<ImportedGraphSpec['windows']>;
 export type LayerState = ImportedGraphSpec['states'][number][number];
 export type RopeSpec = FamilyGraph['rope'];
 export type TokenizerSpec = ModelSpec['tokenizer'];

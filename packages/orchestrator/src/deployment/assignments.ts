@@ -17,7 +17,7 @@ export function shardIds(
   const { spec, arenaSlots, rowsMax, isDeterministic } = settings;
   const files = modelFingerprint(spec);
   const { graph } = spec;
-  const served = graph.kind === 'imported' ? [graph.contextTokens, graph.stateSlots] : [];
+  const served = graph.kind === 'imported' ? [graph.contextTokens, graph.stateSlots, graph.windows] : [];
   return ({ layerStart, layerEnd }, { cacheType }) =>
     createHash('sha256')
       .update(
@@ -99,7 +99,7 @@ function linkToNext(
 }
 
 /** One token at the start of the arena; whatever it leaves there is overwritten. It also warms every stage up. */
-export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0): Step {
+export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0, hasRooms = false): Step {
   return {
     epoch,
     stepId: canaryStepId,
@@ -116,6 +116,7 @@ export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0): S
         draftTokens: new Int32Array(0),
         recentTokens: new Int32Array(0),
         state: stateSlots === 0 ? null : { from: emptyState, to: wasteState },
+        window: hasRooms ? { from: 0, fromFirst: 0, to: 0, toFirst: 0 } : null,
       },
     ],
     stageTimes: [],

@@ -36,6 +36,7 @@ function run(paces: StagePaces, count: number, fromMs: number, [a, b]: readonly 
       draftTokens: new Int32Array(0),
       recentTokens: new Int32Array(0),
       state: null,
+      window: null,
     };
     paces.sent({ stepId, copies: [], sequences: [sequence], tokens: new Int32Array(1) });
     const lastMicros = (last?.micros ?? 0) + 2000;

@@ -1,15 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type PlannedStep, Scheduler } from '@butterfly/engine';
 import { describeAny, surveyModel } from '@butterfly/llama-graph';
-import { openGguf, stateSlotsOf } from '@butterfly/model';
+import { openGguf } from '@butterfly/model';
 import { architectureFixtures, writeArchitectureModel } from '@butterfly/testkit';
-import { greedySampling } from '@butterfly/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { largestIndex } from '../sampling/draw.js';
 import { SplitModel } from '../split-model.js';
-import { ggml, runThrough, someTokens, tokenStep } from '../testing/stages.js';
+import { type Question, type Said, ScheduledRun } from '../testing/scheduled-run.js';
+import { ggml, someTokens } from '../testing/stages.js';
 
 const names = ['qwen35', 'mamba2', 'granitehybrid', 'lfm2'];
 const contextTokens = 1024;
@@ -30,76 +28,11 @@ async function open(name: string): Promise<SplitModel> {
   return SplitModel.open(spec, { cuts: [2], threads: 1, contextTokens, isDeterministic: true });
 }
 
-interface Question {
-  readonly prompt: readonly number[];
-  readonly outputTokens: number;
-}
-
-/** What came of a question: its tokens, and the logits that each was the largest of. */
-interface Said {
-  readonly tokens: number[];
-  readonly logits: Buffer[];
-  cachedTokens: number;
-}
-
-/** A scheduler that decides on the steps of a real model in two stages. */
-class Run {
-  readonly #scheduler: Scheduler;
-  readonly #said = new Map<number, Said>();
-
-  constructor(private readonly model: SplitModel) {
-    this.#scheduler = new Scheduler({
-      contextTokensMax: 512,
-      arenaSlots: contextTokens,
-      stages: 2,
-      goesAhead: false,
-      runningMax: 3,
-      stateSlots: stateSlotsOf(model.spec),
-      checkpointTokens: 64,
-    });
-  }
-
-  /** Answers questions that are asked at once. */
-  async ask(...questions: readonly Question[]): Promise<Said[]> {
-    const asked = questions.map(({ prompt, outputTokens }) => {
-      const id = this.#said.size;
-      const said: Said = { tokens: [], logits: [], cachedTokens: NaN };
-      this.#said.set(id, said);
-      this.#scheduler.submit({
-        id,
-        promptTokens: Int32Array.from(prompt),
-        outputTokensMax: outputTokens,
-        sampling: greedySampling,
-        stopTokens: new Set(),
-        priority: 0,
-        nowMs: 0,
-        deadlineMs: 1e9,
-      });
-      return said;
-    });
-    for (let step = this.#scheduler.nextStep(0); step; step = this.#scheduler.nextStep(0))
-      await this.#compute(step);
-    return asked;
-  }
-
-  async #compute({ stepId, sequences, tokens, copies }: PlannedStep): Promise<void> {
-    const logits = await runThrough(this.model.stages, tokenStep(sequences, [...tokens], copies));
-    const sampled = sequences.filter(({ sampling }) => sampling !== null);
-    const outputs = sampled.map(({ sequenceId }, row) => {
-      const ofRow = logits[row] ?? new Float32Array(0);
-      this.#said.get(sequenceId)?.logits.push(Buffer.from(ofRow.slice().buffer));
-      return { sequenceId, tokens: Int32Array.of(largestIndex(ofRow)) };
-    });
-    for (const event of this.#scheduler.complete({ stepId, outputs }, 0)) {
-      const said = this.#said.get(event.id);
-      if (event.kind === 'token') said?.tokens.push(event.token);
-      if (event.kind === 'end' && said) said.cachedTokens = event.cachedPromptTokens;
-    }
-  }
-}
+const scheduledRun = (model: SplitModel): ScheduledRun =>
+  new ScheduledRun(model, { contextTokensMax: 512, arenaSlots: contextTokens });
 
 async function expectAsAlone(model: SplitModel, question: Question, said: Said | undefined): Promise<void> {
-  const [alone] = await new Run(model).ask(question);
+  const [alone] = await scheduledRun(model).ask(question);
   expect(alone?.cachedTokens).toBe(0);
   expect(said?.tokens).toEqual(alone?.tokens);
   expect(said?.logits.map((row, index) => row.equals(alone?.logits[index] ?? Buffer.alloc(0)))).toEqual(
@@ -110,7 +43,7 @@ async function expectAsAlone(model: SplitModel, question: Question, said: Said |
 describe.each(names)('%s, gone on from a checkpoint', (name) => {
   it('has the same logits to the last bit as from the beginning', async () => {
     using model = await open(name);
-    const run = new Run(model);
+    const run = scheduledRun(model);
     const { vocabulary } = model.spec;
     const prompt = someTokens(150, vocabulary, 2);
     const [first] = await run.ask({ prompt, outputTokens: 20 });

@@ -71,6 +71,7 @@ export function part(change: Partial<StepSequence> = {}): StepSequence {
     draftTokens: new Int32Array(0),
     recentTokens: new Int32Array(0),
     state: null,
+    window: null,
     ...change,
   };
 }

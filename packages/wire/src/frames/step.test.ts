@@ -12,7 +12,15 @@ import {
   encodeStep,
   encodeStepResult,
 } from './step.js';
-import type { FileChunk, SamplingParams, StageTime, Step, StepResult, StepSequence } from './types.js';
+import type {
+  FileChunk,
+  SamplingParams,
+  SequenceWindow,
+  StageTime,
+  Step,
+  StepResult,
+  StepSequence,
+} from './types.js';
 
 function transfer(parts: Uint8Array[]): Frame {
   const decoder = new FrameDecoder();
@@ -58,18 +66,28 @@ const sequence: fc.Arbitrary<StepSequence> = fc
     sampling: fc.option(sampling),
     recentTokens: tokens(0, 70),
     state: fc.option(fc.record({ from: u32, to: fc.integer({ min: 1, max: 2 ** 32 - 1 }) })),
+    window: fc.option(fc.record({ from: u32, to: u32, firstShare: unit, fromShare: unit })),
     logitShare: unit,
     guesses: tokens(0, limits.draftTokensMax),
   })
-  .map(({ slotsToSpare, logitShare, guesses, ...rest }) => {
+  .map(({ slotsToSpare, logitShare, guesses, window, ...rest }) => {
     const draftTokens = rest.sampling === null ? new Int32Array(0) : guesses.slice(0, rest.rows - 1);
     return {
       ...rest,
+      window: window && windowIn(window, rest.positionStart),
       regionSlots: rest.positionStart + rest.rows + slotsToSpare,
       draftTokens,
       logitRows: rest.sampling === null ? Math.floor(rest.rows * logitShare) : draftTokens.length + 1,
     };
   });
+
+function windowIn(
+  { from, to, firstShare, fromShare }: Readonly<Record<'from' | 'to' | 'firstShare' | 'fromShare', number>>,
+  positionStart: number,
+): SequenceWindow {
+  const toFirst = Math.floor(positionStart * firstShare);
+  return { from, fromFirst: Math.floor(toFirst * fromShare), to, toFirst };
+}
 
 const stageTimes: fc.Arbitrary<StageTime[]> = fc.array(fc.record({ computeMicros: u32, hostMicros: u32 }));
 
@@ -107,6 +125,7 @@ const oneSequence: StepSequence = {
   draftTokens: new Int32Array(0),
   recentTokens: Int32Array.of(1, 2),
   state: null,
+  window: null,
 };
 const oneStep: Step = {
   epoch: 1,

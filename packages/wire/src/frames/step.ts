@@ -7,6 +7,7 @@ import type {
   ArenaCopy,
   FileChunk,
   SamplingParams,
+  SequenceWindow,
   StageTime,
   Step,
   StepResult,
@@ -18,7 +19,7 @@ const stagesMax = limits.workersMax;
 /** The longest window that any penalty looks back on. */
 const recentTokensMax = 1024;
 /** What comes with a sequence. */
-const marks = { sampling: 1, state: 2 } as const;
+const marks = { sampling: 1, state: 2, window: 4 } as const;
 const u32Max = 0xffff_ffff;
 const int32Max = 0x7fff_ffff;
 const sha256Bytes = 32;
@@ -29,6 +30,7 @@ const stageTimeBytes = 8;
 const sequenceFixedBytes = 33;
 const samplingBytes = 56;
 const stateBytes = 8;
+const windowBytes = 16;
 const resultFixedBytes = 16;
 const outputFixedBytes = 10;
 
@@ -40,11 +42,12 @@ export function encodeStep(step: Step): Uint8Array[] {
   checkStep(step);
   const { copies, sequences, stageTimes } = step;
   let headerBytes = stepFixedBytes + copies.length * copyBytes + stageTimes.length * stageTimeBytes;
-  for (const { sampling, draftTokens, recentTokens, state } of sequences)
+  for (const { sampling, draftTokens, recentTokens, state, window } of sequences)
     headerBytes +=
       sequenceFixedBytes +
       (sampling === null ? 0 : samplingBytes) +
       (state === null ? 0 : stateBytes) +
+      (window === null ? 0 : windowBytes) +
       draftTokens.byteLength +
       recentTokens.byteLength;
   const writer = new ByteWriter(headerBytes);
@@ -168,7 +171,7 @@ function open(frame: Frame, type: FrameType): ByteReader {
 }
 
 function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
-  const { sampling, draftTokens, recentTokens, state } = sequence;
+  const { sampling, draftTokens, recentTokens, state, window } = sequence;
   writer.u64(sequence.sequenceId);
   writer.u32(sequence.regionStart);
   writer.u32(sequence.regionSlots);
@@ -177,9 +180,14 @@ function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
   writer.u32(sequence.logitRows);
   writer.u16(draftTokens.length);
   writer.u16(recentTokens.length);
-  writer.u8((sampling === null ? 0 : marks.sampling) + (state === null ? 0 : marks.state));
+  writer.u8(
+    (sampling === null ? 0 : marks.sampling) +
+      (state === null ? 0 : marks.state) +
+      (window === null ? 0 : marks.window),
+  );
   if (sampling !== null) writeSampling(writer, sampling);
   if (state !== null) writer.u32s([state.from, state.to]);
+  if (window !== null) writer.u32s([window.from, window.fromFirst, window.to, window.toFirst]);
   writer.int32s(draftTokens);
   writer.int32s(recentTokens);
 }
@@ -196,12 +204,17 @@ function readSequence(reader: ByteReader): StepSequence {
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(recentTokensMax, 'recent tokens');
   const marked = reader.u8();
-  if (marked > marks.sampling + marks.state)
-    throw reader.fail(`the marks of a sequence are ${marked}, over 3`);
+  if (marked > marks.sampling + marks.state + marks.window)
+    throw reader.fail(`the marks of a sequence are ${marked}, over 7`);
   const sampling = marked & marks.sampling ? readSampling(reader) : null;
   const state = marked & marks.state ? { from: reader.u32(), to: reader.u32() } : null;
+  const window = marked & marks.window ? readWindow(reader) : null;
   const draftTokens = reader.int32s(draftCount);
-  return { ...fixed, sampling, draftTokens, recentTokens: reader.int32s(recentCount), state };
+  return { ...fixed, sampling, draftTokens, recentTokens: reader.int32s(recentCount), state, window };
+}
+
+function readWindow(reader: ByteReader): SequenceWindow {
+  return { from: reader.u32(), fromFirst: reader.u32(), to: reader.u32(), toFirst: reader.u32() };
 }
 
 function writeSampling(writer: ByteWriter, sampling: SamplingParams): void {
@@ -298,7 +311,15 @@ function checkSequence(sequence: StepSequence): void {
     integer(sequence.state.from, 0, u32Max, 'state to read');
     integer(sequence.state.to, wasteState, u32Max, 'state to write');
   }
+  if (sequence.window !== null) checkWindow(sequence.window, positionStart);
   if (sampling !== null) checkSampling(sampling);
+}
+
+function checkWindow({ from, fromFirst, to, toFirst }: SequenceWindow, positionStart: number): void {
+  integer(from, 0, u32Max, 'room to read');
+  integer(to, 0, u32Max, 'room to write');
+  integer(toFirst, 0, positionStart, 'first position of a room');
+  integer(fromFirst, 0, toFirst, 'first position of a room before');
 }
 
 function checkSampling(sampling: SamplingParams): void {

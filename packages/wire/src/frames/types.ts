@@ -49,6 +49,8 @@ export interface StepSequence {
   readonly recentTokens: Int32Array;
   /** Of models whose layers keep a state of each sequence; null for others. */
   readonly state: SequenceState | null;
+  /** Of models whose window layers keep what their window needs and no more; null for others. */
+  readonly window: SequenceWindow | null;
 }
 
 /** Slots of states, the same in every stage. No step writes to a slot that it reads, nor two sequences to one. */
@@ -57,6 +59,22 @@ export interface SequenceState {
   readonly from: number;
   /** Where the state behind its last row goes. */
   readonly to: number;
+}
+
+/**
+ * Rooms for the keys and values of window layers, the same in every stage: what lies in one room before the step, and
+ * where. In the order of the sequences of a step, and before it is computed, the tokens from `toFirst` to the first row are
+ * moved to where the rows will follow them.
+ */
+export interface SequenceWindow {
+  /** Where the tokens before its first row lie. */
+  readonly from: number;
+  /** Position of the token in the first slot of that room. */
+  readonly fromFirst: number;
+  /** Where its rows go; the same room where they follow what is there. */
+  readonly to: number;
+  /** Position of the token in the first slot of that room, a multiple of 256 and not before `fromFirst`. */
+  readonly toFirst: number;
 }
 
 /** The slot of the state before any token, which nobody writes to. */

@@ -38,6 +38,7 @@ function withLayers(sizes: readonly number[]): ModelSpec {
       contextTokens: 128,
       states: [],
       stateSlots: 0,
+      windows: null,
       experts: null,
       temperature: null,
     },

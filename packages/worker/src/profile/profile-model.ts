@@ -1,6 +1,6 @@
 import type { WorkerObserver } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
-import type { ModelSpec } from '@butterfly/model';
+import { type ModelSpec, withoutRooms } from '@butterfly/model';
 import { cpuVariant } from './capabilities.js';
 import { checkDevice } from './device-check.js';
 import { machineId } from './machine-id.js';
@@ -32,10 +32,12 @@ export interface ProfileOptions {
  * @throws ButterflyError COMPUTE_FAILED when the memory that is offered cannot be had
  */
 export async function profileModel(options: ProfileOptions): Promise<MeasuredProfile> {
-  const { spec, directory, observe, isDeterministic = false, device = 'cpu' } = options;
+  const { directory, observe, isDeterministic = false, device = 'cpu' } = options;
+  // What window layers keep makes no difference to steps of a few tokens.
+  const spec = withoutRooms(options.spec);
   if (directory !== null) await removeAbandonedScratch(directory);
   const file = await findModelFile(spec.files);
-  const model = { ...options, isDeterministic, device };
+  const model = { ...options, spec, isDeterministic, device };
   const key = await profileKey(model, measuredParts(model), file?.path ?? null);
   const cache = directory === null ? null : new ProfileCache(directory, key, observe);
   const known = await cache?.read();
