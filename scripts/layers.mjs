@@ -2,6 +2,7 @@
 export const packages = {
   common: [],
   wire: ['common'],
+  constraint: ['common', 'wire'],
   ggml: ['common'],
   model: ['common', 'wire', 'ggml'],
   'llama-graph': ['common', 'wire', 'ggml', 'model'],
@@ -23,6 +24,7 @@ export const packages = {
 /** The same for the folders of a package, and for the few files beside them that a folder may import. */
 export const folders = {
   common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
+  constraint: { source: [], masks: ['source'] },
   wire: { frames: [], messages: ['frames'], connection: ['frames', 'messages'] },
   ggml: {
     library: [],

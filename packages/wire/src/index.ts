@@ -18,6 +18,9 @@ export {
   encodeStep,
   encodeStepResult,
 } from './frames/step.js';
+export type { SequenceConstraint } from './frames/step-constraint.js';
+export { decodeVocabulary, encodeVocabulary } from './frames/vocabulary.js';
+export type { TokenTable } from './frames/vocabulary.js';
 export { emptyState, firstOwnState, tokenOfStepBefore, wasteState } from './frames/types.js';
 export type {
   Activations,

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 import { ButterflyError, limits, toButterflyError } from '@butterfly/common';
 
 /** Both sides must speak the same version; docs/protocol.md says what raises it. */
-export const protocolVersion = 7;
+export const protocolVersion = 8;
 
 const preludeBytes = 24;
 /** The part of the prelude that the prelude checksum covers. */
@@ -13,12 +13,16 @@ const identityBytes = 5;
 const magic = 0x594c4642;
 const empty = new Uint8Array(0);
 
+/** Of each token its bytes, one that tells how many they are, and what kind it is. */
+const vocabularyBytesMax = limits.tokenPiecesBytesMax + 3 * limits.vocabularyTokensMax;
+
 const frameTypes = {
   control: { id: 1, payloadBytesMax: 0 },
   step: { id: 2, payloadBytesMax: limits.framePayloadBytesMax },
   result: { id: 3, payloadBytesMax: 0 },
   fileChunk: { id: 4, payloadBytesMax: limits.fileChunkBytesMax },
   activations: { id: 5, payloadBytesMax: limits.framePayloadBytesMax },
+  vocabulary: { id: 6, payloadBytesMax: vocabularyBytesMax },
 } as const;
 export type FrameType = keyof typeof frameTypes;
 

@@ -2,6 +2,7 @@ import { ButterflyError, limits } from '@butterfly/common';
 import { ByteReader, ByteWriter } from './bytes.js';
 import { encodeFrame } from './frame.js';
 import type { Frame, FrameType } from './frame.js';
+import { checkConstraint, constraintBytes, readConstraint, writeConstraint } from './step-constraint.js';
 import { wasteState } from './types.js';
 import type {
   ArenaCopy,
@@ -18,7 +19,8 @@ const stagesMax = limits.workersMax;
 /** The longest window that any penalty looks back on. */
 const recentTokensMax = 1024;
 /** What comes with a sequence. */
-const marks = { sampling: 1, state: 2 } as const;
+const marks = { sampling: 1, state: 2, constraint: 32 } as const;
+const marksKnown = marks.sampling | marks.state | marks.constraint;
 const u32Max = 0xffff_ffff;
 const int32Max = 0x7fff_ffff;
 const sha256Bytes = 32;
@@ -40,11 +42,12 @@ export function encodeStep(step: Step): Uint8Array[] {
   checkStep(step);
   const { copies, sequences, stageTimes } = step;
   let headerBytes = stepFixedBytes + copies.length * copyBytes + stageTimes.length * stageTimeBytes;
-  for (const { sampling, draftTokens, recentTokens, state } of sequences)
+  for (const { sampling, draftTokens, recentTokens, state, constraint } of sequences)
     headerBytes +=
       sequenceFixedBytes +
       (sampling === null ? 0 : samplingBytes) +
       (state === null ? 0 : stateBytes) +
+      (constraint ? constraintBytes(constraint) : 0) +
       draftTokens.byteLength +
       recentTokens.byteLength;
   const writer = new ByteWriter(headerBytes);
@@ -168,7 +171,7 @@ function open(frame: Frame, type: FrameType): ByteReader {
 }
 
 function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
-  const { sampling, draftTokens, recentTokens, state } = sequence;
+  const { sampling, draftTokens, recentTokens, state, constraint } = sequence;
   writer.u64(sequence.sequenceId);
   writer.u32(sequence.regionStart);
   writer.u32(sequence.regionSlots);
@@ -177,11 +180,16 @@ function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
   writer.u32(sequence.logitRows);
   writer.u16(draftTokens.length);
   writer.u16(recentTokens.length);
-  writer.u8((sampling === null ? 0 : marks.sampling) + (state === null ? 0 : marks.state));
+  writer.u8(
+    (sampling === null ? 0 : marks.sampling) +
+      (state === null ? 0 : marks.state) +
+      (constraint ? marks.constraint : 0),
+  );
   if (sampling !== null) writeSampling(writer, sampling);
   if (state !== null) writer.u32s([state.from, state.to]);
   writer.int32s(draftTokens);
   writer.int32s(recentTokens);
+  if (constraint) writeConstraint(writer, constraint);
 }
 
 function readSequence(reader: ByteReader): StepSequence {
@@ -196,12 +204,13 @@ function readSequence(reader: ByteReader): StepSequence {
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(recentTokensMax, 'recent tokens');
   const marked = reader.u8();
-  if (marked > marks.sampling + marks.state)
-    throw reader.fail(`the marks of a sequence are ${marked}, over 3`);
+  if (marked & ~marksKnown) throw reader.fail(`the marks of a sequence are ${marked}, of which some are unknown`);
   const sampling = marked & marks.sampling ? readSampling(reader) : null;
   const state = marked & marks.state ? { from: reader.u32(), to: reader.u32() } : null;
   const draftTokens = reader.int32s(draftCount);
-  return { ...fixed, sampling, draftTokens, recentTokens: reader.int32s(recentCount), state };
+  const recentTokens = reader.int32s(recentCount);
+  const sequence = { ...fixed, sampling, draftTokens, recentTokens, state };
+  return marked & marks.constraint ? { ...sequence, constraint: readConstraint(reader) } : sequence;
 }
 
 function writeSampling(writer: ByteWriter, sampling: SamplingParams): void {
@@ -299,6 +308,11 @@ function checkSequence(sequence: StepSequence): void {
     integer(sequence.state.to, wasteState, u32Max, 'state to write');
   }
   if (sampling !== null) checkSampling(sampling);
+  const { constraint } = sequence;
+  if (!constraint) return;
+  checkConstraint(constraint, positionStart + rows - draftTokens.length);
+  if (sampling === null)
+    throw new ButterflyError('PROTOCOL_INVALID', 'A frame has a constraint on a sequence that is not sampled.');
 }
 
 function checkSampling(sampling: SamplingParams): void {

@@ -1,3 +1,5 @@
+import type { SequenceConstraint } from './step-constraint.js';
+
 /** How one token is drawn. Every field is explicit, so that a stage needs no memory of the request. */
 export interface SamplingParams {
   /** 0 means greedy. */
@@ -49,6 +51,8 @@ export interface StepSequence {
   readonly recentTokens: Int32Array;
   /** Of models whose layers keep a state of each sequence; null for others. */
   readonly state: SequenceState | null;
+  /** Where its tokens must be of a form, which the last stage sees to. */
+  readonly constraint?: SequenceConstraint;
 }
 
 /** Slots of states, the same in every stage. No step writes to a slot that it reads, nor two sequences to one. */
