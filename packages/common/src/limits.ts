@@ -109,6 +109,8 @@ export const limits = Object.freeze({
   grammarBytesMax: 512 * kib,
   /** Grammars that a worker holds, and an orchestrator has in use: others wait with an error. */
   constraintsMax: 256,
+  /** Of those, how many are kept when nobody uses them. */
+  constraintsKeptMax: 64,
   /** Sequences whose place in a grammar a stage remembers: twice what may run at once. */
   constraintMatchersMax: 512,
   /** Known output of a constrained sequence that one step carries, and of all in one step: a half, and half of a header. */

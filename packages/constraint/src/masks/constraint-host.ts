@@ -36,7 +36,7 @@ export class ConstraintHost {
 
   constructor(private readonly clock: Clock) {}
 
-  /** The vocabulary of the model, before the first grammar. @throws ButterflyError PROTOCOL_INVALID, REQUEST_UNSUPPORTED */
+  /** The vocabulary of the model, before the first grammar. @throws ButterflyError PROTOCOL_INVALID */
   use(table: TokenTable): void {
     checkTable(table);
     this.#table = table;

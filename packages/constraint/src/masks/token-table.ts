@@ -16,11 +16,6 @@ export function checkTable({ bytes, offsets, isSpecial, stopTokens }: TokenTable
     stopTokens.every((token) => token >= 0 && token < tokens);
   if (!isRight)
     throw new ButterflyError('PROTOCOL_INVALID', 'A vocabulary contradicts itself or is larger than any may be.');
-  if (stopTokens.length === 0)
-    throw new ButterflyError(
-      'REQUEST_UNSUPPORTED',
-      'The model has no token that ends an answer, so that no answer can be held to a constraint.',
-    );
 }
 
 /** The printable character for each byte, as tokenizers of GPT-2's kind write it. */

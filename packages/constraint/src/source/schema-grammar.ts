@@ -329,6 +329,12 @@ const character: Pattern = choiceOf([
   ]),
 ]);
 
+/**
+ * Strings up to so many characters have rules for each: then masks are known beforehand, which else are looked for token by
+ * token (docs/performance.md). Longer ones would take as long to compile.
+ */
+const countedByStates = 64;
+
 function inQuotes(pattern: Pattern): Pattern {
   return sequenceOf([text('"'), pattern, text('"')]);
 }
@@ -337,6 +343,10 @@ function inQuotes(pattern: Pattern): Pattern {
 function plainString(book: RuleBook, min: number, max: number): Expression {
   if (min === 0 && max === Infinity)
     return book.once('string', () => patternRules(inQuotes(times(character, 0, Infinity)), book, []));
+  if (Math.max(min, max === Infinity ? 0 : max) <= countedByStates)
+    return book.once(`string-${min}-${max}`, () =>
+      patternRules(inQuotes(times(character, min, max)), book, []),
+    );
   const one = book.once('char', () => patternRules(character, book, []));
   return book.add(sequence(quoteMark, repeated(one, min, Math.min(max, limits.repetitionsMax)), quoteMark));
 }

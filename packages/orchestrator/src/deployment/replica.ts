@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type ButterflyError, type Clock, type Observer, isLinkError } from '@butterfly/common';
+import { ButterflyError, type Clock, type Observer, isLinkError } from '@butterfly/common';
 import {
   Controller,
   type ControllerAction,
@@ -7,7 +7,7 @@ import {
   type ControllerEvent,
   type EpochPlan,
 } from '@butterfly/control';
-import type { Pipeline, PlannedStep, EngineReplica } from '@butterfly/engine';
+import type { EngineReplica, NumberedConstraint, Pipeline, PlannedStep } from '@butterfly/engine';
 import { activationBytes, layerKinds, stateSlotsOf } from '@butterfly/model';
 import { type Link, type Plan, linksMicros } from '@butterfly/planning';
 import {
@@ -15,11 +15,13 @@ import {
   type ControlMessageOf,
   type Frame,
   type StepResult,
+  type TokenTable,
   encodeControl,
   encodeStep,
 } from '@butterfly/wire';
 import { assignments, canaryStep, canaryStepId, preparation } from './assignments.js';
 import type { PipelineHandlers, ShardSettings } from './deployment-types.js';
+import { ReplicaConstraints } from './replica-constraints.js';
 import type { ReplicaState } from './replica-assigner.js';
 import type { LinkProber } from '../links/link-prober.js';
 import type { LinkTable } from '../links/link-table.js';
@@ -42,6 +44,7 @@ export interface ReplicaOptions {
   readonly links: LinkTable;
   readonly prober: LinkProber;
   readonly slowness: Slowness;
+  readonly vocabulary?: (() => TokenTable) | undefined;
   readonly clock: Clock;
   readonly observe: Observer;
   /** A worker that was to be emptied is empty. */
@@ -55,6 +58,7 @@ export class Replica implements Pipeline {
   readonly #controller: Controller;
   #handlers: PipelineHandlers | null = null;
   readonly #paces = new StagePaces();
+  readonly #constraints: ReplicaConstraints;
   #live: { readonly current: EpochPlan; readonly first: FleetWorker } | null = null;
   /** What was last told of spares. */
   #lackTold: string | undefined;
@@ -62,6 +66,8 @@ export class Replica implements Pipeline {
 
   constructor(private readonly options: ReplicaOptions) {
     this.#controller = new Controller(options.controller);
+    const { clock, vocabulary = noVocabulary } = options;
+    this.#constraints = new ReplicaConstraints(clock, vocabulary);
   }
 
   get number(): number {
@@ -136,6 +142,20 @@ export class Replica implements Pipeline {
   /** Time of a step of one row in the stage of a worker, as it is of late; null where none was. */
   rowMicrosOf(workerId: string): number | null {
     return this.#paces.rowMicros(workerId);
+  }
+
+  /** Null where there is no plan, or its last stage is ready for it. Rejects with a ButterflyError when it is refused. */
+  prepareConstraint(constraint: NumberedConstraint): Promise<void> | null {
+    return this.#constraints.prepare(constraint);
+  }
+
+  dropConstraint(id: number): void {
+    this.#constraints.drop(id);
+  }
+
+  /** What a worker says of a constraint. */
+  constraintAnswered(...answer: Parameters<ReplicaConstraints['answered']>): void {
+    this.#constraints.answered(...answer);
   }
 
   attach(handlers: PipelineHandlers): void {
@@ -251,6 +271,7 @@ export class Replica implements Pipeline {
           randomBytes(16).toString('hex'),
         ))
           worker.connection.send(encodeControl(message));
+        this.#beginConstraints(action.current.plan);
         return;
       case 'retire':
         this.#retire(action.current);
@@ -259,7 +280,7 @@ export class Replica implements Pipeline {
         connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(this.#canary(action.current.epoch));
         return;
       case 'live':
-        this.#goLive(action.current);
+        this.#goLiveWhenReady(action.current);
         return;
       case 'measureLinks':
         void this.#remeasure(action.plan);
@@ -312,10 +333,33 @@ export class Replica implements Pipeline {
 
   #retire({ epoch, plan }: EpochPlan): void {
     this.#live = null;
+    this.#constraints.end();
     this.options.observe({ kind: 'planRetired', replica: this.number, epoch });
     this.#handlers?.onDown();
     for (const { workerId } of plan.stages)
       this.options.fleet.workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
+  }
+
+  /** The last stage compiles while the others link. */
+  #beginConstraints({ stages }: Plan): void {
+    const last = this.options.fleet.workers.get(stages.at(-1)?.workerId ?? '');
+    const handlers = this.#handlers;
+    if (!last || !handlers) return;
+    this.#constraints.begin(last, handlers.constraintsInUse(), (id, error) =>
+      handlers.onConstraintRefused(id, error),
+    );
+  }
+
+  /** Its first step may name any constraint in use. */
+  #goLiveWhenReady(current: EpochPlan): void {
+    const { settled } = this.#constraints;
+    if (settled === null) {
+      this.#goLive(current);
+      return;
+    }
+    void settled.then(() => {
+      if (this.epoch === current.epoch && !this.#closed) this.#goLiveWhenReady(current);
+    });
   }
 
   #goLive(current: EpochPlan): void {
@@ -370,4 +414,9 @@ export class Replica implements Pipeline {
       return from && to ? [[from, to] as const] : [];
     });
   }
+}
+
+/** Without one no request has a constraint. */
+function noVocabulary(): never {
+  throw new ButterflyError('INTERNAL', 'There is no vocabulary for constraints. This is a defect, please report it.');
 }
