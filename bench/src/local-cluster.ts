@@ -160,7 +160,9 @@ export class LocalCluster implements AsyncDisposable {
 
   /** What tokens stand for as text; bytes that are none are U+FFFD. */
   textOf(tokens: readonly number[]): string {
-    return Buffer.concat(tokens.map((token) => this.vocabulary.tokenToBytes(token, { special: false }))).toString();
+    return Buffer.concat(
+      tokens.map((token) => this.vocabulary.tokenToBytes(token, { special: false })),
+    ).toString();
   }
 
   /** One request, past tokens that end the text, unless it has a constraint. */

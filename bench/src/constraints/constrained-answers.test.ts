@@ -31,9 +31,20 @@ beforeAll(async () => {
 });
 
 const start = (workers: number): Promise<LocalCluster> =>
-  LocalCluster.start(model, { workers, threads: 1, contextTokens, parallel: 4, speculation: 'auto', isDeterministic: true });
+  LocalCluster.start(model, {
+    workers,
+    threads: 1,
+    contextTokens,
+    parallel: 4,
+    speculation: 'auto',
+    isDeterministic: true,
+  });
 
-function ask(cluster: LocalCluster, seed: number, onPiece?: (pieces: number) => void): Promise<GeneratedText> {
+function ask(
+  cluster: LocalCluster,
+  seed: number,
+  onPiece?: (pieces: number) => void,
+): Promise<GeneratedText> {
   const sampling = { ...greedySampling, temperature: 1 + (seed % 3) / 2, seed };
   const constraint = { kind: 'schema', schema: randomSchema(seed) } as const;
   return cluster.generate(prompt, outputTokens, sampling, onPiece, constraint);

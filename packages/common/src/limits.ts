@@ -101,8 +101,10 @@ export const limits = Object.freeze({
   /** The largest count in a pattern, a grammar, or of items and characters in a schema: each takes a state of the matcher. */
   repetitionsMax: 1000,
   /** States of one pattern before and after it is made deterministic, each of which becomes a rule. */
-  patternStatesMax: 64 * 1024,
+  patternStatesMax: 32 * 1024,
   automatonStatesMax: 4096,
+  /** States and ways that making it deterministic looks at in all: under a second on the event loop. */
+  automatonWorkMax: 500_000,
   /** Tags of one constraint: a tool has one or two. */
   constraintTagsMax: 512,
   /** A constraint as a grammar; a schema of 500 fields has some 100 KiB. */

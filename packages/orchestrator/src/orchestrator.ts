@@ -189,11 +189,11 @@ function constraintDesk({ vocabulary, clock }: OrchestratorOptions, cluster: Clu
     },
     stages: {
       prepare: (constraint) => {
-        const waits = replicas.flatMap((replica) => replica.prepareConstraint(constraint) ?? []);
+        const waits = replicas.flatMap((replica) => replica.constraints.prepare(constraint) ?? []);
         return waits.length === 0 ? null : Promise.all(waits).then(() => undefined);
       },
       drop: (id) => {
-        for (const replica of replicas) replica.dropConstraint(id);
+        for (const replica of replicas) replica.constraints.drop(id);
       },
     },
   });

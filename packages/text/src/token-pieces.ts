@@ -17,7 +17,9 @@ export function tokenPieces(
   vocabulary: Pick<Vocabulary, 'size' | 'specialTokens' | 'endOfGenerationTokens' | 'tokenToBytes'>,
 ): TokenPieces {
   const { size, specialTokens, endOfGenerationTokens } = vocabulary;
-  const pieces = Array.from({ length: size }, (_, token) => vocabulary.tokenToBytes(token, { special: false }));
+  const pieces = Array.from({ length: size }, (_, token) =>
+    vocabulary.tokenToBytes(token, { special: false }),
+  );
   const offsets = new Uint32Array(size + 1);
   for (const [token, piece] of pieces.entries()) offsets[token + 1] = (offsets[token] ?? 0) + piece.length;
   const bytes = new Uint8Array(offsets[size] ?? 0);

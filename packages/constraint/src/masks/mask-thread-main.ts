@@ -27,7 +27,13 @@ async function openMatchers(): Promise<Matchers> {
   });
   const tokens = encodedTokens(table);
   const stops = [...table.stopTokens];
-  const info = await library.TokenizerInfo.createTokenizerInfo(tokens, 'byte_level', false, tokens.length, stops);
+  const info = await library.TokenizerInfo.createTokenizerInfo(
+    tokens,
+    'byte_level',
+    false,
+    tokens.length,
+    stops,
+  );
   const compiler = await library.GrammarCompiler.createGrammarCompiler(info, false);
   return new Matchers(library, compiler, table.stopTokens, rows);
 }

@@ -61,7 +61,7 @@ export class SequenceMasks implements Disposable {
     }
     this.#send(orders);
     const threads = new Set([...rows.values()].map(({ followed }) => followed.prepared.thread));
-    const ready = Promise.all([...threads].map((thread) => this.#pending.get(thread)));
+    const ready = Promise.all([...threads].map(async (thread) => this.#pending.get(thread)));
     // Whoever waits is told; until then it is nobody's.
     ready.catch(() => undefined);
     this.#expected = { rows, ready };
@@ -140,7 +140,10 @@ export class SequenceMasks implements Disposable {
     this.#forget(sequenceId);
     const prepared = this.host.find(constraintId);
     if (!prepared)
-      throw new ButterflyError('COMPUTE_INVALID', `The last stage does not hold the constraint ${constraintId}.`);
+      throw new ButterflyError(
+        'COMPUTE_INVALID',
+        `The last stage does not hold the constraint ${constraintId}.`,
+      );
     const [oldest] = this.#followed.keys();
     if (oldest !== undefined && this.#followed.size >= limits.constraintMatchersMax) this.#forget(oldest);
     const followed = { key: ++lastKey, prepared, position, row: prepared.thread.takeRow() };

@@ -15,7 +15,10 @@ export function checkTable({ bytes, offsets, isSpecial, stopTokens }: TokenTable
     offsets.every((offset, index) => index === 0 || offset >= (offsets[index - 1] ?? 0)) &&
     stopTokens.every((token) => token >= 0 && token < tokens);
   if (!isRight)
-    throw new ButterflyError('PROTOCOL_INVALID', 'A vocabulary contradicts itself or is larger than any may be.');
+    throw new ButterflyError(
+      'PROTOCOL_INVALID',
+      'A vocabulary contradicts itself or is larger than any may be.',
+    );
 }
 
 /** The printable character for each byte, as tokenizers of GPT-2's kind write it. */

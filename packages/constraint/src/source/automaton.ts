@@ -93,8 +93,12 @@ export function automatonOf(pattern: Pattern): readonly State[] {
     return known.size - 1;
   };
   numberOf(machine.closure([start]));
+  let work = 0;
   for (const set of queue) {
-    const edges = disjoint(set.flatMap((state) => machine.edges[state] ?? []));
+    const all = set.flatMap((state) => machine.edges[state] ?? []);
+    work += set.length + all.length;
+    if (work > limits.automatonWorkMax) throw new TooManyStates();
+    const edges = disjoint(all);
     states.push({
       edges: edges.map(({ range, targets }) => ({ range, to: numberOf(machine.closure(targets)) })),
       isEnd: set.includes(end),
@@ -105,18 +109,29 @@ export function automatonOf(pattern: Pattern): readonly State[] {
 
 /** Ranges without a byte in common, each with all that its bytes lead to. */
 function disjoint(edges: readonly Edge[]): { range: ByteRange; targets: number[] }[] {
-  const bounds = [...new Set(edges.flatMap(({ range }) => [range[0], range[1] + 1]))].sort((a, b) => a - b);
-  return bounds.slice(0, -1).flatMap((first, index) => {
-    const last = (bounds[index + 1] ?? first + 1) - 1;
-    const targets = edges.filter(({ range }) => range[0] <= first && last <= range[1]).map(({ to }) => to);
-    return targets.length === 0 ? [] : [{ range: [first, last] as const, targets }];
-  });
+  const targetsOf = new Map<number, Set<number>>();
+  const distinct = new Map(edges.map((edge) => [`${edge.range.join('-')}>${edge.to}`, edge]));
+  for (const { range, to } of distinct.values())
+    for (let byte = range[0]; byte <= range[1]; byte++) {
+      const targets = targetsOf.get(byte) ?? new Set();
+      targetsOf.set(byte, targets.add(to));
+    }
+  const all: { range: [number, number]; targets: number[]; key: string }[] = [];
+  for (const byte of [...targetsOf.keys()].sort((a, b) => a - b)) {
+    const targets = [...(targetsOf.get(byte) ?? [])].sort((a, b) => a - b);
+    const key = targets.join();
+    const before = all.at(-1);
+    if (before?.key === key && before.range[1] + 1 === byte) before.range[1] = byte;
+    else all.push({ range: [byte, byte], targets, key });
+  }
+  return all;
 }
 
 /** Puts states together that nothing tells apart, by refining classes until they stay. */
 function smallest(states: readonly State[]): readonly State[] {
-  let classOf = states.map(({ isEnd }): number => (isEnd ? 1 : 0));
-  for (let count = 0; ; ) {
+  // Those from which the end is further away are others: long chains are told apart at once.
+  let classOf = distances(states);
+  for (let count = 0; ;) {
     const classes = new Map<string, number>();
     const refined = states.map(({ edges }, state) => {
       const ways = joined(edges.map(({ range, to }) => ({ range, to: classOf[to] ?? 0 })));
@@ -136,6 +151,21 @@ function smallest(states: readonly State[]): readonly State[] {
       edges: joined(edges.map(({ range, to }) => ({ range, to: classOf[to] ?? 0 }))),
     };
   return merged;
+}
+
+/** How many bytes the shortest way to an end takes from each state. */
+function distances(states: readonly State[]): number[] {
+  const before: number[][] = states.map(() => []);
+  for (const [state, { edges }] of states.entries()) for (const { to } of edges) before[to]?.push(state);
+  const all = states.map(({ isEnd }) => (isEnd ? 0 : Infinity));
+  const queue = states.flatMap(({ isEnd }, state) => (isEnd ? [state] : []));
+  for (const state of queue)
+    for (const previous of before[state] ?? []) {
+      if (all[previous] !== Infinity) continue;
+      all[previous] = (all[state] ?? 0) + 1;
+      queue.push(previous);
+    }
+  return all;
 }
 
 /** Edges to the same state, of bytes that follow each other, as one. */

@@ -57,13 +57,10 @@ export function union(...sets: readonly CharacterSet[]): CharacterSet {
 
 /** Every character of a text. */
 export function charactersOf(text: string): CharacterSet {
-  return characterSet([...text].map((character): Range => {
-    const code = character.codePointAt(0) ?? 0;
-    return [code, code];
-  }));
-}
-
-/** How many characters are in it. */
-export function sizeOf(set: CharacterSet): number {
-  return set.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+  return characterSet(
+    Array.from(text, (character): Range => {
+      const code = character.codePointAt(0) ?? 0;
+      return [code, code];
+    }),
+  );
 }

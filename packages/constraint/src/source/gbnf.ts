@@ -12,7 +12,7 @@ import type { Path } from './constraint.js';
 import { choice, literal, nothing, repeated, RuleBook, sequence, type Expression } from './grammar-text.js';
 import { invalid, quoted } from './refusals.js';
 import { patternRules } from './pattern-rules.js';
-import { plainForm } from './regex-grammar.js';
+import { holdsMarkerEnds, plainForm } from './regex-grammar.js';
 
 const nameCharacter = /[a-zA-Z0-9-]/u;
 const blanks = /(?:[ \t]|#[^\n]*)*/uy;
@@ -43,7 +43,11 @@ class GbnfParser {
   ) {}
 
   root(): Expression {
-    for (this.#skip(true); this.#at < this.source.length; this.#skip(true)) this.#rule();
+    this.#skip(true);
+    while (this.#at < this.source.length) {
+      this.#rule();
+      this.#skip(true);
+    }
     for (const name of this.#names.keys())
       if (!this.#defined.has(name)) throw invalid(this.path, `the grammar has no rule ${quoted(name)}.`);
     const root = this.#names.get('root');
@@ -61,7 +65,8 @@ class GbnfParser {
     this.#defined.add(name);
     this.book.define(this.#ruleOf(name), this.#choices(false));
     const next = this.source[this.#at];
-    if (next !== undefined && next !== '\n' && next !== '\r') throw this.#refuse('a line goes on behind its rule');
+    if (next !== undefined && next !== '\n' && next !== '\r')
+      throw this.#refuse('a line goes on behind its rule');
   }
 
   #ruleOf(name: string): string {
@@ -87,7 +92,14 @@ class GbnfParser {
     }
     // Each by a rule of its own, which is not put in its place: see `patternRules`.
     const apart = (option: Expression): Expression =>
-      option === nothing ? option : this.book.add(sequence(option, this.book.once('nil', () => nothing)));
+      option === nothing
+        ? option
+        : this.book.add(
+            sequence(
+              option,
+              this.book.once('nil', () => nothing),
+            ),
+          );
     return options.length === 1 ? sequence(...options) : choice(...options.map(apart));
   }
 
@@ -135,7 +147,7 @@ class GbnfParser {
     let text = '';
     while (this.source[this.#at] !== '"') text += this.#character();
     this.#at++;
-    if (/[\u0001\u0002]/u.test(text)) throw this.#refuse('a text holds the characters 1 or 2');
+    if (holdsMarkerEnds(text)) throw this.#refuse('a text holds the characters 1 or 2');
     return text === '' ? nothing : literal(text);
   }
 
@@ -149,7 +161,8 @@ class GbnfParser {
       const isRange = this.source[this.#at] === '-' && this.source[this.#at + 1] !== ']';
       if (isRange) this.#at++;
       const [from, to] = [first, isRange ? this.#character() : first].map((each) => each.codePointAt(0) ?? 0);
-      if (from === undefined || to === undefined || from > to) throw this.#refuse('a range ends before it begins');
+      if (from === undefined || to === undefined || from > to)
+        throw this.#refuse('a range ends before it begins');
       sets.push(from === to ? charactersOf(first) : characterSet([[from, to]]));
     }
     this.#at++;
@@ -164,7 +177,8 @@ class GbnfParser {
   /** One character of a text or class, which may be written by its number. */
   #character(): string {
     const character = String.fromCodePoint(this.source.codePointAt(this.#at) ?? 0);
-    if (this.#at >= this.source.length || character === '\n') throw this.#refuse('a text or class has no end');
+    if (this.#at >= this.source.length || character === '\n')
+      throw this.#refuse('a text or class has no end');
     this.#at += character.length;
     if (character !== '\\') return character;
     const kind = this.source[this.#at++] ?? '';

@@ -9,7 +9,7 @@ export const nothing: Expression = '""';
 
 /** Exactly this text. */
 export function literal(text: string): Expression {
-  return `"${[...text].map((character) => escaped(character.codePointAt(0) ?? 0, '"\\')).join('')}"`;
+  return `"${Array.from(text, (character) => escaped(character.codePointAt(0) ?? 0, '"\\')).join('')}"`;
 }
 
 /** What JSON strings begin and end with. */
@@ -20,8 +20,7 @@ export const quoteMark: Expression = literal('"');
  * that number, unless it is said twice.
  */
 export function bytesClass(ranges: readonly ByteRange[]): Expression {
-  const point = (byte: number): string =>
-    byte < 0x80 ? escaped(byte, '[]\\-^"') : `\\x${hex(byte, 2)}`;
+  const point = (byte: number): string => (byte < 0x80 ? escaped(byte, '[]\\-^"') : `\\x${hex(byte, 2)}`);
   const parts = ranges.map(([first, last]) =>
     first !== last ? `${point(first)}-${point(last)}` : point(first).repeat(first < 0x80 ? 1 : 2),
   );

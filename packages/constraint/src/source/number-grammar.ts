@@ -143,17 +143,14 @@ function magnitudes(least: Bound, most: Bound | null): Pattern | null {
   else {
     options.push(withFraction(low.whole, low, null));
     const last = high === null ? top : top - 1n;
-    if (low.whole + 1n <= last)
-      options.push(sequenceOf([naturals(low.whole + 1n, last), anyFraction]));
+    if (low.whole + 1n <= last) options.push(sequenceOf([naturals(low.whole + 1n, last), anyFraction]));
     if (high !== null) options.push(withFraction(high.whole, null, high));
   }
   const said = options.filter((option) => option !== null);
   return said.length === 0 ? null : choiceOf(said);
 }
 
-const anyFraction: Pattern = maybe(
-  sequenceOf([text('.'), times(digit, 1, fractionDigitsMax)]),
-);
+const anyFraction: Pattern = maybe(sequenceOf([text('.'), times(digit, 1, fractionDigitsMax)]));
 
 /** A whole number and what may stand behind its point, between the fractions of two bounds. */
 function withFraction(whole: bigint, low: Decimal | null, high: Decimal | null): Pattern | null {

@@ -1,5 +1,14 @@
+import type { Path } from './constraint.js';
 import { charactersOf, difference, intersection } from './character-set.js';
-import { choice, literal, nothing, repeated, sequence, type Expression, type RuleBook } from './grammar-text.js';
+import {
+  choice,
+  literal,
+  nothing,
+  repeated,
+  sequence,
+  type Expression,
+  type RuleBook,
+} from './grammar-text.js';
 import { anyOf, choiceOf, maybe, sequenceOf, text, times, type Pattern } from './pattern.js';
 import { patternRules } from './pattern-rules.js';
 import { unescaped } from './regex-grammar.js';
@@ -19,21 +28,21 @@ export function blank(book: RuleBook): Expression {
 /**
  * An object with these properties, in their order, each once, and others behind them.
  * @param others the value of any other property; null where there may be none
+ * @throws ButterflyError REQUEST_UNSUPPORTED when other properties would have to be told from too many
  */
 export function objectGrammar(
   properties: readonly Property[],
   others: Expression | null,
   book: RuleBook,
+  path: Path,
 ): Expression {
   const ws = blank(book);
   const comma = sequence('","', ws);
   let first = nothing;
   let next = nothing;
   if (others !== null) {
-    const name = otherName(
-      properties.map((property) => property.name),
-      book,
-    );
+    const names = properties.map((property) => property.name);
+    const name = otherName(names, book, [...path, 'additionalProperties']);
     const other = book.add(sequence(name, '":"', ws, others));
     next = book.add(repeated(sequence(comma, other), 0, Infinity));
     first = book.add(choice(nothing, sequence(other, next)));
@@ -50,14 +59,14 @@ export function objectGrammar(
 }
 
 /** The quoted name of a property that is none of these, written without escapes, so that no name has two forms. */
-function otherName(names: readonly string[], book: RuleBook): Expression {
-  return patternRules(sequenceOf([text('"'), unlike(names), text('"')]), book, []);
+function otherName(names: readonly string[], book: RuleBook, path: Path): Expression {
+  return patternRules(sequenceOf([text('"'), unlike(names), text('"')]), book, path);
 }
 
 /** Any text without escapes but these. */
 function unlike(texts: readonly string[]): Pattern {
   const behind = new Map<string, string[]>();
-  for (const [first = '', ...rest] of texts.map((each) => [...each]))
+  for (const [first = '', ...rest] of texts.map((each) => Array.from(each)))
     if (first !== '') behind.set(first, [...(behind.get(first) ?? []), rest.join('')]);
   const others = difference(unescaped, charactersOf([...behind.keys()].join('')));
   const options = [

@@ -1,6 +1,14 @@
 import { automatonOf, TooManyStates, type State } from './automaton.js';
 import type { Path } from './constraint.js';
-import { bytesClass, choice, literal, nothing, sequence, type Expression, type RuleBook } from './grammar-text.js';
+import {
+  bytesClass,
+  choice,
+  literal,
+  nothing,
+  sequence,
+  type Expression,
+  type RuleBook,
+} from './grammar-text.js';
 import type { Pattern } from './pattern.js';
 import { invalid, unsupported } from './refusals.js';
 import type { ByteRange } from './utf8.js';
@@ -48,7 +56,9 @@ function run(states: readonly State[], ranges: readonly ByteRange[], to: number)
   let characters = single(ranges);
   if (characters === null) return [bytesClass(ranges), to];
   let at = to;
-  for (let count = 0; count < states.length; count++) {
+  // No further than there are states, since some go round.
+  for (const visited = new Set<number>(); !visited.has(at);) {
+    visited.add(at);
     const { edges = [], isEnd = true } = states[at] ?? {};
     const [edge] = edges;
     const next = edges.length === 1 && edge && !isEnd ? single([edge.range]) : null;

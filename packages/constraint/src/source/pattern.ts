@@ -9,7 +9,7 @@ export type Pattern =
 
 /** Exactly this text. */
 export function text(exactly: string): Pattern {
-  return sequenceOf([...exactly].map((character) => ({ kind: 'characters', set: charactersOf(character) })));
+  return sequenceOf(Array.from(exactly, (character) => anyOf(charactersOf(character))));
 }
 
 export function anyOf(set: CharacterSet): Pattern {

@@ -14,11 +14,7 @@ export function unsupported(path: Path, message: string): ButterflyError {
   return at('REQUEST_UNSUPPORTED', path, message);
 }
 
-function at(
-  code: 'REQUEST_INVALID' | 'REQUEST_UNSUPPORTED',
-  path: Path,
-  message: string,
-): ButterflyError {
+function at(code: 'REQUEST_INVALID' | 'REQUEST_UNSUPPORTED', path: Path, message: string): ButterflyError {
   const param = path.join('.');
   return new ButterflyError(code, `${param}: ${message}`, { param });
 }

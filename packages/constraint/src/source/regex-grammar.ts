@@ -15,6 +15,11 @@ import { parsePattern } from './regex-parser.js';
 /** What encloses the numbers of special tokens in the vocabulary of a grammar, and nothing else says. */
 const markerEnds = characterSet([[0x01, 0x02]]);
 
+/** Whether a text has a character that only special tokens have. */
+export function holdsMarkerEnds(text: string): boolean {
+  return intersection(charactersOf(text), markerEnds).length > 0;
+}
+
 /** How a character of the matched text is written in the answer. */
 export type CharacterForm = (set: CharacterSet) => Pattern;
 

@@ -67,7 +67,7 @@ class PatternParser {
     private readonly source: string,
     private readonly path: Path,
   ) {
-    this.#characters = [...source];
+    this.#characters = Array.from(source);
   }
 
   branches(): Branch[] {
@@ -133,7 +133,8 @@ class PatternParser {
 
   #group(): Pattern {
     if (this.#takes('?') && !this.#takes(':')) {
-      if (!this.#takes('<') || '=!'.includes(this.#peek() ?? '')) throw this.#refuse('no look-around and no flags');
+      if (!this.#takes('<') || '=!'.includes(this.#peek() ?? ''))
+        throw this.#refuse('no look-around and no flags');
       this.#until(/>/u);
       this.#next();
     }
@@ -207,7 +208,8 @@ class PatternParser {
 
   #until(end: RegExp): string {
     let text = '';
-    for (let next = this.#peek(); next !== undefined && !end.test(next); next = this.#peek()) text += this.#next();
+    for (let next = this.#peek(); next !== undefined && !end.test(next); next = this.#peek())
+      text += this.#next();
     return text;
   }
 
@@ -228,7 +230,10 @@ class PatternParser {
   }
 
   #refuse(what: string): Error {
-    return unsupported(this.path, `patterns that answers are held to have ${what}; ${quoted(this.source)} differs.`);
+    return unsupported(
+      this.path,
+      `patterns that answers are held to have ${what}; ${quoted(this.source)} differs.`,
+    );
   }
 }
 

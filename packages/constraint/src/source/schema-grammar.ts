@@ -1,19 +1,29 @@
 import { limits } from '@butterfly/common';
 import type { Json, JsonObject, Path } from './constraint.js';
-import { characterSet, charactersOf } from './character-set.js';
-import { choice, nothing, quoteMark, repeated, sequence, type Expression, type RuleBook } from './grammar-text.js';
-import { anyInteger, anyNumber, integerGrammar, isPlainBound, numberGrammar, type NumberBounds } from './number-grammar.js';
+import { choice, nothing, repeated, sequence, type Expression, type RuleBook } from './grammar-text.js';
+import {
+  anyInteger,
+  anyNumber,
+  integerGrammar,
+  isPlainBound,
+  numberGrammar,
+  type NumberBounds,
+} from './number-grammar.js';
 import { blank, objectGrammar, type Property } from './object-grammar.js';
-import { anyOf, choiceOf, sequenceOf, text, times, type Pattern } from './pattern.js';
+import { choiceOf, text } from './pattern.js';
 import { patternRules } from './pattern-rules.js';
 import { invalid, quoted, unsupported } from './refusals.js';
-import { jsonForm, matching, unescaped } from './regex-grammar.js';
-import { checkSize, isList, isObject, readCount, readSchema, resolve, type JsonType, type SchemaNode } from './schema-node.js';
-import { stringFormats } from './string-formats.js';
-
-/** Schemas that are walked between two values of an answer: references and alternatives without end say nothing. */
-type Chain = ReadonlySet<string>;
-const noChain: Chain = new Set();
+import {
+  checkSize,
+  isList,
+  isObject,
+  readCount,
+  readSchema,
+  resolve,
+  type JsonType,
+  type SchemaNode,
+} from './schema-node.js';
+import { formattedString, matchingString, plainString } from './string-grammar.js';
 
 /**
  * JSON that is valid by a schema (draft 2020-12, or an older one as far as they agree). What is allowed may be less than
@@ -23,7 +33,7 @@ const noChain: Chain = new Set();
  */
 export function schemaGrammar(schema: Json, book: RuleBook, path: Path): Expression {
   checkSize(schema, path);
-  return new SchemaWalk(schema, book, path).expression(schema, path, noChain);
+  return new SchemaWalk(schema, book, path).expression(schema, path);
 }
 
 /** Any JSON value, objects and lists within each other to any depth. */
@@ -43,12 +53,15 @@ export function anyValue(book: RuleBook): Expression {
 
 /** Any JSON object. */
 export function anyObject(book: RuleBook): Expression {
-  return book.once('object', () => objectGrammar([], 'value', book));
+  return book.once('object', () => objectGrammar([], 'value', book, []));
 }
 
 class SchemaWalk {
   /** Rules of schemas that are referred to. */
   readonly #referred = new Map<string, Expression>();
+  /** References that do not lead back to themselves with no value between. */
+  readonly #ending = new Set<string>();
+  #depth = 0;
 
   constructor(
     private readonly root: Json,
@@ -56,7 +69,7 @@ class SchemaWalk {
     private readonly rootPath: Path,
   ) {}
 
-  expression(schema: Json | undefined, path: Path, chain: Chain): Expression {
+  expression(schema: Json | undefined, path: Path): Expression {
     const node = readSchema(schema, path);
     switch (node.kind) {
       case 'anything':
@@ -64,7 +77,7 @@ class SchemaWalk {
         anyObject(this.book);
         return 'value';
       case 'whole':
-        return this.#whole(node, path, chain);
+        return this.#whole(node, path);
       case 'types':
         return choice(...this.#distinct(node.types).map((type) => this.#typed(type, node.keywords, path)));
       default:
@@ -77,7 +90,7 @@ class SchemaWalk {
     return [...new Set(types)].filter((type) => type !== 'integer' || !types.includes('number'));
   }
 
-  #whole(node: Extract<SchemaNode, { kind: 'whole' }>, path: Path, chain: Chain): Expression {
+  #whole(node: Extract<SchemaNode, { kind: 'whole' }>, path: Path): Expression {
     const { keyword, value, types } = node;
     const at = [...path, keyword];
     switch (keyword) {
@@ -87,15 +100,15 @@ class SchemaWalk {
         if (!isList(value)) throw invalid(at, 'must be a list of values.');
         return this.#values(value, types, at);
       case 'anyOf':
-        return this.#alternatives(value, at, chain);
+        return this.#alternatives(value, at);
       case 'oneOf':
-        return this.#exclusive(value, at, chain);
+        return this.#exclusive(value, at);
       case 'allOf':
         if (!isList(value) || value.length !== 1)
           throw unsupported(at, 'answers are held to a list of one schema only; merge the schemas into one.');
-        return this.expression(value[0], [...at, 0], chain);
+        return this.expression(value[0], [...at, 0]);
       case '$ref':
-        return this.#referredTo(value, at, chain);
+        return this.#referredTo(value, at);
       default:
         return keyword satisfies never;
     }
@@ -107,14 +120,14 @@ class SchemaWalk {
     return patternRules(choiceOf(meant.map((value) => text(JSON.stringify(value)))), this.book, path);
   }
 
-  #alternatives(value: Json, path: Path, chain: Chain): Expression {
+  #alternatives(value: Json, path: Path): Expression {
     if (!isList(value) || value.length === 0) throw invalid(path, 'must be a list of schemas.');
-    return choice(...value.map((each, index) => this.expression(each, [...path, index], chain)));
+    return choice(...value.map((each, index) => this.expression(each, [...path, index])));
   }
 
   /** Of alternatives that no value has in common, any is the only one. */
-  #exclusive(value: Json, path: Path, chain: Chain): Expression {
-    const expression = this.#alternatives(value, path, chain);
+  #exclusive(value: Json, path: Path): Expression {
+    const expression = this.#alternatives(value, path);
     const kinds = (isList(value) ? value : []).map((each, index) => this.#kindsOf(each, [...path, index]));
     for (const [index, mine] of kinds.entries())
       for (const other of kinds.slice(0, index))
@@ -136,18 +149,32 @@ class SchemaWalk {
     throw unsupported(path, 'below oneOf, schemas must have a type or constants of their own; use anyOf.');
   }
 
-  #referredTo(reference: Json, path: Path, chain: Chain): Expression {
+  #referredTo(reference: Json, path: Path): Expression {
+    if (typeof reference !== 'string') throw invalid(path, 'must be a text.');
+    const known = this.#referred.get(reference);
+    if (known !== undefined) return known;
     const target = resolve(this.root, reference, path);
-    const key = String(reference);
-    if (chain.has(key)) throw invalid(path, `${quoted(key)} refers to itself with nothing between.`);
-    const known = this.#referred.get(key);
-    if (known !== undefined && chain.size === 0) return known;
-    const name = known ?? this.book.reserve();
-    this.#referred.set(key, name);
-    const targetPath = [...this.rootPath, ...key.split('/').slice(1)];
-    const expression = this.expression(target, targetPath, new Set([...chain, key]));
-    if (known === undefined) this.book.define(name, expression);
+    this.#checkEnds(reference, target, path);
+    const name = this.book.reserve();
+    this.#referred.set(reference, name);
+    if (++this.#depth > limits.constraintDepthMax)
+      throw unsupported(path, `references lead through more than ${limits.constraintDepthMax} others.`);
+    const targetPath = [...this.rootPath, ...reference.split('/').slice(1)];
+    this.book.define(name, this.expression(target, targetPath));
+    this.#depth--;
     return name;
+  }
+
+  /** References that lead back to themselves with no value between say nothing. */
+  #checkEnds(reference: string, target: Json, path: Path, open: readonly string[] = []): void {
+    if (this.#ending.has(reference)) return;
+    if (open.includes(reference))
+      throw invalid(path, `${quoted(reference)} refers to itself with nothing between.`);
+    if (open.length > limits.constraintDepthMax)
+      throw unsupported(path, `references lead through more than ${limits.constraintDepthMax} others.`);
+    for (const next of referencesOf(target))
+      this.#checkEnds(next, resolve(this.root, next, path), path, [...open, reference]);
+    this.#ending.add(reference);
   }
 
   #typed(type: JsonType, keywords: JsonObject, path: Path): Expression {
@@ -176,38 +203,40 @@ class SchemaWalk {
     if (!isList(required) || !required.every((name): name is string => typeof name === 'string'))
       throw invalid([...path, 'required'], 'must be a list of names.');
     const names = Object.keys(properties);
-    const isOpen = additionalProperties !== false && (additionalProperties !== undefined || names.length === 0);
+    const isOpen =
+      additionalProperties !== false && (additionalProperties !== undefined || names.length === 0);
     const others = isOpen
-      ? this.expression(additionalProperties ?? true, [...path, 'additionalProperties'], noChain)
+      ? this.expression(additionalProperties ?? true, [...path, 'additionalProperties'])
       : null;
     const missing = [...new Set(required)].filter((name) => !Object.hasOwn(properties, name));
     if (missing[0] !== undefined && additionalProperties === false)
       throw invalid([...path, 'required'], `${quoted(missing[0])} is required and not among the properties.`);
-    const unnamed = missing.length > 0 ? (others ?? this.expression(true, path, noChain)) : nothing;
+    const unnamed = missing.length > 0 ? (others ?? this.expression(true, path)) : nothing;
     const all: Property[] = [
       ...names.map((name) => ({
         name,
-        value: this.expression(properties[name], [...path, 'properties', name], noChain),
+        value: this.expression(properties[name], [...path, 'properties', name]),
         isRequired: required.includes(name),
       })),
       ...missing.map((name) => ({ name, value: unnamed, isRequired: true })),
     ];
-    return objectGrammar(all, others, this.book);
+    return objectGrammar(all, others, this.book, path);
   }
 
   #array(keywords: JsonObject, path: Path): Expression {
     const { prefixItems = [], items = true } = keywords;
     if (!isList(prefixItems)) throw invalid([...path, 'prefixItems'], 'must be a list of schemas.');
-    if (isList(items)) throw unsupported([...path, 'items'], 'must be one schema; for a list of them use prefixItems.');
+    if (isList(items))
+      throw unsupported([...path, 'items'], 'must be one schema; for a list of them use prefixItems.');
     const min = readCount(keywords, 'minItems', path) ?? 0;
     const stated = readCount(keywords, 'maxItems', path) ?? Infinity;
     const max = items === false ? Math.min(stated, prefixItems.length) : stated;
-    if (min > max) throw invalid([...path, 'minItems'], 'no list is as long as it must be and as short as it may be.');
+    if (min > max)
+      throw invalid([...path, 'minItems'], 'no list is as long as it must be and as short as it may be.');
     const parts = prefixItems
       .slice(0, max === Infinity ? undefined : max)
-      .map((each, index) => this.expression(each, [...path, 'prefixItems', index], noChain));
-    const rest =
-      max > parts.length ? this.expression(items, [...path, 'items'], noChain) : null;
+      .map((each, index) => this.expression(each, [...path, 'prefixItems', index]));
+    const rest = max > parts.length ? this.expression(items, [...path, 'items']) : null;
     return this.#list(parts, rest, min, max);
   }
 
@@ -242,28 +271,17 @@ class SchemaWalk {
     );
     const [first, second] = given;
     if (second !== undefined)
-      throw unsupported([...path, second], `answers are not held to ${quoted(second)} beside ${quoted(first ?? '')}.`);
-    if (format !== undefined) return this.#formatted(format, [...path, 'format']);
+      throw unsupported(
+        [...path, second],
+        `answers are not held to ${quoted(second)} beside ${quoted(first ?? '')}.`,
+      );
+    if (format !== undefined) return formattedString(format, this.book, [...path, 'format']);
     if (pattern !== undefined) {
       if (typeof pattern !== 'string') throw invalid([...path, 'pattern'], 'must be a text.');
-      const at = [...path, 'pattern'];
-      const inside = matching(pattern, { path: at, form: jsonForm, isWhole: false });
-      return patternRules(inQuotes(inside), this.book, at);
+      return matchingString(pattern, this.book, [...path, 'pattern']);
     }
     if ((min ?? 0) > (max ?? Infinity)) throw invalid([...path, 'minLength'], 'must not be above maxLength.');
     return plainString(this.book, min ?? 0, max ?? Infinity);
-  }
-
-  #formatted(format: Json, path: Path): Expression {
-    const source = typeof format === 'string' ? stringFormats.get(format) : undefined;
-    if (source === undefined)
-      throw unsupported(
-        path,
-        `answers are held to the formats ${[...stringFormats.keys()].join(', ')}; ${quoted(JSON.stringify(format))} is none of them.`,
-      );
-    return this.book.once(`format-${String(format)}`, () =>
-      patternRules(inQuotes(matching(source, { path, form: jsonForm, isWhole: true })), this.book, path),
-    );
   }
 
   #number(type: 'number' | 'integer', keywords: JsonObject, path: Path): Expression {
@@ -291,7 +309,12 @@ class SchemaWalk {
         );
       return value;
     };
-    const [minimum, above, maximum, below] = ['minimum', 'exclusiveMinimum', 'maximum', 'exclusiveMaximum'].map(read);
+    const [minimum, above, maximum, below] = [
+      'minimum',
+      'exclusiveMinimum',
+      'maximum',
+      'exclusiveMaximum',
+    ].map(read);
     const isAboveLeast = above != null && (minimum == null || above >= minimum);
     const isBelowMost = below != null && (maximum == null || below <= maximum);
     const least = (isAboveLeast ? above : minimum) ?? null;
@@ -309,46 +332,14 @@ function listOf(item: Expression, book: RuleBook): Expression {
   return sequence('"["', ws, `(${item} ("," ${ws} ${item})*)?`, ws, '"]"');
 }
 
-const hex = anyOf(
-  characterSet([
-    [0x30, 0x39],
-    [0x41, 0x46],
-    [0x61, 0x66],
-  ]),
-);
-/** A character of a string. No escape says half of a surrogate pair, so that each escape is one character. */
-const character: Pattern = choiceOf([
-  anyOf(unescaped),
-  sequenceOf([
-    text('\\'),
-    choiceOf([
-      anyOf(charactersOf('"\\/bfnrt')),
-      sequenceOf([text('u'), anyOf(charactersOf('0123456789abcefABCEF')), times(hex, 3, 3)]),
-      sequenceOf([text('u'), anyOf(charactersOf('dD')), anyOf(charactersOf('01234567')), times(hex, 2, 2)]),
-    ]),
-  ]),
-]);
-
-/**
- * Strings up to so many characters have rules for each: then masks are known beforehand, which else are looked for token by
- * token (docs/performance.md). Longer ones would take as long to compile.
- */
-const countedByStates = 64;
-
-function inQuotes(pattern: Pattern): Pattern {
-  return sequenceOf([text('"'), pattern, text('"')]);
-}
-
-/** A string of so many characters. */
-function plainString(book: RuleBook, min: number, max: number): Expression {
-  if (min === 0 && max === Infinity)
-    return book.once('string', () => patternRules(inQuotes(times(character, 0, Infinity)), book, []));
-  if (Math.max(min, max === Infinity ? 0 : max) <= countedByStates)
-    return book.once(`string-${min}-${max}`, () =>
-      patternRules(inQuotes(times(character, min, max)), book, []),
-    );
-  const one = book.once('char', () => patternRules(character, book, []));
-  return book.add(sequence(quoteMark, repeated(one, min, Math.min(max, limits.repetitionsMax)), quoteMark));
+/** What a schema refers to in the place of itself. */
+function referencesOf(schema: Json): readonly string[] {
+  if (!isObject(schema)) return [];
+  const alternatives = [schema.anyOf, schema.oneOf, schema.allOf].flatMap((each) =>
+    isList(each) ? each : [],
+  );
+  const own = typeof schema.$ref === 'string' ? [schema.$ref] : [];
+  return [...own, ...alternatives.flatMap(referencesOf)];
 }
 
 function isOfType(value: Json, type: JsonType): boolean {

@@ -38,7 +38,12 @@ type Whole = (typeof whole)[number];
 /** What one schema says. */
 export type SchemaNode =
   | { readonly kind: 'anything' }
-  | { readonly kind: 'whole'; readonly keyword: Whole; readonly value: Json; readonly types: readonly JsonType[] | null }
+  | {
+      readonly kind: 'whole';
+      readonly keyword: Whole;
+      readonly value: Json;
+      readonly types: readonly JsonType[] | null;
+    }
   | { readonly kind: 'types'; readonly types: readonly JsonType[]; readonly keywords: JsonObject };
 
 export function isObject(value: Json | undefined): value is JsonObject {
@@ -55,19 +60,23 @@ export function isList(value: Json | undefined): value is readonly Json[] {
  */
 export function readSchema(schema: Json | undefined, path: Path): SchemaNode {
   if (schema === true) return { kind: 'anything' };
-  if (schema === false) throw unsupported(path, 'no value is valid by "false", so that no answer could be given.');
+  if (schema === false)
+    throw unsupported(path, 'no value is valid by "false", so that no answer could be given.');
   if (!isObject(schema)) throw invalid(path, 'a schema must be an object or true.');
   const keywords = Object.keys(schema).filter((key) => !annotations.has(key) && !key.startsWith('x-'));
   for (const key of keywords)
     if (!known.has(key))
       throw unsupported([...path, key], `answers are not held to the keyword ${quoted(key)}; leave it out.`);
-  const types = readTypes(schema['type'], [...path, 'type']);
+  const types = readTypes(schema.type, [...path, 'type']);
   const said = whole.filter((key) => Object.hasOwn(schema, key));
   const [keyword] = said;
   if (keyword !== undefined) {
     const other = keywords.find((key) => key !== keyword && key !== 'type');
     if (other !== undefined)
-      throw unsupported([...path, other], `answers are not held to ${quoted(other)} beside ${quoted(keyword)}.`);
+      throw unsupported(
+        [...path, other],
+        `answers are not held to ${quoted(other)} beside ${quoted(keyword)}.`,
+      );
     const mayHaveType = keyword === 'const' || keyword === 'enum';
     if (types !== null && !mayHaveType)
       throw unsupported([...path, 'type'], `answers are not held to "type" beside ${quoted(keyword)}.`);
@@ -86,7 +95,8 @@ function readTypes(value: Json | undefined, path: Path): readonly JsonType[] | n
   const list = isList(value) ? value : [value];
   const types = list.map((each) => {
     const type = jsonTypes.find((name) => name === each);
-    if (type === undefined) throw invalid(path, `must be one of ${jsonTypes.join(', ')}, or a list of these.`);
+    if (type === undefined)
+      throw invalid(path, `must be one of ${jsonTypes.join(', ')}, or a list of these.`);
     return type;
   });
   if (types.length === 0) throw invalid(path, 'must name a type.');
@@ -119,7 +129,7 @@ export function checkSize(schema: Json, path: Path): void {
     if (typeof value !== 'object' || value === null) return;
     for (const [key, each] of Object.entries(value)) {
       characters += key.length;
-      visit(each as Json, depth + 1);
+      visit(each, depth + 1);
     }
   };
   visit(schema, 0);
@@ -131,10 +141,12 @@ function tooLarge(path: Path, bound: string): ButterflyError {
 }
 
 /** What a local reference means. @throws ButterflyError REQUEST_INVALID, REQUEST_UNSUPPORTED */
-export function resolve(root: Json, reference: Json, path: Path): Json {
-  if (typeof reference !== 'string') throw invalid(path, 'must be a text.');
+export function resolve(root: Json, reference: string, path: Path): Json {
   if (!reference.startsWith('#'))
-    throw unsupported(path, `${quoted(reference)} is elsewhere; only references into the schema itself (#…) are followed.`);
+    throw unsupported(
+      path,
+      `${quoted(reference)} is elsewhere; only references into the schema itself (#…) are followed.`,
+    );
   if (reference !== '#' && !reference.startsWith('#/'))
     throw unsupported(path, `${quoted(reference)} is a name; only references by path (#/…) are followed.`);
   let value: Json | undefined = root;
@@ -152,9 +164,13 @@ function decoded(part: string, path: Path): string {
   try {
     return decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~');
   } catch (cause) {
-    throw new ButterflyError('REQUEST_INVALID', `${path.join('.')}: ${quoted(part)} is not percent-encoded rightly.`, {
-      cause,
-      param: path.join('.'),
-    });
+    throw new ButterflyError(
+      'REQUEST_INVALID',
+      `${path.join('.')}: ${quoted(part)} is not percent-encoded rightly.`,
+      {
+        cause,
+        param: path.join('.'),
+      },
+    );
   }
 }

@@ -2,6 +2,7 @@ import { limits } from '@butterfly/common';
 import type { Constraint, Marker, Path, Tag } from './constraint.js';
 import { choice, literal, nothing, sequence, type Expression, type RuleBook } from './grammar-text.js';
 import { invalid } from './refusals.js';
+import { holdsMarkerEnds } from './regex-grammar.js';
 
 type Tags = Extract<Constraint, { kind: 'tags' }>;
 
@@ -22,7 +23,10 @@ export function tagsGrammar(
   path: Path,
 ): Expression {
   if (tags.length === 0 || triggers.length === 0 || tags.length > limits.constraintTagsMax)
-    throw invalid([...path, 'tags'], `must be from 1 to ${limits.constraintTagsMax}, with a trigger at least.`);
+    throw invalid(
+      [...path, 'tags'],
+      `must be from 1 to ${limits.constraintTagsMax}, with a trigger at least.`,
+    );
   const starts = triggers.map((trigger, index) => textOf(trigger, [...path, 'triggers', index]));
   for (const [index, start] of starts.entries())
     if (start === '' || starts.some((other, at) => at !== index && other.startsWith(start)))
@@ -54,10 +58,11 @@ function textOf(marker: Marker, path: Path): string {
   const text = marker
     .map((part) => {
       if (typeof part === 'number') return specialTokenText(part);
-      if (/[\u0001\u0002]/u.test(part)) throw invalid(path, 'must not hold the characters 1 or 2.');
+      if (holdsMarkerEnds(part)) throw invalid(path, 'must not hold the characters 1 or 2.');
       return part;
     })
     .join('');
-  if (text.length > limits.tokenTextBytesMax) throw invalid(path, `has over ${limits.tokenTextBytesMax} characters.`);
+  if (text.length > limits.tokenTextBytesMax)
+    throw invalid(path, `has over ${limits.tokenTextBytesMax} characters.`);
   return text;
 }

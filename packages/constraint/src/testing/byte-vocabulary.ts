@@ -1,7 +1,23 @@
 import type { TokenTable } from '@butterfly/wire';
 
 /** Some pieces of JSON, of texts and of halves of characters. */
-const pieces = ['{"', '": ', '", "', '"}', 'true', 'null', '\n  ', 'name', '12', '-', '.5', 'ß', '😀', 'the ', '],['];
+const pieces = [
+  '{"',
+  '": ',
+  '", "',
+  '"}',
+  'true',
+  'null',
+  '\n  ',
+  'name',
+  '12',
+  '-',
+  '.5',
+  'ß',
+  '😀',
+  'the ',
+  '],[',
+];
 
 /**
  * A vocabulary of all bytes, some longer pieces, two special tokens and one that ends answers, which are the last.

@@ -1,4 +1,4 @@
-import type { TokenTable } from '@butterfly/wire';
+import { greedySampling, type StepSequence, type TokenTable } from '@butterfly/wire';
 import type { ConstraintHost } from '../masks/constraint-host.js';
 import { SequenceMasks } from '../masks/sequence-masks.js';
 import type { Random } from './random-schemas.js';
@@ -18,22 +18,7 @@ export async function randomAnswer(
   const sequenceId = ++lastSequence;
   const said: number[] = [];
   while (said.length < tokensMax) {
-    const first = said.length === 0;
-    masks.begin([
-      {
-        sequenceId,
-        regionStart: 0,
-        regionSlots: 65_536,
-        positionStart: said.length,
-        rows: 1,
-        logitRows: 1,
-        sampling: { temperature: 1, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, seed: 0 },
-        draftTokens: noTokens,
-        recentTokens: noTokens,
-        state: null,
-        constraint: { id: constraintId, start: 1, tokens: first ? noTokens : null },
-      },
-    ]);
+    masks.begin([sampledSequence(sequenceId, constraintId, said.length)]);
     const [mask] = (await masks.ready()).get(sequenceId) ?? [];
     const allowed = mask ? tokensOf(mask) : [];
     if (allowed.length === 0) throw new Error('No token may come next.');
@@ -55,4 +40,46 @@ export function tokensOf(mask: Int32Array): number[] {
 function textOf(tokens: readonly number[], { bytes, offsets }: TokenTable): string {
   const parts = tokens.map((token) => bytes.subarray(offsets[token], offsets[token + 1]));
   return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts));
+}
+
+/** A sequence of which one token is sampled, behind so many others of its constraint. */
+export function sampledSequence(
+  sequenceId: number,
+  constraintId: number,
+  position: number,
+  changes: Partial<StepSequence> = {},
+): StepSequence {
+  return {
+    sequenceId,
+    regionStart: 0,
+    regionSlots: 65_536,
+    positionStart: position,
+    rows: 1,
+    logitRows: 1,
+    sampling: greedySampling,
+    draftTokens: noTokens,
+    recentTokens: noTokens,
+    state: null,
+    constraint: { id: constraintId, start: 1, tokens: position === 0 ? noTokens : null },
+    ...changes,
+  };
+}
+
+/** Whether an answer may be this text and end behind it, said byte by byte. */
+export async function accepts(
+  host: ConstraintHost,
+  constraintId: number,
+  table: TokenTable,
+  text: string,
+): Promise<boolean> {
+  using masks = new SequenceMasks(host);
+  const sequenceId = ++lastSequence;
+  const tokens = [...new TextEncoder().encode(text), ...table.stopTokens.subarray(0, 1)];
+  for (const [position, token] of tokens.entries()) {
+    masks.begin([sampledSequence(sequenceId, constraintId, position)]);
+    const [mask] = (await masks.ready()).get(sequenceId) ?? [];
+    if (!mask || !tokensOf(mask).includes(token)) return false;
+    masks.accept([{ sequenceId, tokens: Int32Array.of(token) }]);
+  }
+  return true;
 }

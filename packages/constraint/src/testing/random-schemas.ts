@@ -15,7 +15,14 @@ export function randomFrom(seed: number): Random {
 }
 
 const names = ['name', 'age', 'na', 'list of "x"', 'größe', 'kind', 'a\\b', 'tags', 'wide\n', 'id'];
-const patterns = ['^[a-z]{1,6}$', '^(yes|no)$', '[0-9]{2}-?', '^\\w+\\.\\w{2,3}$', '^"quoted" \\\\ [^a-z]$', '^.{1,4}$'];
+const patterns = [
+  '^[a-z]{1,6}$',
+  '^(yes|no)$',
+  '[0-9]{2}-?',
+  '^\\w+\\.\\w{2,3}$',
+  '^"quoted" \\\\ [^a-z]$',
+  '^.{1,4}$',
+];
 const formats = ['date', 'time', 'date-time', 'duration', 'uuid', 'email', 'hostname', 'ipv4', 'ipv6', 'uri'];
 const constants: readonly Json[] = ['a', 'ä"\\', 1, -0.5, null, true, { a: [1, 'x'] }, []];
 
@@ -39,7 +46,12 @@ function object(random: Random, depth: number): JsonObject {
   const properties = Object.fromEntries(chosen.map((name) => [name, value(random, depth - 1)]));
   const required = chosen.filter(() => random() < 0.6);
   const others = pick<Json | undefined>(random, [false, false, undefined, { type: 'integer' }]);
-  return { type: 'object', properties, required, ...(others === undefined ? {} : { additionalProperties: others }) };
+  return {
+    type: 'object',
+    properties,
+    required,
+    ...(others === undefined ? {} : { additionalProperties: others }),
+  };
 }
 
 /** A list that refers to itself, and mostly ends soon. */

@@ -152,7 +152,11 @@ export class Sequence {
     if (this.#constraintId === undefined) return null;
     const start = this.#promptTokens;
     const isTold = this.#constrainedLife === this.life;
-    return { id: this.#constraintId, start, tokens: isTold ? null : this.known.slice(start, this.known.length) };
+    return {
+      id: this.#constraintId,
+      start,
+      tokens: isTold ? null : this.known.slice(start, this.known.length),
+    };
   }
 
   timing(nowMs: number): RequestTiming {

@@ -165,7 +165,7 @@ export class Deployment {
       }
       case 'constraintReady':
       case 'constraintRefused':
-        replica?.constraintAnswered(workerId, message);
+        replica?.constraints.answered(workerId, message);
         return;
       case 'ready':
         replica?.handle({ kind: 'ready', workerId, epoch: message.epoch });

@@ -1,6 +1,13 @@
-import { ButterflyError, type Clock, deadlines, isErrorCode } from '@butterfly/common';
+import { ButterflyError, type Clock, deadlines, isErrorCode, toButterflyError } from '@butterfly/common';
 import type { NumberedConstraint } from '@butterfly/engine';
-import { type Connection, type ControlMessageOf, encodeControl, encodeVocabulary, type TokenTable } from '@butterfly/wire';
+import {
+  type Connection,
+  type ControlMessageOf,
+  encodeControl,
+  encodeVocabulary,
+  type TokenTable,
+} from '@butterfly/wire';
+import type { PipelineHandlers } from './deployment-types.js';
 import type { FleetWorker } from '../fleet/fleet-worker.js';
 
 /** The worker compiles no longer than that; and its answer takes its way. */
@@ -29,27 +36,29 @@ export class ReplicaConstraints {
 
   constructor(
     private readonly clock: Clock,
-    private readonly vocabulary: () => TokenTable,
+    private readonly vocabulary: () => TokenTable = noVocabulary,
   ) {}
 
-  /** Resolves, whatever the answers are, when none is awaited; null where none is. */
-  get settled(): Promise<void> | null {
-    if (this.#waiting.size === 0) return null;
-    return Promise.allSettled([...this.#waiting.values()].map(({ done }) => done)).then(() => undefined);
+  /** Goes on at once, or when no answer is awaited, whatever the answers are: the first step may name any constraint in use. */
+  whenSettled(goOn: () => void): void {
+    if (this.#waiting.size === 0) goOn();
+    else
+      void Promise.allSettled([...this.#waiting.values()].map(({ done }) => done)).then(() =>
+        this.whenSettled(goOn),
+      );
   }
 
-  /** A plan begins, with this last stage: it is told all that is in use. @param onRefused of each that it cannot compile */
+  /** A plan begins, with this last stage: it is told all that is in use. */
   begin(
-    stage: FleetWorker,
-    inUse: readonly NumberedConstraint[],
-    onRefused: (id: number, error: ButterflyError) => void,
+    stage: FleetWorker | undefined,
+    handlers: Pick<PipelineHandlers, 'constraintsInUse' | 'onConstraintRefused'> | null,
   ): void {
     this.end();
-    this.#stage = stage;
-    for (const constraint of inUse)
-      this.prepare(constraint)?.catch((error: unknown) => {
-        if (error instanceof ButterflyError) onRefused(constraint.id, error);
-      });
+    this.#stage = stage ?? null;
+    for (const constraint of handlers?.constraintsInUse() ?? [])
+      this.prepare(constraint)?.catch((error: unknown) =>
+        handlers?.onConstraintRefused(constraint.id, toButterflyError(error)),
+      );
   }
 
   /** The plan is over: nothing is to be waited for, and the next one is told anew. */
@@ -106,7 +115,9 @@ export class ReplicaConstraints {
     const done = new Promise<void>((resolve, reject) => {
       const cancel = this.clock.after(answerMs, () => {
         this.#waiting.delete(id);
-        reject(new ButterflyError('TIMEOUT', `The last stage did not compile a constraint within ${answerMs} ms.`));
+        reject(
+          new ButterflyError('TIMEOUT', `The last stage did not compile a constraint within ${answerMs} ms.`),
+        );
       });
       settle = (error) => {
         cancel();
@@ -124,4 +135,12 @@ export class ReplicaConstraints {
 
 function refusalOf({ code, message }: ControlMessageOf<'constraintRefused'>): ButterflyError {
   return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', message);
+}
+
+/** Without one no request has a constraint. */
+function noVocabulary(): never {
+  throw new ButterflyError(
+    'INTERNAL',
+    'There is no vocabulary for constraints. This is a defect, please report it.',
+  );
 }

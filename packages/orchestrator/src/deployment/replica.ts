@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { ButterflyError, type Clock, type Observer, isLinkError } from '@butterfly/common';
+import { type ButterflyError, type Clock, type Observer, isLinkError } from '@butterfly/common';
 import {
   Controller,
   type ControllerAction,
@@ -7,7 +7,7 @@ import {
   type ControllerEvent,
   type EpochPlan,
 } from '@butterfly/control';
-import type { EngineReplica, NumberedConstraint, Pipeline, PlannedStep } from '@butterfly/engine';
+import type { EngineReplica, Pipeline, PlannedStep } from '@butterfly/engine';
 import { activationBytes, layerKinds, stateSlotsOf } from '@butterfly/model';
 import { type Link, type Plan, linksMicros } from '@butterfly/planning';
 import {
@@ -58,7 +58,8 @@ export class Replica implements Pipeline {
   readonly #controller: Controller;
   #handlers: PipelineHandlers | null = null;
   readonly #paces = new StagePaces();
-  readonly #constraints: ReplicaConstraints;
+  /** What its last stage holds answers to. */
+  readonly constraints: ReplicaConstraints;
   #live: { readonly current: EpochPlan; readonly first: FleetWorker } | null = null;
   /** What was last told of spares. */
   #lackTold: string | undefined;
@@ -66,8 +67,7 @@ export class Replica implements Pipeline {
 
   constructor(private readonly options: ReplicaOptions) {
     this.#controller = new Controller(options.controller);
-    const { clock, vocabulary = noVocabulary } = options;
-    this.#constraints = new ReplicaConstraints(clock, vocabulary);
+    this.constraints = new ReplicaConstraints(options.clock, options.vocabulary);
   }
 
   get number(): number {
@@ -142,20 +142,6 @@ export class Replica implements Pipeline {
   /** Time of a step of one row in the stage of a worker, as it is of late; null where none was. */
   rowMicrosOf(workerId: string): number | null {
     return this.#paces.rowMicros(workerId);
-  }
-
-  /** Null where there is no plan, or its last stage is ready for it. Rejects with a ButterflyError when it is refused. */
-  prepareConstraint(constraint: NumberedConstraint): Promise<void> | null {
-    return this.#constraints.prepare(constraint);
-  }
-
-  dropConstraint(id: number): void {
-    this.#constraints.drop(id);
-  }
-
-  /** What a worker says of a constraint. */
-  constraintAnswered(...answer: Parameters<ReplicaConstraints['answered']>): void {
-    this.#constraints.answered(...answer);
   }
 
   attach(handlers: PipelineHandlers): void {
@@ -271,7 +257,11 @@ export class Replica implements Pipeline {
           randomBytes(16).toString('hex'),
         ))
           worker.connection.send(encodeControl(message));
-        this.#beginConstraints(action.current.plan);
+        // The last stage compiles while the others link.
+        this.constraints.begin(
+          this.options.fleet.workers.get(action.current.plan.stages.at(-1)?.workerId ?? ''),
+          this.#handlers,
+        );
         return;
       case 'retire':
         this.#retire(action.current);
@@ -280,7 +270,9 @@ export class Replica implements Pipeline {
         connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(this.#canary(action.current.epoch));
         return;
       case 'live':
-        this.#goLiveWhenReady(action.current);
+        this.constraints.whenSettled(() => {
+          if (this.epoch === action.current.epoch && !this.#closed) this.#goLive(action.current);
+        });
         return;
       case 'measureLinks':
         void this.#remeasure(action.plan);
@@ -333,33 +325,11 @@ export class Replica implements Pipeline {
 
   #retire({ epoch, plan }: EpochPlan): void {
     this.#live = null;
-    this.#constraints.end();
+    this.constraints.end();
     this.options.observe({ kind: 'planRetired', replica: this.number, epoch });
     this.#handlers?.onDown();
     for (const { workerId } of plan.stages)
       this.options.fleet.workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
-  }
-
-  /** The last stage compiles while the others link. */
-  #beginConstraints({ stages }: Plan): void {
-    const last = this.options.fleet.workers.get(stages.at(-1)?.workerId ?? '');
-    const handlers = this.#handlers;
-    if (!last || !handlers) return;
-    this.#constraints.begin(last, handlers.constraintsInUse(), (id, error) =>
-      handlers.onConstraintRefused(id, error),
-    );
-  }
-
-  /** Its first step may name any constraint in use. */
-  #goLiveWhenReady(current: EpochPlan): void {
-    const { settled } = this.#constraints;
-    if (settled === null) {
-      this.#goLive(current);
-      return;
-    }
-    void settled.then(() => {
-      if (this.epoch === current.epoch && !this.#closed) this.#goLiveWhenReady(current);
-    });
   }
 
   #goLive(current: EpochPlan): void {
@@ -414,9 +384,4 @@ export class Replica implements Pipeline {
       return from && to ? [[from, to] as const] : [];
     });
   }
-}
-
-/** Without one no request has a constraint. */
-function noVocabulary(): never {
-  throw new ButterflyError('INTERNAL', 'There is no vocabulary for constraints. This is a defect, please report it.');
 }

@@ -204,7 +204,8 @@ function readSequence(reader: ByteReader): StepSequence {
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(recentTokensMax, 'recent tokens');
   const marked = reader.u8();
-  if (marked & ~marksKnown) throw reader.fail(`the marks of a sequence are ${marked}, of which some are unknown`);
+  if (marked & ~marksKnown)
+    throw reader.fail(`the marks of a sequence are ${marked}, of which some are unknown`);
   const sampling = marked & marks.sampling ? readSampling(reader) : null;
   const state = marked & marks.state ? { from: reader.u32(), to: reader.u32() } : null;
   const draftTokens = reader.int32s(draftCount);
@@ -312,7 +313,10 @@ function checkSequence(sequence: StepSequence): void {
   if (!constraint) return;
   checkConstraint(constraint, positionStart + rows - draftTokens.length);
   if (sampling === null)
-    throw new ButterflyError('PROTOCOL_INVALID', 'A frame has a constraint on a sequence that is not sampled.');
+    throw new ButterflyError(
+      'PROTOCOL_INVALID',
+      'A frame has a constraint on a sequence that is not sampled.',
+    );
 }
 
 function checkSampling(sampling: SamplingParams): void {

@@ -9,7 +9,10 @@ export const constraint = z
   .object({
     kind: z.literal('constraint'),
     constraintId,
-    grammar: z.string().min(1).max(limits.grammarBytesMax + 64 * 1024),
+    grammar: z
+      .string()
+      .min(1)
+      .max(limits.grammarBytesMax + 64 * 1024),
   })
   .readonly();
 /** No answer is held to it any more. */

@@ -79,7 +79,12 @@ export class Session {
     this.#model = welcomedModel(welcome);
     connection.setHeartbeat({ everyMs, silenceMs });
     this.#constraints = new ConstraintHost(clock);
-    this.#epochs = new Epochs({ ...parts, constraints: this.#constraints, orchestrator: connection, peerToken });
+    this.#epochs = new Epochs({
+      ...parts,
+      constraints: this.#constraints,
+      orchestrator: connection,
+      peerToken,
+    });
     this.#remote = new RemoteSource(connection, clock);
     this.#weights = new PeerWeights({ spec: this.#model.spec, cache, localFiles });
     parts.secret.change(peerToken);
