@@ -2,6 +2,7 @@
 export const packages = {
   common: [],
   wire: ['common'],
+  constraint: ['common', 'wire'],
   ggml: ['common'],
   model: ['common', 'wire', 'ggml'],
   'llama-graph': ['common', 'wire', 'ggml', 'model'],
@@ -11,10 +12,10 @@ export const packages = {
   weights: ['common', 'wire', 'model'],
   stage: ['common', 'wire', 'ggml', 'model', 'llama-graph', 'weights'],
   planning: ['common', 'wire', 'model'],
-  engine: ['common', 'wire', 'planning'],
-  generation: ['common', 'wire', 'ggml', 'text', 'engine'],
+  engine: ['common', 'wire', 'constraint', 'planning'],
+  generation: ['common', 'wire', 'constraint', 'ggml', 'text', 'engine'],
   control: ['common', 'wire', 'planning'],
-  worker: ['common', 'wire', 'ggml', 'model', 'weights', 'stage'],
+  worker: ['common', 'wire', 'constraint', 'ggml', 'model', 'weights', 'stage'],
   orchestrator: ['common', 'wire', 'model', 'planning', 'engine', 'control'],
   api: ['common', 'wire', 'ggml', 'text', 'engine', 'generation', 'orchestrator'],
   butterfly: [
@@ -35,6 +36,7 @@ export const packages = {
 /** The same for the folders of a package, and for the few files beside them that a folder may import. */
 export const folders = {
   common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
+  constraint: { source: [], masks: ['source'] },
   wire: { frames: [], messages: ['frames'], connection: ['frames', 'messages'] },
   ggml: {
     library: [],
@@ -45,10 +47,10 @@ export const folders = {
     imported: ['library', 'graph'],
   },
   model: { gguf: [], spec: ['gguf'], architecture: ['spec'] },
-  stage: { sampling: ['faults.ts'] },
+  stage: { sampling: ['faults.ts', 'stage.ts'] },
   jinja: { library: [], syntax: ['library'] },
   planning: { search: ['cost.ts', 'types.ts'] },
-  engine: { kv: [], scheduler: ['kv', 'types.ts'] },
+  engine: { kv: [], scheduler: ['kv', 'types.ts'], constraints: ['generation.ts', 'types.ts'] },
   worker: { profile: [], peers: [], control: ['peers', 'profile'] },
   orchestrator: {
     view: [],

@@ -1,11 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import type { Constraint } from '@butterfly/constraint';
 import { type EventOf, type Observer, silentLogger, systemClock } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { describeFamilyModel, openGguf } from '@butterfly/model';
 import { Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
+import { tokenPieces } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import type { RequestRecord } from './load/run-load.js';
 import { residentBytes } from './processes/memory.js';
@@ -28,6 +30,7 @@ export interface LocalClusterOptions {
   readonly contextTokens: number;
   readonly parallel: number;
   readonly speculation: 'auto' | 'off';
+  readonly isDeterministic?: boolean;
   /** Pipeline stages at least; by default all workers. */
   readonly stagesMin?: number;
   readonly spares?: number;
@@ -43,6 +46,8 @@ export interface LocalClusterOptions {
 /** What came of one request, and when. */
 export interface GeneratedText extends RequestRecord {
   readonly tokenIds: readonly number[];
+  /** Whether it came to its end before it had all tokens that it might have. */
+  readonly isStopped: boolean;
 }
 
 /** A step and when its result was there, on this process's clock. */
@@ -66,12 +71,13 @@ export class LocalCluster implements AsyncDisposable {
     const spec = describeFamilyModel(await openGguf(path));
     const vocabulary = loadVocabulary(loadGgml({ log: silentLogger }), path);
     const traces: TimedStep[] = [];
+    const pieces = tokenPieces(vocabulary);
     const orchestrator = await Orchestrator.start({
       spec,
       modelId: 'bench',
       cluster: { host: '127.0.0.1', port: options.clusterPort ?? 0, token: null },
       capacity: { contextTokens: options.contextTokens, parallel: options.parallel },
-      numerics: { kvCacheType: 'auto', isDeterministic: false },
+      numerics: { kvCacheType: 'auto', isDeterministic: options.isDeterministic ?? false },
       wishes: {
         ...plainWishes,
         stagesMin: options.stagesMin ?? options.workers,
@@ -80,6 +86,7 @@ export class LocalCluster implements AsyncDisposable {
       },
       speculation: options.speculation,
       workersExpected: options.workers,
+      vocabulary: () => pieces,
       clock: systemClock,
       observe: (event) => {
         if (event.kind === 'stepDone') traces.push({ ...event, endedMs: performance.now() });
@@ -151,12 +158,20 @@ export class LocalCluster implements AsyncDisposable {
     return [...this.vocabulary.tokenize(text, { addSpecial: true, parseSpecial: false })];
   }
 
-  /** One request, past tokens that end the text. */
+  /** What tokens stand for as text; bytes that are none are U+FFFD. */
+  textOf(tokens: readonly number[]): string {
+    return Buffer.concat(
+      tokens.map((token) => this.vocabulary.tokenToBytes(token, { special: false })),
+    ).toString();
+  }
+
+  /** One request, past tokens that end the text, unless it has a constraint. */
   async generate(
     prompt: readonly number[],
     tokens: number,
     sampling: SamplingParams = greedySampling,
     onPiece: (pieces: number) => void = () => undefined,
+    constraint?: Constraint,
   ): Promise<GeneratedText> {
     const startMs = performance.now();
     const generation = this.orchestrator.engine.submit({
@@ -166,17 +181,22 @@ export class LocalCluster implements AsyncDisposable {
       stopTokens: new Set(),
       priority: 0,
       timeoutMs: readyDeadlineMs,
+      ...(constraint ? { constraint } : {}),
     });
     const tokenIds: number[] = [];
     const piecesMs: number[] = [];
+    let isStopped = false;
     for await (const event of generation) {
       if (event.kind === 'error') throw event.error;
-      if (event.kind === 'end') break;
+      if (event.kind === 'end') {
+        isStopped = event.reason === 'stop';
+        break;
+      }
       tokenIds.push(event.token);
       piecesMs.push(performance.now());
       onPiece(piecesMs.length);
     }
-    return { startMs, piecesMs, tokens: tokenIds.length, tokenIds };
+    return { startMs, piecesMs, tokens: tokenIds.length, tokenIds, isStopped };
   }
 
   /** Resident memory now, from the system, beside what each worker holds. */

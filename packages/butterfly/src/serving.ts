@@ -12,7 +12,7 @@ import {
 import type { WindowCache } from '@butterfly/llama-graph';
 import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
 import type { PlanWishes } from '@butterfly/planning';
-import type { PromptMaker } from '@butterfly/text';
+import { tokenPieces, type PromptMaker, type TokenPieces } from '@butterfly/text';
 import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
 import { LocalWorkers, type WorkerProgram } from './local-workers.js';
@@ -161,6 +161,7 @@ async function startOrchestrator(
     wishes: options.wishes,
     speculation: options.speculation,
     files,
+    vocabulary: madeOnce(() => tokenPieces(model.vocabulary)),
     clock: systemClock,
     observe,
   });
@@ -168,6 +169,12 @@ async function startOrchestrator(
     await files.close();
     throw error;
   });
+}
+
+/** Most servers are never asked for it. */
+function madeOnce(make: () => TokenPieces): () => TokenPieces {
+  let made: TokenPieces | null = null;
+  return () => (made ??= make());
 }
 
 async function startApi(

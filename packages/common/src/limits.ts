@@ -101,6 +101,30 @@ export const limits = Object.freeze({
   tokenTextBytesMax: 1024,
   /** What all tokens stand for, which libllama keeps in memory; ordinary vocabularies have 1 to 3 MiB. */
   tokenPiecesBytesMax: 64 * mib,
+  /** Values of a JSON schema, and how deep they, groups of patterns and of grammars lie: more than any tool has. */
+  schemaValuesMax: 16 * 1024,
+  constraintDepthMax: 64,
+  /** Characters of one pattern. */
+  patternCharactersMax: 4096,
+  /** The largest count in a pattern, a grammar, or of items and characters in a schema: each takes a state of the matcher. */
+  repetitionsMax: 1000,
+  /** States of one pattern before and after it is made deterministic, each of which becomes a rule. */
+  patternStatesMax: 32 * 1024,
+  automatonStatesMax: 4096,
+  /** States and ways that making it deterministic looks at in all: under a second on the event loop. */
+  automatonWorkMax: 500_000,
+  /** Tags of one constraint: a tool has one or two. */
+  constraintTagsMax: 512,
+  /** A constraint as a grammar; a schema of 500 fields has some 100 KiB. */
+  grammarBytesMax: 512 * kib,
+  /** Grammars that a worker holds, and an orchestrator has in use: others wait with an error. */
+  constraintsMax: 256,
+  /** Of those, how many are kept when nobody uses them. */
+  constraintsKeptMax: 64,
+  /** Sequences whose place in a grammar a stage remembers: twice what may run at once. */
+  constraintMatchersMax: 512,
+  /** Known output of a constrained sequence that one step carries, and of all in one step: a half, and half of a header. */
+  constraintTokensMax: 256 * 1024,
 });
 
 /** How many sequences run at once where there is room for so many contexts. */
@@ -134,4 +158,6 @@ export const deadlines = Object.freeze({
   streamHeadersMs: 2_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */
   keepAliveMs: 15_000,
+  /** Compiling a grammar; half a second is usual for a schema of twenty fields. */
+  constraintMs: 20_000,
 });

@@ -101,7 +101,7 @@ export class PipelineEngine {
   }
 
   /** @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_INVALID */
-  submit(asked: GenerateRequest): Generation {
+  submit(asked: Omit<GenerateRequest, 'constraint'> & { readonly constraintId?: number }): Generation {
     const id = this.options.ledger.nextId();
     const nowMs = this.options.clock.nowMs();
     this.#scheduler.submit({ ...asked, id, nowMs, deadlineMs: nowMs + asked.timeoutMs });

@@ -1,3 +1,5 @@
+export { ConstraintDesk } from './constraints/constraint-desk.js';
+export type { NumberedConstraint } from './constraints/constraint-desk.js';
 export { PipelineEngine } from './engine.js';
 export type { Pipeline } from './engine.js';
 export { EngineLedger } from './ledger.js';

@@ -1,7 +1,9 @@
 import { ButterflyError, type Clock } from '@butterfly/common';
+import type { ConstraintDesk } from './constraints/constraint-desk.js';
 import type { PipelineEngine } from './engine.js';
 import type { EngineLedger } from './ledger.js';
 import type { SpeedFigures } from './measured-speed.js';
+import { checkRequest } from './scheduler/scheduler-checks.js';
 import type { SchedulerStats } from './scheduler/scheduler-types.js';
 import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
 
@@ -20,6 +22,8 @@ export interface ReplicatedEngineOptions {
   /** What their engines share. */
   readonly ledger: EngineLedger;
   readonly contextTokensMax: number;
+  /** Where requests wait for their constraints; null where none can be held to one. */
+  readonly constraints?: ConstraintDesk | null;
   /** Why nothing is ready, or that all is, in words for a person. */
   readonly describe: () => string;
   readonly clock: Clock;
@@ -50,7 +54,15 @@ export class ReplicatedEngine implements Engine {
         'CLUSTER_NOT_READY',
         'The server is shutting down; send the request to another one.',
       );
-    return this.#choose(request.promptTokens).engine.submit(request);
+    const { constraint, ...free } = request;
+    if (constraint === undefined) return this.#choose(request.promptTokens).engine.submit(free);
+    const { constraints, contextTokensMax } = this.options;
+    if (!constraints)
+      throw new ButterflyError('REQUEST_UNSUPPORTED', 'Answers are not held to constraints here.');
+    checkRequest(request, contextTokensMax);
+    return constraints.submit({ ...request, constraint }, (numbered) =>
+      this.#choose(numbered.promptTokens).engine.submit(numbered),
+    );
   }
 
   status(): EngineStatus {

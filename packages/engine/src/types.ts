@@ -1,4 +1,5 @@
 import type { ButterflyError } from '@butterfly/common';
+import type { Constraint } from '@butterfly/constraint';
 import type { SamplingParams } from '@butterfly/wire';
 
 /** A request as the engine sees it: tokens in, tokens out. Text is the business of the API. */
@@ -13,6 +14,11 @@ export interface GenerateRequest {
   readonly priority: number;
   /** How long the request may take, waiting included. */
   readonly timeoutMs: number;
+  /**
+   * What the answer must be like. It may end, with any token of the model that ends answers, where the constraint allows it,
+   * and ends where that allows nothing else.
+   */
+  readonly constraint?: Constraint;
 }
 
 /** Times of one request in milliseconds. */
@@ -55,7 +61,7 @@ export interface Engine {
   readonly contextTokensMax: number;
   /**
    * Never throws after returning: later failures arrive as an error event.
-   * @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_INVALID, or CLUSTER_NOT_READY while shutting down.
+   * @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_INVALID, REQUEST_UNSUPPORTED, or CLUSTER_NOT_READY while shutting down.
    */
   submit(request: GenerateRequest): Generation;
   status(): EngineStatus;

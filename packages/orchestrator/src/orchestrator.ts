@@ -1,15 +1,15 @@
 import {
-  type ButterflyError,
+  ButterflyError,
   type Clock,
   type Observer,
   deadlines,
   limits,
   runningMaxOf,
 } from '@butterfly/common';
-import { EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
+import { ConstraintDesk, EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
 import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
-import type { Transport } from '@butterfly/wire';
+import type { TokenTable, Transport } from '@butterfly/wire';
 import type { ClusterDescription, ClusterView } from './view/cluster-view.js';
 import { Cluster } from './cluster.js';
 import { describeCluster, viewOf } from './cluster-description.js';
@@ -46,6 +46,8 @@ export interface OrchestratorOptions {
   readonly speculation?: 'auto' | 'off' | undefined;
   /** The model's files, held open, which the orchestrator closes in the end; by default they are opened when they are first asked for. */
   readonly files?: FileServer | undefined;
+  /** What tokens stand for, asked for with the first constraint; without it no answer can be held to one. */
+  readonly vocabulary?: (() => TokenTable) | undefined;
   readonly clock: Clock;
   /** Hears what happens. */
   readonly observe: Observer;
@@ -80,6 +82,7 @@ export class Orchestrator {
       gathering: { workersExpected: options.workersExpected, gatherMs },
       planner: clusterPlanner({ ...sizes, wishes, kvCacheType, concurrency: capacity.parallel, observe }),
       files,
+      vocabulary: options.vocabulary,
       clock,
       observe,
       ...(options.transport ? { transport: options.transport } : {}),
@@ -150,11 +153,13 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
       return replica.plan?.predicted.tokensPerSecond ?? 0;
     },
   }));
+  const constraints = constraintDesk(options, cluster);
   const describe = (): string => cluster.deployment.describe();
   const replicated = new ReplicatedEngine({
     replicas,
     ledger,
     contextTokensMax: contextTokens,
+    constraints,
     describe,
     clock,
   });
@@ -170,8 +175,36 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
       },
       onResult: (result) => engine.onResult(result),
       isIdle: () => engine.isIdle,
+      constraintsInUse: () => constraints?.inUse() ?? [],
+      onConstraintRefused: (id, error) => constraints?.refuse(id, error),
     });
   return replicated;
+}
+
+/** Over the last stages of all replicas; null without a vocabulary. */
+function constraintDesk({ vocabulary, clock }: OrchestratorOptions, cluster: Cluster): ConstraintDesk | null {
+  if (!vocabulary) return null;
+  const { replicas } = cluster.deployment;
+  return new ConstraintDesk({
+    clock,
+    stopTokens: () => {
+      const { stopTokens } = vocabulary();
+      if (stopTokens.length > 0) return stopTokens;
+      throw new ButterflyError(
+        'REQUEST_UNSUPPORTED',
+        'The model has no token that ends an answer, so that no answer can be held to a constraint.',
+      );
+    },
+    stages: {
+      prepare: (constraint) => {
+        const waits = replicas.flatMap((replica) => replica.constraints.prepare(constraint) ?? []);
+        return waits.length === 0 ? null : Promise.all(waits).then(() => undefined);
+      },
+      drop: (id) => {
+        for (const replica of replicas) replica.constraints.drop(id);
+      },
+    },
+  });
 }
 
 function clusterView(

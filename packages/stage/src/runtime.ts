@@ -21,7 +21,15 @@ import { RoomCache, isInRooms } from './room-cache.js';
 import { StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
 import { LoadedWeights, type LayerRange } from './stage-weights.js';
-import type { ComputeStep, Stage, StageRequest, StageResult, StageStep, WarmStage } from './stage.js';
+import type {
+  ComputeStep,
+  Stage,
+  StageRequest,
+  StageResult,
+  StageStep,
+  TokenMasks,
+  WarmStage,
+} from './stage.js';
 import { checkPayload, checkStep, type PayloadShape } from './step-check.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
@@ -147,8 +155,8 @@ export class StageRuntime implements Stage {
   }
 
   /** A sampler for the logits of the last stage; the caller disposes it. */
-  createSampler(): TokenSampler {
-    return new TokenSampler(this.#host, this.options.spec.vocabulary);
+  createSampler(masks?: TokenMasks): TokenSampler {
+    return new TokenSampler(this.#host, this.options.spec.vocabulary, masks);
   }
 
   async load(

@@ -25,6 +25,18 @@ export interface StageResult {
   readonly computeMicros: number;
 }
 
+/** Which tokens may come next, of sequences with a constraint: the masks of the step that is computed. */
+export interface TokenMasks {
+  /**
+   * By id of the sequence a mask for each row that is sampled; bit 0 of its first word is token 0. The words are overwritten
+   * once `accept` was called.
+   * @throws ButterflyError COMPUTE_FAILED
+   */
+  ready(): Promise<ReadonlyMap<number, readonly Int32Array[]>>;
+  /** What was sampled in that step. */
+  accept(outputs: StepResult['outputs']): void;
+}
+
 /** Draws tokens from the logits of the last stage. */
 export interface StageSampler extends Disposable {
   /**
@@ -73,8 +85,8 @@ export interface Stage extends Disposable {
    * @throws ButterflyError COMPUTE_INVALID for a step that does not fit this stage, COMPUTE_FAILED
    */
   prepare(step: Pick<Step, 'copies' | 'sequences'>): ComputeStep;
-  /** The caller disposes it. */
-  createSampler(): StageSampler;
+  /** The caller disposes it, and the masks, without which sequences must have no constraint. */
+  createSampler(masks?: TokenMasks): StageSampler;
 }
 
 /** What a stage is to be, but for the machine that it runs on. */

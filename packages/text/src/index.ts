@@ -3,3 +3,5 @@ export type { ChatMessage, ChatToolCall } from './chat-template.js';
 export { IncrementalDetokenizer, StopMatcher } from './detokenizer.js';
 export { PromptMaker } from './prompt.js';
 export type { PromptText } from './prompt.js';
+export { tokenPieces } from './token-pieces.js';
+export type { TokenPieces } from './token-pieces.js';

@@ -20,6 +20,9 @@ export {
 } from './frames/step.js';
 export { firstToKeep, holdsWindow, roomBlockSlots, roomFits, roomSlotsFor } from './frames/rooms.js';
 export type { WindowRooms } from './frames/rooms.js';
+export type { SequenceConstraint } from './frames/step-constraint.js';
+export { decodeVocabulary, encodeVocabulary } from './frames/vocabulary.js';
+export type { TokenTable } from './frames/vocabulary.js';
 export { emptyState, firstOwnState, tokenOfStepBefore, wasteState } from './frames/types.js';
 export type {
   Activations,

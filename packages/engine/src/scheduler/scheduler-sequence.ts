@@ -1,5 +1,5 @@
 import { limits } from '@butterfly/common';
-import type { SamplingParams } from '@butterfly/wire';
+import type { SamplingParams, SequenceConstraint } from '@butterfly/wire';
 import { Acceptance, PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
 import { noTokens, TokenList } from './token-list.js';
@@ -34,6 +34,9 @@ export class Sequence {
   samplingStepId = -1;
   /** How often it lost its region: what older steps bring must not be mixed with what newer ones compute. */
   life = 0;
+  readonly #constraintId: number | undefined;
+  /** In which life the last stage was told the output so far; since then it samples itself what is new. */
+  #constrainedLife = -1;
   readonly #stopTokens: ReadonlySet<number>;
   readonly #promptTokens: number;
   readonly #submittedMs: number;
@@ -51,6 +54,7 @@ export class Sequence {
     this.known = new TokenList(request.promptTokens);
     this.tokensMax = request.promptTokens.length + request.outputTokensMax;
     this.lookup = new PromptLookup(this.known);
+    this.#constraintId = request.constraintId;
     this.#stopTokens = request.stopTokens;
     this.#promptTokens = request.promptTokens.length;
     this.#submittedMs = request.nowMs;
@@ -107,6 +111,7 @@ export class Sequence {
     if (isSampled) {
       this.awaited += 1;
       this.samplingStepId = stepId;
+      this.#constrainedLife = this.life;
     }
     this.#isGuessed = guesses > 0;
     this.#startedMs ??= nowMs;
@@ -134,6 +139,24 @@ export class Sequence {
   recentTokens(): Int32Array {
     if (!this.#hasPenalties) return noTokens;
     return this.known.slice(Math.max(0, this.known.length - limits.recentTokensMax), this.known.length);
+  }
+
+  /** Known output that the next step which samples it tells the last stage, for its constraint. */
+  get constraintTokens(): number {
+    const isTold = this.#constraintId === undefined || this.#constrainedLife === this.life;
+    return isTold ? 0 : this.known.length - this.#promptTokens;
+  }
+
+  /** What the last stage holds its next token to; null for nothing. */
+  constraint(): SequenceConstraint | null {
+    if (this.#constraintId === undefined) return null;
+    const start = this.#promptTokens;
+    const isTold = this.#constrainedLife === this.life;
+    return {
+      id: this.#constraintId,
+      start,
+      tokens: isTold ? null : this.known.slice(start, this.known.length),
+    };
   }
 
   timing(nowMs: number): RequestTiming {

@@ -47,6 +47,8 @@ export interface SchedulerRequest {
   readonly outputTokensMax: number;
   readonly sampling: SamplingParams;
   readonly stopTokens: ReadonlySet<number>;
+  /** What the output is held to, as the last stage knows it. */
+  readonly constraintId?: number;
   /** The lower, the earlier; each step counts as ten seconds of waiting, so nobody waits for ever. */
   readonly priority: number;
   /** Time of submission. */

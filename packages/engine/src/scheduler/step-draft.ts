@@ -22,6 +22,7 @@ export interface Places {
 export class StepDraft {
   readonly #parts = new Map<Sequence, Part>();
   #rows = 0;
+  #constraintTokens = 0;
 
   constructor(readonly rowsMax: number) {}
 
@@ -34,7 +35,11 @@ export class StepDraft {
   }
 
   get isFull(): boolean {
-    return this.rowsLeft <= 0 || this.#parts.size >= limits.stepSequencesMax;
+    return (
+      this.rowsLeft <= 0 ||
+      this.#parts.size >= limits.stepSequencesMax ||
+      this.#constraintTokens >= limits.constraintTokensMax
+    );
   }
 
   get isEmpty(): boolean {
@@ -55,6 +60,7 @@ export class StepDraft {
     this.remove(sequence);
     this.#parts.set(sequence, { rows, guesses });
     this.#rows += rows + guesses.length;
+    this.#constraintTokens += sequence.constraintTokens;
   }
 
   remove(sequence: Sequence): void {
@@ -62,6 +68,7 @@ export class StepDraft {
     if (part === undefined) return;
     this.#parts.delete(sequence);
     this.#rows -= part.rows + part.guesses.length;
+    this.#constraintTokens -= sequence.constraintTokens;
   }
 
   /** The parts with their tokens, as the step of this id. Places are asked for only now, because they may have moved since they were chosen. */
@@ -92,6 +99,7 @@ export class StepDraft {
 function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, places: Places): StepSequence {
   const region = places.region(sequence);
   const isSampled = sequence.scheduled + rows >= sequence.known.length;
+  const constraint = isSampled ? sequence.constraint() : null;
   return {
     sequenceId: sequence.id,
     regionStart: region.start,
@@ -103,5 +111,6 @@ function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, pla
     draftTokens: guesses,
     recentTokens: isSampled ? sequence.recentTokens() : noTokens,
     ...places.places(sequence),
+    ...(constraint ? { constraint } : {}),
   };
 }

@@ -1,7 +1,9 @@
 import type { ControllerConfig, EpochPlan, Member } from '@butterfly/control';
 import type { Link, Plan, PlanWishes, ReplicaGroups } from '@butterfly/planning';
 import type { ModelSpec } from '@butterfly/model';
-import type { StepResult } from '@butterfly/wire';
+import type { ButterflyError } from '@butterfly/common';
+import type { NumberedConstraint } from '@butterfly/engine';
+import type { StepResult, TokenTable } from '@butterfly/wire';
 import type { StageReport } from '../fleet/fleet-worker.js';
 
 export type LinkOf = (fromWorkerId: string | null, toWorkerId: string | null) => Link;
@@ -40,6 +42,8 @@ export interface DeploymentSettings {
   readonly wishes: PlanWishes;
   readonly gathering: Pick<ControllerConfig, 'workersExpected' | 'gatherMs'>;
   readonly planner: ClusterPlanner;
+  /** What tokens stand for, for constraints; asked for when there is a first one. */
+  readonly vocabulary?: (() => TokenTable) | undefined;
 }
 
 /** What the engine hears from the pipeline. */
@@ -51,4 +55,8 @@ export interface PipelineHandlers {
   onResult(result: StepResult): void;
   /** Whether no request runs or waits. */
   isIdle(): boolean;
+  /** What answers are held to, which a new last stage must hold before its first step. */
+  constraintsInUse(): readonly NumberedConstraint[];
+  /** A last stage cannot hold answers to one. */
+  onConstraintRefused(id: number, error: ButterflyError): void;
 }

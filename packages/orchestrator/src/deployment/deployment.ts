@@ -163,6 +163,10 @@ export class Deployment {
         replica?.handle({ kind: 'unprepared', workerId, shardId: message.shardId, error });
         return;
       }
+      case 'constraintReady':
+      case 'constraintRefused':
+        replica?.constraints.answered(workerId, message);
+        return;
       case 'ready':
         replica?.handle({ kind: 'ready', workerId, epoch: message.epoch });
         return;

@@ -7,7 +7,7 @@ import {
   type ControllerEvent,
   type EpochPlan,
 } from '@butterfly/control';
-import type { Pipeline, PlannedStep, EngineReplica } from '@butterfly/engine';
+import type { EngineReplica, Pipeline, PlannedStep } from '@butterfly/engine';
 import { activationBytes, layerKinds, stateSlotsOf, windowsOf } from '@butterfly/model';
 import { type Link, type Plan, linksMicros } from '@butterfly/planning';
 import {
@@ -15,11 +15,13 @@ import {
   type ControlMessageOf,
   type Frame,
   type StepResult,
+  type TokenTable,
   encodeControl,
   encodeStep,
 } from '@butterfly/wire';
 import { assignments, canaryStep, canaryStepId, preparation } from './assignments.js';
 import type { PipelineHandlers, ShardSettings } from './deployment-types.js';
+import { ReplicaConstraints } from './replica-constraints.js';
 import type { ReplicaState } from './replica-assigner.js';
 import type { LinkProber } from '../links/link-prober.js';
 import type { LinkTable } from '../links/link-table.js';
@@ -42,6 +44,7 @@ export interface ReplicaOptions {
   readonly links: LinkTable;
   readonly prober: LinkProber;
   readonly slowness: Slowness;
+  readonly vocabulary?: (() => TokenTable) | undefined;
   readonly clock: Clock;
   readonly observe: Observer;
   /** A worker that was to be emptied is empty. */
@@ -55,6 +58,8 @@ export class Replica implements Pipeline {
   readonly #controller: Controller;
   #handlers: PipelineHandlers | null = null;
   readonly #paces = new StagePaces();
+  /** What its last stage holds answers to. */
+  readonly constraints: ReplicaConstraints;
   #live: { readonly current: EpochPlan; readonly first: FleetWorker } | null = null;
   /** What was last told of spares. */
   #lackTold: string | undefined;
@@ -62,6 +67,7 @@ export class Replica implements Pipeline {
 
   constructor(private readonly options: ReplicaOptions) {
     this.#controller = new Controller(options.controller);
+    this.constraints = new ReplicaConstraints(options.clock, options.vocabulary);
   }
 
   get number(): number {
@@ -251,6 +257,11 @@ export class Replica implements Pipeline {
           randomBytes(16).toString('hex'),
         ))
           worker.connection.send(encodeControl(message));
+        // The last stage compiles while the others link.
+        this.constraints.begin(
+          this.options.fleet.workers.get(action.current.plan.stages.at(-1)?.workerId ?? ''),
+          this.#handlers,
+        );
         return;
       case 'retire':
         this.#retire(action.current);
@@ -259,7 +270,9 @@ export class Replica implements Pipeline {
         connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(this.#canary(action.current.epoch));
         return;
       case 'live':
-        this.#goLive(action.current);
+        this.constraints.whenSettled(() => {
+          if (this.epoch === action.current.epoch && !this.#closed) this.#goLive(action.current);
+        });
         return;
       case 'measureLinks':
         void this.#remeasure(action.plan);
@@ -312,6 +325,7 @@ export class Replica implements Pipeline {
 
   #retire({ epoch, plan }: EpochPlan): void {
     this.#live = null;
+    this.constraints.end();
     this.options.observe({ kind: 'planRetired', replica: this.number, epoch });
     this.#handlers?.onDown();
     for (const { workerId } of plan.stages)

@@ -3,7 +3,9 @@ import { type CpuBackend, Softmax } from '@butterfly/ggml';
 import { drawFraction } from '@butterfly/model';
 import type { SamplingParams, Step, StepResult, StepSequence } from '@butterfly/wire';
 import { drawToken, inverse, isNarrowing, largestIndex, noToken } from './draw.js';
+import { ruleOut } from './token-masks.js';
 import { faultySequences, type StageFaults } from '../faults.js';
+import type { TokenMasks } from '../stage.js';
 
 /** Rows whose probabilities are computed at once; each takes 4 bytes for each token of the vocabulary. */
 const rowsAtOnce = 16;
@@ -27,6 +29,8 @@ export class TokenSampler implements Disposable {
   constructor(
     backend: CpuBackend,
     private readonly vocabularySize: number,
+    /** Of sequences with a constraint. */
+    private readonly masks: TokenMasks | null = null,
   ) {
     this.#softmax = new Softmax(backend, vocabularySize, rowsAtOnce);
   }
@@ -43,6 +47,7 @@ export class TokenSampler implements Disposable {
     logits: Float32Array | null,
     faults: StageFaults | null = null,
   ): Promise<StepResult['outputs']> {
+    if (logits) ruleOut(sequences, logits, (await this.masks?.ready()) ?? new Map(), this.vocabularySize);
     const faulty = faults && faultySequences(sequences, faults);
     const lines: { readonly sequence: StepSequence; readonly rows: SampledRow[] }[] = [];
     let end = 0;
@@ -55,11 +60,13 @@ export class TokenSampler implements Disposable {
     const rows = lines.flatMap((line) => line.rows);
     const tokens = logits && (await this.#tokens(rows, logits, faults?.logitRows));
     let start = 0;
-    return lines.map((line) => {
+    const outputs = lines.map((line) => {
       const { sequenceId, draftTokens } = line.sequence;
       const sampled = tokens?.subarray(start, (start += line.rows.length)) ?? noTokens;
       return { sequenceId, tokens: confirmed(sampled, draftTokens) };
     });
+    this.masks?.accept(outputs);
+    return outputs;
   }
 
   [Symbol.dispose](): void {

@@ -13,12 +13,16 @@ const identityBytes = 5;
 const magic = 0x594c4642;
 const empty = new Uint8Array(0);
 
+/** Of each token its bytes, one that tells how many they are, and what kind it is. */
+const vocabularyBytesMax = limits.tokenPiecesBytesMax + 3 * limits.vocabularyTokensMax;
+
 const frameTypes = {
   control: { id: 1, payloadBytesMax: 0 },
   step: { id: 2, payloadBytesMax: limits.framePayloadBytesMax },
   result: { id: 3, payloadBytesMax: 0 },
   fileChunk: { id: 4, payloadBytesMax: limits.fileChunkBytesMax },
   activations: { id: 5, payloadBytesMax: limits.framePayloadBytesMax },
+  vocabulary: { id: 6, payloadBytesMax: vocabularyBytesMax },
 } as const;
 export type FrameType = keyof typeof frameTypes;
 

@@ -2,6 +2,7 @@ import { ButterflyError, limits } from '@butterfly/common';
 import { ByteReader, ByteWriter } from './bytes.js';
 import { encodeFrame } from './frame.js';
 import type { Frame, FrameType } from './frame.js';
+import { checkConstraint, constraintBytes, readConstraint, writeConstraint } from './step-constraint.js';
 import { wasteState } from './types.js';
 import type {
   ArenaCopy,
@@ -19,7 +20,8 @@ const stagesMax = limits.workersMax;
 /** The longest window that any penalty looks back on. */
 const recentTokensMax = 1024;
 /** What comes with a sequence. */
-const marks = { sampling: 1, state: 2, window: 4 } as const;
+const marks = { sampling: 1, state: 2, constraint: 32, window: 64 } as const;
+const marksKnown = marks.sampling | marks.state | marks.constraint | marks.window;
 const u32Max = 0xffff_ffff;
 const int32Max = 0x7fff_ffff;
 const sha256Bytes = 32;
@@ -42,12 +44,13 @@ export function encodeStep(step: Step): Uint8Array[] {
   checkStep(step);
   const { copies, sequences, stageTimes } = step;
   let headerBytes = stepFixedBytes + copies.length * copyBytes + stageTimes.length * stageTimeBytes;
-  for (const { sampling, draftTokens, recentTokens, state, window } of sequences)
+  for (const { sampling, draftTokens, recentTokens, state, window, constraint } of sequences)
     headerBytes +=
       sequenceFixedBytes +
       (sampling === null ? 0 : samplingBytes) +
       (state === null ? 0 : stateBytes) +
       (window === null ? 0 : windowBytes) +
+      (constraint ? constraintBytes(constraint) : 0) +
       draftTokens.byteLength +
       recentTokens.byteLength;
   const writer = new ByteWriter(headerBytes);
@@ -171,7 +174,7 @@ function open(frame: Frame, type: FrameType): ByteReader {
 }
 
 function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
-  const { sampling, draftTokens, recentTokens, state, window } = sequence;
+  const { sampling, draftTokens, recentTokens, state, window, constraint } = sequence;
   writer.u64(sequence.sequenceId);
   writer.u32(sequence.regionStart);
   writer.u32(sequence.regionSlots);
@@ -183,13 +186,15 @@ function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
   writer.u8(
     (sampling === null ? 0 : marks.sampling) +
       (state === null ? 0 : marks.state) +
-      (window === null ? 0 : marks.window),
+      (window === null ? 0 : marks.window) +
+      (constraint ? marks.constraint : 0),
   );
   if (sampling !== null) writeSampling(writer, sampling);
   if (state !== null) writer.u32s([state.from, state.to]);
   if (window !== null) writer.u32s([window.from, window.fromFirst, window.to, window.toFirst]);
   writer.int32s(draftTokens);
   writer.int32s(recentTokens);
+  if (constraint) writeConstraint(writer, constraint);
 }
 
 function readSequence(reader: ByteReader): StepSequence {
@@ -204,13 +209,15 @@ function readSequence(reader: ByteReader): StepSequence {
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(recentTokensMax, 'recent tokens');
   const marked = reader.u8();
-  if (marked > marks.sampling + marks.state + marks.window)
-    throw reader.fail(`the marks of a sequence are ${marked}, over 7`);
+  if (marked & ~marksKnown)
+    throw reader.fail(`the marks of a sequence are ${marked}, of which some are unknown`);
   const sampling = marked & marks.sampling ? readSampling(reader) : null;
   const state = marked & marks.state ? { from: reader.u32(), to: reader.u32() } : null;
   const window = marked & marks.window ? readWindow(reader) : null;
   const draftTokens = reader.int32s(draftCount);
-  return { ...fixed, sampling, draftTokens, recentTokens: reader.int32s(recentCount), state, window };
+  const recentTokens = reader.int32s(recentCount);
+  const sequence = { ...fixed, sampling, draftTokens, recentTokens, state, window };
+  return marked & marks.constraint ? { ...sequence, constraint: readConstraint(reader) } : sequence;
 }
 
 function readWindow(reader: ByteReader): SequenceWindow {
@@ -313,6 +320,14 @@ function checkSequence(sequence: StepSequence): void {
   }
   if (sequence.window !== null) checkWindow(sequence.window, positionStart);
   if (sampling !== null) checkSampling(sampling);
+  const { constraint } = sequence;
+  if (!constraint) return;
+  checkConstraint(constraint, positionStart + rows - draftTokens.length);
+  if (sampling === null)
+    throw new ButterflyError(
+      'PROTOCOL_INVALID',
+      'A frame has a constraint on a sequence that is not sampled.',
+    );
 }
 
 function checkWindow({ from, fromFirst, to, toFirst }: SequenceWindow, positionStart: number): void {

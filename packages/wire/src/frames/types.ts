@@ -1,3 +1,5 @@
+import type { SequenceConstraint } from './step-constraint.js';
+
 /** How one token is drawn. Every field is explicit, so that a stage needs no memory of the request. */
 export interface SamplingParams {
   /** 0 means greedy. */
@@ -51,6 +53,8 @@ export interface StepSequence {
   readonly state: SequenceState | null;
   /** Of models whose window layers keep what their window needs and no more; null for others. */
   readonly window: SequenceWindow | null;
+  /** Where its tokens must be of a form, which the last stage sees to. */
+  readonly constraint?: SequenceConstraint;
 }
 
 /** Slots of states, the same in every stage. No step writes to a slot that it reads, nor two sequences to one. */

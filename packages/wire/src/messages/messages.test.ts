@@ -116,6 +116,10 @@ const everyMessage: readonly ControlMessage[] = [
   { kind: 'ping', sentAtMs: 12.5 },
   { kind: 'pong', sentAtMs: 12.5 },
   { kind: 'error', code: 'JOIN_REFUSED', message: 'Wrong token.' },
+  { kind: 'constraint', constraintId: 5, grammar: 'root ::= "a"' },
+  { kind: 'dropConstraint', constraintId: 5 },
+  { kind: 'constraintReady', constraintId: 5 },
+  { kind: 'constraintRefused', constraintId: 5, code: 'REQUEST_INVALID', message: 'No grammar.' },
   { kind: 'bye', reason: 'drained' },
 ];
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ButterflyError } from '@butterfly/common';
 import { encodeFrame } from '../frames/frame.js';
 import type { Frame } from '../frames/frame.js';
+import * as constraints from './constraints.js';
 import * as epochs from './epochs.js';
 import * as membership from './membership.js';
 import * as shards from './shards.js';
@@ -35,6 +36,10 @@ const controlSchema = z.discriminatedUnion('kind', [
   epochs.failed,
   epochs.link,
   epochs.linked,
+  constraints.constraint,
+  constraints.dropConstraint,
+  constraints.constraintReady,
+  constraints.constraintRefused,
 ]);
 
 /** Every control message, told apart by `kind`. Times are milliseconds, sizes bytes. */

@@ -1,4 +1,5 @@
 import { ButterflyError, type Clock, limits, toButterflyError } from '@butterfly/common';
+import { type ConstraintHost, SequenceMasks } from '@butterfly/constraint';
 import {
   type FaultOrigin,
   type ComputeStep,
@@ -35,6 +36,8 @@ export interface EpochStageOptions {
   readonly next: Pick<Connection, 'send'> | null;
   /** Takes the results of the last stage, too. */
   readonly orchestrator: Pick<Connection, 'send'>;
+  /** What the last stage holds answers to; without it no sequence may have a constraint. */
+  readonly constraints?: ConstraintHost;
   readonly clock: Clock;
   readonly onFailure: (error: ButterflyError) => void;
   /** Told of each sequence whose numbers became NaN or infinite in the layers of this stage. */
@@ -77,6 +80,7 @@ interface Computed {
  */
 export class EpochStage {
   readonly #queue: Waiting[] = [];
+  readonly #masks: SequenceMasks | null;
   readonly #sampler: StageSampler | null;
   /** Whether this stage is the whole model. */
   readonly #isWhole: boolean;
@@ -89,7 +93,9 @@ export class EpochStage {
   constructor(private readonly options: EpochStageOptions) {
     this.#isWhole = options.stage.isFirst && options.stage.isLast;
     this.#sampled = new SampledTokens(options.stageCount);
-    this.#sampler = options.stage.isLast ? options.stage.createSampler() : null;
+    const { stage, constraints } = options;
+    this.#masks = stage.isLast && constraints ? new SequenceMasks(constraints) : null;
+    this.#sampler = stage.isLast ? stage.createSampler(this.#masks ?? undefined) : null;
   }
 
   /** Takes a step, on the first stage with its tokens; one of another epoch is dropped, because its plan is no more. */
@@ -150,6 +156,7 @@ export class EpochStage {
     this.#queue.length = 0;
     await this.#running;
     this.#sampler?.[Symbol.dispose]();
+    this.#masks?.[Symbol.dispose]();
   }
 
   /** Prepares the oldest step, and computes it once its activations, or its tokens, are here. */
@@ -167,6 +174,13 @@ export class EpochStage {
     }
     const { stageTimes } = head;
     if (stageTimes === null || inputs === null) return;
+    try {
+      // All steps before are sampled: masks that are not under way are computed beside this one.
+      this.#masks?.begin(head.step.sequences);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
     const compute = this.#compute;
     this.#compute = null;
     this.#queue.shift();

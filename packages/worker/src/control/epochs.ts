@@ -6,6 +6,7 @@ import {
   isLinkError,
   toButterflyError,
 } from '@butterfly/common';
+import type { ConstraintHost } from '@butterfly/constraint';
 import {
   type Activations,
   type Connection,
@@ -26,6 +27,7 @@ export interface EpochsOptions {
   readonly peerToken: string;
   readonly shards: ShardHolder;
   readonly links: IncomingLinks;
+  readonly constraints: ConstraintHost;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly observe: WorkerObserver;
@@ -145,7 +147,7 @@ class AssignedStage {
 
   async #begin(): Promise<void> {
     const { epoch, shardId } = this.assign;
-    const { shards, orchestrator, clock, observe, onStep } = this.options;
+    const { shards, orchestrator, constraints, clock, observe, onStep } = this.options;
     const lease = await shards.lease(shardId);
     const { layers } = lease;
     if (this.#hasEnded()) {
@@ -161,6 +163,7 @@ class AssignedStage {
       stageCount: this.assign.stageCount,
       next,
       orchestrator,
+      constraints,
       clock,
       onFailure: (error) => this.#fail(error, null),
       onFault: (sequenceId) => observe({ kind: 'stageNumbersFailed', epoch, sequenceId, layers }),

@@ -1,4 +1,5 @@
 import { ButterflyError, type Clock, type WorkerObserver, toButterflyError } from '@butterfly/common';
+import { ConstraintHost } from '@butterfly/constraint';
 import { type ModelSpec, modelFingerprint, parseModelSpec } from '@butterfly/model';
 import {
   LocalSource,
@@ -16,6 +17,7 @@ import {
   decodeControl,
   decodeFileChunk,
   decodeStep,
+  decodeVocabulary,
   encodeControl,
 } from '@butterfly/wire';
 import { Epochs } from './epochs.js';
@@ -58,6 +60,7 @@ export interface SessionParts {
 export class Session {
   readonly workerId: string;
   readonly #model: WelcomedModel;
+  readonly #constraints: ConstraintHost;
   readonly #epochs: Epochs;
   readonly #remote: RemoteSource;
   readonly #weights: PeerWeights;
@@ -75,7 +78,13 @@ export class Session {
     this.workerId = welcome.workerId;
     this.#model = welcomedModel(welcome);
     connection.setHeartbeat({ everyMs, silenceMs });
-    this.#epochs = new Epochs({ ...parts, orchestrator: connection, peerToken });
+    this.#constraints = new ConstraintHost(clock);
+    this.#epochs = new Epochs({
+      ...parts,
+      constraints: this.#constraints,
+      orchestrator: connection,
+      peerToken,
+    });
     this.#remote = new RemoteSource(connection, clock);
     this.#weights = new PeerWeights({ spec: this.#model.spec, cache, localFiles });
     parts.secret.change(peerToken);
@@ -95,6 +104,9 @@ export class Session {
       case 'fileChunk':
         this.#remote.receive(decodeFileChunk(frame));
         return;
+      case 'vocabulary':
+        this.#constraints.use(decodeVocabulary(frame));
+        return;
       default:
         this.#obey(frame);
     }
@@ -104,6 +116,7 @@ export class Session {
   async end(): Promise<void> {
     this.#remote.fail(new ButterflyError('CONNECTION_CLOSED', 'The orchestrator is gone.'));
     await Promise.all([this.#epochs.close(), this.#weights.close()]);
+    await this.#constraints.close();
   }
 
   #obey(frame: Frame): void {
@@ -123,6 +136,12 @@ export class Session {
       case 'unassign':
         this.#epochs.unassign(message.epoch);
         return;
+      case 'constraint':
+        this.#during(this.#holdTo(message));
+        return;
+      case 'dropConstraint':
+        this.#constraints.drop(message.constraintId);
+        return;
       case 'fetchMissing':
         this.#remote.missing(message);
         return;
@@ -138,6 +157,24 @@ export class Session {
       default:
         throw new ButterflyError('PROTOCOL_INVALID', `An orchestrator does not send "${message.kind}".`);
     }
+  }
+
+  /** Compiles a constraint, beside all else, and tells how that went. */
+  async #holdTo({ constraintId, grammar }: ControlMessageOf<'constraint'>): Promise<void> {
+    let refusal: ButterflyError | null = null;
+    try {
+      await this.#constraints.prepare(constraintId, grammar);
+    } catch (thrown) {
+      refusal = toButterflyError(thrown);
+    }
+    if (!this.connection.isOpen) return;
+    this.connection.send(
+      encodeControl(
+        refusal
+          ? { kind: 'constraintRefused', constraintId, code: refusal.code, message: refusal.message }
+          : { kind: 'constraintReady', constraintId },
+      ),
+    );
   }
 
   /** Says how fast this machine is and what it has, after which shards may be ordered. */

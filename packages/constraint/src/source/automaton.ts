@@ -1,0 +1,181 @@
+import { limits } from '@butterfly/common';
+import type { Pattern } from './pattern.js';
+import { utf8Ranges, type ByteRange } from './utf8.js';
+
+/** Where a state goes with the bytes of a range, which have none in common with those of other ranges. */
+interface Edge {
+  readonly range: ByteRange;
+  readonly to: number;
+}
+
+/** One state of a deterministic automaton over bytes; the first one is where it begins. */
+export interface State {
+  readonly edges: readonly Edge[];
+  /** Whether a text may end here. */
+  readonly isEnd: boolean;
+}
+
+/** A pattern takes more states than there may be. */
+export class TooManyStates extends Error {}
+
+/** States that go on by themselves or by bytes; built backwards, so that each knows what follows. */
+class Nondeterministic {
+  readonly empty: (readonly number[])[] = [];
+  readonly edges: (readonly Edge[])[] = [];
+
+  /** A state that goes by itself to others, with bytes elsewhere. */
+  state(empty: readonly number[], edges: readonly Edge[] = []): number {
+    if (this.empty.length >= limits.patternStatesMax) throw new TooManyStates();
+    this.edges.push(edges);
+    return this.empty.push(empty) - 1;
+  }
+
+  /** Where to begin, so that a text of the pattern leads to `end`. */
+  before(pattern: Pattern, end: number): number {
+    switch (pattern.kind) {
+      case 'characters':
+        return this.state(
+          [],
+          utf8Ranges(pattern.set).flatMap((places) => {
+            let to = end;
+            for (const range of places.slice(1).reverse()) to = this.state([], [{ range, to }]);
+            return places.slice(0, 1).map((range) => ({ range, to }));
+          }),
+        );
+      case 'sequence':
+        return pattern.parts.reduceRight((next, part) => this.before(part, next), end);
+      case 'choice':
+        return this.state(pattern.options.map((option) => this.before(option, end)));
+      case 'repeat':
+        return this.#repeat(pattern, end);
+      default:
+        return pattern satisfies never;
+    }
+  }
+
+  #repeat({ part, min, max }: Extract<Pattern, { kind: 'repeat' }>, end: number): number {
+    let next = end;
+    if (max === Infinity) {
+      const loop: number[] = [end];
+      next = this.state(loop);
+      loop.push(this.before(part, next));
+    } else for (let extra = min; extra < max; extra++) next = this.state([end, this.before(part, next)]);
+    for (let count = 0; count < min; count++) next = this.before(part, next);
+    return next;
+  }
+
+  /** All states that these go to by themselves, ascending. */
+  closure(states: Iterable<number>): number[] {
+    const all = new Set(states);
+    for (const state of all) for (const next of this.empty[state] ?? []) all.add(next);
+    return [...all].sort((a, b) => a - b);
+  }
+}
+
+/**
+ * The smallest deterministic automaton of a pattern that has an end from each of its states.
+ * @throws TooManyStates
+ */
+export function automatonOf(pattern: Pattern): readonly State[] {
+  const machine = new Nondeterministic();
+  const end = machine.state([]);
+  const start = machine.before(pattern, end);
+  const states: State[] = [];
+  const known = new Map<string, number>();
+  const queue: number[][] = [];
+  const numberOf = (set: number[]): number => {
+    const key = set.join();
+    const seen = known.get(key);
+    if (seen !== undefined) return seen;
+    if (known.size >= limits.automatonStatesMax) throw new TooManyStates();
+    known.set(key, known.size);
+    queue.push(set);
+    return known.size - 1;
+  };
+  numberOf(machine.closure([start]));
+  let work = 0;
+  for (const set of queue) {
+    const all = set.flatMap((state) => machine.edges[state] ?? []);
+    work += set.length + all.length;
+    if (work > limits.automatonWorkMax) throw new TooManyStates();
+    const edges = disjoint(all);
+    states.push({
+      edges: edges.map(({ range, targets }) => ({ range, to: numberOf(machine.closure(targets)) })),
+      isEnd: set.includes(end),
+    });
+  }
+  return smallest(states);
+}
+
+/** Ranges without a byte in common, each with all that its bytes lead to. */
+function disjoint(edges: readonly Edge[]): { range: ByteRange; targets: number[] }[] {
+  const targetsOf = new Map<number, Set<number>>();
+  const distinct = new Map(edges.map((edge) => [`${edge.range.join('-')}>${edge.to}`, edge]));
+  for (const { range, to } of distinct.values())
+    for (let byte = range[0]; byte <= range[1]; byte++) {
+      const targets = targetsOf.get(byte) ?? new Set();
+      targetsOf.set(byte, targets.add(to));
+    }
+  const all: { range: [number, number]; targets: number[]; key: string }[] = [];
+  for (const byte of [...targetsOf.keys()].sort((a, b) => a - b)) {
+    const targets = [...(targetsOf.get(byte) ?? [])].sort((a, b) => a - b);
+    const key = targets.join();
+    const before = all.at(-1);
+    if (before?.key === key && before.range[1] + 1 === byte) before.range[1] = byte;
+    else all.push({ range: [byte, byte], targets, key });
+  }
+  return all;
+}
+
+/** Puts states together that nothing tells apart, by refining classes until they stay. */
+function smallest(states: readonly State[]): readonly State[] {
+  // Those from which the end is further away are others: long chains are told apart at once.
+  let classOf = distances(states);
+  for (let count = 0; ;) {
+    const classes = new Map<string, number>();
+    const refined = states.map(({ edges }, state) => {
+      const ways = joined(edges.map(({ range, to }) => ({ range, to: classOf[to] ?? 0 })));
+      const key = `${classOf[state] ?? 0}:${ways.map(({ range, to }) => `${range.join('-')}>${to}`).join()}`;
+      const known = classes.get(key) ?? classes.size;
+      classes.set(key, known);
+      return known;
+    });
+    classOf = refined;
+    if (classes.size === count) break;
+    count = classes.size;
+  }
+  const merged: State[] = [];
+  for (const [state, { edges, isEnd }] of states.entries())
+    merged[classOf[state] ?? 0] ??= {
+      isEnd,
+      edges: joined(edges.map(({ range, to }) => ({ range, to: classOf[to] ?? 0 }))),
+    };
+  return merged;
+}
+
+/** How many bytes the shortest way to an end takes from each state. */
+function distances(states: readonly State[]): number[] {
+  const before: number[][] = states.map(() => []);
+  for (const [state, { edges }] of states.entries()) for (const { to } of edges) before[to]?.push(state);
+  const all = states.map(({ isEnd }) => (isEnd ? 0 : Infinity));
+  const queue = states.flatMap(({ isEnd }, state) => (isEnd ? [state] : []));
+  for (const state of queue)
+    for (const previous of before[state] ?? []) {
+      if (all[previous] !== Infinity) continue;
+      all[previous] = (all[state] ?? 0) + 1;
+      queue.push(previous);
+    }
+  return all;
+}
+
+/** Edges to the same state, of bytes that follow each other, as one. */
+function joined(edges: readonly Edge[]): Edge[] {
+  const all: Edge[] = [];
+  for (const edge of edges) {
+    const before = all.at(-1);
+    if (before?.to === edge.to && before.range[1] + 1 === edge.range[0])
+      all[all.length - 1] = { range: [before.range[0], edge.range[1]], to: edge.to };
+    else all.push(edge);
+  }
+  return all;
+}
