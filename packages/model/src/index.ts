@@ -42,8 +42,11 @@ export { countedLayers, layerWords } from './spec/layer-words.js';
 export {
   activeParameterCount,
   everyStageBytes,
+  expertBytes,
   inputBytes,
+  isOfExperts,
   layerBytes,
+  layerOf,
   operationsPerToken,
   outputBytes,
   parameterCount,

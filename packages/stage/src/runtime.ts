@@ -1,32 +1,33 @@
-import { ButterflyError, type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
-import { type Backend, ComputeAllocator, CpuBackend, type Ggml, openDevice } from '@butterfly/ggml';
+import { type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
+import { type Backend, CpuBackend, type Ggml, openDevice } from '@butterfly/ggml';
 import {
   type ModelSpec,
-  batchKey,
   cacheBlockSlots,
   crossingWidth,
+  isOfExperts,
   layerKinds,
+  layerOf,
   plainLayout,
   readsTokens,
   timedLayers,
 } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import type { Step } from '@butterfly/wire';
-import { batchShape, CompiledStep } from './compiled-step.js';
+import { batchShape, type CompiledStep } from './compiled-step.js';
+import { CompiledSteps } from './compiled-steps.js';
 import { EmbeddingLookup } from './embedding-lookup.js';
 import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
 import { StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
-import { LoadedWeights, type LayerRange } from './stage-weights.js';
+import { LoadedWeights, type LayerRange, type UsedWeight } from './stage-weights.js';
 import type { ComputeStep, Stage, StageRequest, StageResult, StageStep, WarmStage } from './stage.js';
+import { DeviceComputer, ExpertComputer, type StepComputer } from './step-computer.js';
 import { checkPayload, checkStep, type PayloadShape } from './step-check.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './sampling/token-sampler.js';
 
-/** Graphs kept for steps of the same shape; a decoding batch changes its shape every `cacheBlockSlots` tokens. */
-const compiledStepsMax = 16;
 const noTokens = new Int32Array(0);
 
 export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
@@ -58,8 +59,8 @@ export class StageRuntime implements Stage {
   readonly #cache: KvCache;
   readonly #states: StateArena;
   readonly #faults: StageFaultFinder;
-  #allocator: ComputeAllocator;
-  readonly #compiled = new Map<string, CompiledStep>();
+  readonly #computer: StepComputer;
+  readonly #compiled: CompiledSteps;
   /** Expected times of steps that are not padded; empty until then. */
   #curve: readonly StepTime[] = [];
   /** Steps with parts of prompts are filled to whole groups of so many rows. */
@@ -101,13 +102,22 @@ export class StageRuntime implements Stage {
       this.#backend = isOnHost ? this.#host : keep(openDevice(ggml, device, threads));
       this.#lookup = this.isFirst && !isOnHost ? keep(new EmbeddingLookup(this.#host, spec)) : null;
       this.#builder = keep(stageBuilder({ ...options, isLookedUp: this.#lookup !== null }));
-      this.#shard = keep(new LoadedWeights(this.#backend, spec, this.#builder.weights));
+      const homeOf = (weight: UsedWeight): Backend =>
+        isHostExpert(weight, options) ? this.#host : this.#backend;
+      const { weights } = this.#builder;
+      this.#shard = keep(new LoadedWeights(this.#host, spec, weights, homeOf));
       const layers = spec.attention.slice(range.layerStart, range.layerEnd);
       this.#cache = keep(new KvCache(this.#backend, layers, arenaSlots, cacheType));
       this.#states = keep(stateArena(this.#backend, spec, range));
       this.#builder.use(this.#shard, this.#cache.layers, this.#states.layers);
       this.#faults = new StageFaultFinder(this.#cache, { isFirst: this.isFirst });
-      this.#allocator = keep(new ComputeAllocator(this.#backend));
+      const isShared = !isOnHost && weights.some((weight) => homeOf(weight) === this.#host);
+      this.#computer = keep(
+        isShared
+          ? new ExpertComputer(this.#backend, this.#host, device)
+          : new DeviceComputer(this.#backend, isOnHost ? null : device),
+      );
+      this.#compiled = keep(new CompiledSteps(this.#builder, spec, this.#computer));
     } catch (error) {
       for (const resource of made) resource[Symbol.dispose]();
       throw error;
@@ -128,7 +138,8 @@ export class StageRuntime implements Stage {
   }
 
   get computeBytes(): number {
-    return this.#allocator.bytes;
+    const { device, host } = this.#computer.bytes;
+    return device + host;
   }
 
   /**
@@ -242,7 +253,7 @@ export class StageRuntime implements Stage {
         else compiled.fillSource(payload, tokens);
         startedMs = performance.now();
         compiled.push();
-        await this.#backend.compute(compiled.graph);
+        await this.#computer.compute(compiled.graph);
         compiled.pull();
       } finally {
         this.#isRunning = false;
@@ -259,8 +270,8 @@ export class StageRuntime implements Stage {
     ensure(!this.#isRunning, () => 'A stage cannot be disposed while it computes.');
     if (this.#isDisposed) return;
     this.#isDisposed = true;
-    this.#dropCompiled();
-    this.#allocator[Symbol.dispose]();
+    this.#compiled[Symbol.dispose]();
+    this.#computer[Symbol.dispose]();
     this.#states[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
     this.#shard[Symbol.dispose]();
@@ -271,7 +282,7 @@ export class StageRuntime implements Stage {
   }
 
   #compile(sequences: Step['sequences']): CompiledStep {
-    const { isDeterministic, cacheType, spec } = this.options;
+    const { isDeterministic, cacheType } = this.options;
     const hasPrompt = sequences.some(({ rows, draftTokens }) => rows - draftTokens.length > 1);
     const padded = (rows: number): number => {
       if (isDeterministic) return wholeGroups(rows);
@@ -279,59 +290,8 @@ export class StageRuntime implements Stage {
         ? Math.ceil(rows / this.#rowGroup) * this.#rowGroup
         : paddedRows(rows, this.#curve);
     };
-    const batch = batchShape(
-      sequences,
-      padded,
-      isDeterministic || cacheType !== 'f16' ? plainLayout : this.#builder.layout,
-    );
-    const key = batchKey(batch);
-    const known = this.#compiled.get(key);
-    if (known) {
-      // Moves it to the young end of the map.
-      this.#compiled.delete(key);
-      this.#compiled.set(key, known);
-      return known;
-    }
-    const compiled = new CompiledStep(this.#builder.build(batch), spec, batch);
-    this.#checkSupport(compiled);
-    const bytesBefore = this.#allocator.bytes;
-    try {
-      this.#allocator.allocate(compiled.graph);
-    } catch (error) {
-      compiled[Symbol.dispose]();
-      // The allocator is over with all that it held; the next step may find more memory.
-      this.#dropCompiled();
-      this.#allocator = new ComputeAllocator(this.#backend);
-      throw error;
-    }
-    // Memory that moved takes the graphs allocated in it along.
-    if (this.#allocator.bytes !== bytesBefore) this.#dropCompiled();
-    const oldest =
-      this.#compiled.size >= compiledStepsMax ? this.#compiled.entries().next().value : undefined;
-    if (oldest) {
-      oldest[1][Symbol.dispose]();
-      this.#compiled.delete(oldest[0]);
-    }
-    compiled.bind(this.#backend.plain.isHost);
-    this.#compiled.set(key, compiled);
-    return compiled;
-  }
-
-  /** A GPU says nothing about operations that it has no kernels for, and computes on. */
-  #checkSupport(compiled: CompiledStep): void {
-    if (this.#backend === this.#host) return;
-    const missing = compiled.graph.unsupportedOn(this.#backend);
-    if (missing === null) return;
-    compiled[Symbol.dispose]();
-    throw new ButterflyError(
-      'MODEL_UNSUPPORTED',
-      `The device ${this.options.device} has no kernel for ${missing} of this model; give this worker --device cpu.`,
-    );
-  }
-
-  #dropCompiled(): void {
-    for (const compiled of this.#compiled.values()) compiled[Symbol.dispose]();
-    this.#compiled.clear();
+    const layout = isDeterministic || cacheType !== 'f16' ? plainLayout : this.#builder.layout;
+    return this.#compiled.get(batchShape(sequences, padded, layout));
   }
 
   #check(step: Pick<Step, 'copies' | 'sequences'>): void {
@@ -339,6 +299,11 @@ export class StageRuntime implements Stage {
     const { slots: stateSlots } = this.#states;
     checkStep(step, { arenaSlots: this.#cache.slots, rowsMax: this.options.rowsMax, stateSlots });
   }
+}
+
+/** Whether a weight belongs to the experts that lie in the memory of the host. */
+function isHostExpert({ source }: UsedWeight, { range, hostExperts = 0 }: StageOptions): boolean {
+  return isOfExperts(source) && (layerOf(source) ?? Infinity) < range.layerStart + hostExperts;
 }
 
 /** The states of a range of layers; of most models none. */

@@ -23,6 +23,8 @@ interface SplitOptions {
   readonly isDeterministic?: boolean;
   /** Of the stages in turn; the CPU for those that it has none for. */
   readonly devices?: readonly string[];
+  /** As in `StageRequest`, of the stages in turn; none for those that it has none for. */
+  readonly hostExperts?: readonly number[];
 }
 
 /** What follows the last token of a run. */
@@ -70,6 +72,7 @@ export class SplitModel implements Disposable {
         spec: served,
         range,
         device: options.devices?.[index] ?? 'cpu',
+        hostExperts: options.hostExperts?.[index] ?? 0,
         threads: options.threads,
         arenaSlots: slots,
         cacheType: options.cacheType ?? 'f16',

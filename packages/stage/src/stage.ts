@@ -81,6 +81,11 @@ export interface Stage extends Disposable {
 export interface StageRequest {
   readonly spec: ModelSpec;
   readonly range: LayerRange;
+  /**
+   * On a device that is not the host: the experts of so many of its layers, the first ones, lie in the memory of the host and
+   * are computed there. None by default; without effect on the CPU.
+   */
+  readonly hostExperts?: number;
   /** In tokens. */
   readonly arenaSlots: number;
   /** Type of the cached keys and values; the same in all stages of a model. */
