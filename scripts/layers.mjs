@@ -35,7 +35,7 @@ export const folders = {
   model: { gguf: [], spec: ['gguf'], architecture: ['spec'] },
   stage: { sampling: ['faults.ts'] },
   jinja: { library: [], syntax: ['library'] },
-  planning: { search: ['cost.ts', 'types.ts'] },
+  planning: { search: ['cost.ts', 'stage-memory.ts', 'types.ts'] },
   engine: { kv: [], scheduler: ['kv', 'types.ts'] },
   worker: { profile: [], peers: [], control: ['peers', 'profile'] },
   orchestrator: {

@@ -10,7 +10,7 @@ import {
   type Observer,
 } from '@butterfly/common';
 import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
-import type { PlanWishes } from '@butterfly/planning';
+import type { ExpertWish, PlanWishes } from '@butterfly/planning';
 import type { PromptMaker } from '@butterfly/text';
 import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
@@ -32,6 +32,8 @@ export interface ServingOptions {
   readonly workerProgram: WorkerProgram;
   /** Where each of them computes, as `listDevices` calls it. */
   readonly devices: readonly string[];
+  /** Where those of them on cards have the experts of a model; undefined for their default. */
+  readonly experts?: ExpertWish | undefined;
   /** Workers from elsewhere to wait for before the first plan. */
   readonly workersElsewhere: number;
   /** Whether workers from elsewhere may come at any time, so that no lack of workers is final. */
@@ -93,9 +95,10 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     threads,
     cpus: options.pin ? cpusOfWorkers(workers, threads) : null,
     awake: options.awake,
-    memoryBytes: Math.floor(
-      availableMemoryBytes() / Math.max(1, options.devices.filter((name) => name === 'cpu').length),
-    ),
+    memoryBytes: options.devices.every((name) => name === 'cpu')
+      ? Math.floor(availableMemoryBytes() / Math.max(1, workers))
+      : undefined,
+    experts: options.experts,
     cacheDirectory: options.cacheDirectory,
     cacheBytes: options.cacheBytes,
     logFormat: options.logFormat,

@@ -2,7 +2,7 @@ import { ButterflyError } from '@butterfly/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assertPlan } from './check.js';
-import { stageBytes } from './cost.js';
+import { stageBytes } from './stage-memory.js';
 import { planPipeline } from './plan.js';
 import {
   bestPossible,

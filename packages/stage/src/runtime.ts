@@ -2,6 +2,7 @@ import { type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/c
 import { type Backend, CpuBackend, type Ggml, openDevice } from '@butterfly/ggml';
 import {
   type ModelSpec,
+  type TimedLayers,
   cacheBlockSlots,
   crossingWidth,
   isOfExperts,
@@ -208,9 +209,9 @@ export class StageRuntime implements Stage {
         return result;
       },
     });
-    const { spec, range, isDeterministic, rowsMax, observe } = this.options;
+    const { isDeterministic, rowsMax, observe } = this.options;
     if (isDeterministic && !isBatchInvariant) observe?.({ kind: 'determinismBroken' });
-    const layers = timedLayers(layerKinds(spec), profile, range);
+    const layers = stageLayers(profile, this.options);
     const curve = stageCurve(layers, this.isLast ? profile.outputCurve : null, rowsMax);
     // What a deterministic worker measured is of padded steps already.
     this.#rowGroup = rowGroup;
@@ -299,6 +300,17 @@ export class StageRuntime implements Stage {
     const { slots: stateSlots } = this.#states;
     checkStep(step, { arenaSlots: this.#cache.slots, rowsMax: this.options.rowsMax, stateSlots });
   }
+}
+
+/** The layers of a stage by the time that they take, which is another one where their experts lie with the host. */
+function stageLayers(profile: ModelCurves, { spec, range, hostExperts = 0 }: StageOptions): TimedLayers[] {
+  const kinds = layerKinds(spec);
+  const { layerStart, layerEnd } = range;
+  const middle = profile.hostExperts ? Math.min(layerStart + hostExperts, layerEnd) : layerStart;
+  return [
+    ...timedLayers(kinds, profile.hostExperts ?? profile, { layerStart, layerEnd: middle }),
+    ...timedLayers(kinds, profile, { layerStart: middle, layerEnd }),
+  ];
 }
 
 /** Whether a weight belongs to the experts that lie in the memory of the host. */

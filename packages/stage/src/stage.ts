@@ -65,7 +65,7 @@ export interface Stage extends Disposable {
   load(source: TensorSource, onProgress?: (loadedBytes: number) => void): Promise<void>;
   /** Runs a few steps after `load`, to be at full speed from the first one. @param onStep may throw to end it. */
   warmUp(
-    profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'outputCurve'>,
+    profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'hostExperts' | 'outputCurve'>,
     onStep?: () => void,
   ): Promise<WarmStage>;
   /**

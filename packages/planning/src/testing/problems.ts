@@ -1,6 +1,7 @@
 import { cacheTypes } from '@butterfly/wire';
 import fc from 'fast-check';
-import { predict, stageBytes, type Placement } from '../cost.js';
+import { predict, type Placement } from '../cost.js';
+import { fitsWorker, stageBytes } from '../stage-memory.js';
 import type { Link, PlannerInput, PlannerModel, PlannerWorker } from '../types.js';
 
 export const gib = 2 ** 30;
@@ -125,11 +126,13 @@ export function everyPlacement(input: PlannerInput, done: readonly Placement[] =
   if (layerStart === layers) return [[...done]];
   return input.workers
     .filter(({ workerId }) => done.every((stage) => stage.workerId !== workerId))
-    .flatMap(({ workerId, memoryBytes }) =>
+    .flatMap((worker) =>
       Array.from({ length: layers - layerStart }, (_, index) => layerStart + index + 1)
         .filter((layerEnd) => input.model.joinedLayers?.has(layerEnd) !== true)
-        .filter((layerEnd) => stageBytes(input.model, layerStart, layerEnd) <= memoryBytes)
-        .flatMap((layerEnd) => everyPlacement(input, [...done, { workerId, layerStart, layerEnd }])),
+        .filter((layerEnd) => fitsWorker(input.model, worker, { layerStart, layerEnd }))
+        .flatMap((layerEnd) =>
+          everyPlacement(input, [...done, { workerId: worker.workerId, layerStart, layerEnd }]),
+        ),
     );
 }
 
