@@ -119,7 +119,7 @@ export interface PlanStage {
   /** Memory that the stage takes: weights, KV arena and overhead; of a card, on it. */
   readonly bytes: number;
   /** What a stage on a card takes of the host's memory: with the experts of so many of its layers, the first ones. */
-  readonly host?: { readonly bytes: number; readonly experts: number };
+  readonly host?: { readonly bytes: number; readonly experts: number } | undefined;
   /** Time of a step of one row in this stage. */
   readonly decodeMicros: number;
   /** Of this stage's time per output token at the concurrency of the plan, prompts included. */
