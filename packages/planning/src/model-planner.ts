@@ -6,6 +6,7 @@ import {
   everyStageBytes,
   expertBytes,
   inputBytes,
+  isOfExperts,
   joinedLayers,
   kindOfLayers,
   layerBytes,
@@ -121,7 +122,8 @@ export function plannerInput(
   const { objective, stagesMin, spares } = options.wishes;
   const kinds = layerKinds(spec);
   const experts = expertBytes(spec);
-  const hostOverheadBytes = processBytes + samplingBytes(spec);
+  const { workBytes, expertWorkBytes } = computeBytes(options);
+  const hostOverheadBytes = processBytes + samplingBytes(spec) + expertWorkBytes;
   // A card takes of the memory beside it what it could use at most, and leaves the rest to others.
   const usableBytes = hostOverheadBytes + inputBytes(spec) + sumOf(experts);
   const shares = shareMemory(members, usableBytes);
@@ -140,7 +142,8 @@ export function plannerInput(
         (attention, layer) => cacheBytesPerSlot(attention, cacheType) + stateBytes(spec, layer) / arenaSlots,
       ),
       arenaSlots,
-      overheadBytes: overheadBytes(options),
+      overheadBytes: processBytes + workBytes + samplingBytes(spec) + everyStageBytes(spec),
+      deviceOverheadBytes: workBytes + everyStageBytes(spec),
       hostOverheadBytes,
       activationBytes: activationBytes(spec),
       joinedLayers: joinedLayers(spec),
@@ -177,11 +180,18 @@ function hostOf(
   return { memoryBytes, experts: host?.experts ?? 'device', curvesByKind };
 }
 
-/** Compute buffers, the runtime and its libraries, and the weights that every stage has. */
-function overheadBytes({ spec, rowsMax }: PlannerInputOptions): number {
+/** Buffers for intermediates of the largest step: of a whole stage, and of experts alone. */
+function computeBytes({ spec, rowsMax }: PlannerInputOptions): {
+  readonly workBytes: number;
+  readonly expertWorkBytes: number;
+} {
   const hiddenBytes = Math.max(spec.hidden * 4, activationBytes(spec));
-  const workBytes = rowsMax * (hiddenBytes * 8 + 4 * widestLayer(spec) * 3);
-  return processBytes + workBytes + samplingBytes(spec) + everyStageBytes(spec);
+  const widestBytes = 4 * widestLayer(spec) * 3;
+  const hasExperts = spec.tensors.some(isOfExperts);
+  return {
+    workBytes: rowsMax * (hiddenBytes * 8 + widestBytes),
+    expertWorkBytes: hasExperts ? rowsMax * widestBytes : 0,
+  };
 }
 
 /** The runtime and its libraries. */

@@ -39,8 +39,10 @@ export function stageParts(
  */
 export function stageMemory(model: PlannerModel, worker: Holder, range: Range): StageMemory {
   const { layerStart, layerEnd } = range;
-  const all = stageBytes(model, layerStart, layerEnd);
   const { host } = worker;
+  const { overheadBytes, deviceOverheadBytes = overheadBytes } = model;
+  const overhead = host ? deviceOverheadBytes : overheadBytes;
+  const all = stageBytes({ ...model, overheadBytes: overhead }, layerStart, layerEnd);
   const fixed = range.hostExperts;
   // In one memory it makes no difference, but the shard is another one.
   if (!host) return fixed ? { bytes: all, host: { bytes: 0, experts: fixed } } : { bytes: all };

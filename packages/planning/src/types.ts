@@ -48,7 +48,8 @@ export interface PlannerModel {
   readonly arenaSlots: number;
   /** Compute buffers and the like, for each worker. */
   readonly overheadBytes: number;
-  /** The same in the memory of the host beside a card; none by default. */
+  /** The same for a worker on a card: on it, and in the memory of the host; `overheadBytes` and none by default. */
+  readonly deviceOverheadBytes?: number;
   readonly hostOverheadBytes?: number;
   /** One row of activations between two stages. */
   readonly activationBytes: number;

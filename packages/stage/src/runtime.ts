@@ -143,6 +143,15 @@ export class StageRuntime implements Stage {
     return device + host;
   }
 
+  /** Bytes of all native memory that it holds, by where they lie. */
+  get memory(): { readonly deviceBytes: number; readonly hostBytes: number } {
+    const { device, host } = this.#computer.bytes;
+    const isOnHost = this.#backend === this.#host;
+    const deviceBytes = isOnHost ? 0 : this.#shard.bytesOn(this.#backend) + this.arenaBytes + device;
+    const all = this.shardBytes + this.arenaBytes + device + host;
+    return { deviceBytes, hostBytes: all - deviceBytes };
+  }
+
   /**
    * From now on, computes steps with as many rows more as make them fastest by this curve of unpadded steps; without
    * effect on a deterministic stage, which fills whole groups.
