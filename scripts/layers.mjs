@@ -49,7 +49,7 @@ export const folders = {
   model: { gguf: [], spec: ['gguf'], architecture: ['spec'] },
   stage: { sampling: ['faults.ts', 'stage.ts'] },
   jinja: { library: [], syntax: ['library'] },
-  planning: { search: ['cost.ts', 'types.ts'] },
+  planning: { search: ['cost.ts', 'stage-memory.ts', 'types.ts'] },
   engine: { kv: [], scheduler: ['kv', 'types.ts'], constraints: ['generation.ts', 'types.ts'] },
   worker: { profile: [], peers: [], control: ['peers', 'profile'] },
   orchestrator: {

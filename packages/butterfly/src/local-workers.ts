@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { type ButterflyError, type Observer, formatAddress } from '@butterfly/common';
+import type { ExpertWish } from '@butterfly/planning';
 import { lastingError, listenToLastWords } from './last-words.js';
 import type { LogFormat } from './log-formats.js';
 
@@ -25,8 +26,10 @@ export interface LocalWorkersOptions {
   readonly cpus: readonly (readonly number[])[] | null;
   /** Whether they keep the cores from deep sleep while steps come and go. */
   readonly awake: boolean;
-  /** Of each on the CPU. */
-  readonly memoryBytes: number;
+  /** Of each; undefined leaves it to them, and to the planner how they share what all of them offer. */
+  readonly memoryBytes: number | undefined;
+  /** Where those on cards have the experts of a model; undefined for their default. */
+  readonly experts?: ExpertWish | undefined;
   /** Where they keep weights from elsewhere and measurements, and how much; undefined for their defaults. */
   readonly cacheDirectory?: string | undefined;
   readonly cacheBytes?: number | undefined;
@@ -133,7 +136,7 @@ export class LocalWorkers {
   }
 
   #argumentsOf(name: string, index: number): string[] {
-    const { clusterHost, clusterPort, threads, awake, memoryBytes } = this.options;
+    const { clusterHost, clusterPort, threads, awake, memoryBytes, experts } = this.options;
     const { cacheDirectory, cacheBytes, logFormat } = this.options;
     const cpus = this.options.cpus?.[index - 1];
     const device = this.options.devices[index - 1] ?? 'cpu';
@@ -150,8 +153,8 @@ export class LocalWorkers {
       device,
       '--threads',
       String(threads),
-      // That of other devices they find out for themselves.
-      ...(device === 'cpu' ? ['--memory', String(memoryBytes)] : []),
+      ...(memoryBytes === undefined ? [] : ['--memory', String(memoryBytes)]),
+      ...(experts === undefined || device === 'cpu' ? [] : ['--experts', experts]),
       ...(cpus ? ['--cpus', cpus.join()] : []),
       ...(awake ? [] : ['--no-awake']),
       ...(cacheDirectory === undefined ? [] : ['--cache-dir', cacheDirectory]),

@@ -11,7 +11,7 @@ import {
 } from '@butterfly/common';
 import type { WindowCache } from '@butterfly/llama-graph';
 import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
-import type { PlanWishes } from '@butterfly/planning';
+import type { ExpertWish, PlanWishes } from '@butterfly/planning';
 import { tokenPieces, type PromptMaker, type TokenPieces } from '@butterfly/text';
 import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
@@ -33,6 +33,8 @@ export interface ServingOptions {
   readonly workerProgram: WorkerProgram;
   /** Where each of them computes, as `listDevices` calls it. */
   readonly devices: readonly string[];
+  /** Where those of them on cards have the experts of a model; undefined for their default. */
+  readonly experts?: ExpertWish | undefined;
   /** Workers from elsewhere to wait for before the first plan. */
   readonly workersElsewhere: number;
   /** Whether workers from elsewhere may come at any time, so that no lack of workers is final. */
@@ -96,9 +98,10 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     threads,
     cpus: options.pin ? cpusOfWorkers(workers, threads) : null,
     awake: options.awake,
-    memoryBytes: Math.floor(
-      availableMemoryBytes() / Math.max(1, options.devices.filter((name) => name === 'cpu').length),
-    ),
+    memoryBytes: options.devices.every((name) => name === 'cpu')
+      ? Math.floor(availableMemoryBytes() / Math.max(1, workers))
+      : undefined,
+    experts: options.experts,
     cacheDirectory: options.cacheDirectory,
     cacheBytes: options.cacheBytes,
     logFormat: options.logFormat,

@@ -2,11 +2,10 @@ import { join } from 'node:path';
 import { architectureFixtures, cachedSyntheticModel, writeArchitectureModel } from '@butterfly/testkit';
 import { describe, expect, it } from 'vitest';
 import { run } from './testing/butterfly.js';
+import { ifUndisturbed, listedDevices, withDevices } from './testing/devices.js';
 import { Folder } from './testing/models.js';
 import { Server, streamFrom, type Outcome } from './testing/server.js';
 
-/** Makes Mesa's software driver count as a graphics card, which needs `mesa-vulkan-drivers` of Debian. */
-const software = { GGML_VK_VISIBLE_DEVICES: '0' };
 const tokens = 60;
 const prompt = 'Once upon a time';
 /** Its text follows from its tables alone, so that no last bit of any kernel can change it; the driver bears its width. */
@@ -25,14 +24,7 @@ const path = await cachedSyntheticModel({
   contextTrained: 1024,
   circleTokens: 24,
 });
-/** The software driver ends its process now and then, which a server outlives, but not always with the device. */
-const tries = 3;
-
-const listed = await run(['devices', '--json'], software);
-const devices = JSON.parse(listed.stdout.join('\n')) as readonly {
-  readonly name: string;
-  readonly kind: string;
-}[];
+const devices = await listedDevices();
 const hasVulkan = devices.some(({ name }) => name === 'vulkan0');
 
 describe('butterfly devices', () => {
@@ -49,30 +41,6 @@ describe('butterfly devices', () => {
   });
 });
 
-/** With a server on these devices; again where a driver took its process along. */
-async function withDevices<T>(
-  names: string,
-  args: readonly string[],
-  use: (server: Server) => Promise<T | null>,
-  served = path,
-): Promise<T> {
-  for (let attempt = 1; attempt <= tries; attempt++) {
-    await using server = new Server(['--device', names, '--ctx', '512', '--parallel', '2', ...args], {
-      env: software,
-      path: served,
-    });
-    await server.ready();
-    const result = await use(server);
-    if (result !== null) return result;
-    console.log(`The driver ended its process; try ${attempt} of ${tries}.`);
-  }
-  throw new Error('the software driver ended its process each time');
-}
-
-/** Null where a worker died that nobody killed. */
-const ifUndisturbed = (server: Server, outcome: Outcome): Outcome | null =>
-  server.records('A local worker ended.').length === 0 ? outcome : null;
-
 describe.runIf(hasVulkan)('a graphics card (of software)', () => {
   const onCpu = async (): Promise<Outcome> => {
     await using server = await new Server(['--workers', '1', '--ctx', '512', '--parallel', '2'], {
@@ -83,12 +51,12 @@ describe.runIf(hasVulkan)('a graphics card (of software)', () => {
 
   it('computes a model alone and beside the CPU, and says what the CPU says', async () => {
     const expected = await onCpu();
-    const alone = await withDevices('vulkan0', [], async (server) => {
+    const alone = await withDevices(path, 'vulkan0', [], async (server) => {
       expect(server.stdout.join('\n')).toMatch(/layers 0-\d+, vulkan0/u);
       return ifUndisturbed(server, await streamFrom(server, prompt, tokens));
     });
     expect(alone).toEqual(expected);
-    const both = await withDevices('vulkan0,cpu', ['--stages', '2'], async (server) => {
+    const both = await withDevices(path, 'vulkan0,cpu', ['--stages', '2'], async (server) => {
       const { stages } = server;
       const outcome = ifUndisturbed(server, await streamFrom(server, prompt, tokens));
       if (outcome) expect(stages).toHaveLength(2);
@@ -103,22 +71,17 @@ describe.runIf(hasVulkan)('a graphics card (of software)', () => {
     const fixture = architectureFixtures().find(({ name }) => name === 'gemma3');
     if (!fixture) throw new RangeError('there is no fixture gemma3');
     await writeArchitectureModel(imported, fixture, 'Q8_0');
-    const outcome = await withDevices(
-      'vulkan0',
-      [],
-      async (server) => {
-        expect(server.stdout.join('\n')).toMatch(/layers 0-7, vulkan0/u);
-        return ifUndisturbed(server, await streamFrom(server, prompt, tokens));
-      },
-      imported,
-    );
+    const outcome = await withDevices(imported, 'vulkan0', [], async (server) => {
+      expect(server.stdout.join('\n')).toMatch(/layers 0-7, vulkan0/u);
+      return ifUndisturbed(server, await streamFrom(server, prompt, tokens));
+    });
     expect(outcome.reason).toBe('length');
     expect(outcome.text.length).toBeGreaterThan(0);
   }, 400_000);
 
   it('may die in the midst of a stream, which goes on on the CPU', async () => {
     const expected = await onCpu();
-    const outcome = await withDevices('vulkan0,cpu', ['--stages', '2'], async (server) => {
+    const outcome = await withDevices(path, 'vulkan0,cpu', ['--stages', '2'], async (server) => {
       const gpu = server.records('A local worker starts.').find(({ name }) => name === 'local-1');
       let hits = 0;
       const streamed = await streamFrom(server, prompt, tokens, (pieces) => {

@@ -1,4 +1,5 @@
 import { deadlines, limits } from '@butterfly/common';
+import { expertWishes } from '@butterfly/planning';
 import { cacheTypes } from '@butterfly/wire';
 import { InvalidArgumentError, Option, type Argument, type Command } from 'commander';
 
@@ -81,6 +82,16 @@ export function devicesOption(): Option {
   )
     .argParser((text) => text.split(',').map((name) => name.trim().toLowerCase()))
     .conflicts('workers');
+}
+
+/** `--experts`, for workers on graphics cards. */
+export function expertsOption(): Option {
+  return new Option(
+    '--experts <where>',
+    'where a graphics card has the experts of a model: on the "device", in the memory of the "host" beside it, or there as far as they do not fit ("auto")',
+  )
+    .choices(expertWishes)
+    .default('auto');
 }
 
 export function contextOption(): Option {

@@ -110,5 +110,5 @@ export interface ControllerConfig {
     members: readonly Member[],
   ) => Plan | null;
   /** The same for whatever makes the same shard. */
-  readonly shardIdOf: (stage: Pick<PlanStage, 'layerStart' | 'layerEnd'>, plan: Plan) => string;
+  readonly shardIdOf: (stage: Pick<PlanStage, 'layerStart' | 'layerEnd' | 'host'>, plan: Plan) => string;
 }

@@ -1,3 +1,4 @@
+import type { MemberHost } from '@butterfly/planning';
 import type { WorkerProfile } from '@butterfly/wire';
 import { Losses } from './losses.js';
 
@@ -12,6 +13,8 @@ export interface Member {
   readonly memoryBytes: number;
   /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
   readonly memoryOf?: string;
+  /** Of a worker on a card: what it may take of the memory of its machine. */
+  readonly host?: MemberHost;
   readonly profile: WorkerProfile;
 }
 

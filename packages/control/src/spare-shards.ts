@@ -1,3 +1,4 @@
+import { holds } from '@butterfly/planning';
 import type { ControllerConfig, Target } from './controller-types.js';
 import type { Member, Members } from './members.js';
 import { targetOf, uses } from './target.js';
@@ -19,8 +20,8 @@ export function spareShards(
   const isBare = (worker: Member): boolean => !target.shardIds.some((shardId) => has(worker, shardId));
   for (let round = 0; chosen.length < count && free.length > 0; round += 1) {
     const before = chosen.length;
-    for (const [stageIndex, { bytes }] of stages) {
-      const able = free.filter(({ memoryBytes }) => memoryBytes >= bytes);
+    for (const [stageIndex, stage] of stages) {
+      const able = free.filter((worker) => holds(worker, stage));
       const holder = able.find((worker) => has(worker, target.shardIds[stageIndex]));
       const worker = holder ?? able.find(isBare) ?? able[0];
       if (chosen.length === count || worker === undefined) continue;

@@ -1,4 +1,4 @@
-import type { Plan } from '@butterfly/planning';
+import { type Plan, holds } from '@butterfly/planning';
 import type { Target } from './controller-types.js';
 import type { Members } from './members.js';
 import { isSameTarget, shardOf, uses } from './target.js';
@@ -31,10 +31,13 @@ export function weigh(target: Target, current: Target, members: Members, urgent:
 
 /** Whether every worker has the memory to load its part of the target beside the one that it serves with. */
 export function fitsBeside(target: Target, current: Target, members: Members): boolean {
-  return target.plan.stages.every(({ workerId, bytes }) => {
+  return target.plan.stages.every(({ workerId, bytes, host }) => {
     if (shardOf(target, workerId) === shardOf(current, workerId)) return true;
     const serving = current.plan.stages.find((stage) => stage.workerId === workerId);
-    return bytes + (serving?.bytes ?? 0) <= (members.get(workerId)?.memoryBytes ?? 0);
+    const hostBytes = (host?.bytes ?? 0) + (serving?.host?.bytes ?? 0);
+    const both = { bytes: bytes + (serving?.bytes ?? 0), host: { bytes: hostBytes, experts: 0 } };
+    const member = members.get(workerId);
+    return member !== undefined && holds(member, both);
   });
 }
 

@@ -9,6 +9,7 @@ export { dtype, rowBytes, typeTraits } from './graph/dtype.js';
 export { ComputeAllocator, Graph } from './graph/graph.js';
 export type { RopeParams } from './graph/graph.js';
 export { moveRows } from './graph/move-rows.js';
+export { Scheduler } from './graph/scheduler.js';
 export { Softmax } from './graph/softmax.js';
 export { TensorMemory } from './graph/tensor-memory.js';
 export { shapeOf } from './graph/tensor.js';

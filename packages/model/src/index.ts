@@ -41,13 +41,17 @@ export {
 export { activeBytes, kindOfLayers, layerKinds, readBytes } from './spec/layer-kinds.js';
 export type { LayerKind } from './spec/layer-kinds.js';
 export { meanTimes, timedLayers, timesOfKinds } from './spec/layer-times.js';
+export type { LayerWeights } from './spec/layer-kinds.js';
 export type { KindTimes, LayerTimes, TimedLayers } from './spec/layer-times.js';
 export { countedLayers, layerWords } from './spec/layer-words.js';
 export {
   activeParameterCount,
   everyStageBytes,
+  expertBytes,
   inputBytes,
+  isOfExperts,
   layerBytes,
+  layerOf,
   operationsPerToken,
   outputBytes,
   parameterCount,

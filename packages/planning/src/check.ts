@@ -1,5 +1,6 @@
 import { ButterflyError, formatBytes } from '@butterfly/common';
-import type { Plan, PlannerInput } from './types.js';
+import { offeredBytes } from './stage-memory.js';
+import type { Plan, PlannerInput, PlannerWorker } from './types.js';
 
 /** @throws ButterflyError CONFIG_INVALID for an input that makes no sense. */
 export function checkInput({ model, workers, concurrency, stagesMin = 1, spares = 0 }: PlannerInput): void {
@@ -17,17 +18,31 @@ export function checkInput({ model, workers, concurrency, stagesMin = 1, spares 
   check(stagesMin, 'stagesMin', 1);
   check(spares, 'spares', 0);
   const ids = new Set<string>();
-  for (const { workerId, memoryBytes, layerCurve, curvesByKind, outputCurve } of workers) {
+  for (const worker of workers) {
+    const { workerId, memoryBytes, layerCurve, curvesByKind, outputCurve } = worker;
     if (ids.has(workerId)) throw invalid('workers', `There are two workers with the id ${workerId}.`);
     ids.add(workerId);
     check(memoryBytes, `memoryBytes of ${workerId}`, 0);
     check(curvesByKind.length, `number of kinds of layers of ${workerId}`, kinds);
+    checkHost(worker, kinds);
     for (const curve of [layerCurve, ...curvesByKind])
       check(curve.length, `number of points in layerCurve of ${workerId}`, 1);
     for (const { rows, micros } of [...layerCurve, ...curvesByKind.flat(), ...outputCurve]) {
       check(rows, `rows of a curve of ${workerId}`, 1);
       check(micros, `micros of a curve of ${workerId}`, 0);
     }
+  }
+}
+
+function checkHost({ workerId, host }: PlannerWorker, kinds: number): void {
+  if (!host) return;
+  check(host.memoryBytes, `memoryBytes of the host of ${workerId}`, 0);
+  check(host.curvesByKind.length, `number of kinds of layers of the host of ${workerId}`, kinds);
+  for (const curve of host.curvesByKind)
+    check(curve.length, `number of points in a curve of the host of ${workerId}`, 1);
+  for (const { rows, micros } of host.curvesByKind.flat()) {
+    check(rows, `rows of a curve of the host of ${workerId}`, 1);
+    check(micros, `micros of a curve of the host of ${workerId}`, 0);
   }
 }
 
@@ -80,7 +95,7 @@ export function tooLarge({ model, workers }: PlannerInput): ButterflyError {
   const together = joinedLayers && joinedLayers.size > 0 ? ', some of which cannot be parted,' : '';
   const overheadBytes = model.overheadBytes * Math.max(1, Math.min(count, layers));
   const neededBytes = weightBytes + kvBytes + overheadBytes;
-  const availableBytes = sum(workers.map(({ memoryBytes }) => memoryBytes));
+  const availableBytes = sum(workers.map(offeredBytes));
   const why =
     neededBytes > availableBytes
       ? ''

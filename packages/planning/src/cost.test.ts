@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { hostMicros, predict, promptRows, relayMicros, stageBytes, turnsOf } from './cost.js';
+import { hostMicros, predict, promptRows, relayMicros, turnsOf } from './cost.js';
+import { stageBytes } from './stage-memory.js';
 import { gib, lan, plain, plainModel, worker } from './testing/problems.js';
 
 const halves = [

@@ -1,5 +1,6 @@
 import { StepCurve, type StepTime } from '@butterfly/common';
 import type { TimedLayers } from '@butterfly/model';
+import { stageMemory } from './stage-memory.js';
 import type { Link, PlannerInput, PlannerModel, PlannerWorker, PlanStage, Prediction } from './types.js';
 
 /** What a step costs a stage beside its arithmetic: frames, buffers, and the way from the socket to the kernels. */
@@ -18,6 +19,8 @@ export interface Placement {
   readonly workerId: string;
   readonly layerStart: number;
   readonly layerEnd: number;
+  /** On a card: of so many layers the experts lie with the host; as few as must by default. */
+  readonly hostExperts?: number;
 }
 
 /** How the sequences take turns: so many steps of so many rows each give every sequence one token. */
@@ -96,6 +99,26 @@ export function layerCosts(
   return sums;
 }
 
+/**
+ * By layer, what all layers before it cost more where their experts lie with the host, and at the end that of all. Nothing is
+ * expected of a host that is the faster one: experts go there for want of memory.
+ */
+export function hostExtras(
+  measure: Measure,
+  { layerBytes, layerKinds }: PlannerModel,
+  worker: Pick<PlannerWorker, 'curvesByKind' | 'host'>,
+): Float64Array | null {
+  if (!worker.host) return null;
+  const costs = kindCosts(measure, worker);
+  const hostCosts = kindCosts(measure, worker.host);
+  const sums = new Float64Array(layerBytes.length + 1);
+  for (let layer = 0; layer < layerBytes.length; layer += 1) {
+    const kind = layerKinds[layer] ?? 0;
+    sums[layer + 1] = (sums[layer] ?? 0) + Math.max(0, (hostCosts[kind] ?? 0) - (costs[kind] ?? 0));
+  }
+  return sums;
+}
+
 /** Cost of norm, head and sampling; prompts need none of them. */
 export function outputCost(measure: Measure, outputCurve: readonly StepTime[]): number {
   return weigh({ ...measure, promptWeight: 0 }, (rows) => new StepCurve(outputCurve).micros(rows));
@@ -115,15 +138,20 @@ export function hopCost(measure: Measure, link: Link, rowBytes: number): number 
 /** Cost of a stage: its layers, the output where it is the last, and the host. */
 export function stageCost(
   measure: Measure,
-  { layerBytes, layerKinds }: PlannerModel,
+  model: PlannerModel,
   worker: PlannerWorker,
-  { layerStart, layerEnd }: Pick<Placement, 'layerStart' | 'layerEnd'>,
+  range: Pick<Placement, 'layerStart' | 'layerEnd' | 'hostExperts'>,
 ): number {
+  const { layerBytes, layerKinds } = model;
+  const { layerStart, layerEnd } = range;
   const costs = kindCosts(measure, worker);
   let layers = 0;
   for (let layer = layerStart; layer < layerEnd; layer += 1) layers += costs[layerKinds[layer] ?? 0] ?? 0;
+  const extras = hostExtras(measure, model, worker);
+  const experts = extras ? (stageMemory(model, worker, range).host?.experts ?? 0) : 0;
+  const extra = (extras?.[layerStart + experts] ?? 0) - (extras?.[layerStart] ?? 0);
   const output = layerEnd === layerBytes.length ? outputCost(measure, worker.outputCurve) : 0;
-  return hostCost(measure) + layers + output;
+  return hostCost(measure) + layers + extra + output;
 }
 
 /**
@@ -141,30 +169,6 @@ export function stageTime(
     hostMicros +
     sum(kinds.map(({ count, curve }) => count * curve.micros(rows))) +
     (output && logitRows > 0 ? output.micros(logitRows) : 0);
-}
-
-/**
- * Memory of a stage: weights and KV arena of its layers and the overhead, with the embedding on the first and the head
- * on the last stage.
- */
-export function stageBytes(model: PlannerModel, layerStart: number, layerEnd: number): number {
-  let bytes = model.overheadBytes;
-  for (let layer = layerStart; layer < layerEnd; layer += 1)
-    bytes += (model.layerBytes[layer] ?? 0) + (model.kvBytesPerSlot[layer] ?? 0) * model.arenaSlots;
-  if (layerStart === 0) bytes += model.inputBytes;
-  if (layerEnd === model.layerBytes.length) bytes += model.outputBytes;
-  return bytes;
-}
-
-/** What of the memory of a stage is its own, without the overhead of every stage. */
-export function stageParts(
-  model: PlannerModel,
-  layerStart: number,
-  layerEnd: number,
-): { readonly weightBytes: number; readonly cacheBytes: number } {
-  const weightBytes = stageBytes({ ...model, arenaSlots: 0, overheadBytes: 0 }, layerStart, layerEnd);
-  const bytes = stageBytes({ ...model, overheadBytes: 0 }, layerStart, layerEnd);
-  return { weightBytes, cacheBytes: bytes - weightBytes };
 }
 
 interface PlacedWorker extends Placement {
@@ -236,15 +240,16 @@ export function predict(
       latencyMicros: sum(single.stages) + sum(single.hops),
       tokensPerSecond: 1e6 / best.microsPerToken,
     },
-    stages: placements.map(({ workerId, layerStart, layerEnd }, index) => ({
-      workerId,
-      layerStart,
-      layerEnd,
-      bytes: stageBytes(input.model, layerStart, layerEnd),
+    stages: placed.map(({ worker, ...placement }, index) => ({
+      workerId: placement.workerId,
+      layerStart: placement.layerStart,
+      layerEnd: placement.layerEnd,
+      ...stageMemory(input.model, worker, placement),
       decodeMicros: single.stages[index] ?? 0,
       microsPerToken: best.stages[index] ?? 0,
       isRelayed:
-        placements.length > 1 && input.link(placements.at(index - 1)?.workerId ?? null, workerId).isRelayed,
+        placements.length > 1 &&
+        input.link(placements.at(index - 1)?.workerId ?? null, placement.workerId).isRelayed,
     })),
   };
 }

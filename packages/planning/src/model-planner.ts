@@ -4,7 +4,9 @@ import {
   activationBytes,
   cacheBytes,
   everyStageBytes,
+  expertBytes,
   inputBytes,
+  isOfExperts,
   joinedLayers,
   kindOfLayers,
   layerBytes,
@@ -17,7 +19,8 @@ import {
 import type { CacheType, WorkerProfile } from '@butterfly/wire';
 import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
 import { planPipeline } from './plan.js';
-import type { Plan, PlannerInput, PlanWishes } from './types.js';
+import { shareMemory } from './memory-shares.js';
+import type { ExpertWish, Plan, PlannerHost, PlannerInput, PlanWishes } from './types.js';
 
 /** A worker that has measured itself. */
 export interface PlannerMember {
@@ -27,7 +30,20 @@ export interface PlannerMember {
   readonly memoryBytes: number;
   /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
   readonly memoryOf?: string;
-  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'outputCurve' | 'attentionMicros'>;
+  /** Of a worker on a card: what it may take of the memory of its machine. */
+  readonly host?: MemberHost;
+  readonly profile: Pick<
+    WorkerProfile,
+    'layerCurve' | 'kindCurves' | 'hostExperts' | 'outputCurve' | 'attentionMicros'
+  >;
+}
+
+/** The memory beside a card, of which other workers of the machine may offer the same. */
+export interface MemberHost {
+  readonly memoryBytes: number;
+  /** As in `PlannerMember`. */
+  readonly memoryOf?: string;
+  readonly experts: ExpertWish;
 }
 
 /** What is to be run, and what it is to be best at. */
@@ -104,12 +120,18 @@ export function plannerInput(
 ): PlannerInput {
   const { spec, arenaSlots, concurrency } = options;
   const { objective, stagesMin, spares } = options.wishes;
-  const share = memoryShares(members);
   const kinds = layerKinds(spec);
+  const experts = expertBytes(spec);
+  const { workBytes, expertWorkBytes } = computeBytes(options);
+  const hostOverheadBytes = processBytes + samplingBytes(spec) + expertWorkBytes;
+  // A card takes of the memory beside it what it could use at most, and leaves the rest to others.
+  const usableBytes = hostOverheadBytes + inputBytes(spec) + sumOf(experts);
+  const shares = shareMemory(members, usableBytes);
   return {
     model: {
       name: spec.name,
       layerBytes: layerBytes(spec),
+      expertBytes: experts,
       layerKinds: kindOfLayers(kinds),
       layerWords: layerWords(spec),
       inputBytes: inputBytes(spec),
@@ -121,18 +143,28 @@ export function plannerInput(
           (cacheBytes(spec, layer, { arenaSlots, type: cacheType }) + stateBytes(spec, layer)) / arenaSlots,
       ),
       arenaSlots,
-      overheadBytes: overheadBytes(options),
+      overheadBytes: processBytes + workBytes + samplingBytes(spec) + everyStageBytes(spec),
+      deviceOverheadBytes: workBytes + everyStageBytes(spec),
+      hostOverheadBytes,
       activationBytes: activationBytes(spec),
       joinedLayers: joinedLayers(spec),
     },
-    workers: members.map(({ workerId, name, memoryBytes, memoryOf, profile }) => ({
-      workerId,
-      name,
-      memoryBytes: Math.floor(memoryBytes * share(memoryOf)),
-      layerCurve: profile.layerCurve,
-      curvesByKind: timesOfKinds(kinds, profile),
-      outputCurve: profile.outputCurve,
-    })),
+    workers: members.map((member) => {
+      const { workerId, name, profile } = member;
+      const { memoryBytes, hostBytes } = shares(member);
+      const curvesByKind = timesOfKinds(kinds, profile);
+      return {
+        workerId,
+        name,
+        memoryBytes,
+        layerCurve: profile.layerCurve,
+        curvesByKind,
+        outputCurve: profile.outputCurve,
+        ...(member.host
+          ? { host: hostOf(member, hostBytes, timesOfKinds(kinds, profile.hostExperts ?? profile)) }
+          : {}),
+      };
+    }),
     link,
     objective,
     concurrency,
@@ -141,25 +173,38 @@ export function plannerInput(
   };
 }
 
-/** Of a machine's free memory that several offer, each can count on its share: together on the largest of their offers. */
-function memoryShares(members: readonly PlannerMember[]): (memoryOf: string | undefined) => number {
-  const offers = new Map<string, { largest: number; sum: number }>();
-  for (const { memoryOf, memoryBytes } of members) {
-    if (memoryOf === undefined) continue;
-    const { largest, sum } = offers.get(memoryOf) ?? { largest: 0, sum: 0 };
-    offers.set(memoryOf, { largest: Math.max(largest, memoryBytes), sum: sum + memoryBytes });
-  }
-  return (memoryOf) => {
-    const offer = memoryOf === undefined ? undefined : offers.get(memoryOf);
-    return offer === undefined || offer.sum === 0 ? 1 : offer.largest / offer.sum;
+function hostOf(
+  { host }: PlannerMember,
+  memoryBytes: number,
+  curvesByKind: PlannerHost['curvesByKind'],
+): PlannerHost {
+  return { memoryBytes, experts: host?.experts ?? 'device', curvesByKind };
+}
+
+/** Buffers for intermediates of the largest step: of a whole stage, and of experts alone. */
+function computeBytes({ spec, rowsMax }: PlannerInputOptions): {
+  readonly workBytes: number;
+  readonly expertWorkBytes: number;
+} {
+  const hiddenBytes = Math.max(spec.hidden * 4, activationBytes(spec));
+  const widestBytes = 4 * widestLayer(spec) * 3;
+  const hasExperts = spec.tensors.some(isOfExperts);
+  return {
+    workBytes: rowsMax * (hiddenBytes * 8 + widestBytes),
+    expertWorkBytes: hasExperts ? rowsMax * widestBytes : 0,
   };
 }
 
-/** Compute buffers, the runtime and its libraries, and the weights that every stage has. */
-function overheadBytes({ spec, rowsMax }: PlannerInputOptions): number {
-  const hiddenBytes = Math.max(spec.hidden * 4, activationBytes(spec));
-  const workBytes = rowsMax * (hiddenBytes * 8 + 4 * widestLayer(spec) * 3);
-  return 128 * 2 ** 20 + workBytes + spec.vocabulary * 4 * 16 + everyStageBytes(spec);
+/** The runtime and its libraries. */
+const processBytes = 128 * 2 ** 20;
+
+/** Logits of some rows. */
+function samplingBytes({ vocabulary }: ModelSpec): number {
+  return vocabulary * 4 * 16;
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 /** Numbers of a row that are the most at once in a layer: what its widest matrix gives, for all experts that are used. */

@@ -1,6 +1,6 @@
 import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
 import { countedLayers } from '@butterfly/model';
-import { stageParts } from './cost.js';
+import { stageParts } from './stage-memory.js';
 import type { Plan, PlanExplanation, PlannerInput, PlanStage } from './types.js';
 
 /** What a run of the plan reached; null for what was not measured. */
@@ -107,11 +107,13 @@ function drawStage({ workers }: PlannerInput, stage: PlanStage, longestMicros: n
 }
 
 /** What a stage holds; of a plan whose model is only known by name nothing. */
-function drawHoldings({ model }: PlannerInput, { layerStart, layerEnd }: PlanStage): string[] {
+function drawHoldings({ model }: PlannerInput, { layerStart, layerEnd, host }: PlanStage): string[] {
   const { weightBytes, cacheBytes } = stageParts(model, layerStart, layerEnd);
   if (weightBytes === 0) return [];
   const layers = countedLayers(model.layerWords.slice(layerStart, layerEnd));
   const parts = [`${formatBytes(weightBytes)} of weights`, `${formatBytes(cacheBytes)} of cache`];
+  if (host && host.experts > 0 && host.bytes > 0)
+    parts.push(`experts of ${host.experts} layers in ${formatBytes(host.bytes)} beside the card`);
   return wrap([...parts, ...(layers === '' ? [] : [layers])].join('; '), 4).map((line) =>
     line.replace(/^ /u, '│'),
   );

@@ -2,7 +2,7 @@ import { ButterflyError } from '@butterfly/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assertPlan } from './check.js';
-import { stageBytes } from './cost.js';
+import { stageBytes } from './stage-memory.js';
 import { planPipeline } from './plan.js';
 import {
   bestPossible,
@@ -46,11 +46,13 @@ describe('planPipeline', () => {
           return;
         }
         assertPlan(plan, input.model.layerBytes.length, input.model.joinedLayers);
-        for (const { workerId, layerStart, layerEnd, bytes } of plan.stages) {
-          expect(bytes).toBe(stageBytes(input.model, layerStart, layerEnd));
-          expect(bytes).toBeLessThanOrEqual(
-            input.workers.find((each) => each.workerId === workerId)?.memoryBytes ?? -1,
-          );
+        for (const { workerId, layerStart, layerEnd, bytes, host } of plan.stages) {
+          const worker = input.workers.find((each) => each.workerId === workerId);
+          const { hostOverheadBytes = 0 } = input.model;
+          const all = stageBytes(input.model, layerStart, layerEnd) + (worker?.host ? hostOverheadBytes : 0);
+          expect(bytes + (host?.bytes ?? 0)).toBe(all);
+          expect(bytes).toBeLessThanOrEqual(worker?.memoryBytes ?? -1);
+          expect(host?.bytes ?? 0).toBeLessThanOrEqual(worker?.host?.memoryBytes ?? 0);
         }
         expect(plan.reasons.map(({ workerId }) => workerId)).toEqual(
           input.workers.map(({ workerId }) => workerId),

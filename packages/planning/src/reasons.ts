@@ -1,5 +1,6 @@
 import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
-import { predict, stageBytes, type Placement } from './cost.js';
+import { predict, type Placement } from './cost.js';
+import { fitsWorker, holdsSomeLayer, offeredBytes, stageBytes } from './stage-memory.js';
 import type { Plan, PlannerInput, PlannerWorker, PlanStage, Prediction } from './types.js';
 
 const reasonOfSpare = 'Is kept as a spare, as --spares asks: it takes the place of one that is lost.';
@@ -49,8 +50,8 @@ export function reasonsFor(
 
 function reasonForStage(
   { objective }: PlannerInput,
-  { layerStart, layerEnd, bytes, decodeMicros, microsPerToken }: PlanStage,
-  { memoryBytes }: PlannerWorker,
+  { layerStart, layerEnd, bytes, host, decodeMicros, microsPerToken }: PlanStage,
+  worker: PlannerWorker,
   { latencyMicros, tokensPerSecond }: Prediction,
 ): string {
   const [own, all] =
@@ -59,16 +60,24 @@ function reasonForStage(
     objective === 'latency'
       ? `${formatMicros(own)} of the ${formatMicros(all)} of each token`
       : `busy for ${formatMicros(own)} of the ${formatMicros(all)} that each token takes at full load`;
-  const memory = `${formatBytes(bytes)} of its ${formatBytes(memoryBytes)}`;
-  return `Takes ${layersInWords(layerStart, layerEnd)}: ${share}, with ${memory}.`;
+  const memory = `${formatBytes(bytes)} of its ${formatBytes(worker.memoryBytes)}`;
+  const taken = `Takes ${layersInWords(layerStart, layerEnd)}: ${share}, with ${memory}`;
+  if (!host || !worker.host) return `${taken}.`;
+  const beside = `${formatBytes(host.bytes)} of the ${formatBytes(worker.host.memoryBytes)} beside it`;
+  if (host.experts === 0) return `${taken}, and ${beside}.`;
+  const experts = layersInWords(layerStart, layerStart + host.experts);
+  const why = worker.host.experts === 'host' ? 'as --experts asks' : 'as the card has no room for them';
+  return `${taken}, and ${beside}, where the experts of ${experts} are, ${why}.`;
 }
 
 /** Null for a worker that holds some layer. */
-function reasonOfMemory({ model }: PlannerInput, { memoryBytes }: PlannerWorker): string | null {
+function reasonOfMemory({ model }: PlannerInput, worker: PlannerWorker): string | null {
+  if (holdsSomeLayer(model, worker)) return null;
   const sizes = model.layerBytes.map((_, layer) => stageBytes(model, layer, layer + 1));
-  const leastBytes = Math.min(...sizes);
-  if (memoryBytes >= leastBytes) return null;
-  return `It offers ${formatBytes(memoryBytes)}, but even one layer with its KV cache needs ${formatBytes(leastBytes)}.`;
+  const offered = worker.host
+    ? `${formatBytes(worker.memoryBytes)} on its card and ${formatBytes(worker.host.memoryBytes)} beside it`
+    : formatBytes(worker.memoryBytes);
+  return `It offers ${offered}, but even one layer with its KV cache needs ${formatBytes(Math.min(...sizes))}.`;
 }
 
 function reasonByPrediction(
@@ -79,7 +88,7 @@ function reasonByPrediction(
 ): string {
   const best = bestWith(input, stages, worker);
   if (best === null)
-    return `Its ${formatBytes(worker.memoryBytes)} do not suffice for any place in this pipeline.`;
+    return `Its ${formatBytes(offeredBytes(worker))} do not suffice for any place in this pipeline.`;
   const [slow, now] = [formatMicros(best.latencyMicros), formatMicros(predicted.latencyMicros)];
   if (input.objective === 'latency')
     return best.latencyMicros > predicted.latencyMicros
@@ -124,12 +133,12 @@ function bestWith(
 
 /** Whether layers may be parted so, and every stage fits the memory of its worker. */
 export function fits({ model, workers }: PlannerInput, placements: readonly Placement[]): boolean {
-  const memory = new Map(workers.map(({ workerId, memoryBytes }) => [workerId, memoryBytes]));
-  return placements.every(
-    ({ workerId, layerStart, layerEnd }) =>
-      model.joinedLayers?.has(layerStart) !== true &&
-      stageBytes(model, layerStart, layerEnd) <= (memory.get(workerId) ?? -1),
-  );
+  const byId = new Map(workers.map((worker) => [worker.workerId, worker]));
+  return placements.every((placement) => {
+    const worker = byId.get(placement.workerId);
+    const mayBegin = model.joinedLayers?.has(placement.layerStart) !== true;
+    return mayBegin && worker !== undefined && fitsWorker(model, worker, placement);
+  });
 }
 
 function reasonBySpeed(

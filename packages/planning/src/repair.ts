@@ -20,11 +20,12 @@ export function repairPlan(
   const workers = input.workers.filter(({ workerId }) => !lost.has(workerId));
   const ids = new Set(workers.map(({ workerId }) => workerId));
   const placements: Placement[] = [];
-  for (const { workerId: planned, layerStart, layerEnd } of plan.stages) {
+  for (const { workerId: planned, layerStart, layerEnd, host } of plan.stages) {
     const workerId = lost.has(planned) ? substitutes.get(planned) : planned;
     // Each worker once: a second stage of one finds it gone from those that are left.
     if (workerId === undefined || !ids.delete(workerId)) return null;
-    placements.push({ workerId, layerStart, layerEnd });
+    // The shards that they hold are the same ones only with the experts where they were.
+    placements.push({ workerId, layerStart, layerEnd, hostExperts: host?.experts ?? 0 });
   }
   const now = {
     ...input,

@@ -1,3 +1,4 @@
+import { offeredBytes } from './stage-memory.js';
 import type { PlannerInput, PlannerWorker } from './types.js';
 
 type Group = readonly PlannerWorker[];
@@ -10,10 +11,9 @@ const workersPlannedMax = 1_000;
 export function dealt(input: PlannerInput, count: number): Split[] {
   const { workers } = input;
   const speedOf = ({ layerCurve }: PlannerWorker): number => 1 / Math.max(1, layerCurve[0]?.micros ?? 1);
-  const memoryOf = ({ memoryBytes }: PlannerWorker): number => memoryBytes;
   return [
     inTurns(workers, count, speedOf),
-    inTurns(workers, count, memoryOf),
+    inTurns(workers, count, offeredBytes),
     closeTogether(input, count, speedOf),
   ];
 }

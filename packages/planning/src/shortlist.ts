@@ -1,4 +1,4 @@
-import { stageBytes } from './cost.js';
+import { holdsSomeLayer, offeredBytes } from './stage-memory.js';
 import type { PlannerInput, PlannerWorker } from './types.js';
 
 /** Up to so many workers more than there are layers are looked at in full. */
@@ -13,9 +13,7 @@ export function shortlist(
   { model, workers, link }: PlannerInput,
   most = model.layerBytes.length + spareChoices,
 ): readonly PlannerWorker[] {
-  const sizes = model.layerBytes.map((_, layer) => stageBytes(model, layer, layer + 1));
-  const leastBytes = Math.min(...sizes);
-  const able = workers.filter(({ memoryBytes }) => memoryBytes >= leastBytes);
+  const able = workers.filter((worker) => holdsSomeLayer(model, worker));
   if (able.length <= most) return able;
   const ranked = (rank: (worker: PlannerWorker) => number): PlannerWorker[] =>
     able
@@ -24,7 +22,7 @@ export function shortlist(
       .map(({ worker }) => worker);
   const lists = [
     ranked(({ layerCurve }) => layerCurve[0]?.micros ?? 0),
-    ranked(({ memoryBytes }) => -memoryBytes),
+    ranked((worker) => -offeredBytes(worker)),
     ranked(({ workerId }) => link(null, workerId).latencyMicros),
   ];
   const chosen = new Set<PlannerWorker>();

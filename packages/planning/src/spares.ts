@@ -1,4 +1,5 @@
-import { predict, stageBytes, type Placement } from './cost.js';
+import { predict, type Placement } from './cost.js';
+import { fitsWorker } from './stage-memory.js';
 import type { Effort, PlannerInput, PlannerWorker } from './types.js';
 
 type Placements = readonly Placement[];
@@ -11,10 +12,10 @@ const eachTriedMax = 8;
 /** Workers without a place that have the memory for at least one of the stages. */
 export function sparesOf({ model, workers }: PlannerInput, placements: Placements): PlannerWorker[] {
   const used = new Set(placements.map(({ workerId }) => workerId));
-  const leastBytes = Math.min(
-    ...placements.map(({ layerStart, layerEnd }) => stageBytes(model, layerStart, layerEnd)),
+  return workers.filter(
+    (worker) =>
+      !used.has(worker.workerId) && placements.some((placement) => fitsWorker(model, worker, placement)),
   );
-  return workers.filter(({ workerId, memoryBytes }) => !used.has(workerId) && memoryBytes >= leastBytes);
 }
 
 /**

@@ -31,6 +31,8 @@ export interface PlannerModel {
   readonly name: string;
   /** Weights of each layer; at least one layer. */
   readonly layerBytes: readonly number[];
+  /** Of these, those of experts that are chosen for each token; none by default. */
+  readonly expertBytes?: readonly number[];
   /** By layer, the kind that it is of: those of one kind take a worker the same time. */
   readonly layerKinds: readonly number[];
   /** By layer, what it is, where they are not alike; else blank. */
@@ -46,6 +48,9 @@ export interface PlannerModel {
   readonly arenaSlots: number;
   /** Compute buffers and the like, for each worker. */
   readonly overheadBytes: number;
+  /** The same for a worker on a card: on it, and in the memory of the host; `overheadBytes` and none by default. */
+  readonly deviceOverheadBytes?: number;
+  readonly hostOverheadBytes?: number;
   /** One row of activations between two stages. */
   readonly activationBytes: number;
   /** Layers that stay with the one before them, with which no stage may begin; none by default. */
@@ -56,14 +61,29 @@ export interface PlannerWorker {
   readonly workerId: string;
   /** As people call it. */
   readonly name: string;
-  /** What it offers for weights, KV arena and compute buffers together. */
+  /** What it offers for weights, KV arena and compute buffers together: of a card, its own memory. */
   readonly memoryBytes: number;
+  /** What a worker on a card has beside it; absent for one that computes in the memory of the host. */
+  readonly host?: PlannerHost;
   /** Time of a layer as they are on average by rows, ascending. */
   readonly layerCurve: readonly StepTime[];
   /** By kind of layer: the time of one. */
   readonly curvesByKind: readonly (readonly StepTime[])[];
   /** Measured time of norm, head and sampling by rows with logits, ascending. */
   readonly outputCurve: readonly StepTime[];
+}
+
+/** Where the experts of a worker on a card may lie: where they fit, always with the host, or never. */
+export const expertWishes = ['auto', 'host', 'device'] as const;
+export type ExpertWish = (typeof expertWishes)[number];
+
+/** The memory of the machine that a card is in. */
+export interface PlannerHost {
+  /** What it offers for the embedding and for experts, which are computed there. */
+  readonly memoryBytes: number;
+  readonly experts: ExpertWish;
+  /** By kind of layer: the time of one whose experts lie there. */
+  readonly curvesByKind: readonly (readonly StepTime[])[];
 }
 
 /** The link from one worker to another, or between a worker and the orchestrator. */
@@ -97,8 +117,10 @@ export interface PlanStage {
   readonly workerId: string;
   readonly layerStart: number;
   readonly layerEnd: number;
-  /** Memory that the stage takes: weights, KV arena and overhead. */
+  /** Memory that the stage takes: weights, KV arena and overhead; of a card, on it. */
   readonly bytes: number;
+  /** What a stage on a card takes of the host's memory: with the experts of so many of its layers, the first ones. */
+  readonly host?: { readonly bytes: number; readonly experts: number } | undefined;
   /** Time of a step of one row in this stage. */
   readonly decodeMicros: number;
   /** Of this stage's time per output token at the concurrency of the plan, prompts included. */

@@ -1,11 +1,13 @@
-import { ButterflyError, type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
-import { type Backend, ComputeAllocator, CpuBackend, type Ggml, openDevice } from '@butterfly/ggml';
+import { type StepTime, type WorkerObserver, ensure, limits } from '@butterfly/common';
+import { type Backend, CpuBackend, type Ggml, openDevice } from '@butterfly/ggml';
 import {
   type ModelSpec,
-  batchKey,
+  type TimedLayers,
   cacheBlockSlots,
   crossingWidth,
+  isOfExperts,
   layerKinds,
+  layerOf,
   plainLayout,
   readsTokens,
   timedLayers,
@@ -13,14 +15,15 @@ import {
 } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import type { Step } from '@butterfly/wire';
-import { batchShape, CompiledStep } from './compiled-step.js';
+import { batchShape, type CompiledStep } from './compiled-step.js';
+import { CompiledSteps } from './compiled-steps.js';
 import { EmbeddingLookup } from './embedding-lookup.js';
 import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
 import { RoomCache, isInRooms } from './room-cache.js';
 import { StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
-import { LoadedWeights, type LayerRange } from './stage-weights.js';
+import { LoadedWeights, type LayerRange, type UsedWeight } from './stage-weights.js';
 import type {
   ComputeStep,
   Stage,
@@ -30,13 +33,12 @@ import type {
   TokenMasks,
   WarmStage,
 } from './stage.js';
+import { DeviceComputer, ExpertComputer, type StepComputer } from './step-computer.js';
 import { checkPayload, checkStep, type PayloadShape } from './step-check.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './sampling/token-sampler.js';
 
-/** Graphs kept for steps of the same shape; a decoding batch changes its shape every `cacheBlockSlots` tokens. */
-const compiledStepsMax = 16;
 const noTokens = new Int32Array(0);
 
 export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
@@ -69,8 +71,8 @@ export class StageRuntime implements Stage {
   readonly #rooms: RoomCache;
   readonly #states: StateArena;
   readonly #faults: StageFaultFinder;
-  #allocator: ComputeAllocator;
-  readonly #compiled = new Map<string, CompiledStep>();
+  readonly #computer: StepComputer;
+  readonly #compiled: CompiledSteps;
   /** Expected times of steps that are not padded; empty until then. */
   #curve: readonly StepTime[] = [];
   /** Steps with parts of prompts are filled to whole groups of so many rows. */
@@ -112,7 +114,10 @@ export class StageRuntime implements Stage {
       this.#backend = isOnHost ? this.#host : keep(openDevice(ggml, device, threads));
       this.#lookup = this.isFirst && !isOnHost ? keep(new EmbeddingLookup(this.#host, spec)) : null;
       this.#builder = keep(stageBuilder({ ...options, isLookedUp: this.#lookup !== null }));
-      this.#shard = keep(new LoadedWeights(this.#backend, spec, this.#builder.weights));
+      const homeOf = (weight: UsedWeight): Backend =>
+        isHostExpert(weight, options) ? this.#host : this.#backend;
+      const { weights } = this.#builder;
+      this.#shard = keep(new LoadedWeights(this.#host, spec, weights, homeOf));
       const layers = spec.attention.slice(range.layerStart, range.layerEnd);
       const windows = windowsOf(spec);
       const inArena = layers.map((layer) => (isInRooms(layer, windows) ? null : layer));
@@ -122,7 +127,13 @@ export class StageRuntime implements Stage {
       const caches = this.#cache.layers.map((cache, layer) => cache ?? this.#rooms.layers[layer] ?? null);
       this.#builder.use(this.#shard, caches, this.#states.layers);
       this.#faults = new StageFaultFinder(this.#cache, this.#rooms, { isFirst: this.isFirst });
-      this.#allocator = keep(new ComputeAllocator(this.#backend));
+      const isShared = !isOnHost && weights.some((weight) => homeOf(weight) === this.#host);
+      this.#computer = keep(
+        isShared
+          ? new ExpertComputer(this.#backend, this.#host, device)
+          : new DeviceComputer(this.#backend, isOnHost ? null : device),
+      );
+      this.#compiled = keep(new CompiledSteps(this.#builder, spec, this.#computer));
     } catch (error) {
       for (const resource of made) resource[Symbol.dispose]();
       throw error;
@@ -143,7 +154,17 @@ export class StageRuntime implements Stage {
   }
 
   get computeBytes(): number {
-    return this.#allocator.bytes;
+    const { device, host } = this.#computer.bytes;
+    return device + host;
+  }
+
+  /** Bytes of all native memory that it holds, by where they lie. */
+  get memory(): { readonly deviceBytes: number; readonly hostBytes: number } {
+    const { device, host } = this.#computer.bytes;
+    const isOnHost = this.#backend === this.#host;
+    const deviceBytes = isOnHost ? 0 : this.#shard.bytesOn(this.#backend) + this.arenaBytes + device;
+    const all = this.shardBytes + this.arenaBytes + device + host;
+    return { deviceBytes, hostBytes: all - deviceBytes };
   }
 
   /**
@@ -214,9 +235,9 @@ export class StageRuntime implements Stage {
         return result;
       },
     });
-    const { spec, range, isDeterministic, rowsMax, observe } = this.options;
+    const { isDeterministic, rowsMax, observe } = this.options;
     if (isDeterministic && !isBatchInvariant) observe?.({ kind: 'determinismBroken' });
-    const layers = timedLayers(layerKinds(spec), profile, range);
+    const layers = stageLayers(profile, this.options);
     const curve = stageCurve(layers, this.isLast ? profile.outputCurve : null, rowsMax);
     // What a deterministic worker measured is of padded steps already.
     this.#rowGroup = rowGroup;
@@ -260,7 +281,7 @@ export class StageRuntime implements Stage {
         else compiled.fillSource(payload, tokens);
         startedMs = performance.now();
         compiled.push();
-        await this.#backend.compute(compiled.graph);
+        await this.#computer.compute(compiled.graph);
         compiled.pull();
       } finally {
         this.#isRunning = false;
@@ -277,8 +298,8 @@ export class StageRuntime implements Stage {
     ensure(!this.#isRunning, () => 'A stage cannot be disposed while it computes.');
     if (this.#isDisposed) return;
     this.#isDisposed = true;
-    this.#dropCompiled();
-    this.#allocator[Symbol.dispose]();
+    this.#compiled[Symbol.dispose]();
+    this.#computer[Symbol.dispose]();
     this.#states[Symbol.dispose]();
     this.#rooms[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
@@ -290,7 +311,7 @@ export class StageRuntime implements Stage {
   }
 
   #compile(sequences: Step['sequences']): CompiledStep {
-    const { isDeterministic, cacheType, spec } = this.options;
+    const { isDeterministic, cacheType } = this.options;
     const hasPrompt = sequences.some(({ rows, draftTokens }) => rows - draftTokens.length > 1);
     const padded = (rows: number): number => {
       if (isDeterministic) return wholeGroups(rows);
@@ -298,60 +319,8 @@ export class StageRuntime implements Stage {
         ? Math.ceil(rows / this.#rowGroup) * this.#rowGroup
         : paddedRows(rows, this.#curve);
     };
-    const batch = batchShape(
-      sequences,
-      padded,
-      isDeterministic || cacheType !== 'f16' ? plainLayout : this.#builder.layout,
-      windowsOf(spec),
-    );
-    const key = batchKey(batch);
-    const known = this.#compiled.get(key);
-    if (known) {
-      // Moves it to the young end of the map.
-      this.#compiled.delete(key);
-      this.#compiled.set(key, known);
-      return known;
-    }
-    const compiled = new CompiledStep(this.#builder.build(batch), spec, batch);
-    this.#checkSupport(compiled);
-    const bytesBefore = this.#allocator.bytes;
-    try {
-      this.#allocator.allocate(compiled.graph);
-    } catch (error) {
-      compiled[Symbol.dispose]();
-      // The allocator is over with all that it held; the next step may find more memory.
-      this.#dropCompiled();
-      this.#allocator = new ComputeAllocator(this.#backend);
-      throw error;
-    }
-    // Memory that moved takes the graphs allocated in it along.
-    if (this.#allocator.bytes !== bytesBefore) this.#dropCompiled();
-    const oldest =
-      this.#compiled.size >= compiledStepsMax ? this.#compiled.entries().next().value : undefined;
-    if (oldest) {
-      oldest[1][Symbol.dispose]();
-      this.#compiled.delete(oldest[0]);
-    }
-    compiled.bind(this.#backend.plain.isHost);
-    this.#compiled.set(key, compiled);
-    return compiled;
-  }
-
-  /** A GPU says nothing about operations that it has no kernels for, and computes on. */
-  #checkSupport(compiled: CompiledStep): void {
-    if (this.#backend === this.#host) return;
-    const missing = compiled.graph.unsupportedOn(this.#backend);
-    if (missing === null) return;
-    compiled[Symbol.dispose]();
-    throw new ButterflyError(
-      'MODEL_UNSUPPORTED',
-      `The device ${this.options.device} has no kernel for ${missing} of this model; give this worker --device cpu.`,
-    );
-  }
-
-  #dropCompiled(): void {
-    for (const compiled of this.#compiled.values()) compiled[Symbol.dispose]();
-    this.#compiled.clear();
+    const layout = isDeterministic || cacheType !== 'f16' ? plainLayout : this.#builder.layout;
+    return this.#compiled.get(batchShape(sequences, padded, layout, windowsOf(spec)));
   }
 
   #check(step: Pick<Step, 'copies' | 'sequences'>): void {
@@ -360,6 +329,22 @@ export class StageRuntime implements Stage {
     const { rowsMax, spec } = this.options;
     checkStep(step, { arenaSlots: this.#cache.slots, rowsMax, stateSlots, windows: windowsOf(spec) });
   }
+}
+
+/** The layers of a stage by the time that they take, which is another one where their experts lie with the host. */
+function stageLayers(profile: ModelCurves, { spec, range, hostExperts = 0 }: StageOptions): TimedLayers[] {
+  const kinds = layerKinds(spec);
+  const { layerStart, layerEnd } = range;
+  const middle = profile.hostExperts ? Math.min(layerStart + hostExperts, layerEnd) : layerStart;
+  return [
+    ...timedLayers(kinds, profile.hostExperts ?? profile, { layerStart, layerEnd: middle }),
+    ...timedLayers(kinds, profile, { layerStart: middle, layerEnd }),
+  ];
+}
+
+/** Whether a weight belongs to the experts that lie in the memory of the host. */
+function isHostExpert({ source }: UsedWeight, { range, hostExperts = 0 }: StageOptions): boolean {
+  return isOfExperts(source) && (layerOf(source) ?? Infinity) < range.layerStart + hostExperts;
 }
 
 /** The states of a range of layers; of most models none. */

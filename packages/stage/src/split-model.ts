@@ -32,6 +32,8 @@ interface SplitOptions {
   readonly windowCache?: WindowCache;
   /** Of the stages in turn; the CPU for those that it has none for. */
   readonly devices?: readonly string[];
+  /** As in `StageRequest`, of the stages in turn; none for those that it has none for. */
+  readonly hostExperts?: readonly number[];
 }
 
 /** What follows the last token of a run. */
@@ -87,6 +89,7 @@ export class SplitModel implements Disposable {
         spec: served,
         range,
         device: options.devices?.[index] ?? 'cpu',
+        hostExperts: options.hostExperts?.[index] ?? 0,
         threads: options.threads,
         arenaSlots: slots,
         cacheType: options.cacheType ?? 'f16',

@@ -26,13 +26,15 @@ export interface UsedWeight {
 }
 
 interface Placement extends UsedWeight {
+  /** Whose kernels read it. */
+  readonly home: Backend;
   readonly tensor: Tensor;
   readonly type: BufferType;
 }
 
 /** Weights in native memory, each in the layout that its kernel prefers. */
 export class LoadedWeights implements Disposable {
-  /** Bytes of native memory that the weights take. */
+  /** Bytes of native memory that the weights take, wherever they lie. */
   readonly bytes: number;
   /** Bytes that `load` reads: each tensor once, also where it has two uses. */
   readonly fileBytes: number;
@@ -41,15 +43,21 @@ export class LoadedWeights implements Disposable {
   readonly #placements: readonly Placement[];
   readonly #tensors: ReadonlyMap<string, Tensor>;
 
-  /** Chooses layouts and allocates; `load` then fills it. */
+  /**
+   * Chooses layouts and allocates; `load` then fills it.
+   * @param host what weights are converted on
+   * @param homeOf whose kernels read a weight; those of the host by default
+   * @throws ButterflyError COMPUTE_FAILED when memory is short
+   */
   constructor(
-    private readonly backend: Backend,
+    private readonly host: Backend,
     private readonly spec: Pick<ModelSpec, 'files'>,
     wanted: readonly UsedWeight[],
+    homeOf: (weight: UsedWeight) => Backend = () => host,
   ) {
-    this.#graph = new Graph(backend.ggml, wanted.length + 1);
+    this.#graph = new Graph(host.ggml, wanted.length + 1);
     try {
-      this.#placements = this.#place(wanted);
+      this.#placements = this.#place(wanted, homeOf);
       this.#tensors = new Map(this.#placements.map((p) => [`${p.use} ${p.source.name}`, p.tensor]));
     } catch (error) {
       this[Symbol.dispose]();
@@ -121,16 +129,16 @@ export class LoadedWeights implements Disposable {
     const staged = tasks.filter(({ kind }) => kind === 'whole');
     const largest = Math.max(0, ...staged.map(({ tensor }) => tensor.bytes));
     // Three, so that one fills while two are converted; of each, no more is touched than is used.
-    using first = staged.length > 0 ? this.backend.allocate(largest) : null;
-    using second = staged.length > 1 ? this.backend.allocate(largest) : null;
-    using third = staged.length > 2 ? this.backend.allocate(largest) : null;
+    using first = staged.length > 0 ? this.host.allocate(largest) : null;
+    using second = staged.length > 1 ? this.host.allocate(largest) : null;
+    using third = staged.length > 2 ? this.host.allocate(largest) : null;
     const staging = [first, second, third].filter((buffer) => buffer !== null);
     return await loadTensors({ tasks, source, staging, onRead });
   }
 
   /** Memory in the kernels' own layouts, which this build of the kernels alone understands. */
   #convertedMemory(): [BufferType, WeightMemory][] {
-    const { ggml } = this.backend;
+    const { ggml } = this.host;
     const build = [ggml.ggmlVersion, process.arch, ...cpuFeatures(ggml)];
     return [...this.#memories].flatMap(([type, memory]): [BufferType, WeightMemory][] => {
       // The CPU's memory knows no bounds, and so is one piece.
@@ -182,22 +190,31 @@ export class LoadedWeights implements Disposable {
     this.#graph[Symbol.dispose]();
   }
 
-  #place(wanted: readonly UsedWeight[]): Placement[] {
-    const chosen = new Map<string, BufferType>();
-    const placements = wanted.map(({ source, use }): Placement => {
+  #place(wanted: readonly UsedWeight[], homeOf: (weight: UsedWeight) => Backend): Placement[] {
+    const chosen = new Map<Backend, Map<string, BufferType>>();
+    const placements = wanted.map((weight): Placement => {
+      const { source, use } = weight;
+      const home = homeOf(weight);
       const shape = shapeOf(source.shape[0] ?? 1, source.shape[1], source.shape[2], source.shape[3]);
       const key = `${use} ${source.type} ${shape.join('x')}`;
-      const type = chosen.get(key) ?? chooseBufferType(this.backend, source.type, shape, use);
-      chosen.set(key, type);
-      return { source, use, tensor: this.#graph.tensor(source.type, shape), type };
+      const types = chosen.get(home) ?? new Map<string, BufferType>();
+      const type = types.get(key) ?? chooseBufferType(home, source.type, shape, use);
+      chosen.set(home, types.set(key, type));
+      return { source, use, home, tensor: this.#graph.tensor(source.type, shape), type };
     });
-    for (const type of new Set(placements.map((each) => each.type))) {
+    for (const [type, home] of new Map(placements.map((each) => [each.type, each.home]))) {
       const tensors = placements.filter((each) => each.type === type).map(({ tensor }) => tensor);
-      const memory = new TensorMemory(this.backend, this.#graph, tensors, type);
+      const memory = new TensorMemory(home, this.#graph, tensors, type);
       this.#memories.set(type, memory);
       for (const buffer of memory.buffers) buffer.markWeights();
     }
     return placements;
+  }
+
+  /** Bytes that are read by the kernels of this device. */
+  bytesOn(home: Backend): number {
+    const types = new Set(this.#placements.filter((each) => each.home === home).map(({ type }) => type));
+    return [...types].reduce((sum, type) => sum + (this.#memories.get(type)?.bytes ?? 0), 0);
   }
 }
 

@@ -77,7 +77,7 @@ export interface Stage extends Disposable {
   load(source: TensorSource, onProgress?: (loadedBytes: number) => void): Promise<void>;
   /** Runs a few steps after `load`, to be at full speed from the first one. @param onStep may throw to end it. */
   warmUp(
-    profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'outputCurve'>,
+    profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'hostExperts' | 'outputCurve'>,
     onStep?: () => void,
   ): Promise<WarmStage>;
   /**
@@ -93,6 +93,11 @@ export interface Stage extends Disposable {
 export interface StageRequest {
   readonly spec: ModelSpec;
   readonly range: LayerRange;
+  /**
+   * On a device that is not the host: the experts of so many of its layers, the first ones, lie in the memory of the host and
+   * are computed there. None by default; without effect on the CPU.
+   */
+  readonly hostExperts?: number;
   /** In tokens. */
   readonly arenaSlots: number;
   /** Type of the cached keys and values; the same in all stages of a model. */

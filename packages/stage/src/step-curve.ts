@@ -3,6 +3,8 @@ import type { LayerTimes, TimedLayers } from '@butterfly/model';
 
 /** What a worker measured of itself for a model: the time over rows of its layers, and of norm, head and sampling. */
 export interface ModelCurves extends LayerTimes {
+  /** The same of layers whose experts lie with the host, where a device has such. */
+  readonly hostExperts?: LayerTimes | undefined;
   readonly outputCurve: readonly StepTime[];
 }
 

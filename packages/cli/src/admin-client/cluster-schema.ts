@@ -72,6 +72,7 @@ const plan = z.object({
       layerStart: z.int(),
       layerEnd: z.int(),
       bytes: z.number(),
+      host: z.object({ bytes: z.number(), experts: z.int() }).optional(),
       decodeMicros: micros,
       microsPerToken: micros,
       isRelayed: z.boolean(),

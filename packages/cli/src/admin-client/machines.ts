@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { ButterflyError, type StepTime, limits, parseConfig } from '@butterfly/common';
-import { type ModelSpec, layerKinds, outputBytes, readBytes } from '@butterfly/model';
+import { type LayerWeights, type ModelSpec, layerKinds, outputBytes, readBytes } from '@butterfly/model';
 import { type ClusterDescription, assumedLink } from '@butterfly/orchestrator';
-import type { Link, PlannerInput, PlannerMember } from '@butterfly/planning';
+import { type Link, type PlannerInput, type PlannerMember, expertWishes } from '@butterfly/planning';
 import { type CacheType, cacheTypes } from '@butterfly/wire';
 import { z } from 'zod';
 import { byteCount } from '../options.js';
@@ -49,12 +49,27 @@ const network = z.strictObject({
   bandwidth,
   relayed: z.boolean().default(false),
 });
-const identity = { name: z.string().regex(/\S/u, 'must not be blank').max(256), memory: bytes };
+/** The memory beside a graphics card. */
+const host = z.strictObject({
+  memory: bytes,
+  weightBytesPerSecond: z.union([positive, bandwidth]),
+  experts: z.enum(expertWishes).default('auto'),
+});
+const identity = {
+  name: z.string().regex(/\S/u, 'must not be blank').max(256),
+  memory: bytes,
+  /** Whose free memory that is, or that of `host`: workers with the same name share it. */
+  machine: z.string().min(1).max(256).optional(),
+};
 const worker = z.union(
   [
     z.strictObject({ ...identity, layerCurve: stepTimesSchema, outputCurve: stepTimesSchema }),
-    z.strictObject({ ...identity, decodeTokensPerSecond: positive }),
-    z.strictObject({ ...identity, weightBytesPerSecond: z.union([positive, bandwidth]) }),
+    z.strictObject({ ...identity, decodeTokensPerSecond: positive, host: host.optional() }),
+    z.strictObject({
+      ...identity,
+      weightBytesPerSecond: z.union([positive, bandwidth]),
+      host: host.optional(),
+    }),
   ],
   {
     error:
@@ -159,15 +174,19 @@ export function machinesOf({ workers }: ClusterDescription, source: string): Mac
 }
 
 function toMember(described: DescribedWorker, spec: ModelSpec): PlannerMember {
-  const { name, memory } = described;
+  const { name, memory, machine } = described;
+  const beside = 'host' in described ? described.host : undefined;
   const curves =
     'layerCurve' in described
       ? { layerCurve: described.layerCurve, outputCurve: described.outputCurve }
-      : estimateCurves(spec, weightSpeed(described, spec));
+      : estimateCurves(spec, weightSpeed(described, spec), beside?.weightBytesPerSecond);
+  const memoryOf = machine === undefined ? {} : { memoryOf: machine };
   return {
     workerId: name,
     name,
     memoryBytes: memory,
+    // Of a worker on a card, what others of its machine may offer too is the memory beside it.
+    ...(beside ? { host: { memoryBytes: beside.memory, experts: beside.experts, ...memoryOf } } : memoryOf),
     profile: { ...curves, attentionMicros: evenAttention },
   };
 }
@@ -182,23 +201,38 @@ function weightSpeed(
     : described.decodeTokensPerSecond * (spec.layers * layerReads(spec, 1) + outputBytes(spec));
 }
 
+/** @param hostBytesPerSecond of the memory beside a card, where experts may lie */
 function estimateCurves(
   spec: ModelSpec,
   bytesPerSecond: number,
-): { readonly layerCurve: readonly StepTime[]; readonly outputCurve: readonly StepTime[] } {
+  hostBytesPerSecond?: number,
+): Pick<PlannerMember['profile'], 'layerCurve' | 'hostExperts' | 'outputCurve'> {
   /** Experts that no row of a step has chosen are not read, and a row computes with its own alone. */
-  const curve = (readBy: (rows: number) => number): StepTime[] =>
+  const curve = (readBy: (rows: number) => number, speed = bytesPerSecond): StepTime[] =>
     estimatedRows.map((rows) => ({
       rows,
-      micros: ((readBy(rows) + readBy(1) * (rows - 1) * timePerFurtherRow) / bytesPerSecond) * 1e6,
+      micros: ((readBy(rows) + readBy(1) * (rows - 1) * timePerFurtherRow) / speed) * 1e6,
     }));
-  return { layerCurve: curve((rows) => layerReads(spec, rows)), outputCurve: curve(() => outputBytes(spec)) };
+  const layerCurve = curve((rows) => layerReads(spec, rows));
+  const outputCurve = curve(() => outputBytes(spec));
+  if (hostBytesPerSecond === undefined) return { layerCurve, outputCurve };
+  const onCard = curve((rows) =>
+    layerReads(spec, rows, ({ plainBytes }) => ({ plainBytes, expertBytes: 0 })),
+  );
+  const beside = curve(
+    (rows) => layerReads(spec, rows, ({ expertBytes }) => ({ plainBytes: 0, expertBytes })),
+    hostBytesPerSecond,
+  );
+  const both = onCard.map(({ rows, micros }, i) => ({ rows, micros: micros + (beside[i]?.micros ?? 0) }));
+  return { layerCurve, hostExperts: { layerCurve: both }, outputCurve };
 }
 
-/** Bytes that so many rows read of a layer as they are on average. */
-function layerReads(spec: ModelSpec, rows: number): number {
+type Weights = Pick<LayerWeights, 'plainBytes' | 'expertBytes'>;
+
+/** Bytes that so many rows read of a layer as they are on average, of all of its weights or of a part of them. */
+function layerReads(spec: ModelSpec, rows: number, partOf: (all: Weights) => Weights = (all) => all): number {
   return layerKinds(spec).reduce(
-    (sum, kind) => sum + (kind.layers.length / spec.layers) * readBytes(kind, rows),
+    (sum, kind) => sum + (kind.layers.length / spec.layers) * readBytes({ ...kind, ...partOf(kind) }, rows),
     0,
   );
 }

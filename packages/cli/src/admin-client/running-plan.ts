@@ -54,10 +54,11 @@ function inputOf(cluster: ClusterDescription, plan: Plan, replica: number | null
       overheadBytes: 0,
       activationBytes: 0,
     },
-    workers: members.map(({ profile, ...member }) => ({
+    workers: members.map(({ profile, host, ...member }) => ({
       ...member,
       ...profile,
       curvesByKind: [profile.layerCurve],
+      ...(host ? { host: { ...host, curvesByKind: [profile.layerCurve] } } : {}),
     })),
     link,
     objective: plan.objective,

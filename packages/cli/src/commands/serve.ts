@@ -1,5 +1,5 @@
 import { type Logger, formatAddress, printableLine } from '@butterfly/common';
-import type { Objective, PlanWishes } from '@butterfly/planning';
+import type { ExpertWish, Objective, PlanWishes } from '@butterfly/planning';
 import {
   type WindowCache,
   type HttpOptions,
@@ -26,6 +26,7 @@ import {
   corsOption,
   deterministicOption,
   devicesOption,
+  expertsOption,
   keepAliveOption,
   parallelOption,
   port,
@@ -45,6 +46,7 @@ import { print } from '../terminal.js';
 interface ServeFlags extends LogFlags, PromptFlags {
   readonly workers?: number;
   readonly device?: readonly string[];
+  readonly experts: ExpertWish;
   readonly waitFor?: number;
   readonly threads?: number;
   readonly pin: boolean;
@@ -100,6 +102,7 @@ export function serveCommand(environment: Environment): Command {
       wholeNumber(0, 64),
     )
     .addOption(devicesOption())
+    .addOption(expertsOption())
     .option(
       '--wait-for <n>',
       'workers from elsewhere to wait for before the first plan (default: 1 with --workers 0, else 0)',
@@ -175,6 +178,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     clusterPort: flags.clusterPort,
     token: flags.token ?? environment.BUTTERFLY_TOKEN,
     devices,
+    experts: flags.experts,
     workerProgram,
     workersElsewhere,
     othersMayJoin,

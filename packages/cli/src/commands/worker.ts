@@ -22,9 +22,11 @@ import {
   pinToCpus,
   usualDevice,
 } from '@butterfly/ggml';
+import type { ExpertWish } from '@butterfly/planning';
 import { WeightCache } from '@butterfly/weights';
 import {
   AwakeCores,
+  type HostOffer,
   Worker,
   type WorkerOptions,
   describeWorker,
@@ -49,6 +51,7 @@ import {
   byteCount,
   cacheBytesOption,
   cacheDirectoryOption,
+  expertsOption,
   port,
   wholeNumber,
 } from '../options.js';
@@ -66,6 +69,8 @@ interface WorkerFlags extends LogFlags {
   readonly cpus?: readonly number[];
   readonly awake: boolean;
   readonly memory?: number;
+  readonly experts: ExpertWish;
+  readonly hostMemory?: number;
   readonly name?: string;
   readonly token?: string;
   readonly remoteOnly?: boolean;
@@ -106,7 +111,13 @@ export function workerCommand(environment: Environment): Command {
     .addOption(awakeOption())
     .option(
       '--memory <bytes>',
-      'memory to offer, such as 6G (default: nine tenths of what is available)',
+      'memory to offer, of the card if it computes on one, such as 6G (default: nine tenths of what is available)',
+      byteCount,
+    )
+    .addOption(expertsOption())
+    .option(
+      '--host-memory <bytes>',
+      'on a graphics card: memory of this machine to offer beside it (default: nine tenths of what is available)',
       byteCount,
     )
     .option('--name <text>', 'how people call this worker (default: the host name)')
@@ -185,11 +196,21 @@ async function workerOptions(
     version,
     machineId: await machineId(cache.path),
     device,
+    ...(device.kind === 'cpu' ? {} : { host: hostOffer(flags) }),
   };
+  const { host } = self;
   const directory = cache.isWritable ? cache.path : null;
   const observe = workerLogObserver(log);
   return {
-    ...nativeMachine({ ggml, threads, device: device.name, memoryBytes, directory, observe }),
+    ...nativeMachine({
+      ggml,
+      threads,
+      device: device.name,
+      memoryBytes,
+      ...(host ? { host } : {}),
+      directory,
+      observe,
+    }),
     token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
     identity: describeWorker(ggml, self),
     cache: await openCache(cache, flags.cacheBytes, observe),
@@ -201,6 +222,15 @@ async function workerOptions(
     dataPort: flags.dataPort,
     ...(flags.dataHost === undefined ? {} : { dataHost: flags.dataHost }),
     ...(flags.advertise === undefined ? {} : { advertise: parseAddress(flags.advertise) }),
+  };
+}
+
+/** What a worker on a card may take of the memory of this machine. */
+function hostOffer({ hostMemory, experts }: WorkerFlags): HostOffer {
+  return {
+    memoryBytes: hostMemory ?? availableMemoryBytes(),
+    offersAllFree: hostMemory === undefined,
+    experts,
   };
 }
 

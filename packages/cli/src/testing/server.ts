@@ -126,12 +126,12 @@ export interface Outcome {
   readonly reason: string | null;
 }
 
-/** Streams the likeliest tokens to the end, telling how many pieces have come. */
+/** Streams the likeliest tokens to the end, telling how many pieces have come, and what they say. */
 export async function streamFrom(
   server: Server,
   prompt: string,
   maxTokens: number,
-  onPiece: (pieces: number) => void = () => undefined,
+  onPiece: (pieces: number, text: string) => void = () => undefined,
 ): Promise<Outcome> {
   const request = { model: server.modelName, prompt, max_tokens: maxTokens, temperature: 0 };
   let text = '';
@@ -140,7 +140,7 @@ export async function streamFrom(
   for await (const { choices } of await server.openai.completions.create({ ...request, stream: true })) {
     text += choices[0]?.text ?? '';
     reason = choices[0]?.finish_reason ?? reason;
-    onPiece(++pieces);
+    onPiece(++pieces, text);
   }
   return { text, reason };
 }

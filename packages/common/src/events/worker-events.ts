@@ -13,6 +13,8 @@ type MachineEvent =
       /** Of one layer of each kind that was measured by itself. */
       readonly kindCurves?:
         readonly { readonly layer: number; readonly curve: readonly StepTime[] }[] | undefined;
+      /** The same with the experts in the memory of the host beside a card. */
+      readonly hostExperts?: { readonly layerCurve: readonly StepTime[] } | undefined;
       readonly outputCurve: readonly StepTime[];
       /** By type of the cache. */
       readonly attentionMicros: Readonly<Record<string, number>>;

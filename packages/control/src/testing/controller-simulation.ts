@@ -330,10 +330,12 @@ export class SimulatedCluster {
         overheadBytes: 20,
         activationBytes: 1000,
       },
-      workers: members.map((member) => ({
-        ...member,
-        ...member.profile,
-        curvesByKind: [member.profile.layerCurve],
+      workers: members.map(({ workerId, name, memoryBytes, profile }) => ({
+        workerId,
+        name,
+        memoryBytes,
+        ...profile,
+        curvesByKind: [profile.layerCurve],
       })),
       link: (from, to) => {
         const isRelayed = from !== null && to !== null && this.#relayed.has(to);

@@ -3,6 +3,28 @@ import { NativeBuffer, type BufferType } from './buffer.js';
 import type { Ggml } from '../library/library.js';
 import type { Pointer } from '../library/symbols.js';
 
+/**
+ * What a native computation gave, which calls back with an error of the call or a status.
+ * @throws ButterflyError COMPUTE_FAILED
+ */
+export function computed(
+  start: (done: (error: Error | null, status: number) => void) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    start((error, status) => {
+      if (error)
+        reject(
+          new ButterflyError('COMPUTE_FAILED', `ggml could not be called: ${error.message}`, {
+            cause: error,
+          }),
+        );
+      else if (status !== 0)
+        reject(new ButterflyError('COMPUTE_FAILED', `ggml reports status ${status} for a graph.`));
+      else resolve();
+    });
+  });
+}
+
 /** A graph whose tensors all have memory. */
 export interface ComputableGraph {
   /** `struct ggml_cgraph *`. @throws ButterflyError COMPUTE_INVALID for a graph that is disposed or has no memory */
@@ -50,24 +72,24 @@ export class Backend implements Disposable {
    * @throws ButterflyError COMPUTE_FAILED, or COMPUTE_INVALID when a computation already runs.
    */
   compute(graph: ComputableGraph): Promise<void> {
-    ensure(!this.#busy, () => 'A backend computes one graph at a time.');
-    const pointer = this.alive();
+    const { pointer } = this;
     const { computable } = graph;
+    const release = this.occupy();
+    return computed((done) => {
+      this.ggml.base.ggml_backend_graph_compute.async(pointer, computable, done);
+    }).finally(release);
+  }
+
+  /** Keeps other computations away until what it returns is called. @throws ButterflyError COMPUTE_INVALID when one already runs */
+  occupy(): () => void {
+    ensure(!this.#busy, () => 'A backend computes one graph at a time.');
     this.#busy = true;
-    return new Promise((resolve, reject) => {
-      this.ggml.base.ggml_backend_graph_compute.async(pointer, computable, (error, status) => {
-        this.#busy = false;
-        if (error)
-          reject(
-            new ButterflyError('COMPUTE_FAILED', `ggml could not be called: ${error.message}`, {
-              cause: error,
-            }),
-          );
-        else if (status !== 0)
-          reject(new ButterflyError('COMPUTE_FAILED', `ggml reports status ${status} for a graph.`));
-        else resolve();
-      });
-    });
+    return () => void (this.#busy = false);
+  }
+
+  /** `ggml_backend_t`. @throws ButterflyError COMPUTE_INVALID when it is disposed */
+  get pointer(): Pointer {
+    return this.alive();
   }
 
   /** @throws ButterflyError COMPUTE_INVALID while a computation runs. */

@@ -23,6 +23,10 @@ export interface BufferType {
  */
 const windowBytes = 2 ** 30;
 
+/** What a driver calls free may well be taken by other programs, or too large for one piece. */
+const remedyOfCards =
+  'other programs may use this card: offer less of it (--memory), keep experts beside it (--experts host), give this worker --device cpu,';
+
 /** Native memory of one buffer type, freed by `dispose`. */
 export class NativeBuffer implements Disposable {
   readonly #windows = new Map<number, Uint8Array<ArrayBuffer>>();
@@ -43,7 +47,7 @@ export class NativeBuffer implements Disposable {
     if (this.#pointer === null)
       throw new ButterflyError(
         'COMPUTE_FAILED',
-        `${bytes} bytes of ${type.name} memory could not be allocated; free memory or use a smaller context.`,
+        `${bytes} bytes of ${type.name} memory could not be allocated; ${type.isHost ? 'free memory' : remedyOfCards} or use a smaller context.`,
       );
     this.#address = ggml.base.ggml_backend_buffer_get_base(this.#pointer);
     if (type.isHost) preferHugePages(this.#address, bytes);

@@ -77,7 +77,22 @@ export class GraphContext implements Disposable {
     return this.pointer;
   }
 
-  /** Says which memory all that was expanded has; for `ComputeAllocator`. */
+  /** Of the computation: nodes, and tensors that it reads and does not compute. @throws ButterflyError LIBRARY_MISMATCH */
+  get size(): { readonly nodes: number; readonly leaves: number } {
+    const nodes = this.ggml.base.ggml_graph_n_nodes(this.pointer);
+    // `struct ggml_cgraph` of ggml-impl.h begins with its room, its nodes and its leaves; no function tells the last.
+    const [, known = -1, leaves = -1] = koffi.decode(this.#graph, 'int', 3) as number[];
+    if (known !== nodes || leaves < 0)
+      throw new ButterflyError('LIBRARY_MISMATCH', 'A graph of this ggml does not begin as expected.');
+    return { nodes, leaves };
+  }
+
+  /** Tensors that nobody placed: inputs, and what operations write into. */
+  get unplaced(): readonly Pointer[] {
+    return [...this.#placeable];
+  }
+
+  /** Says which memory all that was expanded has; for `ComputeAllocator` and `Scheduler`. */
   allocatedIn(memory: ComputeMemory): void {
     this.#memory = memory;
   }
@@ -192,12 +207,13 @@ export class GraphContext implements Disposable {
     if (bytes > 0) this.ggml.base.ggml_backend_tensor_memset(tensor.pointer, 0, offset, bytes);
   }
 
-  /** What of the computation the backend has no kernel for: the name of an operation; null when it has all. */
-  unsupportedOn(backend: { supports(tensor: Pick<Tensor, 'pointer'>): boolean }): string | null {
+  /** The first operation of the computation, as ggml calls it, that is not supported; null where all are. */
+  unsupported(supports: (node: Pick<Tensor, 'pointer'>, operation: string) => boolean): string | null {
     const { base } = this.ggml;
     for (let i = 0; i < base.ggml_graph_n_nodes(this.pointer); i++) {
       const pointer = base.ggml_graph_node(this.#graph, i);
-      if (!backend.supports({ pointer })) return base.ggml_op_desc(pointer);
+      const operation = base.ggml_op_desc(pointer);
+      if (!supports({ pointer }, operation)) return operation;
     }
     return null;
   }

@@ -239,7 +239,7 @@ describe('memory', () => {
       () => graph.place(tensor, buffer, 0),
       () => graph.setData(tensor, buffer, 256),
       () => graph.bytesIn(buffer.type, tensor),
-      () => graph.unsupportedOn(backend),
+      () => graph.unsupported((node) => backend.supports(node)),
       () => graph.write(tensor, new Uint8Array(4)),
       () => graph.read(tensor, new Uint8Array(4)),
       () => graph.zero(tensor, 0, 4),

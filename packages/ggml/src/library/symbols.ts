@@ -241,6 +241,17 @@ export const baseSymbols = {
   ggml_backend_buffer_set_usage: signature<[Ptr, number], undefined>('void', P, 'int'),
   ggml_backend_free: signature<[Ptr], undefined>('void', P),
   ggml_backend_graph_compute: signature<[Ptr, Ptr], number>('int', P, P),
+  ggml_backend_sched_new: signature<
+    [BigUint64Array, null, number, number, boolean, boolean],
+    NullablePointer
+  >(P, P, P, 'int', 'size_t', 'bool', 'bool'),
+  ggml_backend_sched_free: signature<[Ptr], undefined>('void', P),
+  ggml_backend_sched_reset: signature<[Ptr], undefined>('void', P),
+  ggml_backend_sched_set_tensor_backend: signature<[Ptr, Ptr, Ptr], undefined>('void', P, P, P),
+  ggml_backend_sched_alloc_graph: signature<[Ptr, Ptr], boolean>('bool', P, P),
+  ggml_backend_sched_graph_compute: signature<[Ptr, Ptr], number>('int', P, P),
+  ggml_backend_sched_get_buffer_size: signature<[Ptr, Ptr], number>('size_t', P, P),
+  ggml_backend_sched_get_n_splits: signature<[Ptr], number>('int', P),
   ggml_backend_dev_init: signature<[Ptr, null], NullablePointer>(P, P, 'const char *'),
   ggml_backend_dev_buffer_type: signature<[Ptr], Ptr>(P, P),
   ggml_backend_dev_backend_reg: signature<[Ptr], Ptr>(P, P),

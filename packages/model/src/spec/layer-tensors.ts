@@ -87,6 +87,25 @@ export function operationsPerToken(spec: ModelSpec): { readonly layer: number; r
 /** Names of matrices that lie behind each other, one for each expert. */
 const expertName = /_(?:ch)?exps\.weight$/u;
 
+/** What belongs to experts that are chosen for each row: matrices, and their biases and scales. */
+const ofExperts = /_(?:ch)?exps\.(?:weight|bias|scale)$/u;
+
+/** Whether a tensor holds a part of each expert, of which a token needs few, so that it may lie in slower memory. */
+export function isOfExperts({ name }: Pick<ModelTensor, 'name'>): boolean {
+  return ofExperts.test(name);
+}
+
+/** Bytes of the experts of each layer. */
+export function expertBytes(spec: ModelSpec): number[] {
+  const bytes = Array.from({ length: spec.layers }, () => 0);
+  for (const tensor of spec.tensors) {
+    const layer = layerOf(tensor);
+    if (layer !== null && layer < spec.layers && isOfExperts(tensor))
+      bytes[layer] = (bytes[layer] ?? 0) + tensor.bytes;
+  }
+  return bytes;
+}
+
 /** The share of a tensor that computes a token: of experts those that are chosen. */
 export function usedShare({ graph }: Pick<ModelSpec, 'graph'>, { name, shape }: ModelTensor): number {
   const used = graph.kind === 'imported' ? graph.experts?.used : undefined;

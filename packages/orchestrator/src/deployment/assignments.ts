@@ -13,12 +13,12 @@ export const canaryStepId = Number.MAX_SAFE_INTEGER;
 /** The same for the same layers of the same weights with the same settings, today and tomorrow. */
 export function shardIds(
   settings: ShardSettings,
-): (stage: Pick<PlanStage, 'layerStart' | 'layerEnd'>, plan: Pick<Plan, 'cacheType'>) => string {
+): (stage: Pick<PlanStage, 'layerStart' | 'layerEnd' | 'host'>, plan: Pick<Plan, 'cacheType'>) => string {
   const { spec, arenaSlots, rowsMax, isDeterministic } = settings;
   const files = modelFingerprint(spec);
   const { graph } = spec;
   const served = graph.kind === 'imported' ? [graph.contextTokens, graph.stateSlots, graph.windows] : [];
-  return ({ layerStart, layerEnd }, { cacheType }) =>
+  return ({ layerStart, layerEnd, host }, { cacheType }) =>
     createHash('sha256')
       .update(
         JSON.stringify([
@@ -30,6 +30,7 @@ export function shardIds(
           layerEnd,
           cacheType,
           ...served,
+          ...(host && host.experts > 0 ? [{ hostExperts: host.experts }] : []),
         ]),
       )
       .digest('hex')
@@ -52,9 +53,19 @@ export function preparation(
       host: addressFor(worker, each),
       port: each.identity.dataPort,
     }));
-  const { layerStart, layerEnd } = stage;
+  const { layerStart, layerEnd, host } = stage;
   const { cacheType } = plan;
-  return { kind: 'prepare', shardId, layerStart, layerEnd, arenaSlots, cacheType, rowsMax, sources };
+  return {
+    kind: 'prepare',
+    shardId,
+    layerStart,
+    layerEnd,
+    ...(host && host.experts > 0 ? { hostExperts: host.experts } : {}),
+    arenaSlots,
+    cacheType,
+    rowsMax,
+    sources,
+  };
 }
 
 /** What each worker of a plan is told, later stages first, so that they expect their links when the earlier ones dial. */

@@ -1,4 +1,4 @@
-import type { Joining } from '@butterfly/control';
+import type { Joining, Member } from '@butterfly/control';
 import type {
   ByteStream,
   Connection,
@@ -82,10 +82,34 @@ export function identityOf({ identity: { machineId, name } }: Pick<FleetWorker, 
 export function joiningOf(worker: FleetWorker | undefined): Joining | null {
   if (!worker?.profile) return null;
   const { workerId, identity, profile, reports } = worker;
-  const { name, machineId, memoryBytes } = identity;
-  const memory = { memoryBytes, ...(identity.offersAllFree ? { memoryOf: machineId } : {}) };
-  const member = { workerId, name, identity: identityOf(worker), ...memory, profile };
+  const { name } = identity;
+  const member = { workerId, name, identity: identityOf(worker), ...offerOf(identity), profile };
   return { member, heldShards: [...reports.keys()] };
+}
+
+/** What memory a worker offers, and whose that is where others may offer the same. */
+function offerOf({
+  machineId,
+  memoryBytes,
+  offersAllFree,
+  device,
+}: WorkerIdentity): Pick<Member, 'memoryBytes' | 'memoryOf' | 'host'> {
+  if (!device) return { memoryBytes, ...(offersAllFree ? { memoryOf: machineId } : {}) };
+  const { host } = device;
+  return {
+    memoryBytes,
+    // A card is a memory of its own, which two workers on it share.
+    ...(offersAllFree ? { memoryOf: `${machineId} ${device.name}` } : {}),
+    ...(host
+      ? {
+          host: {
+            memoryBytes: host.memoryBytes,
+            experts: host.experts,
+            ...(host.offersAllFree ? { memoryOf: machineId } : {}),
+          },
+        }
+      : {}),
+  };
 }
 
 function plainAddress(address: string | undefined): string {

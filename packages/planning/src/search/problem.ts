@@ -1,22 +1,25 @@
 import {
   hopCost,
   hostCost,
+  hostExtras,
   lapMeasure,
   latencyMeasure,
   layerCosts,
   outputCost,
   paceMeasure,
-  stageBytes,
   turnsOf,
   type Measure,
   type Placement,
 } from '../cost.js';
+import { fitsWorker, stageBytes, stageMemory } from '../stage-memory.js';
 import type { PlannerInput, PlannerWorker } from '../types.js';
 
 /** Costs of everything by one measure, in arrays, since searches look at millions of stages. */
 export interface Rates {
   /** By worker, and by layer: of all layers before it; and of all layers at the end. */
   readonly before: readonly Float64Array[];
+  /** By worker, and by layer: what all layers before it cost more with their experts in the memory of the host; null where there is none. */
+  readonly extraBefore: readonly (Float64Array | null)[];
   /** By worker: of the output. */
   readonly output: Float64Array;
   /** Of any stage. */
@@ -52,6 +55,8 @@ export interface Problem {
   readonly workers: readonly PlannerWorker[];
   /** By worker and first layer: the furthest end that fits its memory, or the first layer where none does. */
   readonly reach: readonly Int32Array[];
+  /** By worker, and by `start · (layers + 1) + end`: of how many layers the experts lie with the host; null where none do. */
+  readonly hostExperts: readonly (Int16Array | null)[];
   /** By number of layers given away, whether a stage may end there: 1 or 0. */
   readonly mayEnd: Uint8Array;
   /** For the objective of the input: one goal for latency; for throughput one for each way to take turns. */
@@ -75,11 +80,15 @@ export function compileProblem(input: PlannerInput, workers: readonly PlannerWor
           stagesMin: Math.ceil(turns.steps / 2),
         }));
   const reachOf = reachTables(input);
+  const reach = workers.map((worker) =>
+    worker.host ? hostReach(input, worker) : reachOf(worker.memoryBytes),
+  );
   const joined = input.model.joinedLayers;
   return {
     layers,
     workers,
-    reach: workers.map(({ memoryBytes }) => reachOf(memoryBytes)),
+    reach,
+    hostExperts: workers.map((worker, index) => hostExpertTable(input, worker, reach[index])),
     mayEnd: Uint8Array.from({ length: layers + 1 }, (_, layer) => (joined?.has(layer) ? 0 : 1)),
     goals,
   };
@@ -100,6 +109,7 @@ function rateTables(input: PlannerInput, workers: readonly PlannerWorker[]): (me
     );
     return {
       before,
+      extraBefore: workers.map((worker) => hostExtras(measure, input.model, worker)),
       output: Float64Array.from(workers, ({ outputCurve }) => outputCost(measure, outputCurve)),
       host: hostCost(measure),
       hop,
@@ -150,30 +160,80 @@ function reachTables({ model }: PlannerInput): (memoryBytes: number) => Int32Arr
   };
 }
 
+/** The same for a worker on a card, whose experts may lie with the host. */
+function hostReach({ model }: PlannerInput, worker: PlannerWorker): Int32Array {
+  const layers = model.layerBytes.length;
+  const reach = new Int32Array(layers);
+  for (let [layerStart, end] = [0, 0]; layerStart < layers; layerStart += 1) {
+    end = Math.max(end, layerStart);
+    while (end < layers && fitsWorker(model, worker, { layerStart, layerEnd: end + 1 })) end += 1;
+    // The head may not fit behind layers that the embedding stood before, though fewer of them do.
+    while (end > layerStart && !fitsWorker(model, worker, { layerStart, layerEnd: end })) end -= 1;
+    reach[layerStart] = end;
+  }
+  return reach;
+}
+
+function hostExpertTable(
+  { model }: PlannerInput,
+  worker: PlannerWorker,
+  reach: Int32Array | undefined,
+): Int16Array | null {
+  if (!worker.host) return null;
+  const layers = model.layerBytes.length;
+  const table = new Int16Array(layers * (layers + 1));
+  for (let layerStart = 0; layerStart < layers; layerStart += 1)
+    for (let layerEnd = layerStart + 1; layerEnd <= (reach?.[layerStart] ?? 0); layerEnd += 1)
+      table[layerStart * (layers + 1) + layerEnd] =
+        stageMemory(model, worker, { layerStart, layerEnd }).host?.experts ?? 0;
+  return table;
+}
+
+/** What the layers of a stage cost more because of the experts that lie with the host. */
+export function extraCost(
+  { extraBefore }: Rates,
+  { hostExperts, layers }: Pick<Problem, 'hostExperts' | 'layers'>,
+  worker: number,
+  start: number,
+  end: number,
+): number {
+  const extras = extraBefore[worker];
+  if (!extras) return 0;
+  const experts = hostExperts[worker]?.[start * (layers + 1) + end] ?? 0;
+  return (extras[start + experts] ?? 0) - (extras[start] ?? 0);
+}
+
 /** Of a worker: all layers, which is how fast it is altogether. */
 export function costOfAll({ before }: Rates, worker: number): number {
   return before[worker]?.at(-1) ?? 0;
 }
 
-function partCost(rates: Rates, { worker, start, end }: Part, layers: number): number {
+function partCost(
+  rates: Rates,
+  { worker, start, end }: Part,
+  problem: Pick<Problem, 'hostExperts' | 'layers'>,
+): number {
+  const { layers } = problem;
   const output = end === layers ? (rates.output[worker] ?? 0) : 0;
   const before = rates.before[worker];
-  return rates.host + ((before?.[end] ?? 0) - (before?.[start] ?? 0)) + output;
+  const own = (before?.[end] ?? 0) - (before?.[start] ?? 0);
+  return rates.host + own + extraCost(rates, problem, worker, start, end) + output;
 }
 
 /** Of consecutive stages with the links between them and from and to the orchestrator. */
 export function costOf(
   rates: Rates,
   parts: readonly Part[],
-  { layers, workers }: Problem,
+  problem: Problem,
 ): { readonly sum: number; readonly largest: number } {
+  const { workers } = problem;
   const stride = workers.length + 1;
   let from = workers.length;
   let sum = 0;
   let largest = 0;
   for (const part of parts) {
     const hop = rates.hop[from * stride + part.worker] ?? 0;
-    const stage = partCost(rates, part, layers);
+    const stage = partCost(rates, part, problem);
     sum += hop + stage;
     largest = Math.max(largest, hop, stage);
     from = part.worker;

@@ -1,4 +1,4 @@
-import type { Part, Problem } from './problem.js';
+import { extraCost, type Part, type Problem } from './problem.js';
 import type { Search, Sweep } from './solve.js';
 
 /** Transitions of one sweep up to which the exact search is used: some hundred milliseconds for a whole plan. */
@@ -53,11 +53,13 @@ interface Table {
 
 /** Gives the next layers of a state to a worker that is not in its set: all numbers of layers that fit. */
 function extender(
-  { layers, reach, mayEnd, workers: { length: count } }: Problem,
+  problem: Problem,
   { rates, isLargest, cap }: Sweep,
   { best, before, end }: Table,
   stagesMin: number,
 ): (state: number, set: number, last: number, start: number, worker: number) => void {
+  const { layers, reach, mayEnd } = problem;
+  const count = problem.workers.length;
   return (state, set, last, start, worker) => {
     const hopIndex = last * (count + 1) + worker;
     if (cap !== null && (cap.rates.hop[hopIndex] ?? 0) > cap.max) return;
@@ -72,10 +74,15 @@ function extender(
       const isEnd = to === layers;
       if (
         cap !== null &&
-        cap.rates.host + ((capSums?.[to] ?? 0) - capGiven) + (isEnd ? capOutput : 0) > cap.max
+        cap.rates.host +
+          ((capSums?.[to] ?? 0) - capGiven) +
+          extraCost(cap.rates, problem, worker, start, to) +
+          (isEnd ? capOutput : 0) >
+          cap.max
       )
         break;
-      const micros = rates.host + ((sums?.[to] ?? 0) - given) + (isEnd ? output : 0);
+      const extra = extraCost(rates, problem, worker, start, to);
+      const micros = rates.host + ((sums?.[to] ?? 0) - given) + extra + (isEnd ? output : 0);
       let value = isLargest ? Math.max(soFar, hop, micros) : soFar + hop + micros;
       if (value + (isLargest ? 0 : (rates.leastFrom[to] ?? 0)) > end.value) break;
       if (isEnd) {

@@ -1,5 +1,6 @@
 import { costOfAll, type Goal, type Problem, type Rates } from './problem.js';
 import { orderSearch, type Meter } from './search-order.js';
+import { offeredBytes } from '../stage-memory.js';
 import { isBetter, solve, type Candidate } from './solve.js';
 
 /** Work of one plan after which its local search ends: some 200 to 400 ms. */
@@ -98,7 +99,10 @@ function fastestFirst({ workers }: Problem, goal: Goal): number[] {
 }
 
 function roomiestFirst({ workers }: Problem): number[] {
-  const room = (index: number): number => workers[index]?.memoryBytes ?? 0;
+  const room = (index: number): number => {
+    const worker = workers[index];
+    return worker ? offeredBytes(worker) : 0;
+  };
   return [...workers.keys()].sort((a, b) => room(b) - room(a) || a - b);
 }
 

@@ -1,4 +1,4 @@
-import { type Part, type Problem } from './problem.js';
+import { extraCost, type Part, type Problem } from './problem.js';
 import type { Search } from './solve.js';
 
 /** What looking at a worker behind some label takes besides. */
@@ -54,10 +54,15 @@ export function orderSearch(
         const isEnd = to === layers;
         if (
           cap !== null &&
-          cap.rates.host + ((capSums?.[to] ?? 0) - capGiven) + (isEnd ? capOutput : 0) > cap.max
+          cap.rates.host +
+            ((capSums?.[to] ?? 0) - capGiven) +
+            extraCost(cap.rates, problem, worker, start, to) +
+            (isEnd ? capOutput : 0) >
+            cap.max
         )
           break;
-        const micros = rates.host + ((sums?.[to] ?? 0) - given) + (isEnd ? output : 0);
+        const extra = extraCost(rates, problem, worker, start, to);
+        const micros = rates.host + ((sums?.[to] ?? 0) - given) + extra + (isEnd ? output : 0);
         let value = isLargest ? Math.max(soFar, hop, micros) : soFar + hop + micros;
         if (value + (isLargest ? 0 : (rates.leastFrom[to] ?? 0)) > valueBest) break;
         if (isEnd) value = isLargest ? Math.max(value, back) : value + back;

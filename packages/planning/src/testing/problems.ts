@@ -1,7 +1,15 @@
+import type { StepTime } from '@butterfly/common';
 import { cacheTypes } from '@butterfly/wire';
 import fc from 'fast-check';
-import { predict, stageBytes, type Placement } from '../cost.js';
-import type { Link, PlannerInput, PlannerModel, PlannerWorker } from '../types.js';
+import { predict, type Placement } from '../cost.js';
+import { fitsWorker, stageBytes } from '../stage-memory.js';
+import {
+  expertWishes,
+  type Link,
+  type PlannerInput,
+  type PlannerModel,
+  type PlannerWorker,
+} from '../types.js';
 
 export const gib = 2 ** 30;
 
@@ -61,7 +69,11 @@ const curve = fc
     })),
   );
 
-/** Clusters of any kind whose links differ, too, for models of layers that are alike or not. */
+function slower(points: readonly StepTime[], factor: number): StepTime[] {
+  return points.map(({ rows, micros }) => ({ rows, micros: micros * factor }));
+}
+
+/** Clusters of any kind, some workers of which are cards with the memory of a host beside them, and whose links differ, too, for models of layers that are alike or not. */
 export function clusters(workersMin: number, workersMax: number, layersMin: number, layersMax: number) {
   return fc.integer({ min: workersMin, max: workersMax }).chain((count) =>
     fc
@@ -75,6 +87,8 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
         layerKinds: fc.array(fc.nat(2), { minLength: layersMax, maxLength: layersMax }),
         arenaSlots: fc.nat(2),
         overheadBytes: fc.nat(3),
+        hostOverheadBytes: fc.nat(1),
+        expertBytes: fc.array(fc.nat(5), { minLength: layersMax, maxLength: layersMax }),
         joined: fc.array(fc.integer({ min: 1, max: layersMax }), { maxLength: 3 }),
         objective: fc.constantFrom('latency' as const, 'throughput' as const),
         concurrency: fc.integer({ min: 1, max: 20 }),
@@ -83,6 +97,15 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
             share: fc.double({ min: 0, max: 1.2, noNaN: true }),
             curvesByKind: fc.array(curve, { minLength: 3, maxLength: 3 }),
             outputCurve: curve,
+            // Of those on cards.
+            host: fc.option(
+              fc.record({
+                share: fc.double({ min: 0.1, max: 1.2, noNaN: true }),
+                slowdown: fc.double({ min: 0.5, max: 10, noNaN: true }),
+                experts: fc.constantFrom(...expertWishes),
+              }),
+              { nil: undefined, freq: 1 },
+            ),
           }),
           { minLength: count, maxLength: count },
         ),
@@ -103,12 +126,21 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
         const ids = [null, ...workers.map((_, index) => `w${index}`)];
         return {
           model,
-          workers: workers.map(({ share, ...curves }, index) => ({
+          workers: workers.map(({ share, host, ...curves }, index) => ({
             workerId: `w${index}`,
             name: `worker ${index}`,
             memoryBytes: Math.round(share * allBytes),
             layerCurve: curves.curvesByKind[0] ?? [],
             ...curves,
+            ...(host
+              ? {
+                  host: {
+                    memoryBytes: Math.round(host.share * allBytes),
+                    experts: host.experts,
+                    curvesByKind: curves.curvesByKind.map((points) => slower(points, host.slowdown)),
+                  },
+                }
+              : {}),
           })),
           link: (from, to) => links[ids.indexOf(from) * ids.length + ids.indexOf(to)] ?? lan,
           objective,
@@ -118,18 +150,30 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
   );
 }
 
-/** Every order of every subset of the workers with every split of the layers that may be and fits. */
+/** Every number of layers whose experts may lie with the host. */
+function everyHome({ host }: PlannerWorker, placement: Placement): Placement[] {
+  const layers = placement.layerEnd - placement.layerStart;
+  if (!host) return [placement];
+  const numbers = { auto: [...Array(layers + 1).keys()], host: [layers], device: [0] }[host.experts];
+  return numbers.map((hostExperts) => ({ ...placement, hostExperts }));
+}
+
+/**
+ * Every order of every subset of the workers with every split of the layers that may be and fits, and on cards with every
+ * number of layers whose experts lie with the host.
+ */
 export function everyPlacement(input: PlannerInput, done: readonly Placement[] = []): Placement[][] {
   const layers = input.model.layerBytes.length;
   const layerStart = done.at(-1)?.layerEnd ?? 0;
   if (layerStart === layers) return [[...done]];
   return input.workers
     .filter(({ workerId }) => done.every((stage) => stage.workerId !== workerId))
-    .flatMap(({ workerId, memoryBytes }) =>
+    .flatMap((worker) =>
       Array.from({ length: layers - layerStart }, (_, index) => layerStart + index + 1)
         .filter((layerEnd) => input.model.joinedLayers?.has(layerEnd) !== true)
-        .filter((layerEnd) => stageBytes(input.model, layerStart, layerEnd) <= memoryBytes)
-        .flatMap((layerEnd) => everyPlacement(input, [...done, { workerId, layerStart, layerEnd }])),
+        .flatMap((layerEnd) => everyHome(worker, { workerId: worker.workerId, layerStart, layerEnd }))
+        .filter((placement) => fitsWorker(input.model, worker, placement))
+        .flatMap((placement) => everyPlacement(input, [...done, placement])),
     );
 }
 

@@ -34,7 +34,22 @@ const worker = z
     threads: positive.max(4096),
     /** Where it computes, if that is not the CPU: as `butterfly devices` calls it, and as its driver does. */
     device: z
-      .object({ name, kind: z.enum(['gpu', 'integrated']), description: name })
+      .object({
+        name,
+        kind: z.enum(['gpu', 'integrated']),
+        description: name,
+        /** What it may take of the memory of its machine; absent in workers that know nothing of that. */
+        host: z
+          .object({
+            memoryBytes: count,
+            /** As of the worker itself. */
+            offersAllFree: z.boolean(),
+            /** Where experts may lie: there where they do not fit the device, always there, or never. */
+            experts: z.enum(['auto', 'host', 'device']),
+          })
+          .readonly()
+          .optional(),
+      })
       .readonly()
       .optional(),
     /** What it offers for weights and cache. */
@@ -73,6 +88,13 @@ export const welcome = z
   })
   .readonly();
 
+/** Time by rows of one layer of each kind that was measured by itself. */
+const kindCurves = z
+  .array(z.object({ layer, curve: stepTimes }).readonly())
+  .max(limits.layerKindsMax)
+  .readonly()
+  .optional();
+
 /** What a worker measured of itself for this model, and holds of it. Follows `welcome`. */
 export const profile = z
   .object({
@@ -80,11 +102,9 @@ export const profile = z
     /** Time of a layer as they are on average by rows, each row of a sequence of its own. */
     layerCurve: stepTimes,
     /** The same of one layer of each kind that was measured by itself; absent where all layers are alike. */
-    kindCurves: z
-      .array(z.object({ layer, curve: stepTimes }).readonly())
-      .max(limits.layerKindsMax)
-      .readonly()
-      .optional(),
+    kindCurves,
+    /** Times of layers whose experts lie in the memory of the host beside a device; absent without such. */
+    hostExperts: z.object({ layerCurve: stepTimes, kindCurves }).readonly().optional(),
     /** Time of norm, head and sampling by rows with logits. */
     outputCurve: stepTimes,
     /** Time of one query over 2,048 cached tokens of one layer, by type of the cache. */

@@ -11,6 +11,8 @@ export const prepare = z
     layerStart: layer,
     /** Exclusive. */
     layerEnd: layer,
+    /** On a device that is not the host: of so many layers, the first, the experts lie with the host; none by default. */
+    hostExperts: layer.optional(),
     /** Slots of the KV arena, in tokens. */
     arenaSlots: positive.max(0xffff_ffff),
     cacheType: z.enum(cacheTypes),

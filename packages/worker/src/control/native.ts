@@ -3,6 +3,7 @@ import type { Ggml } from '@butterfly/ggml';
 import type { ModelSpec } from '@butterfly/model';
 import { type StageFactory, StageRuntime } from '@butterfly/stage';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
+import type { HostOffer } from '../profile/capabilities.js';
 import { profileModel } from '../profile/profile-model.js';
 
 /** Measures the machine of a worker on a model. */
@@ -24,6 +25,8 @@ export function nativeMachine(options: {
   /** As `listDevices` calls it. */
   readonly device: string;
   readonly memoryBytes: number;
+  /** Beside a device that is not the CPU: what it may take of the memory of this machine. */
+  readonly host?: HostOffer;
   readonly directory: string | null;
   readonly observe: WorkerObserver;
 }): Machine {

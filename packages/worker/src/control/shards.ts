@@ -15,7 +15,7 @@ export interface ShardClient {
   /** The same for the same weights and settings. */
   readonly modelKey: string;
   readonly isDeterministic: boolean;
-  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'outputCurve'>;
+  readonly profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'hostExperts' | 'outputCurve'>;
   /** Opens the way to the weights. Disposing it ends the reads under way. */
   openSource(order: Prepare): Promise<ShardSource>;
 }
@@ -195,12 +195,13 @@ export class ShardHolder {
     await Promise.all(this.#leaving);
     signal.throwIfAborted();
     const { stages, clock, observe } = this.options;
-    const { shardId, layerStart, layerEnd, arenaSlots, cacheType, rowsMax } = order;
+    const { shardId, layerStart, layerEnd, hostExperts = 0, arenaSlots, cacheType, rowsMax } = order;
     const { spec, isDeterministic, profile } = client;
     const startedMs = clock.nowMs();
     const range = { layerStart, layerEnd };
     observe({ kind: 'weightsLoading', shardId, layers: layersOf(order) });
-    const stage = stages.create({ spec, range, arenaSlots, cacheType, rowsMax, isDeterministic });
+    const settings = { hostExperts, arenaSlots, cacheType, rowsMax, isDeterministic };
+    const stage = stages.create({ spec, range, ...settings });
     try {
       await using source = await client.openSource(order);
       signal.throwIfAborted();

@@ -12,6 +12,9 @@ export function cpuVariant(): string {
   return 'generic';
 }
 
+/** What a worker on a card offers beside it. */
+export type HostOffer = NonNullable<NonNullable<WorkerIdentity['device']>['host']>;
+
 /** What a worker tells about itself when it joins, but for its data port and what it holds. */
 export function describeWorker(
   ggml: Ggml,
@@ -25,9 +28,11 @@ export function describeWorker(
     readonly machineId: string;
     /** Where it computes. */
     readonly device?: Device;
+    /** What it may take of the memory of this machine, where it computes on a card. */
+    readonly host?: HostOffer;
   },
 ): Omit<WorkerIdentity, 'dataPort' | 'heldShards'> {
-  const { device } = options;
+  const { device, host } = options;
   return {
     name: options.name,
     machineId: options.machineId,
@@ -39,7 +44,14 @@ export function describeWorker(
     arch: arch(),
     threads: options.threads,
     ...(device && device.kind !== 'cpu'
-      ? { device: { name: device.name, kind: device.kind, description: device.description.slice(0, 200) } }
+      ? {
+          device: {
+            name: device.name,
+            kind: device.kind,
+            description: device.description.slice(0, 200),
+            ...(host ? { host } : {}),
+          },
+        }
       : {}),
     memoryBytes: options.memoryBytes,
     offersAllFree: options.offersAllFree ?? false,

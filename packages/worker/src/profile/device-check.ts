@@ -46,7 +46,15 @@ async function layerOn(
   range: LayerRange,
   weights: TensorSource,
 ): Promise<Float32Array> {
-  using stage = new StageRuntime({ ...model, range, arenaSlots, cacheType: 'f16', rowsMax: rows });
+  const hostExperts = model.hasHostExperts ? range.layerEnd - range.layerStart : 0;
+  using stage = new StageRuntime({
+    ...model,
+    range,
+    hostExperts,
+    arenaSlots,
+    cacheType: 'f16',
+    rowsMax: rows,
+  });
   await stage.load(weights);
   const { spec } = model;
   const { payloadShape } = stage;

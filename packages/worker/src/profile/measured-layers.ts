@@ -3,6 +3,7 @@ import type { Ggml } from '@butterfly/ggml';
 import {
   type KindTimes,
   type LayerKind,
+  type LayerTimes,
   type ModelSpec,
   activeBytes,
   layerKinds,
@@ -45,6 +46,8 @@ export interface MeasuredModel {
   readonly spec: ModelSpec;
   readonly threads: number;
   readonly device: string;
+  /** Whether all experts lie with the host beside the device. */
+  readonly hasHostExperts: boolean;
   readonly memoryBytes: number;
   readonly isDeterministic: boolean;
   readonly observe: WorkerObserver;
@@ -71,13 +74,8 @@ export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayer
   const { spec, observe } = model;
   const parts = measuredParts(model);
   const kinds = layerKinds(spec);
-  if (parts.kinds.length === 0) observe({ kind: 'speedGuessed', part: 'layer' });
-  const { kindCurves, isSteady } = await measureKinds(model, parts.kinds);
-  const whole = { layerStart: 0, layerEnd: spec.layers };
-  // Of kinds that are not measured the times are estimated by those that are.
-  const times = { layerCurve: kindCurves[0]?.curve ?? assumed(kinds), kindCurves };
-  const layerCurve = meanTimes(timedLayers(kinds, times, whole));
-  const layers = kinds.length === 1 ? { layerCurve } : { layerCurve, kindCurves };
+  const { isSteady, ...layers } = await measureLayerTimes(model);
+  const { layerCurve } = layers;
   if (parts.hasOutput) {
     const end = endLayers(spec);
     const [first = 0] = end;
@@ -89,6 +87,22 @@ export async function measureLayers(model: MeasuredModel): Promise<MeasuredLayer
   const share = outputBytes(spec) / Math.max(1, meanOf(kinds, activeBytes));
   const outputCurve = layerCurve.map(({ rows, micros }) => ({ rows, micros: Math.max(1, micros * share) }));
   return { ...layers, outputCurve, isSteady };
+}
+
+/** The same without the output. */
+export async function measureLayerTimes(
+  model: MeasuredModel,
+): Promise<LayerTimes & Pick<MeasuredLayers, 'isSteady'>> {
+  const { spec, observe } = model;
+  const measured = measuredParts(model).kinds;
+  const kinds = layerKinds(spec);
+  if (measured.length === 0) observe({ kind: 'speedGuessed', part: 'layer' });
+  const { kindCurves, isSteady } = await measureKinds(model, measured);
+  const whole = { layerStart: 0, layerEnd: spec.layers };
+  // Of kinds that are not measured the times are estimated by those that are.
+  const times = { layerCurve: kindCurves[0]?.curve ?? assumed(kinds), kindCurves };
+  const layerCurve = meanTimes(timedLayers(kinds, times, whole));
+  return kinds.length === 1 ? { layerCurve, isSteady } : { layerCurve, kindCurves, isSteady };
 }
 
 /** The time of one layer of each of these kinds, which share the time that there is. */
@@ -144,16 +158,18 @@ async function measureOutput(
 
 /** The time of steps through all of these stages, one after the other. */
 async function measureStages(
-  { ggml, threads, device, isDeterministic }: MeasuredModel,
+  { ggml, threads, device, hasHostExperts, isDeterministic }: MeasuredModel,
   parts: readonly MeasuredStage[],
   { rowsMax, budgetMs }: { readonly rowsMax: number; readonly budgetMs: number },
 ): Promise<MeasuredCurve> {
   const stages: TimedStage[] = [];
   try {
-    for (const part of parts)
-      stages.push(
-        await TimedStage.load({ ...part, ggml, threads, device, arenaSlots, rowsMax, isDeterministic }),
-      );
+    for (const part of parts) {
+      const { layerStart, layerEnd } = part.range;
+      const hostExperts = hasHostExperts ? layerEnd - layerStart : 0;
+      const options = { ...part, ggml, threads, device, hostExperts, arenaSlots, rowsMax, isDeterministic };
+      stages.push(await TimedStage.load(options));
+    }
     const measure = async (rows: number): Promise<number> => {
       let micros = 0;
       for (const stage of stages) micros += await stage.micros(rows);

@@ -7,13 +7,13 @@ import { type WorkerProfile, encodeControl } from '@butterfly/wire';
 /** What a worker measures; what it holds of the model is known only to its loader. */
 export type MeasuredProfile = Pick<
   WorkerProfile,
-  'layerCurve' | 'kindCurves' | 'outputCurve' | 'attentionMicros' | 'diskBytesPerSecond'
+  'layerCurve' | 'kindCurves' | 'hostExperts' | 'outputCurve' | 'attentionMicros' | 'diskBytesPerSecond'
 >;
 
 /** What was measured while something else computed serves for a while, and is then measured anew. */
 const unsteadyForMs = 10 * 60_000;
 /** Raised whenever measuring changes its meaning, so that older files are measured anew. */
-const version = 5;
+const version = 6;
 
 /** What a file holds that nobody else wrote. */
 interface StoredProfile {
@@ -69,10 +69,12 @@ export class ProfileCache {
     const stored = JSON.parse(text) as StoredProfile | null;
     if (stored?.key !== this.#key || !stored.profile) return null;
     if (stored.isSteady !== true && ageMs > unsteadyForMs) return null;
-    const { layerCurve, kindCurves, outputCurve, attentionMicros, diskBytesPerSecond } = stored.profile;
+    const { layerCurve, kindCurves, hostExperts, outputCurve, attentionMicros, diskBytesPerSecond } =
+      stored.profile;
     const profile = {
       layerCurve,
       ...(kindCurves === undefined ? {} : { kindCurves }),
+      ...(hostExperts === undefined ? {} : { hostExperts }),
       outputCurve,
       attentionMicros,
       diskBytesPerSecond,

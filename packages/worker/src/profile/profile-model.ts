@@ -1,13 +1,14 @@
 import type { WorkerObserver } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
-import { type ModelSpec, withoutRooms } from '@butterfly/model';
+import { type LayerTimes, type ModelSpec, expertBytes, withoutRooms } from '@butterfly/model';
 import { cpuVariant } from './capabilities.js';
 import { checkDevice } from './device-check.js';
 import { machineId } from './machine-id.js';
 import { MachineLock } from './machine-lock.js';
 import { measureAttention } from './measured-attention.js';
 import { findModelFile, measureDisk, removeAbandonedScratch } from './measured-disk.js';
-import { measureLayers } from './measured-layers.js';
+import type { HostOffer } from './capabilities.js';
+import { type MeasuredModel, measureLayerTimes, measureLayers } from './measured-layers.js';
 import { measuredParts, type MeasuredParts } from './measured-parts.js';
 import { ProfileCache, type MeasuredProfile } from './profile-cache.js';
 
@@ -17,6 +18,8 @@ export interface ProfileOptions {
   readonly threads: number;
   /** Where it computes; the CPU by default. */
   readonly device?: string;
+  /** Beside a device that is not the CPU: what it may take of the memory of this machine. */
+  readonly host?: HostOffer;
   /** What the worker offers for weights and cache; measuring stays within it. */
   readonly memoryBytes: number;
   /** Where measurements are kept for the next time; null keeps none. */
@@ -37,7 +40,15 @@ export async function profileModel(options: ProfileOptions): Promise<MeasuredPro
   const spec = withoutRooms(options.spec);
   if (directory !== null) await removeAbandonedScratch(directory);
   const file = await findModelFile(spec.files);
-  const model = { ...options, spec, isDeterministic, device };
+  const experts = device === 'cpu' || !hasExperts(spec) ? 'device' : (options.host?.experts ?? 'device');
+  const model: ProfiledModel = {
+    ...options,
+    spec,
+    isDeterministic,
+    device,
+    experts,
+    hasHostExperts: experts === 'host',
+  };
   const key = await profileKey(model, measuredParts(model), file?.path ?? null);
   const cache = directory === null ? null : new ProfileCache(directory, key, observe);
   const known = await cache?.read();
@@ -51,15 +62,22 @@ export async function profileModel(options: ProfileOptions): Promise<MeasuredPro
   }
 }
 
+type ProfiledModel = Required<Omit<ProfileOptions, 'host'>> &
+  Pick<MeasuredModel, 'hasHostExperts'> & {
+    /** As the worker offers it, or `device` where that makes no difference. */
+    readonly experts: HostOffer['experts'];
+  };
+
 async function measure(
-  model: Required<ProfileOptions>,
+  model: ProfiledModel,
   file: Awaited<ReturnType<typeof findModelFile>>,
   cache: ProfileCache | null,
 ): Promise<MeasuredProfile> {
   const { ggml, spec, threads, device, directory, isDeterministic, observe } = model;
   const startedMs = performance.now();
   await checkDevice(model);
-  const { isSteady, ...curves } = await measureLayers(model);
+  const layers = await measureLayers(model);
+  const beside = model.experts === 'auto' ? await measureBeside(model) : null;
   const attentionMicros = await measureAttention({
     ggml,
     attention: spec.attention,
@@ -68,16 +86,33 @@ async function measure(
     isDeterministic,
   });
   const diskBytesPerSecond = await measureDisk(ggml, file, directory);
-  const profile = { ...curves, attentionMicros, diskBytesPerSecond };
+  const { isSteady: areLayersSteady, ...curves } = layers;
+  const isSteady = areLayersSteady && (beside?.isSteady ?? true);
+  const hostExperts = beside ? { hostExperts: beside.times } : {};
+  const profile = { ...curves, ...hostExperts, attentionMicros, diskBytesPerSecond };
   const elapsedMs = Math.round(performance.now() - startedMs);
   observe({ kind: 'machineMeasured', elapsedMs, isSteady, ...profile });
   await cache?.write(profile, isSteady);
   return profile;
 }
 
+/** Layers with their experts in the memory of the host, where a plan may want them. */
+async function measureBeside(
+  model: ProfiledModel,
+): Promise<{ readonly times: LayerTimes; readonly isSteady: boolean }> {
+  const beside = { ...model, hasHostExperts: true };
+  await checkDevice(beside);
+  const { isSteady, ...times } = await measureLayerTimes(beside);
+  return { times, isSteady };
+}
+
+function hasExperts(spec: ModelSpec): boolean {
+  return expertBytes(spec).some((bytes) => bytes > 0);
+}
+
 /** Everything that the measurements depend on. */
 async function profileKey(
-  { ggml, spec, threads, device, directory, isDeterministic }: ProfileOptions,
+  { ggml, spec, threads, device, experts, directory, isDeterministic }: ProfiledModel,
   parts: MeasuredParts,
   filePath: string | null,
 ): Promise<Record<string, unknown>> {
@@ -88,6 +123,7 @@ async function profileKey(
     ggmlVersion: ggml.ggmlVersion,
     threads,
     device,
+    experts,
     isDeterministic,
     parts,
     filePath,

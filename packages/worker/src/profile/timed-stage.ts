@@ -9,6 +9,8 @@ export interface TimedStageOptions {
   readonly range: LayerRange;
   readonly threads: number;
   readonly device: string;
+  /** As in `StageRequest`. */
+  readonly hostExperts: number;
   readonly arenaSlots: number;
   readonly rowsMax: number;
   readonly isDeterministic: boolean;

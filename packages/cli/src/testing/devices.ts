@@ -1,0 +1,38 @@
+import { run } from './butterfly.js';
+import { Server, type Outcome } from './server.js';
+
+/** Makes Mesa's software driver count as a graphics card, which needs `mesa-vulkan-drivers` of Debian. */
+export const softwareCard = { GGML_VK_VISIBLE_DEVICES: '0' };
+
+/** It ends its process now and then, which a server outlives, but not always with the device. */
+export const driverTries = 3;
+
+/** What `butterfly devices` lists with that driver. */
+export async function listedDevices(): Promise<readonly { readonly name: string; readonly kind: string }[]> {
+  const { stdout } = await run(['devices', '--json'], softwareCard);
+  return JSON.parse(stdout.join('\n')) as readonly { readonly name: string; readonly kind: string }[];
+}
+
+/** With a server of a model on these devices; again where a driver took its process along, which `use` tells by null. */
+export async function withDevices<T>(
+  path: string,
+  names: string,
+  args: readonly string[],
+  use: (server: Server) => Promise<T | null>,
+): Promise<T> {
+  for (let attempt = 1; attempt <= driverTries; attempt++) {
+    await using server = new Server(['--device', names, '--ctx', '512', '--parallel', '2', ...args], {
+      env: softwareCard,
+      path,
+    });
+    await server.ready();
+    const result = await use(server);
+    if (result !== null) return result;
+    console.log(`The driver ended its process; try ${attempt} of ${driverTries}.`);
+  }
+  throw new Error('the software driver ended its process each time');
+}
+
+/** Null where a worker died that nobody killed. */
+export const ifUndisturbed = (server: Server, outcome: Outcome): Outcome | null =>
+  server.records('A local worker ended.').length === 0 ? outcome : null;
