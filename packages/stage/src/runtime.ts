@@ -311,7 +311,7 @@ export class StageRuntime implements Stage {
   }
 
   #compile(sequences: Step['sequences']): CompiledStep {
-    const { isDeterministic, cacheType } = this.options;
+    const { isDeterministic, cacheType, spec } = this.options;
     const hasPrompt = sequences.some(({ rows, draftTokens }) => rows - draftTokens.length > 1);
     const padded = (rows: number): number => {
       if (isDeterministic) return wholeGroups(rows);
