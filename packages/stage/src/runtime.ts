@@ -171,6 +171,8 @@ export class StageRuntime implements Stage {
         sampling: null,
         draftTokens: noTokens,
         recentTokens: noTokens,
+        logprobs: null,
+        scored: null,
         state: null,
       },
     ]);

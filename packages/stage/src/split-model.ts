@@ -4,7 +4,7 @@ import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
 import { type ModelSpec, cacheBlockSlots, joinedLayers, openGguf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
 import { type CacheType, type SequenceState, emptyState, firstOwnState } from '@butterfly/wire';
-import { largestIndex } from './sampling/draw.js';
+import { largestIndex } from './sampling/blocks.js';
 import { StageRuntime } from './runtime.js';
 import type { StageResult } from './stage.js';
 
@@ -105,6 +105,8 @@ export class SplitModel implements Disposable {
             sampling: null,
             draftTokens: noTokens,
             recentTokens: noTokens,
+            logprobs: null,
+            scored: null,
             state,
           },
         ],

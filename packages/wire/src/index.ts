@@ -22,12 +22,17 @@ export { emptyState, firstOwnState, tokenOfStepBefore, wasteState } from './fram
 export type {
   Activations,
   ArenaCopy,
+  DrySampling,
   FileChunk,
+  LogitBias,
+  Logprobs,
   SamplingParams,
+  ScoredTokens,
+  SequenceState,
   StageTime,
   Step,
+  StepOutput,
   StepResult,
-  SequenceState,
   StepSequence,
 } from './frames/types.js';
 export { cacheTypes } from './messages/cache-type.js';

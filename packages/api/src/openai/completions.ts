@@ -35,6 +35,8 @@ export function generateRequest(
   return {
     promptTokens,
     outputTokensMax,
+    logprobs: null,
+    promptLogprobs: null,
     sampling: options.sampling,
     stopTokens: options.ignoreEos ? noTokens : context.vocabulary.endOfGenerationTokens,
     priority: options.priority,
@@ -72,6 +74,9 @@ export async function runCompletion(
         if (match.stopped) return { reason: 'stop', outputTokens, cachedPromptTokens: null };
         break;
       }
+      // Nobody asks for them yet.
+      case 'promptToken':
+        break;
       case 'end': {
         const match = matcher.push(detokenizer.flush());
         onText(match.text + matcher.flush());

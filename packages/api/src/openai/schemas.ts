@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { ButterflyError, deadlines } from '@butterfly/common';
 import type { ChatMessage } from '@butterfly/text';
-import type { SamplingParams } from '@butterfly/wire';
+import { greedySampling, type SamplingParams } from '@butterfly/wire';
 import { z } from 'zod';
 import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
 import { namesWithoutEffect, shapeOf } from './field-kinds.js';
@@ -78,6 +78,7 @@ function options(
   return {
     model: isBlank(fields.model) ? null : fields.model,
     sampling: {
+      ...greedySampling,
       temperature: fields.temperature ?? 1,
       topK: Math.min(Math.max(fields.top_k ?? 0, 0), topKMax),
       topP: fields.top_p ?? 1,

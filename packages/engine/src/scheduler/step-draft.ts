@@ -1,6 +1,7 @@
 import { limits } from '@butterfly/common';
 import { type SequenceState, type StepSequence, tokenOfStepBefore } from '@butterfly/wire';
 import type { Region } from '../kv/arena.js';
+import type { ScoredRange } from './prompt-scores.js';
 import type { Sequence } from './scheduler-sequence.js';
 import { noTokens } from './token-list.js';
 
@@ -9,6 +10,8 @@ interface Part {
   /** Known tokens to compute. */
   readonly rows: number;
   readonly guesses: Int32Array;
+  /** The tokens of its prompt that its rows score. */
+  readonly scored: ScoredRange | null;
 }
 
 /** Where a sequence lies in the memory of the stages. */
@@ -22,6 +25,7 @@ export interface Places {
 export class StepDraft {
   readonly #parts = new Map<Sequence, Part>();
   #rows = 0;
+  #scoredRows = 0;
 
   constructor(readonly rowsMax: number) {}
 
@@ -37,6 +41,11 @@ export class StepDraft {
     return this.rowsLeft <= 0 || this.#parts.size >= limits.stepSequencesMax;
   }
 
+  /** How many tokens of prompts it may yet score. */
+  get scoredRowsLeft(): number {
+    return limits.scoredRowsMax - this.#scoredRows;
+  }
+
   get isEmpty(): boolean {
     return this.#parts.size === 0;
   }
@@ -47,8 +56,10 @@ export class StepDraft {
 
   add(sequence: Sequence, rows: number, guesses: Int32Array = noTokens): void {
     this.remove(sequence);
-    this.#parts.set(sequence, { rows, guesses });
+    const scored = sequence.scores?.range(sequence.scheduled, sequence.scheduled + rows) ?? null;
+    this.#parts.set(sequence, { rows, guesses, scored });
     this.#rows += rows + guesses.length;
+    this.#scoredRows += scoredRows(scored);
   }
 
   remove(sequence: Sequence): void {
@@ -56,6 +67,7 @@ export class StepDraft {
     if (part === undefined) return;
     this.#parts.delete(sequence);
     this.#rows -= part.rows + part.guesses.length;
+    this.#scoredRows -= scoredRows(part.scored);
   }
 
   /** The parts with their tokens, as the step of this id. Places are asked for only now, because they may have moved since they were chosen. */
@@ -70,9 +82,10 @@ export class StepDraft {
     const tokens = new Int32Array(this.#rows);
     const sequences: StepSequence[] = [];
     let offset = 0;
-    for (const [sequence, { rows, guesses }] of this.#parts) {
+    for (const [sequence, part] of this.#parts) {
+      const { rows, guesses } = part;
       const end = sequence.scheduled + rows;
-      sequences.push(stepSequence(sequence, rows, guesses, places));
+      sequences.push(stepSequence(sequence, part, places));
       if (sequence.scheduled >= sequence.known.length)
         tokens[offset] = tokenOfStepBefore(stepId - sequence.samplingStepId);
       else sequence.known.copyTo(tokens, offset, sequence.scheduled, end);
@@ -83,19 +96,24 @@ export class StepDraft {
   }
 }
 
-function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, places: Places): StepSequence {
+const scoredRows = (scored: ScoredRange | null): number => (scored ? scored.to - scored.from : 0);
+
+function stepSequence(sequence: Sequence, { rows, guesses, scored }: Part, places: Places): StepSequence {
   const region = places.region(sequence);
   const isSampled = sequence.scheduled + rows >= sequence.known.length;
+  const recentTokens = isSampled ? sequence.recentTokens() : noTokens;
   return {
     sequenceId: sequence.id,
     regionStart: region.start,
     regionSlots: region.slots,
     positionStart: sequence.scheduled,
     rows: rows + guesses.length,
-    logitRows: isSampled ? 1 + guesses.length : 0,
-    sampling: isSampled ? sequence.sampling : null,
+    logitRows: scoredRows(scored) + (isSampled ? 1 + guesses.length : 0),
+    sampling: isSampled ? sequence.samplingOf(recentTokens, guesses) : null,
     draftTokens: guesses,
-    recentTokens: isSampled ? sequence.recentTokens() : noTokens,
+    recentTokens,
+    logprobs: isSampled ? sequence.logprobs : null,
+    scored: scored && (sequence.scores?.wanted(scored) ?? null),
     state: places.state(sequence),
   };
 }

@@ -115,6 +115,8 @@ export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0): S
         sampling: null,
         draftTokens: new Int32Array(0),
         recentTokens: new Int32Array(0),
+        logprobs: null,
+        scored: null,
         state: stateSlots === 0 ? null : { from: emptyState, to: wasteState },
       },
     ],

@@ -7,7 +7,7 @@ import { openGguf, stateSlotsOf } from '@butterfly/model';
 import { architectureFixtures, writeArchitectureModel } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { largestIndex } from '../sampling/draw.js';
+import { largestIndex } from '../sampling/blocks.js';
 import { SplitModel } from '../split-model.js';
 import { ggml, runThrough, someTokens, tokenStep } from '../testing/stages.js';
 
@@ -69,6 +69,8 @@ class Run {
         id,
         promptTokens: Int32Array.from(prompt),
         outputTokensMax: outputTokens,
+        logprobs: null,
+        promptLogprobs: null,
         sampling: greedySampling,
         stopTokens: new Set(),
         priority: 0,

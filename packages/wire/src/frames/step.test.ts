@@ -12,7 +12,16 @@ import {
   encodeStep,
   encodeStepResult,
 } from './step.js';
-import type { FileChunk, SamplingParams, StageTime, Step, StepResult, StepSequence } from './types.js';
+import type {
+  FileChunk,
+  Logprobs,
+  SamplingParams,
+  StageTime,
+  Step,
+  StepOutput,
+  StepResult,
+  StepSequence,
+} from './types.js';
 
 function transfer(parts: Uint8Array[]): Frame {
   const decoder = new FrameDecoder();
@@ -37,11 +46,32 @@ const finite = fc.double({ noNaN: true, noDefaultInfinity: true });
 const tokens = (minLength: number, maxLength: number): fc.Arbitrary<Int32Array> =>
   fc.int32Array({ min: 0, minLength, maxLength });
 
+const bias = fc.float({ min: -100, max: 100, noNaN: true });
+
 const sampling: fc.Arbitrary<SamplingParams> = fc.record({
   temperature: fc.double({ min: 0, max: 1e9, noNaN: true }),
   topK: u32,
   topP: unit,
   minP: unit,
+  typicalP: unit,
+  xtcProbability: unit,
+  xtcThreshold: unit,
+  penaltyLastN: fc.nat({ max: limits.recentTokensMax }),
+  dry: fc.option(
+    fc.record({
+      multiplier: fc.double({ min: 0.01, max: 10, noNaN: true }),
+      base: fc.double({ min: 1, max: 10, noNaN: true }),
+      allowedLength: fc.nat({ max: 20 }),
+      lastN: fc.integer({ min: 1, max: limits.recentTokensMax }),
+      breakers: fc.array(tokens(1, limits.dryBreakerTokensMax), { maxLength: 8 }),
+    }),
+  ),
+  logitBias: fc.option(
+    fc.array(fc.tuple(fc.nat({ max: 2 ** 31 - 1 }), bias), { minLength: 1, maxLength: 20 }).map((pairs) => ({
+      tokens: Int32Array.from(pairs, ([token]) => token),
+      values: Float32Array.from(pairs, ([, value]) => value),
+    })),
+  ),
   repeatPenalty: fc.double({ min: 0.01, max: 10, noNaN: true }),
   frequencyPenalty: finite,
   presencePenalty: finite,
@@ -60,14 +90,22 @@ const sequence: fc.Arbitrary<StepSequence> = fc
     state: fc.option(fc.record({ from: u32, to: fc.integer({ min: 1, max: 2 ** 32 - 1 }) })),
     logitShare: unit,
     guesses: tokens(0, limits.draftTokensMax),
+    logprobs: fc.option(fc.nat({ max: limits.logprobsMax })),
+    targets: tokens(0, 10),
+    alternatives: fc.nat({ max: limits.logprobsMax }),
   })
-  .map(({ slotsToSpare, logitShare, guesses, ...rest }) => {
+  .map(({ slotsToSpare, logitShare, guesses, logprobs, targets, alternatives, ...rest }) => {
     const draftTokens = rest.sampling === null ? new Int32Array(0) : guesses.slice(0, rest.rows - 1);
+    const sampledRows = rest.sampling === null ? 0 : draftTokens.length + 1;
+    const scoredTokens = targets.slice(0, rest.rows - sampledRows);
+    const wanted = sampledRows + scoredTokens.length;
     return {
       ...rest,
       regionSlots: rest.positionStart + rest.rows + slotsToSpare,
       draftTokens,
-      logitRows: rest.sampling === null ? Math.floor(rest.rows * logitShare) : draftTokens.length + 1,
+      logprobs: rest.sampling === null ? null : logprobs,
+      scored: scoredTokens.length === 0 ? null : { tokens: scoredTokens, alternatives },
+      logitRows: wanted === 0 ? Math.floor(rest.rows * logitShare) : wanted,
     };
   });
 
@@ -82,10 +120,41 @@ const step: fc.Arbitrary<Step> = fc.record({
   payload: fc.uint8Array({ maxLength: 100 }),
 });
 
+/** Of so many tokens. */
+const logprobs = (count: number): fc.Arbitrary<Logprobs> =>
+  fc.nat({ max: limits.logprobsMax }).chain((alternatives) => {
+    const values = (length: number): fc.Arbitrary<Float32Array> =>
+      fc.float32Array({ max: 0, noNaN: true, minLength: length, maxLength: length });
+    const top = count * alternatives;
+    return fc.record({
+      alternatives: fc.constant(alternatives),
+      chosen: values(count),
+      topTokens: tokens(top, top),
+      topValues: values(top),
+    });
+  });
+
+const output: fc.Arbitrary<StepOutput> = fc
+  .record({
+    sequenceId: id,
+    tokens: tokens(0, 5),
+    scoredCount: fc.nat({ max: 5 }),
+    hasLogprobs: fc.boolean(),
+  })
+  .chain(({ scoredCount, hasLogprobs, ...fixed }) =>
+    fc
+      .record({ own: logprobs(fixed.tokens.length), scored: logprobs(scoredCount) })
+      .map(({ own, scored }) => ({
+        ...fixed,
+        ...(hasLogprobs && { logprobs: own }),
+        ...(scoredCount > 0 && { scored }),
+      })),
+  );
+
 const result: fc.Arbitrary<StepResult> = fc.record({
   epoch: u32,
   stepId: id,
-  outputs: fc.array(fc.record({ sequenceId: id, tokens: tokens(0, 5) })),
+  outputs: fc.array(output, { maxLength: 20 }),
   stageTimes,
 });
 
@@ -106,6 +175,8 @@ const oneSequence: StepSequence = {
   sampling: greedy,
   draftTokens: new Int32Array(0),
   recentTokens: Int32Array.of(1, 2),
+  logprobs: null,
+  scored: null,
   state: null,
 };
 const oneStep: Step = {
@@ -193,6 +264,11 @@ describe('rules', () => {
   });
   const guessing = (guesses: number, change: Partial<StepSequence>): Step =>
     inSequence({ draftTokens: new Int32Array(guesses), ...change });
+  const biasOf = (count: number, value: number): SamplingParams['logitBias'] => ({
+    tokens: Int32Array.from({ length: count }, (_, token) => token),
+    values: new Float32Array(count).fill(value),
+  });
+  const aDry = { multiplier: 1, base: 1.75, allowedLength: 2, lastN: 64, breakers: [] };
   const aTime: StageTime = { computeMicros: 1, hostMicros: 1 };
   const inSampling = (change: Partial<SamplingParams>): Step =>
     inSequence({ sampling: { ...greedy, ...change } });
@@ -239,6 +315,38 @@ describe('rules', () => {
     ['a negative temperature', inSampling({ temperature: -1 })],
     ['an infinite temperature', inSampling({ temperature: Infinity })],
     ['topP above 1', inSampling({ topP: 1.01 })],
+    ['typicalP above 1', inSampling({ typicalP: 2 })],
+    ['a probability of XTC that is no number', inSampling({ xtcProbability: NaN })],
+    ['a window of penalties that is too long', inSampling({ penaltyLastN: limits.recentTokensMax + 1 })],
+    ['a bias that is too large', inSampling({ logitBias: biasOf(1, 101) })],
+    ['a bias without tokens', inSampling({ logitBias: biasOf(0, 1) })],
+    ['too many biased tokens', inSampling({ logitBias: biasOf(limits.logitBiasTokensMax + 1, 1) })],
+    ['DRY without a multiplier', inSampling({ dry: { ...aDry, multiplier: 0 } })],
+    ['DRY with a base below 1', inSampling({ dry: { ...aDry, base: 0.9 } })],
+    ['a breaker that is too long', inSampling({ dry: { ...aDry, breakers: [new Int32Array(21)] } })],
+    ['a breaker without tokens', inSampling({ dry: { ...aDry, breakers: [new Int32Array(0)] } })],
+    [
+      'too many tokens of long breakers',
+      inSampling({ dry: { ...aDry, breakers: new Array<Int32Array>(52).fill(new Int32Array(20)) } }),
+    ],
+    ['too many alternatives', inSequence({ logprobs: limits.logprobsMax + 1 })],
+    ['log probabilities of what is not sampled', inSequence({ sampling: null, logprobs: 1 })],
+    ['scores without logits', inSequence({ scored: { tokens: Int32Array.of(1), alternatives: 0 } })],
+    ['no scored tokens', inSequence({ scored: { tokens: new Int32Array(0), alternatives: 0 } })],
+    [
+      'too many scored rows in all',
+      {
+        ...oneStep,
+        sequences: new Array<StepSequence>(2).fill({
+          ...oneSequence,
+          regionSlots: 500,
+          rows: 70,
+          logitRows: 70,
+          sampling: null,
+          scored: { tokens: new Int32Array(70), alternatives: 0 },
+        }),
+      },
+    ],
     ['minP that is no number', inSampling({ minP: NaN })],
     ['a repeat penalty of 0', inSampling({ repeatPenalty: 0 })],
     ['an infinite presence penalty', inSampling({ presencePenalty: -Infinity })],
@@ -252,6 +360,16 @@ describe('rules', () => {
     expect(
       refusal(() => encodeStepResult({ epoch: 1, stepId: 1, outputs, stageTimes: [] }))?.message,
     ).toMatch(/tokens/);
+    const above = {
+      alternatives: 0,
+      chosen: Float32Array.of(0.1),
+      topTokens: new Int32Array(0),
+      topValues: new Float32Array(0),
+    };
+    const likely = [{ sequenceId: 1, tokens: Int32Array.of(1), logprobs: above }];
+    expect(
+      refusal(() => encodeStepResult({ epoch: 1, stepId: 1, outputs: likely, stageTimes: [] }))?.message,
+    ).toMatch(/log probability/);
     const empty = { requestId: 1, bytes: new Uint8Array(0), sha256: new Uint8Array(32) };
     expect(refusal(() => encodeFileChunk(empty))?.message).toMatch(/bytes of a file chunk/);
     const short = { requestId: 1, bytes: new Uint8Array(1), sha256: new Uint8Array(31) };
