@@ -4,7 +4,7 @@ import { applyDry } from './dry.js';
 
 /** Whether sampling parameters change any logit before tokens are ruled out. */
 export function isAdjusting(sampling: SamplingParams): boolean {
-  return sampling.logitBias !== null || sampling.dry !== null || isPenalising(sampling);
+  return sampling.logitBias !== null || looksBack(sampling);
 }
 
 /**
@@ -25,6 +25,11 @@ function isPenalising({
   penaltyLastN,
 }: SamplingParams): boolean {
   return penaltyLastN > 0 && (repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0);
+}
+
+/** Whether the recent tokens make a difference. */
+export function looksBack(sampling: SamplingParams): boolean {
+  return sampling.dry !== null || isPenalising(sampling);
 }
 
 /** The least bias bans a token, whatever its logit. */

@@ -1,4 +1,5 @@
 import type { SamplingParams, Step, StepSequence } from '@butterfly/wire';
+import { looksBack } from './adjust.js';
 
 /** A row of logits and the token to be sampled from it. */
 export interface SampledRow {
@@ -39,7 +40,7 @@ function sampledRows(sequence: StepSequence, sampling: SamplingParams, end: numb
   const { draftTokens, recentTokens } = sequence;
   const count = draftTokens.length + 1;
   const positionEnd = sequence.positionStart + sequence.rows;
-  const isLooking = count > 1 && recentTokens.length > 0;
+  const isLooking = count > 1 && looksBack(sampling);
   const all = isLooking ? Int32Array.of(...recentTokens, ...draftTokens) : recentTokens;
   return Array.from({ length: count }, (_, i) => ({
     row: end - count + i,
