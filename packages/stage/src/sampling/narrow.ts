@@ -61,8 +61,10 @@ export function narrow(
 function withoutTopChoices(probabilities: Float32Array, threshold: number): Float32Array {
   const floor = threshold * sum(probabilities);
   let last = -1;
-  for (const [i, value] of probabilities.entries())
+  for (let i = 0; i < probabilities.length; i++) {
+    const value = at(probabilities, i);
     if (value > 0 && value >= floor && (last < 0 || value <= at(probabilities, last))) last = i;
+  }
   if (last < 0) return probabilities;
   return probabilities.map((value, i) => (value < floor || i === last ? value : 0));
 }
@@ -73,12 +75,19 @@ function withoutTopChoices(probabilities: Float32Array, threshold: number): Floa
  */
 function typical(probabilities: Float32Array, typicalP: number): Float32Array {
   const total = sum(probabilities);
-  const surprises = probabilities.map((value) => (value > 0 ? -Math.log(value / total) : 0));
+  const distances = new Float32Array(probabilities.length);
   let entropy = 0;
-  for (const [i, surprise] of surprises.entries()) entropy += (at(probabilities, i) / total) * surprise;
-  const bits = bitsOf(surprises.map((surprise) => Math.abs(surprise - entropy)));
+  for (let i = 0; i < distances.length; i++) {
+    const share = at(probabilities, i) / total;
+    if (share === 0) continue;
+    distances[i] = -Math.log(share);
+    entropy += share * at(distances, i);
+  }
+  for (let i = 0; i < distances.length; i++) distances[i] = Math.abs(at(distances, i) - entropy);
   // The smaller the distance, the larger the key; of 31 bits the last is lost.
-  const keys = bits.map((distance, i) => (at(probabilities, i) > 0 ? (0x7fff_ffff - distance) >>> 1 : 0));
+  const keys = bitsOf(distances);
+  for (let i = 0; i < keys.length; i++)
+    keys[i] = at(probabilities, i) > 0 ? (0x7fff_ffff - (keys[i] ?? 0)) >>> 1 : 0;
   // More than that, and not just as much.
   return leading(probabilities, keys, typicalP * total * (1 + Number.EPSILON), 'mass');
 }
