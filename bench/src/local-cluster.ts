@@ -177,6 +177,8 @@ export class LocalCluster implements AsyncDisposable {
     const generation = this.orchestrator.engine.submit({
       promptTokens: Int32Array.from(prompt),
       outputTokensMax: tokens,
+      logprobs: null,
+      promptLogprobs: null,
       sampling,
       stopTokens: new Set(),
       priority: 0,

@@ -133,6 +133,8 @@ class SimulatedPipeline {
       id: this.#submitted,
       promptTokens: Int32Array.from(typeof prompt === 'string' ? [] : prompt),
       outputTokensMax: outputTokens,
+      logprobs: null,
+      promptLogprobs: null,
       sampling: greedySampling,
       stopTokens: new Set(),
       priority: 0,

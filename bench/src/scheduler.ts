@@ -80,6 +80,8 @@ class InstantPipeline {
         id: this.#submitted,
         promptTokens: promptOf(request, this.#submitted),
         outputTokensMax: request.outputTokens,
+        logprobs: null,
+        promptLogprobs: null,
         sampling: greedySampling,
         stopTokens: new Set(),
         priority: 0,

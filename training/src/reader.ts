@@ -94,6 +94,8 @@ export class Reader implements Disposable {
       sampling,
       draftTokens: new Int32Array(0),
       recentTokens: new Int32Array(0),
+      logprobs: null,
+      scored: null,
       state: null,
       window: null,
     };

@@ -105,6 +105,8 @@ export class StageSide implements Disposable {
       sampling: greedySampling,
       draftTokens: noTokens,
       recentTokens: noTokens,
+      logprobs: null,
+      scored: null,
       // Two slots that take turns.
       state: this.hasStates
         ? { from: step === 0 ? emptyState : own + (step % 2), to: own + ((step + 1) % 2) }

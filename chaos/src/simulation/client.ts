@@ -1,5 +1,5 @@
 import { type ButterflyError, toButterflyError } from '@butterfly/common';
-import type { Engine } from '@butterfly/engine';
+import type { Engine, GenerateEvent } from '@butterfly/engine';
 import type { SimulatedClock } from '@butterfly/testkit';
 import { reference } from './fake-model.js';
 import type { Journal } from './journal.js';
@@ -17,6 +17,8 @@ export type Outcome = 'open' | 'end' | ButterflyError['code'];
 export class Client {
   outcome: Outcome = 'open';
   tokens = 0;
+  /** Tokens of the prompt that were told. */
+  #told = 0;
 
   constructor(
     private readonly name: string,
@@ -50,8 +52,13 @@ export class Client {
     for await (const event of engine.submit(this.request)) {
       if (this.outcome !== 'open') journal.violate(this.name, `an event came behind the end: ${event.kind}`);
       switch (event.kind) {
+        case 'promptToken':
+          this.#checkPrompt(event, expected.promptLogprobs);
+          break;
         case 'token': {
           const token = expected.tokens[this.tokens];
+          if (event.logprobs?.logprob !== expected.logprobs[this.tokens])
+            journal.violate(this.name, `token ${this.tokens} has another log probability`);
           if (event.token !== token)
             journal.violate(
               this.name,
@@ -62,6 +69,8 @@ export class Client {
         }
         case 'end':
           this.outcome = 'end';
+          if (this.#told !== (this.request.promptLogprobs === null ? 0 : this.request.promptTokens.length))
+            journal.violate(this.name, `ended after ${this.#told} tokens of its prompt`);
           if (this.tokens !== expected.tokens.length || event.reason !== expected.reason)
             journal.violate(
               this.name,
@@ -77,6 +86,19 @@ export class Client {
       }
     }
     if (this.outcome === 'open') journal.violate(this.name, 'its events ended without an end');
+  }
+
+  /** Each token of the prompt once and in order, with its log probability. */
+  #checkPrompt(
+    { token, logprobs }: Extract<GenerateEvent, { kind: 'promptToken' }>,
+    expected: readonly number[],
+  ): void {
+    const isRight =
+      token === this.request.promptTokens[this.#told] &&
+      logprobs?.logprob === (this.#told === 0 ? undefined : expected[this.#told - 1]);
+    if (!isRight || this.tokens > 0)
+      this.around.journal.violate(this.name, `token ${this.#told} of its prompt was told wrongly`);
+    this.#told += 1;
   }
 
   #checkError({ code, message }: ButterflyError, startMs: number): void {

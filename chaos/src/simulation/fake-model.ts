@@ -1,5 +1,5 @@
 import type { ModelSpec, ModelTensor } from '@butterfly/model';
-import type { SamplingParams } from '@butterfly/wire';
+import type { Logprobs, SamplingParams } from '@butterfly/wire';
 
 /** Floats of one row between stages: the value of the row, and what it is checked by. */
 const hidden = 8;
@@ -152,12 +152,37 @@ export interface FakePrompt {
   readonly promptTokens: Int32Array;
   readonly outputTokensMax: number;
   readonly sampling: SamplingParams;
+  readonly logprobs: number | null;
+  readonly promptLogprobs: number | null;
   readonly stopTokens: ReadonlySet<number>;
 }
 
 export interface FakeText {
   readonly tokens: readonly number[];
   readonly reason: 'stop' | 'length';
+  /** Of the tokens that are told, one by one: of the prompt but for its first, where that is wanted. */
+  readonly promptLogprobs: readonly number[];
+  /** The same of the output. */
+  readonly logprobs: readonly number[];
+}
+
+/** The log probability of a token behind a row of the last layer, made up. */
+export function logprobOf(value: number, token: number): number {
+  return -(mix(value, token) >>> 16);
+}
+
+/** Of several rows and the tokens behind them. The likeliest are made up of the row too. */
+export function logprobsOf(values: Int32Array, tokens: Int32Array, alternatives: number): Logprobs {
+  const ranks = Array.from({ length: alternatives }, (_, rank) => rank);
+  const top = [...values].flatMap((value) =>
+    ranks.map((rank) => ({ value, token: (value + rank) & (vocabulary - 1) })),
+  );
+  return {
+    chosen: Float32Array.from(tokens, (token, index) => logprobOf(values[index] ?? 0, token)),
+    alternatives,
+    topTokens: Int32Array.from(top, ({ token }) => token),
+    topValues: Float32Array.from(top, ({ value, token }) => logprobOf(value, token)),
+  };
 }
 
 /** What the model says to a prompt, however it is split and whatever else it computes. */
@@ -165,6 +190,8 @@ export function reference(layers: number, request: FakePrompt): FakeText {
   const { promptTokens, outputTokensMax, sampling, stopTokens } = request;
   const known = [...promptTokens];
   const caches = Array.from({ length: layers }, () => new Int32Array(known.length + outputTokensMax));
+  const promptLogprobs: number[] = [];
+  const logprobs: number[] = [];
   let positionStart = 0;
   for (;;) {
     const read = Int32Array.from(known.slice(positionStart));
@@ -174,13 +201,20 @@ export function reference(layers: number, request: FakePrompt): FakeText {
       const rows = { regionStart: 0, positionStart, values, tokens: readers.includes(layer) ? read : null };
       values = runLayer(layer, cache, rows);
     }
+    if (positionStart === 0 && request.promptLogprobs !== null)
+      for (const [index, token] of known.entries())
+        if (index > 0) promptLogprobs.push(logprobOf(values[index - 1] ?? 0, token));
     positionStart = known.length;
     const recent = sampling.repeatPenalty === 1 ? [] : known.slice(-64);
     const token = draw(values.at(-1) ?? 0, positionStart, sampling, recent);
     const tokens = known.slice(promptTokens.length);
-    if (stopTokens.has(token)) return { tokens, reason: 'stop' };
+    const told = { promptLogprobs, logprobs };
+    if (outputTokensMax === 0) return { tokens, reason: 'length', ...told };
+    if (stopTokens.has(token)) return { tokens, reason: 'stop', ...told };
     known.push(token);
-    if (tokens.length + 1 === outputTokensMax) return { tokens: [...tokens, token], reason: 'length' };
+    if (request.logprobs !== null) logprobs.push(logprobOf(values.at(-1) ?? 0, token));
+    if (tokens.length + 1 === outputTokensMax)
+      return { tokens: [...tokens, token], reason: 'length', ...told };
   }
 }
 

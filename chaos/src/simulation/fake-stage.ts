@@ -10,9 +10,9 @@ import {
 } from '@butterfly/stage';
 import { readsTokens } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
-import type { Step, StepResult } from '@butterfly/wire';
+import type { SamplingParams, Step, StepResult, StepSequence } from '@butterfly/wire';
 import type { FakeMachine } from './fake-machine.js';
-import { decodeRows, draw, encodeRows, runLayer, vocabulary } from './fake-model.js';
+import { decodeRows, draw, encodeRows, logprobsOf, runLayer, vocabulary } from './fake-model.js';
 
 type Sequences = Step['sequences'];
 type WarmStage = Awaited<ReturnType<Stage['warmUp']>>;
@@ -213,21 +213,39 @@ function sample(sequences: Sequences, logits: Float32Array | null): StepResult['
     (_, index) => index % vocabulary === 0,
   );
   let start = 0;
-  return sequences.flatMap(
-    ({ sequenceId, sampling, positionStart, rows, logitRows, draftTokens, recentTokens }) => {
-      const own = values.subarray(start, start + logitRows);
-      start += logitRows;
-      if (sampling === null || logitRows === 0) return [];
-      const recent = [...recentTokens];
-      const tokens: number[] = [];
-      for (const [index, value] of own.entries()) {
-        const position = positionStart + rows - (logitRows - 1 - index);
-        const token = draw(value, position, sampling, recent.slice(-64));
-        tokens.push(token);
-        if (token !== draftTokens[index]) break;
-        if (sampling.repeatPenalty !== 1) recent.push(token);
-      }
-      return [{ sequenceId, tokens: Int32Array.from(tokens) }];
-    },
-  );
+  return sequences.flatMap((sequence) => {
+    const { sequenceId, sampling, logitRows, scored, logprobs } = sequence;
+    const own = values.subarray(start, start + logitRows);
+    start += logitRows;
+    if (logitRows === 0 || (sampling === null && scored === null)) return [];
+    const scoredRows = scored?.tokens.length ?? 0;
+    const sampledValues = own.subarray(scoredRows);
+    const tokens = sampling ? sampleLine(sequence, sampling, sampledValues) : new Int32Array(0);
+    return [
+      {
+        sequenceId,
+        tokens,
+        ...(logprobs !== null && {
+          logprobs: logprobsOf(sampledValues.subarray(0, tokens.length), tokens, logprobs),
+        }),
+        ...(scored && {
+          scored: logprobsOf(own.subarray(0, scoredRows), scored.tokens, scored.alternatives),
+        }),
+      },
+    ];
+  });
+}
+
+function sampleLine(sequence: StepSequence, sampling: SamplingParams, values: Int32Array): Int32Array {
+  const { positionStart, rows, draftTokens } = sequence;
+  const recent = [...sequence.recentTokens];
+  const tokens: number[] = [];
+  for (const [index, value] of values.entries()) {
+    const position = positionStart + rows - (values.length - 1 - index);
+    const token = draw(value, position, sampling, recent.slice(-64));
+    tokens.push(token);
+    if (token !== draftTokens[index]) break;
+    if (sampling.repeatPenalty !== 1) recent.push(token);
+  }
+  return Int32Array.from(tokens);
 }

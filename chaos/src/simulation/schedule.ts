@@ -93,6 +93,7 @@ export function scheduleOf(seed: number): Schedule {
   const count = dice.between(3, 6) + 2 * (replicasMax - 1);
   const late = dice.below(3);
   const workers = Array.from({ length: count + late }, (_, index) => drawWorker(dice, index, index >= count));
+  const told = diceOf(`told ${seed}`);
   // What several prompts begin with is computed once, and copied.
   const beginning = Array.from({ length: dice.between(40, 100) }, () => dice.below(vocabulary));
   return {
@@ -114,7 +115,9 @@ export function scheduleOf(seed: number): Schedule {
     },
     workers,
     hidden: dice.chance(20) ? dice.below(workers.length) : null,
-    requests: Array.from({ length: dice.between(4, 10) }, () => drawRequest(dice, beginning)),
+    requests: Array.from({ length: dice.between(4, 10) }, () => drawRequest(dice, beginning)).map(
+      (request) => ({ ...request, ...drawTold(told) }),
+    ),
     faults: Array.from({ length: dice.between(1, 7) }, () => drawFault(dice, workers.length)),
   };
 }
@@ -134,7 +137,16 @@ function drawWorker(dice: Dice, index: number, isLate: boolean): WorkerPlan {
   };
 }
 
-function drawRequest(dice: Dice, beginning: readonly number[]): RequestPlan {
+/** What is told beside tokens; of dice of its own, so that requests are what they were before there was any. */
+function drawTold(dice: Dice): Pick<RequestPlan, 'logprobs' | 'promptLogprobs'> {
+  const count = (percent: number): number | null => (dice.chance(percent) ? dice.below(4) : null);
+  return { logprobs: count(30), promptLogprobs: count(25) };
+}
+
+function drawRequest(
+  dice: Dice,
+  beginning: readonly number[],
+): Omit<RequestPlan, 'logprobs' | 'promptLogprobs'> {
   const length = dice.chance(8) ? dice.between(150, 250) : dice.between(1, 40);
   const words = dice.of<number>([vocabulary, 3]);
   const promptTokens = Int32Array.from([

@@ -143,6 +143,8 @@ class Simulation {
         ...{
           promptTokens: Int32Array.of(1, 2, 3),
           outputTokensMax: 4,
+          logprobs: null,
+          promptLogprobs: null,
           atMs: 0,
           timeoutMs: 150_000,
           priority: 0,

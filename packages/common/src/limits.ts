@@ -46,8 +46,24 @@ export const limits = Object.freeze({
   /** Characters of one stop string, and how many of them. */
   stopStringsMax: 16,
   stopStringCharactersMax: 256,
-  /** Last tokens of a sequence that penalties look at, as llama.cpp's default. */
-  recentTokensMax: 64,
+  /** Last tokens of a sequence that penalties and DRY look at: 4 KiB in each step of a sequence that has either. */
+  recentTokensMax: 1024,
+  /** Tokens with a bias, and how far one shifts a logit either way, as OpenAI's API allows; 8 KiB in each step. */
+  logitBiasTokensMax: 1024,
+  logitBiasMax: 100,
+  /** Likeliest tokens told of beside each token, as OpenAI's API allows. */
+  logprobsMax: 20,
+  /**
+   * Rows of one step whose known tokens are scored: logits of so many take 79 MB with a vocabulary of 150,000 tokens. Two
+   * tiles of attention, so that a prompt's first part is a whole one also where a row is left for the next part.
+   */
+  scoredRowsMax: 128,
+  /** Tokens of one sequence that ends repetitions for DRY, as in llama.cpp. */
+  dryBreakerTokensMax: 20,
+  /** Such sequences of a request: every token of the largest vocabularies with a line break or a quotation mark in it. */
+  dryBreakersMax: 64 * kib,
+  /** Tokens of those of them that have several, together: all of them may be in each step. */
+  dryLongBreakerTokensMax: 1024,
   /** Body of one HTTP request: a context of 128k tokens in any script. */
   requestBodyBytesMax: 16 * mib,
   /** Bodies of all HTTP requests that are on their way at once. */

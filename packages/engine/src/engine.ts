@@ -229,7 +229,15 @@ export class PipelineEngine {
       switch (event.kind) {
         case 'token':
           request.rewinds = 0;
-          request.stream.push({ kind: 'token', token: event.token });
+          request.stream.push({
+            kind: 'token',
+            token: event.token,
+            ...(event.logprobs && { logprobs: event.logprobs }),
+          });
+          break;
+        case 'promptToken':
+          request.rewinds = 0;
+          request.stream.push({ kind: 'promptToken', token: event.token, logprobs: event.logprobs });
           break;
         case 'end':
           request.stream.push({

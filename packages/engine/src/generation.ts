@@ -1,6 +1,10 @@
 import type { GenerateEvent, Generation } from './types.js';
 
-/** The events of one request on their way to one reader. Bounded by the output that the request may have. */
+function isLast({ kind }: GenerateEvent): boolean {
+  return kind === 'end' || kind === 'error';
+}
+
+/** The events of one request on their way to one reader. Bounded by the prompt and the output that the request may have. */
 export class GenerationStream implements Generation {
   readonly #events: GenerateEvent[] = [];
   #wake: (() => void) | null = null;
@@ -11,7 +15,7 @@ export class GenerationStream implements Generation {
   push(event: GenerateEvent): void {
     if (this.#isOver) return;
     this.#events.push(event);
-    if (event.kind !== 'token') this.#isOver = true;
+    if (isLast(event)) this.#isOver = true;
     this.#wake?.();
   }
 
@@ -28,7 +32,7 @@ export class GenerationStream implements Generation {
         const event = this.#events.shift();
         if (event) {
           yield event;
-          if (event.kind !== 'token') return;
+          if (isLast(event)) return;
         } else if (this.#isOver) {
           return;
         } else {

@@ -45,6 +45,7 @@ export class MeasuredSpeed {
     if (sinceMs > pauseMs) this.#tokensMs.clear();
     else interval.busyMs += sinceMs;
     for (const event of events) {
+      if (event.kind === 'promptToken') continue;
       if (event.kind !== 'token') {
         this.#tokensMs.delete(event.id);
         continue;

@@ -10,6 +10,8 @@ function request(seed: number, changes: Partial<GenerateRequest> = {}): Generate
   return {
     promptTokens: Int32Array.from({ length: 1 + (seed % 9) }, (_, index) => (seed + index) % 5),
     outputTokensMax: 1 + (seed % 20),
+    logprobs: null,
+    promptLogprobs: null,
     sampling: { ...greedySampling, seed, repeatPenalty: seed % 3 === 0 ? 1.1 : 1 },
     stopTokens: new Set([seed % 64]),
     priority: 0,

@@ -3,7 +3,7 @@ import type { ConstraintDesk } from './constraints/constraint-desk.js';
 import type { PipelineEngine } from './engine.js';
 import type { EngineLedger } from './ledger.js';
 import type { SpeedFigures } from './measured-speed.js';
-import { checkRequest } from './scheduler/scheduler-checks.js';
+import { checkRequest } from './scheduler/request-checks.js';
 import type { SchedulerStats } from './scheduler/scheduler-types.js';
 import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
 

@@ -5,9 +5,16 @@ import type { SamplingParams } from '@butterfly/wire';
 /** A request as the engine sees it: tokens in, tokens out. Text is the business of the API. */
 export interface GenerateRequest {
   readonly promptTokens: Int32Array;
-  /** At least 1; prompt and output together fit the context. */
+  /** 0 computes, caches and scores the prompt and says nothing; prompt and output together fit the context. */
   readonly outputTokensMax: number;
   readonly sampling: SamplingParams;
+  /** How many of the likeliest tokens to tell of with each token, and its own log probability; null for neither. */
+  readonly logprobs: number | null;
+  /**
+   * The same for the tokens of the prompt, which are told before those of the output; null where they are not told. No
+   * cached prefix spares their rows.
+   */
+  readonly promptLogprobs: number | null;
   /** Tokens that end the sequence; they are reported in the end event, not as tokens. */
   readonly stopTokens: ReadonlySet<number>;
   /** As vLLM has it: the lower, the earlier; 0 for most. At most `limits.priorityMax` from 0. */
@@ -29,8 +36,18 @@ export interface RequestTiming {
   readonly totalMs: number;
 }
 
+/** As the model sees a token, before any sampling parameter: see `Logprobs` of the wire. */
+export interface TokenLogprobs {
+  /** Natural logarithm of its probability; minus infinity for what the model rules out. */
+  readonly logprob: number;
+  /** The likeliest tokens, the likeliest first, whether or not it is among them. */
+  readonly top: readonly { readonly token: number; readonly logprob: number }[];
+}
+
 export type GenerateEvent =
-  | { readonly kind: 'token'; readonly token: number }
+  | { readonly kind: 'token'; readonly token: number; readonly logprobs?: TokenLogprobs }
+  /** Each token of the prompt in turn, where they are told; of the first nothing is known, as none stands before it. */
+  | { readonly kind: 'promptToken'; readonly token: number; readonly logprobs: TokenLogprobs | null }
   | {
       readonly kind: 'end';
       readonly reason: 'stop' | 'length';

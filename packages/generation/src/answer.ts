@@ -41,9 +41,10 @@ export async function startAnswer(
  */
 function engineRequest(
   { engine, vocabulary }: AnsweringModel,
-  { outputTokensMax: asked, inputField, sampling, ignoreEos, priority, timeoutMs }: GenerationSpec,
+  spec: GenerationSpec,
   tokens: Int32Array,
 ): GenerateRequest {
+  const { outputTokensMax: asked, inputField, sampling, logprobs, promptLogprobs, ignoreEos } = spec;
   const { contextTokensMax } = engine;
   const roomTokens = contextTokensMax - tokens.length;
   if (tokens.length === 0)
@@ -52,14 +53,16 @@ function engineRequest(
       `${inputField}: the prompt is empty; send at least one token.`,
       { param: inputField },
     );
-  if (roomTokens < 1) throw contextExceeded(contextTokensMax, inputField, tokens.length, asked ?? 1);
+  if (roomTokens < Math.min(1, asked ?? 1)) throw contextExceeded(contextTokensMax, inputField, tokens.length, asked ?? 1);
   return {
     promptTokens: tokens,
     outputTokensMax: Math.min(asked ?? roomTokens, roomTokens),
     sampling,
+    logprobs,
+    promptLogprobs,
     stopTokens: ignoreEos ? noTokens : vocabulary.endOfGenerationTokens,
-    priority,
-    timeoutMs,
+    priority: spec.priority,
+    timeoutMs: spec.timeoutMs,
   };
 }
 
@@ -125,6 +128,8 @@ class Answers implements Answering {
     this.#generations[choice] = this.model.engine.submit({
       ...this.request,
       sampling: { ...sampling, seed },
+      // The first choice tells of the prompt.
+      promptLogprobs: null,
     });
     return this.#followOne(choice, sink, () => undefined);
   }

@@ -2,7 +2,8 @@ import { ButterflyError } from '@butterfly/common';
 import type { Generation } from '@butterfly/engine';
 import type { Vocabulary } from '@butterfly/ggml';
 import { IncrementalDetokenizer, StopMatcher } from '@butterfly/text';
-import type { OutputEvent } from './events.js';
+import type { OutputEvent, ScoredToken } from './events.js';
+import { scoredToken } from './scored-token.js';
 
 export interface ChoiceEnd {
   readonly outputTokens: number;
@@ -27,16 +28,26 @@ export async function followChoice(generation: Generation, options: ChoiceOption
   const { choice, vocabulary, sink } = options;
   const detokenizer = new IncrementalDetokenizer(vocabulary);
   const matcher = new StopMatcher(options.stops);
+  const prompt: ScoredToken[] = [];
   let outputTokens = 0;
   let isFirst = true;
   for await (const event of generation) {
-    if (isFirst && event.kind !== 'error') options.onFirst();
+    if (event.kind === 'promptToken') {
+      prompt.push(scoredToken(vocabulary, event.token, event.logprobs));
+      continue;
+    }
+    if (isFirst && event.kind !== 'error') {
+      if (prompt.length > 0) sink({ kind: 'prompt', tokens: prompt });
+      options.onFirst();
+    }
     isFirst = false;
     switch (event.kind) {
       case 'token': {
         outputTokens++;
         const { text, stop } = matcher.push(detokenizer.push(event.token));
-        sink({ kind: 'text', choice, text });
+        const { logprobs } = event;
+        const scored = logprobs && { tokens: [scoredToken(vocabulary, event.token, logprobs)] };
+        sink({ kind: 'text', choice, text, ...scored });
         if (stop === null) break;
         sink({ kind: 'finish', choice, reason: 'stop', stop });
         return { outputTokens, cachedPromptTokens: null };

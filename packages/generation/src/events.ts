@@ -9,6 +9,24 @@ export interface Usage {
   readonly cachedPromptTokens: number | null;
 }
 
+/** A token as the model sees it, before any sampling parameter. */
+export interface TokenLogprob {
+  readonly token: number;
+  /** What it stands for; bytes that are no whole characters become U+FFFD. */
+  readonly text: string;
+  readonly bytes: Uint8Array;
+  /** Natural logarithm of its probability. */
+  readonly logprob: number;
+}
+
+/** A token that was said, or read, with its alternatives. */
+export interface ScoredToken extends Omit<TokenLogprob, 'logprob'> {
+  /** Null for the first token of a prompt, before which nothing stands. */
+  readonly logprob: number | null;
+  /** The likeliest tokens in its place, the likeliest first. */
+  readonly top: readonly TokenLogprob[];
+}
+
 /** In milliseconds from when the engine took the request. */
 export interface AnswerTiming {
   /** Until the prompt was computed. */
@@ -22,7 +40,15 @@ export interface AnswerTiming {
  */
 export type OutputEvent =
   /** Of the answer; may be empty for a token that completes no character. */
-  | { readonly kind: 'text'; readonly choice: number; readonly text: string }
+  | {
+      readonly kind: 'text';
+      readonly choice: number;
+      readonly text: string;
+      /** The tokens since the event before, where they are told of; their text may be held back yet. */
+      readonly tokens?: readonly ScoredToken[];
+    }
+  /** All tokens of the prompt, where they are told of; before everything else. */
+  | { readonly kind: 'prompt'; readonly tokens: readonly ScoredToken[] }
   /** What the model thinks before it answers. */
   | { readonly kind: 'reasoning'; readonly choice: number; readonly text: string }
   /** A call of a tool begins; `call` counts from 0 within the choice. */

@@ -67,9 +67,13 @@ export interface GenerationSpec {
   readonly choices: number;
   readonly sampling: SamplingParams;
   readonly format: AnswerFormat;
+  /** How many of the likeliest tokens to tell of with each token, and its own log probability; null for neither. */
+  readonly logprobs: number | null;
+  /** The same of the tokens of the prompt, which then come as an event before all others; null where they do not. */
+  readonly promptLogprobs: number | null;
   /** Texts that end an answer and are not part of it; none is empty. */
   readonly stops: readonly string[];
-  /** Tokens of each answer, at least 1; null for as many as the context has room for. */
+  /** Tokens of each answer; 0 only computes the prompt, and null is as many as the context has room for. */
   readonly outputTokensMax: number | null;
   /** Goes on after tokens that end an answer. */
   readonly ignoreEos: boolean;

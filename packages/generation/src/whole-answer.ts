@@ -1,5 +1,5 @@
 import { ButterflyError } from '@butterfly/common';
-import type { AnswerTiming, FinishReason, OutputEvent, Usage } from './events.js';
+import type { AnswerTiming, FinishReason, OutputEvent, ScoredToken, Usage } from './events.js';
 
 export interface ToolCall {
   readonly id: string;
@@ -13,6 +13,8 @@ export interface Choice {
   readonly text: string;
   readonly reasoning: string;
   readonly toolCalls: readonly ToolCall[];
+  /** Of the text, where they are told of. */
+  readonly tokens: readonly ScoredToken[];
   readonly reason: FinishReason;
   /** The stop text that ended it, if one did. */
   readonly stop: string | null;
@@ -22,10 +24,13 @@ export interface WholeAnswer {
   readonly choices: readonly Choice[];
   readonly usage: Usage;
   readonly timing: AnswerTiming;
+  /** The tokens of the prompt, where they are told of. */
+  readonly prompt: readonly ScoredToken[];
 }
 
 interface ChoiceInMaking {
   readonly texts: string[];
+  readonly tokens: ScoredToken[];
   readonly reasonings: string[];
   readonly toolCalls: { readonly id: string; readonly name: string; readonly arguments: string[] }[];
   end: { readonly reason: FinishReason; readonly stop: string | null } | null;
@@ -34,12 +39,17 @@ interface ChoiceInMaking {
 /** The sink of whoever wants the answer in one piece. */
 export class AnswerCollector {
   readonly #choices: ChoiceInMaking[] = [];
+  #prompt: readonly ScoredToken[] = [];
   #end: Pick<WholeAnswer, 'usage' | 'timing'> | null = null;
 
   take(event: OutputEvent): void {
     switch (event.kind) {
       case 'text':
         this.#choice(event.choice).texts.push(event.text);
+        if (event.tokens) this.#choice(event.choice).tokens.push(...event.tokens);
+        return;
+      case 'prompt':
+        this.#prompt = event.tokens;
         return;
       case 'reasoning':
         this.#choice(event.choice).reasonings.push(event.text);
@@ -65,18 +75,19 @@ export class AnswerCollector {
   whole(): WholeAnswer {
     const end = this.#end;
     if (end === null) throw new ButterflyError('INTERNAL', 'An answer was asked for before its end.');
-    return { choices: this.#choices.map(finished), ...end };
+    return { choices: this.#choices.map(finished), prompt: this.#prompt, ...end };
   }
 
   #choice(index: number): ChoiceInMaking {
-    return (this.#choices[index] ??= { texts: [], reasonings: [], toolCalls: [], end: null });
+    return (this.#choices[index] ??= { texts: [], tokens: [], reasonings: [], toolCalls: [], end: null });
   }
 }
 
-function finished({ texts, reasonings, toolCalls, end }: ChoiceInMaking): Choice {
+function finished({ texts, tokens, reasonings, toolCalls, end }: ChoiceInMaking): Choice {
   if (end === null) throw new ButterflyError('INTERNAL', 'A choice was asked for before its end.');
   return {
     text: texts.join(''),
+    tokens,
     reasoning: reasonings.join(''),
     toolCalls: toolCalls.map(({ id, name, arguments: pieces }) => ({ id, name, arguments: pieces.join('') })),
     ...end,

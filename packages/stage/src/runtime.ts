@@ -208,6 +208,8 @@ export class StageRuntime implements Stage {
         sampling: null,
         draftTokens: noTokens,
         recentTokens: noTokens,
+        logprobs: null,
+        scored: null,
         state: null,
         window: windowsOf(this.options.spec) && { from: 0, fromFirst: 0, to: 0, toFirst: 0 },
       },

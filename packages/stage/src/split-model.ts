@@ -11,7 +11,7 @@ import {
   firstOwnState,
   firstToKeep,
 } from '@butterfly/wire';
-import { largestIndex } from './sampling/draw.js';
+import { largestIndex } from './sampling/blocks.js';
 import { StageRuntime } from './runtime.js';
 import type { StageResult } from './stage.js';
 
@@ -126,6 +126,8 @@ export class SplitModel implements Disposable {
             sampling: null,
             draftTokens: noTokens,
             recentTokens: noTokens,
+            logprobs: null,
+            scored: null,
             state,
             window,
           },

@@ -35,9 +35,11 @@ export function checkStep(
       isCount(s.rows) && s.rows >= 1 && isCount(s.logitRows) && s.logitRows <= s.rows,
       () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits of ${s.rows} rows.`,
     );
+    const sampled = s.logitRows - (s.scored?.tokens.length ?? 0);
     ensure(
-      s.draftTokens.length === 0 || s.draftTokens.length === s.logitRows - 1,
-      () => `Sequence ${s.sequenceId} wants ${s.logitRows} logits for ${s.draftTokens.length} guesses.`,
+      sampled >= 0 && (s.draftTokens.length === 0 || s.draftTokens.length === sampled - 1),
+      () =>
+        `Sequence ${s.sequenceId} wants ${s.logitRows} logits for ${s.draftTokens.length} guesses and ${s.scored?.tokens.length ?? 0} scores.`,
     );
     ensure(
       [s.regionStart, s.regionSlots, s.positionStart].every(isCount) &&

@@ -147,6 +147,8 @@ export function decodingStep(
     sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 1, topP: 0.95 },
     draftTokens: noTokens,
     recentTokens: noTokens,
+    logprobs: null,
+    scored: null,
     state: stateSlots === 0 ? null : { from: emptyState, to: firstOwnState + i },
     window: windowsOf(spec) && { from: i % regions, fromFirst: 0, to: i % regions, toFirst: 0 },
   }));

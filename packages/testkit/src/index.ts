@@ -6,6 +6,8 @@ export { SimulatedNetwork } from './network/simulated-network.js';
 export { TcpProxy } from './network/tcp-proxy.js';
 export { OracleBatch, openOracleBatches } from './oracle-batch.js';
 export type { OracleBatchOptions } from './oracle-batch.js';
+export { OracleSamplers } from './oracle-samplers.js';
+export type { OracleCandidate, OracleSampler } from './oracle-samplers.js';
 export { Oracle, openOracle } from './oracle.js';
 export {
   architectureFixtures,

@@ -27,13 +27,18 @@ export { emptyState, firstOwnState, tokenOfStepBefore, wasteState } from './fram
 export type {
   Activations,
   ArenaCopy,
+  DrySampling,
   FileChunk,
+  LogitBias,
+  Logprobs,
   SamplingParams,
+  ScoredTokens,
+  SequenceState,
   StageTime,
   Step,
-  StepResult,
-  SequenceState,
+  StepOutput,
   SequenceWindow,
+  StepResult,
   StepSequence,
 } from './frames/types.js';
 export { cacheTypes } from './messages/cache-type.js';

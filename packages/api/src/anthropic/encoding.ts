@@ -128,6 +128,9 @@ class MessageStream implements StreamEncoder {
           this.#within('text', { type: 'text', text: '', citations: null }) +
           this.#delta({ type: 'text_delta', text: event.text })
         );
+      // Nobody asks for it in this dialect.
+      case 'prompt':
+        return '';
       case 'reasoning':
         return (
           this.#within('thinking', { type: 'thinking', thinking: '', signature: '' }) +

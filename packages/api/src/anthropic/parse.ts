@@ -40,6 +40,8 @@ export function parseMessagesRequest(body: unknown): ParsedRequest {
         seed: randomInt(2 ** 32),
       },
       format: formatOf(fields),
+      logprobs: null,
+      promptLogprobs: null,
       stops: (fields.stop_sequences ?? []).filter((stop) => stop !== ''),
       outputTokensMax: fields.max_tokens ?? null,
       ignoreEos: false,

@@ -61,10 +61,11 @@ describe('the events of a message', () => {
       text: 'I look.',
       reasoning: 'Hm.',
       toolCalls: [{ id: 'call_1', name: 'look', arguments: '{"at":1}' }],
+      tokens: [],
       reason: 'toolCalls',
       stop: null,
     } as const;
-    expect(messagesEncoding.whole(head, { choices: [choice], usage, timing })).toMatchObject({
+    expect(messagesEncoding.whole(head, { choices: [choice], usage, timing, prompt: [] })).toMatchObject({
       content: [
         { type: 'thinking', thinking: 'Hm.' },
         { type: 'text', text: 'I look.' },

@@ -119,6 +119,9 @@ class OllamaStream implements StreamEncoder {
     switch (event.kind) {
       case 'text':
         return event.text === '' ? '' : this.#said({ text: event.text });
+      // Nobody asks for it in this dialect.
+      case 'prompt':
+        return '';
       case 'reasoning':
         return this.#said({ thinking: event.text });
       case 'toolStart': {

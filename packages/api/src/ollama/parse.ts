@@ -77,6 +77,8 @@ function parsed(
     choices: 1,
     sampling: samplingOf(options),
     format: formatOf(fields.format),
+    logprobs: null,
+    promptLogprobs: null,
     stops: [options.stop ?? []].flat().filter((stop) => stop !== ''),
     outputTokensMax: outputTokens < 0 ? null : outputTokens,
     ignoreEos: false,

@@ -3,6 +3,7 @@ import type { AnswerEncoding, ResponseHead, StreamEncoder } from '../answers/dia
 import { serverSentEvents } from '../http/open-stream.js';
 import { ChunkTexts } from './chunks.js';
 import { errorBody } from './error-body.js';
+import { chatLogprobs } from './logprobs.js';
 import { finishWord, newId, usageObject } from './words.js';
 
 /** `/v1/chat/completions` */
@@ -19,7 +20,7 @@ function wholeChat({ id, createdS, model }: ResponseHead, { choices, usage }: Wh
     object: 'chat.completion',
     created: createdS,
     model,
-    choices: choices.map(({ text, reasoning, toolCalls, reason }, index) => ({
+    choices: choices.map(({ text, tokens, reasoning, toolCalls, reason }, index) => ({
       index,
       message: {
         role: 'assistant',
@@ -36,7 +37,7 @@ function wholeChat({ id, createdS, model }: ResponseHead, { choices, usage }: Wh
               })),
             }),
       },
-      logprobs: null,
+      logprobs: tokens.length === 0 ? null : chatLogprobs(tokens),
       finish_reason: finishWord(reason),
     })),
     usage: usageObject(usage),
@@ -57,8 +58,12 @@ class ChatStream implements StreamEncoder {
       case 'text':
         return this.#delta(
           event.choice,
-          event.text === '' ? null : `{"content":${JSON.stringify(event.text)}}`,
+          event.text === '' && !event.tokens ? null : `{"content":${JSON.stringify(event.text)}}`,
+          event.tokens ? JSON.stringify(chatLogprobs(event.tokens)) : 'null',
         );
+      // Chats do not repeat their prompts.
+      case 'prompt':
+        return '';
       case 'reasoning':
         return this.#delta(event.choice, `{"reasoning_content":${JSON.stringify(event.text)}}`);
       case 'toolStart': {
@@ -83,8 +88,8 @@ class ChatStream implements StreamEncoder {
     return `data: ${JSON.stringify(errorBody(error))}\n\n`;
   }
 
-  #delta(choice: number, delta: string | null): string {
-    const said = delta === null ? '' : this.#chunks.part(choice, `"delta":${delta}`);
+  #delta(choice: number, delta: string | null, logprobs = 'null'): string {
+    const said = delta === null ? '' : this.#chunks.part(choice, `"delta":${delta}`, logprobs);
     if (this.#opened.has(choice)) return said;
     this.#opened.add(choice);
     return this.#chunks.part(choice, '"delta":{"role":"assistant","content":""}') + said;

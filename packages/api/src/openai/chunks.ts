@@ -17,13 +17,13 @@ export class ChunkTexts {
     this.#usage = includeUsage ? ',"usage":null' : '';
   }
 
-  /** @param fields JSON text of what a choice has beside its index */
-  part(choice: number, fields: string): string {
-    return this.#chunk(choice, fields, 'null');
+  /** @param fields JSON text of what a choice has beside its index @param logprobs JSON text */
+  part(choice: number, fields: string, logprobs = 'null'): string {
+    return this.#chunk(choice, fields, logprobs, 'null');
   }
 
   finish(choice: number, fields: string, reason: string): string {
-    return this.#chunk(choice, fields, JSON.stringify(reason));
+    return this.#chunk(choice, fields, 'null', JSON.stringify(reason));
   }
 
   /** The last words of a stream. */
@@ -32,7 +32,7 @@ export class ChunkTexts {
     return `${this.includeUsage ? last : ''}data: [DONE]\n\n`;
   }
 
-  #chunk(choice: number, fields: string, reason: string): string {
-    return `data: ${this.#common},"choices":[{"index":${choice},${fields},"logprobs":null,"finish_reason":${reason}}]${this.#usage}}\n\n`;
+  #chunk(choice: number, fields: string, logprobs: string, reason: string): string {
+    return `data: ${this.#common},"choices":[{"index":${choice},${fields},"logprobs":${logprobs},"finish_reason":${reason}}]${this.#usage}}\n\n`;
   }
 }

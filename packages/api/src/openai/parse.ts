@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { ButterflyError, deadlines } from '@butterfly/common';
 import { type ChatInput, type GenerationInput, noTools } from '@butterfly/generation';
-import type { SamplingParams } from '@butterfly/wire';
+import { greedySampling, type SamplingParams } from '@butterfly/wire';
 import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
@@ -93,6 +93,7 @@ function parsedRequest(
 
 function samplingOf(fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>): SamplingParams {
   return {
+    ...greedySampling,
     temperature: fields.temperature ?? 1,
     topK: Math.min(Math.max(fields.top_k ?? 0, 0), topKMax),
     topP: fields.top_p ?? 1,

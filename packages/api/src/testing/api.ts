@@ -140,6 +140,7 @@ export class EchoEngine implements Engine {
     });
     let left = request.outputTokensMax;
     try {
+      if (left === 0) return yield end('length');
       for (const line of this.script(request)) {
         await nextTurn();
         if (line === 'hang') {

@@ -76,6 +76,8 @@ async function generate(
     const generation = engine.submit({
       promptTokens,
       outputTokensMax: flags.maxTokens ?? Math.max(1, engine.contextTokensMax - promptTokens.length),
+      logprobs: null,
+      promptLogprobs: null,
       sampling: samplingOf(flags),
       stopTokens: model.vocabulary.endOfGenerationTokens,
       priority: 0,
@@ -111,6 +113,8 @@ async function print(generation: Generation, { vocabulary }: OpenedModel): Promi
       case 'token':
         tokens++;
         printAnswer(detokenizer.push(event.token));
+        break;
+      case 'promptToken':
         break;
       case 'end': {
         const { firstTokenMs, totalMs } = event.timing;

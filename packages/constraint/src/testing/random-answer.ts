@@ -61,6 +61,8 @@ export function sampledSequence(
     recentTokens: noTokens,
     state: null,
     window: null,
+    logprobs: null,
+    scored: null,
     constraint: { id: constraintId, start: 1, tokens: position === 0 ? noTokens : null },
     ...changes,
   };

@@ -9,6 +9,8 @@ import { ConstraintDesk, type NumberedRequest } from './constraint-desk.js';
 const request = {
   promptTokens: Int32Array.of(1),
   outputTokensMax: 8,
+  logprobs: null,
+  promptLogprobs: null,
   sampling: greedySampling,
   stopTokens: new Set([5]),
   priority: 0,

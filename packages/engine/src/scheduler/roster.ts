@@ -133,7 +133,7 @@ export class Roster {
   enter(sequence: Sequence): boolean {
     const canStepBack = this.#keeper === null;
     const { length } = sequence.known;
-    const cached = this.#space.enter(sequence, length + 1, sequence.prefixMax(canStepBack));
+    const cached = this.#space.enter(sequence, sequence.slotsMin, sequence.prefixMax(canStepBack));
     if (cached === null) return false;
     this.#stopWaiting(sequence);
     sequence.entered(cached, canStepBack);
@@ -200,7 +200,7 @@ export class Roster {
   /** Whether there is a place and a region for a waiting sequence, with room for those that run to grow. */
   hasRoom(next: Sequence): boolean {
     const { arenaGranularity } = this.#config;
-    const granules = (this.#space.availableSlots - next.known.length - 1) / arenaGranularity;
+    const granules = (this.#space.availableSlots - next.slotsMin) / arenaGranularity;
     const isRoomy = this.#running.size < this.#runningMax && granules >= this.#running.size;
     return isRoomy || this.couldHaveRoom(next, () => false);
   }
@@ -217,7 +217,7 @@ export class Roster {
       } else if (held < sequence.tokensMax) growing += 1;
     }
     // A granule for each sequence that will yet grow: without it, newcomers would soon be preempted again.
-    const granules = (slots - next.known.length - 1) / this.#config.arenaGranularity;
+    const granules = (slots - next.slotsMin) / this.#config.arenaGranularity;
     return places > 0 && granules >= growing;
   }
 
@@ -230,7 +230,7 @@ export class Roster {
   isWorthWaiting(next: Sequence): boolean {
     let shared = 0;
     for (const { known, cuts } of this.#prefilling) {
-      const common = next.known.commonPrefix(known, next.known.length - 1);
+      const common = next.known.commonPrefix(known, next.prefixMax(true));
       const found = this.#keeper ? (cuts.findLast((position) => position <= common) ?? 0) : common;
       shared = Math.max(shared, found);
     }

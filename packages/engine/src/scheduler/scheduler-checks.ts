@@ -1,25 +1,6 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import { firstOwnState, roomFits } from '@butterfly/wire';
-import type { SchedulerConfig, SchedulerRequest } from './scheduler-types.js';
-
-/** @throws ButterflyError CONTEXT_EXCEEDED or REQUEST_INVALID */
-export function checkRequest(
-  { promptTokens, outputTokensMax }: Pick<SchedulerRequest, 'promptTokens' | 'outputTokensMax'>,
-  contextTokensMax: number,
-): void {
-  if (!Number.isSafeInteger(outputTokensMax) || outputTokensMax < 1)
-    throw new ButterflyError('REQUEST_INVALID', 'At least one token of output must be requested.', {
-      param: 'max_tokens',
-    });
-  if (promptTokens.length === 0)
-    throw new ButterflyError('CONTEXT_EXCEEDED', 'The prompt is empty; send at least one token.');
-  if (promptTokens.length + outputTokensMax > contextTokensMax)
-    throw new ButterflyError(
-      'CONTEXT_EXCEEDED',
-      `${promptTokens.length} tokens of prompt and ${outputTokensMax} of output exceed the context of ` +
-        `${contextTokensMax}; shorten either or serve with a larger --ctx.`,
-    );
-}
+import type { SchedulerConfig } from './scheduler-types.js';
 
 /**
  * Fills in the defaults.

@@ -1,5 +1,6 @@
-import { limits } from '@butterfly/common';
 import type { SamplingParams, SequenceConstraint } from '@butterfly/wire';
+import { DryWindow } from './dry-window.js';
+import { PromptScores } from './prompt-scores.js';
 import { Acceptance, PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
 import { noTokens, TokenList } from './token-list.js';
@@ -11,7 +12,10 @@ const rankStepMs = 10_000;
 /** One request in the scheduler: what is known of it, and how far the pipeline has been told to cache it. */
 export class Sequence {
   readonly id: number;
-  readonly sampling: SamplingParams;
+  /** How many of the likeliest tokens are told of with each; null for none of it. */
+  readonly logprobs: number | null;
+  /** Null where no token of the prompt is to be told. */
+  readonly scores: PromptScores | null;
   readonly priority: number;
   readonly deadlineMs: number;
   /** Those with the lower rank go first. It never changes, so everybody's turn comes. */
@@ -37,6 +41,8 @@ export class Sequence {
   readonly #constraintId: number | undefined;
   /** In which life the last stage was told the output so far; since then it samples itself what is new. */
   #constrainedLife = -1;
+  readonly #sampling: SamplingParams;
+  readonly #dry: DryWindow | null;
   readonly #stopTokens: ReadonlySet<number>;
   readonly #promptTokens: number;
   readonly #submittedMs: number;
@@ -47,17 +53,31 @@ export class Sequence {
 
   constructor(request: SchedulerRequest) {
     this.id = request.id;
-    this.sampling = request.sampling;
+    this.#sampling = request.sampling;
+    this.#dry = request.sampling.dry && new DryWindow(request.sampling.dry);
+    this.logprobs = request.logprobs;
     this.priority = request.priority;
     this.deadlineMs = request.deadlineMs;
     this.rank = Math.min(request.nowMs + request.priority * rankStepMs, request.deadlineMs - rankStepMs);
     this.known = new TokenList(request.promptTokens);
+    this.scores =
+      request.promptLogprobs === null ? null : new PromptScores(this.known, request.promptLogprobs);
     this.tokensMax = request.promptTokens.length + request.outputTokensMax;
     this.lookup = new PromptLookup(this.known);
     this.#constraintId = request.constraintId;
     this.#stopTokens = request.stopTokens;
     this.#promptTokens = request.promptTokens.length;
     this.#submittedMs = request.nowMs;
+  }
+
+  /** Whether nothing more is to be said, which from the start is so where only the prompt was of interest. */
+  get isFull(): boolean {
+    return this.known.length >= this.tokensMax;
+  }
+
+  /** Slots of the arena that it needs to run: for what is known, and for a token more if there will be one. */
+  get slotsMin(): number {
+    return Math.min(this.known.length + 1, this.tokensMax);
   }
 
   /** Known tokens that no step has carried yet. */
@@ -82,12 +102,13 @@ export class Sequence {
   }
 
   /**
-   * How many of its known tokens it may find cached: one at least is left to compute. Where states cannot step back, a
-   * prompt's last token must not be left alone, see `entered`.
+   * How many of its known tokens it may find cached: one at least is left to compute, and all whose rows score others.
+   * Where states cannot step back, a prompt's last token must not be left alone, see `entered`.
    */
   prefixMax(canStepBack: boolean): number {
     const isPrompt = this.known.length === this.#promptTokens;
-    return Math.max(0, this.known.length - (isPrompt && !canStepBack ? 2 : 1));
+    const computed = isPrompt && !canStepBack ? 2 : 1;
+    return Math.max(0, Math.min(this.known.length - computed, this.scores?.prefixMax ?? Infinity));
   }
 
   /** It holds a region whose first tokens are cached already. */
@@ -95,6 +116,7 @@ export class Sequence {
     // A prompt's last token alone would be computed as what is decoded: with the one before it, it is a part of a prompt.
     const isPromptEnd = canStepBack && cachedTokens === this.#promptTokens - 1;
     this.scheduled = isPromptEnd ? Math.max(0, cachedTokens - 1) : cachedTokens;
+    this.scores?.restart();
     this.#cachedPromptTokens ??= Math.min(cachedTokens, this.#promptTokens);
   }
 
@@ -131,14 +153,27 @@ export class Sequence {
   }
 
   get #hasPenalties(): boolean {
-    const { repeatPenalty, frequencyPenalty, presencePenalty } = this.sampling;
-    return repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+    return this.#lookback > 0;
+  }
+
+  /** How many of the last tokens penalties and DRY look at. */
+  get #lookback(): number {
+    const { repeatPenalty, frequencyPenalty, presencePenalty, penaltyLastN, dry } = this.#sampling;
+    const isPenalised = repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+    return Math.max(isPenalised ? penaltyLastN : 0, dry?.lastN ?? 0);
   }
 
   /** What the penalties need to know; empty when none is active. */
   recentTokens(): Int32Array {
-    if (!this.#hasPenalties) return noTokens;
-    return this.known.slice(Math.max(0, this.known.length - limits.recentTokensMax), this.known.length);
+    const lookback = this.#lookback;
+    if (lookback === 0) return noTokens;
+    return this.known.slice(Math.max(0, this.known.length - lookback), this.known.length);
+  }
+
+  /** What a step needs to know of how to sample, with these recent tokens and guesses in it. */
+  samplingOf(recentTokens: Int32Array, guesses: Int32Array): SamplingParams {
+    if (this.#dry === null) return this.#sampling;
+    return { ...this.#sampling, dry: this.#dry.within(recentTokens, guesses) };
   }
 
   /** Known output that the next step which samples it tells the last stage, for its constraint. */

@@ -1,26 +1,10 @@
-import type { StepSequence } from '@butterfly/wire';
+import { greedySampling, type StepSequence } from '@butterfly/wire';
 import { expect, it } from 'vitest';
-import { FakePipeline, randomSource, reference, vocabulary } from '../testing/fake-pipeline.js';
+import { FakePipeline, randomSource, vocabulary } from '../testing/fake-pipeline.js';
 import { type SimulatedModel, randomConfig, randomModel } from '../testing/random-config.js';
+import { check, checkOutput, type Client, inOrder } from '../testing/simulated-client.js';
 import { Scheduler } from './scheduler.js';
-import { precedes } from './waiting-queue.js';
 import type { PlannedStep, SchedulerConfig, SchedulerRequest, SchedulerResult } from './scheduler-types.js';
-
-function check(condition: boolean, message: () => string): asserts condition {
-  if (!condition) throw new Error(message());
-}
-
-/** What the outside world has seen of a sequence. */
-interface Client {
-  readonly request: SchedulerRequest;
-  readonly output: number[];
-  end: 'stop' | 'length' | 'cancelled' | 'expired' | null;
-  readonly rank: number;
-  scheduled: number;
-  seen: boolean;
-  /** It has been served while it was first in order: as long as it is, it must never be set back. */
-  servedAsFirst: boolean;
-}
 
 const coverage = {
   restarts: 0,
@@ -38,6 +22,8 @@ const coverage = {
   aheadOfStages: 0,
   guessesConfirmed: 0,
   guessesRefuted: 0,
+  scored: 0,
+  scoredTwice: 0,
   droppedDuplicates: 0,
   rewinds: 0,
   ended: 0,
@@ -80,7 +66,8 @@ class Simulation {
     const { arenaSlots, arenaGranularity } = this.#config;
     const availableSlots = arenaSlots - (arenaSlots % arenaGranularity);
     expect(this.#scheduler.stats()).toMatchObject({ running: 0, waiting: 0, inFlight: 0, availableSlots });
-    for (const client of this.#clients.values()) checkOutput(client, this.#model.windowTokens);
+    for (const client of this.#clients.values())
+      if (checkOutput(client, this.#model.windowTokens)) coverage.ended += 1;
   }
 
   #act(): void {
@@ -106,18 +93,17 @@ class Simulation {
     const request: SchedulerRequest = {
       id: this.#clients.size,
       promptTokens,
-      outputTokensMax: random.between(
-        this.#model.crowded ? 4 : 1,
-        this.#model.contextTokensMax - promptLength,
-      ),
+      // Now and then the prompt alone is of interest.
+      outputTokensMax:
+        random.below(10) === 0
+          ? 0
+          : random.between(this.#model.crowded ? 4 : 1, this.#model.contextTokensMax - promptLength),
+      logprobs: random.below(3) === 0 ? random.below(4) : null,
+      promptLogprobs: random.below(4) === 0 ? random.below(4) : null,
       sampling: {
-        temperature: 0,
-        topK: 0,
-        topP: 1,
-        minP: 0,
-        frequencyPenalty: 0,
-        presencePenalty: 0,
+        ...greedySampling,
         repeatPenalty: random.between(1, 2),
+        penaltyLastN: random.below(3) === 0 ? random.below(8) : 64,
         seed: random.below(1000),
       },
       stopTokens: new Set(random.below(2) === 0 ? [] : [3, 5]),
@@ -134,6 +120,8 @@ class Simulation {
     this.#clients.set(request.id, {
       request,
       output: [],
+      logprobs: [],
+      told: [],
       end: null,
       rank,
       scheduled: -1,
@@ -276,7 +264,7 @@ class Simulation {
     const seen = new Set<number>();
     let offset = 0;
     for (const sequence of step.sequences) {
-      const { sequenceId, positionStart, rows, logitRows, sampling, draftTokens } = sequence;
+      const { sequenceId, positionStart, rows, logitRows, sampling, draftTokens, scored } = sequence;
       const client = this.#client(sequenceId);
       const known = [...client.request.promptTokens, ...client.output];
       const end = positionStart + rows - draftTokens.length;
@@ -290,13 +278,13 @@ class Simulation {
         () => 'wrong tokens',
       );
       check(
-        logitRows === (end >= known.length ? 1 + draftTokens.length : 0) &&
-          (sampling !== null) === logitRows > 0,
+        logitRows === (end >= known.length ? 1 + draftTokens.length : 0) + (scored?.tokens.length ?? 0) &&
+          (sampling !== null) === end >= known.length,
         () => 'wrong logits',
       );
       check(
-        known.length + draftTokens.length <
-          known.length - client.output.length + client.request.outputTokensMax,
+        draftTokens.length === 0 ||
+          draftTokens.length + client.output.length < client.request.outputTokensMax,
         () => 'guesses beyond the end',
       );
       if (positionStart !== client.scheduled) this.#checkStart(client, sequence);
@@ -328,9 +316,13 @@ class Simulation {
     const result = this.#pipeline.results.shift();
     if (result === undefined) return;
     const events = this.#scheduler.complete(result, this.#nowMs);
-    for (const { sequenceId, tokens } of result.outputs) {
+    for (const { sequenceId, tokens, scored } of result.outputs) {
+      if (scored) coverage.scored += scored.chosen.length;
+      const told = events.filter(({ id, kind }) => id === sequenceId && kind === 'promptToken').length;
+      if (scored && told < scored.chosen.length) coverage.scoredTwice += 1;
+      if (tokens.length === 0) continue;
       const client = this.#client(sequenceId);
-      const answered = events.some(({ id }) => id === sequenceId);
+      const answered = events.some(({ id, kind }) => id === sequenceId && kind !== 'promptToken');
       if (client.end === null && !answered) coverage.droppedDuplicates += 1;
       coverage.guessesConfirmed += tokens.length - 1;
       if (tokens.length <= (this.#guesses.get(sequenceId) ?? 0)) coverage.guessesRefuted += 1;
@@ -339,8 +331,13 @@ class Simulation {
       const client = this.#client(event.id);
       check(client.end === null, () => 'an event after the end');
       check(event.kind !== 'expired' && event.kind !== 'failed', () => `sequence ${event.id} ${event.kind}`);
+      if (event.kind === 'promptToken') {
+        client.told.push({ token: event.token, logprobs: event.logprobs });
+        continue;
+      }
       if (event.kind === 'token') {
         client.output.push(event.token);
+        if (event.logprobs) client.logprobs.push(event.logprobs);
         // A step that went ahead has computed the token already.
         const known = client.request.promptTokens.length + client.output.length;
         client.scheduled = client.scheduled === known ? known : known - 1;
@@ -353,25 +350,6 @@ class Simulation {
     check(client !== undefined, () => `sequence ${id} is unknown`);
     return client;
   }
-}
-
-function inOrder(a: Pick<Client, 'request' | 'rank'>, b: Pick<Client, 'request' | 'rank'>): number {
-  return precedes({ id: a.request.id, rank: a.rank }, { id: b.request.id, rank: b.rank }) ? -1 : 1;
-}
-
-function checkOutput({ request, output, end }: Client, windowTokens: number): void {
-  const { tokens, reason } = reference(request, windowTokens);
-  const whole = end === 'stop' || end === 'length';
-  check(
-    !whole || end === reason,
-    () => `sequence ${request.id} ended with ${end ?? 'nothing'}, not ${reason}`,
-  );
-  const wanted = whole ? tokens : tokens.slice(0, output.length);
-  check(
-    output.join() === wanted.join(),
-    () => `sequence ${request.id} gave ${output.join()}, not ${wanted.join()}`,
-  );
-  if (whole) coverage.ended += 1;
 }
 
 it('gives every sequence the tokens that it gives alone, whatever happens around it', () => {

@@ -1,6 +1,6 @@
 import type { StepTime } from '@butterfly/common';
-import type { ArenaCopy, SamplingParams, StepSequence, WindowRooms } from '@butterfly/wire';
-import type { RequestTiming } from '../types.js';
+import type { ArenaCopy, SamplingParams, StepOutput, StepSequence, WindowRooms } from '@butterfly/wire';
+import type { RequestTiming, TokenLogprobs } from '../types.js';
 
 /** What a live plan allows. */
 export interface SchedulerConfig {
@@ -43,9 +43,10 @@ export interface SchedulerRequest {
   /** Never used by another living sequence; grows from one request to the next. */
   readonly id: number;
   readonly promptTokens: Int32Array;
-  /** At least 1. */
   readonly outputTokensMax: number;
   readonly sampling: SamplingParams;
+  readonly logprobs: number | null;
+  readonly promptLogprobs: number | null;
   readonly stopTokens: ReadonlySet<number>;
   /** What the output is held to, as the last stage knows it. */
   readonly constraintId?: number;
@@ -71,13 +72,19 @@ export interface PlannedStep {
 export interface SchedulerResult {
   readonly stepId: number;
   /** As in `StepResult`. */
-  readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
+  readonly outputs: readonly StepOutput[];
   /** Native compute of each stage. */
   readonly stageTimes?: readonly { readonly computeMicros: number }[];
 }
 
 export type SchedulerEvent =
-  | { readonly kind: 'token'; readonly id: number; readonly token: number }
+  | { readonly kind: 'token'; readonly id: number; readonly token: number; readonly logprobs?: TokenLogprobs }
+  | {
+      readonly kind: 'promptToken';
+      readonly id: number;
+      readonly token: number;
+      readonly logprobs: TokenLogprobs | null;
+    }
   | {
       readonly kind: 'end';
       readonly id: number;

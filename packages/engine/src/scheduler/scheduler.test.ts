@@ -15,6 +15,8 @@ function request(
     id,
     promptTokens: Int32Array.from({ length: promptLength }, (_, index) => 1000 + index),
     outputTokensMax: 16,
+    logprobs: null,
+    promptLogprobs: null,
     sampling: greedySampling,
     stopTokens: new Set([2]),
     priority: 0,
@@ -56,7 +58,7 @@ describe('submit', () => {
     const scheduler = new Scheduler(roomy);
     expect(codeOf(() => scheduler.submit(request(1, 0)))).toBe('CONTEXT_EXCEEDED');
     expect(codeOf(() => scheduler.submit(request(1, 4081)))).toBe('CONTEXT_EXCEEDED');
-    expect(codeOf(() => scheduler.submit(request(1, 1, { outputTokensMax: 0 })))).toBe('REQUEST_INVALID');
+    expect(codeOf(() => scheduler.submit(request(1, 1, { outputTokensMax: -1 })))).toBe('REQUEST_INVALID');
     expect(codeOf(() => scheduler.submit(request(1, 4080)))).toBeUndefined();
     expect(codeOf(() => scheduler.submit(request(1, 1)))).toBe('INTERNAL');
     expect(scheduler.stats()).toEqual({ running: 0, waiting: 1, inFlight: 0, availableSlots: 65_536 });

@@ -1,7 +1,8 @@
 import { ButterflyError, StepCurve, limits } from '@butterfly/common';
 import { chooseGuesses } from './guesses.js';
+import { checkRequest } from './request-checks.js';
 import { Roster } from './roster.js';
-import { checkedConfig, checkRequest } from './scheduler-checks.js';
+import { checkedConfig } from './scheduler-checks.js';
 import { Sequence } from './scheduler-sequence.js';
 import type {
   PlannedStep,
@@ -13,17 +14,14 @@ import type {
 } from './scheduler-types.js';
 import { StepDraft } from './step-draft.js';
 import { answersOf, type Expected, type StepInFlight } from './step-in-flight.js';
-import { chunkRows, decodeGroups, mixedRows, prefillChunk } from './step-sizes.js';
+import { discard, isCurrent, takeAnswer } from './step-answers.js';
+import { chunkRows, decodeGroups, mixedStepRows, prefillChunk } from './step-sizes.js';
 import { precedes } from './waiting-queue.js';
 
-/** While others decode, a step with a part of a prompt may take this long: they wait for it. */
-const mixedStepMicrosMax = 400_000;
 /** What a step costs in each stage beside arithmetic: sockets, waking up, sampling (measured, docs/performance.md). */
 const hopMicros = 500;
 /** Shorter prompts are attended row by row, longer ones by tiles of so many (decision 0027). */
 const tileRows = 64;
-/** Row groups of all kernels that we know divide this. */
-const rowsMultiple = 8;
 
 /**
  * Decides what each step of the pipeline computes. A sequence has known tokens (prompt, then output) and scheduled
@@ -114,10 +112,9 @@ export class Scheduler {
     const slowest = Math.max(0, ...(result.stageTimes ?? []).map(({ computeMicros }) => computeMicros));
     if (slowest > 0) this.#curve.observe(step.rows, slowest);
     const events: SchedulerEvent[] = [];
-    for (const { expected, tokens } of answers.tokens)
-      if (this.#isCurrent(expected)) this.#accept(expected, tokens, nowMs, events);
+    for (const answer of answers.given) takeAnswer(this.#roster, answer, nowMs, events);
     for (const sequence of answers.failed)
-      if (this.#discard(sequence)) events.push({ kind: 'failed', id: sequence.id });
+      if (discard(this.#roster, sequence)) events.push({ kind: 'failed', id: sequence.id });
     return events;
   }
 
@@ -127,14 +124,6 @@ export class Scheduler {
     if (sequence === undefined) return false;
     this.#roster.remove(sequence, sequence.cached);
     return true;
-  }
-
-  /** Ends a sequence whose numbers are no numbers; false when it has ended already, and what it left is not to be used. */
-  #discard(sequence: Sequence): boolean {
-    const isLiving = this.#roster.sequences.get(sequence.id) === sequence;
-    if (isLiving) this.#roster.remove(sequence, 0);
-    this.#roster.distrust(sequence);
-    return isLiving;
   }
 
   /** Ends every sequence whose deadline has come. */
@@ -234,7 +223,7 @@ export class Scheduler {
     const [oldestStepId, { expected }] = oldest;
     // Whose output is full with the token under way has no next one.
     const sequences = expected
-      .filter((each) => this.#isCurrent(each) && this.#roster.running.has(each.sequence))
+      .filter((each) => isCurrent(this.#roster, each) && this.#roster.running.has(each.sequence))
       .map(({ sequence }) => sequence)
       .filter(({ known, tokensMax }) => known.length + 1 < tokensMax);
     const { decoding } = this.#roster;
@@ -259,32 +248,21 @@ export class Scheduler {
 
   /** Up to how many rows the step may be filled with parts of prompts. */
   #prefillRowsEnd(draft: StepDraft): number {
-    const { stages, stepRowsMax } = this.#config;
-    const { prefilling, decoding, waitingTokens, next } = this.#roster;
     if (!this.#hasPrompts) return draft.rows;
-    if (decoding === 0) {
-      // Whole prompts, not what is left of them: the chunks of one prompt are of one size.
-      let tokens = waitingTokens;
-      for (const { known } of prefilling) tokens += known.length;
-      return prefillChunk(tokens, stages, stepRowsMax, this.#curve);
-    }
-    const rowsMax = Math.max(
-      this.#curve.rowsWithin(mixedStepMicrosMax, stepRowsMax, rowsMultiple),
-      Math.min(stepRowsMax, draft.rows + 4 * rowsMultiple),
-    );
-    let promptTokens = next?.known.length ?? 0;
+    const { prefilling, decoding, waitingTokens, next } = this.#roster;
+    // Whole prompts, not what is left of them: the chunks of one prompt are of one size.
+    let promptTokens = decoding === 0 ? waitingTokens : (next?.known.length ?? 0);
     for (const { known } of prefilling) promptTokens += known.length;
-    return mixedRows(
-      { decodeRows: draft.rows, promptTokens, stages, rowsMax, multiple: rowsMultiple },
-      this.#curve,
-    );
+    const { stages, stepRowsMax } = this.#config;
+    if (decoding === 0) return prefillChunk(promptTokens, stages, stepRowsMax, this.#curve);
+    return mixedStepRows({ decodeRows: draft.rows, promptTokens, stages, stepRowsMax }, this.#curve);
   }
 
   #choosePrefills(draft: StepDraft, rowsMax: number): void {
     for (const sequence of [...this.#roster.prefilling].sort((a, b) => (precedes(a, b) ? -1 : 1))) {
+      if (draft.isFull || draft.rows >= rowsMax) return;
       const rows = this.#chunk(draft, sequence, rowsMax);
-      if (rows <= 0 || draft.isFull) return;
-      this.#choose(draft, sequence, rows);
+      if (rows > 0) this.#choose(draft, sequence, rows);
     }
   }
 
@@ -294,14 +272,22 @@ export class Scheduler {
       if (draft.isFull || draft.rows >= rowsMax) return;
       if (this.#roster.isWorthWaiting(next) || !this.#makeRoom(draft, next)) return;
       if (!this.#roster.enter(next)) return;
-      draft.add(next, this.#chunk(draft, next, rowsMax));
+      const rows = this.#chunk(draft, next, rowsMax);
+      if (rows > 0) draft.add(next, rows);
     }
   }
 
-  /** The next chunk of a prompt; the first one reaches a whole tile of attention, from which on prompts go by tiles. */
-  #chunk(draft: StepDraft, { scheduled, pendingToCut }: Sequence, rowsMax: number): number {
+  /**
+   * The next chunk of a prompt; the first one reaches a whole tile of attention, from which on prompts go by tiles. One that
+   * is scored waits where others leave it no room for that.
+   */
+  #chunk(draft: StepDraft, { scheduled, pendingToCut, scores }: Sequence, rowsMax: number): number {
     const room = rowsMax - draft.rows;
-    return chunkRows(pendingToCut, room > 0 ? Math.max(room, tileRows - scheduled) : 0, draft.rowsLeft);
+    const toTile = tileRows - scheduled;
+    const scorable = scores?.rowsWithin(scheduled, draft.scoredRowsLeft) ?? Infinity;
+    // One more, since a chunk may be cut by a row that would be left alone.
+    if (scorable < Math.min(pendingToCut, Math.max(2, toTile + 1))) return 0;
+    return chunkRows(pendingToCut, room > 0 ? Math.max(room, toTile) : 0, Math.min(draft.rowsLeft, scorable));
   }
 
   /** Whether there is a place and a region for it, at the cost of those that are less urgent and later in order. */
@@ -343,12 +329,13 @@ export class Scheduler {
     this.#roster.prepare(draft.placedRows());
     const { sequences, tokens, parts } = draft.form(stepId, this.#roster);
     const expected: Expected[] = [];
-    for (const [sequence, { rows, guesses }] of parts) {
+    for (const [sequence, { rows, guesses, scored }] of parts) {
       const end = sequence.scheduled + rows;
       const isSampled = end >= sequence.known.length;
       this.#roster.dispatched(sequence, end, guesses.length, isSampled);
       sequence.dispatched(stepId, end, guesses.length, isSampled, nowMs);
-      if (isSampled) expected.push({ sequence, life: sequence.life, position: end, guesses });
+      if (isSampled || scored)
+        expected.push({ sequence, life: sequence.life, position: end, guesses, isSampled, scored });
     }
     this.#inFlight.set(stepId, {
       rows: tokens.length,
@@ -356,43 +343,5 @@ export class Scheduler {
       expected,
     });
     return { stepId, copies: this.#roster.takeCopies(), sequences, tokens };
-  }
-
-  #isCurrent({ sequence, life, position }: Expected): boolean {
-    return (
-      this.#roster.sequences.get(sequence.id) === sequence &&
-      sequence.known.length === position &&
-      (sequence.life === life || !this.#roster.running.has(sequence))
-    );
-  }
-
-  #accept(
-    { sequence, position, guesses }: Expected,
-    tokens: Int32Array,
-    nowMs: number,
-    events: SchedulerEvent[],
-  ): void {
-    const { id } = sequence;
-    const confirmed = tokens.length - 1;
-    if (guesses.length > 0) sequence.acceptance.judged(guesses.length, confirmed);
-    else sequence.acceptance.came(tokens[0] ?? 0);
-    for (const token of tokens) {
-      const reason = sequence.extend(token, nowMs);
-      if (reason !== 'stop') {
-        events.push({ kind: 'token', id, token });
-        this.#roster.extended(sequence);
-      }
-      if (reason === null) continue;
-      this.#roster.remove(sequence, Math.min(sequence.known.length, position + confirmed));
-      const { cachedPromptTokens } = sequence;
-      events.push({ kind: 'end', id, reason, timing: sequence.timing(nowMs), cachedPromptTokens });
-      return;
-    }
-    if (!this.#roster.running.has(sequence)) return;
-    sequence.awaited -= 1;
-    this.#roster.confirmed(sequence);
-    if (sequence.awaited > 0) return;
-    sequence.scheduled = position + confirmed;
-    this.#roster.becomesReady(sequence);
   }
 }

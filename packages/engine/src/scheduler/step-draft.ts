@@ -2,6 +2,7 @@ import { limits } from '@butterfly/common';
 import { type StepSequence, tokenOfStepBefore } from '@butterfly/wire';
 import type { Region } from '../kv/arena.js';
 import type { PlacedRows, SequencePlaces } from './place-keeper.js';
+import type { ScoredRange } from './prompt-scores.js';
 import type { Sequence } from './scheduler-sequence.js';
 import { noTokens } from './token-list.js';
 
@@ -10,6 +11,8 @@ interface Part {
   /** Known tokens to compute. */
   readonly rows: number;
   readonly guesses: Int32Array;
+  /** The tokens of its prompt that its rows score. */
+  readonly scored: ScoredRange | null;
 }
 
 /** Where a sequence lies in the memory of the stages. */
@@ -23,6 +26,7 @@ export class StepDraft {
   readonly #parts = new Map<Sequence, Part>();
   #rows = 0;
   #constraintTokens = 0;
+  #scoredRows = 0;
 
   constructor(readonly rowsMax: number) {}
 
@@ -42,6 +46,11 @@ export class StepDraft {
     );
   }
 
+  /** How many tokens of prompts it may yet score. */
+  get scoredRowsLeft(): number {
+    return limits.scoredRowsMax - this.#scoredRows;
+  }
+
   get isEmpty(): boolean {
     return this.#parts.size === 0;
   }
@@ -58,9 +67,11 @@ export class StepDraft {
 
   add(sequence: Sequence, rows: number, guesses: Int32Array = noTokens): void {
     this.remove(sequence);
-    this.#parts.set(sequence, { rows, guesses });
+    const scored = sequence.scores?.range(sequence.scheduled, sequence.scheduled + rows) ?? null;
+    this.#parts.set(sequence, { rows, guesses, scored });
     this.#rows += rows + guesses.length;
     this.#constraintTokens += sequence.constraintTokens;
+    this.#scoredRows += scoredRows(scored);
   }
 
   remove(sequence: Sequence): void {
@@ -69,6 +80,7 @@ export class StepDraft {
     this.#parts.delete(sequence);
     this.#rows -= part.rows + part.guesses.length;
     this.#constraintTokens -= sequence.constraintTokens;
+    this.#scoredRows -= scoredRows(part.scored);
   }
 
   /** The parts with their tokens, as the step of this id. Places are asked for only now, because they may have moved since they were chosen. */
@@ -83,9 +95,10 @@ export class StepDraft {
     const tokens = new Int32Array(this.#rows);
     const sequences: StepSequence[] = [];
     let offset = 0;
-    for (const [sequence, { rows, guesses }] of this.#parts) {
+    for (const [sequence, part] of this.#parts) {
+      const { rows, guesses } = part;
       const end = sequence.scheduled + rows;
-      sequences.push(stepSequence(sequence, rows, guesses, places));
+      sequences.push(stepSequence(sequence, part, places));
       if (sequence.scheduled >= sequence.known.length)
         tokens[offset] = tokenOfStepBefore(stepId - sequence.samplingStepId);
       else sequence.known.copyTo(tokens, offset, sequence.scheduled, end);
@@ -96,20 +109,25 @@ export class StepDraft {
   }
 }
 
-function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, places: Places): StepSequence {
+const scoredRows = (scored: ScoredRange | null): number => (scored ? scored.to - scored.from : 0);
+
+function stepSequence(sequence: Sequence, { rows, guesses, scored }: Part, places: Places): StepSequence {
   const region = places.region(sequence);
   const isSampled = sequence.scheduled + rows >= sequence.known.length;
   const constraint = isSampled ? sequence.constraint() : null;
+  const recentTokens = isSampled ? sequence.recentTokens() : noTokens;
   return {
     sequenceId: sequence.id,
     regionStart: region.start,
     regionSlots: region.slots,
     positionStart: sequence.scheduled,
     rows: rows + guesses.length,
-    logitRows: isSampled ? 1 + guesses.length : 0,
-    sampling: isSampled ? sequence.sampling : null,
+    logitRows: scoredRows(scored) + (isSampled ? 1 + guesses.length : 0),
+    sampling: isSampled ? sequence.samplingOf(recentTokens, guesses) : null,
     draftTokens: guesses,
-    recentTokens: isSampled ? sequence.recentTokens() : noTokens,
+    recentTokens,
+    logprobs: isSampled ? sequence.logprobs : null,
+    scored: scored && (sequence.scores?.wanted(scored) ?? null),
     ...places.places(sequence),
     ...(constraint ? { constraint } : {}),
   };

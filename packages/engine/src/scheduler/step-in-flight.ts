@@ -1,13 +1,17 @@
+import type { Logprobs, StepOutput } from '@butterfly/wire';
+import type { ScoredRange } from './prompt-scores.js';
 import type { Sequence } from './scheduler-sequence.js';
 import type { SchedulerResult } from './scheduler-types.js';
 
-/** What a step in flight will bring: tokens of the sequence from `position` on. */
+/** What a step in flight will bring: tokens of the sequence from `position` on, scores of its prompt, or both. */
 export interface Expected {
   readonly sequence: Sequence;
   /** The life of the sequence in which the step was made. */
   readonly life: number;
   readonly position: number;
   readonly guesses: Int32Array;
+  readonly isSampled: boolean;
+  readonly scored: ScoredRange | null;
 }
 
 /** A step that is under way. */
@@ -18,42 +22,61 @@ export interface StepInFlight {
   readonly expected: readonly Expected[];
 }
 
-/** What a step brought of one sequence: tokens, or none because its numbers are NaN or infinite. */
+/** What a step brought of one sequence. */
 export interface Answer {
   readonly expected: Expected;
-  readonly tokens: Int32Array;
+  readonly output: StepOutput;
 }
 
 /** A result, taken apart. */
 export interface Answers {
-  readonly tokens: readonly Answer[];
+  readonly given: readonly Answer[];
   /** Sequences that failed, also in the midst of their prompts. */
   readonly failed: readonly Sequence[];
 }
 
 /**
- * Null unless a result has, for each sequence that a step samples, some of its guesses and one token more, or says that it
- * failed, which any of the step may have.
+ * Null unless a result has, for each sequence that a step samples, some of its guesses and one token more, and all scores
+ * that are wanted, or says that it failed, which any of the step may have.
  */
 export function answersOf(
   { sequences, expected }: StepInFlight,
   { outputs }: SchedulerResult,
 ): Answers | null {
-  const failures = outputs.filter(({ tokens }) => tokens.length === 0);
+  const failures = outputs.filter((output) => isFailure(output));
   const gone = new Set(failures.map(({ sequenceId }) => sequenceId));
   const failed = sequences.filter(({ id }) => gone.has(id));
   if (failed.length < failures.length) return null;
-  const answered = outputs.filter(({ tokens }) => tokens.length > 0);
+  const answered = failures.length === 0 ? outputs : outputs.filter((output) => !isFailure(output));
   const asked = gone.size === 0 ? expected : expected.filter(({ sequence }) => !gone.has(sequence.id));
   if (answered.length !== asked.length) return null;
-  const answers: Answer[] = [];
+  const given: Answer[] = [];
   for (const [index, each] of asked.entries()) {
     const output = answered[index];
-    if (output?.sequenceId !== each.sequence.id || !confirms(output.tokens, each.guesses)) return null;
-    answers.push({ expected: each, tokens: output.tokens });
+    if (!output || !answers(output, each)) return null;
+    given.push({ expected: each, output });
   }
-  return { tokens: answers, failed };
+  return { given, failed };
 }
+
+function isFailure({ tokens, scored }: StepOutput): boolean {
+  return tokens.length === 0 && scored === undefined;
+}
+
+function answers(
+  { sequenceId, tokens, logprobs, scored }: StepOutput,
+  { sequence, guesses, isSampled, scored: range }: Expected,
+): boolean {
+  const wantedLogprobs = isSampled && sequence.logprobs !== null ? tokens.length : 0;
+  return (
+    sequenceId === sequence.id &&
+    (isSampled ? confirms(tokens, guesses) : tokens.length === 0) &&
+    countOf(logprobs) === wantedLogprobs &&
+    countOf(scored) === (range ? range.to - range.from : 0)
+  );
+}
+
+const countOf = (logprobs: Logprobs | undefined): number => logprobs?.chosen.length ?? 0;
 
 /** Whether tokens are some of the guesses, from the first on, and one more. */
 function confirms(tokens: Int32Array, guesses: Int32Array): boolean {

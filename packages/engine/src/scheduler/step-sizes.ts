@@ -45,6 +45,11 @@ export function chunkRows(pending: number, room: number, rowsLeft: number): numb
   return rows > 2 ? rows - 1 : rows;
 }
 
+/** While others decode, a step with a part of a prompt may take this long: they wait for it. */
+const mixedStepMicrosMax = 400_000;
+/** Row groups of all kernels that we know divide this. */
+const rowsMultiple = 8;
+
 function roundUp(rows: number): number {
   return Math.ceil(rows / chunkMultiple) * chunkMultiple;
 }
@@ -76,4 +81,16 @@ export function mixedRows(step: MixedStep, curve: StepCurve): number {
     if (chunks <= 1) break;
   }
   return best;
+}
+
+/** The same for a step that decodes so many rows, of a stage of at most so many: no longer than others may wait for it. */
+export function mixedStepRows(
+  { stepRowsMax, ...step }: Omit<MixedStep, 'rowsMax' | 'multiple'> & { readonly stepRowsMax: number },
+  curve: StepCurve,
+): number {
+  const rowsMax = Math.max(
+    curve.rowsWithin(mixedStepMicrosMax, stepRowsMax, rowsMultiple),
+    Math.min(stepRowsMax, step.decodeRows + 4 * rowsMultiple),
+  );
+  return mixedRows({ ...step, rowsMax, multiple: rowsMultiple }, curve);
 }

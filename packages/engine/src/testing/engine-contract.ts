@@ -37,6 +37,16 @@ export function describeEngine(name: string, createWorld: () => EngineWorld): vo
       expect(loadOf(world.engine)).toBe(0);
     });
 
+    it('says nothing where no output is asked for, and ends for that reason', async () => {
+      const world = createWorld();
+      const promptTokens = new Int32Array(world.engine.contextTokensMax).fill(1);
+      for (const change of [{}, { promptTokens }, { promptTokens: Int32Array.of(1) }]) {
+        const events = await eventsOf(world, world.engine.submit(request({ ...change, outputTokensMax: 0 })));
+        expect(events).toEqual([expect.objectContaining({ kind: 'end', reason: 'length' })]);
+      }
+      expect(loadOf(world.engine)).toBe(0);
+    });
+
     it('ends before a stop token, which it keeps to itself', async () => {
       const world = createWorld();
       const said = tokensOf(await eventsOf(world, world.engine.submit(request())));
@@ -108,8 +118,28 @@ export function describeEngine(name: string, createWorld: () => EngineWorld): vo
         { promptTokens: new Int32Array(0) },
       ])
         expect(() => engine.submit(request(change))).toThrow(withCode('CONTEXT_EXCEEDED'));
-      for (const outputTokensMax of [0, -1, 1.5])
-        expect(() => engine.submit(request({ outputTokensMax }))).toThrow(withCode('REQUEST_INVALID'));
+      const aBias = { tokens: Int32Array.of(1), values: Float32Array.of(1) };
+      const aDry = { multiplier: 1, base: 2, allowedLength: 2, lastN: 64, breakers: [] };
+      const wrong: Partial<GenerateRequest>[] = [
+        { outputTokensMax: -1 },
+        { outputTokensMax: 1.5 },
+        { logprobs: 21 },
+        { promptLogprobs: -1 },
+        ...[
+          { temperature: NaN },
+          { typicalP: 1.5 },
+          { xtcProbability: -0.1 },
+          { penaltyLastN: 1025 },
+          { logitBias: { ...aBias, values: Float32Array.of(101) } },
+          { logitBias: { tokens: Int32Array.of(1, 1), values: Float32Array.of(1, 1) } },
+          { logitBias: { tokens: new Int32Array(1025), values: new Float32Array(1025) } },
+          { dry: { ...aDry, base: 0.5 } },
+          { dry: { ...aDry, breakers: [new Int32Array(0)] } },
+          { dry: { ...aDry, breakers: new Array<Int32Array>(52).fill(new Int32Array(20)) } },
+        ].map((change) => ({ sampling: { ...greedySampling, ...change } })),
+      ];
+      for (const change of wrong)
+        expect(() => engine.submit(request(change))).toThrow(withCode('REQUEST_INVALID'));
       expect(loadOf(engine)).toBe(0);
     });
 
@@ -129,6 +159,8 @@ function request(change: Partial<GenerateRequest> = {}): GenerateRequest {
   return {
     promptTokens: Int32Array.of(1, 2, 3, 4, 5),
     outputTokensMax: 5,
+    logprobs: null,
+    promptLogprobs: null,
     sampling: greedySampling,
     stopTokens: new Set(),
     priority: 0,

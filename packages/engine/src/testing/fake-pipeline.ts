@@ -1,4 +1,6 @@
-import type { SamplingParams, StepSequence, WindowRooms } from '@butterfly/wire';
+import type { Logprobs, SamplingParams, StepSequence, WindowRooms } from '@butterfly/wire';
+import { tokenLogprobs } from '../scheduler/prompt-scores.js';
+import type { TokenLogprobs } from '../types.js';
 import type { PlannedStep, SchedulerRequest, SchedulerResult } from '../scheduler/scheduler-types.js';
 
 /*
@@ -104,16 +106,41 @@ function draw(
   return (mix(mix(activation, penalties), mix(position, sampling.seed)) >>> 0) % words;
 }
 
+/** Log probabilities of tokens by the activations of the rows before them: made up, but never twice the same. */
+function logprobsOf(rows: readonly number[], tokens: readonly number[], alternatives: number): Logprobs {
+  const valueOf = (row: number, token: number): number => -(mix(row, token) >>> 16);
+  const ranks = Array.from({ length: alternatives }, (_, rank) => rank);
+  return {
+    chosen: Float32Array.from(rows, (row, i) => valueOf(row, tokens[i] ?? 0)),
+    alternatives,
+    topTokens: Int32Array.from(
+      rows.flatMap((row) => ranks.map((rank) => (mix(row, rank) >>> 0) % vocabulary)),
+    ),
+    topValues: Float32Array.from(rows.flatMap((row) => ranks.map((rank) => valueOf(row, -1 - rank)))),
+  };
+}
+
+function logprobsOfToken(row: number, token: number, alternatives: number): TokenLogprobs {
+  return tokenLogprobs(logprobsOf([row], [token], alternatives), 0);
+}
+
+/** What a sequence gives, all of it. */
+interface Reference {
+  readonly tokens: number[];
+  readonly reason: 'stop' | 'length';
+  /** Of the tokens, where they are wanted. */
+  readonly logprobs: TokenLogprobs[];
+  /** Of the tokens of the prompt, where they are wanted. */
+  readonly promptLogprobs: (TokenLogprobs | null)[];
+}
+
 /** What the sequence gives alone. @param windowTokens what every second layer sees; 0 for all */
-export function reference(
-  request: SchedulerRequest,
-  windowTokens = 0,
-): { tokens: number[]; reason: 'stop' | 'length' } {
-  const known = [...request.promptTokens];
-  const caches = Array.from(
-    { length: layerCount },
-    () => new Int32Array(known.length + request.outputTokensMax),
-  );
+export function reference(request: SchedulerRequest, windowTokens = 0): Reference {
+  const { promptTokens, outputTokensMax, sampling, stopTokens } = request;
+  const known = [...promptTokens];
+  const caches = Array.from({ length: layerCount }, () => new Int32Array(known.length + outputTokensMax + 1));
+  const logprobs: TokenLogprobs[] = [];
+  const promptLogprobs: (TokenLogprobs | null)[] = [];
   let cached = 0;
   for (;;) {
     let rows: Int32Array = Int32Array.from(known.slice(cached));
@@ -122,14 +149,22 @@ export function reference(
         windowTokens > 0 && !isAttending(layer)
           ? runWindow(layer, { values: cache, slotOf: (position) => position }, windowTokens, cached, rows)
           : runLayer(layer, cache, 0, cached, rows);
+    const { promptLogprobs: alternatives } = request;
+    if (cached === 0 && alternatives !== null)
+      for (const [i, token] of known.entries())
+        promptLogprobs.push(i === 0 ? null : logprobsOfToken(rows[i - 1] ?? 0, token, alternatives));
     cached = known.length;
-    const recent = request.sampling.repeatPenalty === 1 ? [] : known.slice(-64);
-    const token = draw(rows.at(-1) ?? 0, cached, request.sampling, recent);
-    const tokens = known.slice(request.promptTokens.length);
-    if (request.stopTokens.has(token)) return { tokens, reason: 'stop' };
+    const lookback = sampling.repeatPenalty === 1 ? 0 : sampling.penaltyLastN;
+    const row = rows.at(-1) ?? 0;
+    const token = draw(row, cached, sampling, known.slice(Math.max(0, known.length - lookback)));
+    const tokens = known.slice(promptTokens.length);
+    const said = { logprobs, promptLogprobs };
+    if (outputTokensMax === 0) return { tokens, reason: 'length', ...said };
+    if (stopTokens.has(token)) return { tokens, reason: 'stop', ...said };
     known.push(token);
-    if (tokens.length + 1 === request.outputTokensMax)
-      return { tokens: [...tokens, token], reason: 'length' };
+    if (request.logprobs !== null) logprobs.push(logprobsOfToken(row, token, request.logprobs));
+    if (tokens.length + 1 === outputTokensMax)
+      return { tokens: [...tokens, token], reason: 'length', ...said };
   }
 }
 
@@ -319,18 +354,36 @@ function sample({ step, rows }: Work): SchedulerResult {
   let end = 0;
   const outputs = step.sequences.flatMap((sequence) => {
     end += sequence.rows;
-    const { sequenceId, sampling, logitRows, draftTokens } = sequence;
-    if (sampling === null) return [];
-    const recent = [...sequence.recentTokens];
-    const tokens: number[] = [];
-    for (let behind = logitRows - 1; behind >= 0; behind -= 1) {
-      const position = sequence.positionStart + sequence.rows - behind;
-      const token = draw(rows[end - 1 - behind] ?? 0, position, sampling, recent.slice(-64));
-      tokens.push(token);
-      if (token !== draftTokens[tokens.length - 1]) break;
-      if (sampling.repeatPenalty !== 1) recent.push(token);
-    }
-    return [{ sequenceId, tokens: Int32Array.from(tokens) }];
+    const { sequenceId, sampling, logitRows, scored } = sequence;
+    if (sampling === null && scored === null) return [];
+    const values = [...rows.subarray(end - logitRows, end)];
+    const scores = scored
+      ? {
+          scored: logprobsOf(values.splice(0, scored.tokens.length), [...scored.tokens], scored.alternatives),
+        }
+      : {};
+    if (sampling === null) return [{ sequenceId, tokens: new Int32Array(0), ...scores }];
+    const tokens = sampleLine(sequence, sampling, values);
+    const logprobs =
+      sequence.logprobs === null
+        ? {}
+        : { logprobs: logprobsOf(values.slice(0, tokens.length), tokens, sequence.logprobs) };
+    return [{ sequenceId, tokens: Int32Array.from(tokens), ...logprobs, ...scores }];
   });
   return { stepId: step.stepId, outputs };
+}
+
+function sampleLine(sequence: StepSequence, sampling: SamplingParams, values: readonly number[]): number[] {
+  const { positionStart, rows, draftTokens } = sequence;
+  const recent = [...sequence.recentTokens];
+  const tokens: number[] = [];
+  for (const [index, value] of values.entries()) {
+    const position = positionStart + rows - (values.length - 1 - index);
+    const lookback = sampling.repeatPenalty === 1 ? 0 : sampling.penaltyLastN;
+    const token = draw(value, position, sampling, recent.slice(Math.max(0, recent.length - lookback)));
+    tokens.push(token);
+    if (token !== draftTokens[index]) break;
+    recent.push(token);
+  }
+  return tokens;
 }

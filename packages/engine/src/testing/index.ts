@@ -1,2 +1,2 @@
-export { checkRequest } from '../scheduler/scheduler-checks.js';
+export { checkRequest } from '../scheduler/request-checks.js';
 export { describeEngine } from './engine-contract.js';

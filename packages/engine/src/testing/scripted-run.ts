@@ -33,6 +33,8 @@ export class ScriptedRun {
       id,
       promptTokens: Int32Array.from(promptTokens),
       outputTokensMax: 16,
+      logprobs: null,
+      promptLogprobs: null,
       sampling: greedySampling,
       stopTokens: new Set(),
       priority: 0,

@@ -126,6 +126,8 @@ export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0, ha
         sampling: null,
         draftTokens: new Int32Array(0),
         recentTokens: new Int32Array(0),
+        logprobs: null,
+        scored: null,
         state: stateSlots === 0 ? null : { from: emptyState, to: wasteState },
         window: hasRooms ? { from: 0, fromFirst: 0, to: 0, toFirst: 0 } : null,
       },

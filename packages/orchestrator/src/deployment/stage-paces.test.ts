@@ -35,6 +35,8 @@ function run(paces: StagePaces, count: number, fromMs: number, [a, b]: readonly 
       sampling: greedySampling,
       draftTokens: new Int32Array(0),
       recentTokens: new Int32Array(0),
+      logprobs: null,
+      scored: null,
       state: null,
       window: null,
     };

@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { drawToken, isNarrowing, largestIndex, noToken } from './draw.js';
+import { largestIndex, noToken } from './blocks.js';
+import { drawToken } from './draw.js';
+import { isNarrowing } from './narrow.js';
 
 type Sampling = Parameters<typeof drawToken>[1];
-const plain: Sampling = { temperature: 1, topK: 0, topP: 1, minP: 0 };
+const plain: Sampling = { temperature: 1, topK: 0, typicalP: 1, topP: 1, minP: 0, excludesFrom: Infinity };
 
 function normalised(weights: readonly number[]): number[] {
   const total = weights.reduce((sum, weight) => sum + weight, 0);

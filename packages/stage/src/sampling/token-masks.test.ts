@@ -18,6 +18,8 @@ function sequence(sequenceId: number, changes: Partial<StepSequence> = {}): Step
     recentTokens: none,
     state: null,
     window: null,
+    logprobs: null,
+    scored: null,
     ...changes,
   };
 }

@@ -17,14 +17,15 @@ export function ruleOut(
   vocabularySize: number,
 ): void {
   let end = 0;
-  for (const { sequenceId, logitRows, sampling, constraint } of sequences) {
+  for (const { sequenceId, logitRows, draftTokens, sampling, constraint } of sequences) {
     end += logitRows;
     if (!constraint || !sampling) continue;
     const rows = masks.get(sequenceId);
-    if (rows?.length !== logitRows)
+    const sampledRows = draftTokens.length + 1;
+    if (rows?.length !== sampledRows)
       throw new ButterflyError('COMPUTE_INVALID', `There is no mask for sequence ${sequenceId}.`);
     for (const [index, mask] of rows.entries()) {
-      const start = (end - logitRows + index) * vocabularySize;
+      const start = (end - sampledRows + index) * vocabularySize;
       ruleOutRow(logits.subarray(start, start + vocabularySize), mask);
     }
   }

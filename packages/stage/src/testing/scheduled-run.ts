@@ -1,7 +1,7 @@
 import { type PlannedStep, Scheduler } from '@butterfly/engine';
 import { stateSlotsOf, windowsOf } from '@butterfly/model';
 import { greedySampling } from '@butterfly/wire';
-import { largestIndex } from '../sampling/draw.js';
+import { largestIndex } from '../sampling/blocks.js';
 import type { SplitModel } from '../split-model.js';
 import { runThrough, tokenStep } from './stages.js';
 
@@ -63,6 +63,8 @@ export class ScheduledRun {
       id,
       promptTokens: Int32Array.from(prompt),
       outputTokensMax: outputTokens,
+      logprobs: null,
+      promptLogprobs: null,
       sampling: greedySampling,
       stopTokens: new Set(),
       priority: 0,

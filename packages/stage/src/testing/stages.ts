@@ -70,6 +70,8 @@ export function part(change: Partial<StepSequence> = {}): StepSequence {
     sampling: null,
     draftTokens: new Int32Array(0),
     recentTokens: new Int32Array(0),
+    logprobs: null,
+    scored: null,
     state: null,
     window: null,
     ...change,

@@ -49,6 +49,13 @@ export class ByteReader {
     return values;
   }
 
+  /** A copy as well. */
+  float32s(count: number): Float32Array {
+    const values = new Float32Array(count);
+    new Uint8Array(values.buffer).set(this.bytes(count * 4));
+    return values;
+  }
+
   /** A view. */
   bytes(count: number): Uint8Array {
     const start = this.#advance(count);
@@ -106,6 +113,9 @@ export class ByteWriter {
     for (const value of values) this.u32(value);
   }
   int32s(values: Int32Array): void {
+    this.put(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+  float32s(values: Float32Array): void {
     this.put(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
   put(bytes: Uint8Array): void {

@@ -21,6 +21,8 @@ function step(constraint: SequenceConstraint, changes: Partial<StepSequence> = {
     recentTokens: none,
     state: null,
     window: null,
+    logprobs: null,
+    scored: null,
     constraint,
     ...changes,
   };

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ButterflyError, limits } from '@butterfly/common';
 import { FrameDecoder } from './frame.js';
 import type { Frame } from './frame.js';
+import { result, step, u32 } from '../testing/any-frames.js';
 import { greedySampling } from './sampling.js';
 import {
   decodeFileChunk,
@@ -12,15 +13,7 @@ import {
   encodeStep,
   encodeStepResult,
 } from './step.js';
-import type {
-  FileChunk,
-  SamplingParams,
-  SequenceWindow,
-  StageTime,
-  Step,
-  StepResult,
-  StepSequence,
-} from './types.js';
+import type { FileChunk, SamplingParams, StageTime, Step, StepSequence } from './types.js';
 
 function transfer(parts: Uint8Array[]): Frame {
   const decoder = new FrameDecoder();
@@ -36,75 +29,6 @@ const plainChunk = (chunk: FileChunk): object => ({
   ...chunk,
   bytes: plainBytes(chunk.bytes),
   sha256: plainBytes(chunk.sha256),
-});
-
-const u32 = fc.nat({ max: 0xffff_ffff });
-const id = fc.maxSafeNat();
-const unit = fc.double({ min: 0, max: 1, noNaN: true });
-const finite = fc.double({ noNaN: true, noDefaultInfinity: true });
-const tokens = (minLength: number, maxLength: number): fc.Arbitrary<Int32Array> =>
-  fc.int32Array({ min: 0, minLength, maxLength });
-
-const sampling: fc.Arbitrary<SamplingParams> = fc.record({
-  temperature: fc.double({ min: 0, max: 1e9, noNaN: true }),
-  topK: u32,
-  topP: unit,
-  minP: unit,
-  repeatPenalty: fc.double({ min: 0.01, max: 10, noNaN: true }),
-  frequencyPenalty: finite,
-  presencePenalty: finite,
-  seed: u32,
-});
-
-const sequence: fc.Arbitrary<StepSequence> = fc
-  .record({
-    sequenceId: id,
-    regionStart: fc.nat({ max: 2 ** 30 }),
-    slotsToSpare: fc.nat({ max: 1000 }),
-    positionStart: fc.nat(),
-    rows: fc.integer({ min: 1, max: 64 }),
-    sampling: fc.option(sampling),
-    recentTokens: tokens(0, 70),
-    state: fc.option(fc.record({ from: u32, to: fc.integer({ min: 1, max: 2 ** 32 - 1 }) })),
-    window: fc.option(fc.record({ from: u32, to: u32, firstShare: unit, fromShare: unit })),
-    logitShare: unit,
-    guesses: tokens(0, limits.draftTokensMax),
-  })
-  .map(({ slotsToSpare, logitShare, guesses, window, ...rest }) => {
-    const draftTokens = rest.sampling === null ? new Int32Array(0) : guesses.slice(0, rest.rows - 1);
-    return {
-      ...rest,
-      window: window && windowIn(window, rest.positionStart),
-      regionSlots: rest.positionStart + rest.rows + slotsToSpare,
-      draftTokens,
-      logitRows: rest.sampling === null ? Math.floor(rest.rows * logitShare) : draftTokens.length + 1,
-    };
-  });
-
-function windowIn(
-  { from, to, firstShare, fromShare }: Readonly<Record<'from' | 'to' | 'firstShare' | 'fromShare', number>>,
-  positionStart: number,
-): SequenceWindow {
-  const toFirst = Math.floor(positionStart * firstShare);
-  return { from, fromFirst: Math.floor(toFirst * fromShare), to, toFirst };
-}
-
-const stageTimes: fc.Arbitrary<StageTime[]> = fc.array(fc.record({ computeMicros: u32, hostMicros: u32 }));
-
-const step: fc.Arbitrary<Step> = fc.record({
-  epoch: u32,
-  stepId: id,
-  copies: fc.array(fc.record({ fromSlot: fc.nat(), toSlot: fc.nat(), slots: fc.integer({ min: 1 }) })),
-  sequences: fc.array(sequence, { maxLength: 12 }),
-  stageTimes,
-  payload: fc.uint8Array({ maxLength: 100 }),
-});
-
-const result: fc.Arbitrary<StepResult> = fc.record({
-  epoch: u32,
-  stepId: id,
-  outputs: fc.array(fc.record({ sequenceId: id, tokens: tokens(0, 5) })),
-  stageTimes,
 });
 
 const chunk: fc.Arbitrary<FileChunk> = fc.record({
@@ -124,6 +48,8 @@ const oneSequence: StepSequence = {
   sampling: greedy,
   draftTokens: new Int32Array(0),
   recentTokens: Int32Array.of(1, 2),
+  logprobs: null,
+  scored: null,
   state: null,
   window: null,
 };
@@ -212,6 +138,11 @@ describe('rules', () => {
   });
   const guessing = (guesses: number, change: Partial<StepSequence>): Step =>
     inSequence({ draftTokens: new Int32Array(guesses), ...change });
+  const biasOf = (count: number, value: number): SamplingParams['logitBias'] => ({
+    tokens: Int32Array.from({ length: count }, (_, token) => token),
+    values: new Float32Array(count).fill(value),
+  });
+  const aDry = { multiplier: 1, base: 1.75, allowedLength: 2, lastN: 64, breakers: [] };
   const aTime: StageTime = { computeMicros: 1, hostMicros: 1 };
   const inSampling = (change: Partial<SamplingParams>): Step =>
     inSequence({ sampling: { ...greedy, ...change } });
@@ -258,6 +189,38 @@ describe('rules', () => {
     ['a negative temperature', inSampling({ temperature: -1 })],
     ['an infinite temperature', inSampling({ temperature: Infinity })],
     ['topP above 1', inSampling({ topP: 1.01 })],
+    ['typicalP above 1', inSampling({ typicalP: 2 })],
+    ['a probability of XTC that is no number', inSampling({ xtcProbability: NaN })],
+    ['a window of penalties that is too long', inSampling({ penaltyLastN: limits.recentTokensMax + 1 })],
+    ['a bias that is too large', inSampling({ logitBias: biasOf(1, 101) })],
+    ['a bias without tokens', inSampling({ logitBias: biasOf(0, 1) })],
+    ['too many biased tokens', inSampling({ logitBias: biasOf(limits.logitBiasTokensMax + 1, 1) })],
+    ['DRY without a multiplier', inSampling({ dry: { ...aDry, multiplier: 0 } })],
+    ['DRY with a base below 1', inSampling({ dry: { ...aDry, base: 0.9 } })],
+    ['a breaker that is too long', inSampling({ dry: { ...aDry, breakers: [new Int32Array(21)] } })],
+    ['a breaker without tokens', inSampling({ dry: { ...aDry, breakers: [new Int32Array(0)] } })],
+    [
+      'too many tokens of long breakers',
+      inSampling({ dry: { ...aDry, breakers: new Array<Int32Array>(52).fill(new Int32Array(20)) } }),
+    ],
+    ['too many alternatives', inSequence({ logprobs: limits.logprobsMax + 1 })],
+    ['log probabilities of what is not sampled', inSequence({ sampling: null, logprobs: 1 })],
+    ['scores without logits', inSequence({ scored: { tokens: Int32Array.of(1), alternatives: 0 } })],
+    ['no scored tokens', inSequence({ scored: { tokens: new Int32Array(0), alternatives: 0 } })],
+    [
+      'too many scored rows in all',
+      {
+        ...oneStep,
+        sequences: new Array<StepSequence>(2).fill({
+          ...oneSequence,
+          regionSlots: 500,
+          rows: 70,
+          logitRows: 70,
+          sampling: null,
+          scored: { tokens: new Int32Array(70), alternatives: 0 },
+        }),
+      },
+    ],
     ['minP that is no number', inSampling({ minP: NaN })],
     ['a repeat penalty of 0', inSampling({ repeatPenalty: 0 })],
     ['an infinite presence penalty', inSampling({ presencePenalty: -Infinity })],
@@ -271,6 +234,16 @@ describe('rules', () => {
     expect(
       refusal(() => encodeStepResult({ epoch: 1, stepId: 1, outputs, stageTimes: [] }))?.message,
     ).toMatch(/tokens/);
+    const above = {
+      alternatives: 0,
+      chosen: Float32Array.of(0.1),
+      topTokens: new Int32Array(0),
+      topValues: new Float32Array(0),
+    };
+    const likely = [{ sequenceId: 1, tokens: Int32Array.of(1), logprobs: above }];
+    expect(
+      refusal(() => encodeStepResult({ epoch: 1, stepId: 1, outputs: likely, stageTimes: [] }))?.message,
+    ).toMatch(/log probability/);
     const empty = { requestId: 1, bytes: new Uint8Array(0), sha256: new Uint8Array(32) };
     expect(refusal(() => encodeFileChunk(empty))?.message).toMatch(/bytes of a file chunk/);
     const short = { requestId: 1, bytes: new Uint8Array(1), sha256: new Uint8Array(31) };

@@ -1,40 +1,20 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import { ByteReader, ByteWriter } from './bytes.js';
+import { integer, u32Max } from './checks.js';
 import { encodeFrame } from './frame.js';
 import type { Frame, FrameType } from './frame.js';
-import { checkConstraint, constraintBytes, readConstraint, writeConstraint } from './step-constraint.js';
-import { wasteState } from './types.js';
-import type {
-  ArenaCopy,
-  FileChunk,
-  SamplingParams,
-  SequenceWindow,
-  StageTime,
-  Step,
-  StepResult,
-  StepSequence,
-} from './types.js';
+import { checkOutputs, outputBytes, readOutput, writeOutput } from './result-codec.js';
+import { checkSequence, readSequence, sequenceBytes, writeSequence } from './sequence-codec.js';
+import type { ArenaCopy, FileChunk, StageTime, Step, StepOutput, StepResult, StepSequence } from './types.js';
 
 /** One entry for each stage, and a worker holds one stage. */
 const stagesMax = limits.workersMax;
-/** The longest window that any penalty looks back on. */
-const recentTokensMax = 1024;
-/** What comes with a sequence. */
-const marks = { sampling: 1, state: 2, constraint: 32, window: 64 } as const;
-const marksKnown = marks.sampling | marks.state | marks.constraint | marks.window;
-const u32Max = 0xffff_ffff;
-const int32Max = 0x7fff_ffff;
 const sha256Bytes = 32;
 
 const stepFixedBytes = 18;
 const copyBytes = 12;
 const stageTimeBytes = 8;
-const sequenceFixedBytes = 33;
-const samplingBytes = 56;
-const stateBytes = 8;
-const windowBytes = 16;
 const resultFixedBytes = 16;
-const outputFixedBytes = 10;
 
 /**
  * A full frame; its payload is not copied. Fractions of microseconds are rounded.
@@ -44,15 +24,7 @@ export function encodeStep(step: Step): Uint8Array[] {
   checkStep(step);
   const { copies, sequences, stageTimes } = step;
   let headerBytes = stepFixedBytes + copies.length * copyBytes + stageTimes.length * stageTimeBytes;
-  for (const { sampling, draftTokens, recentTokens, state, window, constraint } of sequences)
-    headerBytes +=
-      sequenceFixedBytes +
-      (sampling === null ? 0 : samplingBytes) +
-      (state === null ? 0 : stateBytes) +
-      (window === null ? 0 : windowBytes) +
-      (constraint ? constraintBytes(constraint) : 0) +
-      draftTokens.byteLength +
-      recentTokens.byteLength;
+  for (const sequence of sequences) headerBytes += sequenceBytes(sequence);
   const writer = new ByteWriter(headerBytes);
   writer.u32(step.epoch);
   writer.u64(step.stepId);
@@ -93,18 +65,14 @@ export function encodeStepResult(result: StepResult): Uint8Array[] {
   checkResult(result);
   const { outputs, stageTimes } = result;
   let headerBytes = resultFixedBytes + stageTimes.length * stageTimeBytes;
-  for (const { tokens } of outputs) headerBytes += outputFixedBytes + tokens.byteLength;
+  for (const output of outputs) headerBytes += outputBytes(output);
   const writer = new ByteWriter(headerBytes);
   writer.u32(result.epoch);
   writer.u64(result.stepId);
   writer.u16(stageTimes.length);
   writer.u16(outputs.length);
   writeStageTimes(writer, stageTimes);
-  for (const { sequenceId, tokens } of outputs) {
-    writer.u64(sequenceId);
-    writer.u16(tokens.length);
-    writer.int32s(tokens);
-  }
+  for (const output of outputs) writeOutput(writer, output);
   return encodeFrame({ type: 'result', header: writer.bytes });
 }
 
@@ -116,11 +84,8 @@ export function decodeStepResult(frame: Frame): StepResult {
   const stageCount = reader.count(stagesMax, 'stage times');
   const outputCount = reader.count(limits.stepSequencesMax, 'outputs');
   const stageTimes = readStageTimes(reader, stageCount);
-  const outputs: { sequenceId: number; tokens: Int32Array }[] = [];
-  for (let index = 0; index < outputCount; index++) {
-    const sequenceId = reader.u64();
-    outputs.push({ sequenceId, tokens: reader.int32s(reader.count(limits.stepRowsMax, 'tokens')) });
-  }
+  const outputs: StepOutput[] = [];
+  for (let index = 0; index < outputCount; index++) outputs.push(readOutput(reader));
   reader.end();
   const result = { epoch, stepId, outputs, stageTimes };
   checkResult(result);
@@ -173,97 +138,6 @@ function open(frame: Frame, type: FrameType): ByteReader {
   return new ByteReader(frame.header, type);
 }
 
-function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
-  const { sampling, draftTokens, recentTokens, state, window, constraint } = sequence;
-  writer.u64(sequence.sequenceId);
-  writer.u32(sequence.regionStart);
-  writer.u32(sequence.regionSlots);
-  writer.u32(sequence.positionStart);
-  writer.u32(sequence.rows);
-  writer.u32(sequence.logitRows);
-  writer.u16(draftTokens.length);
-  writer.u16(recentTokens.length);
-  writer.u8(
-    (sampling === null ? 0 : marks.sampling) +
-      (state === null ? 0 : marks.state) +
-      (window === null ? 0 : marks.window) +
-      (constraint ? marks.constraint : 0),
-  );
-  if (sampling !== null) writeSampling(writer, sampling);
-  if (state !== null) writer.u32s([state.from, state.to]);
-  if (window !== null) writer.u32s([window.from, window.fromFirst, window.to, window.toFirst]);
-  writer.int32s(draftTokens);
-  writer.int32s(recentTokens);
-  if (constraint) writeConstraint(writer, constraint);
-}
-
-function readSequence(reader: ByteReader): StepSequence {
-  const fixed = {
-    sequenceId: reader.u64(),
-    regionStart: reader.u32(),
-    regionSlots: reader.u32(),
-    positionStart: reader.u32(),
-    rows: reader.u32(),
-    logitRows: reader.u32(),
-  };
-  const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
-  const recentCount = reader.count(recentTokensMax, 'recent tokens');
-  const marked = reader.u8();
-  if (marked & ~marksKnown)
-    throw reader.fail(`the marks of a sequence are ${marked}, of which some are unknown`);
-  const sampling = marked & marks.sampling ? readSampling(reader) : null;
-  const state = marked & marks.state ? { from: reader.u32(), to: reader.u32() } : null;
-  const window = marked & marks.window ? readWindow(reader) : null;
-  const draftTokens = reader.int32s(draftCount);
-  const recentTokens = reader.int32s(recentCount);
-  const sequence = { ...fixed, sampling, draftTokens, recentTokens, state, window };
-  return marked & marks.constraint ? { ...sequence, constraint: readConstraint(reader) } : sequence;
-}
-
-function readWindow(reader: ByteReader): SequenceWindow {
-  return { from: reader.u32(), fromFirst: reader.u32(), to: reader.u32(), toFirst: reader.u32() };
-}
-
-function writeSampling(writer: ByteWriter, sampling: SamplingParams): void {
-  // 64 bits, so that a value is the same on the far side to the last bit.
-  writer.f64(sampling.temperature);
-  writer.f64(sampling.topP);
-  writer.f64(sampling.minP);
-  writer.f64(sampling.repeatPenalty);
-  writer.f64(sampling.frequencyPenalty);
-  writer.f64(sampling.presencePenalty);
-  writer.u32(sampling.topK);
-  writer.u32(sampling.seed);
-}
-
-function readSampling(reader: ByteReader): SamplingParams {
-  return {
-    temperature: reader.f64(),
-    topP: reader.f64(),
-    minP: reader.f64(),
-    repeatPenalty: reader.f64(),
-    frequencyPenalty: reader.f64(),
-    presencePenalty: reader.f64(),
-    topK: reader.u32(),
-    seed: reader.u32(),
-  };
-}
-
-/** Both directions check the same rules, so that a bad value fails at its source and not on the peer. */
-function within(value: number, min: number, max: number, name: string): void {
-  if (value >= min && value <= max) return;
-  throw new ButterflyError(
-    'PROTOCOL_INVALID',
-    `A frame has ${name} ${value}, which is not in ${min} to ${max}.`,
-  );
-}
-
-function integer(value: number, min: number, max: number, name: string): void {
-  within(value, min, max, name);
-  if (!Number.isInteger(value))
-    throw new ButterflyError('PROTOCOL_INVALID', `A frame has ${name} ${value}, which is no integer.`);
-}
-
 function checkIds(epoch: number, stepId: number, stageTimes: readonly StageTime[]): void {
   integer(epoch, 0, u32Max, 'epoch');
   integer(stepId, 0, Number.MAX_SAFE_INTEGER, 'stepId');
@@ -272,11 +146,6 @@ function checkIds(epoch: number, stepId: number, stageTimes: readonly StageTime[
     integer(Math.round(computeMicros), 0, u32Max, 'computeMicros');
     integer(Math.round(hostMicros), 0, u32Max, 'hostMicros');
   }
-}
-
-function checkTokens(tokens: Int32Array, min: number, max: number, name: string): void {
-  integer(tokens.length, min, max, `number of ${name}`);
-  for (const token of tokens) within(token, 0, int32Max, name);
 }
 
 function checkStep(step: Step): void {
@@ -289,75 +158,19 @@ function checkStep(step: Step): void {
   }
   integer(step.sequences.length, 0, limits.stepSequencesMax, 'number of sequences');
   let rows = 0;
+  let scored = 0;
   for (const sequence of step.sequences) {
     checkSequence(sequence);
     rows += sequence.rows;
+    scored += sequence.scored?.tokens.length ?? 0;
   }
   integer(rows, 0, limits.stepRowsMax, 'rows of a step');
-}
-
-function checkSequence(sequence: StepSequence): void {
-  const { regionStart, regionSlots, positionStart, rows, logitRows, draftTokens, sampling } = sequence;
-  integer(sequence.sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
-  integer(rows, 1, limits.stepRowsMax, 'rows');
-  checkTokens(draftTokens, 0, limits.draftTokensMax, 'draftTokens');
-  if (sampling === null) integer(draftTokens.length, 0, 0, 'number of draftTokens');
-  const sampledRows = draftTokens.length + 1;
-  integer(
-    logitRows,
-    sampling === null ? 0 : sampledRows,
-    sampling === null ? rows : sampledRows,
-    'logitRows',
-  );
-  integer(rows, logitRows, limits.stepRowsMax, 'rows');
-  integer(positionStart, 0, u32Max - rows, 'positionStart');
-  integer(regionSlots, positionStart + rows, u32Max, 'regionSlots');
-  integer(regionStart, 0, u32Max - regionSlots, 'regionStart');
-  checkTokens(sequence.recentTokens, 0, recentTokensMax, 'recentTokens');
-  if (sequence.state !== null) {
-    integer(sequence.state.from, 0, u32Max, 'state to read');
-    integer(sequence.state.to, wasteState, u32Max, 'state to write');
-  }
-  if (sequence.window !== null) checkWindow(sequence.window, positionStart);
-  if (sampling !== null) checkSampling(sampling);
-  const { constraint } = sequence;
-  if (!constraint) return;
-  checkConstraint(constraint, positionStart + rows - draftTokens.length);
-  if (sampling === null)
-    throw new ButterflyError(
-      'PROTOCOL_INVALID',
-      'A frame has a constraint on a sequence that is not sampled.',
-    );
-}
-
-function checkWindow({ from, fromFirst, to, toFirst }: SequenceWindow, positionStart: number): void {
-  integer(from, 0, u32Max, 'room to read');
-  integer(to, 0, u32Max, 'room to write');
-  integer(toFirst, 0, positionStart, 'first position of a room');
-  integer(fromFirst, 0, toFirst, 'first position of a room before');
-}
-
-function checkSampling(sampling: SamplingParams): void {
-  within(sampling.temperature, 0, Number.MAX_VALUE, 'temperature');
-  within(sampling.topP, 0, 1, 'topP');
-  within(sampling.minP, 0, 1, 'minP');
-  within(sampling.repeatPenalty, Number.MIN_VALUE, Number.MAX_VALUE, 'repeatPenalty');
-  within(sampling.frequencyPenalty, -Number.MAX_VALUE, Number.MAX_VALUE, 'frequencyPenalty');
-  within(sampling.presencePenalty, -Number.MAX_VALUE, Number.MAX_VALUE, 'presencePenalty');
-  integer(sampling.topK, 0, u32Max, 'topK');
-  integer(sampling.seed, 0, u32Max, 'seed');
+  integer(scored, 0, limits.scoredRowsMax, 'scored rows of a step');
 }
 
 function checkResult(result: StepResult): void {
   checkIds(result.epoch, result.stepId, result.stageTimes);
-  integer(result.outputs.length, 0, limits.stepSequencesMax, 'number of outputs');
-  let tokenCount = 0;
-  for (const { sequenceId, tokens } of result.outputs) {
-    integer(sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
-    checkTokens(tokens, 0, limits.stepRowsMax, 'tokens of an output');
-    tokenCount += tokens.length;
-  }
-  integer(tokenCount, 0, limits.stepRowsMax, 'tokens of a result');
+  checkOutputs(result.outputs);
 }
 
 function checkChunk(chunk: FileChunk): void {

@@ -1,8 +1,12 @@
 import type { SequenceConstraint } from './step-constraint.js';
 
-/** How one token is drawn. Every field is explicit, so that a stage needs no memory of the request. */
+/**
+ * How one token is drawn. Every field is explicit, so that a stage needs no memory of the request. What each does, and the
+ * order in which they are applied, are those of llama.cpp: bias, penalties, DRY, top-k, typical, top-p, min-p, XTC, and the
+ * temperature last.
+ */
 export interface SamplingParams {
-  /** 0 means greedy. */
+  /** 0 means greedy: the likeliest of those that typical and XTC leave. */
   readonly temperature: number;
   /** 0 means no limit. */
   readonly topK: number;
@@ -10,14 +14,51 @@ export interface SamplingParams {
   readonly topP: number;
   /** 0 means no limit. */
   readonly minP: number;
+  /** Keeps the tokens about as surprising as a token is on average, until they have this probability; 1 means no limit. */
+  readonly typicalP: number;
+  /** How often the likeliest tokens are excluded but for the last that reaches the threshold; 0 means never. */
+  readonly xtcProbability: number;
+  /** From this probability on a token may be excluded; over 0.5 none is. */
+  readonly xtcThreshold: number;
   /** 1 means none. */
   readonly repeatPenalty: number;
   /** 0 means none. */
   readonly frequencyPenalty: number;
   /** 0 means none. */
   readonly presencePenalty: number;
-  /** 32-bit; the draw for a token depends on (seed, position) alone. */
+  /** How many of the last tokens the penalties look at; 0 means none. At most `limits.recentTokensMax`. */
+  readonly penaltyLastN: number;
+  /** Null means none. */
+  readonly dry: DrySampling | null;
+  /** Null means none. */
+  readonly logitBias: LogitBias | null;
+  /** 32-bit; the draws for a token depend on (seed, position) alone. */
   readonly seed: number;
+}
+
+/** Makes tokens less likely that would prolong a repetition ("Don't Repeat Yourself"). */
+export interface DrySampling {
+  /** Above 0. */
+  readonly multiplier: number;
+  /** From 1: each token more of a repetition multiplies the penalty by it. */
+  readonly base: number;
+  /** Repetitions of fewer tokens cost nothing. */
+  readonly allowedLength: number;
+  /** How many of the last tokens are looked at, at most `limits.recentTokensMax`. */
+  readonly lastN: number;
+  /**
+   * Tokens behind which every repetition begins anew, from 1 to `limits.dryBreakerTokensMax` each. A step carries those
+   * whose first token is among its recent tokens and guesses.
+   */
+  readonly breakers: readonly Int32Array[];
+}
+
+/** What is added to the logits of some tokens before all else. */
+export interface LogitBias {
+  /** At most `limits.logitBiasTokensMax`, none twice. */
+  readonly tokens: Int32Array;
+  /** One for each token, from -`limits.logitBiasMax`, which bans the token, to `limits.logitBiasMax`. */
+  readonly values: Float32Array;
 }
 
 /** Where one stage spent its time on a step. */
@@ -38,23 +79,35 @@ export interface StepSequence {
   /** Position in the sequence of its first row, which is how many tokens are cached before it. */
   readonly positionStart: number;
   readonly rows: number;
-  /** How many of its last rows want logits: 0 in the midst of a prompt, 1 to sample the next token. */
+  /** How many of its last rows want logits: those that are scored, and then those that are sampled. */
   readonly logitRows: number;
-  /** Present exactly when a token is to be sampled from each logit row. */
+  /** Present exactly when a token is to be sampled from the last row, and from one more for each guess. */
   readonly sampling: SamplingParams | null;
   /**
    * The tokens of its last rows that are guesses: row by row, the token sampled from the row before confirms a guess or
-   * ends the line. With guesses, `logitRows` is one more than there are of them. Empty when nothing is guessed.
+   * ends the line. Empty when nothing is guessed.
    */
   readonly draftTokens: Int32Array;
-  /** Last known tokens for the penalties, oldest first, guesses left out; empty without penalties. */
+  /** Last known tokens for penalties and DRY, oldest first, guesses left out; empty without either. */
   readonly recentTokens: Int32Array;
+  /** Beside each sampled token, the log probabilities of it and of so many of the likeliest are wanted; null without. */
+  readonly logprobs: number | null;
+  /** Null unless known tokens are scored. */
+  readonly scored: ScoredTokens | null;
   /** Of models whose layers keep a state of each sequence; null for others. */
   readonly state: SequenceState | null;
   /** Of models whose window layers keep what their window needs and no more; null for others. */
   readonly window: SequenceWindow | null;
   /** Where its tokens must be of a form, which the last stage sees to. */
   readonly constraint?: SequenceConstraint;
+}
+
+/** Known tokens whose log probabilities are wanted: of the prompt, in a step that computes the rows before them. */
+export interface ScoredTokens {
+  /** The tokens behind the first logit rows, one for each; at least one, and at most `limits.scoredRowsMax` in a step. */
+  readonly tokens: Int32Array;
+  /** How many of the likeliest tokens are wanted beside each. */
+  readonly alternatives: number;
 }
 
 /** Slots of states, the same in every stage. No step writes to a slot that it reads, nor two sequences to one. */
@@ -135,12 +188,39 @@ export interface StepResult {
   readonly epoch: number;
   readonly stepId: number;
   /**
-   * One entry for each sequence with `sampling`, in the order of the step: the guesses that were confirmed and the token
-   * sampled after them; without guesses, one token. None for a sequence whose numbers are NaN or infinite: that one
-   * has an entry without tokens, also in the midst of its prompt.
+   * One entry for each sequence that samples or is scored, in the order of the step. One without tokens and scores is of a
+   * sequence whose numbers are NaN or infinite, which may also be in the midst of its prompt.
    */
-  readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
+  readonly outputs: readonly StepOutput[];
   readonly stageTimes: readonly StageTime[];
+}
+
+/** What the last stage gives of one sequence. */
+export interface StepOutput {
+  readonly sequenceId: number;
+  /** The guesses that were confirmed and the token sampled after them; without guesses, one token. Empty where none is sampled. */
+  readonly tokens: Int32Array;
+  /** Of `tokens`, one by one, where they are wanted. */
+  readonly logprobs?: Logprobs;
+  /** Of the scored tokens, one by one, where there are any. */
+  readonly scored?: Logprobs;
+}
+
+/**
+ * Log probabilities of n tokens: natural logarithms of the softmax of the raw logits as the model gives them, before bias,
+ * penalties, temperature and whatever else narrows the choice. So does vLLM by default (`raw_logprobs`), and so does
+ * llama-server unless it is asked for those after sampling: they say what the model holds likely, and can be compared
+ * between requests with other parameters.
+ */
+export interface Logprobs {
+  /** F32 [n]. */
+  readonly chosen: Float32Array;
+  /** How many of the likeliest tokens follow for each, k: as many as asked for, but no more than the vocabulary has. */
+  readonly alternatives: number;
+  /** I32 [n, k], the likeliest first; of equal ones, the one with the lower id. */
+  readonly topTokens: Int32Array;
+  /** F32 [n, k]. */
+  readonly topValues: Float32Array;
 }
 
 /** A range of a model file. */

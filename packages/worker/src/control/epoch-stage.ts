@@ -230,7 +230,9 @@ export class EpochStage {
 
   /** Those that came faulty from the stage before were told of there. */
   #tellFaults(step: Step, faults: StageFaults | null, outputs: StepResult['outputs']): void {
-    const failed = outputs.filter(({ tokens }) => tokens.length === 0).map(({ sequenceId }) => sequenceId);
+    const failed = outputs
+      .filter(({ tokens, scored }) => tokens.length === 0 && !scored)
+      .map(({ sequenceId }) => sequenceId);
     if (!faults && failed.length === 0) return;
     const origins = new Map<number, FaultOrigin>(failed.map((sequenceId) => [sequenceId, 'here']));
     if (faults)
@@ -254,10 +256,19 @@ export class EpochStage {
       return;
     }
     const result = encodeStepResult({ epoch, stepId, outputs, stageTimes });
-    // The first stage may go on with these tokens at once.
-    if (samples(step)) next?.send(result);
+    // The first stage may go on with these tokens at once; of what is told of them it has no use.
+    if (next && samples(step))
+      next.send(
+        outputs.some(({ logprobs, scored }) => logprobs ?? scored)
+          ? encodeStepResult({ epoch, stepId, outputs: tokensOf(outputs), stageTimes })
+          : result,
+      );
     orchestrator.send(result);
   }
+}
+
+function tokensOf(outputs: StepResult['outputs']): StepResult['outputs'] {
+  return outputs.map(({ sequenceId, tokens }) => ({ sequenceId, tokens }));
 }
 
 /** Whether tokens come of a step; what failed in the midst of a prompt is for the orchestrator alone. */

@@ -23,7 +23,7 @@ export class SampledTokens {
     this.#latestStepId = stepId;
     this.#steps.set(
       stepId,
-      // Of a sequence that failed, any token will do: nobody wants what comes of it.
+      // Of a sequence that failed, any token will do: nobody wants what comes of it. No step goes ahead of a prompt.
       new Map(outputs.map(({ sequenceId, tokens }) => [sequenceId, tokens.at(-1) ?? 0])),
     );
     for (const oldest of this.#steps.keys()) {

@@ -1,0 +1,96 @@
+import { limits } from '@butterfly/common';
+import type { ByteReader, ByteWriter } from './bytes.js';
+import { checkTokens, integer, within } from './checks.js';
+import type { Logprobs, StepOutput } from './types.js';
+
+/** What comes with an output. */
+const marks = { logprobs: 4, scored: 16 } as const;
+
+const fixedBytes = 11;
+const logprobsFixedBytes = 1;
+const scoredCountBytes = 2;
+
+export function outputBytes({ tokens, logprobs, scored }: StepOutput): number {
+  return (
+    fixedBytes +
+    tokens.byteLength +
+    (logprobs ? logprobsBytes(logprobs) : 0) +
+    (scored ? scoredCountBytes + logprobsBytes(scored) : 0)
+  );
+}
+
+function logprobsBytes({ chosen, topTokens, topValues }: Logprobs): number {
+  return logprobsFixedBytes + chosen.byteLength + topTokens.byteLength + topValues.byteLength;
+}
+
+export function writeOutput(writer: ByteWriter, { sequenceId, tokens, logprobs, scored }: StepOutput): void {
+  writer.u64(sequenceId);
+  writer.u16(tokens.length);
+  writer.u8((logprobs ? marks.logprobs : 0) + (scored ? marks.scored : 0));
+  writer.int32s(tokens);
+  if (logprobs) writeLogprobs(writer, logprobs);
+  if (!scored) return;
+  writer.u16(scored.chosen.length);
+  writeLogprobs(writer, scored);
+}
+
+/** @throws ButterflyError PROTOCOL_INVALID for a layout that there is not; `checkOutputs` checks the values. */
+export function readOutput(reader: ByteReader): StepOutput {
+  const sequenceId = reader.u64();
+  const count = reader.count(limits.stepRowsMax, 'tokens');
+  const marked = reader.u8();
+  if ((marked & ~(marks.logprobs | marks.scored)) !== 0)
+    throw reader.fail(`the marks of an output are ${marked}, other than 4 and 16`);
+  const tokens = reader.int32s(count);
+  const logprobs = marked & marks.logprobs ? readLogprobs(reader, count) : null;
+  const scored =
+    marked & marks.scored ? readLogprobs(reader, reader.count(limits.scoredRowsMax, 'scored tokens')) : null;
+  return { sequenceId, tokens, ...(logprobs && { logprobs }), ...(scored && { scored }) };
+}
+
+function writeLogprobs(writer: ByteWriter, { alternatives, chosen, topTokens, topValues }: Logprobs): void {
+  writer.u8(alternatives);
+  writer.float32s(chosen);
+  writer.int32s(topTokens);
+  writer.float32s(topValues);
+}
+
+function readLogprobs(reader: ByteReader, count: number): Logprobs {
+  const alternatives = reader.u8();
+  return {
+    alternatives,
+    chosen: reader.float32s(count),
+    topTokens: reader.int32s(count * alternatives),
+    topValues: reader.float32s(count * alternatives),
+  };
+}
+
+/** @throws ButterflyError PROTOCOL_INVALID when a value is out of its bounds. */
+export function checkOutputs(outputs: readonly StepOutput[]): void {
+  integer(outputs.length, 0, limits.stepSequencesMax, 'number of outputs');
+  let tokenCount = 0;
+  let scoredCount = 0;
+  for (const { sequenceId, tokens, logprobs, scored } of outputs) {
+    integer(sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
+    checkTokens(tokens, 0, limits.stepRowsMax, 'tokens of an output');
+    tokenCount += tokens.length;
+    if (logprobs) checkLogprobs(logprobs, tokens.length);
+    if (!scored) continue;
+    integer(scored.chosen.length, 1, limits.scoredRowsMax, 'number of scored tokens');
+    checkLogprobs(scored, scored.chosen.length);
+    scoredCount += scored.chosen.length;
+  }
+  integer(tokenCount, 0, limits.stepRowsMax, 'tokens of a result');
+  integer(scoredCount, 0, limits.scoredRowsMax, 'scored tokens of a result');
+}
+
+function checkLogprobs({ alternatives, chosen, topTokens, topValues }: Logprobs, count: number): void {
+  integer(alternatives, 0, limits.logprobsMax, 'alternatives');
+  integer(chosen.length, count, count, 'number of log probabilities');
+  const top = count * alternatives;
+  checkTokens(topTokens, top, top, 'likeliest tokens');
+  integer(topValues.length, top, top, 'number of their log probabilities');
+  for (const values of [chosen, topValues])
+    // A token that the model rules out has minus infinity.
+    for (const value of values) within(value, -Infinity, 0, 'log probability');
+}
