@@ -46,6 +46,7 @@ export const folders = {
     training: ['library', 'graph'],
     imported: ['library', 'graph'],
   },
+  'llama-graph': { kept: ['survey.ts', 'survey-model.ts'] },
   model: { gguf: [], spec: ['gguf'], architecture: ['spec'] },
   stage: { sampling: ['faults.ts', 'stage.ts'] },
   jinja: { library: [], syntax: ['library'] },

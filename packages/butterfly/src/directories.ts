@@ -35,6 +35,15 @@ export function modelsDirectory(variables: CacheVariables, cacheDir?: string): s
   return cache === null ? null : join(cache, 'models');
 }
 
+/**
+ * Where surveys of models are kept for the next time that one is opened.
+ * @param cacheDir what `--cache-dir` says
+ */
+export function surveysDirectory(variables: CacheVariables, cacheDir?: string): string | null {
+  const cache = cacheDir ?? cacheDirectory(variables);
+  return cache === null ? null : join(cache, 'surveys');
+}
+
 /** Where a worker keeps weights that came over the network, measurements, and by what it knows its machine. */
 export function workerDirectory(variables: CacheVariables): string | null {
   const cache = cacheDirectory(variables);

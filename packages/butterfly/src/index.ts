@@ -1,3 +1,4 @@
+export { surveysDirectory } from './directories.js';
 export { Hub } from './hub/hub.js';
 export { pull } from './hub/pull.js';
 export type { Pulled } from './hub/pull.js';

@@ -2,7 +2,13 @@ import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, type Logger, toButterflyError } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
-import { type WindowCache, describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
+import {
+  SurveyCache,
+  type WindowCache,
+  describeAny,
+  servedSpec,
+  surveyInChild,
+} from '@butterfly/llama-graph';
 import { type ModelSpec, checkFiles, openGguf } from '@butterfly/model';
 import { defaultRowsMax } from '@butterfly/orchestrator';
 import { modelsDirectory, type CacheVariables } from './directories.js';
@@ -11,6 +17,13 @@ import { isHubReference, parseHubReference } from './hub/reference.js';
 
 /** The small model that ships with Butterfly (models/README.md). */
 export const ownModel = fileURLToPath(new URL('../../../models/butterfly-stories.gguf', import.meta.url));
+
+export interface OpenOptions {
+  readonly ggmlDirectory: string | undefined;
+  /** Where what a survey found is kept for the next time; null keeps nothing. See `surveysDirectory`. */
+  readonly surveys: string | null;
+  readonly log: Logger;
+}
 
 export interface OpenedModel {
   readonly spec: ModelSpec;
@@ -23,10 +36,7 @@ export interface OpenedModel {
  * Reads what the orchestrator needs of a model: its description and its tokenizer, not its weights.
  * @throws ButterflyError as `openGguf` does, LIBRARY_MISSING, LIBRARY_MISMATCH
  */
-export async function openModel(
-  path: string,
-  options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
-): Promise<OpenedModel> {
+export async function openModel(path: string, options: OpenOptions): Promise<OpenedModel> {
   const spec = await readModelSpec(path, options);
   const ggml = loadGgml({ directory: options.ggmlDirectory, log: options.log });
   const vocabulary = loadVocabulary(ggml, spec.files[0]?.path ?? path);
@@ -51,13 +61,15 @@ export async function openModel(
  * Describes a model file of any architecture.
  * @throws ButterflyError as `openGguf` does, MODEL_UNSUPPORTED, TIMEOUT, LIBRARY_MISSING, LIBRARY_MISMATCH
  */
-export async function readModelSpec(
-  path: string,
-  options: { readonly ggmlDirectory: string | undefined; readonly log: Logger },
-): Promise<ModelSpec> {
+export async function readModelSpec(path: string, options: OpenOptions): Promise<ModelSpec> {
+  const { ggmlDirectory, surveys, log } = options;
   // Workers on this machine look for the file where this process finds it, from whatever folder they were started in.
-  const gguf = await openGguf(resolve(path), { log: options.log });
-  return describeAny(gguf, (request) => surveyInChild(request, options));
+  const gguf = await openGguf(resolve(path), { log });
+  if (surveys === null) return describeAny(gguf, (request) => surveyInChild(request, { ggmlDirectory }));
+  const cache = new SurveyCache(surveys, ggmlDirectory, log);
+  return describeAny(gguf, (request) =>
+    cache.find(request, (missing) => surveyInChild(missing, { ggmlDirectory })),
+  );
 }
 
 /**

@@ -1,4 +1,6 @@
+import { readFileSync, readdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { architectureFixtures, writeArchitectureModel } from '@butterfly/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from './testing/butterfly.js';
@@ -118,5 +120,29 @@ describe('what is told of a model whose graph llama.cpp builds', () => {
     expect(plan.stages.at(-1)?.layerStart).toBeLessThanOrEqual(4);
     const told = await run(['plan', pathOf('gemma4'), ...flags.slice(0, -1)]);
     expect(told.stdout.join('\n')).toContain('layers 4 to 7 stay in one stage');
+  });
+});
+
+describe('the survey of a model', () => {
+  it('is made in a process of its own once, and again when what was kept is damaged', async () => {
+    const started = folder.write('started.txt', '');
+    const writeDown = `import { appendFileSync } from 'node:fs';
+      appendFileSync(${JSON.stringify(started)}, process.argv[1] + '\\n');`;
+    const hook = pathToFileURL(folder.write('write-down.mjs', writeDown)).href;
+    const cache = join(folder.path, 'cache');
+    const env = { XDG_CACHE_HOME: cache, NODE_OPTIONS: `--import=${hook}` };
+    const surveys = (): number => readFileSync(started, 'utf8').split('survey-main.js').length - 1;
+    const first = await run(['inspect', pathOf(hybrid)], env);
+    expect([first.code, surveys()]).toEqual([0, 1]);
+    expect(await run(['inspect', pathOf(hybrid)], env)).toEqual(first);
+    // Whatever the command and the path, the header is the same.
+    const planned = await run(['plan', join(folder.path, '.', `${hybrid}.gguf`), '--workers', '2'], env);
+    expect([planned.code, surveys()]).toEqual([0, 1]);
+    const [kept = ''] = readdirSync(join(cache, 'butterfly', 'surveys'));
+    truncateSync(join(cache, 'butterfly', 'surveys', kept), 100);
+    const mended = await run(['inspect', pathOf(hybrid)], env);
+    expect([mended.code, mended.stdout, surveys()]).toEqual([0, first.stdout, 2]);
+    expect(mended.stderr.join('\n')).toContain('damaged');
+    expect([(await run(['inspect', pathOf(hybrid)], env)).stdout, surveys()]).toEqual([first.stdout, 2]);
   });
 });

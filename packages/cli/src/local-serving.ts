@@ -1,7 +1,14 @@
 import { type Logger } from '@butterfly/common';
 import { plainWishes } from '@butterfly/planning';
 import type { PromptMaker } from '@butterfly/text';
-import { type OpenedModel, type Serving, openModel, resolveModelPath, startServing } from 'butterfly';
+import {
+  type OpenedModel,
+  type Serving,
+  openModel,
+  resolveModelPath,
+  startServing,
+  surveysDirectory,
+} from 'butterfly';
 import type { Command } from 'commander';
 import { openCacheDirectory } from './cache-directory.js';
 import type { Environment } from './environment.js';
@@ -69,6 +76,7 @@ export async function openLocalModel(
   const log = await openLog(environment, flags, name);
   const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
     ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+    surveys: surveysDirectory(environment, flags.cacheDir),
     log,
   });
   return { model, prompts: await openPrompts(model, flags, log), log };

@@ -109,6 +109,9 @@ export const limits = Object.freeze({
   ggufTensorsMax: 65_536,
   /** Kinds of layers of a model: each is measured by itself, and the planner reckons with each for every worker. */
   layerKindsMax: 8,
+  /** Surveys of models kept on disk, and the bytes of one: those of 128 layers with experts have under 1 MiB. */
+  surveysKeptMax: 64,
+  surveyBytesMax: 16 * mib,
   /** Tokens of one vocabulary, four times the largest in use; libllama takes some 200 bytes for each. */
   vocabularyTokensMax: mib,
   /** Merges of one vocabulary, eight times the largest in use. */

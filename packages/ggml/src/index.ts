@@ -22,7 +22,7 @@ export { tensorFlags } from './imported/tensor-struct.js';
 export { wantedTensors } from './imported/wanted-tensors.js';
 export type { WantedTensor } from './imported/wanted-tensors.js';
 export type { ImportedTensor } from './imported/tensor-struct.js';
-export { cpuFeatures, loadGgml, loadGpus } from './library/library.js';
+export { cpuFeatures, expectedVersions, loadGgml, loadGpus } from './library/library.js';
 export type { Ggml } from './library/library.js';
 export { loadQuantizer, quantizeRows } from './training/quantize.js';
 export type { Quantize } from './training/quantize.js';

@@ -18,7 +18,7 @@ import {
   quantisation,
   stateBytesPerSlot,
 } from '@butterfly/model';
-import { openModel, ownModel, resolveModelPath } from 'butterfly';
+import { openModel, ownModel, resolveModelPath, surveysDirectory } from 'butterfly';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
@@ -55,6 +55,7 @@ export function inspectCommand(environment: Environment): Command {
         await resolveModelPath(path, environment, flags.cacheDir),
         {
           ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+          surveys: surveysDirectory(environment, flags.cacheDir),
           log,
         },
       );

@@ -22,6 +22,7 @@ import {
   readModelSpec,
   resolveModelPath,
   servedModel,
+  surveysDirectory,
 } from 'butterfly';
 import { availableMemoryBytes, checkThreads, threadsPerWorker } from 'butterfly/process';
 import { Command } from 'commander';
@@ -129,7 +130,11 @@ export function planCommand(environment: Environment): Command {
 async function planModel(named: string, flags: PlanFlags, environment: Environment): Promise<void> {
   const log = await openLog(environment, flags, 'plan');
   const path = resolve(await resolveModelPath(named, environment, flags.cacheDir));
-  const described = await readModelSpec(path, { ggmlDirectory: environment.BUTTERFLY_GGML_DIR, log });
+  const described = await readModelSpec(path, {
+    ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+    surveys: surveysDirectory(environment, flags.cacheDir),
+    log,
+  });
   const tokens = contextTokens(described, flags.ctx, log);
   // As it would be served: with states for as many sequences.
   const spec = servedModel(described, {

@@ -8,6 +8,7 @@ import {
   ownModel,
   resolveModelPath,
   startServing,
+  surveysDirectory,
   usualLocalDevices,
 } from 'butterfly';
 import { Command } from 'commander';
@@ -158,6 +159,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const devicesFound = localDevices(flags, log);
   const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
     ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+    surveys: surveysDirectory(environment, flags.cacheDir),
     log,
   });
   const prompts = await openPrompts(model, flags, log);
