@@ -18,12 +18,16 @@ import type { StageResult } from './stage.js';
 /** Rows of one step, as llama.cpp's default batch. */
 const rowsMax = 512;
 /** Whoever runs the stages himself may have more than one. */
-const sequencesMax = 8;
+const usualSequences = 8;
 const noTokens = new Int32Array(0);
 
 interface SplitOptions {
   readonly threads: number;
   readonly contextTokens: number;
+  /** Slots of the arena, for whoever runs the stages himself; as many as the context has tokens by default. */
+  readonly arenaSlots?: number;
+  /** That have states at once; 8 by default. */
+  readonly sequences?: number;
   /** F16 by default, as llama.cpp has it. */
   readonly cacheType?: CacheType;
   /** As in `StageRequest`; off by default. */
@@ -71,11 +75,11 @@ export class SplitModel implements Disposable {
     spec: ModelSpec,
     options: SplitOptions & { readonly cuts: readonly number[] },
   ): Promise<SplitModel> {
-    const { contextTokens } = options;
-    const slots = Math.ceil(contextTokens / cacheBlockSlots) * cacheBlockSlots;
+    const { contextTokens, arenaSlots = contextTokens, sequences = usualSequences } = options;
+    const slots = Math.ceil(arenaSlots / cacheBlockSlots) * cacheBlockSlots;
     const served = servedSpec(spec, {
       contextTokens,
-      sequences: sequencesMax,
+      sequences,
       checkpoints: 0,
       windowCache: options.windowCache ?? 'full',
       rowsMax,

@@ -8,6 +8,8 @@ export { OracleBatch, openOracleBatches } from './oracle-batch.js';
 export type { OracleBatchOptions } from './oracle-batch.js';
 export { OracleSamplers } from './oracle-samplers.js';
 export type { OracleCandidate, OracleSampler } from './oracle-samplers.js';
+export { openOracleSteps } from './oracle-steps.js';
+export type { OraclePart } from './oracle-steps.js';
 export { Oracle, openOracle } from './oracle.js';
 export {
   architectureFixtures,

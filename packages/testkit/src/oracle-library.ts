@@ -40,3 +40,13 @@ export async function loadLlama(path: string): Promise<LoadedLlama> {
 export function branded(tokens: readonly number[]): Token[] {
   return tokens as Token[];
 }
+
+/** Takes the raw logits of the token after this one. */
+export const nextLogits = { generateNext: { logits: true, options: { temperature: 0 } } } as const;
+
+/** By token id, of what the library gives in order of size. */
+export function logitsOf(logitOfToken: ReadonlyMap<number, number>): Float32Array {
+  const logits = new Float32Array(logitOfToken.size);
+  for (const [token, logit] of logitOfToken) logits[token] = logit;
+  return logits;
+}

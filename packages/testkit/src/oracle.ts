@@ -1,7 +1,7 @@
 import { ensure } from '@butterfly/common';
 import type { CacheType } from '@butterfly/wire';
 import type { ControlledEvaluateInputItem, Llama, LlamaContextSequence, LlamaModel } from 'node-llama-cpp';
-import { branded, ggmlCacheTypes, loadLlama } from './oracle-library.js';
+import { branded, ggmlCacheTypes, loadLlama, logitsOf, nextLogits } from './oracle-library.js';
 
 export interface OracleOptions {
   readonly threads: number;
@@ -17,8 +17,6 @@ export interface OracleOptions {
 
 /** Takes the token after this one greedily. */
 const nextToken = { generateNext: { token: true, options: { temperature: 0 } } } as const;
-/** Takes the raw logits of the token after this one. */
-const nextLogits = { generateNext: { logits: true, options: { temperature: 0 } } } as const;
 type Wanted = typeof nextToken | typeof nextLogits;
 
 /**
@@ -87,17 +85,19 @@ export class Oracle implements AsyncDisposable {
    * computed one by one as in decoding. Thus one array more than the continuation has tokens.
    */
   async logits(prompt: readonly number[], continuation: readonly number[]): Promise<Float32Array[]> {
-    await this.#restart(prompt.length + continuation.length);
-    ensure(
-      prompt.length <= this.batchTokens,
-      () => `a prompt of ${prompt.length} tokens is more than one batch`,
-    );
+    return this.logitsAfter([prompt, ...continuation.map((token) => [token])]);
+  }
+
+  /** Raw logits by token id after the last token of each batch of a sequence. */
+  async logitsAfter(batches: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    await this.#restart(batches.reduce((sum, { length }) => sum + length, 0));
     const results: Float32Array[] = [];
-    for (const tokens of [prompt, ...continuation.map((token) => [token])]) {
-      const logitOfToken = required((await this.#evaluate(tokens, nextLogits)).logits);
-      const logits = new Float32Array(logitOfToken.size);
-      for (const [token, logit] of logitOfToken) logits[token] = logit;
-      results.push(logits);
+    for (const tokens of batches) {
+      ensure(
+        tokens.length <= this.batchTokens,
+        () => `a part of ${tokens.length} tokens is more than one batch`,
+      );
+      results.push(logitsOf(required((await this.#evaluate(tokens, nextLogits)).logits)));
     }
     return results;
   }

@@ -3,25 +3,35 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { toButterflyError } from '@butterfly/common';
 import { describeAny, surveyModel } from '@butterfly/llama-graph';
-import { type ModelSpec, joinedLayers, openGguf, stateSlotsOf } from '@butterfly/model';
+import { type ModelSpec, joinedLayers, openGguf } from '@butterfly/model';
 import {
   type ArchitectureFixture,
   type MatrixType,
   architectureFixtures,
   openOracle,
+  openOracleSteps,
   writeArchitectureModel,
 } from '@butterfly/testkit';
-import { type SequenceState, emptyState, firstOwnState } from '@butterfly/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CacheType } from '@butterfly/wire';
 import { SplitModel } from '../split-model.js';
-import { difference, ggml, part, runThrough, someTokens, tokenStep } from '../testing/stages.js';
 import { modelsDocument, type MatrixRow, type Refusal } from '../testing/models-document.js';
+import { difference, ggml, someTokens } from '../testing/stages.js';
+import {
+  type Death,
+  type Text,
+  afterCopy,
+  afterDeath,
+  alone,
+  amongOthers,
+  ownOf,
+  stepsAfter,
+  stepsAmong,
+  waysNeed,
+} from '../testing/ways.js';
 
-const regionSlots = 256;
 const prompt = 40;
 const continuation = 8;
-const others = 3;
 /** Where kernels take a row alone otherwise than among others; a wrong row would differ by several units. */
 const amongOthersMax: Readonly<Record<MatrixType, number>> = {
   F16: 1,
@@ -68,7 +78,7 @@ const verdict = (largest: number): string => (largest === 0 ? 'equal' : largest.
 /** Cuts that are other ones for each architecture, and the same each time, where its layers can be parted. */
 function someCuts(name: string, stages: number, spec: ModelSpec): number[] {
   const { layers } = spec;
-  let seed = Buffer.from(name).reduce((sum, byte) => (sum * 31 + byte) % 65_537, stages);
+  let seed = seedOf(name, stages);
   const joined = joinedLayers(spec);
   const cuts = new Set<number>();
   while (cuts.size < Math.min(stages, layers - joined.size) - 1) {
@@ -79,117 +89,103 @@ function someCuts(name: string, stages: number, spec: ModelSpec): number[] {
   return [...cuts].sort((a, b) => a - b);
 }
 
-/** A sequence that is computed alone, then beside others, then from a copy of its beginning. */
-async function alone(model: SplitModel, tokens: readonly number[]): Promise<Float32Array[]> {
-  const { stages } = model;
-  const first = part({ rows: prompt, state: stateOf(model, 0, 0) });
-  const results = await runThrough(stages, tokenStep([first], tokens.slice(0, prompt)));
-  for (let position = prompt; position < tokens.length; position++) {
-    const next = part({ positionStart: position, state: stateOf(model, 0, position - prompt + 1) });
-    results.push(...(await runThrough(stages, tokenStep([next], tokens.slice(position, position + 1)))));
-  }
-  return results;
-}
-
-/** Where a sequence has its state in its steps: two slots that take turns. */
-function stateOf({ spec }: SplitModel, id: number, step: number): SequenceState | null {
-  if (stateSlotsOf(spec) === 0) return null;
-  const first = firstOwnState + 2 * id;
-  return { from: step === 0 ? emptyState : first + (step % 2), to: first + ((step + 1) % 2) };
-}
-
-async function amongOthers(model: SplitModel, tokens: readonly number[]): Promise<Float32Array[]> {
-  const { stages } = model;
-  const beside = someTokens(tokens.length, model.spec.vocabulary, 5);
-  const sequence = (id: number, positionStart: number, count: number, step: number) =>
-    part({
-      sequenceId: id,
-      regionStart: id * regionSlots,
-      positionStart,
-      rows: count,
-      state: stateOf(model, id, step),
-    });
-  const results: Float32Array[] = [];
-  for (let other = 1; other <= others; other++)
-    await runThrough(stages, tokenStep([sequence(other, 0, other, 0)], beside.slice(0, other)));
-  for (let position = 0; position < tokens.length;) {
-    const count = position === 0 ? prompt : 1;
-    const step = position === 0 ? 0 : position - prompt + 1;
-    const sequences = [
-      ...Array.from({ length: others }, (_, i) => sequence(i + 1, i + 1 + step, 1, step + 1)),
-      sequence(0, position, count, step),
-    ];
-    const besides = Array.from({ length: others }, (_, i) => beside[i + 1 + step] ?? 0);
-    const computed = await runThrough(
-      stages,
-      tokenStep(sequences, [...besides, ...tokens.slice(position, position + count)]),
-    );
-    results.push(...computed.slice(-1));
-    position += count;
-  }
-  return results;
-}
-
-/** The same continued from a copy of its prompt in another region, and from the state behind it. */
-async function afterCopy(model: SplitModel, tokens: readonly number[]): Promise<Float32Array[]> {
-  const { stages } = model;
-  const checkpoint = stateOf(model, 0, 0);
-  await runThrough(stages, tokenStep([part({ rows: prompt, state: checkpoint })], tokens.slice(0, prompt)));
-  const results: Float32Array[] = [];
-  for (let position = prompt; position < tokens.length; position++) {
-    const copies = position === prompt ? [{ fromSlot: 0, toSlot: regionSlots, slots: prompt }] : [];
-    const own = stateOf(model, 1, position - prompt + 1);
-    const state = own && position === prompt ? { ...own, from: checkpoint?.to ?? emptyState } : own;
-    const sequence = part({ regionStart: regionSlots, positionStart: position, state });
-    results.push(
-      ...(await runThrough(stages, tokenStep([sequence], tokens.slice(position, position + 1), copies))),
-    );
-  }
-  return results;
-}
-
 async function describeFixture(fixture: ArchitectureFixture, matrices: MatrixType): Promise<ModelSpec> {
   return describeAny(await openGguf(pathOf(fixture, matrices)), (request) =>
     Promise.resolve(surveyModel(ggml, request)),
   );
 }
 
-/** Compares a model with llama.cpp, in stages of which each cut is another one. */
-async function compare(
-  fixture: ArchitectureFixture,
-  spec: ModelSpec,
-  { matrices, cacheType }: { readonly matrices: MatrixType; readonly cacheType: CacheType },
-): Promise<{ readonly row: MatrixRow; readonly amongOthers: number }> {
-  const path = pathOf(fixture, matrices);
-  const options = { threads: 1, cacheType } as const;
-  // Some take other RoPE factors for longer contexts, whatever the length of the prompt.
-  const contextTokens = spec.graph.kind === 'imported' ? spec.graph.contextTokens : 512;
-  await using oracle = await openOracle(path, { ...options, contextTokens });
-  const tokens = someTokens(prompt + continuation, spec.vocabulary, 3);
-  const expected = await oracle.logits(tokens.slice(0, prompt), tokens.slice(prompt));
-  const stages: MatrixRow['stages'][number][] = [];
-  let [among, copied] = [NaN, NaN];
-  for (const count of [1, 2, 3]) {
-    const cuts = someCuts(fixture.name, count, spec);
-    using model = await SplitModel.open(spec, { ...options, cuts, contextTokens: 4 * regionSlots });
-    const actual = await alone(model, tokens);
-    stages.push({ cuts, result: verdict(difference(actual, expected)) });
-    if (count !== 2) continue;
-    among = difference(await amongOthers(model, tokens), actual);
-    copied = difference(await afterCopy(model, tokens), actual.slice(1));
-  }
-  const row = { name: fixture.name, spec, matrices, stages, copied: verdict(copied) };
-  return { row, amongOthers: among };
+/** A number that is another one for each architecture, and the same each time. */
+function seedOf(name: string, salt: number): number {
+  return Buffer.from(name).reduce((sum, byte) => (sum * 31 + byte) % 65_537, salt);
 }
 
-function expectEqual({ row, amongOthers: among }: Awaited<ReturnType<typeof compare>>): void {
-  expect([...row.stages.map(({ result }) => result), row.copied]).toEqual([
-    'equal',
-    'equal',
-    'equal',
-    'equal',
-  ]);
+/** The death of one of so many workers, somewhere in the midst of what is decoded. */
+function someDeath(name: string, spec: ModelSpec, cuts: readonly number[]): Death {
+  const seed = seedOf(name, 7);
+  const bounds = [0, ...cuts, spec.layers];
+  const stage = seed % (bounds.length - 1);
+  const [layerStart = 0, layerEnd = 0] = bounds.slice(stage);
+  return { stage, range: { layerStart, layerEnd }, known: prompt + 1 + (seed % (continuation - 1)) };
+}
+
+/** How far llama.cpp, given the same sequences in the same batches, is from itself. */
+async function ownDifference(
+  path: string,
+  text: Text,
+  expected: readonly Float32Array[],
+  { spec, cacheType }: { readonly spec: ModelSpec; readonly cacheType: CacheType },
+): Promise<number> {
+  const options = {
+    threads: 1,
+    cacheType,
+    contextTokens: oracleContext(spec),
+    sequences: waysNeed.sequences,
+  };
+  await using oracle = await openOracleSteps(path, options);
+  const results: Float32Array[] = [];
+  for (const parts of stepsAmong(text, spec.vocabulary))
+    results.push(...ownOf(parts, await oracle.step(parts)));
+  return difference(results, expected);
+}
+
+/** Some take other RoPE factors for longer contexts, whatever the length of the prompt. */
+const oracleContext = ({ graph }: ModelSpec): number =>
+  graph.kind === 'imported' ? graph.contextTokens : 512;
+
+/** Compares a model with llama.cpp, in stages of which each cut is another one. */
+async function compare(
+  { name }: ArchitectureFixture,
+  spec: ModelSpec,
+  path: string,
+  { matrices, cacheType }: { readonly matrices: MatrixType; readonly cacheType: CacheType },
+): Promise<{ readonly row: MatrixRow; readonly among: number }> {
+  const options = { threads: 1, cacheType, contextTokens: oracleContext(spec) } as const;
+  const text = { tokens: someTokens(prompt + continuation, spec.vocabulary, 3), prompt };
+  const allCuts = [1, 2, 3].map((count) => someCuts(name, count, spec));
+  const death = someDeath(name, spec, allCuts[2] ?? []);
+  const [expected, expectedAfterDeath] = await expectedOf(path, options, text, death);
+  const stages: MatrixRow['stages'][number][] = [];
+  let [among, copied, died] = [NaN, NaN, NaN];
+  for (const [index, cuts] of allCuts.entries()) {
+    using model = await SplitModel.open(spec, { ...options, ...waysNeed, cuts });
+    stages.push({ cuts, result: verdict(difference(await alone(model, text), expected)) });
+    if (index === 1) {
+      among = difference(await amongOthers(model, text), expected);
+      copied = difference(await afterCopy(model, text), expected.slice(1));
+    }
+    if (index === 2) died = difference(await afterDeath(model, text, death, cacheType), expectedAfterDeath);
+  }
+  const ofLlama = among === 0 ? 0 : await ownDifference(path, text, expected, { spec, cacheType });
+  const results = {
+    among: among === 0 ? 'equal' : `${verdict(among)} (${verdict(ofLlama)})`,
+    copied: verdict(copied),
+    died: verdict(died),
+  };
+  return { row: { name, spec, matrices, stages, ...results }, among };
+}
+
+/** What llama.cpp computes of a text alone, and after a death. */
+async function expectedOf(
+  path: string,
+  options: Parameters<typeof openOracle>[1],
+  { tokens }: Text,
+  death: Death,
+): Promise<[Float32Array[], Float32Array[]]> {
+  await using oracle = await openOracle(path, options);
+  return [
+    await oracle.logits(tokens.slice(0, prompt), tokens.slice(prompt)),
+    await oracle.logitsAfter(stepsAfter(death, tokens)),
+  ];
+}
+
+function expectEqual({ row, among }: Awaited<ReturnType<typeof compare>>): void {
+  const { stages, copied, died } = row;
+  const results = { stages: stages.map(({ result }) => result), copied, died };
+  expect(results).toEqual({ stages: ['equal', 'equal', 'equal'], copied: 'equal', died: 'equal' });
   expect(among).toBeLessThan(amongOthersMax[row.matrices]);
+  // Where llama.cpp has the same bits in the same company, so have we.
+  expect(row.among).not.toContain('(equal)');
 }
 
 describe('architectures of llama.cpp, in stages cut anywhere', () => {
@@ -206,7 +202,10 @@ describe('architectures of llama.cpp, in stages cut anywhere', () => {
           refused.push({ name, architecture: fixture.architecture, message });
           return;
         }
-        const compared = await compare(fixture, spec, { matrices, cacheType: 'f16' });
+        const compared = await compare(fixture, spec, pathOf(fixture, matrices), {
+          matrices,
+          cacheType: 'f16',
+        });
         expectEqual(compared);
         table.push(compared.row);
       }
@@ -218,13 +217,18 @@ describe('architectures of llama.cpp, in stages cut anywhere', () => {
     async (name) => {
       const fixture = fixtureOf(name);
       const spec = await describeFixture(fixture, 'Q8_0');
-      expectEqual(await compare(fixture, spec, { matrices: 'Q8_0', cacheType: 'q8_0' }));
+      expectEqual(
+        await compare(fixture, spec, pathOf(fixture, 'Q8_0'), { matrices: 'Q8_0', cacheType: 'q8_0' }),
+      );
     },
   );
 
   it.each(wide.map((fixture) => [fixture.name, fixture] as const))('%s in Q4_K', async (_, fixture) => {
     const spec = await describeFixture(fixture, 'Q4_K');
-    const compared = await compare(fixture, spec, { matrices: 'Q4_K', cacheType: 'f16' });
+    const compared = await compare(fixture, spec, pathOf(fixture, 'Q4_K'), {
+      matrices: 'Q4_K',
+      cacheType: 'f16',
+    });
     expectEqual(compared);
     table.push(compared.row);
   });

@@ -9,8 +9,12 @@ export interface MatrixRow {
   readonly matrices: MatrixType;
   /** For one, two and three stages; `equal`, or the largest difference of a logit. */
   readonly stages: readonly { readonly cuts: readonly number[]; readonly result: string }[];
-  /** The same of what follows a copied prefix, against what follows a computed one. */
+  /** The same of a sequence among eight others, with that of llama.cpp in the same batches behind it, where there is any. */
+  readonly among: string;
+  /** The same of what follows a copied prefix. */
   readonly copied: string;
+  /** The same of what is computed again after a worker's death. */
+  readonly died: string;
 }
 
 /** A model that is refused, with the words of the error. */
@@ -30,12 +34,22 @@ of which one attends to what another caches stay in one stage. This page is writ
 Each row is a model of a few layers with random weights and the metadata of its architecture
 (\`packages/testkit/architectures.jsonl\`), cut in two and three at random: _equal_ means that all logits of a prompt of 40
 tokens and of 8 decoded ones are those of llama.cpp, bit for bit. _Cuts_ are the layers at which the second and the third stage
-begin. _After a copied prefix_ compares a sequence that goes on from a copy of its prompt in other slots with one that computed
-it. The last rows are of wider models in a K type. \`MXFP4\` experts are in the rows of \`gpt-oss\`, as in its files.
+begin. The last rows are of wider models in a K type. \`MXFP4\` experts are in the rows of \`gpt-oss\`, as in its files.
 
-Among other sequences, what is decoded differs in the last bits where ggml has another kernel for one row than for several, as
-for matrices of F16 and for some of F32, such as those that choose experts; the test holds the difference below 0.1, and below 1 for matrices of F16.
-\`--deterministic\` rules it out ([decision 0017](decisions/0017-deterministic-mode.md)).
+The other columns compare the same logits with llama.cpp's where a sequence does not just run alone:
+
+- **among 8**, in two stages: in the midst of eight other sequences that began before it, in steps of unequal rows (parts of
+  prompts of 2 to 8 tokens, and decoded tokens). Where that is not equal to the sequence alone, the largest difference of
+  a logit stands there, and in brackets how far llama.cpp, given the same nine sequences in the same batches, is from itself alone: never
+  nought. The reason is that ggml has another kernel for one row than for several, as for matrices of F16 and K types and for some of
+  F32, such as those that choose experts. llama.cpp also computes sequences of unequal rows one after the other in parts of
+  equal rows, which we do not. The test holds ours below 0.1, below 0.5 for K types and below 1 for F16.
+- **prefix hit**, in two stages: gone on with from a copy of the prompt in other slots, and from the state behind it.
+- **death**, in three stages: somewhere in the midst of what is decoded the worker of one of them is lost. Its layers are
+  loaded anew, and all known tokens are computed again from the beginning, in two parts, through it and those that are left, whose
+  caches hold what was there before. llama.cpp is given the same batches.
+
+\`--deterministic\` rules differences among others out ([decision 0017](decisions/0017-deterministic-mode.md)).
 `;
 
 /** The page of models: what runs, compared with llama.cpp, and what is refused for which reason. */
@@ -51,9 +65,11 @@ export function modelsDocument(rows: readonly MatrixRow[], refused: readonly Ref
     '1',
     '2',
     '3 stages',
-    'copied prefix',
+    'among 8',
+    'prefix hit',
+    'death',
   ];
-  const lines = rows.map(({ name, spec, matrices, stages, copied }) => [
+  const lines = rows.map(({ name, spec, matrices, stages, among, copied, died }) => [
     name,
     spec.architecture,
     attentionWords(spec),
@@ -64,7 +80,9 @@ export function modelsDocument(rows: readonly MatrixRow[], refused: readonly Ref
       .map(({ cuts }) => cuts.join(' '))
       .join(', '),
     ...stages.map(({ result }) => result),
+    among,
     copied,
+    died,
   ]);
   const reasons = refused.map(({ name, architecture, message }) => [name, architecture, reasonOf(message)]);
   return [
