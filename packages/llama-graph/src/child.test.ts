@@ -30,6 +30,14 @@ describe('surveyInChild', () => {
     );
   });
 
+  it('says what is wrong with metadata by which a row of a weight would be no whole blocks', async () => {
+    const changes = { expert_feed_forward_length: { type: 'u32', value: 33 } } as const;
+    const request = surveyRequest(await openFixture('qwen3moe', changes));
+    await expect(surveyInChild(request, { ggmlDirectory })).rejects.toThrow(
+      failure('MODEL_CORRUPT', 'ffn_down_exps.weight cannot be [33, '),
+    );
+  });
+
   it('waits no longer than it may', async () => {
     const request = surveyRequest(await openFixture('qwen3moe'));
     await expect(surveyInChild(request, { ggmlDirectory, timeoutMs: 1 })).rejects.toThrow(

@@ -1,4 +1,4 @@
-import { ensure } from '@butterfly/common';
+import { ButterflyError, ensure, toButterflyError } from '@butterfly/common';
 import { CloningGraph, dtype, shapeOf, type Ggml, type Shape, type Tensor } from '@butterfly/ggml';
 import type { LayerCache, LayerStates } from '@butterfly/model';
 import type { FindWeight } from './leaves.js';
@@ -43,15 +43,28 @@ export class TrialMemory implements Disposable {
     );
   }
 
-  /** Finds these weights. */
+  /** Finds these weights. @throws ButterflyError MODEL_CORRUPT for one that nobody could have */
   weights(weights: readonly TrialWeight[]): FindWeight {
     for (const { name, type, shape } of weights)
-      if (!this.#weights.has(name)) this.#weights.set(name, this.#tensors.input(type, shape));
+      if (!this.#weights.has(name)) this.#weights.set(name, this.#weight({ name, type, shape }));
     return (name) => {
       const weight = this.#weights.get(name);
       ensure(weight !== undefined, () => `${name} is no weight of its layers`);
       return weight;
     };
+  }
+
+  /** The shape is what the metadata want, and the type that of the file: they may contradict each other. */
+  #weight({ name, type, shape }: TrialWeight): Tensor {
+    try {
+      return this.#tensors.input(type, shape);
+    } catch (cause) {
+      throw new ButterflyError(
+        'MODEL_CORRUPT',
+        `The tensor ${name} cannot be [${shape.join(', ')}], as the metadata of the model want it: ${toButterflyError(cause).message} Download or convert the model again.`,
+        { cause },
+      );
+    }
   }
 
   [Symbol.dispose](): void {
