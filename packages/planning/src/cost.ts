@@ -1,7 +1,15 @@
 import { StepCurve, type StepTime } from '@butterfly/common';
 import type { TimedLayers } from '@butterfly/model';
 import { stageMemory } from './stage-memory.js';
-import type { Link, PlannerInput, PlannerModel, PlannerWorker, PlanStage, Prediction } from './types.js';
+import type {
+  Link,
+  PlannerInput,
+  PlannerModel,
+  PlannerWorker,
+  PlanStage,
+  Prediction,
+  Placement,
+} from './types.js';
 
 /** What a step costs a stage beside its arithmetic: frames, buffers, and the way from the socket to the kernels. */
 export const hostMicros = 300;
@@ -13,15 +21,6 @@ export const relayMicros = 200;
  * most of their speed.
  */
 export const promptRows = 64;
-
-/** Who computes which layers, before anything is predicted. Ends are exclusive. */
-export interface Placement {
-  readonly workerId: string;
-  readonly layerStart: number;
-  readonly layerEnd: number;
-  /** On a card: of so many layers the experts lie with the host; as few as must by default. */
-  readonly hostExperts?: number;
-}
 
 /** How the sequences take turns: so many steps of so many rows each give every sequence one token. */
 export interface Turns {

@@ -1,7 +1,7 @@
 export { hostMicros, stageTime, linksMicros } from './cost.js';
 export { explainPlan } from './explain.js';
 export { cacheTypeFor, modelPlanner, plannerInput } from './model-planner.js';
-export type { MemberHost, PlannerInputOptions, PlannerMember } from './model-planner.js';
+export type { PlannerInputOptions } from './model-planner.js';
 export { drawPlan } from './picture.js';
 export type { MeasuredPlan } from './picture.js';
 export { planPipeline } from './plan.js';
@@ -10,4 +10,14 @@ export { holds } from './stage-memory.js';
 export { planReplicas, speedsOfReplicas } from './replicas.js';
 export type { ReplicaGroups } from './replicas.js';
 export { expertWishes, objectives, plainWishes } from './types.js';
-export type { ExpertWish, Link, Objective, Plan, PlanStage, PlannerInput, PlanWishes } from './types.js';
+export type {
+  ExpertWish,
+  Link,
+  MemberHost,
+  Objective,
+  Plan,
+  PlanStage,
+  PlannerInput,
+  PlannerMember,
+  PlanWishes,
+} from './types.js';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { shareMemory } from './memory-shares.js';
-import type { PlannerMember } from './model-planner.js';
+import type { PlannerMember } from './types.js';
 
 const profile = { layerCurve: [], outputCurve: [], attentionMicros: { f16: 1, bf16: 1, q8_0: 1 } };
 
@@ -38,7 +38,7 @@ describe('shareMemory', () => {
   });
 
   it('leaves what a worker alone may have, such as what its owner said', () => {
-    const { memoryOf: _, ...own } = onCpu('cpu', 40);
+    const own: PlannerMember = { workerId: 'cpu', name: 'cpu', memoryBytes: 40, profile };
     expect(sharesOf([own, onCard('card', 64)], 1000)).toEqual([40, 64]);
   });
 

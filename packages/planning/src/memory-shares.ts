@@ -1,4 +1,4 @@
-import type { PlannerMember } from './model-planner.js';
+import type { PlannerMember } from './types.js';
 
 /** What a worker can count on. */
 interface Share {

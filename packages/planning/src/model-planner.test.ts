@@ -2,9 +2,9 @@ import { fileURLToPath } from 'node:url';
 import type { ButterflyEvent, Observer } from '@butterfly/common';
 import { cacheBytesPerSlot, describeFamilyModel, openGguf } from '@butterfly/model';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { modelPlanner, plannerInput, type PlannerMember } from './model-planner.js';
+import { modelPlanner, plannerInput } from './model-planner.js';
 import { lan } from './testing/problems.js';
-import { plainWishes } from './types.js';
+import { plainWishes, type PlannerMember } from './types.js';
 
 const path = fileURLToPath(new URL('../../../../shared/models/aidreams-260k.gguf', import.meta.url));
 let spec: ReturnType<typeof describeFamilyModel>;

@@ -16,35 +16,11 @@ import {
   stateBytes,
   timesOfKinds,
 } from '@butterfly/model';
-import type { CacheType, WorkerProfile } from '@butterfly/wire';
+import type { CacheType } from '@butterfly/wire';
 import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
 import { planPipeline } from './plan.js';
 import { shareMemory } from './memory-shares.js';
-import type { ExpertWish, Plan, PlannerHost, PlannerInput, PlanWishes } from './types.js';
-
-/** A worker that has measured itself. */
-export interface PlannerMember {
-  readonly workerId: string;
-  readonly name: string;
-  /** What it offers for weights, KV arena and compute buffers together. */
-  readonly memoryBytes: number;
-  /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
-  readonly memoryOf?: string;
-  /** Of a worker on a card: what it may take of the memory of its machine. */
-  readonly host?: MemberHost;
-  readonly profile: Pick<
-    WorkerProfile,
-    'layerCurve' | 'kindCurves' | 'hostExperts' | 'outputCurve' | 'attentionMicros'
-  >;
-}
-
-/** The memory beside a card, of which other workers of the machine may offer the same. */
-export interface MemberHost {
-  readonly memoryBytes: number;
-  /** As in `PlannerMember`. */
-  readonly memoryOf?: string;
-  readonly experts: ExpertWish;
-}
+import type { Plan, PlannerHost, PlannerInput, PlannerMember, PlanWishes } from './types.js';
 
 /** What is to be run, and what it is to be best at. */
 export interface PlannerInputOptions {

@@ -1,5 +1,5 @@
 import { assertPlan, checkInput, tooLarge } from './check.js';
-import { predict, type Placement } from './cost.js';
+import { predict } from './cost.js';
 import { compileProblem, placementsOf, type Problem } from './search/problem.js';
 import { reasonsFor } from './reasons.js';
 import { exactSearch, isExactFeasible } from './search/search-exact.js';
@@ -7,7 +7,7 @@ import { heuristicSearch } from './search/search-heuristic.js';
 import { shortlist } from './shortlist.js';
 import { isBetter, solve, type Candidate } from './search/solve.js';
 import { keepSpares, sparesOf } from './spares.js';
-import type { Effort, Plan, PlannerInput } from './types.js';
+import type { Effort, Plan, PlannerInput, Placement } from './types.js';
 
 /**
  * Chooses which workers take part, in which order, and with which layers: every layer once, nobody over its memory. For

@@ -1,7 +1,7 @@
 import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
-import { predict, type Placement } from './cost.js';
+import { predict } from './cost.js';
 import { fitsWorker, holdsSomeLayer, offeredBytes, stageBytes } from './stage-memory.js';
-import type { Plan, PlannerInput, PlannerWorker, PlanStage, Prediction } from './types.js';
+import type { Plan, PlannerInput, PlannerWorker, PlanStage, Prediction, Placement } from './types.js';
 
 const reasonOfSpare = 'Is kept as a spare, as --spares asks: it takes the place of one that is lost.';
 

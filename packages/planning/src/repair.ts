@@ -1,4 +1,4 @@
-import type { Placement } from './cost.js';
+import type { Placement } from './types.js';
 import { assemblePlan } from './plan.js';
 import { fits } from './reasons.js';
 import type { Plan, PlannerInput } from './types.js';

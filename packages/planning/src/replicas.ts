@@ -1,9 +1,9 @@
 import { ButterflyError } from '@butterfly/common';
-import { predict, type Placement } from './cost.js';
+import { predict } from './cost.js';
 import { bestPlacements } from './plan.js';
 import { dealt, improved } from './replicas-search.js';
 import { shortlist } from './shortlist.js';
-import type { Effort, PlannerInput, PlannerWorker } from './types.js';
+import type { Effort, PlannerInput, PlannerWorker, Placement } from './types.js';
 
 /** Which workers make a replica of the pipeline of their own. */
 export interface ReplicaGroups {

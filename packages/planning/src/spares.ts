@@ -1,6 +1,6 @@
-import { predict, type Placement } from './cost.js';
+import { predict } from './cost.js';
 import { fitsWorker } from './stage-memory.js';
-import type { Effort, PlannerInput, PlannerWorker } from './types.js';
+import type { Effort, PlannerInput, PlannerWorker, Placement } from './types.js';
 
 type Placements = readonly Placement[];
 /** Chooses places for the workers of the input; null where they cannot hold the model. */

@@ -1,5 +1,4 @@
-import type { Placement } from './cost.js';
-import type { PlannerModel, PlannerWorker, PlanStage } from './types.js';
+import type { Placement, PlannerModel, PlannerWorker, PlanStage } from './types.js';
 
 /** Memory that a stage takes of what its worker offers. */
 export type StageMemory = Pick<PlanStage, 'bytes' | 'host'>;

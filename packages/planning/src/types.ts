@@ -1,5 +1,5 @@
 import type { StepTime } from '@butterfly/common';
-import type { CacheType } from '@butterfly/wire';
+import type { CacheType, WorkerProfile } from '@butterfly/wire';
 
 /** What a plan is to be best at: the time of one token of a single stream, or tokens per second of many. */
 export const objectives = ['latency', 'throughput'] as const;
@@ -86,6 +86,30 @@ export interface PlannerHost {
   readonly curvesByKind: readonly (readonly StepTime[])[];
 }
 
+/** A worker that has measured itself. */
+export interface PlannerMember {
+  readonly workerId: string;
+  readonly name: string;
+  /** What it offers for weights, KV arena and compute buffers together. */
+  readonly memoryBytes: number;
+  /** The machine whose free memory that is, and which other workers of it offer too; absent where it is its own. */
+  readonly memoryOf?: string;
+  /** Of a worker on a card: what it may take of the memory of its machine. */
+  readonly host?: MemberHost;
+  readonly profile: Pick<
+    WorkerProfile,
+    'layerCurve' | 'kindCurves' | 'hostExperts' | 'outputCurve' | 'attentionMicros'
+  >;
+}
+
+/** The memory beside a card, of which other workers of the machine may offer the same. */
+export interface MemberHost {
+  readonly memoryBytes: number;
+  /** As in `PlannerMember`. */
+  readonly memoryOf?: string;
+  readonly experts: ExpertWish;
+}
+
 /** The link from one worker to another, or between a worker and the orchestrator. */
 export interface Link {
   /** One way. */
@@ -110,6 +134,15 @@ export interface PlannerInput {
    * They come before `stagesMin`.
    */
   readonly spares?: number;
+}
+
+/** Who computes which layers, before anything is predicted. Ends are exclusive. */
+export interface Placement {
+  readonly workerId: string;
+  readonly layerStart: number;
+  readonly layerEnd: number;
+  /** On a card: of so many layers the experts lie with the host; as few as must by default. */
+  readonly hostExperts?: number;
 }
 
 /** The layers from `layerStart` up to, but not including, `layerEnd`. */

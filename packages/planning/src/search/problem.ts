@@ -9,10 +9,9 @@ import {
   paceMeasure,
   turnsOf,
   type Measure,
-  type Placement,
 } from '../cost.js';
 import { fitsWorker, stageBytes, stageMemory } from '../stage-memory.js';
-import type { PlannerInput, PlannerWorker } from '../types.js';
+import type { PlannerInput, PlannerWorker, Placement } from '../types.js';
 
 /** Costs of everything by one measure, in arrays, since searches look at millions of stages. */
 export interface Rates {
@@ -49,6 +48,18 @@ export interface Part {
   readonly start: number;
   readonly end: number;
 }
+
+/** Asks for the stages with the least sum, or the smallest maximum, of their costs and those of the links. */
+export interface Sweep {
+  readonly rates: Rates;
+  readonly isLargest: boolean;
+  /** No stage and no link may cost more than `max` by these rates. */
+  readonly cap: { readonly rates: Rates; readonly max: number } | null;
+  /** Results above are of no use. */
+  readonly valueMax: number;
+}
+/** Finds the stages that a sweep asks for, of those that fit the memory; null where there are none. */
+export type Search = (sweep: Sweep) => readonly Part[] | null;
 
 export interface Problem {
   readonly layers: number;

@@ -1,5 +1,4 @@
-import { extraCost, type Part, type Problem } from './problem.js';
-import type { Search, Sweep } from './solve.js';
+import { extraCost, type Part, type Problem, type Search, type Sweep } from './problem.js';
 
 /** Transitions of one sweep up to which the exact search is used: some hundred milliseconds for a whole plan. */
 const transitionsMax = 8e6;

@@ -1,5 +1,4 @@
-import { extraCost, type Part, type Problem } from './problem.js';
-import type { Search } from './solve.js';
+import { extraCost, type Part, type Problem, type Search } from './problem.js';
 
 /** What looking at a worker behind some label takes besides. */
 const callTransitions = 4;

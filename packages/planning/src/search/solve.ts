@@ -1,16 +1,4 @@
-import { costOf, type Goal, type Part, type Problem, type Rates } from './problem.js';
-
-/** Asks for the stages with the least sum, or the smallest maximum, of their costs and those of the links. */
-export interface Sweep {
-  readonly rates: Rates;
-  readonly isLargest: boolean;
-  /** No stage and no link may cost more than `max` by these rates. */
-  readonly cap: { readonly rates: Rates; readonly max: number } | null;
-  /** Results above are of no use. */
-  readonly valueMax: number;
-}
-/** Finds the stages that a sweep asks for, of those that fit the memory; null where there are none. */
-export type Search = (sweep: Sweep) => readonly Part[] | null;
+import { costOf, type Goal, type Part, type Problem, type Search } from './problem.js';
 
 export interface Candidate {
   readonly parts: readonly Part[];

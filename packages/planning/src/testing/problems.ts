@@ -1,7 +1,7 @@
 import type { StepTime } from '@butterfly/common';
 import { cacheTypes } from '@butterfly/wire';
 import fc from 'fast-check';
-import { predict, type Placement } from '../cost.js';
+import { predict } from '../cost.js';
 import { fitsWorker, stageBytes } from '../stage-memory.js';
 import {
   expertWishes,
@@ -9,6 +9,7 @@ import {
   type PlannerInput,
   type PlannerModel,
   type PlannerWorker,
+  type Placement,
 } from '../types.js';
 
 export const gib = 2 ** 30;
