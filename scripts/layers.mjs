@@ -62,6 +62,7 @@ export const folders = {
     fields: [],
     answers: ['http', 'context.ts'],
     openai: ['http', 'fields', 'answers'],
+    responses: ['http', 'fields', 'answers', 'openai', 'context.ts'],
   },
   cli: { discovery: [], 'admin-client': ['options.ts', 'table.ts'] },
 };

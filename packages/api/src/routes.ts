@@ -4,17 +4,21 @@ import { answer, requireModel } from './answers/answer.js';
 import type { ApiContext } from './context.js';
 import { HttpRefusal } from './http/errors.js';
 import { parseChatRequest, parseTextRequest } from './openai/parse.js';
+import { addResponseRoutes } from './responses/routes.js';
 
+type Method = 'GET' | 'POST' | 'DELETE';
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown;
 
 /** Adds all routes; each path answers 405 to the methods that it does not have. */
 export function addRoutes(app: FastifyInstance, context: ApiContext): void {
-  const add = (method: 'GET' | 'POST', url: string, handler: Handler) => addRoute(app, method, url, handler);
+  const add = (method: Method, url: string, handler: Handler) => addPath(app, url, { [method]: handler });
 
   add('POST', '/v1/chat/completions', (request, reply) =>
     answer(context, reply, parseChatRequest(request.body)),
   );
   add('POST', '/v1/completions', (request, reply) => answer(context, reply, parseTextRequest(request.body)));
+
+  addResponseRoutes((url, handlers) => addPath(app, url, handlers), context);
 
   const { id, createdS } = context.model;
   const model = { id, object: 'model', created: createdS, owned_by: 'butterfly' };
@@ -38,10 +42,13 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   if (context.administration) addClusterRoutes(add, context.administration);
 }
 
-function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, handler: Handler): void {
-  app.route({ method, url, handler });
+function addPath(app: FastifyInstance, url: string, handlers: Partial<Record<Method, Handler>>): void {
+  for (const [method, handler] of Object.entries(handlers)) app.route({ method, url, handler });
   // Fastify answers HEAD wherever there is GET.
-  const allowed: readonly HTTPMethods[] = method === 'GET' ? ['GET', 'HEAD'] : [method];
+  const methods = Object.keys(handlers);
+  const allowed: readonly HTTPMethods[] = methods.flatMap((method) =>
+    method === 'GET' ? ['GET', 'HEAD'] : [method],
+  );
   const refusal = (request: FastifyRequest): HttpRefusal => {
     const isPreflight =
       request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined;
@@ -49,7 +56,7 @@ function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, han
       405,
       isPreflight
         ? `Pages of ${request.headers.origin ?? 'another origin'} may not ask here; "serve --cors ORIGIN" lets them.`
-        : `${request.method} is not possible on ${request.url}; use ${method}.`,
+        : `${request.method} is not possible on ${request.url}; use ${methods.join(' or ')}.`,
       { allow: allowed.join(', ') },
     );
   };

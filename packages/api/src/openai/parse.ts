@@ -50,6 +50,19 @@ export function parseTextRequest(body: unknown): ParsedRequest {
   });
 }
 
+/** What says how tokens are drawn. */
+type SamplingFields = Pick<
+  z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>,
+  | 'temperature'
+  | 'top_k'
+  | 'top_p'
+  | 'min_p'
+  | 'repeat_penalty'
+  | 'frequency_penalty'
+  | 'presence_penalty'
+  | 'seed'
+>;
+
 /** What an endpoint has of its own. */
 interface Own {
   readonly input: GenerationInput;
@@ -90,7 +103,8 @@ function parsedRequest(
   };
 }
 
-function samplingOf(fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>): SamplingParams {
+/** How the fields that all endpoints share have tokens drawn. */
+export function samplingOf(fields: SamplingFields): SamplingParams {
   return {
     temperature: fields.temperature ?? 1,
     topK: Math.min(Math.max(fields.top_k ?? 0, 0), topKMax),

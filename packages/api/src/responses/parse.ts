@@ -1,0 +1,139 @@
+import { deadlines } from '@butterfly/common';
+import type { AnswerFormat } from '@butterfly/generation';
+import { z } from 'zod';
+import type { ParsedRequest } from '../answers/dialect.js';
+import { limits } from '@butterfly/common';
+import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
+import { invalid, parseBody } from '../fields/parse-body.js';
+import { samplingOf } from '../openai/parse.js';
+import { messagesOf } from './conversation.js';
+import { responsesEncoding, type ResponseWatcher } from './encoding.js';
+import { innerNamesWithoutEffect, responseFields } from './fields.js';
+import { type Item, newItemId } from './items.js';
+import { itemNamesWithoutEffect, readItem, type Recall, shownWord } from './read-items.js';
+import type { RequestEcho } from './response-object.js';
+import { type ReadTools, readTools } from './tools.js';
+
+const schema = z.strictObject(shapeOf(responseFields));
+type Body = z.output<typeof schema>;
+
+/** What requests lean on, and what is told of their responses. */
+export interface ResponseMemory extends Recall {
+  /** All that was said until the end of a response. @throws ButterflyError NOT_FOUND; REQUEST_INVALID */
+  conversation(responseId: string, param: string): readonly Item[];
+  /** Who follows a response to this input. */
+  watcher(request: WatchedRequest): ResponseWatcher;
+}
+
+export interface WatchedRequest {
+  readonly input: readonly Item[];
+  readonly previousId: string | null;
+  /** Whether the response is kept after its end. */
+  readonly isStored: boolean;
+}
+
+/** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field; NOT_FOUND for what is not kept */
+export function parseResponseRequest(body: unknown, memory: ResponseMemory): ParsedRequest {
+  const fields = parseBody(schema, body);
+  const input = readInput(fields.input, memory);
+  const previousId = fields.previous_response_id || null;
+  const before = previousId === null ? [] : memory.conversation(previousId, 'previous_response_id');
+  const items = [...before, ...input];
+  if (items.length > limits.messagePartsMax)
+    throw invalid(
+      'previous_response_id',
+      `the conversation has over ${limits.messagePartsMax} items; begin a new one with what still matters`,
+    );
+  if (items.length === 0) throw invalid('input', 'is empty; send at least one item');
+  const tools = readTools(fields.tools ?? [], fields.tool_choice ?? null, fields.parallel_tool_calls ?? true);
+  const isStored = fields.store ?? true;
+  return {
+    model: fields.model?.trim() ? fields.model : null,
+    spec: {
+      input: {
+        kind: 'chat',
+        messages: messagesOf(items, fields.instructions || null),
+        toolUse: tools.use,
+        templateValues: templateValuesOf(fields),
+        continuesLast: false,
+      },
+      inputField: 'input',
+      choices: 1,
+      sampling: samplingOf(fields),
+      format: formatOf(fields),
+      stops: [fields.stop ?? []].flat().filter((stop) => stop !== ''),
+      outputTokensMax: outputTokens(fields),
+      priority: fields.priority ?? 0,
+      timeoutMs: fields.timeout_ms ?? deadlines.requestMs,
+      ignoreEos: fields.ignore_eos ?? false,
+    },
+    stream: fields.stream ?? false,
+    withoutEffect: [
+      ...namesWithoutEffect(responseFields, fields),
+      ...innerNamesWithoutEffect(fields.text, fields.reasoning, shownWord),
+      ...tools.skipped,
+      ...(Array.isArray(fields.input) ? itemNamesWithoutEffect(fields.input) : []),
+    ],
+    encoding: responsesEncoding(
+      echoOf(fields, tools, previousId),
+      memory.watcher({ input, previousId, isStored }),
+    ),
+  };
+}
+
+function readInput(input: Body['input'], recall: Recall): readonly Item[] {
+  if (input == null) throw invalid('input', 'expected a string or an array of items');
+  if (typeof input !== 'string') return input.map((item, index) => readItem(item, `input.${index}`, recall));
+  return [
+    {
+      type: 'message',
+      id: newItemId('msg'),
+      role: 'user',
+      status: 'completed',
+      content: [{ type: 'input_text', text: input }],
+    },
+  ];
+}
+
+const outputTokens = ({ max_output_tokens: max }: Body): number | null =>
+  max == null || max === -1 ? null : max;
+
+/** Under the name that templates and chats have for it. */
+function templateValuesOf({ reasoning }: Body): Readonly<Record<string, unknown>> {
+  const effort = reasoning?.effort || null;
+  return effort === null ? {} : { reasoning_effort: effort };
+}
+
+function formatOf({ text }: Body): AnswerFormat {
+  const format = text?.format;
+  switch (format?.type) {
+    case undefined:
+    case 'text':
+      return { kind: 'text' };
+    case 'json_object':
+      return { kind: 'json' };
+    case 'json_schema':
+      return { kind: 'schema', schema: format.schema };
+    default:
+      return format satisfies never;
+  }
+}
+
+/** What the response repeats, with the defaults that counted. */
+function echoOf(fields: Body, { echo }: ReadTools, previousId: string | null): RequestEcho {
+  return {
+    instructions: fields.instructions ?? null,
+    max_output_tokens: outputTokens(fields),
+    metadata: fields.metadata ?? {},
+    parallel_tool_calls: fields.parallel_tool_calls ?? true,
+    previous_response_id: previousId,
+    prompt_cache_key: fields.prompt_cache_key ?? null,
+    reasoning: { effort: fields.reasoning?.effort ?? null, summary: null },
+    safety_identifier: fields.safety_identifier ?? null,
+    temperature: fields.temperature ?? 1,
+    text: { format: fields.text?.format ?? { type: 'text' } },
+    ...echo,
+    top_p: fields.top_p ?? 1,
+    ...(fields.user == null ? {} : { user: fields.user }),
+  };
+}
