@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { ButterflyError, limits } from '@butterfly/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { messageFields } from './chat-messages.js';
@@ -6,6 +5,7 @@ import type { Field, Fields } from '../fields/field-kinds.js';
 import { chatFields, textFields } from './fields.js';
 import { parseChatRequest, parseTextRequest } from './parse.js';
 import { say, startApi, type TestApi } from '../testing/api.js';
+import { documentation, documentedRows } from '../testing/documentation.js';
 
 const messages = [{ role: 'user', content: 'Hi' }];
 const endpoints = [
@@ -67,21 +67,6 @@ describe.each(endpoints)('the fields of $path', ({ fields, base, parse }) => {
     expect(codeOf(() => parse({ ...base, best_friend: null }))).toBe('REQUEST_UNSUPPORTED best_friend');
   });
 });
-
-const documentation = readFileSync(new URL('../../../../docs/api.md', import.meta.url), 'utf8');
-
-/** The cells of the rows of the table whose header begins with this word, without their padding. */
-function documentedRows(firstHeader: string): string[][] {
-  const [, after] = documentation.split(new RegExp(`^\\| ${firstHeader} .*\n\\|[ |-]+\n`, 'm'));
-  if (after === undefined) throw new Error(`docs/api.md has no table of the ${firstHeader}.`);
-  const rows = after.slice(0, after.search(/^[^|]/m)).trim().split('\n');
-  return rows.map((row) =>
-    row
-      .split('|')
-      .slice(1, -1)
-      .map((cell) => cell.trim()),
-  );
-}
 
 /** The fields of a kind with the endpoints that have them so, in the words of the documentation. */
 function fieldsOf(kind: Field['kind']): { name: string; field: Field; where: string }[] {

@@ -18,10 +18,18 @@ export interface ResponseWatcher {
   ended(response: ResponseObject): void;
 }
 
+interface EncodingOptions {
+  readonly echo: RequestEcho;
+  readonly watcher: ResponseWatcher;
+  /** Whether thoughts come in a form too in which they can be sent back. */
+  readonly sealsReasoning: boolean;
+}
+
 /** `/v1/responses` */
-export const responsesEncoding = (echo: RequestEcho, watcher: ResponseWatcher): AnswerEncoding => {
+export const responsesEncoding = (options: EncodingOptions): AnswerEncoding => {
+  const { watcher } = options;
   let writer: ResponseWriter | null = null;
-  const writerOf = (head: ResponseHead) => (writer ??= new ResponseWriter(head, echo, watcher));
+  const writerOf = (head: ResponseHead) => (writer ??= new ResponseWriter(head, options));
   return {
     form: serverSentEvents,
     newId: () => newItemId('resp'),
@@ -33,14 +41,15 @@ export const responsesEncoding = (echo: RequestEcho, watcher: ResponseWatcher): 
 
 /** One response in making: its items and how far it is. */
 class ResponseWriter {
-  readonly #items = new OutputItems();
+  readonly #items: OutputItems;
   #reason: FinishReason = 'stop';
 
   constructor(
     private readonly head: ResponseHead,
-    private readonly echo: RequestEcho,
-    private readonly watcher: ResponseWatcher,
-  ) {}
+    private readonly options: EncodingOptions,
+  ) {
+    this.#items = new OutputItems(options.sealsReasoning);
+  }
 
   soFar(): ResponseObject {
     return this.#response({ kind: 'inProgress' });
@@ -63,12 +72,13 @@ class ResponseWriter {
 
   #ended(state: ResponseState): ResponseObject {
     const response = this.#response(state);
-    this.watcher.ended(response);
+    this.options.watcher.ended(response);
     return response;
   }
 
   #response(state: ResponseState): ResponseObject {
-    return responseObject(this.head, this.echo, state, this.#items.items());
+    const items = this.#items.items(state.kind === 'inProgress' ? 'in_progress' : 'incomplete');
+    return responseObject(this.head, this.options.echo, state, items);
   }
 }
 

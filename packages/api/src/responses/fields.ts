@@ -42,7 +42,10 @@ const format = z.discriminatedUnion(
   { error: 'expected an object with a type of "text", "json_object" or "json_schema"' },
 );
 
-/** What OpenAI's hosted tools and reasoning would add; as these are not here, or show all they have anyway, nothing is left out. */
+/** Thoughts in a form in which clients that keep no conversation here send them back. */
+export const sealedReasoning = 'reasoning.encrypted_content';
+
+/** What OpenAI's hosted tools would add; as these are not here, nothing is left out. */
 const idleIncludes = [
   'file_search_call.results',
   'web_search_call.results',
@@ -50,13 +53,12 @@ const idleIncludes = [
   'message.input_image.image_url',
   'computer_call_output.output.image_url',
   'code_interpreter_call.outputs',
-  'reasoning.encrypted_content',
 ];
 
 const includes = z.array(
-  z.string().refine((name) => idleIncludes.includes(name), {
+  z.string().refine((name) => name === sealedReasoning || idleIncludes.includes(name), {
     params: { unsupported: true },
-    error: `not supported; send only ${idleIncludes.join(', ')}, or leave it out`,
+    error: `not supported; send only ${[sealedReasoning, ...idleIncludes].join(', ')}, or leave it out`,
   }),
 );
 
@@ -110,6 +112,11 @@ export const responseFields = {
   timeout_ms,
   ignore_eos,
   stream,
+  include: honoured(
+    includes,
+    `\`["${sealedReasoning}"]\`; what hosted tools would add, which adds nothing`,
+    'none',
+  ),
   metadata: honoured(
     z
       .record(
@@ -127,7 +134,6 @@ export const responseFields = {
   prompt_cache_key: honoured(someString, 'text, given back', 'none'),
 
   stream_options: withoutEffect(z.looseObject({ include_obfuscation: z.boolean().nullish() })),
-  include: withoutEffect(includes),
   service_tier,
   prompt_cache_retention,
   prompt_cache_options: withoutEffect(),

@@ -43,6 +43,8 @@ export interface ReasoningItem {
   readonly status: ItemStatus;
   readonly summary: readonly { readonly type: 'summary_text'; readonly text: string }[];
   readonly content: readonly ReasoningText[];
+  /** Where it was asked for; see `sealed`. */
+  readonly encrypted_content?: string;
 }
 
 export interface FunctionCall {
@@ -69,6 +71,20 @@ export type OutputItem = ReasoningItem | OutputMessage | FunctionCall;
 
 /** What a conversation is made of. */
 export type Item = OutputItem | InputMessage | FunctionCallOutput;
+
+const sealMark = 'butterfly1.';
+
+/**
+ * What was thought, in the form in which clients that keep no conversation here send it back: they drop open thoughts, and
+ * return what they cannot read. It is no secret, since the client has it in the open too.
+ */
+export const sealed = (text: string): string => sealMark + Buffer.from(text).toString('base64');
+
+/** The text in it, or null for what another server made. */
+export const unsealed = (value: unknown): string | null =>
+  typeof value === 'string' && value.startsWith(sealMark)
+    ? Buffer.from(value.slice(sealMark.length), 'base64').toString()
+    : null;
 
 export const outputText = (text: string): OutputText => ({
   type: 'output_text',

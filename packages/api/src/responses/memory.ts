@@ -21,6 +21,8 @@ export class Responses implements ResponseMemory {
       {
         entriesMax: limits.storedResponsesMax,
         bytesMax: limits.storedResponsesBytesMax,
+        // As much as one body, which it could be sent in too.
+        conversationBytesMax: 2 * limits.requestBodyBytesMax,
         ageMsMax: limits.storedResponseAgeMsMax,
       },
       () => clock.nowMs(),

@@ -1,6 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
 import type { FinishReason, OutputEvent } from '@butterfly/generation';
-import { type ItemStatus, newItemId, type OutputItem, outputText } from './items.js';
+import { type ItemStatus, newItemId, type OutputItem, outputText, sealed } from './items.js';
 
 /** An event of the stream before it has its number. */
 export interface NewEvent {
@@ -34,9 +34,12 @@ export class OutputItems {
   readonly #done: OutputItem[] = [];
   #open: Open = none;
 
-  /** What there is: the finished items, and the one that grows as far as it is. */
-  items(): readonly OutputItem[] {
-    return this.#open.kind === 'none' ? [...this.#done] : [...this.#done, itemOf(this.#open, 'incomplete')];
+  /** @param seals gives thoughts in a form too in which they can be sent back */
+  constructor(private readonly seals: boolean) {}
+
+  /** What there is: the finished items, and the one that grows as far as it is, with the status that it has then. */
+  items(openStatus: ItemStatus): readonly OutputItem[] {
+    return this.#open.kind === 'none' ? [...this.#done] : [...this.#done, itemOf(this.#open, openStatus)];
   }
 
   /** @throws ButterflyError INTERNAL for a piece of a call that is not open */
@@ -111,7 +114,9 @@ export class OutputItems {
     const open = this.#open;
     if (open.kind === 'none') return [];
     const output_index = this.#done.length;
-    const item = itemOf(open, status);
+    const whole = itemOf(open, status);
+    const item =
+      this.seals && whole.type === 'reasoning' ? { ...whole, encrypted_content: sealed(open.text) } : whole;
     this.#done.push(item);
     this.#open = none;
     return [...lastWords(open, output_index), { type: 'response.output_item.done', output_index, item }];

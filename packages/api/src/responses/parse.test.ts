@@ -1,7 +1,7 @@
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import { noTools } from '@butterfly/generation';
 import { describe, expect, it } from 'vitest';
-import type { Item } from './items.js';
+import { type Item, sealed } from './items.js';
 import { parseResponseRequest, type ResponseMemory } from './parse.js';
 
 const notHere = (param: string) => new ButterflyError('NOT_FOUND', `${param}: not here.`, { param });
@@ -175,6 +175,15 @@ describe('parseResponseRequest', () => {
     expect(chatOf({ tools: [tool], tool_choice }).toolUse.choice).toEqual(choice);
   });
 
+  it('reads thoughts that it sealed, and names those of others', () => {
+    const reasoning = { type: 'reasoning', summary: [], encrypted_content: sealed('Hm, ä.') };
+    const input = [reasoning, { role: 'assistant', content: 'Yes' }];
+    expect(messagesFor(...input)).toEqual([{ role: 'assistant', content: 'Yes', reasoning: 'Hm, ä.' }]);
+    expect(names({ input })).toEqual([]);
+    const foreign = [{ ...reasoning, encrypted_content: 'gAAAA' }, input[1]];
+    expect(names({ input: foreign })).toEqual(['input[].encrypted_content']);
+  });
+
   it('continues what is kept, and takes items that are named', () => {
     const said: Item = {
       type: 'function_call_output',
@@ -194,6 +203,15 @@ describe('parseResponseRequest', () => {
     };
     expect(() => parse({ previous_response_id: 'resp_1' }, long)).toThrow('begin a new one');
     expect(parse({ previous_response_id: '' }).spec.input).toMatchObject({ messages: [{ content: 'Hi' }] });
+  });
+
+  it('takes no more by name than a body could hold', () => {
+    const long = { type: 'function_call_output', id: 'fco_1', status: 'completed', call_id: 'c' } as const;
+    const over: ResponseMemory = { ...memory, item: () => ({ ...long, output: 'x'.repeat(1024 * 1024) }) };
+    const named = (count: number) =>
+      Array.from({ length: count }, () => ({ type: 'item_reference', id: 'fco_1' }));
+    expect(parse({ input: named(15) }, over).spec.input).toMatchObject({ kind: 'chat' });
+    expect(() => parse({ input: named(16) }, over)).toThrow('name fewer');
   });
 
   it('names what changes nothing inside of fields', () => {

@@ -1,14 +1,13 @@
-import { deadlines } from '@butterfly/common';
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import type { AnswerFormat } from '@butterfly/generation';
 import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
-import { limits } from '@butterfly/common';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
 import { samplingOf } from '../openai/parse.js';
 import { messagesOf } from './conversation.js';
 import { responsesEncoding, type ResponseWatcher } from './encoding.js';
-import { innerNamesWithoutEffect, responseFields } from './fields.js';
+import { innerNamesWithoutEffect, responseFields, sealedReasoning } from './fields.js';
 import { type Item, newItemId } from './items.js';
 import { itemNamesWithoutEffect, readItem, type Recall, shownWord } from './read-items.js';
 import type { RequestEcho } from './response-object.js';
@@ -35,7 +34,7 @@ export interface WatchedRequest {
 /** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field; NOT_FOUND for what is not kept */
 export function parseResponseRequest(body: unknown, memory: ResponseMemory): ParsedRequest {
   const fields = parseBody(schema, body);
-  const input = readInput(fields.input, memory);
+  const input = readInput(fields.input, boundedRecall(memory));
   const previousId = fields.previous_response_id || null;
   const before = previousId === null ? [] : memory.conversation(previousId, 'previous_response_id');
   const items = [...before, ...input];
@@ -74,10 +73,11 @@ export function parseResponseRequest(body: unknown, memory: ResponseMemory): Par
       ...tools.skipped,
       ...(Array.isArray(fields.input) ? itemNamesWithoutEffect(fields.input) : []),
     ],
-    encoding: responsesEncoding(
-      echoOf(fields, tools, previousId),
-      memory.watcher({ input, previousId, isStored }),
-    ),
+    encoding: responsesEncoding({
+      echo: echoOf(fields, tools, previousId),
+      watcher: memory.watcher({ input, previousId, isStored }),
+      sealsReasoning: fields.include?.includes(sealedReasoning) ?? false,
+    }),
   };
 }
 
@@ -93,6 +93,30 @@ function readInput(input: Body['input'], recall: Recall): readonly Item[] {
       content: [{ type: 'input_text', text: input }],
     },
   ];
+}
+
+/** Names are short and what they name may be long, so a body could ask for far more than it can hold itself. */
+function boundedRecall(recall: Recall): Recall {
+  const found = new Map<string, { readonly item: Item; readonly characters: number }>();
+  let charactersLeft = limits.requestBodyBytesMax;
+  return {
+    item(id, param) {
+      let known = found.get(id);
+      if (known === undefined) {
+        const item = recall.item(id, param);
+        known = { item, characters: JSON.stringify(item).length };
+        found.set(id, known);
+      }
+      charactersLeft -= known.characters;
+      if (charactersLeft < 0)
+        throw new ButterflyError(
+          'REQUEST_TOO_LARGE',
+          `${param}: the items that are named have over ${limits.requestBodyBytesMax} characters; name fewer.`,
+          { param },
+        );
+      return known.item;
+    },
+  };
 }
 
 const outputTokens = ({ max_output_tokens: max }: Body): number | null =>

@@ -2,7 +2,7 @@ import { limits } from '@butterfly/common';
 import { z } from 'zod';
 import { isAbsent } from '../fields/field-kinds.js';
 import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
-import { type Item, type ItemStatus, newItemId, outputText } from './items.js';
+import { type Item, type ItemStatus, newItemId, outputText, unsealed } from './items.js';
 
 /** What is kept of earlier answers, for whoever names it. */
 export interface Recall {
@@ -15,7 +15,11 @@ const contents = z.union([z.string(), z.array(part)], {
   error: 'expected a string or an array of {"type": "input_text", "text": …}',
 });
 
-const id = z.string().min(1).nullish();
+// Blank is as good as absent.
+const id = z
+  .string()
+  .transform((text) => (text === '' ? null : text))
+  .nullish();
 const schemas = {
   message: z.looseObject({ id, role: z.string(), content: contents }),
   function_call: z.looseObject({ id, call_id: z.string(), name: z.string(), arguments: z.string() }),
@@ -24,6 +28,7 @@ const schemas = {
     id,
     summary: z.array(z.looseObject({ text: z.string() })).nullish(),
     content: z.array(z.looseObject({ text: z.string() })).nullish(),
+    encrypted_content: z.string().nullish(),
   }),
   item_reference: z.looseObject({ id: z.string() }),
 };
@@ -59,13 +64,16 @@ export function readItem(value: unknown, at: string, recall: Recall): Item {
       return { type, id: result.id ?? newItemId('fco'), status, call_id, output: text };
     }
     case 'reasoning': {
-      const { id: ownId, summary, content } = parseBody(schemas.reasoning, value, at);
+      const thought = parseBody(schemas.reasoning, value, at);
+      const { id: ownId, summary, content } = thought;
+      const hidden = unsealed(thought.encrypted_content);
+      const texts = content?.length ? content : hidden === null ? [] : [{ text: hidden }];
       return {
         type,
         id: ownId ?? newItemId('rs'),
         status,
         summary: (summary ?? []).map(({ text }) => ({ type: 'summary_text', text })),
-        content: (content ?? []).map(({ text }) => ({ type: 'reasoning_text', text })),
+        content: texts.map(({ text }) => ({ type: 'reasoning_text', text })),
       };
     }
     case 'item_reference':
@@ -168,6 +176,8 @@ function addOthers(names: Set<string>, owner: string, fields: unknown, read: Rea
   if (typeof fields !== 'object' || fields === null) return;
   for (const [name, value] of Object.entries(fields)) {
     if (names.size > limits.fieldsReportedMax) return;
-    if (!read.has(name) && !isAbsent(value)) names.add(`${owner}.${shownWord(name)}`);
+    if (read.has(name) || isAbsent(value)) continue;
+    if (name === 'encrypted_content' && unsealed(value) !== null) continue;
+    names.add(`${owner}.${shownWord(name)}`);
   }
 }

@@ -4,7 +4,12 @@ import { type Item, outputText } from './items.js';
 import type { ResponseObject, ResponseStatus } from './response-object.js';
 import { ResponseStore, type StoreBounds } from './response-store.js';
 
-const roomy: StoreBounds = { entriesMax: 100, bytesMax: 1_000_000, ageMsMax: 1000 };
+const roomy: StoreBounds = {
+  entriesMax: 100,
+  bytesMax: 1_000_000,
+  conversationBytesMax: 1_000_000,
+  ageMsMax: 1000,
+};
 let nowMs = 0;
 let store: ResponseStore;
 beforeEach(() => {
@@ -89,6 +94,18 @@ describe('a store of responses', () => {
     expect(refusal(() => store.conversation('a', 'p'))).toEqual([
       'REQUEST_INVALID',
       expect.stringContaining(`is ${status}`) as string,
+    ]);
+  });
+
+  it('joins no more than any context holds', () => {
+    keep('a');
+    store = new ResponseStore({ ...roomy, conversationBytesMax: store.bytes }, () => nowMs);
+    keep('a');
+    keep('b', 'a');
+    expect(store.conversation('a', 'p')).toHaveLength(2);
+    expect(refusal(() => store.conversation('b', 'p'))).toEqual([
+      'REQUEST_TOO_LARGE',
+      expect.stringContaining('begin a new one') as string,
     ]);
   });
 

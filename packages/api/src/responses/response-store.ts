@@ -1,11 +1,13 @@
 import { ButterflyError } from '@butterfly/common';
-import type { Item } from './items.js';
+import type { Item, OutputItem } from './items.js';
 import type { ResponseObject, ResponseStatus } from './response-object.js';
 
 export interface StoreBounds {
   readonly entriesMax: number;
   /** Memory of the texts. */
   readonly bytesMax: number;
+  /** Of those that one conversation is made of. */
+  readonly conversationBytesMax: number;
   /** Since somebody last asked for it. */
   readonly ageMsMax: number;
 }
@@ -24,8 +26,10 @@ interface Entry {
   readonly status: ResponseStatus;
   readonly previousId: string | null;
   readonly inputJson: string;
+  /** Without the items of its output, which are apart so that each can be read alone. */
   readonly responseJson: string;
-  readonly outputIds: readonly string[];
+  /** By their ids. */
+  readonly outputJsons: ReadonlyMap<string, string>;
   readonly bytes: number;
   usedMs: number;
 }
@@ -59,20 +63,24 @@ export class ResponseStore {
   put({ id, status, previousId, input, response }: KeptResponse): void {
     this.delete(id);
     const inputJson = JSON.stringify(input);
-    const responseJson = JSON.stringify(response);
-    const bytes = (inputJson.length + responseJson.length) * bytesPerCharacter;
-    const outputIds = response.output.map((item) => item.id);
+    const responseJson = JSON.stringify({ ...response, output: [] });
+    const outputJsons = new Map(response.output.map((item) => [item.id, JSON.stringify(item)]));
+    const characters = [inputJson, responseJson, ...outputJsons.values()].reduce(
+      (sum, { length }) => sum + length,
+      0,
+    );
+    const bytes = characters * bytesPerCharacter;
     this.#entries.set(id, {
       status,
       previousId,
       inputJson,
       responseJson,
-      outputIds,
+      outputJsons,
       bytes,
       usedMs: this.nowMs(),
     });
     this.#bytes += bytes;
-    for (const itemId of outputIds) this.#makers.set(itemId, id);
+    for (const itemId of outputJsons.keys()) this.#makers.set(itemId, id);
     this.#use(id);
     this.#makeRoom();
   }
@@ -80,7 +88,9 @@ export class ResponseStore {
   /** The response as it went out, or null. */
   response(id: string): ResponseObject | null {
     const entry = this.#use(id);
-    return entry === null ? null : (JSON.parse(entry.responseJson) as ResponseObject);
+    return entry === null
+      ? null
+      : { ...(JSON.parse(entry.responseJson) as ResponseObject), output: outputOf(entry) };
   }
 
   /** What was sent with the request, or null. */
@@ -92,16 +102,18 @@ export class ResponseStore {
   /** An item that an answer had, or null. */
   item(itemId: string): Item | null {
     const maker = this.#makers.get(itemId);
-    const response = maker === undefined ? null : this.response(maker);
-    return response?.output.find((item) => item.id === itemId) ?? null;
+    const json = maker === undefined ? undefined : this.#use(maker)?.outputJsons.get(itemId);
+    return json === undefined ? null : (JSON.parse(json) as Item);
   }
 
   /**
    * All that was said until the end of a response, the first first.
-   * @throws ButterflyError NOT_FOUND when it, or one that it continues, is not kept; REQUEST_INVALID when it has no end
+   * @throws ButterflyError NOT_FOUND when it, or one that it continues, is not kept; REQUEST_INVALID when it has no end;
+   * REQUEST_TOO_LARGE for more than any context holds
    */
   conversation(id: string, param: string): readonly Item[] {
     const turns: (readonly Item[])[] = [];
+    let bytes = 0;
     for (let at: string | null = id; at !== null;) {
       const entry = this.#use(at);
       if (entry === null) throw notKept(at, param, at === id ? null : id);
@@ -111,8 +123,14 @@ export class ResponseStore {
           `${param}: response "${at}" is ${entry.status}; continue the one before it, or send the conversation as input.`,
           { param },
         );
-      const { output } = JSON.parse(entry.responseJson) as ResponseObject;
-      turns.push([...(JSON.parse(entry.inputJson) as readonly Item[]), ...output]);
+      bytes += entry.bytes;
+      if (bytes > this.bounds.conversationBytesMax)
+        throw new ButterflyError(
+          'REQUEST_TOO_LARGE',
+          `${param}: the conversation has over ${this.bounds.conversationBytesMax} bytes; begin a new one with what still matters.`,
+          { param },
+        );
+      turns.push([...(JSON.parse(entry.inputJson) as readonly Item[]), ...outputOf(entry)]);
       at = entry.previousId;
     }
     return turns.reverse().flat();
@@ -124,7 +142,8 @@ export class ResponseStore {
     if (entry === undefined) return false;
     this.#entries.delete(id);
     this.#bytes -= entry.bytes;
-    for (const itemId of entry.outputIds) if (this.#makers.get(itemId) === id) this.#makers.delete(itemId);
+    for (const itemId of entry.outputJsons.keys())
+      if (this.#makers.get(itemId) === id) this.#makers.delete(itemId);
     return true;
   }
 
@@ -160,6 +179,9 @@ export class ResponseStore {
     }
   }
 }
+
+const outputOf = ({ outputJsons }: Entry) =>
+  [...outputJsons.values()].map((json) => JSON.parse(json) as OutputItem);
 
 /** @param continuedBy the response that was asked for, where it is another */
 export function notKept(id: string, param: string, continuedBy: string | null = null): ButterflyError {
