@@ -1,7 +1,5 @@
-import { randomInt } from 'node:crypto';
 import { ButterflyError, deadlines } from '@butterfly/common';
 import { type ChatInput, type GenerationInput, noTools } from '@butterfly/generation';
-import type { SamplingParams } from '@butterfly/wire';
 import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
@@ -11,6 +9,7 @@ import { chatEncoding } from './chat-encoding.js';
 import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
 import { chatFields, textFields } from './fields.js';
 import type { sharedFields } from './fields.js';
+import { samplingOf } from './sampling.js';
 import { textEncoding } from './text-encoding.js';
 
 /** What OpenAI's `/v1/completions` generates unless told otherwise. */
@@ -49,19 +48,6 @@ export function parseTextRequest(body: unknown): ParsedRequest {
     names,
   });
 }
-
-/** What says how tokens are drawn. */
-type SamplingFields = Pick<
-  z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>,
-  | 'temperature'
-  | 'top_k'
-  | 'top_p'
-  | 'min_p'
-  | 'repeat_penalty'
-  | 'frequency_penalty'
-  | 'presence_penalty'
-  | 'seed'
->;
 
 /** What an endpoint has of its own. */
 interface Own {
@@ -103,35 +89,8 @@ function parsedRequest(
   };
 }
 
-/** How the fields that all endpoints share have tokens drawn. */
-export function samplingOf(fields: SamplingFields): SamplingParams {
-  return {
-    temperature: fields.temperature ?? 1,
-    topK: Math.min(Math.max(fields.top_k ?? 0, 0), topKMax),
-    topP: fields.top_p ?? 1,
-    minP: fields.min_p ?? 0,
-    repeatPenalty: fields.repeat_penalty ?? 1,
-    frequencyPenalty: fields.frequency_penalty ?? 0,
-    presencePenalty: fields.presence_penalty ?? 0,
-    seed: fields.seed == null ? randomInt(2 ** 32) : seedOf(fields.seed),
-  };
-}
-
-/** What its field on the wire holds, and more than any vocabulary has. */
-const topKMax = 2 ** 31;
-
 const isBlank = (text: string | null | undefined): text is null | undefined | '' =>
   !text || text.trim() === '';
-
-/**
- * Seeds of 32 bits: any integer counts modulo 2^32. Beyond 2^53 JSON numbers are multiples of a power of two, whose low
- * bits say nothing, so the upper half is mixed into them.
- */
-function seedOf(seed: number): number {
-  if (Number.isSafeInteger(seed)) return seed >>> 0;
-  const bits = BigInt.asUintN(64, BigInt(seed));
-  return Number((bits >> 32n) ^ (bits & 0xffff_ffffn));
-}
 
 function onePrompt(prompt: unknown): GenerationInput {
   if (typeof prompt === 'string') return { kind: 'text', text: prompt };

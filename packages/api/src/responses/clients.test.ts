@@ -99,7 +99,7 @@ describe('the official client', () => {
     const events = eventsOf(await (await post(true)).text());
     for (const event of events)
       expect([event.type, conformanceErrors('responseEvent', event)]).toEqual([event.type, []]);
-    const { output } = events.at(-1)?.['response'] as { output: { type: string; status: string }[] };
+    const { output } = events.at(-1)?.response as { output: { type: string; status: string }[] };
     expect(output.map(({ type, status }) => [type, status])).toEqual([
       ['message', 'completed'],
       ['function_call', 'completed'],

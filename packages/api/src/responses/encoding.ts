@@ -2,21 +2,10 @@ import type { ButterflyError } from '@butterfly/common';
 import type { FinishReason, OutputEvent, Usage, WholeAnswer } from '@butterfly/generation';
 import type { AnswerEncoding, ResponseHead, StreamEncoder } from '../answers/dialect.js';
 import { serverSentEvents } from '../http/open-stream.js';
-import { newItemId } from './items.js';
+import { newItemId, type ResponseObject } from './items.js';
 import { type NewEvent, OutputItems } from './output-items.js';
-import {
-  type RequestEcho,
-  type ResponseObject,
-  responseObject,
-  type ResponseState,
-} from './response-object.js';
-
-/** Who wants to know how a response stands: its store, and whoever may cancel it. */
-export interface ResponseWatcher {
-  /** It runs from now on. @returns what to call when it does no longer */
-  begun(id: string, soFar: () => ResponseObject, cancel: () => void): () => void;
-  ended(response: ResponseObject): void;
-}
+import type { ResponseWatcher } from './recall.js';
+import { type RequestEcho, responseObject, type ResponseState } from './response-object.js';
 
 interface EncodingOptions {
   readonly echo: RequestEcho;

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { Field, Fields } from '../fields/field-kinds.js';
 import { documentation, documentedRows } from '../testing/documentation.js';
 import { responseFields } from './fields.js';
-import { parseResponseRequest, type ResponseMemory } from './parse.js';
+import { parseResponseRequest } from './parse.js';
+import type { ResponseMemory } from './recall.js';
 
 const fields: Fields = responseFields;
 const memory: ResponseMemory = {

@@ -72,6 +72,16 @@ export type OutputItem = ReasoningItem | OutputMessage | FunctionCall;
 /** What a conversation is made of. */
 export type Item = OutputItem | InputMessage | FunctionCallOutput;
 
+export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
+
+/** OpenAI's `response`, as far as anybody but its receiver looks into it. */
+export interface ResponseObject {
+  readonly id: string;
+  readonly status: ResponseStatus;
+  readonly output: readonly OutputItem[];
+  readonly previous_response_id: string | null;
+}
+
 const sealMark = 'butterfly1.';
 
 /**

@@ -1,8 +1,6 @@
 import { ButterflyError, type Clock, limits } from '@butterfly/common';
-import type { ResponseWatcher } from './encoding.js';
-import type { Item } from './items.js';
-import type { ResponseMemory, WatchedRequest } from './parse.js';
-import type { ResponseObject } from './response-object.js';
+import type { Item, ResponseObject } from './items.js';
+import type { ResponseMemory, ResponseWatcher, WatchedRequest } from './recall.js';
 import { notKept, ResponseStore } from './response-store.js';
 
 interface Running {

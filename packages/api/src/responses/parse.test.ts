@@ -2,7 +2,8 @@ import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import { noTools } from '@butterfly/generation';
 import { describe, expect, it } from 'vitest';
 import { type Item, sealed } from './items.js';
-import { parseResponseRequest, type ResponseMemory } from './parse.js';
+import { parseResponseRequest } from './parse.js';
+import type { ResponseMemory } from './recall.js';
 
 const notHere = (param: string) => new ButterflyError('NOT_FOUND', `${param}: not here.`, { param });
 const memory: ResponseMemory = {
@@ -182,6 +183,56 @@ describe('parseResponseRequest', () => {
     expect(names({ input })).toEqual([]);
     const foreign = [{ ...reasoning, encrypted_content: 'gAAAA' }, input[1]];
     expect(names({ input: foreign })).toEqual(['input[].encrypted_content']);
+  });
+
+  it('takes what Codex sends', () => {
+    const { stream, withoutEffect, spec } = parse({
+      model: 'm',
+      instructions: 'You are a coding agent.',
+      input: [
+        {
+          type: 'message',
+          role: 'developer',
+          content: [{ type: 'input_text', text: 'Ask before you delete.' }],
+        },
+        { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'List the files.' }] },
+        { type: 'reasoning', summary: [], encrypted_content: sealed('I list them.') },
+        { type: 'function_call', name: 'shell', arguments: '{"command":["ls"]}', call_id: 'call_1' },
+        { type: 'function_call_output', call_id: 'call_1', output: '{"output":"a.txt"}' },
+      ],
+      tools: [
+        {
+          type: 'function',
+          name: 'shell',
+          description: 'Runs.',
+          strict: false,
+          parameters: { type: 'object' },
+        },
+        { type: 'custom', name: 'apply_patch', format: { type: 'grammar', syntax: 'lark', definition: 'x' } },
+        { type: 'web_search', external_web_access: false },
+      ],
+      tool_choice: 'auto',
+      parallel_tool_calls: false,
+      reasoning: { effort: 'medium', summary: 'auto' },
+      store: false,
+      stream: true,
+      include: ['reasoning.encrypted_content'],
+      prompt_cache_key: 'session',
+      client_metadata: { a: 'b' },
+    });
+    expect([stream, withoutEffect]).toEqual([
+      true,
+      ['client_metadata', 'reasoning.summary', 'tools[].custom', 'tools[].web_search'],
+    ]);
+    expect(spec.input).toMatchObject({
+      messages: [
+        { role: 'system', content: 'You are a coding agent.\n\nAsk before you delete.' },
+        { role: 'user', content: 'List the files.' },
+        { role: 'assistant', content: '', reasoning: 'I list them.', toolCalls: [{ name: 'shell' }] },
+        { role: 'tool', content: '{"output":"a.txt"}' },
+      ],
+      toolUse: { tools: [{ name: 'shell' }], isParallel: false },
+    });
   });
 
   it('continues what is kept, and takes items that are named', () => {

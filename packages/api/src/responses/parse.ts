@@ -3,39 +3,26 @@ import type { AnswerFormat } from '@butterfly/generation';
 import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
+import { shownWord } from '../fields/shown-word.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
-import { samplingOf } from '../openai/parse.js';
+import { samplingOf } from '../openai/sampling.js';
 import { messagesOf } from './conversation.js';
-import { responsesEncoding, type ResponseWatcher } from './encoding.js';
+import { responsesEncoding } from './encoding.js';
 import { innerNamesWithoutEffect, responseFields, sealedReasoning } from './fields.js';
 import { type Item, newItemId } from './items.js';
-import { itemNamesWithoutEffect, readItem, type Recall, shownWord } from './read-items.js';
+import { itemNamesWithoutEffect, readItem } from './read-items.js';
+import type { Recall, ResponseMemory } from './recall.js';
 import type { RequestEcho } from './response-object.js';
 import { type ReadTools, readTools } from './tools.js';
 
 const schema = z.strictObject(shapeOf(responseFields));
 type Body = z.output<typeof schema>;
 
-/** What requests lean on, and what is told of their responses. */
-export interface ResponseMemory extends Recall {
-  /** All that was said until the end of a response. @throws ButterflyError NOT_FOUND; REQUEST_INVALID */
-  conversation(responseId: string, param: string): readonly Item[];
-  /** Who follows a response to this input. */
-  watcher(request: WatchedRequest): ResponseWatcher;
-}
-
-export interface WatchedRequest {
-  readonly input: readonly Item[];
-  readonly previousId: string | null;
-  /** Whether the response is kept after its end. */
-  readonly isStored: boolean;
-}
-
 /** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field; NOT_FOUND for what is not kept */
 export function parseResponseRequest(body: unknown, memory: ResponseMemory): ParsedRequest {
   const fields = parseBody(schema, body);
   const input = readInput(fields.input, boundedRecall(memory));
-  const previousId = fields.previous_response_id || null;
+  const previousId = textOrNull(fields.previous_response_id);
   const before = previousId === null ? [] : memory.conversation(previousId, 'previous_response_id');
   const items = [...before, ...input];
   if (items.length > limits.messagePartsMax)
@@ -51,7 +38,7 @@ export function parseResponseRequest(body: unknown, memory: ResponseMemory): Par
     spec: {
       input: {
         kind: 'chat',
-        messages: messagesOf(items, fields.instructions || null),
+        messages: messagesOf(items, textOrNull(fields.instructions)),
         toolUse: tools.use,
         templateValues: templateValuesOf(fields),
         continuesLast: false,
@@ -119,12 +106,16 @@ function boundedRecall(recall: Recall): Recall {
   };
 }
 
+/** A blank string is no value. */
+const textOrNull = (text: string | null | undefined): string | null =>
+  text == null || text === '' ? null : text;
+
 const outputTokens = ({ max_output_tokens: max }: Body): number | null =>
   max == null || max === -1 ? null : max;
 
 /** Under the name that templates and chats have for it. */
 function templateValuesOf({ reasoning }: Body): Readonly<Record<string, unknown>> {
-  const effort = reasoning?.effort || null;
+  const effort = textOrNull(reasoning?.effort);
   return effort === null ? {} : { reasoning_effort: effort };
 }
 

@@ -1,14 +1,10 @@
 import { limits } from '@butterfly/common';
 import { z } from 'zod';
 import { isAbsent } from '../fields/field-kinds.js';
+import { shownWord } from '../fields/shown-word.js';
 import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
 import { type Item, type ItemStatus, newItemId, outputText, unsealed } from './items.js';
-
-/** What is kept of earlier answers, for whoever names it. */
-export interface Recall {
-  /** @throws ButterflyError NOT_FOUND for an item that is not kept (any more) */
-  item(id: string, param: string): Item;
-}
+import type { Recall } from './recall.js';
 
 const part = z.looseObject({ type: z.string(), text: z.string().nullish(), refusal: z.string().nullish() });
 const contents = z.union([z.string(), z.array(part)], {
@@ -154,11 +150,6 @@ const readOfItem: ReadonlySet<string> = new Set([
   'summary',
 ]);
 const readOfPart: ReadonlySet<string> = new Set(['type', 'text', 'refusal', 'annotations', 'logprobs']);
-const plainName = new RegExp(`^[\\w$.-]{1,${limits.fieldNameCharactersMax}}$`);
-
-/** A word of the client as headers and messages may repeat it. */
-export const shownWord = (word: string): string => (plainName.test(word) ? word : '(another)');
-
 /** The fields of items and their parts that change nothing, as `input[].phase`; the names come from the client. */
 export function itemNamesWithoutEffect(items: readonly unknown[]): ReadonlySet<string> {
   const names = new Set<string>();

@@ -1,7 +1,7 @@
 import type { ButterflyError } from '@butterfly/common';
 import type { Usage } from '@butterfly/generation';
 import type { ResponseHead } from '../answers/dialect.js';
-import type { OutputItem } from './items.js';
+import type { OutputItem, ResponseObject } from './items.js';
 
 /** What a response repeats of its request, in the names of the wire. */
 export interface RequestEcho {
@@ -26,16 +26,6 @@ export type ResponseState =
   | { readonly kind: 'inProgress' }
   | { readonly kind: 'completed' | 'incomplete'; readonly usage: Usage; readonly completedS: number }
   | { readonly kind: 'failed' | 'cancelled'; readonly error: ButterflyError };
-
-export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
-
-/** OpenAI's `response`, as far as anybody but its receiver looks into it. */
-export interface ResponseObject {
-  readonly id: string;
-  readonly status: ResponseStatus;
-  readonly output: readonly OutputItem[];
-  readonly previous_response_id: string | null;
-}
 
 export function responseObject(
   { id, createdS, model }: ResponseHead,

@@ -1,7 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Item, outputText } from './items.js';
-import type { ResponseObject, ResponseStatus } from './response-object.js';
+import { type Item, outputText, type ResponseObject, type ResponseStatus } from './items.js';
 import { ResponseStore, type StoreBounds } from './response-store.js';
 
 const roomy: StoreBounds = {

@@ -1,6 +1,5 @@
 import { ButterflyError } from '@butterfly/common';
-import type { Item, OutputItem } from './items.js';
-import type { ResponseObject, ResponseStatus } from './response-object.js';
+import type { Item, OutputItem, ResponseObject, ResponseStatus } from './items.js';
 
 export interface StoreBounds {
   readonly entriesMax: number;

@@ -177,6 +177,14 @@ describe('a stream', () => {
   });
 });
 
+describe('the helper of the client', () => {
+  it('hears of a failure', async () => {
+    const { client } = api;
+    const helper = client.responses.stream({ model: 'echo', input: 'x'.repeat(300) });
+    await expect(helper.finalResponse()).rejects.toMatchObject({ code: 'context_length_exceeded' });
+  });
+});
+
 describe('what is kept', () => {
   it('is continued by its id, with instructions of its own', async () => {
     const first = await create({ instructions: 'Sing.' });

@@ -109,11 +109,11 @@ function validatorOf(definition: string): ValidateFunction {
 function definitionOf(kind: keyof OpenAIObjects, value: unknown): string {
   const { definitions } = schemas();
   const nameIn = (schema: Schema | undefined) => schema?.$ref?.replace('#/definitions/', '') ?? '';
-  const name = nameIn(definitions['OpenAIObjects']?.properties?.[kind]);
+  const name = nameIn(definitions.OpenAIObjects?.properties?.[kind]);
   const types = definitions[name]?.anyOf?.map(nameIn);
   if (types === undefined) return name;
   const { type } = value as { readonly type?: unknown };
-  return types.find((each) => definitions[each]?.properties?.['type']?.const === type) ?? name;
+  return types.find((each) => definitions[each]?.properties?.type?.const === type) ?? name;
 }
 
 /** What is wrong with an object by the types of the official package; empty where it is right. */
