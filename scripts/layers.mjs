@@ -65,6 +65,7 @@ export const folders = {
     fields: [],
     answers: ['http', 'context.ts'],
     openai: ['http', 'fields', 'answers', 'context.ts'],
+    responses: ['http', 'fields', 'answers', 'openai', 'context.ts'],
     anthropic: ['http', 'fields', 'answers', 'context.ts'],
     ollama: ['http', 'fields', 'answers', 'context.ts'],
     'text-tools': ['http', 'fields', 'answers', 'context.ts'],

@@ -27,8 +27,6 @@ export const limits = Object.freeze({
   draftTokensMax: 32,
   /** Answers to one request: each is a sequence of its own. */
   choicesMax: 32,
-  /** Tools that one request may offer: as many as OpenAI takes. */
-  toolsMax: 128,
   /** Characters that `/tokenize` takes at once: what is tokenized stops everything else, some 100 ms for so many. */
   tokenizedCharactersMax: 256 * 1024,
   /** Sequences in one step. */
@@ -79,6 +77,20 @@ export const limits = Object.freeze({
   fieldNameCharactersMax: 48,
   /** Origins, and names of hosts, that one server lets in: more is a mistake in a script. */
   originsMax: 256,
+  /** Responses kept for `previous_response_id`: some days of one agent. */
+  storedResponsesMax: 4096,
+  /** Memory of their JSON texts, two bytes for each character. */
+  storedResponsesBytesMax: 256 * mib,
+  /** How long one is kept that nobody asks for: a day. */
+  storedResponseAgeMsMax: 24 * 60 * 60_000,
+  /** Pairs of `metadata` of a response, and characters of their names and values, as OpenAI's. */
+  metadataPairsMax: 16,
+  metadataNameCharactersMax: 64,
+  metadataValueCharactersMax: 512,
+  /** What one page of items lists, as OpenAI's. */
+  itemsPerPageMax: 100,
+  /** Functions that one request may describe; OpenAI allows 128. */
+  toolsMax: 1024,
   /** What one rendering of a chat template may take: several steps for each message, and each text copied a few times. */
   templateStepsMax: 1_000_000,
   /** Macros of a template within each other: what any stack bears, while those of real models nest a few. */

@@ -53,7 +53,8 @@ function engineRequest(
       `${inputField}: the prompt is empty; send at least one token.`,
       { param: inputField },
     );
-  if (roomTokens < Math.min(1, asked ?? 1)) throw contextExceeded(contextTokensMax, inputField, tokens.length, asked ?? 1);
+  if (roomTokens < Math.min(1, asked ?? 1))
+    throw contextExceeded(contextTokensMax, inputField, tokens.length, asked ?? 1);
   return {
     promptTokens: tokens,
     outputTokensMax: Math.min(asked ?? roomTokens, roomTokens),
