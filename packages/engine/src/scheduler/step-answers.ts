@@ -1,12 +1,22 @@
 import type { StepOutput } from '@butterfly/wire';
 import { tokenLogprobs } from './prompt-scores.js';
-import type { Roster } from './roster.js';
 import type { Sequence } from './scheduler-sequence.js';
 import type { SchedulerEvent } from './scheduler-types.js';
 import type { Answer, Expected } from './step-in-flight.js';
 
+/** What answers do to the sequences that live: a part of `Roster`. */
+interface LivingSequences {
+  readonly sequences: ReadonlyMap<number, Sequence>;
+  readonly running: ReadonlySet<Sequence>;
+  remove(sequence: Sequence, cachedTokens: number): void;
+  distrust(sequence: Sequence): void;
+  extended(sequence: Sequence): void;
+  confirmed(sequence: Sequence): void;
+  becomesReady(sequence: Sequence): void;
+}
+
 /** Whether the tokens that a step brings are the next ones of their sequence. */
-export function isCurrent(roster: Roster, { sequence, life, position }: Expected): boolean {
+export function isCurrent(roster: LivingSequences, { sequence, life, position }: Expected): boolean {
   return (
     roster.sequences.get(sequence.id) === sequence &&
     sequence.known.length === position &&
@@ -16,7 +26,7 @@ export function isCurrent(roster: Roster, { sequence, life, position }: Expected
 
 /** Takes what a step brought of one sequence, as far as it is news, and adds what is to be told of it. */
 export function takeAnswer(
-  roster: Roster,
+  roster: LivingSequences,
   { expected, output }: Answer,
   nowMs: number,
   events: SchedulerEvent[],
@@ -30,7 +40,7 @@ export function takeAnswer(
 }
 
 /** Ends a sequence whose numbers are no numbers; false when it has ended already, and what it left is not to be used. */
-export function discard(roster: Roster, sequence: Sequence): boolean {
+export function discard(roster: LivingSequences, sequence: Sequence): boolean {
   const isLiving = roster.sequences.get(sequence.id) === sequence;
   if (isLiving) roster.remove(sequence, 0);
   roster.distrust(sequence);
@@ -38,7 +48,7 @@ export function discard(roster: Roster, sequence: Sequence): boolean {
 }
 
 function takeTokens(
-  roster: Roster,
+  roster: LivingSequences,
   { sequence, position, guesses }: Expected,
   { tokens, logprobs }: StepOutput,
   nowMs: number,
