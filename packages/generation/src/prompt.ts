@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ButterflyError } from '@butterfly/common';
 import type { PromptText } from '@butterfly/text';
 import type { AnsweringModel } from './answering-model.js';
-import type { GenerationInput } from './spec.js';
+import { type ChatInput, type GenerationInput, usableTools } from './spec.js';
 
 /** Tokenizing blocks the event loop for this many characters at a time: some 10 ms. */
 const pieceCharacters = 16 * 1024;
@@ -22,7 +22,7 @@ export async function promptTokens(
 ): Promise<Int32Array> {
   switch (input.kind) {
     case 'chat':
-      return tokenize(model, model.prompts.chatText(input.messages), field);
+      return tokenize(model, chatText(model, input), field);
     case 'text':
       return tokenize(model, model.prompts.plainText(input.text), field);
     case 'tokens':
@@ -30,6 +30,11 @@ export async function promptTokens(
     default:
       return input satisfies never;
   }
+}
+
+function chatText({ prompts }: AnsweringModel, input: ChatInput): PromptText {
+  const { messages, toolUse, templateValues: values, continuesLast } = input;
+  return prompts.chatText(messages, { tools: usableTools(toolUse), values, continuesLast });
 }
 
 function checkedTokens({ vocabulary }: AnsweringModel, tokens: Int32Array, field: string): Int32Array {
