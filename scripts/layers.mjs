@@ -48,6 +48,7 @@ export const folders = {
   stage: { sampling: ['faults.ts'] },
   jinja: { library: [], syntax: ['library'] },
   planning: { search: ['cost.ts', 'types.ts'] },
+  generation: { formats: ['events.ts', 'spec.ts'] },
   engine: { kv: [], scheduler: ['kv', 'types.ts'] },
   worker: { profile: [], peers: [], control: ['peers', 'profile'] },
   orchestrator: {

@@ -3,7 +3,8 @@ import type { GenerateRequest, Generation } from '@butterfly/engine';
 import type { AnsweringModel } from './answering-model.js';
 import { followChoice, type ChoiceEnd } from './choice.js';
 import type { OutputEvent } from './events.js';
-import { contextExceeded, promptTokens } from './prompt.js';
+import type { AnswerReading } from './formats/answer-reading.js';
+import { type Prompt, contextExceeded, promptOf } from './prompt.js';
 import type { GenerationSpec } from './spec.js';
 
 export type OutputSink = (event: OutputEvent) => void;
@@ -25,11 +26,11 @@ const noTokens: ReadonlySet<number> = new Set();
 /**
  * Makes the prompt and hands it to the engine.
  * @throws ButterflyError CONTEXT_EXCEEDED with the numbers; REQUEST_INVALID for an empty prompt; QUEUE_FULL;
- * CLUSTER_NOT_READY; those of `promptTokens`
+ * CLUSTER_NOT_READY; those of `promptOf`
  */
 export async function startAnswer(model: AnsweringModel, spec: GenerationSpec): Promise<Answering> {
-  const tokens = await promptTokens(model, spec.input, spec.inputField);
-  return new Answers(model, spec, engineRequest(model, spec, tokens));
+  const prompt = await promptOf(model, spec.input, spec.inputField);
+  return new Answers(model, spec, engineRequest(model, spec, prompt), prompt.reading);
 }
 
 /**
@@ -38,7 +39,7 @@ export async function startAnswer(model: AnsweringModel, spec: GenerationSpec): 
 function engineRequest(
   { engine, vocabulary }: AnsweringModel,
   { outputTokensMax: asked, inputField, sampling, ignoreEos, priority, timeoutMs }: GenerationSpec,
-  tokens: Int32Array,
+  { tokens, reading }: Prompt,
 ): GenerateRequest {
   const { contextTokensMax } = engine;
   const roomTokens = contextTokensMax - tokens.length;
@@ -53,10 +54,15 @@ function engineRequest(
     promptTokens: tokens,
     outputTokensMax: Math.min(asked ?? roomTokens, roomTokens),
     sampling,
-    stopTokens: ignoreEos ? noTokens : vocabulary.endOfGenerationTokens,
+    stopTokens: ignoreEos ? noTokens : endsOf(vocabulary.endOfGenerationTokens, reading),
     priority,
     timeoutMs,
   };
+}
+
+function endsOf(known: ReadonlySet<number>, reading: AnswerReading | null): ReadonlySet<number> {
+  const more = reading?.endTokens ?? [];
+  return more.every((token) => known.has(token)) ? known : new Set([...known, ...more]);
 }
 
 /** The choices of one spec: the first computes the prompt, and the others begin when it is cached. */
@@ -68,6 +74,7 @@ class Answers implements Answering {
     private readonly model: AnsweringModel,
     private readonly spec: GenerationSpec,
     private readonly request: GenerateRequest,
+    private readonly reading: AnswerReading | null,
   ) {
     this.#generations = [model.engine.submit(request)];
   }
@@ -122,6 +129,7 @@ class Answers implements Answering {
     const generation = this.#generations[choice];
     if (!generation) throw new ButterflyError('INTERNAL', `Choice ${choice} has not begun.`);
     const { vocabulary } = this.model;
-    return followChoice(generation, { choice, vocabulary, stops: this.spec.stops, sink, onFirst });
+    const { reading } = this;
+    return followChoice(generation, { choice, vocabulary, stops: this.spec.stops, reading, sink, onFirst });
   }
 }
