@@ -52,6 +52,8 @@ export const limits = Object.freeze({
   requestDepthMax: 32,
   /** Messages of one chat, and parts of their contents, together: a context of 128k tokens in pieces of 16. */
   messagePartsMax: 8192,
+  /** Tools of one request: four times what OpenAI takes, since agents gather those of many servers. */
+  toolsMax: 512,
   /** Names of fields without effect that one response header lists, and the characters of each: some 2 KiB at most. */
   fieldsReportedMax: 32,
   fieldNameCharactersMax: 48,

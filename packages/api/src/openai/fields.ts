@@ -1,6 +1,8 @@
 import { deadlines, limits } from '@butterfly/common';
 import { z } from 'zod';
-import { boundedList, chatMessage, countParts } from './chat-messages.js';
+import { chatMessage, countParts } from './chat-messages.js';
+import { toolChoice, toolList } from './chat-tools.js';
+import { boundedList } from '../fields/bounded-list.js';
 import { honoured, refused, refusedFor, withoutEffect } from '../fields/field-kinds.js';
 
 const wholeNumber = (isAllowed: (value: number) => boolean, error: string) =>
@@ -98,23 +100,45 @@ export const chatFields = {
     'required',
   ),
   max_completion_tokens: outputTokens,
+  tools: honoured(toolList, `up to ${limits.toolsMax} of type \`function\`; see below`, 'none'),
+  tool_choice: honoured(
+    toolChoice,
+    '`"none"`, `"auto"`, `{"type": "allowed_tools", …}` with the mode `auto`',
+    '`"auto"`',
+  ),
+  parallel_tool_calls: honoured(z.boolean(), '`true`, `false`: an answer ends with its first call', '`true`'),
+  reasoning_effort: honoured(
+    z.string().max(limits.fieldNameCharactersMax),
+    'what the template of the model knows; `none`: no thinking where it knows that',
+    "the template's",
+  ),
+  chat_template_kwargs: honoured(
+    z.record(z.string(), z.unknown()),
+    'further values that the template of the model asks for',
+    'none',
+  ),
+  continue_final_message: honoured(
+    z.boolean(),
+    "`true`: goes on with the last message, an assistant's",
+    '`false`',
+  ),
+  add_generation_prompt: honoured(
+    z.boolean(),
+    '`false` with `continue_final_message`, else `true`',
+    'what the latter asks for',
+  ),
   ...sharedFields,
 
   logprobs: refused('false'),
   top_logprobs: refused('0'),
   response_format: refused('{"type":"text"}'),
-  tools: refused('[]'),
-  tool_choice: refused('"none"', '"auto"'),
-  parallel_tool_calls: refused('true', 'false'),
   functions: refused('[]'),
   function_call: refused('"none"', '"auto"'),
   modalities: refused('["text"]'),
   audio: refused(),
   prediction: refused(),
-  reasoning_effort: refused('"none"'),
   verbosity: refused('"medium"'),
   web_search_options: refused(),
-  chat_template_kwargs: refused('{}'),
 };
 
 /** `/v1/completions` */

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { ButterflyError, deadlines } from '@butterfly/common';
-import { type ChatInput, type GenerationInput, noTools } from '@butterfly/generation';
+import type { ChatInput, GenerationInput } from '@butterfly/generation';
 import type { SamplingParams } from '@butterfly/wire';
 import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
@@ -9,6 +9,7 @@ import type { ShapeOf } from '../fields/field-kinds.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
 import { chatEncoding } from './chat-encoding.js';
 import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
+import { toolUseOf } from './chat-tools.js';
 import { chatFields, textFields } from './fields.js';
 import type { sharedFields } from './fields.js';
 import { textEncoding } from './text-encoding.js';
@@ -30,11 +31,33 @@ export function parseChatRequest(body: unknown): ParsedRequest {
   const input: ChatInput = {
     kind: 'chat',
     messages: messages.map(templateMessage),
-    toolUse: noTools,
-    templateValues: {},
-    continuesLast: false,
+    toolUse: toolUseOf(fields),
+    templateValues: templateValuesOf(fields),
+    continuesLast: continuesLast(fields),
   };
   return parsedRequest(fields, { input, inputField: 'messages', outputTokens: newer ?? older ?? -1, names });
+}
+
+type ChatFields = z.output<typeof chatSchema>;
+
+function templateValuesOf({ chat_template_kwargs: more, reasoning_effort: effort }: ChatFields) {
+  return { ...more, ...(isBlank(effort) ? {} : { reasoning_effort: effort }) };
+}
+
+/** As vLLM has it: an answer is begun, or the last one continued. */
+function continuesLast({
+  continue_final_message: continues,
+  add_generation_prompt: begins,
+}: ChatFields): boolean {
+  if (continues === true && begins === true)
+    throw invalid('add_generation_prompt', 'contradicts continue_final_message; send only the latter');
+  if (continues !== true && begins === false)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'add_generation_prompt: false is supported with continue_final_message alone; leave it out.',
+      { param: 'add_generation_prompt' },
+    );
+  return continues ?? false;
 }
 
 /** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field. */

@@ -141,8 +141,7 @@ export const samples: readonly Sample[] = [
   },
   {
     family: 'harmony',
-    answer: ` to=functions.now<|channel|>commentary json<|message|>{}<|call|><|start|>assistant<|channel|>final<|message|>Noon.<|return|>`,
-    text: 'Noon.',
+    answer: ' to=functions.now<|channel|>commentary json<|message|>{}<|call|>',
     calls: [['now', '{}']],
   },
   {
