@@ -131,8 +131,8 @@ const callFamilies: readonly {
   { calls: mistralList, has: ['[TOOL_CALLS]'] },
   { calls: glm, has: ['<tool_call>', '<arg_key>', '<arg_value>'] },
   { calls: qwenCoder, has: ['<function=', '<parameter=', '</tool_call>'] },
-  { calls: hermes, has: ['<tool_call>', '</tool_call>'] },
-  { calls: llama3, has: ['<|python_tag|>'] },
+  { calls: hermes, has: ['<tool_call>', '</tool_call>'], lacks: '<invoke name=' },
+  { calls: llama3, has: ['<|python_tag|>'], lacks: '<function=' },
   { calls: llama3, has: ['<|start_header_id|>', '"parameters": '], lacks: '<function=' },
 ];
 
