@@ -51,6 +51,7 @@ export const folders = {
   stage: { sampling: ['faults.ts', 'stage.ts'] },
   jinja: { library: [], syntax: ['library'] },
   planning: { search: ['cost.ts', 'stage-memory.ts', 'types.ts'] },
+  generation: { formats: ['events.ts', 'spec.ts'] },
   engine: { kv: [], scheduler: ['kv', 'types.ts'], constraints: ['generation.ts', 'types.ts'] },
   worker: { profile: [], peers: [], control: ['peers', 'profile'] },
   orchestrator: {

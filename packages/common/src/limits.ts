@@ -72,6 +72,8 @@ export const limits = Object.freeze({
   requestDepthMax: 32,
   /** Messages of one chat, and parts of their contents, together: a context of 128k tokens in pieces of 16. */
   messagePartsMax: 8192,
+  /** Tools of one request: four times what OpenAI takes, since agents gather those of many servers. */
+  toolsMax: 512,
   /** Names of fields without effect that one response header lists, and the characters of each: some 2 KiB at most. */
   fieldsReportedMax: 32,
   fieldNameCharactersMax: 48,
@@ -89,8 +91,6 @@ export const limits = Object.freeze({
   metadataValueCharactersMax: 512,
   /** What one page of items lists, as OpenAI's. */
   itemsPerPageMax: 100,
-  /** Functions that one request may describe; OpenAI allows 128. */
-  toolsMax: 1024,
   /** What one rendering of a chat template may take: several steps for each message, and each text copied a few times. */
   templateStepsMax: 1_000_000,
   /** Macros of a template within each other: what any stack bears, while those of real models nest a few. */

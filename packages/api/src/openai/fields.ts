@@ -1,6 +1,8 @@
 import { deadlines, limits } from '@butterfly/common';
 import { z } from 'zod';
 import { honoured, refused, refusedFor, withoutEffect } from '../fields/field-kinds.js';
+import { toolChoice, toolList } from './chat-tools.js';
+import { responseFormat } from './response-format.js';
 import { boundedList, countParts, stopString, wholeNumber } from '../fields/values.js';
 import { chatMessage } from './chat-messages.js';
 
@@ -115,6 +117,33 @@ export const chatFields = {
   ),
   max_completion_tokens: outputTokens,
   max_tokens: outputTokens,
+  tools: honoured(toolList, `up to ${limits.toolsMax} of type \`function\`; see below`, 'none'),
+  tool_choice: honoured(
+    toolChoice,
+    '`"none"`, `"auto"`, `"required"`, `{"type": "function", …}`, `{"type": "allowed_tools", …}`',
+    '`"auto"`',
+  ),
+  parallel_tool_calls: honoured(z.boolean(), '`true`, `false`: an answer ends with its first call', '`true`'),
+  reasoning_effort: honoured(
+    z.string().max(limits.fieldNameCharactersMax),
+    'what the template of the model knows; `none`: no thinking where it knows that',
+    "the template's",
+  ),
+  chat_template_kwargs: honoured(
+    z.record(z.string(), z.unknown()),
+    'further values that the template of the model asks for',
+    'none',
+  ),
+  continue_final_message: honoured(
+    z.boolean(),
+    "`true`: goes on with the last message, an assistant's",
+    '`false`',
+  ),
+  add_generation_prompt: honoured(
+    z.boolean(),
+    '`false` with `continue_final_message`, else `true`',
+    'what the latter asks for',
+  ),
   ...sharedFields,
 
   logprobs: honoured(z.boolean(), '`true`: with each token its log probability', '`false`'),
@@ -123,19 +152,18 @@ export const chatFields = {
     `0 to ${limits.logprobsMax} of the likeliest tokens, with \`logprobs\``,
     '0',
   ),
-  response_format: refused('{"type":"text"}'),
-  tools: refused('[]'),
-  tool_choice: refused('"none"', '"auto"'),
-  parallel_tool_calls: refused('true', 'false'),
+  response_format: honoured(
+    z.union([z.literal(''), responseFormat]),
+    '`json_object`, `json_schema`; `regex` with `pattern` and `grammar` (GBNF) are additions',
+    '`{"type": "text"}`',
+  ),
   functions: refused('[]'),
   function_call: refused('"none"', '"auto"'),
   modalities: refused('["text"]'),
   audio: refused(),
   prediction: refused(),
-  reasoning_effort: refused('"none"'),
   verbosity: refused('"medium"'),
   web_search_options: refused(),
-  chat_template_kwargs: refused('{}'),
 };
 
 /** `/v1/completions` */

@@ -1,5 +1,5 @@
 import { ButterflyError, deadlines } from '@butterfly/common';
-import { type ChatInput, type GenerationInput, noTools } from '@butterfly/generation';
+import type { AnswerFormat, ChatInput, GenerationInput } from '@butterfly/generation';
 import { z } from 'zod';
 import type { AnswerEncoding, ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
@@ -8,9 +8,11 @@ import { invalid, parseBody } from '../fields/parse-body.js';
 import { isBlank } from '../fields/values.js';
 import { chatEncoding } from './chat-encoding.js';
 import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
+import { toolUseOf } from './chat-tools.js';
 import { chatFields, textFields } from './fields.js';
 import type { sharedFields } from './fields.js';
 import { samplingOf } from './sampling.js';
+import { answerFormat } from './response-format.js';
 import { textEncoding } from './text-encoding.js';
 
 /** What OpenAI's `/v1/completions` generates unless told otherwise. */
@@ -33,9 +35,9 @@ export function parseChatRequest(body: unknown): ParsedRequest {
   const input: ChatInput = {
     kind: 'chat',
     messages: messages.map(templateMessage),
-    toolUse: noTools,
-    templateValues: {},
-    continuesLast: false,
+    toolUse: toolUseOf(fields),
+    templateValues: templateValuesOf(fields),
+    continuesLast: continuesLast(fields),
   };
   return parsedRequest(fields, {
     input,
@@ -45,7 +47,30 @@ export function parseChatRequest(body: unknown): ParsedRequest {
     logprobs,
     promptLogprobs: null,
     encode: chatEncoding,
+    format: answerFormat(fields.response_format === '' ? null : fields.response_format),
   });
+}
+
+type ChatFields = z.output<typeof chatSchema>;
+
+function templateValuesOf({ chat_template_kwargs: more, reasoning_effort: effort }: ChatFields) {
+  return { ...more, ...(isBlank(effort) ? {} : { reasoning_effort: effort }) };
+}
+
+/** As vLLM has it: an answer is begun, or the last one continued. */
+function continuesLast({
+  continue_final_message: continues,
+  add_generation_prompt: begins,
+}: ChatFields): boolean {
+  if (continues === true && begins === true)
+    throw invalid('add_generation_prompt', 'contradicts continue_final_message; send only the latter');
+  if (continues !== true && begins === false)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'add_generation_prompt: false is supported with continue_final_message alone; leave it out.',
+      { param: 'add_generation_prompt' },
+    );
+  return continues ?? false;
 }
 
 /** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field. */
@@ -71,6 +96,7 @@ export function parseTextRequest(body: unknown): ParsedRequest {
     names: namesWithoutEffect(textFields, fields),
     logprobs,
     promptLogprobs: isEchoed ? logprobs : null,
+    format: { kind: 'text' },
     encode: (includeUsage) => textEncoding({ includeUsage, hasLogprobs: logprobs !== null, echo }),
   });
 }
@@ -85,12 +111,13 @@ interface Own {
   readonly names: readonly string[];
   readonly logprobs: number | null;
   readonly promptLogprobs: number | null;
+  readonly format: AnswerFormat;
   readonly encode: (includeUsage: boolean) => AnswerEncoding;
 }
 
 function parsedRequest(
   fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>,
-  { input, inputField, outputTokens, names, logprobs, promptLogprobs, encode }: Own,
+  { input, inputField, outputTokens, names, logprobs, promptLogprobs, format, encode }: Own,
 ): ParsedRequest {
   const stream = fields.stream ?? false;
   const { include_usage: includeUsage, include_obfuscation: obfuscates } = fields.stream_options ?? {};
@@ -107,7 +134,7 @@ function parsedRequest(
       sampling: samplingOf(fields),
       logprobs,
       promptLogprobs,
-      format: { kind: 'text' },
+      format,
       stops: [fields.stop ?? []].flat().filter((stop) => stop !== ''),
       outputTokensMax: outputTokens === -1 ? null : outputTokens,
       priority: fields.priority ?? 0,

@@ -97,7 +97,11 @@ export const responseFields = {
     '`{"effort": …}`, where the template of the model knows it',
     'as the model does',
   ),
-  max_output_tokens: honoured(chatFields.max_tokens.schema, chatFields.max_tokens.values, 'the rest of the context'),
+  max_output_tokens: honoured(
+    chatFields.max_tokens.schema,
+    chatFields.max_tokens.values,
+    'the rest of the context',
+  ),
   temperature,
   top_p,
   top_k,
