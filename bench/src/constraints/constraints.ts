@@ -8,8 +8,8 @@ import type { BenchOptions } from '../options.js';
 import { printTable, writeResult } from '../report.js';
 
 const streams = 8;
-const tokens = 96;
-const promptTokens = 32;
+const tokens = 48;
+const promptTokens = 16;
 const fields = 20;
 /** What is to be reached: at most a tenth slower. */
 const ratioMin = 0.9;
