@@ -41,6 +41,7 @@ const tickMs = 100;
 
 interface Request {
   readonly stream: GenerationStream;
+  readonly isConstrained: boolean;
   /** Where it runs or waits now. */
   engine: PipelineEngine;
   rewinds: number;
@@ -106,7 +107,8 @@ export class PipelineEngine {
     const nowMs = this.options.clock.nowMs();
     this.#scheduler.submit({ ...asked, id, nowMs, deadlineMs: nowMs + asked.timeoutMs });
     const stream = new GenerationStream(() => request.engine.#abandon(id));
-    const request: Request = { stream, engine: this, rewinds: 0 };
+    const isConstrained = asked.constraintId !== undefined;
+    const request: Request = { stream, isConstrained, engine: this, rewinds: 0 };
     this.#requests.set(id, request);
     this.#pump();
     return stream;
@@ -258,7 +260,9 @@ export class PipelineEngine {
             event.id,
             new ButterflyError(
               'COMPUTE_FAILED',
-              'The model gives no numbers for this request (NaN or infinity in its computation); check the model file, or ask otherwise.',
+              request.isConstrained
+                ? 'The model gives no numbers for this request (NaN or infinity in its computation), or none of its tokens goes on with the constraint; check both, or ask otherwise.'
+                : 'The model gives no numbers for this request (NaN or infinity in its computation); check the model file, or ask otherwise.',
             ),
           );
           break;

@@ -49,20 +49,18 @@ export class ReplicatedEngine implements Engine {
   }
 
   submit(request: GenerateRequest): Generation {
-    if (!this.#isAccepting)
-      throw new ButterflyError(
-        'CLUSTER_NOT_READY',
-        'The server is shutting down; send the request to another one.',
-      );
+    this.#checkAccepting();
     const { constraint, ...free } = request;
     if (constraint === undefined) return this.#choose(request.promptTokens).engine.submit(free);
     const { constraints, contextTokensMax } = this.options;
     if (!constraints)
       throw new ButterflyError('REQUEST_UNSUPPORTED', 'Answers are not held to constraints here.');
     checkRequest(request, contextTokensMax);
-    return constraints.submit({ ...request, constraint }, (numbered) =>
-      this.#choose(numbered.promptTokens).engine.submit(numbered),
-    );
+    return constraints.submit({ ...request, constraint }, (numbered) => {
+      // It may have waited.
+      this.#checkAccepting();
+      return this.#choose(numbered.promptTokens).engine.submit(numbered);
+    });
   }
 
   status(): EngineStatus {
@@ -122,6 +120,14 @@ export class ReplicatedEngine implements Engine {
       });
     }
     for (const { engine } of this.options.replicas) engine.close();
+  }
+
+  #checkAccepting(): void {
+    if (!this.#isAccepting)
+      throw new ButterflyError(
+        'CLUSTER_NOT_READY',
+        'The server is shutting down; send the request to another one.',
+      );
   }
 
   /** The live replica that will be done soonest; where none is live, one that is about to be, or else any. */
