@@ -120,10 +120,6 @@ const everyMessage: readonly ControlMessage[] = [
   { kind: 'ping', sentAtMs: 12.5 },
   { kind: 'pong', sentAtMs: 12.5 },
   { kind: 'error', code: 'JOIN_REFUSED', message: 'Wrong token.' },
-  { kind: 'constraint', constraintId: 5, grammar: 'root ::= "a"' },
-  { kind: 'dropConstraint', constraintId: 5 },
-  { kind: 'constraintReady', constraintId: 5 },
-  { kind: 'constraintRefused', constraintId: 5, code: 'REQUEST_INVALID', message: 'No grammar.' },
   { kind: 'bye', reason: 'drained' },
 ];
 
@@ -141,10 +137,6 @@ const everyKind: Record<ControlMessage['kind'], true> = {
   pong: true,
   error: true,
   bye: true,
-  constraint: true,
-  dropConstraint: true,
-  constraintReady: true,
-  constraintRefused: true,
   prepare: true,
   release: true,
   progress: true,
