@@ -27,6 +27,8 @@ export const limits = Object.freeze({
   draftTokensMax: 32,
   /** Answers to one request: each is a sequence of its own. */
   choicesMax: 32,
+  /** Prompts of one request for texts: each has sequences of its own. */
+  promptsMax: 128,
   /** Characters that `/tokenize` takes at once: what is tokenized stops everything else, some 100 ms for so many. */
   tokenizedCharactersMax: 256 * 1024,
   /** Sequences in one step. */

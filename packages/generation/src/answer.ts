@@ -1,28 +1,15 @@
 import { ButterflyError, type Clock } from '@butterfly/common';
 import type { GenerateRequest, Generation } from '@butterfly/engine';
+import type { Answering, OutputSink } from './answering.js';
 import type { AnsweringModel } from './answering-model.js';
 import { followChoice, type ChoiceEnd } from './choice.js';
-import type { OutputEvent } from './events.js';
 import { type AnswerReading, modelSyntax } from './formats/answer-reading.js';
 import { answerConstraint } from './formats/call-constraint.js';
 import { engineConstraint } from './formats/engine-constraint.js';
 import { plainSyntax } from './formats/syntax.js';
 import { type Prompt, contextExceeded, promptOf } from './prompt.js';
-import { type GenerationSpec, noTools } from './spec.js';
-
-export type OutputSink = (event: OutputEvent) => void;
-
-/** What was asked for, accepted and under way. */
-export interface Answering {
-  readonly promptTokens: number;
-  /**
-   * Gives every event to the sink, as it comes. Called once.
-   * @throws ButterflyError the one that ended a choice, and with it the others; CANCELLED
-   */
-  run(sink: OutputSink): Promise<void>;
-  /** Frees all that the answers hold; `run` then throws CANCELLED. */
-  cancel(): void;
-}
+import { type GenerationSpec, type OneInput, type PlainInput, noTools } from './spec.js';
+import { SeveralAnswers } from './several-answers.js';
 
 const noTokens: ReadonlySet<number> = new Set();
 
@@ -36,6 +23,16 @@ export async function startAnswer(
   spec: GenerationSpec,
   clock: Clock,
 ): Promise<Answering> {
+  const { input } = spec;
+  return input.kind === 'several'
+    ? startSeveral(model, spec, input.inputs, clock)
+    : startOne(model, { ...spec, input }, clock);
+}
+
+/** A spec with one thing to continue. */
+type OneSpec = GenerationSpec & { readonly input: OneInput };
+
+async function startOne(model: AnsweringModel, spec: OneSpec, clock: Clock): Promise<Answering> {
   const prompt = await promptOf(model, spec.input, spec.inputField);
   const request = { ...engineRequest(model, spec, prompt), ...heldTo(model, spec, prompt) };
   return new Answers({ model, spec, request, reading: prompt.reading, clock });
@@ -77,10 +74,27 @@ function endsOf(known: ReadonlySet<number>, reading: AnswerReading | null): Read
   return more.every((token) => known.has(token)) ? known : new Set([...known, ...more]);
 }
 
+/** Those that began are freed where one of them is refused. */
+async function startSeveral(
+  model: AnsweringModel,
+  spec: GenerationSpec,
+  inputs: readonly PlainInput[],
+  clock: Clock,
+): Promise<Answering> {
+  const parts: Answering[] = [];
+  try {
+    for (const input of inputs) parts.push(await startOne(model, { ...spec, input }, clock));
+  } catch (error) {
+    for (const part of parts) part.cancel();
+    throw error;
+  }
+  return new SeveralAnswers(parts, spec.choices);
+}
+
 /** What the answer must be like: its format, or the calls that it makes. */
 function heldTo(
   model: AnsweringModel,
-  { input, format }: GenerationSpec,
+  { input, format }: OneSpec,
   { reading }: Prompt,
 ): Pick<GenerateRequest, 'constraint'> {
   const { syntax, textlessTokens } = modelSyntax(model);

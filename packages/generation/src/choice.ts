@@ -44,7 +44,7 @@ export async function followChoice(generation: Generation, options: ChoiceOption
       continue;
     }
     if (isFirst && event.kind !== 'error') {
-      if (prompt.length > 0) sink({ kind: 'prompt', tokens: prompt });
+      if (prompt.length > 0) sink({ kind: 'prompt', choice, tokens: prompt });
       options.onFirst();
     }
     isFirst = false;

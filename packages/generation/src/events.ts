@@ -49,8 +49,8 @@ export type OutputEvent =
       /** The tokens since the event before, where they are told of; their text may be held back yet. */
       readonly tokens?: readonly ScoredToken[];
     }
-  /** All tokens of the prompt, where they are told of; before everything else. */
-  | { readonly kind: 'prompt'; readonly tokens: readonly ScoredToken[] }
+  /** All tokens of the prompt, where they are told of, with the first of its choices; before everything else of these. */
+  | { readonly kind: 'prompt'; readonly choice: number; readonly tokens: readonly ScoredToken[] }
   /** What the model thinks before it answers. */
   | { readonly kind: 'reasoning'; readonly choice: number; readonly text: string }
   /** A call of a tool begins; `call` counts from 0 within the choice. */

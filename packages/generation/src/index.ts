@@ -1,7 +1,7 @@
 export { answerConstraint } from './formats/call-constraint.js';
 export type { AnswerConstraint, ArgumentsForm, CallForm } from './formats/call-constraint.js';
 export { startAnswer } from './answer.js';
-export type { Answering, OutputSink } from './answer.js';
+export type { Answering, OutputSink } from './answering.js';
 export type { AnsweringModel } from './answering-model.js';
 export type { AnswerTiming, FinishReason, OutputEvent, ScoredToken, TokenLogprob, Usage } from './events.js';
 export { modelCapabilities } from './formats/answer-reading.js';
@@ -12,6 +12,8 @@ export type {
   ChatInput,
   GenerationInput,
   GenerationSpec,
+  OneInput,
+  PlainInput,
   ToolChoice,
   ToolDefinition,
   ToolUse,

@@ -3,7 +3,7 @@ import { ButterflyError } from '@butterfly/common';
 import type { PromptText } from '@butterfly/text';
 import type { AnsweringModel } from './answering-model.js';
 import { type AnswerReading, answerReading, modelSyntax } from './formats/answer-reading.js';
-import { type ChatInput, type GenerationInput, usableTools } from './spec.js';
+import { type ChatInput, type OneInput, usableTools } from './spec.js';
 
 /** Tokenizing blocks the event loop for this many characters at a time: some 10 ms. */
 const pieceCharacters = 16 * 1024;
@@ -24,11 +24,7 @@ export interface Prompt {
  * @throws ButterflyError CONTEXT_EXCEEDED; REQUEST_INVALID for a token that the vocabulary does not have;
  * REQUEST_UNSUPPORTED for tools where it is not known how the model calls them; those of `PromptMaker.chatText`
  */
-export async function promptOf(
-  model: AnsweringModel,
-  input: GenerationInput,
-  field: string,
-): Promise<Prompt> {
+export async function promptOf(model: AnsweringModel, input: OneInput, field: string): Promise<Prompt> {
   switch (input.kind) {
     case 'chat': {
       const text = chatText(model, input);
@@ -50,7 +46,7 @@ export const promptText = (model: AnsweringModel, input: ChatInput): string => c
 /** The tokens of a prompt alone; the same errors. */
 export const promptTokens = async (
   model: AnsweringModel,
-  input: GenerationInput,
+  input: OneInput,
   field: string,
 ): Promise<Int32Array> => (await promptOf(model, input, field)).tokens;
 

@@ -58,11 +58,15 @@ export interface ChatInput {
   readonly continuesLast: boolean;
 }
 
-/** What is continued. */
-export type GenerationInput =
-  | ChatInput
-  | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'tokens'; readonly tokens: Int32Array };
+/** A text that is continued as it is. */
+export type PlainInput =
+  { readonly kind: 'text'; readonly text: string } | { readonly kind: 'tokens'; readonly tokens: Int32Array };
+
+/** What one answer continues. */
+export type OneInput = ChatInput | PlainInput;
+
+/** What is continued: one thing, or several side by side, whose choices are counted through. */
+export type GenerationInput = OneInput | { readonly kind: 'several'; readonly inputs: readonly PlainInput[] };
 
 /** What the text of an answer must be; reasoning before it and calls of tools are free of it. */
 export type AnswerFormat =

@@ -24,8 +24,8 @@ export interface WholeAnswer {
   readonly choices: readonly Choice[];
   readonly usage: Usage;
   readonly timing: AnswerTiming;
-  /** The tokens of the prompt, where they are told of. */
-  readonly prompt: readonly ScoredToken[];
+  /** The tokens of each prompt, where they are told of, by the first of its choices. */
+  readonly prompts: ReadonlyMap<number, readonly ScoredToken[]>;
 }
 
 interface ChoiceInMaking {
@@ -39,7 +39,7 @@ interface ChoiceInMaking {
 /** The sink of whoever wants the answer in one piece. */
 export class AnswerCollector {
   readonly #choices: ChoiceInMaking[] = [];
-  #prompt: readonly ScoredToken[] = [];
+  readonly #prompts = new Map<number, readonly ScoredToken[]>();
   #end: Pick<WholeAnswer, 'usage' | 'timing'> | null = null;
 
   take(event: OutputEvent): void {
@@ -49,7 +49,7 @@ export class AnswerCollector {
         if (event.tokens) this.#choice(event.choice).tokens.push(...event.tokens);
         return;
       case 'prompt':
-        this.#prompt = event.tokens;
+        this.#prompts.set(event.choice, event.tokens);
         return;
       case 'reasoning':
         this.#choice(event.choice).reasonings.push(event.text);
@@ -75,7 +75,7 @@ export class AnswerCollector {
   whole(): WholeAnswer {
     const end = this.#end;
     if (end === null) throw new ButterflyError('INTERNAL', 'An answer was asked for before its end.');
-    return { choices: this.#choices.map(finished), prompt: this.#prompt, ...end };
+    return { choices: this.#choices.map(finished), prompts: this.#prompts, ...end };
   }
 
   #choice(index: number): ChoiceInMaking {

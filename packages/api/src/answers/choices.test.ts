@@ -74,4 +74,17 @@ describe('several answers to one request', () => {
     expect([response.status, response.headers.get('x-butterfly-code')]).toEqual([503, 'WORKER_LOST']);
     await api.engine.idle();
   });
+
+  it('come for each of several prompts, with these before them where that is asked for', async () => {
+    api.engine.script = ({ promptTokens, sampling: { seed } }) => say(`${promptTokens.length}/${seed}`);
+    const asked = { model: 'echo', prompt: ['a', 'bcd'], n: 2, echo: true, ...seeded(8) };
+    const { choices, usage } = await api.client.completions.create(asked);
+    const expected = ['a2/8', 'a2/9', 'bcd4/8', 'bcd4/9'];
+    expect(choices.map(({ index, text }) => [index, text])).toEqual([...expected.entries()]);
+    expect(usage).toMatchObject({ prompt_tokens: 6, completion_tokens: 12 });
+    const texts = ['', '', '', ''];
+    for await (const { choices: parts } of await api.client.completions.create({ ...asked, stream: true }))
+      for (const { index, text } of parts) texts[index] = (texts[index] ?? '') + text;
+    expect(texts).toEqual(expected);
+  });
 });

@@ -65,7 +65,9 @@ describe('the events of a message', () => {
       reason: 'toolCalls',
       stop: null,
     } as const;
-    expect(messagesEncoding.whole(head, { choices: [choice], usage, timing, prompt: [] })).toMatchObject({
+    expect(
+      messagesEncoding.whole(head, { choices: [choice], usage, timing, prompts: new Map() }),
+    ).toMatchObject({
       content: [
         { type: 'thinking', thinking: 'Hm.' },
         { type: 'text', text: 'I look.' },

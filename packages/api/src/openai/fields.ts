@@ -169,7 +169,11 @@ export const chatFields = {
 /** `/v1/completions` */
 export const textFields = {
   /** Read by hand, since it may be millions of numbers. */
-  prompt: honoured(z.unknown(), 'text or token ids, not empty', 'required'),
+  prompt: honoured(
+    z.unknown(),
+    `text or token ids, not empty; or up to ${limits.promptsMax} of them`,
+    'required',
+  ),
   max_tokens: outputTokensFrom(0, ', where 0 scores the prompt and needs `echo`', '16'),
   ...sharedFields,
 

@@ -153,8 +153,6 @@ describe('parseChatRequest and parseTextRequest', () => {
   it.each([
     [{ best_of: 2 }, 'best_of'],
     [{ suffix: 'x' }, 'suffix'],
-    [{ prompt: ['a', 'b'] }, 'prompt'],
-    [{ prompt: [[1], [2]] }, 'prompt'],
     [{ max_completion_tokens: 5 }, 'max_completion_tokens'],
   ])('refuse %j as unsupported in a completion', (fields, param) => {
     expect(refusal(() => textSpec(fields))).toEqual(['REQUEST_UNSUPPORTED', param]);
@@ -317,6 +315,10 @@ describe('parseChatRequest and parseTextRequest', () => {
     const tokens = { kind: 'tokens', tokens: Int32Array.of(1, 2) };
     expect(textSpec({ prompt: [1, 2] }).input).toEqual(tokens);
     expect(textSpec({ prompt: [[1, 2]] }).input).toEqual(tokens);
+    expect(textSpec({ prompt: ['a', [1]] }).input).toEqual({
+      kind: 'several',
+      inputs: [asText('a'), { kind: 'tokens', tokens: Int32Array.of(1) }],
+    });
     for (const prompt of [[], [-1], [1.5], ['a', 1], 5, null, [2 ** 40]])
       expect(refusal(() => textSpec({ prompt }))).toEqual(['REQUEST_INVALID', 'prompt']);
   });

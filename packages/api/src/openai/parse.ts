@@ -1,5 +1,5 @@
-import { ButterflyError, deadlines } from '@butterfly/common';
-import type { AnswerFormat, ChatInput, GenerationInput } from '@butterfly/generation';
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
+import type { AnswerFormat, ChatInput, GenerationInput, PlainInput } from '@butterfly/generation';
 import { z } from 'zod';
 import type { AnswerEncoding, ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
@@ -77,17 +77,14 @@ function continuesLast({
 export function parseTextRequest(body: unknown): ParsedRequest {
   const fields = parseBody(textSchema, body);
   const outputTokens = fields.max_tokens ?? textOutputTokensDefault;
-  const input = onePrompt(fields.prompt);
+  const inputs = promptsOf(fields.prompt);
   const isEchoed = fields.echo === true;
   if (outputTokens === 0 && !isEchoed)
     throw invalid('max_tokens', 'expected at least 1, or with echo 0, which scores the prompt');
-  if (isEchoed && input.kind !== 'text')
-    throw new ButterflyError(
-      'REQUEST_UNSUPPORTED',
-      'echo: only prompts of text can be repeated; send the prompt as text.',
-      { param: 'echo' },
-    );
-  const echo = isEchoed && input.kind === 'text' ? input.text : null;
+  const echo = isEchoed ? inputs.map(echoOf) : null;
+  const [first] = inputs;
+  const input: GenerationInput = inputs.length === 1 && first ? first : { kind: 'several', inputs };
+  const choicesEach = fields.n ?? 1;
   const logprobs = fields.logprobs ?? null;
   return parsedRequest(fields, {
     input,
@@ -97,7 +94,8 @@ export function parseTextRequest(body: unknown): ParsedRequest {
     logprobs,
     promptLogprobs: isEchoed ? logprobs : null,
     format: { kind: 'text' },
-    encode: (includeUsage) => textEncoding({ includeUsage, hasLogprobs: logprobs !== null, echo }),
+    encode: (includeUsage) =>
+      textEncoding({ includeUsage, hasLogprobs: logprobs !== null, echo, choicesEach }),
   });
 }
 
@@ -147,23 +145,30 @@ function parsedRequest(
   };
 }
 
-function onePrompt(prompt: unknown): GenerationInput {
-  if (typeof prompt === 'string') return { kind: 'text', text: prompt };
-  if (!Array.isArray(prompt)) throw invalid('prompt', 'expected a string or an array of token ids');
+/** One prompt, or several: each a text, or token ids. */
+function promptsOf(prompt: unknown): readonly PlainInput[] {
+  if (typeof prompt === 'string') return [{ kind: 'text', text: prompt }];
+  if (!Array.isArray(prompt)) throw invalid('prompt', wantsPrompts);
   const items: readonly unknown[] = prompt;
-  const [first] = items;
-  if (first === undefined) throw invalid('prompt', 'is empty');
-  if (typeof first === 'number') return { kind: 'tokens', tokens: tokenIds(items) };
-  if (items.some((item) => typeof item !== 'string' && !Array.isArray(item)))
-    throw invalid('prompt', 'expected a string or an array of token ids');
-  if (items.length > 1)
-    throw new ButterflyError(
-      'REQUEST_UNSUPPORTED',
-      'prompt: several prompts in one request are not supported; send one request for each.',
-      { param: 'prompt' },
-    );
-  if (typeof first === 'string') return { kind: 'text', text: first };
-  return { kind: 'tokens', tokens: tokenIds(first as readonly unknown[]) };
+  if (items.length === 0) throw invalid('prompt', 'is empty');
+  if (typeof items[0] === 'number') return [{ kind: 'tokens', tokens: tokenIds(items) }];
+  if (items.length > limits.promptsMax) throw invalid('prompt', `at most ${limits.promptsMax} are allowed`);
+  return items.map((item): PlainInput => {
+    if (typeof item === 'string') return { kind: 'text', text: item };
+    if (!Array.isArray(item)) throw invalid('prompt', wantsPrompts);
+    return { kind: 'tokens', tokens: tokenIds(item) };
+  });
+}
+
+const wantsPrompts = 'expected a string, an array of token ids, or an array of such prompts';
+
+function echoOf(input: PlainInput): string {
+  if (input.kind === 'text') return input.text;
+  throw new ButterflyError(
+    'REQUEST_UNSUPPORTED',
+    'echo: only prompts of text can be repeated; send the prompt as text.',
+    { param: 'echo' },
+  );
 }
 
 function tokenIds(items: readonly unknown[]): Int32Array {

@@ -10,8 +10,10 @@ import { finishWord, newId, usageObject } from './words.js';
 export interface TextWishes {
   readonly includeUsage: boolean;
   readonly hasLogprobs: boolean;
-  /** The text of the prompt, which stands before each answer; null where it does not. */
-  readonly echo: string | null;
+  /** The texts of the prompts, each of which stands before its answers; null where they do not. */
+  readonly echo: readonly string[] | null;
+  /** Answers to each prompt. */
+  readonly choicesEach: number;
 }
 
 /** `/v1/completions` */
@@ -24,11 +26,11 @@ export const textEncoding = (wishes: TextWishes): AnswerEncoding => ({
 
 function wholeText(
   { id, createdS, model }: ResponseHead,
-  { choices, usage, prompt }: WholeAnswer,
-  { hasLogprobs, echo }: TextWishes,
+  { choices, usage, prompts }: WholeAnswer,
+  { hasLogprobs, echo, choicesEach }: TextWishes,
 ): object {
-  const said = ({ tokens }: Choice): readonly ScoredToken[] =>
-    echo === null ? tokens : [...prompt, ...tokens];
+  const said = ({ tokens }: Choice, index: number): readonly ScoredToken[] =>
+    echo === null ? tokens : [...(prompts.get(index - (index % choicesEach)) ?? []), ...tokens];
   return {
     id,
     object: 'text_completion',
@@ -36,8 +38,8 @@ function wholeText(
     model,
     choices: choices.map((choice, index) => ({
       index,
-      text: (echo ?? '') + choice.text,
-      logprobs: hasLogprobs ? textLogprobs(said(choice), 0) : null,
+      text: (echo?.[Math.floor(index / choicesEach)] ?? '') + choice.text,
+      logprobs: hasLogprobs ? textLogprobs(said(choice, index), 0) : null,
       finish_reason: finishWord(choice.reason),
     })),
     usage: usageObject(usage),
@@ -50,7 +52,7 @@ class TextStream implements StreamEncoder {
   readonly #begun = new Set<number>();
   /** Characters of the tokens that were told of, by choice. */
   readonly #told = new Map<number, number>();
-  #prompt: readonly ScoredToken[] = [];
+  readonly #prompts = new Map<number, readonly ScoredToken[]>();
 
   constructor(
     head: ResponseHead,
@@ -62,7 +64,7 @@ class TextStream implements StreamEncoder {
   encode(event: OutputEvent): string {
     switch (event.kind) {
       case 'prompt':
-        this.#prompt = event.tokens;
+        this.#prompts.set(event.choice, event.tokens);
         return '';
       case 'text':
         return this.#begin(event.choice) + this.#part(event.choice, event.text, event.tokens ?? []);
@@ -87,10 +89,11 @@ class TextStream implements StreamEncoder {
   }
 
   #begin(choice: number): string {
-    const { echo } = this.wishes;
+    const { echo, choicesEach } = this.wishes;
     if (echo === null || this.#begun.has(choice)) return '';
     this.#begun.add(choice);
-    return this.#part(choice, echo, this.#prompt);
+    const prompt = Math.floor(choice / choicesEach);
+    return this.#part(choice, echo[prompt] ?? '', this.#prompts.get(prompt * choicesEach) ?? []);
   }
 
   #part(choice: number, text: string, tokens: readonly ScoredToken[]): string {
