@@ -11,8 +11,8 @@ import {
   timedLayers,
 } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
-import type { Step } from '@butterfly/wire';
-import { batchShape, CompiledStep } from './compiled-step.js';
+import type { Step, StepSequence } from '@butterfly/wire';
+import { CompiledStep } from './compiled-step.js';
 import { EmbeddingLookup } from './embedding-lookup.js';
 import { StageFaultFinder } from './fault-finder.js';
 import { KvCache } from './kv-cache.js';
@@ -21,13 +21,13 @@ import { stageBuilder, type StageBuilder } from './stage-builder.js';
 import { LoadedWeights, type LayerRange } from './stage-weights.js';
 import type { ComputeStep, Stage, StageRequest, StageResult, StageStep, WarmStage } from './stage.js';
 import { checkPayload, checkStep, type PayloadShape } from './step-check.js';
+import { batchShape } from './step-shape.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './sampling/token-sampler.js';
 
 /** Graphs kept for steps of the same shape; a decoding batch changes its shape every `cacheBlockSlots` tokens. */
 const compiledStepsMax = 16;
-const noTokens = new Int32Array(0);
 
 export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
   readonly ggml: Ggml;
@@ -159,21 +159,8 @@ export class StageRuntime implements Stage {
       this.#faults.condemn();
     }
     // The largest step decides the compute memory, so that it does not grow while serving.
-    const rows = this.options.rowsMax;
-    this.#compile([
-      {
-        sequenceId: 0,
-        regionStart: 0,
-        regionSlots: this.#cache.slots,
-        positionStart: 0,
-        rows: Math.min(rows, this.#cache.slots),
-        logitRows: 1,
-        sampling: null,
-        draftTokens: noTokens,
-        recentTokens: noTokens,
-        state: null,
-      },
-    ]);
+    const { spec, rowsMax } = this.options;
+    this.#compile([largestSequence(spec, Math.min(rowsMax, this.#cache.slots), this.#cache.slots)]);
   }
 
   /**
@@ -250,7 +237,8 @@ export class StageRuntime implements Stage {
       const computeMicros = Math.round((performance.now() - startedMs) * 1000);
       const outputs = compiled.outputs();
       const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
-      return { activations: outputs.activations, logits: outputs.logits, faults, computeMicros };
+      const { activations, logits, vectors } = outputs;
+      return { activations, logits, vectors, faults, computeMicros };
     };
   }
 
@@ -283,6 +271,7 @@ export class StageRuntime implements Stage {
       sequences,
       padded,
       isDeterministic || cacheType !== 'f16' ? plainLayout : this.#builder.layout,
+      spec,
     );
     const key = batchKey(batch);
     const known = this.#compiled.get(key);
@@ -337,8 +326,27 @@ export class StageRuntime implements Stage {
   #check(step: Pick<Step, 'copies' | 'sequences'>): void {
     ensure(!this.#isDisposed, () => 'A step was given to a stage that is disposed.');
     const { slots: stateSlots } = this.#states;
-    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax: this.options.rowsMax, stateSlots });
+    const { rowsMax, spec } = this.options;
+    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax, stateSlots, model: spec });
   }
+}
+
+/** What takes most memory to compute: one prompt or, of an encoder, one text. */
+function largestSequence({ isEncoder }: ModelSpec, rows: number, slots: number): StepSequence {
+  const noTokens = new Int32Array(0);
+  return {
+    sequenceId: 0,
+    regionStart: 0,
+    regionSlots: slots,
+    positionStart: 0,
+    rows,
+    logitRows: isEncoder ? rows : 1,
+    sampling: null,
+    draftTokens: noTokens,
+    recentTokens: noTokens,
+    state: null,
+    pooling: isEncoder ? 'mean' : null,
+  };
 }
 
 /** The states of a range of layers; of most models none. */

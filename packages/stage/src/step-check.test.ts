@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { checkStep } from './step-check.js';
 import { part } from './testing/stages.js';
 
-const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10 };
+const model = { isEncoder: false, embedding: { pooling: null, width: 8, ranks: null } };
+const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10, model };
 const check =
   (sequences: readonly StepSequence[], stateSlots = bounds.stateSlots) =>
   () =>

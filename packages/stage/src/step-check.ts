@@ -1,5 +1,5 @@
 import { ensure } from '@butterfly/common';
-import { cacheBlockSlots } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots } from '@butterfly/model';
 import { emptyState, type Step, wasteState } from '@butterfly/wire';
 
 /** What a stage takes. */
@@ -9,6 +9,8 @@ export interface StepBounds {
   readonly rowsMax: number;
   /** Slots for states of sequences; 0 in a model without. */
   readonly stateSlots: number;
+  /** What it makes of texts. */
+  readonly model: Pick<ModelSpec, 'isEncoder' | 'embedding'>;
 }
 
 /**
@@ -17,7 +19,7 @@ export interface StepBounds {
  */
 export function checkStep(
   { copies, sequences }: Pick<Step, 'copies' | 'sequences'>,
-  { arenaSlots, rowsMax, stateSlots }: StepBounds,
+  { arenaSlots, rowsMax, stateSlots, model }: StepBounds,
 ): void {
   for (const { fromSlot, toSlot, slots: count } of copies)
     ensure(
@@ -48,7 +50,29 @@ export function checkStep(
     );
   }
   checkStates(sequences, stateSlots);
+  checkPooling(sequences, model);
   ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
+}
+
+/** A step gives logits or embeddings, and an encoder gives nothing but the embeddings of whole texts. */
+function checkPooling(sequences: Step['sequences'], { isEncoder, embedding }: StepBounds['model']): void {
+  const wantsVectors = sequences.some(({ pooling }) => pooling);
+  for (const { sequenceId, pooling, rows, logitRows, positionStart, sampling, draftTokens } of sequences) {
+    ensure(
+      pooling
+        ? embedding !== null && logitRows === rows && sampling === null && draftTokens.length === 0
+        : !wantsVectors || logitRows === 0,
+      () => `Sequence ${sequenceId} wants an embedding and logits in one step, or not of all of its rows.`,
+    );
+    ensure(
+      pooling !== 'rank' || (embedding !== null && embedding.ranks !== null),
+      () => `Sequence ${sequenceId} wants scores of a model that gives none.`,
+    );
+    ensure(
+      !isEncoder || (Boolean(pooling) && positionStart === 0),
+      () => `Sequence ${sequenceId} is not a whole text, which an encoder takes.`,
+    );
+  }
 }
 
 /** The order in which states are read and written within a step is not defined: nobody may read what another writes. */

@@ -6,6 +6,7 @@ export { SimulatedNetwork } from './network/simulated-network.js';
 export { TcpProxy } from './network/tcp-proxy.js';
 export { OracleBatch, openOracleBatches } from './oracle-batch.js';
 export type { OracleBatchOptions } from './oracle-batch.js';
+export { openEmbeddingOracle } from './oracle-embeddings.js';
 export { Oracle, openOracle } from './oracle.js';
 export {
   architectureFixtures,

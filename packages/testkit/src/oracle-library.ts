@@ -1,5 +1,5 @@
 import type { CacheType } from '@butterfly/wire';
-import type { Llama, LlamaModel, Token } from 'node-llama-cpp';
+import type { Llama, LlamaModel, LlamaModelOptions, Token } from 'node-llama-cpp';
 
 /** The names that node-llama-cpp gives to types of cached keys and values. */
 export const ggmlCacheTypes = { f16: 'F16', bf16: 'BF16', q8_0: 'Q8_0' } as const satisfies Record<
@@ -17,7 +17,10 @@ export interface LoadedLlama {
  * Loads a model (given its first file) into llama.cpp, on the CPU.
  * @throws whatever node-llama-cpp throws for a file that llama.cpp refuses
  */
-export async function loadLlama(path: string): Promise<LoadedLlama> {
+export async function loadLlama(
+  path: string,
+  options: Pick<LlamaModelOptions, 'defaultContextFlashAttention'> = {},
+): Promise<LoadedLlama> {
   // Loaded here, since few users of the test kit need it and it takes its time.
   const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');
   const llama = await getLlama({
@@ -29,7 +32,8 @@ export async function loadLlama(path: string): Promise<LoadedLlama> {
     maxThreads: 0,
   });
   try {
-    return { llama, model: await llama.loadModel({ modelPath: path, ignoreMemorySafetyChecks: true }) };
+    const model = await llama.loadModel({ ...options, modelPath: path, ignoreMemorySafetyChecks: true });
+    return { llama, model };
   } catch (thrown) {
     await llama.dispose();
     throw thrown;

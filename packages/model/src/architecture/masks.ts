@@ -14,14 +14,23 @@ function firstSeen(position: number, window: LayerAttention['window']): number {
       return Math.max(0, position - window.tokens + 1);
     case 'chunked':
       return Math.floor(position / window.tokens) * window.tokens;
+    case 'symmetric':
+      return Math.max(0, position - Math.floor(window.tokens / 2));
     default:
       return window satisfies never;
   }
 }
 
+/** The last position that a row sees whose text goes on to `end`, where tokens see those that come later. */
+function lastSeen(position: number, end: number, window: LayerAttention['window']): number {
+  return window?.kind === 'symmetric'
+    ? Math.min(end, position + Math.floor(window.tokens / 2))
+    : end;
+}
+
 /**
  * Fills the masks of all spans: each row sees the cached tokens before it and itself, as far as the window goes, in each of
- * its queries; queries without a row see nothing.
+ * its queries; queries without a row see nothing. In an encoder it sees the tokens behind it, too, and a span is a whole text.
  * @param masks F16 [cachedSlots, queries] of each span, one after the other.
  * @param groupHeads heads that share a key.
  * @param positions of the rows.
@@ -34,9 +43,10 @@ export function fillMasks(
     readonly positions: Int32Array;
     readonly window: LayerAttention['window'];
     readonly isBiased: boolean;
+    readonly isEncoder?: boolean;
   },
 ): void {
-  const { groupHeads, positions, window, isBiased } = options;
+  const { groupHeads, positions, window, isBiased, isEncoder = false } = options;
   let row = 0;
   let start = 0;
   for (const { rows, layout, queries, cachedSlots } of spans) {
@@ -45,11 +55,13 @@ export function fillMasks(
       const r = Math.floor(query / queriesOfRow);
       const position = r < rows ? (positions[row + r] ?? 0) : -1;
       const first = position < 0 ? 0 : firstSeen(position, window);
+      const last = isEncoder && position >= 0 ? lastSeen(position, rows - 1, window) : position;
       masks.fill(hidden, start, start + first);
-      masks.fill(visible, start + first, start + position + 1);
-      masks.fill(hidden, start + position + 1, start + cachedSlots);
+      masks.fill(visible, start + first, start + last + 1);
+      masks.fill(hidden, start + last + 1, start + cachedSlots);
       if (isBiased)
-        for (let seen = first; seen < position; seen++) masks[start + seen] = negativeHalf(position - seen);
+        for (let seen = first; seen <= last; seen++)
+          if (seen !== position) masks[start + seen] = negativeHalf(Math.abs(position - seen));
       start += cachedSlots;
     }
     row += rows;

@@ -4,7 +4,7 @@ import { loadGgml } from '@butterfly/ggml';
 import { describeAny, surveyModel } from '@butterfly/llama-graph';
 import { type ModelSpec, openGguf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
-import type { Step, StepSequence } from '@butterfly/wire';
+import type { Pooling, Step, StepSequence } from '@butterfly/wire';
 import { StageRuntime, type StageOptions } from '../runtime.js';
 
 /** For the tests of this package. */
@@ -116,4 +116,24 @@ export function difference(actual: readonly Float32Array[], expected: readonly F
       if (!Object.is(value, other)) largest = Math.max(largest, Math.abs(value - other), Number.MIN_VALUE);
     }
   return largest;
+}
+
+/** The embeddings of texts, computed in one step of these stages. */
+export async function embedThrough(
+  stages: readonly StageRuntime[],
+  texts: readonly (readonly number[])[],
+  pooling: Pooling,
+): Promise<Float32Array[]> {
+  const sequences = texts.map(({ length }, i) =>
+    part({ sequenceId: i, regionStart: i * 256, rows: length, logitRows: length, pooling }),
+  );
+  const step = tokenStep(sequences, texts.flat());
+  let { payload } = step;
+  let vectors: readonly Float32Array[] = [];
+  for (const stage of stages) {
+    const computed = await stage.run({ ...step, payload, tokens: step.payload });
+    if (computed.activations) payload = computed.activations.slice();
+    vectors = computed.vectors ?? [];
+  }
+  return vectors.map((vector) => vector.slice());
 }

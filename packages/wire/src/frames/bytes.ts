@@ -49,6 +49,11 @@ export class ByteReader {
     return values;
   }
 
+  /** A copy of F32 numbers, for the same reason. */
+  floats(count: number): Float32Array {
+    return new Float32Array(this.int32s(count).buffer);
+  }
+
   /** A view. */
   bytes(count: number): Uint8Array {
     const start = this.#advance(count);

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 import { ButterflyError, limits, toButterflyError } from '@butterfly/common';
 
 /** Both sides must speak the same version; docs/protocol.md says what raises it. */
-export const protocolVersion = 7;
+export const protocolVersion = 8;
 
 const preludeBytes = 24;
 /** The part of the prelude that the prelude checksum covers. */
@@ -16,7 +16,7 @@ const empty = new Uint8Array(0);
 const frameTypes = {
   control: { id: 1, payloadBytesMax: 0 },
   step: { id: 2, payloadBytesMax: limits.framePayloadBytesMax },
-  result: { id: 3, payloadBytesMax: 0 },
+  result: { id: 3, payloadBytesMax: limits.framePayloadBytesMax },
   fileChunk: { id: 4, payloadBytesMax: limits.fileChunkBytesMax },
   activations: { id: 5, payloadBytesMax: limits.framePayloadBytesMax },
 } as const;

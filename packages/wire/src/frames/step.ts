@@ -2,6 +2,7 @@ import { ButterflyError, limits } from '@butterfly/common';
 import { ByteReader, ByteWriter } from './bytes.js';
 import { encodeFrame } from './frame.js';
 import type { Frame, FrameType } from './frame.js';
+import { poolings, type Pooling } from './pooling.js';
 import { wasteState } from './types.js';
 import type {
   ArenaCopy,
@@ -9,6 +10,7 @@ import type {
   SamplingParams,
   StageTime,
   Step,
+  StepOutput,
   StepResult,
   StepSequence,
 } from './types.js';
@@ -18,7 +20,8 @@ const stagesMax = limits.workersMax;
 /** The longest window that any penalty looks back on. */
 const recentTokensMax = 1024;
 /** What comes with a sequence. */
-const marks = { sampling: 1, state: 2 } as const;
+const marks = { sampling: 1, state: 2, pooling: 4 } as const;
+const marksMax = 7;
 const u32Max = 0xffff_ffff;
 const int32Max = 0x7fff_ffff;
 const sha256Bytes = 32;
@@ -29,8 +32,10 @@ const stageTimeBytes = 8;
 const sequenceFixedBytes = 33;
 const samplingBytes = 56;
 const stateBytes = 8;
+const poolingBytes = 1;
 const resultFixedBytes = 16;
-const outputFixedBytes = 10;
+const outputFixedBytes = 14;
+const noBytes = new Uint8Array(0);
 
 /**
  * A full frame; its payload is not copied. Fractions of microseconds are rounded.
@@ -40,11 +45,12 @@ export function encodeStep(step: Step): Uint8Array[] {
   checkStep(step);
   const { copies, sequences, stageTimes } = step;
   let headerBytes = stepFixedBytes + copies.length * copyBytes + stageTimes.length * stageTimeBytes;
-  for (const { sampling, draftTokens, recentTokens, state } of sequences)
+  for (const { sampling, draftTokens, recentTokens, state, pooling = null } of sequences)
     headerBytes +=
       sequenceFixedBytes +
       (sampling === null ? 0 : samplingBytes) +
       (state === null ? 0 : stateBytes) +
+      (pooling === null ? 0 : poolingBytes) +
       draftTokens.byteLength +
       recentTokens.byteLength;
   const writer = new ByteWriter(headerBytes);
@@ -94,12 +100,13 @@ export function encodeStepResult(result: StepResult): Uint8Array[] {
   writer.u16(stageTimes.length);
   writer.u16(outputs.length);
   writeStageTimes(writer, stageTimes);
-  for (const { sequenceId, tokens } of outputs) {
+  for (const { sequenceId, tokens, vector } of outputs) {
     writer.u64(sequenceId);
     writer.u16(tokens.length);
+    writer.u32(vector?.length ?? 0);
     writer.int32s(tokens);
   }
-  return encodeFrame({ type: 'result', header: writer.bytes });
+  return encodeFrame({ type: 'result', header: writer.bytes, payload: packVectors(outputs) });
 }
 
 /** @throws ButterflyError PROTOCOL_INVALID */
@@ -110,12 +117,21 @@ export function decodeStepResult(frame: Frame): StepResult {
   const stageCount = reader.count(stagesMax, 'stage times');
   const outputCount = reader.count(limits.stepSequencesMax, 'outputs');
   const stageTimes = readStageTimes(reader, stageCount);
-  const outputs: { sequenceId: number; tokens: Int32Array }[] = [];
+  const outputs: StepOutput[] = [];
+  const vectors = new ByteReader(frame.payload, 'result');
   for (let index = 0; index < outputCount; index++) {
     const sequenceId = reader.u64();
-    outputs.push({ sequenceId, tokens: reader.int32s(reader.count(limits.stepRowsMax, 'tokens')) });
+    const tokenCount = reader.count(limits.stepRowsMax, 'tokens');
+    const numbers = reader.u32();
+    if (numbers > limits.embeddingNumbersMax)
+      throw reader.fail(`an embedding of ${numbers} numbers, at most ${limits.embeddingNumbersMax} are allowed`);
+    const tokens = reader.int32s(tokenCount);
+    outputs.push(
+      numbers === 0 ? { sequenceId, tokens } : { sequenceId, tokens, vector: vectors.floats(numbers) },
+    );
   }
   reader.end();
+  vectors.end();
   const result = { epoch, stepId, outputs, stageTimes };
   checkResult(result);
   return result;
@@ -168,7 +184,7 @@ function open(frame: Frame, type: FrameType): ByteReader {
 }
 
 function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
-  const { sampling, draftTokens, recentTokens, state } = sequence;
+  const { sampling, draftTokens, recentTokens, state, pooling = null } = sequence;
   writer.u64(sequence.sequenceId);
   writer.u32(sequence.regionStart);
   writer.u32(sequence.regionSlots);
@@ -177,9 +193,14 @@ function writeSequence(writer: ByteWriter, sequence: StepSequence): void {
   writer.u32(sequence.logitRows);
   writer.u16(draftTokens.length);
   writer.u16(recentTokens.length);
-  writer.u8((sampling === null ? 0 : marks.sampling) + (state === null ? 0 : marks.state));
+  writer.u8(
+    (sampling === null ? 0 : marks.sampling) +
+      (state === null ? 0 : marks.state) +
+      (pooling === null ? 0 : marks.pooling),
+  );
   if (sampling !== null) writeSampling(writer, sampling);
   if (state !== null) writer.u32s([state.from, state.to]);
+  if (pooling !== null) writer.u8(poolings.indexOf(pooling));
   writer.int32s(draftTokens);
   writer.int32s(recentTokens);
 }
@@ -196,12 +217,35 @@ function readSequence(reader: ByteReader): StepSequence {
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(recentTokensMax, 'recent tokens');
   const marked = reader.u8();
-  if (marked > marks.sampling + marks.state)
-    throw reader.fail(`the marks of a sequence are ${marked}, over 3`);
+  if (marked > marksMax) throw reader.fail(`the marks of a sequence are ${marked}, over ${marksMax}`);
   const sampling = marked & marks.sampling ? readSampling(reader) : null;
   const state = marked & marks.state ? { from: reader.u32(), to: reader.u32() } : null;
+  const pooling = marked & marks.pooling ? readPooling(reader) : null;
   const draftTokens = reader.int32s(draftCount);
-  return { ...fixed, sampling, draftTokens, recentTokens: reader.int32s(recentCount), state };
+  const recentTokens = reader.int32s(recentCount);
+  const sequence = { ...fixed, sampling, draftTokens, recentTokens, state };
+  return pooling === null ? sequence : { ...sequence, pooling };
+}
+
+function readPooling(reader: ByteReader): Pooling {
+  const code = reader.u8();
+  const pooling = poolings[code];
+  if (pooling === undefined) throw reader.fail(`the pooling of a sequence is ${code}`);
+  return pooling;
+}
+
+/** The vectors of all outputs, one after the other. */
+function packVectors(outputs: StepResult['outputs']): Uint8Array {
+  const numbers = outputs.reduce((sum, { vector }) => sum + (vector?.length ?? 0), 0);
+  if (numbers === 0) return noBytes;
+  const packed = new Float32Array(numbers);
+  let offset = 0;
+  for (const { vector } of outputs) {
+    if (!vector) continue;
+    packed.set(vector, offset);
+    offset += vector.length;
+  }
+  return new Uint8Array(packed.buffer);
 }
 
 function writeSampling(writer: ByteWriter, sampling: SamplingParams): void {
@@ -282,6 +326,11 @@ function checkSequence(sequence: StepSequence): void {
   integer(rows, 1, limits.stepRowsMax, 'rows');
   checkTokens(draftTokens, 0, limits.draftTokensMax, 'draftTokens');
   if (sampling === null) integer(draftTokens.length, 0, 0, 'number of draftTokens');
+  if (sequence.pooling) {
+    integer(logitRows, rows, rows, 'logitRows of an embedding');
+    if (sampling !== null)
+      throw new ButterflyError('PROTOCOL_INVALID', 'A sequence wants a token and an embedding at once.');
+  }
   const sampledRows = draftTokens.length + 1;
   integer(
     logitRows,
@@ -316,8 +365,12 @@ function checkResult(result: StepResult): void {
   checkIds(result.epoch, result.stepId, result.stageTimes);
   integer(result.outputs.length, 0, limits.stepSequencesMax, 'number of outputs');
   let tokenCount = 0;
-  for (const { sequenceId, tokens } of result.outputs) {
+  for (const { sequenceId, tokens, vector } of result.outputs) {
     integer(sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
+    if (vector) {
+      integer(vector.length, 1, limits.embeddingNumbersMax, 'numbers of an embedding');
+      integer(tokens.length, 0, 0, 'tokens beside an embedding');
+    }
     checkTokens(tokens, 0, limits.stepRowsMax, 'tokens of an output');
     tokenCount += tokens.length;
   }

@@ -1,3 +1,5 @@
+import type { Pooling } from './pooling.js';
+
 /** How one token is drawn. Every field is explicit, so that a stage needs no memory of the request. */
 export interface SamplingParams {
   /** 0 means greedy. */
@@ -36,7 +38,7 @@ export interface StepSequence {
   /** Position in the sequence of its first row, which is how many tokens are cached before it. */
   readonly positionStart: number;
   readonly rows: number;
-  /** How many of its last rows want logits: 0 in the midst of a prompt, 1 to sample the next token. */
+  /** How many of its last rows want logits: 0 in the midst of a prompt, 1 to sample the next token, all for an embedding. */
   readonly logitRows: number;
   /** Present exactly when a token is to be sampled from each logit row. */
   readonly sampling: SamplingParams | null;
@@ -49,6 +51,8 @@ export interface StepSequence {
   readonly recentTokens: Int32Array;
   /** Of models whose layers keep a state of each sequence; null for others. */
   readonly state: SequenceState | null;
+  /** Present where an embedding is wanted: of these rows, which all want what others want logits for. Never beside `sampling`. */
+  readonly pooling?: Pooling | null;
 }
 
 /** Slots of states, the same in every stage. No step writes to a slot that it reads, nor two sequences to one. */
@@ -108,16 +112,23 @@ export interface Activations {
   readonly payload: Uint8Array;
 }
 
+/** What a step gave of one sequence. One whose numbers are NaN or infinite has an entry with neither, also in the midst of its prompt. */
+export interface StepOutput {
+  readonly sequenceId: number;
+  /** The guesses that were confirmed and the token sampled after them; without guesses, one token. */
+  readonly tokens: Int32Array;
+  /** Where an embedding was wanted. */
+  readonly vector?: Float32Array;
+}
+
 /** What the last stage sends to the orchestrator for each step, and to the first stage for each that samples. */
 export interface StepResult {
   readonly epoch: number;
   readonly stepId: number;
   /**
-   * One entry for each sequence with `sampling`, in the order of the step: the guesses that were confirmed and the token
-   * sampled after them; without guesses, one token. None for a sequence whose numbers are NaN or infinite: that one
-   * has an entry without tokens, also in the midst of its prompt.
+   * One entry for each sequence with `sampling` or `pooling`, in the order of the step.
    */
-  readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
+  readonly outputs: readonly StepOutput[];
   readonly stageTimes: readonly StageTime[];
 }
 
