@@ -108,9 +108,19 @@ interface ServedSizes {
   readonly checkpoints: number | undefined;
 }
 
-/** The context to serve: what was asked for, else what the model was trained for, within reason. */
+/**
+ * The context to serve: what was asked for, else what the model was trained for, within reason.
+ * @throws ButterflyError CONFIG_INVALID for more tokens than a model has positions for, which its kernels would not look up
+ */
 export function contextTokens(spec: ModelSpec, asked: number | undefined, log: Logger): number {
   const trained = spec.contextTrained * (spec.graph.kind === 'family' ? spec.graph.rope.scaling.factor : 1);
+  const positions = spec.tensors.find(({ name }) => name === 'position_embd.weight')?.shape[1] ?? Infinity;
+  if (asked !== undefined && asked > positions)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `A context of ${asked} tokens exceeds the ${positions} positions that this model has; lower --ctx.`,
+      { param: 'ctx' },
+    );
   if (asked !== undefined && asked > trained)
     log.warn(
       { asked, trained: spec.contextTrained },

@@ -96,7 +96,12 @@ export class AttentionBuilder {
   /** What stands for an attention over what is not cached. */
   #attendTexts(
     node: ImportedTensor,
-    { q, k, v, sinks }: { readonly q: Pointer; readonly k: Pointer; readonly v: Pointer; readonly sinks: Pointer | null },
+    {
+      q,
+      k,
+      v,
+      sinks,
+    }: { readonly q: Pointer; readonly k: Pointer; readonly v: Pointer; readonly sinks: Pointer | null },
   ): Tensor {
     const { get, batch, operand, windowTokens } = this.options;
     const mask = node.sources[maskOperand];

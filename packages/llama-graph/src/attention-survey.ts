@@ -43,7 +43,8 @@ export function attendsWithoutCache(graph: WholeGraph): boolean {
   const isCached = ({ sources: [, keys] }: ImportedTensor): boolean =>
     Boolean(keys) && cacheLayer(rootOf(graph, graph.get(keys ?? 0n))) !== null;
   const cached = attentions.filter(isCached).length;
-  if (cached > 0 && cached < attentions.length) throw refuse('caches what some layers attend to, and not others');
+  if (cached > 0 && cached < attentions.length)
+    throw refuse('caches what some layers attend to, and not others');
   return attentions.length > 0 && cached === 0;
 }
 

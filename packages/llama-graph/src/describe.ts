@@ -111,7 +111,7 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
     contextTrained,
     attention: [...survey.attention],
     sharedTensors: sharedTensors(gguf, survey),
-    tiedEmbeddings: !gguf.tensors.some(({ name }) => name === 'output.weight'),
+    tiedEmbeddings: !survey.isEncoder && !gguf.tensors.some(({ name }) => name === 'output.weight'),
     graph: {
       kind: 'imported',
       metadata: metadata.toString('base64'),

@@ -99,7 +99,12 @@ export class GraphBuilder {
     const inCores = options.cores.reduce((sum, { inner }) => sum + 3 * inner.length + 32, 0);
     this.#graph = new CloningGraph(
       ggml,
-      2 * nodes.length + perSpan + inCores * options.groups.length + ofParts + tensorsOfTexts(pooled, batch) + tensorsBeside,
+      2 * nodes.length +
+        perSpan +
+        inCores * options.groups.length +
+        ofParts +
+        tensorsOfTexts(pooled, batch) +
+        tensorsBeside,
     );
     this.#needed = new Set(nodes.map(({ pointer }) => pointer));
     for (const core of options.cores) for (const position of core.inner) this.#coreOf.set(position, core);

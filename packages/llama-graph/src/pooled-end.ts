@@ -24,7 +24,12 @@ const moving: ReadonlySet<string> = new Set(['CONT', 'TRANSPOSE', 'PERMUTE', 'VI
  * @param rows of the graph, as for `leafOf`.
  * @throws ButterflyError MODEL_UNSUPPORTED
  */
-export function pooledEnd(graph: WholeGraph, cut: Cut, rows: number, isWeight: (name: string) => boolean): PooledEnd {
+export function pooledEnd(
+  graph: WholeGraph,
+  cut: Cut,
+  rows: number,
+  isWeight: (name: string) => boolean,
+): PooledEnd {
   const positions = new Map(graph.nodes.map(({ pointer }, position) => [pointer, position]));
   const found = cut.nodes.flatMap((position) => {
     const node = graph.nodes[position];
@@ -34,7 +39,8 @@ export function pooledEnd(graph: WholeGraph, cut: Cut, rows: number, isWeight: (
   const [first] = found;
   if (!first || found.length > 1) throw refuse('makes no embeddings of its rows');
   let source = first.node.sources[0];
-  while (source && first.leaf.takes === 'mean' && moving.has(graph.get(source).op)) [source] = graph.get(source).sources;
+  while (source && first.leaf.takes === 'mean' && moving.has(graph.get(source).op))
+    [source] = graph.get(source).sources;
   const rowsAt = source ? positions.get(source) : undefined;
   if (rowsAt === undefined) throw refuse('pools what it does not compute');
   const trunk = cut.nodes.filter((position) => position <= rowsAt);

@@ -128,7 +128,8 @@ export class StageGraphs {
     // Before the graph of the step itself, which the next one voids.
     const groups =
       this.#cores.whole.length === 0 ? [] : rowGroups(batch).map((group) => this.#withGraph(group));
-    if (this.isLast && (batch.pooled?.length ?? 0) > 0) return this.#buildPooled({ batch, find, caches, states, groups });
+    if (this.isLast && (batch.pooled?.length ?? 0) > 0)
+      return this.#buildPooled({ batch, find, caches, states, groups });
     const imported = model.graph(batch.paddedRows, Math.max(1, batch.paddedLogitRows));
     const isSilent = this.isLast && batch.logitRows === 0;
     const cut = isSilent ? this.#cuts.silent : this.#cuts.whole;
@@ -137,13 +138,17 @@ export class StageGraphs {
     const isAsKnown = nodes.every(({ op }, i) => op === this.#operations[cut.nodes[i] ?? -1]);
     if (!isAsKnown) throw this.#isAnother(batch);
     const logits = this.isLast && !isSilent ? cut.exits[0] : undefined;
-    return this.#builder(imported, { batch, find, caches, states, groups }, {
-      nodes,
-      logits: logits === undefined ? null : imported.node(logits).pointer,
-      pooled: null,
-      watched: isSilent ? this.#watched.silent : this.#watched.whole,
-      cores: isSilent ? this.#cores.silent : this.#cores.whole,
-    });
+    return this.#builder(
+      imported,
+      { batch, find, caches, states, groups },
+      {
+        nodes,
+        logits: logits === undefined ? null : imported.node(logits).pointer,
+        pooled: null,
+        watched: isSilent ? this.#watched.silent : this.#watched.whole,
+        cores: isSilent ? this.#cores.silent : this.#cores.whole,
+      },
+    );
   }
 
   /** Of the last stage, for a step that wants embeddings. */

@@ -28,7 +28,11 @@ export interface GraphSurvey {
   /** As in `ModelSpec`. */
   readonly isEncoder: boolean;
   /** Numbers of an embedding, and how many scores the model's head gives; null where none can be made. */
-  readonly embedding: { readonly width: number; readonly scores: number; readonly takes: 'mean' | 'row' } | null;
+  readonly embedding: {
+    readonly width: number;
+    readonly scores: number;
+    readonly takes: 'mean' | 'row';
+  } | null;
 }
 
 /** Unlike any dimension of a model, so that the dimension of the rows shows. */

@@ -26,7 +26,13 @@ export { MetadataReader } from './gguf/metadata-reader.js';
 export { architectureEntries, graphHeader } from './gguf/graph-header.js';
 export type { GgufFile } from './gguf/gguf-file.js';
 export { activationBytes, canCutAt, crossingWidth, joinedLayers, readsTokens } from './spec/cuts.js';
-export { describeFamilyModel, readArchitecture, readPooling, readVocabulary, specOf } from './spec/describe.js';
+export {
+  describeFamilyModel,
+  readArchitecture,
+  readPooling,
+  readVocabulary,
+  specOf,
+} from './spec/describe.js';
 export {
   cacheBlockSlots,
   cacheBytesPerSlot,

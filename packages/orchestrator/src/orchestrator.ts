@@ -6,6 +6,7 @@ import type { Transport } from '@butterfly/wire';
 import type { ClusterDescription, ClusterView } from './view/cluster-view.js';
 import { Cluster } from './cluster.js';
 import { describeCluster, viewOf } from './cluster-description.js';
+import { engineModel, stepRowsMax } from './deployment/served-requests.js';
 import { clusterPlanner } from './deployment/cluster-planner.js';
 import type { FileServer } from './fleet/file-server.js';
 import type { WorkerView } from './fleet/fleet-worker.js';
@@ -46,8 +47,6 @@ export interface OrchestratorOptions {
   readonly transport?: Transport;
 }
 
-/** Rows of one step when nothing else is asked for, as llama.cpp's default batch. */
-export const defaultRowsMax = Math.min(512, limits.stepRowsMax);
 /** How long after one worker joined others are waited for. */
 const gatherMs = 300;
 
@@ -64,7 +63,11 @@ export class Orchestrator {
   static async start(options: OrchestratorOptions): Promise<Orchestrator> {
     const { spec, capacity, wishes, numerics, files, clock, observe } = options;
     const contextSlots = Math.ceil(capacity.contextTokens / cacheBlockSlots) * cacheBlockSlots;
-    const sizes = { spec, arenaSlots: contextSlots * capacity.parallel, rowsMax: defaultRowsMax };
+    const sizes = {
+      spec,
+      arenaSlots: contextSlots * capacity.parallel,
+      rowsMax: stepRowsMax(spec, capacity.contextTokens),
+    };
     const { kvCacheType, isDeterministic } = numerics;
     const cluster = await Cluster.start({
       ...options.cluster,
@@ -127,7 +130,8 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     stages: 1,
     // Each that runs takes two slots for states, however short it is; the rest is for checkpoints.
     runningMax: stateSlots > 0 ? parallel : Math.min(parallel * 4, limits.stepSequencesMax),
-    stepRowsMax: defaultRowsMax,
+    stepRowsMax: stepRowsMax(options.spec, contextTokens),
+    model: engineModel(options.spec),
     stateSlots,
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
   };

@@ -47,7 +47,10 @@ export function batchShape(
 }
 
 /** @throws ButterflyError COMPUTE_INVALID for scores of a model that gives none */
-function pooledBy(pooling: Pooling, embedding: ModelSpec['embedding']): Pick<PooledRows, 'takes' | 'isScored'> {
+function pooledBy(
+  pooling: Pooling,
+  embedding: ModelSpec['embedding'],
+): Pick<PooledRows, 'takes' | 'isScored'> {
   switch (pooling) {
     case 'mean':
       return { takes: 'mean', isScored: false };

@@ -93,10 +93,13 @@ function summarize(spec: ModelSpec) {
 function attentionWords({
   attention,
   graph,
+  isEncoder,
 }: {
+  readonly isEncoder: boolean;
   readonly attention: readonly (LayerAttention | null)[];
   readonly graph: ModelSpec['graph'];
 }): string {
+  if (isEncoder) return 'over whole texts, of which nothing is cached';
   const kinds = new Map<string, number>();
   for (const [index, layer] of attention.entries()) {
     if (layer === null) {
@@ -114,6 +117,14 @@ function attentionWords({
   }
   if (kinds.size === 1) return [...kinds.keys()].join('');
   return [...kinds].map(([words, layers]) => `${layers} layers with ${words}`).join('; ');
+}
+
+/** What a model makes of texts as a whole. */
+function embeddingWords({ embedding }: Pick<ModelSpec, 'embedding'>): string {
+  if (embedding === null) return 'none';
+  const { width, pooling, ranks } = embedding;
+  if (ranks) return `${ranks.scores === 1 ? 'one score' : `${ranks.scores} scores`} of each text`;
+  return `${width} numbers${pooling === null ? '' : `, pooled by ${pooling}`}`;
 }
 
 /** What is only known of models whose graph is built here, or only of those whose graph llama.cpp builds. */
@@ -161,6 +172,7 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ...(together === null ? [] : ([['one stage', `${together}, which cannot be parted`]] as const)),
     ['hidden size', String(summary.hidden)],
     ['attention', attentionWords(summary)],
+    ['embeddings', embeddingWords(summary)],
     ...graphRows(summary),
     ['context trained', `${summary.contextTrained} tokens`],
     ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16`],

@@ -32,6 +32,8 @@ export class Roster {
   readonly #running = new Set<Sequence>();
   readonly #ready = new Set<Sequence>();
   readonly #prefilling = new Set<Sequence>();
+  /** Those that run and await their embedding. */
+  readonly #embedding = new Set<Sequence>();
   /** Null in models without states. */
   #states: StateKeeper | null;
 
@@ -58,9 +60,9 @@ export class Roster {
     return this.#prefilling;
   }
 
-  /** How many run and do not prefill. */
+  /** How many run and neither prefill nor await an embedding. */
   get decoding(): number {
-    return this.#running.size - this.#prefilling.size;
+    return this.#running.size - this.#prefilling.size - this.#embedding.size;
   }
 
   get waiting(): number {
@@ -125,14 +127,15 @@ export class Roster {
   enter(sequence: Sequence): boolean {
     const canStepBack = this.#states === null;
     const { length } = sequence.known;
-    const cached = this.#space.enter(sequence, length + 1, sequence.prefixMax(canStepBack));
+    const cached = this.#space.enter(sequence, sequence.slotsWanted, sequence.prefixMax(canStepBack));
     if (cached === null) return false;
     this.#stopWaiting(sequence);
     sequence.entered(cached, canStepBack);
     this.#states?.entered(sequence, cached);
-    sequence.cuts = this.#cuts(cached, length);
+    sequence.cuts = sequence.pooling === null ? this.#cuts(cached, length) : noCuts;
     this.#running.add(sequence);
-    (sequence.pending > 1 ? this.#prefilling : this.#ready).add(sequence);
+    const isPrompt = sequence.pending > 1 || sequence.pooling !== null;
+    (isPrompt ? this.#prefilling : this.#ready).add(sequence);
     return true;
   }
 
@@ -160,6 +163,7 @@ export class Roster {
     if (!isSampled) return;
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
+    if (sequence.pooling !== null) this.#embedding.add(sequence);
   }
 
   /** A waiting sequence, which was preempted meanwhile, got one token more. */
@@ -192,7 +196,7 @@ export class Roster {
   /** Whether there is a place and a region for a waiting sequence, with room for those that run to grow. */
   hasRoom(next: Sequence): boolean {
     const { arenaGranularity } = this.#config;
-    const granules = (this.#space.availableSlots - next.known.length - 1) / arenaGranularity;
+    const granules = (this.#space.availableSlots - next.slotsWanted) / arenaGranularity;
     const isRoomy = this.#running.size < this.#runningMax && granules >= this.#running.size;
     return isRoomy || this.couldHaveRoom(next, () => false);
   }
@@ -209,7 +213,7 @@ export class Roster {
       } else if (held < sequence.tokensMax) growing += 1;
     }
     // A granule for each sequence that will yet grow: without it, newcomers would soon be preempted again.
-    const granules = (slots - next.known.length - 1) / this.#config.arenaGranularity;
+    const granules = (slots - next.slotsWanted) / this.#config.arenaGranularity;
     return places > 0 && granules >= growing;
   }
 
@@ -220,6 +224,7 @@ export class Roster {
 
   /** Whether a sequence that is being prefilled will soon have cached more of this one's prompt than there is now. */
   isWorthWaiting(next: Sequence): boolean {
+    if (next.pooling !== null) return false;
     let shared = 0;
     for (const { known, cuts } of this.#prefilling) {
       const common = next.known.commonPrefix(known, next.known.length - 1);
@@ -260,6 +265,7 @@ export class Roster {
     this.#running.delete(sequence);
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
+    this.#embedding.delete(sequence);
     sequence.left();
   }
 

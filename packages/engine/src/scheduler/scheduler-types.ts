@@ -1,6 +1,6 @@
 import type { StepTime } from '@butterfly/common';
-import type { ArenaCopy, SamplingParams, StepSequence } from '@butterfly/wire';
-import type { RequestTiming } from '../types.js';
+import type { ArenaCopy, Pooling, SamplingParams, StepOutput, StepSequence } from '@butterfly/wire';
+import type { EngineModel, RequestTiming } from '../types.js';
 
 /** What a live plan allows. */
 export interface SchedulerConfig {
@@ -30,6 +30,8 @@ export interface SchedulerConfig {
   readonly checkpointTokens?: number;
   /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
   readonly guessesMax?: number;
+  /** What may be asked of the model; by default to continue texts, and embeddings pooled in any way but by scores. */
+  readonly model?: EngineModel;
   /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */
   readonly stepCurves?: readonly (readonly StepTime[])[];
 }
@@ -38,10 +40,12 @@ export interface SchedulerRequest {
   /** Never used by another living sequence; grows from one request to the next. */
   readonly id: number;
   readonly promptTokens: Int32Array;
-  /** At least 1. */
+  /** At least 1; 0 of a text whose embedding is wanted. */
   readonly outputTokensMax: number;
   readonly sampling: SamplingParams;
   readonly stopTokens: ReadonlySet<number>;
+  /** How the embedding of the prompt is pooled, which is then all that is wanted; null or absent for tokens. */
+  readonly pooling?: Pooling | null;
   /** The lower, the earlier; each step counts as ten seconds of waiting, so nobody waits for ever. */
   readonly priority: number;
   /** Time of submission. */
@@ -64,7 +68,7 @@ export interface PlannedStep {
 export interface SchedulerResult {
   readonly stepId: number;
   /** As in `StepResult`. */
-  readonly outputs: readonly { readonly sequenceId: number; readonly tokens: Int32Array }[];
+  readonly outputs: readonly StepOutput[];
   /** Native compute of each stage. */
   readonly stageTimes?: readonly { readonly computeMicros: number }[];
 }
@@ -77,6 +81,12 @@ export type SchedulerEvent =
       readonly reason: 'stop' | 'length';
       readonly timing: RequestTiming;
       readonly cachedPromptTokens: number;
+    }
+  | {
+      readonly kind: 'embedding';
+      readonly id: number;
+      readonly vector: Float32Array;
+      readonly timing: RequestTiming;
     }
   | { readonly kind: 'expired'; readonly id: number }
   /** Its numbers are NaN or infinite. */

@@ -1,7 +1,7 @@
 import { ButterflyError, StepCurve, limits } from '@butterfly/common';
 import { chooseGuesses } from './guesses.js';
 import { Roster } from './roster.js';
-import { checkedConfig, checkRequest } from './scheduler-checks.js';
+import { checkedConfig, checkSubmission } from './scheduler-checks.js';
 import { Sequence } from './scheduler-sequence.js';
 import type {
   PlannedStep,
@@ -13,17 +13,15 @@ import type {
 } from './scheduler-types.js';
 import { StepDraft } from './step-draft.js';
 import { answersOf, type Expected, type StepInFlight } from './step-in-flight.js';
-import { chunkRows, decodeGroups, mixedRows, prefillChunk } from './step-sizes.js';
+import { prefillRowsEnd } from './prefill-rows.js';
+import { chunkRows, decodeGroups } from './step-sizes.js';
+import { kindOf, type StepKind, Turns } from './turns.js';
 import { precedes } from './waiting-queue.js';
 
-/** While others decode, a step with a part of a prompt may take this long: they wait for it. */
-const mixedStepMicrosMax = 400_000;
 /** What a step costs in each stage beside arithmetic: sockets, waking up, sampling (measured, docs/performance.md). */
 const hopMicros = 500;
 /** Shorter prompts are attended row by row, longer ones by tiles of so many (decision 0027). */
 const tileRows = 64;
-/** Row groups of all kernels that we know divide this. */
-const rowsMultiple = 8;
 
 /**
  * Decides what each step of the pipeline computes. A sequence has known tokens (prompt, then output) and scheduled
@@ -43,6 +41,7 @@ export class Scheduler {
   readonly #roster: Roster;
   /** Steps in flight by id, oldest first. */
   readonly #inFlight = new Map<number, StepInFlight>();
+  readonly #turns = new Turns();
   #nextStepId = 0;
   /** Whose tokens the latest step that went ahead needs. */
   #aheadOfStepId = -1;
@@ -54,17 +53,17 @@ export class Scheduler {
     this.#roster = new Roster(this.#config);
   }
 
-  /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID or QUEUE_FULL */
+  /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID, REQUEST_UNSUPPORTED or QUEUE_FULL */
   submit(request: SchedulerRequest): void {
     if (this.#roster.sequences.has(request.id))
       throw new ButterflyError('INTERNAL', `Sequence ${request.id} exists already; ids must be unique.`);
-    checkRequest(request, this.#config.contextTokensMax);
+    checkSubmission(request, this.#config);
     if (
       this.#roster.waiting >= limits.queuedRequestsMax ||
       this.#roster.waitingTokens + request.promptTokens.length > limits.queuedTokensMax
     )
       throw new ButterflyError('QUEUE_FULL', `${this.#roster.waiting} requests wait already; retry later.`);
-    this.#roster.add(new Sequence(request));
+    this.#roster.add(new Sequence(request, this.#config.model.isEncoder));
   }
 
   /** Gives up all sequences, or those that wait, in the order of the queue; nothing of them is cached for others. */
@@ -85,12 +84,22 @@ export class Scheduler {
   /** Forms the next step, or null when the pipeline is full or nothing is to be computed. */
   nextStep(nowMs: number): PlannedStep | null {
     if (this.#inFlight.size - (this.#isAhead ? 1 : 0) >= this.#config.stages) return this.#stepAhead(nowMs);
+    for (const kind of this.#turns.order(this.#roster)) {
+      const draft = this.#draft(kind);
+      if (draft.isEmpty) continue;
+      this.#turns.took(kind);
+      return this.#dispatch(draft, nowMs);
+    }
+    return this.#stepAhead(nowMs);
+  }
+
+  #draft(kind: StepKind): StepDraft {
     const draft = new StepDraft(this.#config.stepRowsMax);
-    this.#chooseDecodes(draft);
-    const rowsMax = this.#prefillRowsEnd(draft);
-    this.#choosePrefills(draft, rowsMax);
-    this.#admit(draft, rowsMax);
-    return draft.isEmpty ? this.#stepAhead(nowMs) : this.#dispatch(draft, nowMs);
+    if (kind === 'tokens') this.#chooseDecodes(draft);
+    const rowsMax = prefillRowsEnd(draft.rows, this.#roster, this.#config, this.#curve);
+    this.#choosePrefills(draft, kind, rowsMax);
+    this.#admit(draft, kind, rowsMax);
+    return draft;
   }
 
   /**
@@ -114,8 +123,10 @@ export class Scheduler {
     const slowest = Math.max(0, ...(result.stageTimes ?? []).map(({ computeMicros }) => computeMicros));
     if (slowest > 0) this.#curve.observe(step.rows, slowest);
     const events: SchedulerEvent[] = [];
-    for (const { expected, tokens } of answers.tokens)
-      if (this.#isCurrent(expected)) this.#accept(expected, tokens, nowMs, events);
+    for (const { expected, tokens, vector } of answers.tokens)
+      if (!this.#isCurrent(expected)) continue;
+      else if (vector) events.push(this.#embedded(expected.sequence, vector, nowMs));
+      else this.#accept(expected, tokens, nowMs, events);
     for (const sequence of answers.failed)
       if (this.#discard(sequence)) events.push({ kind: 'failed', id: sequence.id });
     return events;
@@ -257,31 +268,9 @@ export class Scheduler {
     return this.#roster.prefilling.size > 0 || this.#roster.waiting > 0;
   }
 
-  /** Up to how many rows the step may be filled with parts of prompts. */
-  #prefillRowsEnd(draft: StepDraft): number {
-    const { stages, stepRowsMax } = this.#config;
-    const { prefilling, decoding, waitingTokens, next } = this.#roster;
-    if (!this.#hasPrompts) return draft.rows;
-    if (decoding === 0) {
-      // Whole prompts, not what is left of them: the chunks of one prompt are of one size.
-      let tokens = waitingTokens;
-      for (const { known } of prefilling) tokens += known.length;
-      return prefillChunk(tokens, stages, stepRowsMax, this.#curve);
-    }
-    const rowsMax = Math.max(
-      this.#curve.rowsWithin(mixedStepMicrosMax, stepRowsMax, rowsMultiple),
-      Math.min(stepRowsMax, draft.rows + 4 * rowsMultiple),
-    );
-    let promptTokens = next?.known.length ?? 0;
-    for (const { known } of prefilling) promptTokens += known.length;
-    return mixedRows(
-      { decodeRows: draft.rows, promptTokens, stages, rowsMax, multiple: rowsMultiple },
-      this.#curve,
-    );
-  }
-
-  #choosePrefills(draft: StepDraft, rowsMax: number): void {
+  #choosePrefills(draft: StepDraft, kind: StepKind, rowsMax: number): void {
     for (const sequence of [...this.#roster.prefilling].sort((a, b) => (precedes(a, b) ? -1 : 1))) {
+      if (kindOf(sequence) !== kind) continue;
       const rows = this.#chunk(draft, sequence, rowsMax);
       if (rows <= 0 || draft.isFull) return;
       this.#choose(draft, sequence, rows);
@@ -289,9 +278,10 @@ export class Scheduler {
   }
 
   /** Lets waiting sequences in, strictly in order. */
-  #admit(draft: StepDraft, rowsMax: number): void {
-    for (let next = this.#roster.next; next; next = this.#roster.next) {
+  #admit(draft: StepDraft, kind: StepKind, rowsMax: number): void {
+    for (let next = this.#roster.next; next && kindOf(next) === kind; next = this.#roster.next) {
       if (draft.isFull || draft.rows >= rowsMax) return;
+      if (next.isWhole && this.#chunk(draft, next, rowsMax) === 0) return;
       if (this.#roster.isWorthWaiting(next) || !this.#makeRoom(draft, next)) return;
       if (!this.#roster.enter(next)) return;
       draft.add(next, this.#chunk(draft, next, rowsMax));
@@ -299,8 +289,10 @@ export class Scheduler {
   }
 
   /** The next chunk of a prompt; the first one reaches a whole tile of attention, from which on prompts go by tiles. */
-  #chunk(draft: StepDraft, { scheduled, pendingToCut }: Sequence, rowsMax: number): number {
+  #chunk(draft: StepDraft, { scheduled, pendingToCut, isWhole }: Sequence, rowsMax: number): number {
     const room = rowsMax - draft.rows;
+    // What cannot be cut has a step to itself if need be.
+    if (isWhole) return draft.isEmpty || pendingToCut <= Math.min(room, draft.rowsLeft) ? pendingToCut : 0;
     return chunkRows(pendingToCut, room > 0 ? Math.max(room, tileRows - scheduled) : 0, draft.rowsLeft);
   }
 
@@ -364,6 +356,12 @@ export class Scheduler {
       sequence.known.length === position &&
       (sequence.life === life || !this.#roster.running.has(sequence))
     );
+  }
+
+  #embedded(sequence: Sequence, vector: Float32Array, nowMs: number): SchedulerEvent {
+    this.#roster.remove(sequence, sequence.cached);
+    sequence.embedded(nowMs);
+    return { kind: 'embedding', id: sequence.id, vector, timing: sequence.timing(nowMs) };
   }
 
   #accept(

@@ -85,17 +85,20 @@ export class StepDraft {
 
 function stepSequence(sequence: Sequence, rows: number, guesses: Int32Array, places: Places): StepSequence {
   const region = places.region(sequence);
+  const { pooling } = sequence;
   const isSampled = sequence.scheduled + rows >= sequence.known.length;
+  const wanted = !isSampled ? 0 : pooling === null ? 1 + guesses.length : rows;
   return {
     sequenceId: sequence.id,
     regionStart: region.start,
     regionSlots: region.slots,
     positionStart: sequence.scheduled,
     rows: rows + guesses.length,
-    logitRows: isSampled ? 1 + guesses.length : 0,
-    sampling: isSampled ? sequence.sampling : null,
+    logitRows: wanted,
+    sampling: isSampled && pooling === null ? sequence.sampling : null,
     draftTokens: guesses,
     recentTokens: isSampled ? sequence.recentTokens() : noTokens,
     state: places.state(sequence),
+    ...(isSampled && pooling !== null ? { pooling } : {}),
   };
 }

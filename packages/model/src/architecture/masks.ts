@@ -23,9 +23,7 @@ function firstSeen(position: number, window: LayerAttention['window']): number {
 
 /** The last position that a row sees whose text goes on to `end`, where tokens see those that come later. */
 function lastSeen(position: number, end: number, window: LayerAttention['window']): number {
-  return window?.kind === 'symmetric'
-    ? Math.min(end, position + Math.floor(window.tokens / 2))
-    : end;
+  return window?.kind === 'symmetric' ? Math.min(end, position + Math.floor(window.tokens / 2)) : end;
 }
 
 /**

@@ -98,8 +98,8 @@ function linkToNext(
   return isLast ? null : { kind: 'relay', workerId };
 }
 
-/** One token at the start of the arena; whatever it leaves there is overwritten. It also warms every stage up. */
-export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0): Step {
+/** One token at the start of the arena, of an encoder a text of one; whatever it leaves there is overwritten. It also warms every stage up. */
+export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0, isEncoder = false): Step {
   return {
     epoch,
     stepId: canaryStepId,
@@ -116,6 +116,7 @@ export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0): S
         draftTokens: new Int32Array(0),
         recentTokens: new Int32Array(0),
         state: stateSlots === 0 ? null : { from: emptyState, to: wasteState },
+        pooling: isEncoder ? 'last' : null,
       },
     ],
     stageTimes: [],

@@ -307,7 +307,7 @@ export class Replica implements Pipeline {
 
   #canary(epoch: number): Uint8Array[] {
     const { spec, arenaSlots } = this.options.shards;
-    return encodeStep(canaryStep(epoch, arenaSlots, stateSlotsOf(spec)));
+    return encodeStep(canaryStep(epoch, arenaSlots, stateSlotsOf(spec), spec.isEncoder));
   }
 
   #retire({ epoch, plan }: EpochPlan): void {

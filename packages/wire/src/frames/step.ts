@@ -124,7 +124,9 @@ export function decodeStepResult(frame: Frame): StepResult {
     const tokenCount = reader.count(limits.stepRowsMax, 'tokens');
     const numbers = reader.u32();
     if (numbers > limits.embeddingNumbersMax)
-      throw reader.fail(`an embedding of ${numbers} numbers, at most ${limits.embeddingNumbersMax} are allowed`);
+      throw reader.fail(
+        `an embedding of ${numbers} numbers, at most ${limits.embeddingNumbersMax} are allowed`,
+      );
     const tokens = reader.int32s(tokenCount);
     outputs.push(
       numbers === 0 ? { sequenceId, tokens } : { sequenceId, tokens, vector: vectors.floats(numbers) },
