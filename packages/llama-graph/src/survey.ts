@@ -90,7 +90,7 @@ export function surveyGraph(
     users.set(name, (users.get(name) ?? new Set()).add(layers - 1));
     shapes[name] = shape;
   }
-  if (isEncoder && (pooled === null || pooled.rows !== graph.nodes.length - 1))
+  if (isEncoder && pooled?.rows !== graph.nodes.length - 1)
     throw refuse('sees tokens that come later, and makes no embedding but logits of them');
   const windowOf = (slots: number): LayerAttention['window'] =>
     slots >= model.contextTokens

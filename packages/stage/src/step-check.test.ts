@@ -46,3 +46,30 @@ describe('states of sequences', () => {
     expect(check([part()], 0)).not.toThrow();
   });
 });
+
+describe('embeddings', () => {
+  const pooled = (change: Partial<StepSequence> = {}): StepSequence =>
+    part({ rows: 3, logitRows: 3, pooling: 'mean', ...change });
+  const taken =
+    (sequences: readonly StepSequence[], change: Partial<typeof model> = {}) =>
+    () =>
+      checkStep({ copies: [], sequences }, { ...bounds, stateSlots: 0, model: { ...model, ...change } });
+
+  it('are taken beside what only fills the cache', () => {
+    expect(taken([pooled(), part({ sequenceId: 2, logitRows: 0 })])).not.toThrow();
+    expect(taken([pooled()], { isEncoder: true })).not.toThrow();
+  });
+
+  it.each<[string, StepSequence[], Partial<typeof model>, RegExp]>([
+    ['beside logits', [pooled(), part({ sequenceId: 2 })], {}, /an embedding and logits in one step/u],
+    ['of some of its rows', [pooled({ logitRows: 1 })], {}, /not of all of its rows/u],
+    ['as scores of a model without', [pooled({ pooling: 'rank' })], {}, /gives none/u],
+    ['of a part of a text', [pooled({ positionStart: 1 })], { isEncoder: true }, /not a whole text/u],
+  ])('are refused: %s', (_, sequences, change, words) => {
+    expect(taken(sequences, change)).toThrow(words);
+  });
+
+  it('are all that an encoder gives', () => {
+    expect(taken([part()], { isEncoder: true })).toThrow(/not a whole text/u);
+  });
+});

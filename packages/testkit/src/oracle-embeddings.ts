@@ -10,7 +10,10 @@ export async function openEmbeddingOracle(
   path: string,
   options: { readonly threads: number; readonly contextTokens: number },
 ): Promise<EmbeddingOracle> {
-  const { llama, model } = await loadLlama(path, { defaultContextFlashAttention: true });
+  const { llama, model } = await loadLlama(path);
+  // The library has no such option for embeddings, and leaves it off for some architectures if only the model has it.
+  const createContext = model.createContext.bind(model);
+  model.createContext = (asked) => createContext({ ...asked, flashAttention: true });
   try {
     const context = await model.createEmbeddingContext({
       contextSize: options.contextTokens,

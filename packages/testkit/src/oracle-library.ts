@@ -1,5 +1,5 @@
 import type { CacheType } from '@butterfly/wire';
-import type { Llama, LlamaModel, LlamaModelOptions, Token } from 'node-llama-cpp';
+import type { Llama, LlamaModel, Token } from 'node-llama-cpp';
 
 /** The names that node-llama-cpp gives to types of cached keys and values. */
 export const ggmlCacheTypes = { f16: 'F16', bf16: 'BF16', q8_0: 'Q8_0' } as const satisfies Record<
@@ -17,10 +17,7 @@ export interface LoadedLlama {
  * Loads a model (given its first file) into llama.cpp, on the CPU.
  * @throws whatever node-llama-cpp throws for a file that llama.cpp refuses
  */
-export async function loadLlama(
-  path: string,
-  options: Pick<LlamaModelOptions, 'defaultContextFlashAttention'> = {},
-): Promise<LoadedLlama> {
+export async function loadLlama(path: string): Promise<LoadedLlama> {
   // Loaded here, since few users of the test kit need it and it takes its time.
   const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');
   const llama = await getLlama({
@@ -32,8 +29,7 @@ export async function loadLlama(
     maxThreads: 0,
   });
   try {
-    const model = await llama.loadModel({ ...options, modelPath: path, ignoreMemorySafetyChecks: true });
-    return { llama, model };
+    return { llama, model: await llama.loadModel({ modelPath: path, ignoreMemorySafetyChecks: true }) };
   } catch (thrown) {
     await llama.dispose();
     throw thrown;

@@ -291,8 +291,8 @@ export class Scheduler {
   /** The next chunk of a prompt; the first one reaches a whole tile of attention, from which on prompts go by tiles. */
   #chunk(draft: StepDraft, { scheduled, pendingToCut, isWhole }: Sequence, rowsMax: number): number {
     const room = rowsMax - draft.rows;
-    // What cannot be cut has a step to itself if need be.
-    if (isWhole) return draft.isEmpty || pendingToCut <= Math.min(room, draft.rowsLeft) ? pendingToCut : 0;
+    // What cannot be cut begins where there is room, and ends where the step does; it has a step to itself if need be.
+    if (isWhole) return draft.isEmpty || (room > 0 && pendingToCut <= draft.rowsLeft) ? pendingToCut : 0;
     return chunkRows(pendingToCut, room > 0 ? Math.max(room, tileRows - scheduled) : 0, draft.rowsLeft);
   }
 
