@@ -22,7 +22,7 @@ export class EngineCluster implements AsyncDisposable {
 
   /** Deterministic, so that a text has the same numbers to the last bit however it came to be. */
   static async start(modelPath: string, workers: number): Promise<EngineCluster> {
-    const model = await openModel(modelPath, { ggmlDirectory: undefined, log: silentLogger });
+    const model = await openModel(modelPath, { ggmlDirectory: undefined, surveys: null, log: silentLogger });
     model.vocabulary[Symbol.dispose]();
     const orchestrator = await Orchestrator.start({
       spec: model.spec,

@@ -1,5 +1,5 @@
 import type { Logprobs, ScoredTokens } from '@butterfly/wire';
-import type { TokenList } from './token-list.js';
+import type { TokenList } from '../kv/token-list.js';
 import type { TokenLogprobs } from '../types.js';
 
 /** Tokens of a prompt, by their indices: from the first to before the last. */

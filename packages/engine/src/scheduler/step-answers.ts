@@ -26,7 +26,9 @@ export function takeAnswer(
     // What was computed of a prompt is true, whatever became of the step.
     for (const told of sequence.scores.taken(expected.scored, output.scored))
       events.push({ kind: 'promptToken', id: sequence.id, ...told });
-  if (expected.isSampled && isCurrent(roster, expected)) takeTokens(roster, expected, output, nowMs, events);
+  if (!expected.isSampled || !isCurrent(roster, expected)) return;
+  if (output.vector === undefined) takeTokens(roster, expected, output, nowMs, events);
+  else events.push(takeEmbedding(roster, sequence, output.vector, nowMs));
 }
 
 /** Ends a sequence whose numbers are no numbers; false when it has ended already, and what it left is not to be used. */
@@ -35,6 +37,17 @@ export function discard(roster: Roster, sequence: Sequence): boolean {
   if (isLiving) roster.remove(sequence, 0);
   roster.distrust(sequence);
   return isLiving;
+}
+
+function takeEmbedding(
+  roster: Roster,
+  sequence: Sequence,
+  vector: Float32Array,
+  nowMs: number,
+): SchedulerEvent {
+  roster.remove(sequence, sequence.cached);
+  sequence.embedded(nowMs);
+  return { kind: 'embedding', id: sequence.id, vector, timing: sequence.timing(nowMs) };
 }
 
 function takeTokens(

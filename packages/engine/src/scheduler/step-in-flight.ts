@@ -3,13 +3,14 @@ import type { ScoredRange } from './prompt-scores.js';
 import type { Sequence } from './scheduler-sequence.js';
 import type { SchedulerResult } from './scheduler-types.js';
 
-/** What a step in flight will bring: tokens of the sequence from `position` on, scores of its prompt, or both. */
+/** What a step in flight will bring: tokens of the sequence from `position` on, scores of its prompt, both, or its embedding. */
 export interface Expected {
   readonly sequence: Sequence;
   /** The life of the sequence in which the step was made. */
   readonly life: number;
   readonly position: number;
   readonly guesses: Int32Array;
+  /** Whether it computes the last known token, behind which a token or the embedding comes. */
   readonly isSampled: boolean;
   readonly scored: ScoredRange | null;
 }
@@ -37,7 +38,7 @@ export interface Answers {
 
 /**
  * Null unless a result has, for each sequence that a step samples, some of its guesses and one token more, and all scores
- * that are wanted, or says that it failed, which any of the step may have.
+ * and the embedding that are wanted, or says that it failed, which any of the step may have.
  */
 export function answersOf(
   { sequences, expected }: StepInFlight,
@@ -59,18 +60,21 @@ export function answersOf(
   return { given, failed };
 }
 
-function isFailure({ tokens, scored }: StepOutput): boolean {
-  return tokens.length === 0 && scored === undefined;
+function isFailure({ tokens, scored, vector }: StepOutput): boolean {
+  return tokens.length === 0 && scored === undefined && vector === undefined;
 }
 
 function answers(
-  { sequenceId, tokens, logprobs, scored }: StepOutput,
+  { sequenceId, tokens, logprobs, scored, vector }: StepOutput,
   { sequence, guesses, isSampled, scored: range }: Expected,
 ): boolean {
-  const wantedLogprobs = isSampled && sequence.logprobs !== null ? tokens.length : 0;
+  const isPooled = isSampled && sequence.pooling !== null;
+  const isDrawn = isSampled && !isPooled;
+  const wantedLogprobs = isDrawn && sequence.logprobs !== null ? tokens.length : 0;
   return (
     sequenceId === sequence.id &&
-    (isSampled ? confirms(tokens, guesses) : tokens.length === 0) &&
+    (isDrawn ? confirms(tokens, guesses) : tokens.length === 0) &&
+    (vector !== undefined) === isPooled &&
     countOf(logprobs) === wantedLogprobs &&
     countOf(scored) === (range ? range.to - range.from : 0)
   );
