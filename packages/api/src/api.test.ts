@@ -170,9 +170,9 @@ describe('refusals', () => {
       400,
       { code: 'REQUEST_INVALID', type: 'invalid_request_error', param: 'temperature' },
     ]);
-    expect(await failure(chat({ tools: [{}] }))).toMatchObject([
+    expect(await failure(chat({ functions: [{}] }))).toMatchObject([
       400,
-      { code: 'REQUEST_UNSUPPORTED', param: 'tools' },
+      { code: 'REQUEST_UNSUPPORTED', param: 'functions' },
     ]);
     expect(await failure(complete({ prompt: [9999] }))).toMatchObject([400, { param: 'prompt' }]);
     expect(await failure(complete({ model: 'gpt' }))).toMatchObject([

@@ -105,6 +105,20 @@ describe('a stream whose first token is far away', () => {
     expect(api.engine.cancellations).toBe(1);
   });
 
+  it('of a response says its id, by which it can be cancelled while it waits', async () => {
+    api = await startApi(undefined, { keepAliveMs: 20 });
+    api.engine.script = () => ['hang'];
+    const response = await api.post('/v1/responses', { input: 'Hi', stream: true });
+    const reader = readerOf(response);
+    const opening = await readUntil(reader, 'response.in_progress', 2);
+    expect(opening).toMatch(/^event: response\.created\n/);
+    const [, id = ''] = /"id":"(resp_[^"]+)"/.exec(opening) ?? [];
+    expect((await api.post(`/v1/responses/${id}/cancel`, {})).status).toBe(200);
+    const rest = await readUntil(reader, 'event: response.failed');
+    expect(rest).not.toContain('response.created');
+    await api.engine.idle();
+  });
+
   it('is read by the official client like any other stream', async () => {
     api = await startApi(undefined, { keepAliveMs: 20 });
     const first = gate();

@@ -2,17 +2,19 @@ import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify';
 import { addClusterRoutes } from './admin/cluster-routes.js';
 import { addAnthropicRoutes } from './anthropic/routes.js';
 import type { ApiContext } from './context.js';
-import type { AddRoute } from './http/add-route.js';
+import type { AddRoute, RouteHandlers } from './http/add-route.js';
 import { HttpRefusal } from './http/errors.js';
 import { addOllamaRoutes } from './ollama/routes.js';
 import { addOpenaiRoutes } from './openai/routes.js';
+import { addResponseRoutes } from './responses/routes.js';
 import { addTextRoutes } from './text-tools/routes.js';
 
 /** Adds all routes; each path answers 405 to the methods that it does not have. */
 export function addRoutes(app: FastifyInstance, context: ApiContext): void {
-  const add: AddRoute = (method, url, handler) => addRoute(app, method, url, handler);
+  const add: AddRoute = (method, url, handler) => addPath(app, url, { [method]: handler });
 
   addOpenaiRoutes(add, context);
+  addResponseRoutes((url, handlers) => addPath(app, url, handlers), context);
   addAnthropicRoutes(add, context);
   addOllamaRoutes(add, context);
   addTextRoutes(add, context);
@@ -27,10 +29,13 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   if (context.administration) addClusterRoutes(add, context.administration);
 }
 
-function addRoute(app: FastifyInstance, ...[method, url, handler]: Parameters<AddRoute>): void {
-  app.route({ method, url, handler });
+function addPath(app: FastifyInstance, url: string, handlers: RouteHandlers): void {
+  for (const [method, handler] of Object.entries(handlers)) app.route({ method, url, handler });
   // Fastify answers HEAD wherever there is GET.
-  const allowed: readonly HTTPMethods[] = method === 'GET' ? ['GET', 'HEAD'] : [method];
+  const methods = Object.keys(handlers);
+  const allowed: readonly HTTPMethods[] = methods.flatMap((method) =>
+    method === 'GET' ? ['GET', 'HEAD'] : [method],
+  );
   const refusal = (request: FastifyRequest): HttpRefusal => {
     const isPreflight =
       request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined;
@@ -38,7 +43,7 @@ function addRoute(app: FastifyInstance, ...[method, url, handler]: Parameters<Ad
       405,
       isPreflight
         ? `Pages of ${request.headers.origin ?? 'another origin'} may not ask here; "serve --cors ORIGIN" lets them.`
-        : `${request.method} is not possible on ${request.url}; use ${method}.`,
+        : `${request.method} is not possible on ${request.url}; use ${methods.join(' or ')}.`,
       { allow: allowed.join(', ') },
     );
   };

@@ -55,10 +55,10 @@ describe('HTTP requests', () => {
     [
       'a lacking option',
       '/v1/chat/completions',
-      { messages, tools: [{}] },
+      { messages, tools: [{ type: 'web_search' }] },
       400,
       'REQUEST_UNSUPPORTED',
-      'tools',
+      'tools.0.type',
     ],
     [
       'an unknown role',

@@ -27,8 +27,6 @@ export const limits = Object.freeze({
   draftTokensMax: 32,
   /** Answers to one request: each is a sequence of its own. */
   choicesMax: 32,
-  /** Tools that one request may offer: as many as OpenAI takes. */
-  toolsMax: 128,
   /** Characters that `/tokenize` takes at once: what is tokenized stops everything else, some 100 ms for so many. */
   tokenizedCharactersMax: 256 * 1024,
   /** Sequences in one step. */
@@ -76,11 +74,25 @@ export const limits = Object.freeze({
   requestDepthMax: 32,
   /** Messages of one chat, and parts of their contents, together: a context of 128k tokens in pieces of 16. */
   messagePartsMax: 8192,
+  /** Tools of one request: four times what OpenAI takes, since agents gather those of many servers. */
+  toolsMax: 512,
   /** Names of fields without effect that one response header lists, and the characters of each: some 2 KiB at most. */
   fieldsReportedMax: 32,
   fieldNameCharactersMax: 48,
   /** Origins, and names of hosts, that one server lets in: more is a mistake in a script. */
   originsMax: 256,
+  /** Responses kept for `previous_response_id`: some days of one agent. */
+  storedResponsesMax: 4096,
+  /** Memory of their JSON texts, two bytes for each character. */
+  storedResponsesBytesMax: 256 * mib,
+  /** How long one is kept that nobody asks for: a day. */
+  storedResponseAgeMsMax: 24 * 60 * 60_000,
+  /** Pairs of `metadata` of a response, and characters of their names and values, as OpenAI's. */
+  metadataPairsMax: 16,
+  metadataNameCharactersMax: 64,
+  metadataValueCharactersMax: 512,
+  /** What one page of items lists, as OpenAI's. */
+  itemsPerPageMax: 100,
   /** What one rendering of a chat template may take: several steps for each message, and each text copied a few times. */
   templateStepsMax: 1_000_000,
   /** Macros of a template within each other: what any stack bears, while those of real models nest a few. */

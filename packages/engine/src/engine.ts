@@ -52,6 +52,7 @@ const tickMs = 100;
 interface Request {
   /** Tells whoever reads its events; those of the other kind of request do not come. */
   readonly push: (event: GenerateEvent | EmbedEvent) => void;
+  readonly isConstrained: boolean;
   /** Where it runs or waits now. */
   engine: PipelineEngine;
   rewinds: number;
@@ -125,7 +126,8 @@ export class PipelineEngine {
     const nowMs = this.options.clock.nowMs();
     this.#scheduler.submit({ ...asked, id, nowMs, deadlineMs: nowMs + asked.timeoutMs });
     const stream = new GenerationStream(() => request.engine.#abandon(id));
-    const request = this.#begin(id, (event) => {
+    const isConstrained = asked.constraintId !== undefined;
+    const request = this.#begin(id, isConstrained, (event) => {
       if (event.kind !== 'embedding') stream.push(event);
     });
     return stream;
@@ -149,7 +151,7 @@ export class PipelineEngine {
       deadlineMs: nowMs + timeoutMs,
     });
     const stream = new EmbeddingStream(() => request.engine.#abandon(id));
-    const request = this.#begin(id, (event) => {
+    const request = this.#begin(id, false, (event) => {
       if (event.kind === 'embedding' || event.kind === 'error') stream.push(event);
     });
     return stream;
@@ -165,8 +167,8 @@ export class PipelineEngine {
     return textTokensMax(pooling ?? this.model.usualPooling, this.#bounds);
   }
 
-  #begin(id: number, push: Request['push']): Request {
-    const request: Request = { push, engine: this, rewinds: 0 };
+  #begin(id: number, isConstrained: boolean, push: Request['push']): Request {
+    const request: Request = { push, isConstrained, engine: this, rewinds: 0 };
     this.#requests.set(id, request);
     this.#pump();
     return request;
@@ -323,7 +325,9 @@ export class PipelineEngine {
             event.id,
             new ButterflyError(
               'COMPUTE_FAILED',
-              'The model gives no numbers for this request (NaN or infinity in its computation); check the model file, or ask otherwise.',
+              request.isConstrained
+                ? 'The model gives no numbers for this request (NaN or infinity in its computation), or none of its tokens goes on with the constraint; check both, or ask otherwise.'
+                : 'The model gives no numbers for this request (NaN or infinity in its computation); check the model file, or ask otherwise.',
             ),
           );
           break;

@@ -73,9 +73,11 @@ export class ReplicatedEngine implements Engine, Embedder {
     if (!constraints)
       throw new ButterflyError('REQUEST_UNSUPPORTED', 'Answers are not held to constraints here.');
     this.#first.engine.check(free);
-    return constraints.submit({ ...request, constraint }, (numbered) =>
-      this.#choose(numbered.promptTokens).engine.submit(numbered),
-    );
+    return constraints.submit({ ...request, constraint }, (numbered) => {
+      // It may have waited.
+      this.#checkAccepting();
+      return this.#choose(numbered.promptTokens).engine.submit(numbered);
+    });
   }
 
   embed(request: EmbedRequest): Embedding {

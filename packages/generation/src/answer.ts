@@ -3,8 +3,12 @@ import type { GenerateRequest, Generation } from '@butterfly/engine';
 import type { AnsweringModel } from './answering-model.js';
 import { followChoice, type ChoiceEnd } from './choice.js';
 import type { OutputEvent } from './events.js';
-import { contextExceeded, promptTokens } from './prompt.js';
-import type { GenerationSpec } from './spec.js';
+import { type AnswerReading, modelSyntax } from './formats/answer-reading.js';
+import { answerConstraint } from './formats/call-constraint.js';
+import { engineConstraint } from './formats/engine-constraint.js';
+import { plainSyntax } from './formats/syntax.js';
+import { type Prompt, contextExceeded, promptOf } from './prompt.js';
+import { type GenerationSpec, noTools } from './spec.js';
 
 export type OutputSink = (event: OutputEvent) => void;
 
@@ -25,15 +29,16 @@ const noTokens: ReadonlySet<number> = new Set();
 /**
  * Makes the prompt and hands it to the engine.
  * @throws ButterflyError CONTEXT_EXCEEDED with the numbers; REQUEST_INVALID for an empty prompt; QUEUE_FULL;
- * CLUSTER_NOT_READY; those of `promptTokens`
+ * CLUSTER_NOT_READY; those of `promptOf`
  */
 export async function startAnswer(
   model: AnsweringModel,
   spec: GenerationSpec,
   clock: Clock,
 ): Promise<Answering> {
-  const tokens = await promptTokens(model, spec.input, spec.inputField);
-  return new Answers(model, spec, engineRequest(model, spec, tokens), clock);
+  const prompt = await promptOf(model, spec.input, spec.inputField);
+  const request = { ...engineRequest(model, spec, prompt), ...heldTo(model, spec, prompt) };
+  return new Answers({ model, spec, request, reading: prompt.reading, clock });
 }
 
 /**
@@ -42,7 +47,7 @@ export async function startAnswer(
 function engineRequest(
   { engine, vocabulary }: AnsweringModel,
   spec: GenerationSpec,
-  tokens: Int32Array,
+  { tokens, reading }: Prompt,
 ): GenerateRequest {
   const { outputTokensMax: asked, inputField, sampling, logprobs, promptLogprobs, ignoreEos } = spec;
   const { contextTokensMax } = engine;
@@ -53,17 +58,49 @@ function engineRequest(
       `${inputField}: the prompt is empty; send at least one token.`,
       { param: inputField },
     );
-  if (roomTokens < Math.min(1, asked ?? 1)) throw contextExceeded(contextTokensMax, inputField, tokens.length, asked ?? 1);
+  if (roomTokens < Math.min(1, asked ?? 1))
+    throw contextExceeded(contextTokensMax, inputField, tokens.length, asked ?? 1);
   return {
     promptTokens: tokens,
     outputTokensMax: Math.min(asked ?? roomTokens, roomTokens),
     sampling,
     logprobs,
     promptLogprobs,
-    stopTokens: ignoreEos ? noTokens : vocabulary.endOfGenerationTokens,
+    stopTokens: ignoreEos ? noTokens : endsOf(vocabulary.endOfGenerationTokens, reading),
     priority: spec.priority,
     timeoutMs: spec.timeoutMs,
   };
+}
+
+function endsOf(known: ReadonlySet<number>, reading: AnswerReading | null): ReadonlySet<number> {
+  const more = reading?.endTokens ?? [];
+  return more.every((token) => known.has(token)) ? known : new Set([...known, ...more]);
+}
+
+/** What the answer must be like: its format, or the calls that it makes. */
+function heldTo(
+  model: AnsweringModel,
+  { input, format }: GenerationSpec,
+  { reading }: Prompt,
+): Pick<GenerateRequest, 'constraint'> {
+  const { syntax, textlessTokens } = modelSyntax(model);
+  const wanted =
+    input.kind === 'chat'
+      ? answerConstraint(syntax, input.toolUse, format)
+      : answerConstraint(plainSyntax, noTools, format);
+  const constraint = engineConstraint(wanted, {
+    isThinking: reading?.isThinking ?? false,
+    specialTokens: textlessTokens,
+  });
+  return constraint === undefined ? {} : { constraint };
+}
+
+interface AnswersOptions {
+  readonly model: AnsweringModel;
+  readonly spec: GenerationSpec;
+  readonly request: GenerateRequest;
+  readonly reading: AnswerReading | null;
+  readonly clock: Clock;
 }
 
 /** The choices of one spec: the first computes the prompt, and the others begin when it is cached. */
@@ -73,18 +110,13 @@ class Answers implements Answering {
   #firstMs: number | null = null;
   #cancelled = false;
 
-  constructor(
-    private readonly model: AnsweringModel,
-    private readonly spec: GenerationSpec,
-    private readonly request: GenerateRequest,
-    private readonly clock: Clock,
-  ) {
-    this.#startMs = clock.nowMs();
-    this.#generations = [model.engine.submit(request)];
+  constructor(private readonly options: AnswersOptions) {
+    this.#startMs = options.clock.nowMs();
+    this.#generations = [options.model.engine.submit(options.request)];
   }
 
   get promptTokens(): number {
-    return this.request.promptTokens.length;
+    return this.options.request.promptTokens.length;
   }
 
   async run(sink: OutputSink): Promise<void> {
@@ -92,7 +124,7 @@ class Answers implements Answering {
     const outputTokens = ends.reduce((sum, end) => sum + end.outputTokens, 0);
     const cachedPromptTokens = ends[0]?.cachedPromptTokens ?? null;
     const usage = { promptTokens: this.promptTokens, outputTokens, cachedPromptTokens };
-    const totalMs = this.clock.nowMs() - this.#startMs;
+    const totalMs = this.options.clock.nowMs() - this.#startMs;
     sink({ kind: 'usage', usage, timing: { firstTokenMs: this.#firstMs ?? totalMs, totalMs } });
   }
 
@@ -112,8 +144,8 @@ class Answers implements Answering {
       });
     const others: Promise<ChoiceEnd | null>[] = [];
     const first = this.#followOne(0, sink, () => {
-      this.#firstMs = this.clock.nowMs() - this.#startMs;
-      for (let choice = 1; choice < this.spec.choices; choice++)
+      this.#firstMs = this.options.clock.nowMs() - this.#startMs;
+      for (let choice = 1; choice < this.options.spec.choices; choice++)
         others.push(watched(this.#begin(choice, sink)));
     });
     const ends = [await watched(first), ...(await Promise.all(others))];
@@ -123,10 +155,10 @@ class Answers implements Answering {
 
   async #begin(choice: number, sink: OutputSink): Promise<ChoiceEnd> {
     if (this.#cancelled) throw new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
-    const { sampling } = this.request;
+    const { sampling } = this.options.request;
     const seed = (sampling.seed + choice) >>> 0;
-    this.#generations[choice] = this.model.engine.submit({
-      ...this.request,
+    this.#generations[choice] = this.options.model.engine.submit({
+      ...this.options.request,
       sampling: { ...sampling, seed },
       // The first choice tells of the prompt.
       promptLogprobs: null,
@@ -137,7 +169,15 @@ class Answers implements Answering {
   #followOne(choice: number, sink: OutputSink, onFirst: () => void): Promise<ChoiceEnd> {
     const generation = this.#generations[choice];
     if (!generation) throw new ButterflyError('INTERNAL', `Choice ${choice} has not begun.`);
-    const { vocabulary } = this.model;
-    return followChoice(generation, { choice, vocabulary, stops: this.spec.stops, sink, onFirst });
+    const { model, reading } = this.options;
+    const { vocabulary } = model;
+    return followChoice(generation, {
+      choice,
+      vocabulary,
+      stops: this.options.spec.stops,
+      reading,
+      sink,
+      onFirst,
+    });
   }
 }

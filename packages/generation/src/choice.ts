@@ -1,8 +1,9 @@
 import { ButterflyError } from '@butterfly/common';
 import type { Generation } from '@butterfly/engine';
 import type { Vocabulary } from '@butterfly/ggml';
-import { IncrementalDetokenizer, StopMatcher } from '@butterfly/text';
-import type { OutputEvent, ScoredToken } from './events.js';
+import { type AnswerReader, answerReader } from './answer-reader.js';
+import type { FinishReason, OutputEvent, ScoredToken } from './events.js';
+import type { AnswerReading } from './formats/answer-reading.js';
 import { scoredToken } from './scored-token.js';
 
 export interface ChoiceEnd {
@@ -15,19 +16,25 @@ interface ChoiceOptions {
   readonly choice: number;
   readonly vocabulary: Vocabulary;
   readonly stops: readonly string[];
+  /** How it is read; null for plain text. */
+  readonly reading: AnswerReading | null;
   readonly sink: (event: OutputEvent) => void;
   /** Called once, with the first thing that comes: the prompt is computed. */
   readonly onFirst: () => void;
 }
 
 /**
- * Follows one answer to its end: tokens to text, text to events. At a stop text the generation is left, and with that freed.
+ * Follows one answer to its end: tokens to events. At a stop text, or behind its only call, the generation is
+ * left, and with that freed.
  * @throws ButterflyError the one of the error event, or CANCELLED.
  */
 export async function followChoice(generation: Generation, options: ChoiceOptions): Promise<ChoiceEnd> {
   const { choice, vocabulary, sink } = options;
-  const detokenizer = new IncrementalDetokenizer(vocabulary);
-  const matcher = new StopMatcher(options.stops);
+  // Of the token that is read now: they go out with the text that it completes.
+  const scored: ScoredToken[] = [];
+  const tell = (event: OutputEvent): void =>
+    sink(event.kind === 'text' && scored.length > 0 ? { ...event, tokens: scored.splice(0) } : event);
+  const reader = answerReader({ ...options, sink: tell });
   const prompt: ScoredToken[] = [];
   let outputTokens = 0;
   let isFirst = true;
@@ -44,18 +51,16 @@ export async function followChoice(generation: Generation, options: ChoiceOption
     switch (event.kind) {
       case 'token': {
         outputTokens++;
-        const { text, stop } = matcher.push(detokenizer.push(event.token));
-        const { logprobs } = event;
-        const scored = logprobs && { tokens: [scoredToken(vocabulary, event.token, logprobs)] };
-        sink({ kind: 'text', choice, text, ...scored });
-        if (stop === null) break;
-        sink({ kind: 'finish', choice, reason: 'stop', stop });
+        if (event.logprobs) scored.push(scoredToken(vocabulary, event.token, event.logprobs));
+        reader.push(event.token);
+        if (scored.length > 0) tell({ kind: 'text', choice, text: '' });
+        if (!reader.isOver) break;
+        sink({ kind: 'finish', choice, reason: reasonOf(reader, 'stop'), stop: reader.stop });
         return { outputTokens, cachedPromptTokens: null };
       }
       case 'end': {
-        const { text, stop } = matcher.push(detokenizer.flush());
-        sink({ kind: 'text', choice, text: text + matcher.flush() });
-        sink({ kind: 'finish', choice, reason: stop === null ? event.reason : 'stop', stop });
+        reader.end();
+        sink({ kind: 'finish', choice, reason: reasonOf(reader, event.reason), stop: reader.stop });
         return { outputTokens, cachedPromptTokens: event.cachedPromptTokens };
       }
       case 'error':
@@ -65,4 +70,10 @@ export async function followChoice(generation: Generation, options: ChoiceOption
     }
   }
   throw new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
+}
+
+/** A text that was cut off is that, whatever was called in it; a stop text ends before any call that would follow. */
+function reasonOf({ stop, calls }: AnswerReader, ended: 'stop' | 'length'): FinishReason {
+  if (stop !== null) return 'stop';
+  return ended === 'stop' && calls > 0 ? 'toolCalls' : ended;
 }

@@ -5,6 +5,8 @@ export interface Usage {
   readonly promptTokens: number;
   /** Of all choices. */
   readonly outputTokens: number;
+  /** How many of the output were thought before the answer; absent where nobody counted them. */
+  readonly reasoningTokens?: number;
   /** How many of the prompt were cached; null where it is not known. */
   readonly cachedPromptTokens: number | null;
 }

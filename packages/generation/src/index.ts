@@ -1,3 +1,5 @@
+export { answerConstraint } from './formats/call-constraint.js';
+export type { AnswerConstraint, ArgumentsForm, CallForm } from './formats/call-constraint.js';
 export { startAnswer } from './answer.js';
 export type { Answering, OutputSink } from './answer.js';
 export type { AnsweringModel } from './answering-model.js';

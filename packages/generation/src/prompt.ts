@@ -2,39 +2,69 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ButterflyError } from '@butterfly/common';
 import type { PromptText } from '@butterfly/text';
 import type { AnsweringModel } from './answering-model.js';
-import type { ChatInput, GenerationInput } from './spec.js';
+import { type AnswerReading, answerReading, modelSyntax } from './formats/answer-reading.js';
+import { type ChatInput, type GenerationInput, usableTools } from './spec.js';
 
 /** Tokenizing blocks the event loop for this many characters at a time: some 10 ms. */
 const pieceCharacters = 16 * 1024;
 /** A cut splits one token, at worst into its bytes; the longest tokens of ordinary vocabularies have fewer. */
 const tokensPerCut = 256;
 
+/** What the model continues. */
+export interface Prompt {
+  /** BOS included where the model wants one. */
+  readonly tokens: Int32Array;
+  /** How the answer is read; null for a text that is continued. */
+  readonly reading: AnswerReading | null;
+}
+
 /**
- * The tokens of an input, BOS included where the model wants one.
+ * The prompt of an input.
  * @param field the name of the input in the request, for the words of errors
- * @throws ButterflyError CONTEXT_EXCEEDED; REQUEST_INVALID for a token that the vocabulary does not have; those of
- * `PromptMaker.chatText`
+ * @throws ButterflyError CONTEXT_EXCEEDED; REQUEST_INVALID for a token that the vocabulary does not have;
+ * REQUEST_UNSUPPORTED for tools where it is not known how the model calls them; those of `PromptMaker.chatText`
  */
-export async function promptTokens(
+export async function promptOf(
   model: AnsweringModel,
   input: GenerationInput,
   field: string,
-): Promise<Int32Array> {
+): Promise<Prompt> {
   switch (input.kind) {
-    case 'chat':
-      return tokenize(model, model.prompts.chatText(input.messages), field);
+    case 'chat': {
+      const text = chatText(model, input);
+      const tokens = await tokenize(model, text, field);
+      return { tokens, reading: answerReading(model, input, text.value) };
+    }
     case 'text':
-      return tokenize(model, model.prompts.plainText(input.text), field);
+      return { tokens: await tokenize(model, model.prompts.plainText(input.text), field), reading: null };
     case 'tokens':
-      return checkedTokens(model, input.tokens, field);
+      return { tokens: checkedTokens(model, input.tokens, field), reading: null };
     default:
       return input satisfies never;
   }
 }
 
 /** What a conversation becomes before it is cut into tokens. @throws ButterflyError those of `PromptMaker.chatText` */
-export function promptText({ prompts }: AnsweringModel, { messages }: ChatInput): string {
-  return prompts.chatText(messages).value;
+export const promptText = (model: AnsweringModel, input: ChatInput): string => chatText(model, input).value;
+
+/** The tokens of a prompt alone; the same errors. */
+export const promptTokens = async (
+  model: AnsweringModel,
+  input: GenerationInput,
+  field: string,
+): Promise<Int32Array> => (await promptOf(model, input, field)).tokens;
+
+function chatText(model: AnsweringModel, input: ChatInput): PromptText {
+  const { messages, toolUse, templateValues: values, continuesLast } = input;
+  const tools = usableTools(toolUse);
+  const { syntax } = modelSyntax(model);
+  if (tools.length > 0 && syntax.calls === null && !syntax.hasChannels)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'tools: the chat template of this model has calls in a form that is not known here; start with --chat-template FILE to use another one.',
+      { param: 'tools' },
+    );
+  return model.prompts.chatText(messages, { tools, values, continuesLast });
 }
 
 function checkedTokens({ vocabulary }: AnsweringModel, tokens: Int32Array, field: string): Int32Array {

@@ -32,6 +32,21 @@ export const noTools: ToolUse = Object.freeze({
   isParallel: true,
 });
 
+/** The tools that an answer may call, which are the ones that the model is shown. */
+export function usableTools({ tools, choice }: ToolUse): readonly ToolDefinition[] {
+  switch (choice.kind) {
+    case 'none':
+      return [];
+    case 'auto':
+    case 'required':
+      return tools;
+    case 'named':
+      return tools.filter(({ name }) => choice.names.includes(name));
+    default:
+      return choice satisfies never;
+  }
+}
+
 /** A conversation that is answered. */
 export interface ChatInput {
   readonly kind: 'chat';

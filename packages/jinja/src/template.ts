@@ -1,6 +1,7 @@
 import type { Statement } from './syntax/ast.js';
 import { Dict, Text, type Value, failure, list } from '@butterfly/python';
 import { globals } from './library/globals.js';
+import { namesRead } from './syntax/names.js';
 import { parse } from './syntax/parser.js';
 import { Renderer } from './renderer.js';
 import { Scope } from './scope.js';
@@ -12,10 +13,13 @@ import { Scope } from './scope.js';
 export class JinjaTemplate {
   readonly #statements: readonly Statement[];
   readonly #now: () => Date;
+  /** The names whose values it asks for. */
+  readonly names: ReadonlySet<string>;
 
   /** @throws TemplateFailure syntax or unsupported */
   constructor(source: string, now: () => Date = () => new Date()) {
     this.#statements = withinStack(() => parse(source));
+    this.names = withinStack(() => namesRead(this.#statements));
     this.#now = now;
   }
 

@@ -15,7 +15,7 @@ import { hasWindow, isBiased, maskOperand, sinksOperand } from './attention-oper
 import { cacheLayer } from './cut.js';
 import { rootOf } from './leaves.js';
 import { refuse } from './refusal.js';
-import { attendTexts } from './text-attention.js';
+import { attendTexts } from './texts/text-attention.js';
 
 type Pointer = ImportedTensor['pointer'];
 

@@ -23,7 +23,7 @@ import { viewOperations, type Core } from './cores.js';
 import { packCrossing, unpackCrossing, widthOf, type CrossingPart } from './crossing.js';
 import { cacheLayer, isStateName } from './cut.js';
 import { type FindWeight, leafOf, rootOf, weightUse } from './leaves.js';
-import { poolNodes, tensorsOfTexts, type PooledNodes } from './pooling-builder.js';
+import { poolNodes, tensorsOfTexts, type PooledNodes } from './texts/pooling-builder.js';
 import { refuse } from './refusal.js';
 import { StateBuilder, type StateGroup } from './state-builder.js';
 

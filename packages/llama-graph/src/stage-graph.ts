@@ -15,7 +15,7 @@ import { crossingParts, type CrossingPart } from './crossing.js';
 import { GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
 import { isBiased, sinksOperand } from './attention-operands.js';
 import { GraphBuilder, type GraphBuilderOptions } from './graph-builder.js';
-import { pooledEnd, type PooledEnd } from './pooled-end.js';
+import { pooledEnd, type PooledEnd } from './texts/pooled-end.js';
 import { type FindWeight, leafOf, readingsOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
 import type { StateGroup } from './state-builder.js';

@@ -4,7 +4,7 @@ import { attendsWithoutCache, attentionsOf } from './attention-survey.js';
 import { viewOperations } from './cores.js';
 import { crossingParts, widthOf } from './crossing.js';
 import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
-import { surveyPooling } from './pooling-survey.js';
+import { surveyPooling, type SurveyedEmbedding } from './texts/pooled-end.js';
 import { refuse } from './refusal.js';
 import { leafOf, leavesOf, readingsOf, rootOf, stateKind, weightUse, type Leaf } from './leaves.js';
 
@@ -27,12 +27,8 @@ export interface GraphSurvey {
   readonly hasTemperature: boolean;
   /** As in `ModelSpec`. */
   readonly isEncoder: boolean;
-  /** Numbers of an embedding, and how many scores the model's head gives; null where none can be made. */
-  readonly embedding: {
-    readonly width: number;
-    readonly scores: number;
-    readonly takes: 'mean' | 'row';
-  } | null;
+  /** Null where none can be made. */
+  readonly embedding: SurveyedEmbedding | null;
 }
 
 /** Unlike any dimension of a model, so that the dimension of the rows shows. */

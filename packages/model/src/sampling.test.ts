@@ -83,6 +83,16 @@ describe('drawFraction', () => {
     }
   });
 
+  it('is even in a second stream, which is independent of the first', () => {
+    for (const seed of seeds) {
+      const pairs = sequence((i) => {
+        const [a, b] = [drawFraction(seed, i), drawFraction(seed, i, 1)];
+        return Math.floor(a * 10) * 10 + Math.floor(b * 10);
+      });
+      expect(chiSquare(histogram(pairs, 100))).toBeLessThan(bound(99));
+    }
+  });
+
   it('is independent of neighbouring seeds', () => {
     const pairs = sequence((i) => {
       const [seed, position] = [i % 317, Math.floor(i / 317)];

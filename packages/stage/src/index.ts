@@ -6,7 +6,7 @@ export { embeddingOutputs, wantsEmbeddings } from './sampling/embedding-outputs.
 export { StageRuntime } from './runtime.js';
 export { SplitModel } from './split-model.js';
 export type { ComputeStep, Stage, StageFactory, StageRequest, StageResult, StageSampler } from './stage.js';
-export { checkPayload, checkStep } from './step-check.js';
+export { checkPayload, checkStep } from './steps/step-check.js';
 export type { ModelCurves } from './step-curve.js';
 export { decodingStep, measureCurve, plausible } from './step-measurement.js';
 export type { MeasuredCurve } from './step-measurement.js';

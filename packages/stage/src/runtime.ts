@@ -34,8 +34,8 @@ import type {
   WarmStage,
 } from './stage.js';
 import { DeviceComputer, ExpertComputer, type StepComputer } from './step-computer.js';
-import { checkPayload, checkStep, type PayloadShape } from './step-check.js';
-import { batchShape } from './step-shape.js';
+import { checkPayload, checkStep, type PayloadShape } from './steps/step-check.js';
+import { batchShape } from './steps/step-shape.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './sampling/token-sampler.js';

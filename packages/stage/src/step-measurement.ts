@@ -2,7 +2,7 @@ import { type StepTime, limits, stepMicros } from '@butterfly/common';
 import { type ModelSpec, cacheBlockSlots, windowsOf } from '@butterfly/model';
 import { type StepSequence, emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
 import type { StageResult, StageStep } from './stage.js';
-import type { PayloadShape } from './step-check.js';
+import type { PayloadShape } from './steps/step-check.js';
 
 /** Rows that are measured even where they take twice the time, as most steps have so few. */
 const firstMeasured = [1, 2, 3, 4, 5, 6, 7, 8];

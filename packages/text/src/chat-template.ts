@@ -1,32 +1,10 @@
 import { ButterflyError } from '@butterfly/common';
 import { JinjaTemplate, valueOf } from '@butterfly/jinja';
-import { Dict, TemplateFailure, Text, type Value, list } from '@butterfly/python';
-
-/** A part of a message in OpenAI's form; `{type: 'text', text}` is the one that models here understand. */
-interface ChatContentPart {
-  readonly type: string;
-  readonly text?: string | undefined;
-}
-
-/** A call of a tool in an earlier answer. */
-export interface ChatToolCall {
-  readonly id: string;
-  readonly name: string;
-  /** JSON text as the model wrote it. */
-  readonly arguments: string;
-}
-
-export interface ChatMessage {
-  readonly role: string;
-  readonly content: string | readonly ChatContentPart[];
-  readonly name?: string | undefined;
-  /** Of an assistant. */
-  readonly toolCalls?: readonly ChatToolCall[] | undefined;
-  /** Of a tool: the call that this is the result of. */
-  readonly toolCallId?: string | undefined;
-  /** What an assistant thought before it answered; templates that know such drop or keep it as the model was taught. */
-  readonly reasoning?: string | undefined;
-}
+import { TemplateFailure, Text, type Value } from '@butterfly/python';
+import type { PlacedMessage } from './call-arguments.js';
+import { type ChatMessage, type ChatTool, type PlainMessage, plainMessage } from './chat-message.js';
+import { messageValues, toolValues } from './message-values.js';
+import { type TemplateTraits, plainTraits } from './template-traits.js';
 
 interface SpecialTokenTexts {
   /** Text of the BOS token, empty where the model has none. */
@@ -46,16 +24,14 @@ export const defaultChatTemplate = [
   '{% if add_generation_prompt %}Assistant:{% endif %}',
 ].join('');
 
-/** Roles whose names templates build their markers of; any other name counts as the client's words. */
-const ownRoles: ReadonlySet<string> = new Set([
-  'system',
-  'developer',
-  'user',
-  'assistant',
-  'tool',
-  'function',
-  'ipython',
-]);
+export interface RenderOptions {
+  /** Whether the text ends where the assistant's answer begins. */
+  readonly addGenerationPrompt: boolean;
+  readonly tools?: readonly ChatTool[] | undefined;
+  /** Further names of the template; those of its inputs do not count. */
+  readonly values?: Readonly<Record<string, unknown>> | undefined;
+  readonly traits?: TemplateTraits | undefined;
+}
 
 const remedy = 'start with --chat-template FILE to use another one';
 
@@ -80,25 +56,34 @@ export class ChatTemplate {
     }
   }
 
+  /** The names whose values it asks for, from outside or set inside. */
+  get names(): ReadonlySet<string> {
+    return this.#template.names;
+  }
+
   /** As `renderText`, without the marks. */
-  render(messages: readonly ChatMessage[], options: { readonly addGenerationPrompt: boolean }): string {
-    return this.renderText(messages, options).value;
+  render(messages: readonly ChatMessage[], options: RenderOptions): string {
+    return this.renderText(messages.map(plainMessage).map(placed), options).value;
   }
 
   /**
-   * The conversation as the text that the model continues, with marks on what the messages say.
-   * @throws ButterflyError REQUEST_UNSUPPORTED for content other than text; REQUEST_INVALID when the template refuses
-   * the conversation, with the template's own words; MODEL_UNSUPPORTED when the template fails at it
+   * The conversation as the text that the model continues, with marks on what clients wrote: messages, tools, values.
+   * @throws ButterflyError REQUEST_INVALID when the template refuses the conversation, with the template's own words, and
+   * for arguments of calls that it cannot take apart; MODEL_UNSUPPORTED when the template fails at it
    */
-  renderText(messages: readonly ChatMessage[], options: { readonly addGenerationPrompt: boolean }): Text {
-    const plainMessages = messages.map((message, index) => ({ ...message, content: textOf(message, index) }));
+  renderText(messages: readonly PlacedMessage[], options: RenderOptions): Text {
+    const { addGenerationPrompt, tools = [], values = {}, traits = plainTraits } = options;
+    const given = messageValues(messages, traits);
     try {
       return this.#template.render(
         new Map<string, Value>([
-          ['messages', list(plainMessages.map(messageValue))],
-          ['tools', null],
+          ...Object.entries(values).map(
+            ([name, value]) => [name, valueOf(value, (text) => Text.client(text))] as const,
+          ),
+          ['messages', given],
+          ['tools', tools.length === 0 ? null : toolValues(tools)],
           ['documents', null],
-          ['add_generation_prompt', options.addGenerationPrompt],
+          ['add_generation_prompt', addGenerationPrompt],
           ['bos_token', Text.own(this.specialTokens.bosToken)],
           ['eos_token', Text.own(this.specialTokens.eosToken)],
         ]),
@@ -120,37 +105,5 @@ export class ChatTemplate {
   }
 }
 
-function messageValue(message: Readonly<Record<string, unknown>>): Value {
-  return new Dict(
-    Object.entries(message)
-      .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => {
-        const isOwn = key === 'role' && typeof value === 'string' && ownRoles.has(value);
-        return [Text.own(key), valueOf(value, (text) => (isOwn ? Text.own(text) : Text.client(text)))];
-      }),
-  );
-}
-
-function textOf(message: ChatMessage, messageIndex: number): string {
-  if (typeof message.content === 'string') return message.content;
-  return message.content
-    .map((part, partIndex) => {
-      const param = `messages.${messageIndex}.content.${partIndex}`;
-      if (part.type !== 'text')
-        throw new ButterflyError(
-          'REQUEST_UNSUPPORTED',
-          `${param}: content of type "${part.type}" is not supported; send parts of type "text".`,
-          { param: `${param}.type` },
-        );
-      if (part.text === undefined)
-        throw new ButterflyError(
-          'REQUEST_INVALID',
-          `${param}: a part of type "text" needs a "text" string.`,
-          {
-            param: `${param}.text`,
-          },
-        );
-      return part.text;
-    })
-    .join('');
-}
+/** Says where a message is in the request. */
+export const placed = (message: PlainMessage, place: number): PlacedMessage => ({ ...message, place });

@@ -1,7 +1,7 @@
 export { ChatTemplate } from './chat-template.js';
-export type { ChatMessage, ChatToolCall } from './chat-template.js';
+export type { ChatMessage, ChatTool, ChatToolCall } from './chat-message.js';
 export { IncrementalDetokenizer, StopMatcher } from './detokenizer.js';
 export { PromptMaker } from './prompt.js';
-export type { PromptText } from './prompt.js';
+export type { ChatOptions, PromptText } from './prompt.js';
 export { tokenPieces } from './token-pieces.js';
 export type { TokenPieces } from './token-pieces.js';

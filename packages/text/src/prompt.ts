@@ -1,9 +1,16 @@
 import { ButterflyError } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
 import { Text } from '@butterfly/python';
-import { ChatTemplate, defaultChatTemplate, type ChatMessage } from './chat-template.js';
+import type { PlacedMessage } from './call-arguments.js';
+import { withCallsApart, withIds, withToolNames } from './call-order.js';
+import { type ChatMessage, type ChatTool, plainMessage } from './chat-message.js';
+import { ChatTemplate, defaultChatTemplate, placed } from './chat-template.js';
+import { cutAtMark, markedForContinuing } from './continuation.js';
+import { withDescribedTools } from './described-tools.js';
 import { SpecialTokens } from './special-tokens.js';
+import { type TemplateTraits, plainTraits } from './template-traits.js';
 import { tryTemplate } from './template-trial.js';
+import { type TemplateValues, templateValues } from './template-values.js';
 
 interface PromptMakerOptions {
   readonly vocabulary: Vocabulary;
@@ -11,6 +18,15 @@ interface PromptMakerOptions {
   readonly chatTemplate: string | null;
   /** Whether special tokens are also read out of what messages say; by default they are not. */
   readonly readsSpecialInMessages?: boolean | undefined;
+}
+
+export interface ChatOptions {
+  /** What the model may call; none by default. */
+  readonly tools?: readonly ChatTool[];
+  /** Further names for the template, such as `enable_thinking`. */
+  readonly values?: TemplateValues;
+  /** Goes on with the last message, an assistant's. */
+  readonly continuesLast?: boolean;
 }
 
 /** A prompt as text: of one rule for whoever makes prompts, and marked with what of it a client wrote. */
@@ -32,37 +48,73 @@ export class PromptMaker {
   readonly #template: ChatTemplate | null;
   readonly #fault: ButterflyError | null;
   readonly #dropsSystem: boolean;
+  readonly #takesSystem: boolean;
+  readonly #traits: TemplateTraits;
+  readonly #source: string | null;
 
   /** A template that does not work throws nothing here: it costs chats alone, and is told of in `findings`. */
   constructor({ vocabulary, chatTemplate, readsSpecialInMessages = false }: PromptMakerOptions) {
     this.#vocabulary = vocabulary;
     this.#special = new SpecialTokens(vocabulary);
     this.#readsSpecialInMessages = readsSpecialInMessages;
+    this.#source = chatTemplate;
     const opened = openTemplate(chatTemplate, vocabulary);
     if (opened instanceof ButterflyError) {
       [this.#template, this.#fault, this.#dropsSystem] = [null, opened, false];
+      [this.#takesSystem, this.#traits] = [false, plainTraits];
       this.findings = [opened.message];
       return;
     }
     const trial = tryTemplate(opened);
     [this.#template, this.#fault, this.#dropsSystem] = [opened, trial.fault, trial.dropsSystem];
+    [this.#takesSystem, this.#traits] = [trial.takesSystem, trial.traits];
     this.findings = trial.findings;
   }
 
+  /** Source of the model's own template by which chats are rendered; null where the plain default is. */
+  get chatTemplate(): string | null {
+    return this.#source;
+  }
+
+  /** Whether words of ours tell the model of tools, since its template does not: calls then come as those words say. */
+  get describesTools(): boolean {
+    return this.#traits.tools === 'described';
+  }
+
   /**
-   * The conversation as text, up to where the assistant answers.
+   * The conversation as text, up to where the assistant answers, or behind what it said where that is continued.
    * @throws ButterflyError MODEL_CORRUPT or MODEL_UNSUPPORTED for a template that does not work; REQUEST_INVALID where it
-   * refuses the messages; REQUEST_UNSUPPORTED for content other than text, and system messages that it drops
+   * refuses the messages or cannot read arguments of calls; REQUEST_UNSUPPORTED for content other than text, system messages
+   * that it drops, values that it does not ask for, and a last message that it does not let continue
    */
-  chatText(messages: readonly ChatMessage[]): PromptText {
-    if (this.#fault !== null || this.#template === null) throw this.#refusal();
+  chatText(messages: readonly ChatMessage[], options: ChatOptions = {}): PromptText {
+    const { tools = [], values = {}, continuesLast = false } = options;
+    const template = this.#template;
+    if (this.#fault !== null || template === null) throw this.#refusal();
     if (this.#dropsSystem && messages.some(({ role }) => role === 'system' || role === 'developer'))
       throw new ButterflyError(
         'REQUEST_UNSUPPORTED',
         'The chat template of this model drops system messages; say it in a message of the user, or start with --chat-template FILE.',
         { param: 'messages' },
       );
-    return this.#template.renderText(messages, { addGenerationPrompt: true });
+    const conversation = this.#conversation(messages.map(plainMessage).map(placed), tools);
+    const rendering = {
+      addGenerationPrompt: !continuesLast,
+      tools: this.describesTools ? [] : tools,
+      values: templateValues(values, template.names),
+      traits: this.#traits,
+    };
+    if (!continuesLast) return template.renderText(conversation, rendering);
+    return cutAtMark(template.renderText(markedForContinuing(conversation), rendering), conversation);
+  }
+
+  /** As the template knows conversations. */
+  #conversation(messages: readonly PlacedMessage[], tools: readonly ChatTool[]): readonly PlacedMessage[] {
+    if (this.describesTools) return withDescribedTools(messages, tools, this.#takesSystem);
+    const { callIds, hasManyCalls } = this.#traits;
+    const named = withToolNames(messages);
+    const apart = hasManyCalls ? named : withCallsApart(named);
+    return withIds(apart, callIds);
   }
 
   /** A text of the client that is continued as it is. */

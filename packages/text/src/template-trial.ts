@@ -1,5 +1,8 @@
 import { ButterflyError } from '@butterfly/common';
-import type { ChatMessage, ChatTemplate } from './chat-template.js';
+import type { ChatMessage } from './chat-message.js';
+import type { ChatTemplate } from './chat-template.js';
+import { type TemplateTraits, plainTraits } from './template-traits.js';
+import { tryTools } from './tool-trial.js';
 
 /** What came of trying a template on sample conversations. */
 interface TemplateTrial {
@@ -9,6 +12,9 @@ interface TemplateTrial {
   readonly fault: ButterflyError | null;
   /** Whether what a system message says does not reach the model. */
   readonly dropsSystem: boolean;
+  /** Whether a conversation may begin with a system message, which reaches the model. */
+  readonly takesSystem: boolean;
+  readonly traits: TemplateTraits;
 }
 
 const systemText = 'Answer with the word butterfly-4711.';
@@ -32,9 +38,11 @@ export function tryTemplate(template: ChatTemplate): TemplateTrial {
   const findings: string[] = [];
   const refusals: ButterflyError[] = [];
   let dropsSystem = false;
+  let takesSystem = false;
   for (const { name, messages } of samples) {
     try {
       const text = template.render(messages, { addGenerationPrompt: true });
+      if (messages[0] === system && text.includes(systemText)) takesSystem = true;
       if (messages[0] === system && !text.includes(systemText)) dropsSystem = true;
       else if (!text.includes('What is a butterfly?'))
         findings.push(`The chat template drops what the user says in a conversation of ${name}.`);
@@ -44,7 +52,7 @@ export function tryTemplate(template: ChatTemplate): TemplateTrial {
       else findings.push(`The chat template does not work for ${name}: ${error.message}`);
       // What fails at a single message of a user fails at all of them.
       if (error.code !== 'REQUEST_INVALID' && messages.length === 1)
-        return { findings, fault: error, dropsSystem };
+        return { findings, fault: error, dropsSystem, takesSystem, traits: plainTraits };
     }
   }
   const [refusal] = refusals;
@@ -54,5 +62,11 @@ export function tryTemplate(template: ChatTemplate): TemplateTrial {
     findings.push(
       'The chat template drops system messages: requests with one are refused; start with --chat-template FILE to use another one.',
     );
-  return { findings, fault: refusesAll ? refusal : null, dropsSystem };
+  return {
+    findings,
+    fault: refusesAll ? refusal : null,
+    dropsSystem,
+    takesSystem: takesSystem && !dropsSystem,
+    traits: refusesAll ? plainTraits : tryTools(template),
+  };
 }

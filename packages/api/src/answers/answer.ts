@@ -39,11 +39,13 @@ export async function answer(
     promptTokens: answering.promptTokens,
   };
   const job: Job = { context, reply, asked, head };
+  const ended = asked.encoding.begun?.(head, () => answering.cancel());
   const stopWatching = onClientGone(reply.request, () => answering.cancel());
   try {
     return await (asked.stream ? streamAnswer(job, answering) : wholeAnswer(job, answering));
   } finally {
     stopWatching();
+    ended?.();
     const totalMs = Math.round(context.clock.nowMs() - startMs);
     context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
   }
@@ -69,6 +71,7 @@ async function streamAnswer({ context, reply, asked, head }: Job, answering: Ans
   using stream = new OpenStream(reply, asked.encoding.form, {
     clock: context.clock,
     keepAliveMs: context.http.keepAliveMs,
+    opening: () => encoder.opening?.() ?? '',
     onOverflow: () => {
       answering.cancel();
       context.observe({ kind: 'readerTooSlow', requestId });

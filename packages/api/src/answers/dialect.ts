@@ -15,6 +15,8 @@ export interface ResponseHead {
 
 /** Turns the events of one answer into the bytes of one stream; it remembers where it is. */
 export interface StreamEncoder {
+  /** What a stream says that opens before its first event; all that begins it, if it has such. */
+  opening?(): string;
   /** What goes out for an event; empty for nothing. */
   encode(event: OutputEvent): string;
   /** The last words of a stream that fails. @param error as it may leave the house */
@@ -25,6 +27,8 @@ export interface StreamEncoder {
 export interface AnswerEncoding {
   readonly form: StreamForm;
   newId(): string;
+  /** Hears that the answer is under way. @returns what to call when it is not any more */
+  begun?(head: ResponseHead, cancel: () => void): () => void;
   /** The answer in one object. */
   whole(head: ResponseHead, answer: WholeAnswer): object;
   stream(head: ResponseHead): StreamEncoder;

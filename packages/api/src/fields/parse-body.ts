@@ -1,22 +1,26 @@
 import { ButterflyError } from '@butterfly/common';
 import type { z } from 'zod';
 
+export function unsupportedField(param: string, what: string): ButterflyError {
+  return new ButterflyError('REQUEST_UNSUPPORTED', `${param}: ${what}.`, { param });
+}
+
 export function invalid(param: string, what: string): ButterflyError {
   return new ButterflyError('REQUEST_INVALID', `${param}: ${what}.`, { param });
 }
 
 /**
- * @param owner the path of the value in the body; empty for the body itself
+ * @param at the field that the value is in, where it is not the whole body
  * @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field.
  */
-export function parseBody<S extends z.ZodType>(schema: S, body: unknown, owner = ''): z.output<S> {
+export function parseBody<S extends z.ZodType>(schema: S, body: unknown, at?: string): z.output<S> {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  const at = [...(owner === '' ? [] : [owner]), ...(issue?.path ?? [])];
-  const path = at.join('.');
+  const start = at === undefined ? [] : [at];
+  const path = [...start, ...(issue?.path ?? [])].join('.');
   if (issue?.code === 'unrecognized_keys') {
-    const param = [...at, issue.keys[0] ?? ''].join('.');
+    const param = [...start, ...issue.path, issue.keys[0] ?? ''].join('.');
     throw new ButterflyError('REQUEST_UNSUPPORTED', `${param}: no such field is known here; leave it out.`, {
       param,
     });

@@ -1,8 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-/** Adds a route, which answers 405 to the methods that it does not have. */
-export type AddRoute = (
-  method: 'GET' | 'POST',
-  url: string,
-  handler: (request: FastifyRequest, reply: FastifyReply) => unknown,
-) => void;
+type Method = 'GET' | 'POST' | 'DELETE';
+type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown;
+
+/** What a path has, by method; it answers 405 to the others. */
+export type RouteHandlers = Partial<Record<Method, Handler>>;
+
+/** Adds a path with one method. */
+export type AddRoute = (method: Method, url: string, handler: Handler) => void;

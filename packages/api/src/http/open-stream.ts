@@ -19,6 +19,8 @@ export interface OpenStreamOptions {
   readonly clock: Clock;
   /** Silence before a comment breaks it; 0 for never. */
   readonly keepAliveMs: number;
+  /** What is said where the stream opens before its first part; empty for the headers alone. */
+  readonly opening: () => string;
   /** Called once, when the client reads so slowly that its connection had to be cut. */
   readonly onOverflow: () => void;
 }
@@ -94,7 +96,9 @@ export class OpenStream implements Disposable {
   #openEarly(): void {
     if (this.#raw.destroyed) return;
     this.#open();
-    this.#raw.flushHeaders();
+    const opening = this.#options.opening();
+    if (opening === '') this.#raw.flushHeaders();
+    else this.#write(opening);
   }
 
   /** One timer at a time, which looks how long ago the last event was: setting one for each event would cost more. */

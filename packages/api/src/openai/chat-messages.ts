@@ -1,10 +1,10 @@
 import { limits } from '@butterfly/common';
-import type { ChatMessage } from '@butterfly/text';
+import type { ChatMessage, ChatToolCall } from '@butterfly/text';
 import { z } from 'zod';
 import { isAbsent, refused, shapeOf, unsupported, withoutEffect } from '../fields/field-kinds.js';
 import type { Fields } from '../fields/field-kinds.js';
 
-const knownRoles: readonly string[] = ['system', 'developer', 'user', 'assistant'];
+const knownRoles: readonly string[] = ['system', 'developer', 'user', 'assistant', 'tool'];
 const roleNames = knownRoles.join(', ');
 
 /**
@@ -14,15 +14,31 @@ const roleNames = knownRoles.join(', ');
 export const messageFields = {
   parsed: withoutEffect(),
   annotations: withoutEffect(),
-  reasoning_content: withoutEffect(),
   refusal: refused(),
   audio: refused(),
   images: refused('[]'),
-  tool_calls: refused('[]'),
   function_call: refused(),
   prefix: refused('false'),
   partial: refused('false'),
 } satisfies Fields;
+
+/** A call of an earlier answer; some clients send arguments as the object that they made of them. */
+const toolCall = z.looseObject({
+  id: z.string().nullish(),
+  type: z
+    .string()
+    .refine((type) => type === 'function', {
+      params: unsupported,
+      error: 'not supported; only calls of type "function" are',
+    })
+    .nullish(),
+  function: z.looseObject({
+    name: z.string(),
+    arguments: z.union([z.string(), z.record(z.string(), z.unknown())], {
+      error: 'expected the JSON text of an object',
+    }),
+  }),
+});
 
 const withText = '{"type": "text", "text": …}';
 
@@ -42,23 +58,46 @@ export const chatMessage = z
       })
       .nullish(),
     name: z.string().nullish(),
+    tool_calls: z.array(toolCall).nullish(),
+    tool_call_id: z.string().nullish(),
+    reasoning_content: z.unknown().optional(),
+    reasoning: z.unknown().optional(),
   })
   // An assistant may have said nothing, as when it only called a tool; nobody else sends nothing.
   .refine(({ role, content }) => role === 'assistant' || content != null, {
     path: ['content'],
     error: `expected a string or an array of ${withText}`,
+  })
+  .refine(({ role, tool_call_id: id }) => role !== 'tool' || !isAbsent(id), {
+    path: ['tool_call_id'],
+    error: 'expected the id of the call that this is the result of',
   });
 
 type ParsedMessage = z.output<typeof chatMessage>;
 
 /** What the template gets: what changes nothing must not reach it. */
-export function templateMessage({ role, content, name }: ParsedMessage): ChatMessage {
+export function templateMessage(message: ParsedMessage): ChatMessage {
+  const { role, content, name, tool_calls: calls, tool_call_id: callId } = message;
+  const reasoning = role === 'assistant' ? reasoningOf(message) : null;
   return {
     // Templates know the name that `developer` had before.
     role: role === 'developer' ? 'system' : role,
     content: typeof content === 'string' ? content : (content ?? []).map(templatePart),
     ...(isAbsent(name) ? {} : { name: name ?? undefined }),
+    ...(role === 'assistant' && calls != null && calls.length > 0 ? { toolCalls: calls.map(callOf) } : {}),
+    ...(role === 'tool' && callId != null ? { toolCallId: callId } : {}),
+    ...(reasoning === null ? {} : { reasoning }),
   };
+}
+
+/** Some servers have a shorter name for it. */
+function reasoningOf({ reasoning_content: content, reasoning }: ParsedMessage): string | null {
+  const given = isAbsent(content) ? reasoning : content;
+  return typeof given === 'string' && given !== '' ? given : null;
+}
+
+function callOf({ id, function: { name, arguments: given } }: z.output<typeof toolCall>): ChatToolCall {
+  return { id: id ?? '', name, arguments: typeof given === 'string' ? given : JSON.stringify(given) };
 }
 
 function templatePart({ type, text }: { readonly type: string; readonly text?: string | null | undefined }) {
@@ -67,7 +106,15 @@ function templatePart({ type, text }: { readonly type: string; readonly text?: s
   return type === 'text' && text === null ? { type, text: '' } : { type };
 }
 
-const readOfMessage: readonly string[] = ['role', 'content', 'name'];
+const readOfMessage: readonly string[] = [
+  'role',
+  'content',
+  'name',
+  'tool_calls',
+  'tool_call_id',
+  'reasoning_content',
+  'reasoning',
+];
 const readOfPart: readonly string[] = ['type', 'text'];
 const nameInHeader = new RegExp(`^[\\w$.-]{1,${limits.fieldNameCharactersMax}}$`);
 

@@ -21,6 +21,12 @@ function refusal(run: () => unknown): [code: string, param: string | undefined] 
   throw new Error('nothing was thrown');
 }
 
+const tool = { type: 'function', function: { name: 'f' } };
+const allowed = (mode: string, ...names: string[]) => ({
+  type: 'allowed_tools',
+  allowed_tools: { mode, tools: names.map((name) => ({ type: 'function', function: { name } })) },
+});
+
 describe('parseChatRequest and parseTextRequest', () => {
   it("fill in OpenAI's defaults", () => {
     const { spec, model, stream, withoutEffect } = chat({});
@@ -111,21 +117,27 @@ describe('parseChatRequest and parseTextRequest', () => {
   });
 
   it.each([
-    [{ tools: [{ type: 'function', function: { name: 'f' } }] }, 'tools'],
+    [{ tools: [{ type: 'web_search' }] }, 'tools.0.type'],
+    [{ tools: [tool], tool_choice: 'required' }, 'tool_choice'],
+    [{ tools: [tool], tool_choice: { type: 'function', function: { name: 'f' } } }, 'tool_choice'],
+    [{ add_generation_prompt: false }, 'add_generation_prompt'],
     [{ logprobs: true }, 'logprobs'],
     [{ top_logprobs: 3 }, 'top_logprobs'],
     [{ response_format: { type: 'json_object' } }, 'response_format'],
     [{ logit_bias: { 5: 1 } }, 'logit_bias'],
     [{ nonsense: 1 }, 'nonsense'],
     [{ stream: true, stream_options: { nonsense: 1 } }, 'stream_options.nonsense'],
-    [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.role'],
-    [{ messages: [{ role: 'assistant', content: null, tool_calls: [{}] }] }, 'messages.0.tool_calls'],
+    [{ messages: [{ role: 'function', content: 'x' }] }, 'messages.0.role'],
+    [
+      {
+        messages: [
+          { role: 'assistant', tool_calls: [{ type: 'custom', function: { name: 'f', arguments: '' } }] },
+        ],
+      },
+      'messages.0.tool_calls.0.type',
+    ],
     [{ messages: [{ role: 'assistant', content: 'x', prefix: true }] }, 'messages.0.prefix'],
-    [{ messages: [{ role: 'tool', content: null }] }, 'messages.0.role'],
     [{ stream_options: { nonsense: 1 } }, 'stream_options.nonsense'],
-    [{ reasoning_effort: 'high' }, 'reasoning_effort'],
-    [{ chat_template_kwargs: { enable_thinking: false } }, 'chat_template_kwargs'],
-    [{ messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] }, 'messages.0.tool_calls'],
   ])('refuse %j as unsupported', (fields, param) => {
     expect(refusal(() => chat(fields))).toEqual(['REQUEST_UNSUPPORTED', param]);
   });
@@ -144,6 +156,26 @@ describe('parseChatRequest and parseTextRequest', () => {
 
   it.each([
     [{ temperature: 'hot' }, 'temperature'],
+    [{ messages: [{ role: 'tool', content: null, tool_call_id: 'a' }] }, 'messages.0.content'],
+    [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.tool_call_id'],
+    [
+      { messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] },
+      'messages.0.tool_calls.0.function',
+    ],
+    [{ tools: 'f' }, 'tools'],
+    [{ tools: [{ type: 'function', function: { name: 'a b' } }] }, 'tools.0.function.name'],
+    [
+      { tools: [{ type: 'function', function: { name: 'f', parameters: [] } }] },
+      'tools.0.function.parameters',
+    ],
+    [{ tools: [tool, tool] }, 'tools.1.function.name'],
+    [{ tools: Array.from({ length: limits.toolsMax + 1 }, () => tool) }, 'tools'],
+    [{ tool_choice: 'sometimes' }, 'tool_choice'],
+    [{ tools: [tool], tool_choice: allowed('auto', 'g') }, 'tool_choice'],
+    [{ parallel_tool_calls: 'yes' }, 'parallel_tool_calls'],
+    [{ reasoning_effort: 5 }, 'reasoning_effort'],
+    [{ chat_template_kwargs: [] }, 'chat_template_kwargs'],
+    [{ continue_final_message: true, add_generation_prompt: true }, 'add_generation_prompt'],
     [{ n: 0 }, 'n'],
     [{ n: limits.choicesMax + 1 }, 'n'],
     [{ temperature: 2.1 }, 'temperature'],
@@ -191,6 +223,76 @@ describe('parseChatRequest and parseTextRequest', () => {
     ],
   ])('refuse %j as invalid', (fields, param) => {
     expect(refusal(() => chat(fields))).toEqual(['REQUEST_INVALID', param]);
+  });
+
+  it('read tools, and which of them may be called', () => {
+    const inputOf = (fields: object) => {
+      const { input } = chatSpec(fields);
+      return input.kind === 'chat' ? input : null;
+    };
+    const parameters = { type: 'object', properties: { a: { type: 'string' } } };
+    const tools = [
+      { ...tool, id: 'x' },
+      { type: 'function', function: { name: 'g', description: 'G.', parameters, strict: true } },
+    ];
+    expect(inputOf({ tools })?.toolUse).toEqual({
+      tools: [
+        { name: 'f', description: null, parameters: null, isStrict: false },
+        { name: 'g', description: 'G.', parameters, isStrict: true },
+      ],
+      choice: { kind: 'auto' },
+      isParallel: true,
+    });
+    const choiceOf = (tool_choice: unknown) => inputOf({ tools, tool_choice })?.toolUse.choice;
+    expect(choiceOf('none')).toEqual({ kind: 'none' });
+    expect(choiceOf('')).toEqual({ kind: 'auto' });
+    expect(choiceOf(allowed('auto', 'g'))).toEqual({ kind: 'named', names: ['g'], isRequired: false });
+    expect(inputOf({ tools, parallel_tool_calls: false })?.toolUse.isParallel).toBe(false);
+    expect(inputOf({ tool_choice: 'auto' })?.toolUse).toBe(noTools);
+  });
+
+  it('read calls, results and reasoning of earlier answers', () => {
+    const call = { id: 'a', type: 'function', function: { name: 'f', arguments: '{"x": 1}' } };
+    const talk = [
+      ...messages,
+      { role: 'assistant', content: null, tool_calls: [call], reasoning_content: 'Hm.' },
+      { role: 'tool', content: 'one', tool_call_id: 'a' },
+      {
+        role: 'assistant',
+        content: 'One.',
+        reasoning: 'So.',
+        tool_calls: [{ function: { name: 'f', arguments: { x: 1 } } }],
+      },
+    ];
+    const given = chat({ messages: talk });
+    expect(given.withoutEffect).toEqual([]);
+    expect(messagesOf(given.spec)).toEqual([
+      ...messages,
+      {
+        role: 'assistant',
+        content: [],
+        toolCalls: [{ id: 'a', name: 'f', arguments: '{"x": 1}' }],
+        reasoning: 'Hm.',
+      },
+      { role: 'tool', content: 'one', toolCallId: 'a' },
+      {
+        role: 'assistant',
+        content: 'One.',
+        reasoning: 'So.',
+        toolCalls: [{ id: '', name: 'f', arguments: '{"x":1}' }],
+      },
+    ]);
+  });
+
+  it('read values for the template, and whether the last message goes on', () => {
+    expect(chatSpec({ chat_template_kwargs: { a: 1 }, reasoning_effort: 'low' }).input).toMatchObject({
+      templateValues: { a: 1, reasoning_effort: 'low' },
+      continuesLast: false,
+    });
+    for (const more of [{}, { add_generation_prompt: false }])
+      expect(chatSpec({ continue_final_message: true, ...more }).input).toMatchObject({
+        continuesLast: true,
+      });
   });
 
   it('refuse bodies that are no objects', () => {

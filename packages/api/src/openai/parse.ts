@@ -1,17 +1,18 @@
-import { randomInt } from 'node:crypto';
 import { ButterflyError, deadlines } from '@butterfly/common';
-import { type ChatInput, type GenerationInput, noTools } from '@butterfly/generation';
-import { greedySampling, type SamplingParams } from '@butterfly/wire';
+import type { AnswerFormat, ChatInput, GenerationInput } from '@butterfly/generation';
 import { z } from 'zod';
-import type { ParsedRequest } from '../answers/dialect.js';
+import type { AnswerEncoding, ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import type { ShapeOf } from '../fields/field-kinds.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
-import { isBlank, topKMax } from '../fields/values.js';
+import { isBlank } from '../fields/values.js';
 import { chatEncoding } from './chat-encoding.js';
 import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
+import { toolUseOf } from './chat-tools.js';
 import { chatFields, textFields } from './fields.js';
 import type { sharedFields } from './fields.js';
+import { samplingOf } from './sampling.js';
+import { answerFormat } from './response-format.js';
 import { textEncoding } from './text-encoding.js';
 
 /** What OpenAI's `/v1/completions` generates unless told otherwise. */
@@ -28,26 +29,75 @@ export function parseChatRequest(body: unknown): ParsedRequest {
   if (older != null && newer != null && older !== newer)
     throw invalid('max_tokens', 'contradicts max_completion_tokens; send only the latter');
   const names = [...namesWithoutEffect(chatFields, fields), ...messageNamesWithoutEffect(messages)];
+  if (fields.top_logprobs != null && fields.logprobs !== true)
+    throw invalid('top_logprobs', 'needs logprobs: true');
+  const logprobs = fields.logprobs === true ? (fields.top_logprobs ?? 0) : null;
   const input: ChatInput = {
     kind: 'chat',
     messages: messages.map(templateMessage),
-    toolUse: noTools,
-    templateValues: {},
-    continuesLast: false,
+    toolUse: toolUseOf(fields),
+    templateValues: templateValuesOf(fields),
+    continuesLast: continuesLast(fields),
   };
-  return parsedRequest(fields, { input, inputField: 'messages', outputTokens: newer ?? older ?? -1, names });
+  return parsedRequest(fields, {
+    input,
+    inputField: 'messages',
+    outputTokens: newer ?? older ?? -1,
+    names,
+    logprobs,
+    promptLogprobs: null,
+    encode: chatEncoding,
+    format: answerFormat(fields.response_format === '' ? null : fields.response_format),
+  });
+}
+
+type ChatFields = z.output<typeof chatSchema>;
+
+function templateValuesOf({ chat_template_kwargs: more, reasoning_effort: effort }: ChatFields) {
+  return { ...more, ...(isBlank(effort) ? {} : { reasoning_effort: effort }) };
+}
+
+/** As vLLM has it: an answer is begun, or the last one continued. */
+function continuesLast({
+  continue_final_message: continues,
+  add_generation_prompt: begins,
+}: ChatFields): boolean {
+  if (continues === true && begins === true)
+    throw invalid('add_generation_prompt', 'contradicts continue_final_message; send only the latter');
+  if (continues !== true && begins === false)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'add_generation_prompt: false is supported with continue_final_message alone; leave it out.',
+      { param: 'add_generation_prompt' },
+    );
+  return continues ?? false;
 }
 
 /** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field. */
 export function parseTextRequest(body: unknown): ParsedRequest {
   const fields = parseBody(textSchema, body);
   const outputTokens = fields.max_tokens ?? textOutputTokensDefault;
-  const names = namesWithoutEffect(textFields, fields);
+  const input = onePrompt(fields.prompt);
+  const isEchoed = fields.echo === true;
+  if (outputTokens === 0 && !isEchoed)
+    throw invalid('max_tokens', 'expected at least 1, or with echo 0, which scores the prompt');
+  if (isEchoed && input.kind !== 'text')
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'echo: only prompts of text can be repeated; send the prompt as text.',
+      { param: 'echo' },
+    );
+  const echo = isEchoed && input.kind === 'text' ? input.text : null;
+  const logprobs = fields.logprobs ?? null;
   return parsedRequest(fields, {
-    input: onePrompt(fields.prompt),
+    input,
     inputField: 'prompt',
     outputTokens,
-    names,
+    names: namesWithoutEffect(textFields, fields),
+    logprobs,
+    promptLogprobs: isEchoed ? logprobs : null,
+    format: { kind: 'text' },
+    encode: (includeUsage) => textEncoding({ includeUsage, hasLogprobs: logprobs !== null, echo }),
   });
 }
 
@@ -59,11 +109,15 @@ interface Own {
   readonly outputTokens: number;
   /** Of fields that change nothing. */
   readonly names: readonly string[];
+  readonly logprobs: number | null;
+  readonly promptLogprobs: number | null;
+  readonly format: AnswerFormat;
+  readonly encode: (includeUsage: boolean) => AnswerEncoding;
 }
 
 function parsedRequest(
   fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>,
-  { input, inputField, outputTokens, names }: Own,
+  { input, inputField, outputTokens, names, logprobs, promptLogprobs, format, encode }: Own,
 ): ParsedRequest {
   const stream = fields.stream ?? false;
   const { include_usage: includeUsage, include_obfuscation: obfuscates } = fields.stream_options ?? {};
@@ -78,7 +132,9 @@ function parsedRequest(
       inputField,
       choices: fields.n ?? 1,
       sampling: samplingOf(fields),
-      format: { kind: 'text' },
+      logprobs,
+      promptLogprobs,
+      format,
       stops: [fields.stop ?? []].flat().filter((stop) => stop !== ''),
       outputTokensMax: outputTokens === -1 ? null : outputTokens,
       priority: fields.priority ?? 0,
@@ -87,32 +143,8 @@ function parsedRequest(
     },
     stream,
     withoutEffect: [...names, ...idleStreamOptions],
-    encoding: (inputField === 'messages' ? chatEncoding : textEncoding)(includeUsage ?? false),
+    encoding: encode(includeUsage ?? false),
   };
-}
-
-function samplingOf(fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>): SamplingParams {
-  return {
-    ...greedySampling,
-    temperature: fields.temperature ?? 1,
-    topK: Math.min(Math.max(fields.top_k ?? 0, 0), topKMax),
-    topP: fields.top_p ?? 1,
-    minP: fields.min_p ?? 0,
-    repeatPenalty: fields.repeat_penalty ?? 1,
-    frequencyPenalty: fields.frequency_penalty ?? 0,
-    presencePenalty: fields.presence_penalty ?? 0,
-    seed: fields.seed == null ? randomInt(2 ** 32) : seedOf(fields.seed),
-  };
-}
-
-/**
- * Seeds of 32 bits: any integer counts modulo 2^32. Beyond 2^53 JSON numbers are multiples of a power of two, whose low
- * bits say nothing, so the upper half is mixed into them.
- */
-function seedOf(seed: number): number {
-  if (Number.isSafeInteger(seed)) return seed >>> 0;
-  const bits = BigInt.asUintN(64, BigInt(seed));
-  return Number((bits >> 32n) ^ (bits & 0xffff_ffffn));
 }
 
 function onePrompt(prompt: unknown): GenerationInput {

@@ -27,7 +27,8 @@ function wholeText(
   { choices, usage, prompt }: WholeAnswer,
   { hasLogprobs, echo }: TextWishes,
 ): object {
-  const said = ({ tokens }: Choice): readonly ScoredToken[] => (echo === null ? tokens : [...prompt, ...tokens]);
+  const said = ({ tokens }: Choice): readonly ScoredToken[] =>
+    echo === null ? tokens : [...prompt, ...tokens];
   return {
     id,
     object: 'text_completion',
@@ -67,8 +68,7 @@ class TextStream implements StreamEncoder {
         return this.#begin(event.choice) + this.#part(event.choice, event.text, event.tokens ?? []);
       case 'finish':
         return (
-          this.#begin(event.choice) +
-          this.#chunks.finish(event.choice, '"text":""', finishWord(event.reason))
+          this.#begin(event.choice) + this.#chunks.finish(event.choice, '"text":""', finishWord(event.reason))
         );
       case 'usage':
         return this.#chunks.end(event.usage);

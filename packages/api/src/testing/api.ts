@@ -193,10 +193,16 @@ export interface TestApi extends AsyncDisposable {
   connectChat(body: object): Socket;
 }
 
+interface TestModel {
+  readonly vocabulary: Vocabulary;
+  readonly chatTemplate: string;
+}
+
 /** A real server on a loopback port over an echo engine. */
 export async function startApi(
   administration?: ClusterAdministration,
   http: Partial<HttpSettings & { readonly host: string }> = {},
+  { vocabulary, chatTemplate }: TestModel = { vocabulary: byteVocabulary, chatTemplate: template },
 ): Promise<TestApi> {
   const engine = new EchoEngine();
   const app = createApi({
@@ -205,8 +211,8 @@ export async function startApi(
       createdS: 1_700_000_000,
       facts: echoFacts,
       engine,
-      vocabulary: byteVocabulary,
-      prompts: new PromptMaker({ vocabulary: byteVocabulary, chatTemplate: template }),
+      vocabulary,
+      prompts: new PromptMaker({ vocabulary, chatTemplate }),
     },
     observe: () => undefined,
     clock: systemClock,

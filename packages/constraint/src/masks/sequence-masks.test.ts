@@ -8,7 +8,7 @@ import { SequenceMasks } from './sequence-masks.js';
 const table = byteVocabulary();
 const [stop = 0] = table.stopTokens;
 const byte = (character: string): number => character.charCodeAt(0);
-const bytes = (text: string): Int32Array => Int32Array.from([...text].map(byte));
+const bytes = (text: string): Int32Array => Int32Array.from(Array.from(text, byte));
 
 let host: ConstraintHost;
 let masks: SequenceMasks;

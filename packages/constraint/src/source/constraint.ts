@@ -1,5 +1,3 @@
-import type { ButterflyError } from '@butterfly/common';
-
 /** JSON as `JSON.parse` gives it. */
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
 export interface JsonObject {
@@ -49,6 +47,3 @@ export type Constraint =
 
 /** Where in a constraint something is, as a path of JSON names such as `schema.properties.age`. */
 export type Path = readonly (string | number)[];
-
-/** Makes the error of a place. */
-export type Refuse = (path: Path, message: string) => ButterflyError;

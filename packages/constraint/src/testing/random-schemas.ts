@@ -129,7 +129,7 @@ function string(random: Random): JsonObject {
 function bounds(random: Random): JsonObject {
   const round = (number: number): number => Number(number.toFixed(below(random, 4)));
   const low = round((random() - 0.5) * 10 ** below(random, 6));
-  const high = round(low + random() * 10 ** below(random, 6)) + 1;
+  const high = Number((low + 1 + random() * 10 ** below(random, 6)).toFixed(3));
   const least: JsonObject = random() < 0.5 ? { minimum: low } : { exclusiveMinimum: low };
   const most: JsonObject = random() < 0.5 ? { maximum: high } : { exclusiveMaximum: high };
   const which = below(random, 4);

@@ -1,6 +1,12 @@
 import type { Logprobs, ScoredTokens } from '@butterfly/wire';
-import type { TokenList } from '../kv/token-list.js';
 import type { TokenLogprobs } from '../types.js';
+
+/** What is known of a sequence: a part of `TokenList`. */
+interface KnownTokens {
+  readonly length: number;
+  at(index: number): number;
+  slice(start: number, end: number): Int32Array;
+}
 
 /** Tokens of a prompt, by their indices: from the first to before the last. */
 export interface ScoredRange {
@@ -40,7 +46,7 @@ export class PromptScores {
 
   /** @param known of the sequence, which begins with its prompt; now that is all. */
   constructor(
-    private readonly known: TokenList,
+    private readonly known: KnownTokens,
     private readonly alternatives: number,
   ) {
     this.#promptTokens = known.length;

@@ -13,8 +13,14 @@ import type {
   SchedulerStats,
 } from './scheduler-types.js';
 import { StepDraft } from './step-draft.js';
-import { answersOf, type Expected, type StepInFlight } from './step-in-flight.js';
-import { discard, isCurrent, takeAnswer } from './step-answers.js';
+import {
+  answersOf,
+  discard,
+  isCurrent,
+  takeAnswer,
+  type Expected,
+  type StepInFlight,
+} from './step-in-flight.js';
 import { chunkRows, decodeGroups, mixedStepRows, prefillChunk } from './step-sizes.js';
 import { kindOf, type StepKind, Turns } from './turns.js';
 import { precedes } from './waiting-queue.js';

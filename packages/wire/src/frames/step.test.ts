@@ -116,8 +116,25 @@ describe('roundtrip', () => {
   });
 
   it('carries the largest step that the limits allow', () => {
+    const single = Int32Array.of(5);
+    const sampling: SamplingParams = {
+      ...greedy,
+      logitBias: {
+        tokens: Int32Array.from({ length: limits.logitBiasTokensMax }, (_, token) => token),
+        values: new Float32Array(limits.logitBiasTokensMax).fill(-1),
+      },
+      dry: {
+        ...{ multiplier: 1, base: 2, allowedLength: 2, lastN: 1024 },
+        breakers: [
+          ...new Array<Int32Array>(limits.recentTokensMax + limits.draftTokensMax).fill(single),
+          ...new Array<Int32Array>(limits.dryLongBreakerTokensMax / 2).fill(new Int32Array(2)),
+        ],
+      },
+    };
     const largest = {
       ...oneSequence,
+      sampling,
+      logprobs: limits.logprobsMax,
       rows: 16,
       logitRows: 16,
       draftTokens: new Int32Array(15).fill(2),
@@ -127,7 +144,9 @@ describe('roundtrip', () => {
       ...largest,
       sequenceId,
     }));
-    expect(decodeStep(transfer(encodeStep({ ...oneStep, sequences }))).sequences).toEqual(sequences);
+    const sent = encodeStep({ ...oneStep, sequences });
+    const again = encodeStep(decodeStep(transfer(sent)));
+    expect(Buffer.concat(again).equals(Buffer.concat(sent))).toBe(true);
   });
 });
 

@@ -113,13 +113,13 @@ const everyMessage: readonly ControlMessage[] = [
   { kind: 'failed', epoch: 3, code: 'INTERNAL', message: 'A defect.', lostWorkerId: null },
   { kind: 'link', peerToken: 'peers', linkToken: 'secret', epoch: 3, fromStage: 0 },
   { kind: 'linked', epoch: 3 },
+  { kind: 'constraint', constraintId: 7, grammar: 'root ::= "a"\n' },
+  { kind: 'dropConstraint', constraintId: 7 },
+  { kind: 'constraintReady', constraintId: 7 },
+  { kind: 'constraintRefused', constraintId: 7, code: 'COMPUTE_FAILED', message: 'It is none.' },
   { kind: 'ping', sentAtMs: 12.5 },
   { kind: 'pong', sentAtMs: 12.5 },
   { kind: 'error', code: 'JOIN_REFUSED', message: 'Wrong token.' },
-  { kind: 'constraint', constraintId: 5, grammar: 'root ::= "a"' },
-  { kind: 'dropConstraint', constraintId: 5 },
-  { kind: 'constraintReady', constraintId: 5 },
-  { kind: 'constraintRefused', constraintId: 5, code: 'REQUEST_INVALID', message: 'No grammar.' },
   { kind: 'bye', reason: 'drained' },
 ];
 
@@ -137,10 +137,6 @@ const everyKind: Record<ControlMessage['kind'], true> = {
   pong: true,
   error: true,
   bye: true,
-  constraint: true,
-  dropConstraint: true,
-  constraintReady: true,
-  constraintRefused: true,
   prepare: true,
   release: true,
   progress: true,
@@ -156,6 +152,10 @@ const everyKind: Record<ControlMessage['kind'], true> = {
   failed: true,
   link: true,
   linked: true,
+  constraint: true,
+  dropConstraint: true,
+  constraintReady: true,
+  constraintRefused: true,
 };
 
 function transfer(message: ControlMessage): Frame {

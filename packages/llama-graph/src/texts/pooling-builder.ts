@@ -1,6 +1,6 @@
 import type { CloningGraph, ImportedTensor, Tensor } from '@butterfly/ggml';
 import { type BatchShape, type PooledRows, poolTexts, tensorsOfPooling } from '@butterfly/model';
-import { refuse } from './refusal.js';
+import { refuse } from '../refusal.js';
 
 type Pointer = ImportedTensor['pointer'];
 

@@ -1,7 +1,7 @@
 import type { StepSequence } from '@butterfly/wire';
 import { describe, expect, it } from 'vitest';
 import { checkStep } from './step-check.js';
-import { part } from './testing/stages.js';
+import { part } from '../testing/stages.js';
 
 const model = { isEncoder: false, embedding: { pooling: null, width: 8, ranks: null } };
 const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10, windows: null, model };

@@ -1,7 +1,8 @@
-import type { ImportedTensor } from '@butterfly/ggml';
-import { type Cut, type WholeGraph } from './cut.js';
-import { leafOf, type Leaf } from './leaves.js';
-import { refuse } from './refusal.js';
+import { toButterflyError } from '@butterfly/common';
+import type { HeaderModel, ImportedTensor, Shape } from '@butterfly/ggml';
+import { type Cut, GraphCutter, type WholeGraph } from '../cut.js';
+import { leafOf, leavesOf, type Leaf } from '../leaves.js';
+import { refuse } from '../refusal.js';
 
 /** How a graph makes embeddings of the rows of its last layer. Positions are those of nodes in the whole graph. */
 export interface PooledEnd {
@@ -78,4 +79,52 @@ function checkTail(
       const { op, name } = graph.get(source);
       if (op !== 'NONE' || !isWeight(name)) throw refuse(`makes embeddings of "${name}" too`);
     }
+}
+
+/** What the embeddings of a model are like. */
+export interface SurveyedEmbedding {
+  /** Numbers of an embedding. */
+  readonly width: number;
+  /** How many the model's head gives; 0 without one. */
+  readonly scores: number;
+  readonly takes: PooledEnd['takes'];
+}
+
+interface PoolingSurvey {
+  readonly embedding: SurveyedEmbedding;
+  /** Position of the node whose rows are pooled. */
+  readonly rows: number;
+  /** That the last layer, its end included, reads in such a graph. */
+  readonly weights: readonly { readonly name: string; readonly shape: Shape }[];
+}
+
+/** Unlike any dimension of a model. */
+const surveyedRows = 7;
+
+/** What a model's embeddings are like; null where none can be made, as where its rows are not pooled in a way that is known. */
+export function surveyPooling(
+  model: HeaderModel,
+  options: { readonly isRanking: boolean; readonly isWeight: (name: string) => boolean },
+): PoolingSurvey | null {
+  const { isRanking, isWeight } = options;
+  try {
+    const graph: WholeGraph = model.graph(surveyedRows, surveyedRows, 1, 'pooled').snapshot();
+    const cut = new GraphCutter(graph, model.layers).cut(model.layers - 1, model.layers);
+    const end = pooledEnd(graph, cut, surveyedRows, isWeight);
+    const widthAt = (position: number): number => graph.nodes[position]?.shape[0] ?? 0;
+    const last = widthAt(end.tail.at(-1) ?? end.rows);
+    return {
+      embedding: {
+        width: isRanking ? widthAt(end.rows) : last,
+        scores: isRanking ? last : 0,
+        takes: end.takes,
+      },
+      rows: end.rows,
+      weights: leavesOf(graph, cut).filter(({ name }) => isWeight(name)),
+    };
+  } catch (thrown) {
+    const error = toButterflyError(thrown);
+    if (error.code !== 'MODEL_UNSUPPORTED') throw error;
+    return null;
+  }
 }

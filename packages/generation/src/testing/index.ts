@@ -1,0 +1,2 @@
+export { markers, samples, splitMarkers, tools } from './samples.js';
+export type { Sample } from './samples.js';

@@ -1,0 +1,3 @@
+export { markerVocabulary } from './marker-vocabulary.js';
+export { toolTemplates } from './tool-templates.js';
+export type { ToolFamilyName } from './tool-templates.js';
