@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type HttpSettings, type ListeningApi, type ModelFacts, startApi } from '@butterfly/api';
 import { type Observer, deadlines, systemClock } from '@butterfly/common';
+import { modelCapabilities } from '@butterfly/generation';
 import { modelFingerprint, parameterCount, quantisation } from '@butterfly/model';
 import type { Orchestrator } from '@butterfly/orchestrator';
 import type { PromptMaker } from '@butterfly/text';
@@ -30,7 +31,7 @@ export async function startHttpApi(options: {
       engine: orchestrator.engine,
       vocabulary: model.vocabulary,
       prompts,
-      facts: factsOf(model),
+      facts: factsOf(model, prompts),
     },
     administration: { view: orchestrator.view, token },
     http: { keepAliveMs, corsOrigins, hostNames },
@@ -40,7 +41,7 @@ export async function startHttpApi(options: {
   return startApi(context, { host, port });
 }
 
-function factsOf({ spec }: OpenedModel): ModelFacts {
+function factsOf({ spec, vocabulary }: OpenedModel, prompts: PromptMaker): ModelFacts {
   const [most] = quantisation(spec);
   return {
     architecture: spec.architecture,
@@ -52,6 +53,6 @@ function factsOf({ spec }: OpenedModel): ModelFacts {
       .update(JSON.stringify(modelFingerprint(spec)))
       .digest('hex'),
     chatTemplate: spec.tokenizer.chatTemplate,
-    capabilities: ['completion'],
+    capabilities: modelCapabilities({ vocabulary, prompts }),
   };
 }

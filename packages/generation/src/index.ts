@@ -4,6 +4,7 @@ export { startAnswer } from './answer.js';
 export type { Answering, OutputSink } from './answer.js';
 export type { AnsweringModel } from './answering-model.js';
 export type { AnswerTiming, FinishReason, OutputEvent, ScoredToken, TokenLogprob, Usage } from './events.js';
+export { modelCapabilities } from './formats/answer-reading.js';
 export { promptText, promptTokens } from './prompt.js';
 export { noTools } from './spec.js';
 export type {

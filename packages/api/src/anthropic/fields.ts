@@ -57,7 +57,7 @@ const promptFields = {
   ),
   thinking: honoured(
     thinking,
-    '`{"type": "enabled"}` or `{"type": "disabled"}`, where the template of the model knows `enable_thinking`',
+    '`{"type": "disabled"}`: no thinking, where the template knows that; else as the template has it',
     'as the template has it',
   ),
   output_config: honoured(outputConfig, '`format` of type `json_schema`; `effort` is without effect', 'none'),

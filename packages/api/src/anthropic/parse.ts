@@ -66,12 +66,13 @@ export function parseCountRequest(body: unknown): {
 function chatInput(fields: PromptFields): ChatInput {
   const { messages, system, thinking } = fields;
   if (messages == null) throw invalid('messages', 'expected an array of messages');
-  const wantsThought = thinking == null ? {} : { enable_thinking: thinking.type !== 'disabled' };
+  // To think is left to the template: agents ask for it of every model, and most templates think unless told otherwise.
+  const wishes = thinking?.type === 'disabled' ? { enable_thinking: false } : {};
   return {
     kind: 'chat',
     messages: conversation(system, messages),
     toolUse: toolUse(fields),
-    templateValues: wantsThought,
+    templateValues: wishes,
     // As Anthropic has it: an assistant's words at the end are the beginning of the answer.
     continuesLast: messages.at(-1)?.role === 'assistant',
   };

@@ -10,6 +10,16 @@ const textSpec = (fields: object) => parseTextRequest({ model: 'echo', prompt: '
 const asText = (given: string) => ({ kind: 'text', text: given });
 const messagesOf = ({ input }: GenerationSpec) => (input.kind === 'chat' ? input.messages : null);
 
+/** What is not asked for. */
+const neutral = {
+  typicalP: 1,
+  xtcProbability: 0,
+  xtcThreshold: 0.1,
+  penaltyLastN: 64,
+  dry: null,
+  logitBias: null,
+};
+
 function refusal(run: () => unknown): [code: string, param: string | undefined] {
   try {
     run();
@@ -38,6 +48,8 @@ describe('parseChatRequest and parseTextRequest', () => {
       inputField: 'messages',
       choices: 1,
       stops: [],
+      logprobs: null,
+      promptLogprobs: null,
       outputTokensMax: null,
       priority: 0,
       timeoutMs: deadlines.requestMs,
@@ -45,6 +57,7 @@ describe('parseChatRequest and parseTextRequest', () => {
     });
     const { seed, ...params } = sampling;
     expect(params).toEqual({
+      ...neutral,
       temperature: 1,
       topK: 0,
       topP: 1,
@@ -73,6 +86,7 @@ describe('parseChatRequest and parseTextRequest', () => {
       stream_options: { include_usage: true },
     });
     expect(given.spec.sampling).toEqual({
+      ...neutral,
       temperature: 0.5,
       topK: 40,
       topP: 0.9,
@@ -118,13 +132,7 @@ describe('parseChatRequest and parseTextRequest', () => {
 
   it.each([
     [{ tools: [{ type: 'web_search' }] }, 'tools.0.type'],
-    [{ tools: [tool], tool_choice: 'required' }, 'tool_choice'],
-    [{ tools: [tool], tool_choice: { type: 'function', function: { name: 'f' } } }, 'tool_choice'],
     [{ add_generation_prompt: false }, 'add_generation_prompt'],
-    [{ logprobs: true }, 'logprobs'],
-    [{ top_logprobs: 3 }, 'top_logprobs'],
-    [{ response_format: { type: 'json_object' } }, 'response_format'],
-    [{ logit_bias: { 5: 1 } }, 'logit_bias'],
     [{ nonsense: 1 }, 'nonsense'],
     [{ stream: true, stream_options: { nonsense: 1 } }, 'stream_options.nonsense'],
     [{ messages: [{ role: 'function', content: 'x' }] }, 'messages.0.role'],
@@ -143,10 +151,8 @@ describe('parseChatRequest and parseTextRequest', () => {
   });
 
   it.each([
-    [{ echo: true }, 'echo'],
     [{ best_of: 2 }, 'best_of'],
     [{ suffix: 'x' }, 'suffix'],
-    [{ logprobs: 0 }, 'logprobs'],
     [{ prompt: ['a', 'b'] }, 'prompt'],
     [{ prompt: [[1], [2]] }, 'prompt'],
     [{ max_completion_tokens: 5 }, 'max_completion_tokens'],
@@ -179,6 +185,12 @@ describe('parseChatRequest and parseTextRequest', () => {
     [{ n: 0 }, 'n'],
     [{ n: limits.choicesMax + 1 }, 'n'],
     [{ temperature: 2.1 }, 'temperature'],
+    [{ top_logprobs: 3 }, 'top_logprobs'],
+    [{ logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
+    [{ logit_bias: { x: 1 } }, 'logit_bias.x'],
+    [{ logit_bias: { 5: 101 } }, 'logit_bias.5'],
+    [{ response_format: { type: 'xml' } }, 'response_format'],
+    [{ repeat_last_n: -1 }, 'repeat_last_n'],
     [{ top_p: -0.1 }, 'top_p'],
     [{ top_k: 1.5 }, 'top_k'],
     [{ repeat_penalty: 0 }, 'repeat_penalty'],

@@ -56,6 +56,8 @@ describe('parseResponseRequest', () => {
       format: { kind: 'text' },
       choices: 1,
       stops: [],
+      logprobs: null,
+      promptLogprobs: null,
       outputTokensMax: null,
       priority: 0,
       timeoutMs: deadlines.requestMs,

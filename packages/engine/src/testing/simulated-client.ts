@@ -28,10 +28,7 @@ export function inOrder(a: Pick<Client, 'request' | 'rank'>, b: Pick<Client, 're
 }
 
 /** Holds what a sequence said and told against what it does alone; whether it came to its end. */
-export function checkOutput(
-  { request, output, logprobs, told, end }: Client,
-  windowTokens: number,
-): boolean {
+export function checkOutput({ request, output, logprobs, told, end }: Client, windowTokens: number): boolean {
   const expected = reference(request, windowTokens);
   const { tokens, reason } = expected;
   const whole = end === 'stop' || end === 'length';

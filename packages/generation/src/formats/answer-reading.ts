@@ -51,6 +51,14 @@ export function modelSyntax({ prompts, vocabulary }: Model): ModelSyntax {
   return made;
 }
 
+/** What chats with a model can do, in Ollama's words. */
+export function modelCapabilities(model: Model): readonly string[] {
+  const { syntax } = modelSyntax(model);
+  const canCall = syntax.calls !== null || syntax.hasChannels;
+  const canThink = syntax.reasoning !== null || syntax.hasChannels;
+  return ['completion', ...(canCall ? ['tools'] : []), ...(canThink ? ['thinking'] : [])];
+}
+
 /**
  * @param prompt what the model continues, whose end tells whether it is thinking already
  * @returns null where an answer is text and nothing else

@@ -92,6 +92,7 @@ describe('answerConstraint', () => {
     const calls = callsOf('hermes', use({ tools: [...tools, bare] }));
     expect(calls?.forms[0]).toEqual({
       name: 'get_weather',
+      isStrict: false,
       begin: '<tool_call>\n{"name": "get_weather", "arguments": ',
       arguments: { kind: 'json', schema: tools[0]?.parameters },
       end: '}\n</tool_call>',

@@ -33,6 +33,15 @@ const withProperty = (
 
 export const exceptions: readonly Exception[] = [
   {
+    definition: 'Model',
+    reason: 'clients are told of the context and of sizes as vLLM and llama-server tell them',
+    allow: (schema) =>
+      ['max_model_len', 'context_length', 'capabilities', 'quantization', 'meta'].reduce(
+        (allowed, name) => withProperty(allowed, name, () => ({})),
+        schema,
+      ),
+  },
+  {
     definition: 'Response',
     reason: 'the client itself puts output_text together',
     allow: (schema) => ({

@@ -1,0 +1,135 @@
+import Anthropic from '@anthropic-ai/sdk';
+import { Ajv } from 'ajv';
+import { Ollama } from 'ollama';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Server } from './testing/server.js';
+
+const weather = {
+  type: 'object',
+  properties: {
+    city: { type: 'string', maxLength: 12 },
+    days: { type: 'integer', minimum: 1, maximum: 7 },
+    unit: { enum: ['celsius', 'fahrenheit'] },
+  },
+  required: ['city', 'days', 'unit'],
+  additionalProperties: false,
+};
+const isWeather = new Ajv().compile(weather);
+const tool = {
+  type: 'function' as const,
+  function: { name: 'get_weather', description: 'Looks.', parameters: weather },
+};
+const messages = [{ role: 'user' as const, content: 'How is the weather in Ulm?' }];
+/** Hot, so that nothing but the constraint keeps the model to its form. */
+const hot = { temperature: 1.5, max_completion_tokens: 300 };
+
+let server: Server;
+beforeAll(async () => {
+  server = await new Server(['--workers', '3', '--stages', '3', '--ctx', '1024']).ready();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+const seeded = (seed: number): object => ({ seed });
+
+describe('agents over a model in three stages', () => {
+  it('get calls that parse and are valid, whole and streamed', async () => {
+    for (const seed of [1, 2, 3]) {
+      const asked = {
+        model: server.modelName,
+        messages,
+        tools: [tool],
+        tool_choice: 'required' as const,
+        parallel_tool_calls: false,
+        ...hot,
+        ...seeded(seed),
+      };
+      const { choices } = await server.openai.chat.completions.create(asked);
+      expect(choices[0]?.finish_reason).toBe('tool_calls');
+      const [call] = choices[0]?.message.tool_calls ?? [];
+      if (call?.type !== 'function') throw new Error('There is no call.');
+      expect(call.function.name).toBe('get_weather');
+      expect([call.function.arguments, isWeather(JSON.parse(call.function.arguments))]).toEqual([
+        call.function.arguments,
+        true,
+      ]);
+      const streamed = await server.openai.chat.completions.stream(asked).finalChatCompletion();
+      const [again] = streamed.choices[0]?.message.tool_calls ?? [];
+      expect(again?.type === 'function' && again.function.arguments).toBe(call.function.arguments);
+    }
+  });
+
+  it('get answers of a schema, and go on with it when the last worker is killed', async () => {
+    const format = {
+      type: 'json_schema' as const,
+      json_schema: { name: 'weather', schema: weather, strict: true },
+    };
+    const asked = { model: server.modelName, messages, response_format: format, ...hot, ...seeded(5) };
+    const whole = (await server.openai.chat.completions.create(asked)).choices[0]?.message.content ?? '';
+    expect([whole, isWeather(JSON.parse(whole))]).toEqual([whole, true]);
+    const stream = await server.openai.chat.completions.create({ ...asked, stream: true });
+    let text = '';
+    let isKilled = false;
+    for await (const chunk of stream) {
+      text += chunk.choices[0]?.delta.content ?? '';
+      if (isKilled || text.length < 5) continue;
+      isKilled = true;
+      const last = server.stages.at(-1);
+      if (last) process.kill(last.pid, 'SIGKILL');
+    }
+    expect([isKilled, isWeather(JSON.parse(text))]).toEqual([true, true]);
+  });
+
+  it('are told how likely each token was, at the best choices', async () => {
+    const { choices } = await server.openai.chat.completions.create({
+      model: server.modelName,
+      messages,
+      temperature: 0,
+      max_completion_tokens: 5,
+      logprobs: true,
+      top_logprobs: 3,
+    });
+    const told = choices[0]?.logprobs?.content ?? [];
+    expect(told).toHaveLength(5);
+    for (const { token, logprob, top_logprobs: top } of told) {
+      expect(top[0]).toMatchObject({ token, logprob });
+      expect(top.map((each) => each.logprob)).toEqual(top.map((each) => each.logprob).sort((a, b) => b - a));
+    }
+    expect(told.map(({ token }) => token).join('')).toBe(choices[0]?.message.content);
+  });
+
+  it('score a text', async () => {
+    const { choices } = await server.openai.completions.create({
+      model: server.modelName,
+      prompt: 'Once upon a time',
+      max_tokens: 0,
+      echo: true,
+      logprobs: 1,
+    });
+    const { logprobs, text } = choices[0] ?? {};
+    expect(text).toBe('Once upon a time');
+    expect(logprobs?.tokens?.join('').endsWith('Once upon a time')).toBe(true);
+    expect(logprobs?.token_logprobs?.slice(1).every((each) => each < 0)).toBe(true);
+  });
+
+  it('speak Anthropic and Ollama', async () => {
+    const anthropic = new Anthropic({ baseURL: server.url, apiKey: 'none' });
+    const message = await anthropic.messages.create({
+      model: server.modelName,
+      max_tokens: 300,
+      messages,
+      tools: [{ name: 'get_weather', input_schema: { ...weather, type: 'object' as const } }],
+      tool_choice: { type: 'any', disable_parallel_tool_use: true },
+    });
+    expect(message.stop_reason).toBe('tool_use');
+    const [use] = message.content.filter(({ type }) => type === 'tool_use');
+    expect(use?.type === 'tool_use' && isWeather(use.input)).toBe(true);
+    const ollama = new Ollama({ host: server.url });
+    const { message: said } = await ollama.chat({
+      model: server.modelName,
+      messages,
+      format: weather,
+      options: { temperature: 1.5, num_predict: 100 },
+    });
+    expect(isWeather(JSON.parse(said.content))).toBe(true);
+  });
+});
