@@ -60,6 +60,8 @@ export function fakeSpec(layers: number): ModelSpec {
     crossings: Array.from({ length: layers - 1 }, () => hidden),
     tokenLayers: tokenLayersOf(layers),
     vocabulary,
+    isEncoder: false,
+    embedding: { pooling: null, width: hidden, ranks: null },
     contextTrained: 1024,
     attention: Array.from({ length: layers }, () => ({
       heads: 1,

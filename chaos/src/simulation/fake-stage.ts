@@ -92,7 +92,7 @@ export class FakeStage implements Stage {
   prepare(step: Pick<Step, 'copies' | 'sequences'>): ComputeStep {
     this.#expect(!this.#isDisposed, 'a step was given to a stage that is disposed');
     this.#expect(!this.#isRunning, 'a step was prepared while another one is computed');
-    checkStep(step, { ...this.request, stateSlots: 0, windows: null });
+    checkStep(step, { ...this.request, stateSlots: 0, windows: null, model: this.request.spec });
     for (const { fromSlot, toSlot, slots } of step.copies)
       for (const cache of this.#caches) cache.copyWithin(toSlot, fromSlot, fromSlot + slots);
     const serial = ++this.#prepared;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { logObserver, toButterflyError } from '@butterfly/common';
-import { Orchestrator, type OrchestratorOptions, assumedLink, defaultRowsMax } from '@butterfly/orchestrator';
+import { Orchestrator, type OrchestratorOptions, assumedLink, stepRowsMax } from '@butterfly/orchestrator';
 import { type PlannerMember, plainWishes, planPipeline, plannerInput } from '@butterfly/planning';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
@@ -217,10 +217,11 @@ class Simulation {
     // The first plan waits for all that are expected.
     const hasPlanned = this.journal.lines.some((line) => line.includes('A shard is to be loaded.'));
     if (!hasPlanned && members.length < options.workersExpected) return false;
+    const spec = fakeSpec(layers);
     const settings = {
-      spec: fakeSpec(layers),
+      spec,
       arenaSlots: contextTokens * parallel,
-      rowsMax: defaultRowsMax,
+      rowsMax: stepRowsMax(spec, contextTokens),
       wishes: { ...plainWishes, objective: options.objective },
       concurrency: parallel,
     };

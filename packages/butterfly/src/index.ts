@@ -13,3 +13,5 @@ export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
 export type { WorkerProgram } from './local-workers.js';
 export type { Serving } from './serving.js';
+export { vectorOf } from '@butterfly/engine';
+export type { EmbedEvent, EmbedRequest, Embedder, Embedding, EngineModel } from '@butterfly/engine';

@@ -10,7 +10,7 @@ import {
   surveyInChild,
 } from '@butterfly/llama-graph';
 import { type ModelSpec, checkFiles, openGguf } from '@butterfly/model';
-import { defaultRowsMax } from '@butterfly/orchestrator';
+import { stepRowsMax } from '@butterfly/orchestrator';
 import { modelsDirectory, type CacheVariables } from './directories.js';
 import { findPulled } from './hub/pulled.js';
 import { isHubReference, parseHubReference } from './hub/reference.js';
@@ -113,7 +113,7 @@ export function servedModel(
     sequences: parallel,
     checkpoints: checkpoints ?? Math.max(checkpointsMin, parallel),
     windowCache,
-    rowsMax: defaultRowsMax,
+    rowsMax: stepRowsMax(spec, tokens),
   });
 }
 
@@ -124,9 +124,19 @@ interface ServedSizes {
   readonly windowCache: WindowCache;
 }
 
-/** The context to serve: what was asked for, else what the model was trained for, within reason. */
+/**
+ * The context to serve: what was asked for, else what the model was trained for, within reason.
+ * @throws ButterflyError CONFIG_INVALID for more tokens than a model has positions for, which its kernels would not look up
+ */
 export function contextTokens(spec: ModelSpec, asked: number | undefined, log: Logger): number {
   const trained = spec.contextTrained * (spec.graph.kind === 'family' ? spec.graph.rope.scaling.factor : 1);
+  const positions = spec.tensors.find(({ name }) => name === 'position_embd.weight')?.shape[1] ?? Infinity;
+  if (asked !== undefined && asked > positions)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `A context of ${asked} tokens exceeds the ${positions} positions that this model has; lower --ctx.`,
+      { param: 'ctx' },
+    );
   if (asked !== undefined && asked > trained)
     log.warn(
       { asked, trained: spec.contextTrained },

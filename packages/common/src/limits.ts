@@ -35,6 +35,8 @@ export const limits = Object.freeze({
   stepSequencesMax: 256,
   /** Sequences that run for each context that there is room for: most are far shorter. */
   sequencesPerContextMax: 4,
+  /** Numbers of one embedding: four times those of the widest models; those of a whole step fit a frame. */
+  embeddingNumbersMax: 65_536,
   /** States kept of prompts and answers; one of a large hybrid model takes 150 MiB, as much as 2,400 tokens of its cache. */
   stateCheckpointsMax: 1024,
   /** Requests that wait for a place before clients get 429; each holds a connection and its prompt. */

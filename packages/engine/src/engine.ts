@@ -1,8 +1,10 @@
 import { ButterflyError, type Clock, type Observer, type StepTime, deadlines } from '@butterfly/common';
 import type { PlanStage } from '@butterfly/planning';
-import type { StepResult } from '@butterfly/wire';
-import { GenerationStream } from './generation.js';
+import { type Pooling, type StepResult, greedySampling } from '@butterfly/wire';
+import { EmbeddingStream, GenerationStream } from './generation.js';
 import type { EngineLedger } from './ledger.js';
+import { checkSubmission, textTokensMax } from './scheduler/request-checks.js';
+import { checkedConfig } from './scheduler/scheduler-checks.js';
 import type { Sequence } from './scheduler/scheduler-sequence.js';
 import { Scheduler } from './scheduler/scheduler.js';
 import type {
@@ -11,7 +13,15 @@ import type {
   SchedulerEvent,
   SchedulerStats,
 } from './scheduler/scheduler-types.js';
-import type { GenerateRequest, Generation } from './types.js';
+import type {
+  EmbedEvent,
+  EmbedRequest,
+  Embedding,
+  EngineModel,
+  GenerateEvent,
+  GenerateRequest,
+  Generation,
+} from './types.js';
 
 /** What a stage says of itself. */
 export interface StageMeasurement {
@@ -40,7 +50,8 @@ const stepGraceMs = 5_000;
 const tickMs = 100;
 
 interface Request {
-  readonly stream: GenerationStream;
+  /** Tells whoever reads its events; those of the other kind of request do not come. */
+  readonly push: (event: GenerateEvent | EmbedEvent) => void;
   readonly isConstrained: boolean;
   /** Where it runs or waits now. */
   engine: PipelineEngine;
@@ -78,12 +89,15 @@ interface Sent {
  */
 export class PipelineEngine {
   readonly #scheduler: Scheduler;
+  /** The same whatever plan is live. */
+  readonly #bounds: ReturnType<typeof checkedConfig>;
   readonly #requests = new Map<number, Request>();
   readonly #sent = new Map<number, Sent>();
   #cancelTick: () => void;
 
   constructor(private readonly options: PipelineEngineOptions) {
     this.#scheduler = new Scheduler(options.scheduler);
+    this.#bounds = checkedConfig(options.scheduler);
     this.#cancelTick = this.#scheduleTick();
   }
 
@@ -101,17 +115,63 @@ export class PipelineEngine {
     return this.#scheduler.cachedTokens(promptTokens);
   }
 
-  /** @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_INVALID */
+  /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID, REQUEST_UNSUPPORTED */
+  check(asked: Omit<GenerateRequest, 'constraint'>): void {
+    checkSubmission(asked, this.#bounds);
+  }
+
+  /** @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_INVALID, REQUEST_UNSUPPORTED */
   submit(asked: Omit<GenerateRequest, 'constraint'> & { readonly constraintId?: number }): Generation {
     const id = this.options.ledger.nextId();
     const nowMs = this.options.clock.nowMs();
     this.#scheduler.submit({ ...asked, id, nowMs, deadlineMs: nowMs + asked.timeoutMs });
     const stream = new GenerationStream(() => request.engine.#abandon(id));
     const isConstrained = asked.constraintId !== undefined;
-    const request: Request = { stream, isConstrained, engine: this, rewinds: 0 };
+    const request = this.#begin(id, isConstrained, (event) => {
+      if (event.kind !== 'embedding') stream.push(event);
+    });
+    return stream;
+  }
+
+  /** @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_UNSUPPORTED */
+  embed({ tokens, pooling, priority, timeoutMs }: EmbedRequest): Embedding {
+    const id = this.options.ledger.nextId();
+    const nowMs = this.options.clock.nowMs();
+    this.#scheduler.submit({
+      id,
+      promptTokens: tokens,
+      outputTokensMax: 0,
+      sampling: greedySampling,
+      logprobs: null,
+      promptLogprobs: null,
+      stopTokens: new Set(),
+      pooling: pooling ?? this.model.usualPooling,
+      priority,
+      nowMs,
+      deadlineMs: nowMs + timeoutMs,
+    });
+    const stream = new EmbeddingStream(() => request.engine.#abandon(id));
+    const request = this.#begin(id, false, (event) => {
+      if (event.kind === 'embedding' || event.kind === 'error') stream.push(event);
+    });
+    return stream;
+  }
+
+  /** What may be asked of the model. */
+  get model(): EngineModel {
+    return this.#bounds.model;
+  }
+
+  /** Tokens of the longest text whose embedding is pooled so. */
+  embeddingTokensMax(pooling: Pooling | null = null): number {
+    return textTokensMax(pooling ?? this.model.usualPooling, this.#bounds);
+  }
+
+  #begin(id: number, isConstrained: boolean, push: Request['push']): Request {
+    const request: Request = { push, isConstrained, engine: this, rewinds: 0 };
     this.#requests.set(id, request);
     this.#pump();
-    return stream;
+    return request;
   }
 
   /** Gives away all requests, or those that wait, as `adopt` takes them: their streams go on elsewhere. */
@@ -231,7 +291,7 @@ export class PipelineEngine {
       switch (event.kind) {
         case 'token':
           request.rewinds = 0;
-          request.stream.push({
+          request.push({
             kind: 'token',
             token: event.token,
             ...(event.logprobs && { logprobs: event.logprobs }),
@@ -239,15 +299,20 @@ export class PipelineEngine {
           break;
         case 'promptToken':
           request.rewinds = 0;
-          request.stream.push({ kind: 'promptToken', token: event.token, logprobs: event.logprobs });
+          request.push({ kind: 'promptToken', token: event.token, logprobs: event.logprobs });
           break;
         case 'end':
-          request.stream.push({
+          request.push({
             kind: 'end',
             reason: event.reason,
             timing: event.timing,
             cachedPromptTokens: event.cachedPromptTokens,
           });
+          this.options.ledger.ends.ended(nowMs);
+          this.#forget(event.id);
+          break;
+        case 'embedding':
+          request.push({ kind: 'embedding', vector: event.vector, timing: event.timing });
           this.options.ledger.ends.ended(nowMs);
           this.#forget(event.id);
           break;
@@ -285,7 +350,7 @@ export class PipelineEngine {
   }
 
   #end(id: number, error: ButterflyError): void {
-    this.#requests.get(id)?.stream.push({ kind: 'error', error });
+    this.#requests.get(id)?.push({ kind: 'error', error });
     this.#forget(id);
   }
 

@@ -1,18 +1,19 @@
-import type { GenerateEvent, Generation } from './types.js';
+import { ButterflyError } from '@butterfly/common';
+import type { EmbedEvent, Embedding, GenerateEvent, Generation } from './types.js';
 
-function isLast({ kind }: GenerateEvent): boolean {
-  return kind === 'end' || kind === 'error';
+function isLast({ kind }: GenerateEvent | EmbedEvent): boolean {
+  return kind !== 'token' && kind !== 'promptToken';
 }
 
 /** The events of one request on their way to one reader. Bounded by the prompt and the output that the request may have. */
-export class GenerationStream implements Generation {
-  readonly #events: GenerateEvent[] = [];
+class EventStream<Event extends GenerateEvent | EmbedEvent> implements AsyncIterable<Event> {
+  readonly #events: Event[] = [];
   #wake: (() => void) | null = null;
   #isOver = false;
 
   constructor(private readonly onCancel: () => void) {}
 
-  push(event: GenerateEvent): void {
+  push(event: Event): void {
     if (this.#isOver) return;
     this.#events.push(event);
     if (isLast(event)) this.#isOver = true;
@@ -26,7 +27,7 @@ export class GenerationStream implements Generation {
     this.#wake?.();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<GenerateEvent, void> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Event, void> {
     try {
       for (;;) {
         const event = this.#events.shift();
@@ -46,4 +47,20 @@ export class GenerationStream implements Generation {
       this.cancel();
     }
   }
+}
+
+export class GenerationStream extends EventStream<GenerateEvent> implements Generation {}
+
+export class EmbeddingStream extends EventStream<EmbedEvent> implements Embedding {}
+
+/**
+ * The vector that an embedding comes to.
+ * @throws ButterflyError as in its error event, or CANCELLED where it was given up
+ */
+export async function vectorOf(embedding: Embedding): Promise<Float32Array> {
+  for await (const event of embedding) {
+    if (event.kind === 'error') throw event.error;
+    return event.vector;
+  }
+  throw new ButterflyError('CANCELLED', 'The embedding was cancelled before it was there.');
 }

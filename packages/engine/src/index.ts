@@ -8,4 +8,16 @@ export { ReplicatedEngine } from './replicated-engine.js';
 export type { EngineReplica } from './replicated-engine.js';
 export type { PlannedStep, SchedulerConfig, SchedulerStats } from './scheduler/scheduler-types.js';
 export { Scheduler } from './scheduler/scheduler.js';
-export type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from './types.js';
+export { vectorOf } from './generation.js';
+export type {
+  EmbedEvent,
+  EmbedRequest,
+  Embedder,
+  Embedding,
+  Engine,
+  EngineModel,
+  EngineStatus,
+  GenerateEvent,
+  GenerateRequest,
+  Generation,
+} from './types.js';

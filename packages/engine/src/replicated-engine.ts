@@ -1,11 +1,20 @@
 import { ButterflyError, type Clock } from '@butterfly/common';
+import type { Pooling } from '@butterfly/wire';
 import type { ConstraintDesk } from './constraints/constraint-desk.js';
 import type { PipelineEngine } from './engine.js';
 import type { EngineLedger } from './ledger.js';
 import type { SpeedFigures } from './measured-speed.js';
-import { checkRequest } from './scheduler/request-checks.js';
 import type { SchedulerStats } from './scheduler/scheduler-types.js';
-import type { Engine, EngineStatus, GenerateRequest, Generation } from './types.js';
+import type {
+  EmbedRequest,
+  Embedder,
+  Embedding,
+  Engine,
+  EngineModel,
+  EngineStatus,
+  GenerateRequest,
+  Generation,
+} from './types.js';
 
 /** One replica of the pipeline, as requests are shared out over them. */
 export interface EngineReplica {
@@ -33,7 +42,7 @@ export interface ReplicatedEngineOptions {
  * The engines of all replicas as one. A request goes to the live replica that will be done with it soonest, and when a
  * replica goes down its requests go on at another one from their known tokens, which changes nothing of what they say.
  */
-export class ReplicatedEngine implements Engine {
+export class ReplicatedEngine implements Engine, Embedder {
   #isAccepting = true;
   #onIdle: (() => void) | null = null;
 
@@ -48,19 +57,32 @@ export class ReplicatedEngine implements Engine {
     return this.options.replicas.every(({ engine }) => engine.isIdle);
   }
 
+  get model(): EngineModel {
+    return this.#first.engine.model;
+  }
+
+  embeddingTokensMax(pooling: Pooling | null = null): number {
+    return this.#first.engine.embeddingTokensMax(pooling);
+  }
+
   submit(request: GenerateRequest): Generation {
     this.#checkAccepting();
     const { constraint, ...free } = request;
     if (constraint === undefined) return this.#choose(request.promptTokens).engine.submit(free);
-    const { constraints, contextTokensMax } = this.options;
+    const { constraints } = this.options;
     if (!constraints)
       throw new ButterflyError('REQUEST_UNSUPPORTED', 'Answers are not held to constraints here.');
-    checkRequest(request, contextTokensMax);
+    this.#first.engine.check(free);
     return constraints.submit({ ...request, constraint }, (numbered) => {
       // It may have waited.
       this.#checkAccepting();
       return this.#choose(numbered.promptTokens).engine.submit(numbered);
     });
+  }
+
+  embed(request: EmbedRequest): Embedding {
+    this.#checkAccepting();
+    return this.#choose(request.tokens).engine.embed(request);
   }
 
   status(): EngineStatus {
@@ -123,18 +145,23 @@ export class ReplicatedEngine implements Engine {
   }
 
   #checkAccepting(): void {
-    if (!this.#isAccepting)
-      throw new ButterflyError(
-        'CLUSTER_NOT_READY',
-        'The server is shutting down; send the request to another one.',
-      );
+    if (this.#isAccepting) return;
+    throw new ButterflyError(
+      'CLUSTER_NOT_READY',
+      'The server is shutting down; send the request to another one.',
+    );
+  }
+
+  get #first(): EngineReplica {
+    const [first] = this.options.replicas;
+    if (first) return first;
+    throw new ButterflyError('INTERNAL', 'There is no replica at all. This is a defect, please report it.');
   }
 
   /** The live replica that will be done soonest; where none is live, one that is about to be, or else any. */
   #choose(knownTokens: Int32Array): EngineReplica {
-    const [first, ...others] = this.options.replicas;
-    if (!first)
-      throw new ButterflyError('INTERNAL', 'There is no replica at all. This is a defect, please report it.');
+    const first = this.#first;
+    const others = this.options.replicas.slice(1);
     const ranked = (replica: EngineReplica): readonly number[] => [
       ['live', 'starting', 'down'].indexOf(replica.state),
       others.length === 0 ? 0 : costOf(replica, knownTokens),

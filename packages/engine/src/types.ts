@@ -1,6 +1,6 @@
 import type { ButterflyError } from '@butterfly/common';
 import type { Constraint } from '@butterfly/constraint';
-import type { SamplingParams } from '@butterfly/wire';
+import type { Pooling, SamplingParams } from '@butterfly/wire';
 
 /** A request as the engine sees it: tokens in, tokens out. Text is the business of the API. */
 export interface GenerateRequest {
@@ -26,6 +26,43 @@ export interface GenerateRequest {
    * and ends where that allows nothing else.
    */
   readonly constraint?: Constraint;
+}
+
+/** A text as the engine sees it, whose embedding is wanted. */
+export interface EmbedRequest {
+  /** At least one, with those that the vocabulary puts before and behind a text. */
+  readonly tokens: Int32Array;
+  /** By default as the model's file says, else the mean of an encoder and the last token of any other model. */
+  readonly pooling?: Pooling | null;
+  /** As in `GenerateRequest`, like the next one. */
+  readonly priority: number;
+  readonly timeoutMs: number;
+}
+
+export type EmbedEvent =
+  | {
+      readonly kind: 'embedding';
+      /** As the model makes it: its length is not 1. */
+      readonly vector: Float32Array;
+      readonly timing: RequestTiming;
+    }
+  | { readonly kind: 'error'; readonly error: ButterflyError };
+
+/** A text on its way to its embedding: one event, and no more. Leaving the iteration, or `cancel`, frees everything that it held. */
+export interface Embedding extends AsyncIterable<EmbedEvent> {
+  cancel(): void;
+}
+
+/** What may be asked of a model. */
+export interface EngineModel {
+  /** Whether it continues texts; encoders, and models that score texts, do not. */
+  readonly generates: boolean;
+  /** Whether its tokens see those that come later, so that a text is computed in one step and nothing of it is cached. */
+  readonly isEncoder: boolean;
+  /** How embeddings of it may be pooled; none of a model of which none can be had. */
+  readonly poolings: readonly Pooling[];
+  /** How they are where nobody says. */
+  readonly usualPooling: Pooling;
 }
 
 /** Times of one request in milliseconds. */
@@ -82,4 +119,17 @@ export interface Engine {
    */
   submit(request: GenerateRequest): Generation;
   status(): EngineStatus;
+}
+
+/** What makes embeddings. */
+export interface Embedder {
+  /** Of one text, whose embedding is pooled so; fewer than the context where a step must hold a text as a whole. */
+  embeddingTokensMax(pooling?: Pooling | null): number;
+  /** Numbers of an embedding come with it; how it may be pooled, and how it is by default. */
+  readonly model: EngineModel;
+  /**
+   * Never throws after returning: later failures arrive as an error event.
+   * @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_UNSUPPORTED, or CLUSTER_NOT_READY while shutting down.
+   */
+  embed(request: EmbedRequest): Embedding;
 }

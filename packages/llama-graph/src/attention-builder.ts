@@ -11,10 +11,11 @@ import {
   groupedQueries,
   spanMasks,
 } from '@butterfly/model';
-import { isBiased, sinksOperand } from './attention-operands.js';
+import { hasWindow, isBiased, maskOperand, sinksOperand } from './attention-operands.js';
 import { cacheLayer } from './cut.js';
 import { rootOf } from './leaves.js';
 import { refuse } from './refusal.js';
+import { attendTexts } from './texts/text-attention.js';
 
 type Pointer = ImportedTensor['pointer'];
 
@@ -23,6 +24,8 @@ interface AttentionBuilderOptions {
   readonly attention: readonly (LayerAttention | null)[];
   readonly get: (pointer: Pointer) => ImportedTensor;
   readonly batch: BatchShape;
+  /** That layers with a window see. */
+  readonly windowTokens: number;
   /** Of the layers of the range; null for one that attends to nothing. */
   readonly caches: readonly (LayerCache | null)[];
   /** What stands for a source of a node. */
@@ -76,7 +79,8 @@ export class AttentionBuilder {
     const keys = get(k);
     const values = get(v);
     const root = rootOf(this.options, keys);
-    const layer = cacheLayer(root) ?? -1;
+    const layer = cacheLayer(root);
+    if (layer === null) return this.#attendTexts(node, { q, k, v, sinks: sinks ?? null });
     const shape = attention[layer];
     if (!shape) throw refuse('attends to what is no cache');
     const cache = { keys: this.cacheOf(root), values: this.#valuesOf(values, root) };
@@ -97,6 +101,31 @@ export class AttentionBuilder {
       { valueSize: values.shape[0], valueOffset: cache.values ? 0 : values.viewOffset % root.strides[1] },
     );
     return graph.shapedAs(result, node);
+  }
+
+  /** What stands for an attention over what is not cached. */
+  #attendTexts(
+    node: ImportedTensor,
+    {
+      q,
+      k,
+      v,
+      sinks,
+    }: { readonly q: Pointer; readonly k: Pointer; readonly v: Pointer; readonly sinks: Pointer | null },
+  ): Tensor {
+    const { get, batch, operand, windowTokens } = this.options;
+    const mask = node.sources[maskOperand];
+    if (!mask) throw refuse('attends without a mask');
+    const window = hasWindow(get(mask)) ? ({ kind: 'symmetric', tokens: windowTokens } as const) : null;
+    const values = operand(node, 2, v);
+    return attendTexts(this.graph, node, batch, {
+      queries: operand(node, 0, q),
+      keys: operand(node, 1, k),
+      values,
+      sinks: sinks ? operand(node, sinksOperand, sinks) : null,
+      masks: this.#masks(window, isBiased(node)),
+      attended: this.#attendedFor(get(q).shape[2] * values.shape[0]),
+    });
   }
 
   /** Null where values are a part of the cached keys. */

@@ -34,6 +34,20 @@ export function attentionsOf(
   return Array.from({ length: layers }, (_, layer) => found.get(layer) ?? null);
 }
 
+/**
+ * Whether a model is an encoder: it attends, and caches nothing of it.
+ * @throws ButterflyError MODEL_UNSUPPORTED where it does both
+ */
+export function attendsWithoutCache(graph: WholeGraph): boolean {
+  const attentions = graph.nodes.filter(({ op }) => op === 'FLASH_ATTN_EXT');
+  const isCached = ({ sources: [, keys] }: ImportedTensor): boolean =>
+    Boolean(keys) && cacheLayer(rootOf(graph, graph.get(keys ?? 0n))) !== null;
+  const cached = attentions.filter(isCached).length;
+  if (cached > 0 && cached < attentions.length)
+    throw refuse('caches what some layers attend to, and not others');
+  return attentions.length > 0 && cached === 0;
+}
+
 function attentionOf(
   graph: WholeGraph,
   node: ImportedTensor,

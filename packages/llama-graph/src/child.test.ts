@@ -16,9 +16,9 @@ describe('surveyInChild', () => {
   });
 
   it('hands on why a model is refused', async () => {
-    const request = surveyRequest(await openFixture('bert'));
+    const request = surveyRequest(await openFixture('dream'));
     await expect(surveyInChild(request, { ggmlDirectory })).rejects.toThrow(
-      failure('MODEL_UNSUPPORTED', 'self_kq_mask'),
+      failure('MODEL_UNSUPPORTED', 'makes no embedding but logits'),
     );
   });
 

@@ -10,6 +10,7 @@ import {
   fitsRooms,
   graphHeader,
   readArchitecture,
+  readPooling,
   readVocabulary,
   specOf,
 } from '@butterfly/model';
@@ -23,6 +24,8 @@ import type { GraphSurvey } from './survey.js';
 interface HiddenFacts {
   /** Whether windows are chunks: llama_swa_type of src/models/llama4.cpp. */
   readonly isChunked?: boolean;
+  /** Whether its head scores the last row of a text, as llm_graph_input_cls::set_input of src/llama-graph.cpp has it. */
+  readonly ranksLast?: boolean;
   /** Parameters of `inp_attn_scale`; null without. */
   readonly temperature?: (reader: MetadataReader) => ImportedGraphSpec['temperature'];
 }
@@ -50,6 +53,8 @@ const hiddenFacts: Readonly<Record<string, HiddenFacts>> = {
   },
   deepseek2: { temperature: latentTemperature },
   mistral4: { temperature: latentTemperature },
+  qwen3: { ranksLast: true },
+  qwen3vl: { ranksLast: true },
 };
 
 /** Tokens of a context unless more are asked for. */
@@ -72,6 +77,7 @@ export function surveyRequest(gguf: GgufFile): SurveyRequest {
     }),
     names: gguf.tensors.map(({ name }) => name),
     isChunked: factsOf(architecture).isChunked ?? false,
+    isRanking: readPooling(readerOf(gguf, architecture)) === 'rank',
   };
 }
 
@@ -91,7 +97,7 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
   }
   const { metadata, keys } = architectureEntries(gguf.entries, architecture);
   // Which tokens are seen is not in the graph either, but in a mask that is filled for each step.
-  if (reader.own('attention.causal') === false)
+  if (reader.own('attention.causal') === false && !survey.isEncoder)
     throw reader.unsupported('its tokens see those that come later');
   const temperature = factsOf(architecture).temperature?.(reader) ?? null;
   if (survey.hasTemperature && temperature === null)
@@ -103,10 +109,12 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
     crossings: [...survey.crossings],
     tokenLayers: [...survey.tokenLayers],
     vocabulary: readVocabulary(gguf, reader),
+    isEncoder: survey.isEncoder,
+    embedding: embeddingOf(reader, architecture, survey),
     contextTrained,
     attention: [...survey.attention],
     sharedTensors: sharedTensors(gguf, survey),
-    tiedEmbeddings: !gguf.tensors.some(({ name }) => name === 'output.weight'),
+    tiedEmbeddings: !survey.isEncoder && !gguf.tensors.some(({ name }) => name === 'output.weight'),
     graph: {
       kind: 'imported',
       metadata: metadata.toString('base64'),
@@ -213,6 +221,18 @@ function sharedTensors(gguf: GgufFile, survey: GraphSurvey): Record<string, numb
     if (!isOwn && !isOfAll) shared[name] = [...users];
   }
   return shared;
+}
+
+function embeddingOf(
+  reader: MetadataReader,
+  architecture: string,
+  { embedding }: GraphSurvey,
+): ModelSpec['embedding'] {
+  if (!embedding) return null;
+  const { width, scores, takes } = embedding;
+  const row = factsOf(architecture).ranksLast ? 'last' : 'first';
+  const ranks = scores > 0 ? ({ takes: takes === 'mean' ? 'mean' : row, scores } as const) : null;
+  return { pooling: readPooling(reader), width, ranks };
 }
 
 function expertsOf(reader: MetadataReader): ImportedGraphSpec['experts'] {

@@ -23,6 +23,7 @@ import { viewOperations, type Core } from './cores.js';
 import { packCrossing, unpackCrossing, widthOf, type CrossingPart } from './crossing.js';
 import { cacheLayer, isStateName } from './cut.js';
 import { type FindWeight, leafOf, rootOf, weightUse } from './leaves.js';
+import { poolNodes, tensorsOfTexts, type PooledNodes } from './texts/pooling-builder.js';
 import { refuse } from './refusal.js';
 import { StateBuilder, type StateGroup } from './state-builder.js';
 
@@ -43,6 +44,8 @@ export interface GraphBuilderOptions {
   readonly exits: readonly CrossingPart[];
   /** The logits, on the last stage; null where a step only fills the cache. */
   readonly logits: Pointer | null;
+  /** In place of logits, how embeddings are made; null where none are wanted. */
+  readonly pooled: PooledNodes | null;
   /** What enters the last layer of those that are computed, if not the stage, of which numbers are watched on the last. */
   readonly watched: readonly CrossingPart[];
   readonly isLast: boolean;
@@ -91,12 +94,17 @@ export class GraphBuilder {
   constructor(private readonly options: GraphBuilderOptions) {
     const { ggml, nodes, batch } = options;
     const perSpan = batch.spans.length * (tensorsOfAttention * options.caches.length + masksMax);
-    const { entries, exits, watched } = options;
+    const { entries, exits, watched, pooled } = options;
     const ofParts = tensorsOfPart * (entries.length + exits.length + watched.length);
     const inCores = options.cores.reduce((sum, { inner }) => sum + 3 * inner.length + 32, 0);
     this.#graph = new CloningGraph(
       ggml,
-      2 * nodes.length + perSpan + inCores * options.groups.length + ofParts + tensorsBeside,
+      2 * nodes.length +
+        perSpan +
+        inCores * options.groups.length +
+        ofParts +
+        tensorsOfTexts(pooled, batch) +
+        tensorsBeside,
     );
     this.#needed = new Set(nodes.map(({ pointer }) => pointer));
     for (const core of options.cores) for (const position of core.inner) this.#coreOf.set(position, core);
@@ -119,6 +127,7 @@ export class GraphBuilder {
     };
     this.#attention = new AttentionBuilder(this.#graph, this.#inputs, {
       ...options,
+      windowTokens: options.model.windowTokens,
       operand: (node, index, pointer) => this.#operand(node, index, pointer),
     });
     this.#states = this.#stateBuilder();
@@ -290,6 +299,7 @@ export class GraphBuilder {
         return keep(this.#graph.tensor(tensor.type, tensor.shape));
       case 'cache':
       case 'state':
+      case 'pooling':
       case 'ours':
         throw refuse(`reads "${tensor.name}" in ${node.op}`);
       default:
@@ -312,6 +322,7 @@ export class GraphBuilder {
       return { activations, logits: null, rowSums: this.#sums(activations), logitRowSums: null };
     }
     const sums = this.#sums(this.#packed(this.options.watched) ?? this.#entered());
+    if (this.options.pooled) return this.#embeddings(this.options.pooled, sums);
     const before = logits === null ? null : this.#beforeLogits(logits);
     return {
       activations: null,
@@ -319,6 +330,17 @@ export class GraphBuilder {
       rowSums: sums,
       logitRowSums: before && this.#sums(before),
     };
+  }
+
+  #embeddings(pooled: PooledNodes, rowSums: Tensor): StepOutputs {
+    const rows = this.#made.get(pooled.rows);
+    if (!rows) throw refuse('pools rows that it does not compute');
+    const { vectors, means } = poolNodes(this.#graph, rows, pooled, {
+      texts: this.options.batch.pooled ?? [],
+      weight: (node, index, pointer) => this.#operand(node, index, pointer),
+    });
+    this.#inputs.means = means;
+    return { activations: null, logits: null, vectors, rowSums, logitRowSums: this.#sums(rows) };
   }
 
   /** Tensors that cross a cut side by side, F32 [width, paddedRows]; null where some are not made. */

@@ -1,5 +1,6 @@
 import { dtype, tensorFlags, type ImportedTensor, type Shape, type Tensor } from '@butterfly/ggml';
 import type { WeightUse } from '@butterfly/model';
+import { isMaskOf } from './attention-operands.js';
 import { cacheLayer, type Cut, type WholeGraph } from './cut.js';
 import { refuse } from './refusal.js';
 
@@ -20,6 +21,8 @@ export type Leaf =
   | { readonly kind: 'temperature' }
   /** F32 [n, n]: what rotates heads before they are cached in few bits. */
   | { readonly kind: 'rotation'; readonly size: number }
+  /** What texts are pooled by: F32 [rows, texts] weights of means, or I32 [texts] rows. */
+  | { readonly kind: 'pooling'; readonly takes: 'mean' | 'row' }
   /** Memory whose values do not count, because all of them are replaced at once. */
   | { readonly kind: 'scratch' }
   /** What is made anew over the arena: masks, and where to write. */
@@ -64,7 +67,9 @@ export function leafOf(
   if (name === 'inp_attn_scale' && type === dtype.F32 && shape[2] === rows) return { kind: 'temperature' };
   if (rotations.test(name) && type === dtype.F32 && shape[0] === shape[1])
     return { kind: 'rotation', size: shape[0] };
-  if (madeAnew.test(name)) return { kind: 'ours' };
+  if (madeAnew.test(name) || (reader !== null && isMaskOf(leaf, reader.node))) return { kind: 'ours' };
+  if (name === 'mean' && type === dtype.F32) return { kind: 'pooling', takes: 'mean' };
+  if (name === 'cls' && type === dtype.I32) return { kind: 'pooling', takes: 'row' };
   const isInput = (leaf.flags & tensorFlags.input) !== 0;
   if (type === dtype.F32 && !isInput && reader !== null && replacesAll(reader.node))
     return { kind: 'scratch' };

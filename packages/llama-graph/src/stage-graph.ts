@@ -1,5 +1,5 @@
 import type { ButterflyError } from '@butterfly/common';
-import type { CloningGraph, Ggml, HeaderModel, Tensor } from '@butterfly/ggml';
+import type { CloningGraph, Ggml, HeaderModel, ImportedGraph, ImportedTensor, Tensor } from '@butterfly/ggml';
 import {
   type BatchShape,
   type LayerAttention,
@@ -14,7 +14,8 @@ import { findCores, rowDimensions, type Core } from './cores.js';
 import { crossingParts, type CrossingPart } from './crossing.js';
 import { GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
 import { isBiased, sinksOperand } from './attention-operands.js';
-import { GraphBuilder } from './graph-builder.js';
+import { GraphBuilder, type GraphBuilderOptions } from './graph-builder.js';
+import { pooledEnd, type PooledEnd } from './texts/pooled-end.js';
 import { type FindWeight, leafOf, readingsOf, weightUse } from './leaves.js';
 import { refuse } from './refusal.js';
 import type { StateGroup } from './state-builder.js';
@@ -37,7 +38,12 @@ export interface StageGraphOptions {
   readonly names: ReadonlySet<string>;
   /** Whether the first stage takes rows of the embedding instead of token ids. */
   readonly isLookedUp?: boolean;
+  /** How embeddings of texts may be wanted; null, the default, where none can be made. */
+  readonly embedding?: { readonly isRanking: boolean } | null;
 }
+
+/** A step and the memory that it is computed over. */
+type StepMemory = Pick<GraphBuilderOptions, 'batch' | 'find' | 'caches' | 'states' | 'groups'>;
 
 /** The graphs of a range of layers of a model, cut out of those that llama.cpp builds of the whole. */
 export class StageGraphs {
@@ -52,6 +58,8 @@ export class StageGraphs {
   /** What enters the last layer, of the last stage, as far as it is computed there. */
   readonly #watched: { readonly whole: readonly CrossingPart[]; readonly silent: readonly CrossingPart[] };
   readonly #operations: readonly string[];
+  /** Of the last stage, where embeddings can be made. */
+  readonly #pooled: Pick<PooledCut, 'end' | 'operations'> | null;
   readonly #cores: { readonly whole: readonly Core[]; readonly silent: readonly Core[] };
   readonly #dimensions: readonly number[];
   /** Graphs of groups of sequences with as many rows, by both numbers. */
@@ -90,7 +98,10 @@ export class StageGraphs {
     this.hasHeadTerms = graph.nodes.some(
       (node) => node.op === 'FLASH_ATTN_EXT' && (node.sources[sinksOperand] !== undefined || isBiased(node)),
     );
-    this.weights = weightsOf(graph, whole, options.names);
+    const isWeight = (name: string): boolean => options.names.has(name);
+    const pooled = this.isLast && options.embedding ? pooledCut(model, range, graph, isWeight) : null;
+    this.#pooled = pooled && { end: pooled.end, operations: pooled.operations };
+    this.weights = weightsOf(options.names, [{ graph, cut: whole }, ...(pooled ? [pooled] : [])]);
   }
 
   get isFirst(): boolean {
@@ -117,6 +128,8 @@ export class StageGraphs {
     // Before the graph of the step itself, which the next one voids.
     const groups =
       this.#cores.whole.length === 0 ? [] : rowGroups(batch).map((group) => this.#withGraph(group));
+    if (this.isLast && (batch.pooled?.length ?? 0) > 0)
+      return this.#buildPooled({ batch, find, caches, states, groups });
     const imported = model.graph(batch.paddedRows, Math.max(1, batch.paddedLogitRows));
     const isSilent = this.isLast && batch.logitRows === 0;
     const cut = isSilent ? this.#cuts.silent : this.#cuts.whole;
@@ -125,21 +138,60 @@ export class StageGraphs {
     const isAsKnown = nodes.every(({ op }, i) => op === this.#operations[cut.nodes[i] ?? -1]);
     if (!isAsKnown) throw this.#isAnother(batch);
     const logits = this.isLast && !isSilent ? cut.exits[0] : undefined;
+    return this.#builder(
+      imported,
+      { batch, find, caches, states, groups },
+      {
+        nodes,
+        logits: logits === undefined ? null : imported.node(logits).pointer,
+        pooled: null,
+        watched: isSilent ? this.#watched.silent : this.#watched.whole,
+        cores: isSilent ? this.#cores.silent : this.#cores.whole,
+      },
+    );
+  }
+
+  /** Of the last stage, for a step that wants embeddings. */
+  #buildPooled(step: StepMemory): StepGraph<CloningGraph> {
+    const { batch } = step;
+    if (!this.#pooled) throw refuse('makes no embeddings');
+    const { operations, end } = this.#pooled;
+    const { model, embedding } = this.options;
+    const imported = model.graph(batch.paddedRows, batch.paddedLogitRows, 1, 'pooled');
+    const at = (positions: readonly number[]): ImportedTensor[] =>
+      positions.map((position) => imported.node(position));
+    const nodes = at(end.trunk);
+    const isAsKnown =
+      imported.size === operations.length &&
+      nodes.every(({ op }, i) => op === operations[end.trunk[i] ?? -1]);
+    if (!isAsKnown) throw this.#isAnother(batch);
+    return this.#builder(imported, step, {
+      nodes,
+      logits: null,
+      pooled: {
+        rows: imported.node(end.rows).pointer,
+        taken: imported.node(end.taken).pointer,
+        tail: at(end.tail),
+        isScoring: embedding?.isRanking ?? false,
+      },
+      watched: this.#watched.whole,
+      cores: this.#cores.whole,
+    });
+  }
+
+  #builder(
+    imported: ImportedGraph,
+    step: StepMemory,
+    parts: Pick<GraphBuilderOptions, 'nodes' | 'logits' | 'pooled' | 'watched' | 'cores'>,
+  ): StepGraph<CloningGraph> {
     return new GraphBuilder({
       ...this.options,
+      ...step,
+      ...parts,
       get: (pointer) => imported.get(pointer),
-      nodes,
       entries: this.#entries,
       exits: this.#exits,
-      logits: logits === undefined ? null : imported.node(logits).pointer,
-      watched: isSilent ? this.#watched.silent : this.#watched.whole,
       isLast: this.isLast,
-      batch,
-      find,
-      caches,
-      states,
-      cores: isSilent ? this.#cores.silent : this.#cores.whole,
-      groups,
       node: (position) => imported.node(position),
       positionOf: (pointer) => imported.positionOf(pointer),
       dimensions: this.#dimensions,
@@ -204,22 +256,47 @@ function lookupOf(graph: WholeGraph): number {
   return found;
 }
 
-/** How each weight is used by the nodes of a cut. */
-function weightsOf(graph: WholeGraph, cut: Cut, names: ReadonlySet<string>): ImportedWeight[] {
+/** How each weight is used by the nodes of cuts. */
+function weightsOf(
+  names: ReadonlySet<string>,
+  cuts: readonly { readonly graph: WholeGraph; readonly cut: Cut }[],
+): ImportedWeight[] {
   const found = new Map<string, ImportedWeight>();
-  for (const { leaf, reader } of readingsOf(graph, cut))
-    leafOf(leaf, coreRows, (name) => names.has(name), reader);
-  for (const position of cut.nodes) {
-    const node = graph.nodes[position];
-    if (!node) continue;
-    const read = [...node.sources.entries(), [-1, node.viewOf] as const];
-    for (const [index, pointer] of read) {
-      if (pointer === null) continue;
-      const { op, name, type, shape } = graph.get(pointer);
-      if (op !== 'NONE' || !names.has(name)) continue;
-      const use = weightUse(node, index);
-      found.set(`${use} ${name}`, { name, use, type, shape });
-    }
+  for (const { graph, cut } of cuts) {
+    for (const { leaf, reader } of readingsOf(graph, cut))
+      leafOf(leaf, coreRows, (name) => names.has(name), reader);
+    for (const node of cut.nodes.flatMap((position) => graph.nodes[position] ?? []))
+      for (const [index, pointer] of [...node.sources.entries(), [-1, node.viewOf] as const]) {
+        if (pointer === null) continue;
+        const { op, name, type, shape } = graph.get(pointer);
+        if (op !== 'NONE' || !names.has(name)) continue;
+        const use = weightUse(node, index);
+        found.set(`${use} ${name}`, { name, use, type, shape });
+      }
   }
   return [...found.values()];
+}
+
+/** The last layers of the graph by which embeddings are made. */
+interface PooledCut {
+  readonly graph: WholeGraph;
+  readonly cut: Cut;
+  readonly end: PooledEnd;
+  readonly operations: readonly string[];
+}
+
+/** @throws ButterflyError MODEL_UNSUPPORTED where it is not the graph of logits up to the rows that are pooled */
+function pooledCut(
+  model: HeaderModel,
+  { layerStart, layerEnd }: StageGraphOptions['range'],
+  plain: WholeGraph,
+  isWeight: (name: string) => boolean,
+): PooledCut {
+  const graph: WholeGraph = model.graph(coreRows, coreRows, 1, 'pooled').snapshot();
+  const cut = new GraphCutter(graph, model.layers).cut(layerStart, layerEnd);
+  const end = pooledEnd(graph, cut, coreRows, isWeight);
+  const operations = graph.nodes.map(({ op }) => op);
+  const isSame = operations.slice(0, end.rows + 1).every((op, position) => op === plain.nodes[position]?.op);
+  if (!isSame) throw refuse('computes embeddings otherwise than logits');
+  return { graph, cut, end, operations };
 }

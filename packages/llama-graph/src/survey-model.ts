@@ -15,6 +15,8 @@ export interface SurveyRequest {
   readonly names: readonly string[];
   /** Whether windows are chunks. */
   readonly isChunked: boolean;
+  /** Whether the file says that its embeddings are scores. */
+  readonly isRanking: boolean;
 }
 
 /** What a process of its own says of a model. */
@@ -26,14 +28,16 @@ export type SurveyAnswer =
  * Surveys a model in this process, which llama.cpp ends on metadata that contradicts itself: see `surveyInChild`.
  * @throws ButterflyError MODEL_UNSUPPORTED
  */
-export function surveyModel(ggml: Ggml, { header, names, isChunked }: SurveyRequest): GraphSurvey {
+export function surveyModel(ggml: Ggml, request: SurveyRequest): GraphSurvey {
+  const { header, names, isChunked, isRanking } = request;
   const options = {
     header,
     rowsMax: surveyRowsMax,
     cacheType: dtype.F16,
     contextTokens: surveyContextTokens(0),
+    isRanking,
   };
-  const known = { names: new Set(names), isChunked };
+  const known = { names: new Set(names), isChunked, isRanking };
   using first = new HeaderModel(ggml, options);
   if (first.windowTokens === 0) return surveyWith(ggml, first, known, options);
   const wide = { ...options, contextTokens: surveyContextTokens(first.windowTokens) };
@@ -44,7 +48,7 @@ export function surveyModel(ggml: Ggml, { header, names, isChunked }: SurveyRequ
 function surveyWith(
   ggml: Ggml,
   model: HeaderModel,
-  known: { readonly names: ReadonlySet<string>; readonly isChunked: boolean },
+  known: Parameters<typeof surveyGraph>[1],
   options: HeaderModelOptions,
 ): GraphSurvey {
   const survey = surveyGraph(model, known);

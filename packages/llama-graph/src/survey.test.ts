@@ -79,6 +79,15 @@ describe('surveyModel', () => {
     expect([...new Set(crossings.filter((width) => width !== null))]).toEqual(widths);
   });
 
+  it('tells of an encoder that nothing is cached, and of others how wide their embeddings are', async () => {
+    const encoder = await survey('bert');
+    expect(encoder.isEncoder).toBe(true);
+    expect(encoder.attention.every((layer) => layer === null)).toBe(true);
+    expect(encoder.embedding).toEqual({ width: 128, scores: 0, takes: 'row' });
+    const causal = await survey('gemma3');
+    expect([causal.isEncoder, causal.embedding?.width]).toEqual([false, 128]);
+  });
+
   it('tells which layers behind the first read tokens', async () => {
     expect((await survey('qwen3vl')).tokenLayers).toEqual([1, 2]);
     expect((await survey('talkie')).tokenLayers).toEqual([1, 2, 3, 4, 5]);
@@ -97,7 +106,7 @@ describe('surveyModel', () => {
   it.each([
     ['deepseek32', 'computes LIGHTNING_INDEXER with cached keys or values'],
     ['grok', 'computes MUL_MAT with cached keys or values'],
-    ['bert', 'self_kq_mask'],
+    ['dream', 'makes no embedding but logits'],
   ])('refuses %s: %s', async (name, words) => {
     await expect(survey(name)).rejects.toThrow(
       expect.objectContaining({

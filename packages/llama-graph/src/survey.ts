@@ -1,9 +1,10 @@
 import type { HeaderModel, Shape } from '@butterfly/ggml';
 import type { LayerAttention, LayerState } from '@butterfly/model';
-import { attentionsOf } from './attention-survey.js';
+import { attendsWithoutCache, attentionsOf } from './attention-survey.js';
 import { viewOperations } from './cores.js';
 import { crossingParts, widthOf } from './crossing.js';
 import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
+import { surveyPooling, type SurveyedEmbedding } from './texts/pooled-end.js';
 import { refuse } from './refusal.js';
 import { leafOf, leavesOf, readingsOf, rootOf, stateKind, weightUse, type Leaf } from './leaves.js';
 
@@ -24,6 +25,10 @@ export interface GraphSurvey {
   readonly plainWeights: readonly string[];
   /** Whether queries are multiplied by what depends on their position. */
   readonly hasTemperature: boolean;
+  /** As in `ModelSpec`. */
+  readonly isEncoder: boolean;
+  /** Null where none can be made. */
+  readonly embedding: SurveyedEmbedding | null;
 }
 
 /** Unlike any dimension of a model, so that the dimension of the rows shows. */
@@ -47,7 +52,11 @@ export function surveyContextTokens(windowTokens: number): number {
  */
 export function surveyGraph(
   model: HeaderModel,
-  options: { readonly names: ReadonlySet<string>; readonly isChunked: boolean },
+  options: {
+    readonly names: ReadonlySet<string>;
+    readonly isChunked: boolean;
+    readonly isRanking: boolean;
+  },
 ): GraphSurvey {
   const graph: WholeGraph = model.graph(surveyedRows, surveyedOutputs).snapshot();
   checkKernels(graph);
@@ -71,6 +80,14 @@ export function surveyGraph(
     }
   const reads = (layer: number, kind: Leaf['kind']): boolean =>
     read[layer]?.some(({ leaf }) => leaf.kind === kind) ?? false;
+  const isEncoder = attendsWithoutCache(graph);
+  const pooled = surveyPooling(model, { isRanking: options.isRanking, isWeight });
+  for (const { name, shape } of pooled?.weights ?? []) {
+    users.set(name, (users.get(name) ?? new Set()).add(layers - 1));
+    shapes[name] = shape;
+  }
+  if (isEncoder && pooled?.rows !== graph.nodes.length - 1)
+    throw refuse('sees tokens that come later, and makes no embedding but logits of them');
   const windowOf = (slots: number): LayerAttention['window'] =>
     slots >= model.contextTokens
       ? null
@@ -83,12 +100,14 @@ export function surveyGraph(
       read.map((leaves) => leaves.map(({ leaf }) => leaf)),
     ),
     tokenLayers: [...cuts.keys()].filter((layer) => layer > 0 && reads(layer, 'tokens')),
-    attention: attentionsOf(graph, layers, windowOf),
+    attention: isEncoder ? cuts.map(() => null) : attentionsOf(graph, layers, windowOf),
     states: cuts.map((cut, layer) => statesOf(graph, cut, layer)),
     users: Object.fromEntries([...users].map(([name, layersOf]) => [name, [...layersOf]])),
     shapes,
     plainWeights: [...new Set(cuts.flatMap((cut) => readAsFloats(graph, cut)))].filter(isWeight),
     hasTemperature: [...cuts.keys()].some((layer) => reads(layer, 'temperature')),
+    isEncoder,
+    embedding: pooled?.embedding ?? null,
   };
 }
 

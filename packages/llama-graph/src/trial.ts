@@ -1,6 +1,6 @@
 import { toButterflyError } from '@butterfly/common';
 import type { Ggml, HeaderModel } from '@butterfly/ggml';
-import { type AttentionSpan, type BatchShape, plainLayout } from '@butterfly/model';
+import { type AttentionSpan, type BatchShape, type PooledRows, plainLayout } from '@butterfly/model';
 import { refuse } from './refusal.js';
 import { StageGraphs } from './stage-graph.js';
 import type { GraphSurvey } from './survey.js';
@@ -16,6 +16,30 @@ const batches: readonly BatchShape[] = [
   batchOf([4], 0),
   batchOf([64], 1),
 ];
+
+/** A text, and two of other lengths; of an encoder these are all that there is. */
+const texts: readonly (readonly number[])[] = [[1], [3, 4], [64]];
+
+function textsOf(rowsOfTexts: readonly number[], isScored: boolean): BatchShape {
+  const rows = rowsOfTexts.reduce((sum, each) => sum + each, 0);
+  let rowStart = 0;
+  const pooled = rowsOfTexts.map((count, i): PooledRows => ({
+    rowStart: (rowStart += count) - count,
+    rows: count,
+    takes: i === 0 ? 'mean' : 'last',
+    isScored,
+  }));
+  const batch = batchOf(rowsOfTexts, rows);
+  return { ...batch, pooled };
+}
+
+/** Where nothing is cached, each text attends to its own rows. */
+function asTexts(batch: BatchShape): BatchShape {
+  return {
+    ...batch,
+    spans: batch.spans.map((span) => ({ ...span, cached: { start: 0, slots: span.rows, first: 0 } })),
+  };
+}
 
 function batchOf(rowsOfSequences: readonly number[], logitRows: number): BatchShape {
   const spans = rowsOfSequences.map((rows, i): AttentionSpan => ({
@@ -38,7 +62,11 @@ export function tryGraphs(
   model: HeaderModel,
   { survey, names }: { readonly survey: GraphSurvey; readonly names: ReadonlySet<string> },
 ): void {
-  const { layers, attention, crossings } = survey;
+  const { layers, attention, crossings, isEncoder } = survey;
+  const isRanking = (survey.embedding?.scores ?? 0) > 0;
+  const embedding = survey.embedding && { isRanking };
+  const pooled = embedding ? texts.map((rows) => textsOf(rows, isRanking)) : [];
+  const tried = isEncoder ? pooled.map(asTexts) : [...batches, ...pooled];
   const middle = nearestCut(layers / 2, crossings);
   const ranges = [
     [0, layers],
@@ -51,9 +79,10 @@ export function tryGraphs(
   ] as const;
   using memory = new TrialMemory(ggml, survey);
   for (const [layerStart = 0, layerEnd = layers] of ranges) {
-    const graphs = new StageGraphs({ ggml, model, range: { layerStart, layerEnd }, attention, names });
+    const range = { layerStart, layerEnd };
+    const graphs = new StageGraphs({ ggml, model, range, attention, names, embedding });
     const find = memory.weights(graphs.weights);
-    for (const batch of batches) {
+    for (const batch of tried) {
       try {
         const { caches, states } = memory;
         const built = graphs.build(

@@ -1,10 +1,11 @@
 export { cachedOf, evenLayout, groupedQueries, plainLayout } from './architecture/attention-layout.js';
 export type { AttentionSpan, CachedTokens, SpanLayout } from './architecture/attention-layout.js';
 export { batchKey, rowGroups } from './architecture/batch-shape.js';
-export type { BatchShape, RowGroup } from './architecture/batch-shape.js';
+export type { BatchShape, PooledRows, RowGroup } from './architecture/batch-shape.js';
 export type { FamilyModel, StageWeights } from './architecture/llama-family.js';
 export { LlamaFamilyBuilder, graphTensorsMax } from './architecture/llama-family.js';
 export { fillMasks } from './architecture/masks.js';
+export { poolTexts, tensorsOfPooling } from './architecture/pooling.js';
 export { SpanAttention, spanMasks } from './architecture/span-attention.js';
 export type {
   LayerCache,
@@ -25,7 +26,13 @@ export { MetadataReader } from './gguf/metadata-reader.js';
 export { architectureEntries, graphHeader } from './gguf/graph-header.js';
 export type { GgufFile } from './gguf/gguf-file.js';
 export { activationBytes, canCutAt, crossingWidth, joinedLayers, readsTokens } from './spec/cuts.js';
-export { describeFamilyModel, readArchitecture, readVocabulary, specOf } from './spec/describe.js';
+export {
+  describeFamilyModel,
+  readArchitecture,
+  readPooling,
+  readVocabulary,
+  specOf,
+} from './spec/describe.js';
 export {
   cacheBlockSlots,
   cacheBytes,
@@ -60,6 +67,7 @@ export {
 } from './spec/layer-tensors.js';
 export { modelFingerprint, parseModelSpec } from './spec/spec.js';
 export type {
+  EmbeddingSpec,
   FamilyGraph,
   ImportedGraphSpec,
   LayerAttention,

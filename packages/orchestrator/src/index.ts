@@ -1,7 +1,8 @@
 export { FileServer } from './fleet/file-server.js';
 export type { WorkerView } from './fleet/fleet-worker.js';
 export { assumedLink, loopbackLink } from './links/link-table.js';
-export { defaultRowsMax, Orchestrator } from './orchestrator.js';
+export { stepRowsMax } from './deployment/served-requests.js';
+export { Orchestrator } from './orchestrator.js';
 export type { Capacity, Numerics, OrchestratorOptions } from './orchestrator.js';
 export type {
   ClusterDescription,

@@ -1,11 +1,4 @@
-import {
-  ButterflyError,
-  type Clock,
-  type Observer,
-  deadlines,
-  limits,
-  runningMaxOf,
-} from '@butterfly/common';
+import { ButterflyError, type Clock, type Observer, deadlines, runningMaxOf } from '@butterfly/common';
 import { ConstraintDesk, EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
 import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
@@ -13,6 +6,7 @@ import type { TokenTable, Transport } from '@butterfly/wire';
 import type { ClusterDescription, ClusterView } from './view/cluster-view.js';
 import { Cluster } from './cluster.js';
 import { describeCluster, viewOf } from './cluster-description.js';
+import { engineModel, stepRowsMax } from './deployment/served-requests.js';
 import { clusterPlanner } from './deployment/cluster-planner.js';
 import type { FileServer } from './fleet/file-server.js';
 import type { WorkerView } from './fleet/fleet-worker.js';
@@ -55,8 +49,6 @@ export interface OrchestratorOptions {
   readonly transport?: Transport;
 }
 
-/** Rows of one step when nothing else is asked for, as llama.cpp's default batch. */
-export const defaultRowsMax = Math.min(512, limits.stepRowsMax);
 /** How long after one worker joined others are waited for. */
 const gatherMs = 300;
 
@@ -73,7 +65,11 @@ export class Orchestrator {
   static async start(options: OrchestratorOptions): Promise<Orchestrator> {
     const { spec, capacity, wishes, numerics, files, clock, observe } = options;
     const contextSlots = Math.ceil(capacity.contextTokens / cacheBlockSlots) * cacheBlockSlots;
-    const sizes = { spec, arenaSlots: contextSlots * capacity.parallel, rowsMax: defaultRowsMax };
+    const sizes = {
+      spec,
+      arenaSlots: contextSlots * capacity.parallel,
+      rowsMax: stepRowsMax(spec, capacity.contextTokens),
+    };
     const { kvCacheType, isDeterministic } = numerics;
     const cluster = await Cluster.start({
       ...options.cluster,
@@ -137,7 +133,8 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     stages: 1,
     // Each that runs takes two slots for states, however short it is; the rest is for checkpoints. Rooms are for all.
     runningMax: stateSlots > 0 ? parallel : runningMaxOf(parallel),
-    stepRowsMax: defaultRowsMax,
+    stepRowsMax: stepRowsMax(options.spec, contextTokens),
+    model: engineModel(options.spec),
     stateSlots,
     windows: windowsOf(options.spec),
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),

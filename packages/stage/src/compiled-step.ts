@@ -1,20 +1,15 @@
 import type { Graph, Tensor } from '@butterfly/ggml';
 import {
-  type AttentionSpan,
   type BatchShape,
   type ImportedGraphSpec,
   type LayerAttention,
   type ModelSpec,
-  type CachedTokens,
-  type SpanLayout,
   type StepGraph,
-  type WindowsOfModel,
-  cacheBlockSlots,
   fillMasks,
   typicalAttention,
   windowsOf,
 } from '@butterfly/model';
-import { type SequenceWindow, emptyState, type StepSequence, wasteState } from '@butterfly/wire';
+import { emptyState, type StepSequence, wasteState } from '@butterfly/wire';
 
 /** The graph of one batch shape with its inputs and outputs as native memory; serves every step of that shape. */
 export class CompiledStep implements Disposable {
@@ -31,14 +26,16 @@ export class CompiledStep implements Disposable {
   readonly #temperature: ImportedGraphSpec['temperature'];
   /** Slots of a room for a window. */
   readonly #roomSlots: number;
+  readonly #isEncoder: boolean;
 
   /** Takes the graph over, to dispose it. */
   constructor(
     private readonly step: StepGraph,
-    { attention, graph }: Pick<ModelSpec, 'attention' | 'graph'>,
+    { attention, graph, isEncoder }: Pick<ModelSpec, 'attention' | 'graph' | 'isEncoder'>,
     private readonly batch: BatchShape,
   ) {
     this.graph = step.graph;
+    this.#isEncoder = isEncoder;
     const typical = typicalAttention(attention);
     this.#groupHeads = typical ? typical.heads / typical.kvHeads : 1;
     this.#roomSlots = windowsOf({ graph })?.roomSlots ?? 0;
@@ -51,7 +48,7 @@ export class CompiledStep implements Disposable {
    */
   bind(isHost: boolean): void {
     const { inputs, outputs } = this.step;
-    const { activations, logits, rowSums, logitRowSums } = outputs;
+    const { activations, logits, vectors = [], rowSums, logitRowSums } = outputs;
     const { rows, paddedRows, logitRows, paddedLogitRows } = this.batch;
     const access =
       (copies: 'inputs' | 'outputs') =>
@@ -85,6 +82,8 @@ export class CompiledStep implements Disposable {
       })),
       rotations: inputs.rotations.map((tensor) => new Float32Array(data(tensor))),
       ones: inputs.ones.map((tensor) => new Float32Array(data(tensor))),
+      means: (inputs.means ?? []).map((tensor) => new Float32Array(data(tensor))),
+      vectors: vectors.map((tensor) => new Float32Array(result(tensor))),
       rowSums: firstRows(new Float32Array(result(rowSums)), rows, paddedRows),
       logitRowSums:
         logitRowSums && firstRows(new Float32Array(result(logitRowSums)), logitRows, paddedLogitRows),
@@ -94,9 +93,9 @@ export class CompiledStep implements Disposable {
   }
 
   /** What the latest computation gave, without the rows that pad. */
-  outputs(): Pick<Views, 'activations' | 'logits' | 'rowSums' | 'logitRowSums'> {
-    const { activations, logits, rowSums, logitRowSums } = this.#bound();
-    return { activations, logits, rowSums, logitRowSums };
+  outputs(): Pick<Views, 'activations' | 'logits' | 'vectors' | 'rowSums' | 'logitRowSums'> {
+    const { activations, logits, vectors, rowSums, logitRowSums } = this.#bound();
+    return { activations, logits, vectors, rowSums, logitRowSums };
   }
 
   /** Takes what was filled to the device, to be called last before each computation. */
@@ -141,9 +140,12 @@ export class CompiledStep implements Disposable {
     fillStates(sequences, views.states);
     for (const padding of views.attendedPadding) padding.fill(0);
     for (const ones of views.ones) ones.fill(1);
+    // As llama.cpp has it: in F32.
+    for (const mean of views.means) mean.fill(1 / mean.length);
     for (const rotation of views.rotations) fillHadamard(rotation);
+    const [groupHeads, isEncoder] = [this.#groupHeads, this.#isEncoder];
     for (const { values, window, isBiased } of views.masks)
-      fillMasks(values, this.batch, { groupHeads: this.#groupHeads, positions, window, isBiased });
+      fillMasks(values, this.batch, { groupHeads, positions, window, isBiased, isEncoder });
   }
 
   [Symbol.dispose](): void {
@@ -186,6 +188,8 @@ interface Views {
   readonly states: readonly { readonly from: Int32Array; readonly to: BigInt64Array }[];
   readonly rotations: readonly Float32Array[];
   readonly ones: readonly Float32Array[];
+  readonly means: readonly Float32Array[];
+  readonly vectors: readonly Float32Array[];
   readonly rowSums: Float32Array;
   readonly logitRowSums: Float32Array | null;
   readonly activations: Uint8Array | null;
@@ -221,53 +225,4 @@ function isOdd(bits: number): boolean {
   let odd = false;
   for (let rest = bits; rest > 0; rest &= rest - 1) odd = !odd;
   return odd;
-}
-
-/**
- * The shape of a step. Several known rows of a sequence are a part of a prompt and attended together; a single one is
- * decoded, and each guess behind it is attended by itself and over as many slots as if it were decoded alone: attention
- * over several rows has another code path, whose last bits differ.
- * @param padded how many rows to compute for so many.
- * @param layout of the queries of a span of so many rows.
- * @param windows the rooms of the model; null without.
- */
-export function batchShape(
-  sequences: readonly StepSequence[],
-  padded: (rows: number) => number,
-  layout: SpanLayout,
-  windows: WindowsOfModel | null,
-): BatchShape {
-  let rows = 0;
-  let logitRows = 0;
-  const spans: AttentionSpan[] = [];
-  for (const sequence of sequences) {
-    const { rows: all, regionStart, positionStart, draftTokens, logitRows: wanted, window } = sequence;
-    const span = (count: number, position: number): AttentionSpan => ({
-      rows: count,
-      ...layout(count, position + count),
-      cached: { start: regionStart, slots: wholeBlocks(position + count), first: 0 },
-      room: window && windows && cachedInRoom(window, { start: position, end: position + count }, windows),
-    });
-    const known = all - draftTokens.length;
-    spans.push(span(known, positionStart));
-    for (let r = known; r < all; r++) spans.push(span(1, positionStart + r));
-    rows += all;
-    logitRows += wanted;
-  }
-  return { rows, paddedRows: padded(rows), spans, logitRows, paddedLogitRows: padded(logitRows) };
-}
-
-/** What rows at these positions see in their room, from the block on in which the first one's window begins. */
-function cachedInRoom(
-  { to, toFirst }: SequenceWindow,
-  rows: { readonly start: number; readonly end: number },
-  { windowTokens, roomSlots }: WindowsOfModel,
-): CachedTokens {
-  const seen = Math.max(0, rows.start - windowTokens + 1);
-  const first = seen - (seen % cacheBlockSlots);
-  return { start: to * roomSlots + first - toFirst, slots: wholeBlocks(rows.end) - first, first };
-}
-
-function wholeBlocks(slots: number): number {
-  return Math.ceil(slots / cacheBlockSlots) * cacheBlockSlots;
 }

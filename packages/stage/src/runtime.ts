@@ -14,8 +14,8 @@ import {
   windowsOf,
 } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
-import type { Step } from '@butterfly/wire';
-import { batchShape, type CompiledStep } from './compiled-step.js';
+import type { Step, StepSequence } from '@butterfly/wire';
+import type { CompiledStep } from './compiled-step.js';
 import { CompiledSteps } from './compiled-steps.js';
 import { EmbeddingLookup } from './embedding-lookup.js';
 import { StageFaultFinder } from './fault-finder.js';
@@ -34,12 +34,11 @@ import type {
   WarmStage,
 } from './stage.js';
 import { DeviceComputer, ExpertComputer, type StepComputer } from './step-computer.js';
-import { checkPayload, checkStep, type PayloadShape } from './step-check.js';
+import { checkPayload, checkStep, type PayloadShape } from './steps/step-check.js';
+import { batchShape } from './steps/step-shape.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './sampling/token-sampler.js';
-
-const noTokens = new Int32Array(0);
 
 export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
   readonly ggml: Ggml;
@@ -196,24 +195,8 @@ export class StageRuntime implements Stage {
       this.#faults.condemn();
     }
     // The largest step decides the compute memory, so that it does not grow while serving.
-    const rows = this.options.rowsMax;
-    this.#compile([
-      {
-        sequenceId: 0,
-        regionStart: 0,
-        regionSlots: this.#cache.slots,
-        positionStart: 0,
-        rows: Math.min(rows, this.#cache.slots),
-        logitRows: 1,
-        sampling: null,
-        draftTokens: noTokens,
-        recentTokens: noTokens,
-        logprobs: null,
-        scored: null,
-        state: null,
-        window: windowsOf(this.options.spec) && { from: 0, fromFirst: 0, to: 0, toFirst: 0 },
-      },
-    ]);
+    const { spec, rowsMax } = this.options;
+    this.#compile([largestSequence(spec, Math.min(rowsMax, this.#cache.slots), this.#cache.slots)]);
   }
 
   /**
@@ -291,7 +274,8 @@ export class StageRuntime implements Stage {
       const computeMicros = Math.round((performance.now() - startedMs) * 1000);
       const outputs = compiled.outputs();
       const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
-      return { activations: outputs.activations, logits: outputs.logits, faults, computeMicros };
+      const { activations, logits, vectors } = outputs;
+      return { activations, logits, vectors, faults, computeMicros };
     };
   }
 
@@ -322,15 +306,38 @@ export class StageRuntime implements Stage {
         : paddedRows(rows, this.#curve);
     };
     const layout = isDeterministic || cacheType !== 'f16' ? plainLayout : this.#builder.layout;
-    return this.#compiled.get(batchShape(sequences, padded, layout, windowsOf(spec)));
+    return this.#compiled.get(batchShape(sequences, padded, layout, spec));
   }
 
   #check(step: Pick<Step, 'copies' | 'sequences'>): void {
     ensure(!this.#isDisposed, () => 'A step was given to a stage that is disposed.');
     const { slots: stateSlots } = this.#states;
     const { rowsMax, spec } = this.options;
-    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax, stateSlots, windows: windowsOf(spec) });
+    const windows = windowsOf(spec);
+    checkStep(step, { arenaSlots: this.#cache.slots, rowsMax, stateSlots, windows, model: spec });
   }
+}
+
+/** What takes most memory to compute: one prompt or, of an encoder, one text. */
+function largestSequence(spec: ModelSpec, rows: number, slots: number): StepSequence {
+  const noTokens = new Int32Array(0);
+  const { isEncoder } = spec;
+  return {
+    sequenceId: 0,
+    regionStart: 0,
+    regionSlots: slots,
+    positionStart: 0,
+    rows,
+    logitRows: isEncoder ? rows : 1,
+    sampling: null,
+    draftTokens: noTokens,
+    recentTokens: noTokens,
+    logprobs: null,
+    scored: null,
+    state: null,
+    window: windowsOf(spec) && { from: 0, fromFirst: 0, to: 0, toFirst: 0 },
+    pooling: isEncoder ? 'mean' : null,
+  };
 }
 
 /** The layers of a stage by the time that they take, which is another one where their experts lie with the host. */

@@ -118,6 +118,7 @@ class ImportedStageBuilder implements StageBuilder {
       rowsMax: rowsMax + rowsPadded,
       sequencesMax: graph.stateSlots > 0 ? Math.min(graph.stateSlots, limits.stepSequencesMax) : 1,
       cacheType: dtypeOf[cacheType],
+      isRanking: spec.embedding !== null && spec.embedding.ranks !== null,
     });
     try {
       const names = new Set(tensors.map(({ name }) => name));
@@ -128,6 +129,7 @@ class ImportedStageBuilder implements StageBuilder {
         attention,
         names,
         isLookedUp,
+        embedding: spec.embedding && { isRanking: spec.embedding.ranks !== null },
       });
       this.weights = this.#graphs.weights.map(({ name, use, shape }) => {
         const source = tensorOf(spec, name);

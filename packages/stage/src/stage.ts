@@ -19,6 +19,8 @@ export interface StageResult {
   readonly activations: Uint8Array | null;
   /** F32 [logitRows, vocabulary] on the last stage when wanted; whoever reads them may write to them, too. */
   readonly logits: Float32Array | null;
+  /** F32 [width] of each sequence of the step that wants an embedding, in turn. */
+  readonly vectors?: readonly Float32Array[];
   /** Null where all numbers are finite. */
   readonly faults: StageFaults | null;
   /** Native compute time. */

@@ -2,7 +2,7 @@ import { type StepTime, limits, stepMicros } from '@butterfly/common';
 import { type ModelSpec, cacheBlockSlots, windowsOf } from '@butterfly/model';
 import { type StepSequence, emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
 import type { StageResult, StageStep } from './stage.js';
-import type { PayloadShape } from './step-check.js';
+import type { PayloadShape } from './steps/step-check.js';
 
 /** Rows that are measured even where they take twice the time, as most steps have so few. */
 const firstMeasured = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -13,10 +13,11 @@ const steadyRatio = 1.25;
 /** Of a step to one of more rows, at most: kernels take whole groups of rows faster than others (docs/performance.md). */
 const cliffRatio = 1.3;
 const noTokens = new Int32Array(0);
+const drawn = { temperature: 1, topP: 0.95 };
 
 /** What a decoding step depends on of the stage that computes it. */
 export interface SteppedStage {
-  readonly spec: Pick<ModelSpec, 'graph'>;
+  readonly spec: Pick<ModelSpec, 'graph' | 'isEncoder'>;
   readonly payloadShape: PayloadShape;
   readonly slots: number;
   readonly rowsMax: number;
@@ -42,8 +43,10 @@ export async function checkInvariance(
   },
 ): Promise<RowInvariance> {
   const firstRow = async (rows: number): Promise<Buffer> => {
-    const { activations, logits } = await stage.run(decodingStep(rows, stage));
+    const { activations, logits, vectors = [] } = await stage.run(decodingStep(rows, stage));
     const output = activations ?? logits ?? noTokens;
+    const [vector] = vectors;
+    if (vector) return Buffer.from(Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength));
     return Buffer.from(Buffer.from(output.buffer, output.byteOffset, output.byteLength / rows));
   };
   const rowsMax = Math.min(stage.rowsMax, limits.stepSequencesMax, stage.slots);
@@ -123,7 +126,7 @@ export function plausible(curve: readonly StepTime[]): StepTime[] {
 }
 
 /**
- * Each row is a sequence of its own, as far as there are states for so many, spread over the arena, no two in one slot; they
+ * Each row is a sequence of its own, of an encoder a text, as far as there are states for so many, spread over the arena, no two in one slot; they
  * sample as requests do.
  * @param variant gives rows other numbers than those of other variants
  */
@@ -141,10 +144,11 @@ export function decodingStep(
     sequenceId: i,
     regionStart: (i % regions) * cacheBlockSlots,
     regionSlots: cacheBlockSlots,
-    positionStart: Math.floor(i / regions) * rowsEach,
+    positionStart: spec.isEncoder ? 0 : Math.floor(i / regions) * rowsEach,
     rows: Math.floor(rows / count) + (i < rows % count ? 1 : 0),
     logitRows: 1,
-    sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 1, topP: 0.95 },
+    sampling: spec.isEncoder ? null : i % 2 === 0 ? greedySampling : { ...greedySampling, ...drawn },
+    pooling: spec.isEncoder ? 'last' : null,
     draftTokens: noTokens,
     recentTokens: noTokens,
     logprobs: null,

@@ -6,6 +6,7 @@ export { SimulatedNetwork } from './network/simulated-network.js';
 export { TcpProxy } from './network/tcp-proxy.js';
 export { OracleBatch, openOracleBatches } from './oracle-batch.js';
 export type { OracleBatchOptions } from './oracle-batch.js';
+export { openEmbeddingOracle } from './oracle-embeddings.js';
 export { OracleSamplers } from './oracle-samplers.js';
 export type { OracleCandidate, OracleSampler } from './oracle-samplers.js';
 export { openOracleSteps } from './oracle-steps.js';

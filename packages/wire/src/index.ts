@@ -9,6 +9,8 @@ export type { IncomingStream, ListenOptions, Listener, Transport } from './conne
 export { decodeActivations, encodeActivations } from './frames/activations.js';
 export { encodeFrame, protocolVersion } from './frames/frame.js';
 export type { Frame, FrameType } from './frames/frame.js';
+export { poolings } from './frames/pooling.js';
+export type { Pooling } from './frames/pooling.js';
 export { greedySampling } from './frames/sampling.js';
 export {
   decodeFileChunk,

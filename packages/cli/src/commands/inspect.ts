@@ -98,10 +98,13 @@ function summarize(spec: ModelSpec) {
 function attentionWords({
   attention,
   graph,
+  isEncoder,
 }: {
+  readonly isEncoder: boolean;
   readonly attention: readonly (LayerAttention | null)[];
   readonly graph: ModelSpec['graph'];
 }): string {
+  if (isEncoder) return 'over whole texts, of which nothing is cached';
   const kinds = new Map<string, number>();
   for (const [index, layer] of attention.entries()) {
     if (layer === null) {
@@ -124,6 +127,14 @@ function attentionWords({
 /** Of keys and values, those that need not be kept of a whole context. */
 function windowShare({ windowCacheBytesPerToken: ofWindows }: ReturnType<typeof summarize>): string {
   return ofWindows === 0 ? '' : `, ${bytes(ofWindows)} of it in layers with a sliding window`;
+}
+
+/** What a model makes of texts as a whole. */
+function embeddingWords({ embedding }: Pick<ModelSpec, 'embedding'>): string {
+  if (embedding === null) return 'none';
+  const { width, pooling, ranks } = embedding;
+  if (ranks) return `${ranks.scores === 1 ? 'one score' : `${ranks.scores} scores`} of each text`;
+  return `${width} numbers${pooling === null ? '' : `, pooled by ${pooling}`}`;
 }
 
 /** What is only known of models whose graph is built here, or only of those whose graph llama.cpp builds. */
@@ -171,6 +182,7 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ...(together === null ? [] : ([['one stage', `${together}, which cannot be parted`]] as const)),
     ['hidden size', String(summary.hidden)],
     ['attention', attentionWords(summary)],
+    ['embeddings', embeddingWords(summary)],
     ...graphRows(summary),
     ['context trained', `${summary.contextTrained} tokens`],
     ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16${windowShare(summary)}`],

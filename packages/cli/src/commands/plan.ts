@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { type Logger, printableLine, workerLogObserver } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { type ModelSpec, cacheBlockSlots, windowsOf } from '@butterfly/model';
-import { defaultRowsMax, loopbackLink } from '@butterfly/orchestrator';
+import { loopbackLink, stepRowsMax } from '@butterfly/orchestrator';
 import {
   type Objective,
   type PlannerInput,
@@ -154,7 +154,7 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
     {
       spec,
       arenaSlots: contextSlots * flags.parallel,
-      rowsMax: defaultRowsMax,
+      rowsMax: stepRowsMax(spec, tokens),
       concurrency: flags.parallel,
       wishes: {
         objective: flags.objective,

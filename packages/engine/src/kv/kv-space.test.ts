@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KvSpace, type Tenant } from './kv-space.js';
 import { randomSource } from '../testing/fake-pipeline.js';
-import { TokenList } from '../scheduler/token-list.js';
+import { TokenList } from './token-list.js';
 
 const granularity = 8;
 const blockTokens = 4;

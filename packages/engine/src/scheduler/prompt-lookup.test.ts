@@ -7,7 +7,7 @@ import {
   type GuessedStep,
   type Guesser,
 } from './prompt-lookup.js';
-import { TokenList } from './token-list.js';
+import { TokenList } from '../kv/token-list.js';
 
 /** Where what the last three tokens are occurred before for the last time, and what followed; by looking everywhere. */
 function followers(tokens: readonly number[], max: number): number[] {

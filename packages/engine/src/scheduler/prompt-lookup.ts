@@ -1,4 +1,4 @@
-import { noTokens, type TokenList } from './token-list.js';
+import { noTokens, type TokenList } from '../kv/token-list.js';
 
 /** A guess is made where this many tokens have occurred before: fewer repeat by chance, more are found too seldom. */
 const ngramTokens = 3;

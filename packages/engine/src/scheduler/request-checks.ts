@@ -1,12 +1,17 @@
 import { ButterflyError, limits } from '@butterfly/common';
-import type { DrySampling, LogitBias, SamplingParams } from '@butterfly/wire';
+import type { DrySampling, LogitBias, Pooling, SamplingParams } from '@butterfly/wire';
 import type { GenerateRequest } from '../types.js';
+import { takesWhole } from './scheduler-sequence.js';
+import type { SchedulerConfig, SchedulerRequest } from './scheduler-types.js';
 
 /** What is checked of a request. */
 type Checked = Pick<
   GenerateRequest,
   'promptTokens' | 'outputTokensMax' | 'sampling' | 'logprobs' | 'promptLogprobs'
 >;
+
+/** What it is checked against. */
+type Bounds = Required<Pick<SchedulerConfig, 'contextTokensMax' | 'stepRowsMax' | 'model'>>;
 
 const u32Max = 0xffff_ffff;
 const { MIN_VALUE: above0, MAX_VALUE: most } = Number;
@@ -33,6 +38,58 @@ const dryNumbers = {
   allowedLength: [0, limits.recentTokensMax, true],
   lastN: [1, limits.recentTokensMax, true],
 } as const satisfies Partial<Record<keyof DrySampling, readonly [number, number, boolean]>>;
+
+/** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_UNSUPPORTED, or REQUEST_INVALID that names the parameter */
+export function checkSubmission(request: Checked & Pick<SchedulerRequest, 'pooling'>, bounds: Bounds): void {
+  const { promptTokens, pooling = null } = request;
+  const { contextTokensMax, model } = bounds;
+  if (pooling !== null) {
+    checkText(promptTokens, pooling, bounds);
+    return;
+  }
+  if (!model.generates)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      `This model gives ${model.poolings.includes('rank') ? 'scores of texts' : 'embeddings'} and continues none; ` +
+        'ask it for those, or serve a model that generates text.',
+    );
+  checkRequest(request, contextTokensMax);
+}
+
+/** Tokens of the longest text whose embedding is pooled so. */
+export function textTokensMax(pooling: Pooling, { contextTokensMax, stepRowsMax, model }: Bounds): number {
+  return takesWhole(pooling, model.isEncoder) ? Math.min(contextTokensMax, stepRowsMax) : contextTokensMax;
+}
+
+function checkText({ length }: Int32Array, pooling: Pooling, bounds: Bounds): void {
+  const { poolings } = bounds.model;
+  if (poolings.length === 0)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'No embeddings can be had of this model; serve one that is made for them.',
+    );
+  if (!poolings.includes(pooling))
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      pooling === 'rank'
+        ? 'This model has no head that scores texts; serve a reranker.'
+        : `Embeddings of this model cannot be pooled by "${pooling}", but by ${poolings.join(', ')}.`,
+      { param: 'pooling' },
+    );
+  if (length === 0)
+    throw new ButterflyError('CONTEXT_EXCEEDED', 'The text is empty; send at least one token.');
+  if (length > bounds.contextTokensMax)
+    throw new ButterflyError(
+      'CONTEXT_EXCEEDED',
+      `A text of ${length} tokens exceeds the context of ${bounds.contextTokensMax}; shorten it or serve with a larger --ctx.`,
+    );
+  if (length > textTokensMax(pooling, bounds))
+    throw new ButterflyError(
+      'CONTEXT_EXCEEDED',
+      `A text of ${length} tokens exceeds the ${bounds.stepRowsMax} rows of one step, which must hold it as a whole; shorten it` +
+        (bounds.model.isEncoder ? '.' : ', or pool by its last token.'),
+    );
+}
 
 /** @throws ButterflyError CONTEXT_EXCEEDED, or REQUEST_INVALID that names the parameter */
 export function checkRequest(request: Checked, contextTokensMax: number): void {

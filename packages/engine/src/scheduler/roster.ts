@@ -7,7 +7,7 @@ import type { Sequence } from './scheduler-sequence.js';
 import { type PlaceKeeper, type PlacedRows, type SequencePlaces, noPlaces } from './place-keeper.js';
 import { RoomKeeper } from './room-keeper.js';
 import { StateKeeper } from './state-keeper.js';
-import { TokenList } from './token-list.js';
+import { TokenList } from '../kv/token-list.js';
 import { precedes, WaitingQueue } from './waiting-queue.js';
 
 type RosterConfig = Required<
@@ -40,6 +40,8 @@ export class Roster {
   readonly #running = new Set<Sequence>();
   readonly #ready = new Set<Sequence>();
   readonly #prefilling = new Set<Sequence>();
+  /** Those that run and await their embedding. */
+  readonly #embedding = new Set<Sequence>();
   /** Null in models without states and rooms. */
   #keeper: PlaceKeeper | null;
 
@@ -66,9 +68,9 @@ export class Roster {
     return this.#prefilling;
   }
 
-  /** How many run and do not prefill. */
+  /** How many run and neither prefill nor await an embedding. */
   get decoding(): number {
-    return this.#running.size - this.#prefilling.size;
+    return this.#running.size - this.#prefilling.size - this.#embedding.size;
   }
 
   get waiting(): number {
@@ -138,9 +140,10 @@ export class Roster {
     this.#stopWaiting(sequence);
     sequence.entered(cached, canStepBack);
     this.#keeper?.entered(sequence, cached);
-    sequence.cuts = this.#cuts(cached, length);
+    sequence.cuts = sequence.pooling === null ? this.#cuts(cached, length) : noCuts;
     this.#running.add(sequence);
-    (sequence.pending > 1 ? this.#prefilling : this.#ready).add(sequence);
+    const isPrompt = sequence.pending > 1 || sequence.pooling !== null;
+    (isPrompt ? this.#prefilling : this.#ready).add(sequence);
     return true;
   }
 
@@ -168,6 +171,7 @@ export class Roster {
     if (!isSampled) return;
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
+    if (sequence.pooling !== null) this.#embedding.add(sequence);
   }
 
   /** A waiting sequence, which was preempted meanwhile, got one token more. */
@@ -228,6 +232,7 @@ export class Roster {
 
   /** Whether a sequence that is being prefilled will soon have cached more of this one's prompt than there is now. */
   isWorthWaiting(next: Sequence): boolean {
+    if (next.pooling !== null) return false;
     let shared = 0;
     for (const { known, cuts } of this.#prefilling) {
       const common = next.known.commonPrefix(known, next.prefixMax(true));
@@ -267,6 +272,7 @@ export class Roster {
     this.#running.delete(sequence);
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
+    this.#embedding.delete(sequence);
     sequence.left();
   }
 

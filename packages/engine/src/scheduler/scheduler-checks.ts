@@ -1,6 +1,15 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import { firstOwnState, roomFits } from '@butterfly/wire';
+import type { EngineModel } from '../types.js';
 import type { SchedulerConfig } from './scheduler-types.js';
+
+/** A model that continues texts, as most do. */
+export const usualModel: EngineModel = {
+  generates: true,
+  isEncoder: false,
+  poolings: ['mean', 'cls', 'last'],
+  usualPooling: 'last',
+};
 
 /**
  * Fills in the defaults.
@@ -16,6 +25,7 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     windows: null,
     checkpointTokens: 256,
     stepCurves: [],
+    model: usualModel,
     goesAhead: config.stages === 1,
     ...config,
     // A state is that behind its last token: it can be gone on from, and nothing else.

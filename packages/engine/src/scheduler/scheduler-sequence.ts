@@ -1,17 +1,26 @@
-import type { SamplingParams, SequenceConstraint } from '@butterfly/wire';
+import type { Pooling, SamplingParams, SequenceConstraint } from '@butterfly/wire';
 import { DryWindow } from './dry-window.js';
 import { PromptScores } from './prompt-scores.js';
 import { Acceptance, PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
-import { noTokens, TokenList } from './token-list.js';
+import { noTokens, TokenList } from '../kv/token-list.js';
 import type { RequestTiming } from '../types.js';
 
 /** What one step of `priority` counts in waiting, and how long before its deadline a request goes before others. */
 const rankStepMs = 10_000;
 
+/** Whether a step must hold a text as a whole, whose embedding is pooled so. */
+export function takesWhole(pooling: Pooling | null, isEncoder: boolean): boolean {
+  return isEncoder || pooling === 'mean' || pooling === 'cls';
+}
+
 /** One request in the scheduler: what is known of it, and how far the pipeline has been told to cache it. */
 export class Sequence {
   readonly id: number;
+  /** How its embedding is pooled, which is all that is wanted of it; null where tokens are. */
+  readonly pooling: Pooling | null;
+  /** Whether a step must hold it as a whole: all of its rows are pooled, or see each other. */
+  readonly isWhole: boolean;
   /** How many of the likeliest tokens are told of with each; null for none of it. */
   readonly logprobs: number | null;
   /** Null where no token of the prompt is to be told. */
@@ -51,10 +60,16 @@ export class Sequence {
   #cachedPromptTokens: number | null = null;
   #isGuessed = false;
 
-  constructor(request: SchedulerRequest) {
+  /** @param isEncoder whether tokens of the model see those that come later, and nothing is cached. */
+  constructor(
+    request: SchedulerRequest,
+    private readonly isEncoder = false,
+  ) {
     this.id = request.id;
     this.#sampling = request.sampling;
     this.#dry = request.sampling.dry && new DryWindow(request.sampling.dry);
+    this.pooling = request.pooling ?? null;
+    this.isWhole = takesWhole(this.pooling, isEncoder);
     this.logprobs = request.logprobs;
     this.priority = request.priority;
     this.deadlineMs = request.deadlineMs;
@@ -93,7 +108,7 @@ export class Sequence {
 
   /** Known tokens that are cached or on the way to be. */
   get cached(): number {
-    return Math.min(this.known.length, this.scheduled);
+    return this.isEncoder ? 0 : Math.min(this.known.length, this.scheduled);
   }
 
   /** Tokens of the prompt that it found in the cache when it first ran. */
@@ -103,9 +118,11 @@ export class Sequence {
 
   /**
    * How many of its known tokens it may find cached: one at least is left to compute, and all whose rows score others.
-   * Where states cannot step back, a prompt's last token must not be left alone, see `entered`.
+   * Where states cannot step back, a prompt's last token must not be left alone, see `entered`. Of an embedding none, so that
+   * it depends on its text alone: what was decoded has other last bits than the same tokens of a prompt.
    */
   prefixMax(canStepBack: boolean): number {
+    if (this.pooling !== null) return 0;
     const isPrompt = this.known.length === this.#promptTokens;
     const computed = isPrompt && !canStepBack ? 2 : 1;
     return Math.max(0, Math.min(this.known.length - computed, this.scores?.prefixMax ?? Infinity));
@@ -145,6 +162,11 @@ export class Sequence {
     if (this.#stopTokens.has(token)) return 'stop';
     this.known.push(token);
     return this.known.length === this.tokensMax ? 'length' : null;
+  }
+
+  /** Its embedding is there. */
+  embedded(nowMs: number): void {
+    this.#firstTokenMs ??= nowMs;
   }
 
   /** Whether its next token may be computed before the one under way is known: penalties and guesses need to know it. */

@@ -1,6 +1,13 @@
 import type { StepTime } from '@butterfly/common';
-import type { ArenaCopy, SamplingParams, StepOutput, StepSequence, WindowRooms } from '@butterfly/wire';
-import type { RequestTiming, TokenLogprobs } from '../types.js';
+import type {
+  ArenaCopy,
+  Pooling,
+  SamplingParams,
+  StepOutput,
+  StepSequence,
+  WindowRooms,
+} from '@butterfly/wire';
+import type { EngineModel, RequestTiming, TokenLogprobs } from '../types.js';
 
 /** What a live plan allows. */
 export interface SchedulerConfig {
@@ -35,6 +42,8 @@ export interface SchedulerConfig {
   readonly checkpointTokens?: number;
   /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
   readonly guessesMax?: number;
+  /** What may be asked of the model; by default to continue texts, and embeddings pooled in any way but by scores. */
+  readonly model?: EngineModel;
   /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */
   readonly stepCurves?: readonly (readonly StepTime[])[];
 }
@@ -43,11 +52,14 @@ export interface SchedulerRequest {
   /** Never used by another living sequence; grows from one request to the next. */
   readonly id: number;
   readonly promptTokens: Int32Array;
+  /** 0 where only the prompt is of interest, as of a text whose embedding is wanted. */
   readonly outputTokensMax: number;
   readonly sampling: SamplingParams;
   readonly logprobs: number | null;
   readonly promptLogprobs: number | null;
   readonly stopTokens: ReadonlySet<number>;
+  /** How the embedding of the prompt is pooled, which is then all that is wanted; null or absent for tokens. */
+  readonly pooling?: Pooling | null;
   /** What the output is held to, as the last stage knows it. */
   readonly constraintId?: number;
   /** The lower, the earlier; each step counts as ten seconds of waiting, so nobody waits for ever. */
@@ -91,6 +103,12 @@ export type SchedulerEvent =
       readonly reason: 'stop' | 'length';
       readonly timing: RequestTiming;
       readonly cachedPromptTokens: number;
+    }
+  | {
+      readonly kind: 'embedding';
+      readonly id: number;
+      readonly vector: Float32Array;
+      readonly timing: RequestTiming;
     }
   | { readonly kind: 'expired'; readonly id: number }
   /** Its numbers are NaN or infinite. */

@@ -1,6 +1,6 @@
 import { ButterflyError, StepCurve, limits } from '@butterfly/common';
 import { chooseGuesses } from './guesses.js';
-import { checkRequest } from './request-checks.js';
+import { checkSubmission } from './request-checks.js';
 import { Roster } from './roster.js';
 import { checkedConfig } from './scheduler-checks.js';
 import { Sequence } from './scheduler-sequence.js';
@@ -22,6 +22,7 @@ import {
   type StepInFlight,
 } from './step-in-flight.js';
 import { chunkRows, decodeGroups, mixedStepRows, prefillChunk } from './step-sizes.js';
+import { kindOf, type StepKind, Turns } from './turns.js';
 import { precedes } from './waiting-queue.js';
 
 /** What a step costs in each stage beside arithmetic: sockets, waking up, sampling (measured, docs/performance.md). */
@@ -47,6 +48,7 @@ export class Scheduler {
   readonly #roster: Roster;
   /** Steps in flight by id, oldest first. */
   readonly #inFlight = new Map<number, StepInFlight>();
+  readonly #turns = new Turns();
   #nextStepId = 0;
   /** Whose tokens the latest step that went ahead needs. */
   #aheadOfStepId = -1;
@@ -58,17 +60,17 @@ export class Scheduler {
     this.#roster = new Roster(this.#config);
   }
 
-  /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID or QUEUE_FULL */
+  /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID, REQUEST_UNSUPPORTED or QUEUE_FULL */
   submit(request: SchedulerRequest): void {
     if (this.#roster.sequences.has(request.id))
       throw new ButterflyError('INTERNAL', `Sequence ${request.id} exists already; ids must be unique.`);
-    checkRequest(request, this.#config.contextTokensMax);
+    checkSubmission(request, this.#config);
     if (
       this.#roster.waiting >= limits.queuedRequestsMax ||
       this.#roster.waitingTokens + request.promptTokens.length > limits.queuedTokensMax
     )
       throw new ButterflyError('QUEUE_FULL', `${this.#roster.waiting} requests wait already; retry later.`);
-    this.#roster.add(new Sequence(request));
+    this.#roster.add(new Sequence(request, this.#config.model.isEncoder));
   }
 
   /** Gives up all sequences, or those that wait, in the order of the queue; nothing of them is cached for others. */
@@ -89,12 +91,22 @@ export class Scheduler {
   /** Forms the next step, or null when the pipeline is full or nothing is to be computed. */
   nextStep(nowMs: number): PlannedStep | null {
     if (this.#inFlight.size - (this.#isAhead ? 1 : 0) >= this.#config.stages) return this.#stepAhead(nowMs);
+    for (const kind of this.#turns.order(this.#roster)) {
+      const draft = this.#draft(kind);
+      if (draft.isEmpty) continue;
+      this.#turns.took(kind);
+      return this.#dispatch(draft, nowMs);
+    }
+    return this.#stepAhead(nowMs);
+  }
+
+  #draft(kind: StepKind): StepDraft {
     const draft = new StepDraft(this.#config.stepRowsMax);
-    this.#chooseDecodes(draft);
+    if (kind === 'tokens') this.#chooseDecodes(draft);
     const rowsMax = this.#prefillRowsEnd(draft);
-    this.#choosePrefills(draft, rowsMax);
-    this.#admit(draft, rowsMax);
-    return draft.isEmpty ? this.#stepAhead(nowMs) : this.#dispatch(draft, nowMs);
+    this.#choosePrefills(draft, kind, rowsMax);
+    this.#admit(draft, kind, rowsMax);
+    return draft;
   }
 
   /**
@@ -264,18 +276,20 @@ export class Scheduler {
     return mixedStepRows({ decodeRows: draft.rows, promptTokens, stages, stepRowsMax }, this.#curve);
   }
 
-  #choosePrefills(draft: StepDraft, rowsMax: number): void {
+  #choosePrefills(draft: StepDraft, kind: StepKind, rowsMax: number): void {
     for (const sequence of [...this.#roster.prefilling].sort((a, b) => (precedes(a, b) ? -1 : 1))) {
       if (draft.isFull || draft.rows >= rowsMax) return;
+      if (kindOf(sequence) !== kind) continue;
       const rows = this.#chunk(draft, sequence, rowsMax);
       if (rows > 0) this.#choose(draft, sequence, rows);
     }
   }
 
   /** Lets waiting sequences in, strictly in order. */
-  #admit(draft: StepDraft, rowsMax: number): void {
-    for (let next = this.#roster.next; next; next = this.#roster.next) {
+  #admit(draft: StepDraft, kind: StepKind, rowsMax: number): void {
+    for (let next = this.#roster.next; next && kindOf(next) === kind; next = this.#roster.next) {
       if (draft.isFull || draft.rows >= rowsMax) return;
+      if (next.isWhole && this.#chunk(draft, next, rowsMax) === 0) return;
       if (this.#roster.isWorthWaiting(next) || !this.#makeRoom(draft, next)) return;
       if (!this.#roster.enter(next)) return;
       const rows = this.#chunk(draft, next, rowsMax);
@@ -285,10 +299,12 @@ export class Scheduler {
 
   /**
    * The next chunk of a prompt; the first one reaches a whole tile of attention, from which on prompts go by tiles. One that
-   * is scored waits where others leave it no room for that.
+   * is scored waits where others leave it no room for that. What cannot be cut begins where there is room, and ends where the
+   * step does; it has a step to itself if need be.
    */
-  #chunk(draft: StepDraft, { scheduled, pendingToCut, scores }: Sequence, rowsMax: number): number {
+  #chunk(draft: StepDraft, { scheduled, pendingToCut, scores, isWhole }: Sequence, rowsMax: number): number {
     const room = rowsMax - draft.rows;
+    if (isWhole) return draft.isEmpty || (room > 0 && pendingToCut <= draft.rowsLeft) ? pendingToCut : 0;
     const toTile = tileRows - scheduled;
     const scorable = scores?.rowsWithin(scheduled, draft.scoredRowsLeft) ?? Infinity;
     // One more, since a chunk may be cut by a row that would be left alone.

@@ -4,7 +4,7 @@ import type { Region } from '../kv/arena.js';
 import type { PlacedRows, SequencePlaces } from './place-keeper.js';
 import type { ScoredRange } from './prompt-scores.js';
 import type { Sequence } from './scheduler-sequence.js';
-import { noTokens } from './token-list.js';
+import { noTokens } from '../kv/token-list.js';
 
 /** What one sequence takes of a step. */
 interface Part {
@@ -113,22 +113,26 @@ const scoredRows = (scored: ScoredRange | null): number => (scored ? scored.to -
 
 function stepSequence(sequence: Sequence, { rows, guesses, scored }: Part, places: Places): StepSequence {
   const region = places.region(sequence);
+  const { pooling } = sequence;
   const isSampled = sequence.scheduled + rows >= sequence.known.length;
-  const constraint = isSampled ? sequence.constraint() : null;
-  const recentTokens = isSampled ? sequence.recentTokens() : noTokens;
+  const isPooled = isSampled && pooling !== null;
+  const isDrawn = isSampled && !isPooled;
+  const constraint = isDrawn ? sequence.constraint() : null;
+  const recentTokens = isDrawn ? sequence.recentTokens() : noTokens;
   return {
     sequenceId: sequence.id,
     regionStart: region.start,
     regionSlots: region.slots,
     positionStart: sequence.scheduled,
     rows: rows + guesses.length,
-    logitRows: scoredRows(scored) + (isSampled ? 1 + guesses.length : 0),
-    sampling: isSampled ? sequence.samplingOf(recentTokens, guesses) : null,
+    logitRows: isPooled ? rows : scoredRows(scored) + (isDrawn ? 1 + guesses.length : 0),
+    sampling: isDrawn ? sequence.samplingOf(recentTokens, guesses) : null,
     draftTokens: guesses,
     recentTokens,
-    logprobs: isSampled ? sequence.logprobs : null,
+    logprobs: isDrawn ? sequence.logprobs : null,
     scored: scored && (sequence.scores?.wanted(scored) ?? null),
     ...places.places(sequence),
     ...(constraint ? { constraint } : {}),
+    ...(isPooled ? { pooling } : {}),
   };
 }

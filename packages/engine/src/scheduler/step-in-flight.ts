@@ -3,13 +3,14 @@ import { tokenLogprobs, type ScoredRange } from './prompt-scores.js';
 import type { Sequence } from './scheduler-sequence.js';
 import type { SchedulerEvent, SchedulerResult } from './scheduler-types.js';
 
-/** What a step in flight will bring: tokens of the sequence from `position` on, scores of its prompt, or both. */
+/** What a step in flight will bring: tokens of the sequence from `position` on, scores of its prompt, both, or its embedding. */
 export interface Expected {
   readonly sequence: Sequence;
   /** The life of the sequence in which the step was made. */
   readonly life: number;
   readonly position: number;
   readonly guesses: Int32Array;
+  /** Whether it computes the last known token, behind which a token or the embedding comes. */
   readonly isSampled: boolean;
   readonly scored: ScoredRange | null;
 }
@@ -37,7 +38,7 @@ export interface Answers {
 
 /**
  * Null unless a result has, for each sequence that a step samples, some of its guesses and one token more, and all scores
- * that are wanted, or says that it failed, which any of the step may have.
+ * and the embedding that are wanted, or says that it failed, which any of the step may have.
  */
 export function answersOf(
   { sequences, expected }: StepInFlight,
@@ -59,18 +60,21 @@ export function answersOf(
   return { given, failed };
 }
 
-function isFailure({ tokens, scored }: StepOutput): boolean {
-  return tokens.length === 0 && scored === undefined;
+function isFailure({ tokens, scored, vector }: StepOutput): boolean {
+  return tokens.length === 0 && scored === undefined && vector === undefined;
 }
 
 function answers(
-  { sequenceId, tokens, logprobs, scored }: StepOutput,
+  { sequenceId, tokens, logprobs, scored, vector }: StepOutput,
   { sequence, guesses, isSampled, scored: range }: Expected,
 ): boolean {
-  const wantedLogprobs = isSampled && sequence.logprobs !== null ? tokens.length : 0;
+  const isPooled = isSampled && sequence.pooling !== null;
+  const isDrawn = isSampled && !isPooled;
+  const wantedLogprobs = isDrawn && sequence.logprobs !== null ? tokens.length : 0;
   return (
     sequenceId === sequence.id &&
-    (isSampled ? confirms(tokens, guesses) : tokens.length === 0) &&
+    (isDrawn ? confirms(tokens, guesses) : tokens.length === 0) &&
+    (vector !== undefined) === isPooled &&
     countOf(logprobs) === wantedLogprobs &&
     countOf(scored) === (range ? range.to - range.from : 0)
   );
@@ -118,7 +122,9 @@ export function takeAnswer(
     // What was computed of a prompt is true, whatever became of the step.
     for (const told of sequence.scores.taken(expected.scored, output.scored))
       events.push({ kind: 'promptToken', id: sequence.id, ...told });
-  if (expected.isSampled && isCurrent(roster, expected)) takeTokens(roster, expected, output, nowMs, events);
+  if (!expected.isSampled || !isCurrent(roster, expected)) return;
+  if (output.vector === undefined) takeTokens(roster, expected, output, nowMs, events);
+  else events.push(takeEmbedding(roster, sequence, output.vector, nowMs));
 }
 
 /** Ends a sequence whose numbers are no numbers; false when it has ended already, and what it left is not to be used. */
@@ -127,6 +133,17 @@ export function discard(roster: LivingSequences, sequence: Sequence): boolean {
   if (isLiving) roster.remove(sequence, 0);
   roster.distrust(sequence);
   return isLiving;
+}
+
+function takeEmbedding(
+  roster: LivingSequences,
+  sequence: Sequence,
+  vector: Float32Array,
+  nowMs: number,
+): SchedulerEvent {
+  roster.remove(sequence, sequence.cached);
+  sequence.embedded(nowMs);
+  return { kind: 'embedding', id: sequence.id, vector, timing: sequence.timing(nowMs) };
 }
 
 function takeTokens(

@@ -1,4 +1,5 @@
 import type { WindowRooms } from '@butterfly/wire';
+import { usualModel } from '../scheduler/scheduler-checks.js';
 import type { SchedulerConfig } from '../scheduler/scheduler-types.js';
 import { layerCount, type randomSource } from './fake-pipeline.js';
 
@@ -50,6 +51,7 @@ export function randomConfig(
     checkpointTokens: random.between(1, 6),
     guessesMax: random.between(0, 4),
     goesAhead: random.below(4) > 0,
+    model: usualModel,
     stepCurves: Array.from({ length: random.below(3) }, () =>
       [1, 2, 4, 8, 32].map((rows) => ({ rows, micros: random.between(100, 1000 * rows) })),
     ),

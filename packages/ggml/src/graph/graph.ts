@@ -289,6 +289,14 @@ export class Graph extends GraphContext {
     return { pointer, type, shape, strides: this.contiguousStrides(type, shape) };
   }
 
+  /** Swaps columns and rows without moving data. */
+  transpose(a: Tensor): Tensor {
+    const pointer = this.ggml.base.ggml_permute(this.take(), a.pointer, 1, 0, 2, 3);
+    const shape: Shape = [a.shape[1], a.shape[0], a.shape[2], a.shape[3]];
+    const strides: Shape = [a.strides[1], a.strides[0], a.strides[2], a.strides[3]];
+    return { pointer, type: a.type, shape, strides };
+  }
+
   /** Bytes from the first element to behind the last. */
   #extent(type: number, shape: Shape, strides: Shape): number {
     const last = (shape[1] - 1) * strides[1] + (shape[2] - 1) * strides[2] + (shape[3] - 1) * strides[3];

@@ -17,7 +17,15 @@ export interface HeaderModelOptions {
   readonly sequencesMax?: number;
   /** `enum ggml_type` of cached keys and values. */
   readonly cacheType: number;
+  /** Whether pooled graphs end with the scores of the model's own head; else with one row of each sequence. */
+  readonly isRanking?: boolean;
 }
+
+/** What a graph ends with: the logits of a text, or what becomes of one row, or of the mean of all rows. */
+export type GraphEnd = 'logits' | 'pooled';
+
+/** Of `enum llama_pooling_type`. */
+const poolingTypes = { last: 3, rank: 4 } as const;
 
 /** `llama_flash_attn_type`. */
 const flashAttentionOn = 1;
@@ -82,6 +90,7 @@ export class HeaderModel implements Disposable {
           threads: 1,
           batchThreads: 1,
           flashAttention: flashAttentionOn,
+          pooling: options.isRanking ? poolingTypes.rank : poolingTypes.last,
           keyType: cacheType,
           valueType: cacheType,
           isUnmeasured: true,
@@ -108,9 +117,10 @@ export class HeaderModel implements Disposable {
   /**
    * The graph of the whole model for `rows`, of which `outputs` have logits; void with the next one.
    * @param sequences of as many rows each.
+   * @param end `pooled` for the graph by which llama.cpp makes embeddings, which models without a cache need all outputs for.
    * @throws ButterflyError MODEL_UNSUPPORTED where llama.cpp builds none, as for metadata of absurd sizes
    */
-  graph(rows: number, outputs: number, sequences = 1): ImportedGraph {
+  graph(rows: number, outputs: number, sequences = 1, end: GraphEnd = 'logits'): ImportedGraph {
     this.#alive();
     const { rowsMax, sequencesMax = 1 } = this.options;
     ensure(
@@ -121,9 +131,12 @@ export class HeaderModel implements Disposable {
       sequences >= 1 && sequences <= sequencesMax && rows % sequences === 0,
       () => `A graph of ${rows} rows cannot have ${sequences} sequences.`,
     );
-    const { result: pointer, errors } = withNativeErrors(
-      () => this.#context && this.ggml.llama.llama_graph_reserve(this.#context, rows, sequences, outputs),
-    );
+    const { llama } = this.ggml;
+    const { result: pointer, errors } = withNativeErrors(() => {
+      if (this.#context === null) return null;
+      llama.llama_set_embeddings(this.#context, end === 'pooled');
+      return llama.llama_graph_reserve(this.#context, rows, sequences, outputs);
+    });
     if (pointer === null) throw refusal('has no graph', errors);
     return new ImportedGraph(this.ggml, pointer, this.#lasting);
   }

@@ -326,6 +326,7 @@ export const llamaSymbols = {
   llama_context_default_params: signature<[], ContextParams>(contextParams),
   llama_init_from_model: signature<[Ptr, ContextParams], NullablePointer>(P, P, contextParams),
   llama_free: signature<[Ptr], undefined>('void', P),
+  llama_set_embeddings: signature<[Ptr, boolean], undefined>('void', P, 'bool'),
   // Of src/llama-ext.h: exported, but no part of the interface in C. dlsym of macOS adds the further underscore by itself.
   llama_graph_reserve: {
     ...signature<[Ptr, number, number, number], NullablePointer>(P, P, 'uint32_t', 'uint32_t', 'uint32_t'),

@@ -35,19 +35,23 @@ describe('SurveyCache', () => {
     expect(await pathsIn()).toHaveLength(1);
   });
 
-  it('knows another header, another kind of windows and other libraries', async () => {
+  it('knows another header, another kind of windows, scores and other libraries', async () => {
     const request = surveyRequest(await openFixture('qwen3moe'));
     await cacheOf().find(request, survey);
     const changes = { 'rope.freq_base': { type: 'f32', value: 12 } } as const;
-    const others = [surveyRequest(await openFixture('qwen3moe', changes)), { ...request, isChunked: true }];
+    const others = [
+      surveyRequest(await openFixture('qwen3moe', changes)),
+      { ...request, isChunked: true },
+      { ...request, isRanking: true },
+    ];
     for (const other of others) await expect(cacheOf().find(other, never)).rejects.toThrow('was made');
     await expect(cacheOf('/opt/own').find(request, never)).rejects.toThrow('was made');
     expect(await cacheOf().find(request, never)).toBeDefined();
   });
 
   it('keeps no refusal', async () => {
-    const request = surveyRequest(await openFixture('bert'));
-    await expect(cacheOf().find(request, survey)).rejects.toThrow('self_kq_mask');
+    const request = surveyRequest(await openFixture('t5'));
+    await expect(cacheOf().find(request, survey)).rejects.toThrow('pos_bucket_dec');
     await expect(cacheOf().find(request, never)).rejects.toThrow('was made');
   });
 
@@ -101,9 +105,19 @@ describe('SurveyCache', () => {
 
   it('has another version where surveys say other things', async () => {
     const hash = createHash('sha256');
-    for (const name of ['qwen3moe', 'deepseek2', 'gemma3', 'gemma4', 'llama4', 'qwen35', 'mamba2'])
+    for (const name of [
+      'qwen3moe',
+      'deepseek2',
+      'gemma3',
+      'gemma4',
+      'llama4',
+      'qwen35',
+      'mamba2',
+      'bert',
+      'gemma-embedding',
+    ])
       hash.update(JSON.stringify(surveyModel(ggml, surveyRequest(await openFixture(name)))));
     // Raise the version with the hash, so that what older ones kept is made again.
-    expect([surveyVersion, hash.digest('hex').slice(0, 16)]).toEqual([1, '9cbc94df27da38b9']);
+    expect([surveyVersion, hash.digest('hex').slice(0, 16)]).toEqual([2, '0ff2d4b9e7fd7647']);
   });
 });

@@ -10,7 +10,7 @@ import type { GraphSurvey } from '../survey.js';
  * Raised whenever the survey of a header says something else than before, or refuses more, so that older files are made
  * again; a test compares it with what surveys say.
  */
-export const surveyVersion = 1;
+export const surveyVersion = 2;
 
 const prefix = 'survey-';
 const hashLength = 64;
@@ -44,9 +44,16 @@ export class SurveyCache {
     return survey;
   }
 
-  #hashOf({ header, isChunked }: SurveyRequest): string {
+  #hashOf({ header, isChunked, isRanking }: SurveyRequest): string {
     const { ggmlDirectory = null } = this;
-    const dependsOn = { surveyVersion, expectedVersions, ggmlDirectory, isChunked, header: hashOf(header) };
+    const dependsOn = {
+      surveyVersion,
+      expectedVersions,
+      ggmlDirectory,
+      isChunked,
+      isRanking,
+      header: hashOf(header),
+    };
     return hashOf(JSON.stringify(dependsOn));
   }
 

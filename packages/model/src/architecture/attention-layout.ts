@@ -17,7 +17,7 @@ export type AttentionLayout = 'rows' | 'heads' | 'groups';
 export interface CachedTokens {
   /** The slot of the first one. */
   readonly start: number;
-  /** How many slots are read, a multiple of `cacheBlockSlots`. */
+  /** How many slots are read: a multiple of `cacheBlockSlots`, but of an encoder, which caches nothing, the rows themselves. */
   readonly slots: number;
   /** Position of the first one, a multiple of the same: so kernels take the same tokens together wherever these begin. */
   readonly first: number;

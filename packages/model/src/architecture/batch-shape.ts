@@ -13,6 +13,19 @@ export interface BatchShape {
   readonly logitRows: number;
   /** Rows of the matrix products behind the last attention; 0 exactly when no logits are wanted. */
   readonly paddedLogitRows: number;
+  /** Texts whose embeddings are wanted, in place of logits; absent or empty where logits are. */
+  readonly pooled?: readonly PooledRows[];
+}
+
+/** Rows of a text of which an embedding is made. */
+export interface PooledRows {
+  /** Of the rows of outputs. */
+  readonly rowStart: number;
+  readonly rows: number;
+  /** What of them is taken. */
+  readonly takes: 'mean' | 'first' | 'last';
+  /** Whether the model's own head scores what is taken. */
+  readonly isScored: boolean;
 }
 
 /** Neighbouring sequences with as many rows each. */
@@ -39,9 +52,11 @@ export function rowGroups({ spans, rows, paddedRows }: BatchShape): RowGroup[] {
   return groups;
 }
 
-export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans }: BatchShape): string {
+export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans, pooled = [] }: BatchShape): string {
   let key = `${paddedRows},${logitRows},${paddedLogitRows}`;
   for (const { rows, layout, cached, room } of spans)
     key += `|${rows},${layout},${cached.start},${cached.slots},${room ? `${room.start},${room.slots},${room.first}` : ''}`;
+  for (const { rowStart, rows, takes, isScored } of pooled)
+    key += `|${takes},${rowStart},${rows},${isScored}`;
   return key;
 }

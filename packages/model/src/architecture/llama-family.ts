@@ -2,6 +2,7 @@ import { type Graph, type RopeParams, type Tensor, dtype, shapeOf } from '@butte
 import type { FamilyGraph } from '../spec/spec.js';
 import { groupedQueries } from './attention-layout.js';
 import type { BatchShape } from './batch-shape.js';
+import { poolTexts, tensorsOfPooling } from './pooling.js';
 import { ropeParams } from './rope.js';
 import { SpanAttention, spanMasks } from './span-attention.js';
 import type { LayerCache, StepGraph, StepOutputs } from './step-tensors.js';
@@ -74,7 +75,7 @@ export class LlamaFamilyBuilder {
   }
 
   build(): StepGraph {
-    const { source, positions, slots, masks, attended, logitRowIds, ones } = this.#inputs;
+    const { source, positions, slots, masks, attended, logitRowIds, ones, means } = this.#inputs;
     return {
       graph: this.graph,
       inputs: {
@@ -92,6 +93,7 @@ export class LlamaFamilyBuilder {
         rotations: [],
         states: [],
         ones: [ones],
+        means,
       },
       outputs: this.#build(),
     };
@@ -180,6 +182,12 @@ export class LlamaFamilyBuilder {
     const { graph } = this;
     const normed = this.#norm(x, head.norm);
     const logitRowSums = this.#sums(normed);
+    const { pooled = [] } = this.batch;
+    if (pooled.length > 0) {
+      const { vectors, means } = poolTexts(graph, normed, pooled);
+      this.#inputs.means.push(...means);
+      return { activations: null, logits: null, vectors, rowSums, logitRowSums };
+    }
     const logits = graph.matmul(head.output, normed);
     graph.keep(logits);
     graph.expand(logits);
@@ -212,6 +220,8 @@ interface FamilyInputs {
   readonly attended: Tensor | null;
   readonly logitRowIds: Tensor | null;
   readonly ones: Tensor;
+  /** Filled as embeddings are made. */
+  readonly means: Tensor[];
 }
 
 function makeInputs(
@@ -236,6 +246,7 @@ function makeInputs(
     logitRowIds:
       weights.head && paddedLogitRows > 0 ? graph.input(dtype.I32, shapeOf(paddedLogitRows)) : null,
     ones: graph.input(dtype.F32, shapeOf(hidden)),
+    means: [],
   };
 }
 
@@ -246,5 +257,6 @@ function outerStrides({ strides }: Tensor): readonly [number, number, number] {
 export function graphTensorsMax(layers: number, batch: BatchShape): number {
   const perLayer = 48;
   const perSpanAndLayer = 10;
-  return 64 + batch.spans.length + layers * (perLayer + perSpanAndLayer * batch.spans.length);
+  const ofTexts = tensorsOfPooling * (batch.pooled?.length ?? 0);
+  return 64 + ofTexts + batch.spans.length + layers * (perLayer + perSpanAndLayer * batch.spans.length);
 }

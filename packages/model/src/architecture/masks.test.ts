@@ -25,7 +25,13 @@ function halves(bits: Uint16Array): number[] {
 
 function masksOf(
   spans: readonly AttentionSpan[],
-  options: { positions: readonly number[]; window?: Window; isBiased?: boolean; groupHeads?: number },
+  options: {
+    positions: readonly number[];
+    window?: Window;
+    isBiased?: boolean;
+    groupHeads?: number;
+    isEncoder?: boolean;
+  },
 ): number[] {
   const masks = new Uint16Array(
     spans.reduce((sum, span) => sum + span.queries * cachedOf(span, options.window ?? null).slots, 0),
@@ -69,6 +75,19 @@ describe('fillMasks', () => {
     ['the whole chunk at its end', 3, { kind: 'chunked', tokens: 4 }, '1111....'],
   ])('lets a row see %s', (_, position, window, expected) => {
     expect(seenBy(position, window)).toBe(expected);
+  });
+
+  it('lets the tokens of an encoder see those behind them, half of the window to each side', () => {
+    const text = span({ rows: 4, ...cachedIn(4) });
+    const seen = (window: Window): string =>
+      masksOf([text], { positions: [0, 1, 2, 3], window, isEncoder: true })
+        .map((value) => (value === 0 ? '1' : '.'))
+        .join('');
+    expect(seen(null)).toBe('1'.repeat(16));
+    expect(seen({ kind: 'symmetric', tokens: 3 })).toBe('11..111..111..11');
+    expect(masksOf([text], { positions: [0, 1, 2, 3], isBiased: true, isEncoder: true }).slice(4, 8)).toEqual(
+      [-1, 0, -1, -2],
+    );
   });
 
   it('counts what is seen the less the farther it is, where attention wants that', () => {

@@ -15,14 +15,21 @@ function firstSeen(position: number, window: LayerAttention['window']): number {
       return Math.max(0, position - window.tokens + 1);
     case 'chunked':
       return Math.floor(position / window.tokens) * window.tokens;
+    case 'symmetric':
+      return Math.max(0, position - Math.floor(window.tokens / 2));
     default:
       return window satisfies never;
   }
 }
 
+/** The last position that a row sees whose text goes on to `end`, where tokens see those that come later. */
+function lastSeen(position: number, end: number, window: LayerAttention['window']): number {
+  return window?.kind === 'symmetric' ? Math.min(end, position + Math.floor(window.tokens / 2)) : end;
+}
+
 /**
  * Fills the masks of all spans: each row sees the cached tokens before it and itself, as far as the window goes, in each of
- * its queries; queries without a row see nothing.
+ * its queries; queries without a row see nothing. In an encoder it sees the tokens behind it, too, and a span is a whole text.
  * @param masks F16 [slots, queries] of each span, one after the other.
  * @param groupHeads heads that share a key.
  * @param positions of the rows.
@@ -35,9 +42,10 @@ export function fillMasks(
     readonly positions: Int32Array;
     readonly window: LayerAttention['window'];
     readonly isBiased: boolean;
+    readonly isEncoder?: boolean;
   },
 ): void {
-  const { groupHeads, positions, window, isBiased } = options;
+  const { groupHeads, positions, window, isBiased, isEncoder = false } = options;
   let row = 0;
   let start = 0;
   for (const span of spans) {
@@ -48,12 +56,16 @@ export function fillMasks(
       const r = Math.floor(query / queriesOfRow);
       const position = r < rows ? (positions[row + r] ?? 0) : -1;
       const first = position < 0 ? 0 : firstSeen(position, window) - base;
-      const end = position < 0 ? 0 : position + 1 - base;
+      const last = isEncoder ? lastSeen(position, rows - 1, window) : position;
+      const end = position < 0 ? 0 : last + 1 - base;
       masks.fill(hidden, start, start + first);
       masks.fill(visible, start + first, start + end);
       masks.fill(hidden, start + end, start + slots);
       if (isBiased)
-        for (let seen = first; seen < end - 1; seen++) masks[start + seen] = negativeHalf(end - 1 - seen);
+        for (let seen = first; seen < end; seen++) {
+          const distance = Math.abs(position - base - seen);
+          if (distance > 0) masks[start + seen] = negativeHalf(distance);
+        }
       start += slots;
     }
     row += rows;

@@ -47,19 +47,23 @@ export interface StepInputs {
   readonly states: readonly StateInput[];
   /** F32 [width], all 1. */
   readonly ones: readonly Tensor[];
+  /** F32 [rows] for each text whose embedding is a mean, all 1 / rows. */
+  readonly means?: readonly Tensor[];
 }
 
 /** Results to read after the computation: activations F32 [crossing width, paddedRows], or logits F32 [vocabulary, paddedLogitRows]. */
 export interface StepOutputs {
   readonly activations: Tensor | null;
   readonly logits: Tensor | null;
+  /** F32 [width] for each text whose embedding is wanted. */
+  readonly vectors?: readonly Tensor[];
   /**
    * F32 [1, paddedRows]: of each row the sum of its activations, or on the last stage of what enters its last layer, as
    * most rows go no further. A sum is finite exactly when all of its summands are; quantizing, as the matrix products
    * behind it do, makes a plain number of a NaN.
    */
   readonly rowSums: Tensor;
-  /** F32 [1, paddedLogitRows]: the same of what the logits are made of. */
+  /** F32 [1, paddedLogitRows]: the same of what logits or embeddings are made of. */
   readonly logitRowSums: Tensor | null;
 }
 

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { ButterflyError } from '@butterfly/common';
+import type { Pooling } from '@butterfly/wire';
 import type { GgufFile } from '../gguf/gguf-file.js';
 import type { Metadata } from '../gguf/header.js';
 import { MetadataReader } from '../gguf/metadata-reader.js';
@@ -131,6 +132,8 @@ function readShape(
     crossings: Array.from({ length: layers - 1 }, () => hidden),
     tokenLayers: [],
     vocabulary: readVocabulary(gguf, reader),
+    isEncoder: false,
+    embedding: { pooling: readPooling(reader), width: hidden, ranks: null },
     contextTrained,
     attention: Array.from({ length: layers }, () => attention),
     sharedTensors: {
@@ -177,6 +180,14 @@ export function readVocabulary(gguf: GgufFile, reader: MetadataReader): number {
   return reader.count('vocab_size') ?? embedding?.shape[1] ?? 1;
 }
 
+/** `enum llama_pooling_type` by its values, as files have it. */
+const poolingsOfFiles: readonly (Pooling | null)[] = [null, 'mean', 'cls', 'last', 'rank'];
+
+/** How a file says that its embeddings are pooled; null where it does not, or not at all. */
+export function readPooling(reader: MetadataReader): Pooling | null {
+  return poolingsOfFiles[reader.number('pooling_type') ?? 0] ?? null;
+}
+
 function refuseVariants(
   reader: MetadataReader,
   model: { readonly headSize: number; readonly contextTrained: number },
@@ -185,6 +196,8 @@ function refuseVariants(
     const value = reader.own(key);
     if (value !== undefined && value !== neutral) throw reader.unsupported(`its ${key} is not ${neutral}`);
   }
+  // Its head is in llama.cpp's graph.
+  if (readPooling(reader) === 'rank') throw reader.unsupported('it scores texts');
   const window = reader.number('attention.sliding_window') ?? 0;
   // A window as long as the context hides nothing.
   if (window > 0 && window < model.contextTrained)

@@ -74,13 +74,13 @@ export function shardTensors(spec: ModelSpec, layerStart: number, layerEnd: numb
   return spec.tensors.filter((tensor) => usersOf(spec, tensor)?.some(isWithin) ?? true);
 }
 
-/** Multiplications and additions with weights for one token: in each layer, and in the output matrix. */
+/** Multiplications and additions with weights for one token: in each layer, and in the output matrix, which an encoder has not. */
 export function operationsPerToken(spec: ModelSpec): { readonly layer: number; readonly output: number } {
   const typical = Math.floor(spec.layers / 2);
   const matrices = spec.tensors.filter((tensor) => layerOf(tensor) === typical && tensor.shape.length > 1);
   return {
     layer: 2 * matrices.reduce((sum, tensor) => sum + activeElements(spec, tensor), 0),
-    output: 2 * spec.hidden * spec.vocabulary,
+    output: spec.isEncoder ? 0 : 2 * spec.hidden * spec.vocabulary,
   };
 }
 

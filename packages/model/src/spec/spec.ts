@@ -1,5 +1,5 @@
 import { limits, parseConfig } from '@butterfly/common';
-import { roomBlockSlots } from '@butterfly/wire';
+import { poolings, roomBlockSlots } from '@butterfly/wire';
 import { z } from 'zod';
 
 /** Architectures whose graphs are built here; those of all others are llama.cpp's. */
@@ -94,11 +94,23 @@ const attentionSchema = z
     window: z
       .discriminatedUnion('kind', [
         z.object({ kind: z.literal('sliding'), tokens: count }),
+        /** Half of so many tokens to each side. */
+        z.object({ kind: z.literal('symmetric'), tokens: count }),
         z.object({ kind: z.literal('chunked'), tokens: count }),
       ])
       .nullable(),
   })
   .refine(({ heads, kvHeads }) => heads % kvHeads === 0, 'heads is no multiple of kvHeads');
+
+/** What a model makes of a text as a whole. */
+const embeddingSchema = z.object({
+  /** As its file says; null where it says nothing of use. */
+  pooling: z.enum(poolings).nullable(),
+  /** Numbers of an embedding. */
+  width: count,
+  /** Of a model with a head that scores texts: what of the rows that head takes, and how many scores it gives; else null. */
+  ranks: z.object({ takes: z.enum(['mean', 'first', 'last']), scores: count }).nullable(),
+});
 
 /** A model whose graph is built here (see `LlamaFamilyBuilder`). */
 const familySchema = z.object({
@@ -179,6 +191,13 @@ const shapeSchema = z.object({
     .max(layersMax - 1),
   /** Number of tokens. */
   vocabulary: count,
+  /**
+   * Whether tokens see those that come later: nothing is cached, a text goes through in one step, and what comes out is an
+   * embedding and no token.
+   */
+  isEncoder: z.boolean(),
+  /** Null for a model of which no embedding can be had. */
+  embedding: embeddingSchema.nullable(),
   /** Tokens of the context in training. */
   contextTrained: count,
   /** What each layer caches; null for one that attends to nothing, or to what an earlier one caches. */
@@ -218,6 +237,7 @@ export type FamilyGraph = Extract<ModelSpec['graph'], { kind: 'family' }>;
 export type ImportedGraphSpec = Extract<ModelSpec['graph'], { kind: 'imported' }>;
 export type LayerAttention = NonNullable<ModelSpec['attention'][number]>;
 export type WindowsOfModel = NonNullable<ImportedGraphSpec['windows']>;
+export type EmbeddingSpec = NonNullable<ModelSpec['embedding']>;
 export type LayerState = ImportedGraphSpec['states'][number][number];
 export type RopeSpec = FamilyGraph['rope'];
 export type TokenizerSpec = ModelSpec['tokenizer'];

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { limits } from '@butterfly/common';
 import type { EpochPlan } from '@butterfly/control';
-import { modelFingerprint } from '@butterfly/model';
+import { type ModelSpec, modelFingerprint, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { Plan, PlanStage } from '@butterfly/planning';
 import { type ControlMessageOf, type Step, emptyState, wasteState } from '@butterfly/wire';
 import type { ShardSettings } from './deployment-types.js';
@@ -109,8 +109,12 @@ function linkToNext(
   return isLast ? null : { kind: 'relay', workerId };
 }
 
-/** One token at the start of the arena; whatever it leaves there is overwritten. It also warms every stage up. */
-export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0, hasRooms = false): Step {
+/** One token at the start of the arena, of an encoder a text of one; whatever it leaves there is overwritten. It also warms every stage up. */
+export function canaryStep(
+  epoch: number,
+  arenaSlots: number,
+  model: Pick<ModelSpec, 'graph' | 'isEncoder'>,
+): Step {
   return {
     epoch,
     stepId: canaryStepId,
@@ -128,8 +132,9 @@ export function canaryStep(epoch: number, arenaSlots: number, stateSlots = 0, ha
         recentTokens: new Int32Array(0),
         logprobs: null,
         scored: null,
-        state: stateSlots === 0 ? null : { from: emptyState, to: wasteState },
-        window: hasRooms ? { from: 0, fromFirst: 0, to: 0, toFirst: 0 } : null,
+        state: stateSlotsOf(model) === 0 ? null : { from: emptyState, to: wasteState },
+        window: windowsOf(model) && { from: 0, fromFirst: 0, to: 0, toFirst: 0 },
+        pooling: model.isEncoder ? 'last' : null,
       },
     ],
     stageTimes: [],

@@ -11,6 +11,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { canaryStep } from './assignments.js';
 import { ConnectedWorkers } from '../testing/cluster.js';
+import { tinyModelSettings } from '../testing/tiny-model.js';
 import { relay } from './relay.js';
 
 const epoch = 7;
@@ -54,7 +55,8 @@ async function framesOf(workerId: string): Promise<Frame[]> {
 
 describe('relay', () => {
   it('passes steps and activations on as they are, in their order, to the next stage alone', async () => {
-    const step = canaryStep(epoch, 1024);
+    const { spec, arenaSlots } = await tinyModelSettings();
+    const step = canaryStep(epoch, arenaSlots, spec);
     const sent = [await arrived(encodeStep(step)), await arrived(encodeActivations(activations))];
     for (const frame of sent) relay(frame, 'a', planned('b'), cluster.workers);
     const [first, second, ...others] = await framesOf('b');

@@ -8,7 +8,7 @@ import {
   type EpochPlan,
 } from '@butterfly/control';
 import type { EngineReplica, Pipeline, PlannedStep } from '@butterfly/engine';
-import { activationBytes, layerKinds, stateSlotsOf, windowsOf } from '@butterfly/model';
+import { activationBytes, layerKinds } from '@butterfly/model';
 import { type Link, type Plan, linksMicros } from '@butterfly/planning';
 import {
   type Connection,
@@ -320,7 +320,7 @@ export class Replica implements Pipeline {
 
   #canary(epoch: number): Uint8Array[] {
     const { spec, arenaSlots } = this.options.shards;
-    return encodeStep(canaryStep(epoch, arenaSlots, stateSlotsOf(spec), windowsOf(spec) !== null));
+    return encodeStep(canaryStep(epoch, arenaSlots, spec));
   }
 
   #retire({ epoch, plan }: EpochPlan): void {

@@ -133,7 +133,8 @@ describe('a proper hello', () => {
     client.send(encodeControl(hello()));
     await party.next('welcome');
     client.send(encodeControl({ kind: 'ready', epoch: 1 }));
-    client.send(encodeStep(canaryStep(1, 1024)));
+    const { spec, arenaSlots } = await tinyModelSettings();
+    client.send(encodeStep(canaryStep(1, arenaSlots, spec)));
     await until(() => frames.length === 2);
     expect(frames.map(({ workerId, frame }) => [workerId, frame.type])).toEqual([
       ['w1', 'control'],
@@ -176,7 +177,8 @@ describe('whoever says no proper hello', () => {
   it('but a step is told so and let go', async () => {
     await open();
     const { client, party } = await knock();
-    client.send(encodeStep(canaryStep(1, 1024)));
+    const { spec, arenaSlots } = await tinyModelSettings();
+    client.send(encodeStep(canaryStep(1, arenaSlots, spec)));
     expect((await party.closed).error?.code).toBe('PROTOCOL_INVALID');
     await expectNothingLeft();
   });

@@ -28,7 +28,8 @@ const introduction = `# Models
 
 Butterfly runs a model whose architecture libllama knows by the graph that llama.cpp builds of it, cut between any two layers
 ([decision 0030](decisions/0030-graphs-imported-from-llama-cpp.md)); \`llama\`, \`qwen2\` and \`qwen3\` by graphs of its own. Layers
-of which one attends to what another caches stay in one stage. This page is written by a test,
+of which one attends to what another caches stay in one stage. What encoders give, which continue no
+texts, is on the page of [embeddings](embeddings.md). This page is written by a test,
 \`packages/stage/src/equality/architectures.test.ts\`, which fails when it is no longer true.
 
 Each row is a model of a few layers with random weights and the metadata of its architecture
@@ -95,7 +96,8 @@ export function modelsDocument(rows: readonly MatrixRow[], refused: readonly Ref
   ].join('\n');
 }
 
-function tableOf(head: readonly string[], lines: readonly (readonly string[])[]): string {
+/** A table in Markdown. */
+export function tableOf(head: readonly string[], lines: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
   return [line(head), line(head.map(() => '---')), ...lines.map(line)].join('');
 }

@@ -2,9 +2,10 @@ import { fileURLToPath } from 'node:url';
 import { ensure, silentLogger } from '@butterfly/common';
 import { loadGgml } from '@butterfly/ggml';
 import { describeAny, surveyModel } from '@butterfly/llama-graph';
-import { type ModelSpec, openGguf } from '@butterfly/model';
+import { type ModelSpec, openGguf, stateSlotsOf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
-import type { Step, StepSequence } from '@butterfly/wire';
+import { type Pooling, type Step, type StepSequence, emptyState, firstOwnState } from '@butterfly/wire';
+import type { SplitModel } from '../split-model.js';
 import { StageRuntime, type StageOptions } from '../runtime.js';
 
 /** For the tests of this package. */
@@ -119,4 +120,32 @@ export function difference(actual: readonly Float32Array[], expected: readonly F
       if (!Object.is(value, other)) largest = Math.max(largest, Math.abs(value - other), Number.MIN_VALUE);
     }
   return largest;
+}
+
+/** The embeddings of texts, computed in one step. */
+export async function embedThrough(
+  { stages, spec }: Pick<SplitModel, 'stages' | 'spec'>,
+  texts: readonly (readonly number[])[],
+  pooling: Pooling,
+): Promise<Float32Array[]> {
+  const hasStates = stateSlotsOf(spec) > 0;
+  const sequences = texts.map(({ length }, i) =>
+    part({
+      sequenceId: i,
+      regionStart: i * 256,
+      rows: length,
+      logitRows: length,
+      pooling,
+      state: hasStates ? { from: emptyState, to: firstOwnState + i } : null,
+    }),
+  );
+  const step = tokenStep(sequences, texts.flat());
+  let { payload } = step;
+  let vectors: readonly Float32Array[] = [];
+  for (const stage of stages) {
+    const computed = await stage.run({ ...step, payload, tokens: step.payload });
+    if (computed.activations) payload = computed.activations.slice();
+    vectors = computed.vectors ?? [];
+  }
+  return vectors.map((vector) => vector.slice());
 }

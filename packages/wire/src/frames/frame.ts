@@ -19,7 +19,7 @@ const vocabularyBytesMax = limits.tokenPiecesBytesMax + 3 * limits.vocabularyTok
 const frameTypes = {
   control: { id: 1, payloadBytesMax: 0 },
   step: { id: 2, payloadBytesMax: limits.framePayloadBytesMax },
-  result: { id: 3, payloadBytesMax: 0 },
+  result: { id: 3, payloadBytesMax: limits.framePayloadBytesMax },
   fileChunk: { id: 4, payloadBytesMax: limits.fileChunkBytesMax },
   activations: { id: 5, payloadBytesMax: limits.framePayloadBytesMax },
   vocabulary: { id: 6, payloadBytesMax: vocabularyBytesMax },

@@ -4,18 +4,21 @@ import { checkTokens, integer, within } from './checks.js';
 import type { Logprobs, StepOutput } from './types.js';
 
 /** What comes with an output. */
-const marks = { logprobs: 4, scored: 16 } as const;
+const marks = { logprobs: 4, scored: 16, vector: 128 } as const;
 
 const fixedBytes = 11;
 const logprobsFixedBytes = 1;
 const scoredCountBytes = 2;
+const numbersBytes = 4;
+const noBytes = new Uint8Array(0);
 
-export function outputBytes({ tokens, logprobs, scored }: StepOutput): number {
+export function outputBytes({ tokens, logprobs, scored, vector }: StepOutput): number {
   return (
     fixedBytes +
     tokens.byteLength +
     (logprobs ? logprobsBytes(logprobs) : 0) +
-    (scored ? scoredCountBytes + logprobsBytes(scored) : 0)
+    (scored ? scoredCountBytes + logprobsBytes(scored) : 0) +
+    (vector ? numbersBytes : 0)
   );
 }
 
@@ -23,29 +26,66 @@ function logprobsBytes({ chosen, topTokens, topValues }: Logprobs): number {
   return logprobsFixedBytes + chosen.byteLength + topTokens.byteLength + topValues.byteLength;
 }
 
-export function writeOutput(writer: ByteWriter, { sequenceId, tokens, logprobs, scored }: StepOutput): void {
+/** Of an embedding the header says how many numbers it has; they are in the payload, see `packVectors`. */
+export function writeOutput(writer: ByteWriter, output: StepOutput): void {
+  const { sequenceId, tokens, logprobs, scored, vector } = output;
   writer.u64(sequenceId);
   writer.u16(tokens.length);
-  writer.u8((logprobs ? marks.logprobs : 0) + (scored ? marks.scored : 0));
+  writer.u8((logprobs ? marks.logprobs : 0) + (scored ? marks.scored : 0) + (vector ? marks.vector : 0));
   writer.int32s(tokens);
   if (logprobs) writeLogprobs(writer, logprobs);
-  if (!scored) return;
-  writer.u16(scored.chosen.length);
-  writeLogprobs(writer, scored);
+  if (scored) {
+    writer.u16(scored.chosen.length);
+    writeLogprobs(writer, scored);
+  }
+  if (vector) writer.u32(vector.length);
 }
 
-/** @throws ButterflyError PROTOCOL_INVALID for a layout that there is not; `checkOutputs` checks the values. */
-export function readOutput(reader: ByteReader): StepOutput {
+/** The payload of a result: the embeddings of all outputs, one after the other. */
+export function packVectors(outputs: readonly StepOutput[]): Uint8Array {
+  const numbers = outputs.reduce((sum, { vector }) => sum + (vector?.length ?? 0), 0);
+  if (numbers === 0) return noBytes;
+  const packed = new Float32Array(numbers);
+  let offset = 0;
+  for (const { vector } of outputs) {
+    if (!vector) continue;
+    packed.set(vector, offset);
+    offset += vector.length;
+  }
+  return new Uint8Array(packed.buffer);
+}
+
+/**
+ * @param vectors the payload, from where the numbers of this output begin
+ * @throws ButterflyError PROTOCOL_INVALID for a layout that there is not; `checkOutputs` checks the values.
+ */
+export function readOutput(reader: ByteReader, vectors: ByteReader): StepOutput {
   const sequenceId = reader.u64();
   const count = reader.count(limits.stepRowsMax, 'tokens');
   const marked = reader.u8();
-  if ((marked & ~(marks.logprobs | marks.scored)) !== 0)
-    throw reader.fail(`the marks of an output are ${marked}, other than 4 and 16`);
+  if ((marked & ~(marks.logprobs | marks.scored | marks.vector)) !== 0)
+    throw reader.fail(`the marks of an output are ${marked}, other than 4, 16 and 128`);
   const tokens = reader.int32s(count);
   const logprobs = marked & marks.logprobs ? readLogprobs(reader, count) : null;
   const scored =
     marked & marks.scored ? readLogprobs(reader, reader.count(limits.scoredRowsMax, 'scored tokens')) : null;
-  return { sequenceId, tokens, ...(logprobs && { logprobs }), ...(scored && { scored }) };
+  const vector = marked & marks.vector ? readVector(reader, vectors) : null;
+  return {
+    sequenceId,
+    tokens,
+    ...(logprobs && { logprobs }),
+    ...(scored && { scored }),
+    ...(vector && { vector }),
+  };
+}
+
+function readVector(reader: ByteReader, vectors: ByteReader): Float32Array {
+  const numbers = reader.u32();
+  if (numbers > limits.embeddingNumbersMax)
+    throw reader.fail(
+      `an embedding of ${numbers} numbers, at most ${limits.embeddingNumbersMax} are allowed`,
+    );
+  return vectors.float32s(numbers);
 }
 
 function writeLogprobs(writer: ByteWriter, { alternatives, chosen, topTokens, topValues }: Logprobs): void {
@@ -70,8 +110,12 @@ export function checkOutputs(outputs: readonly StepOutput[]): void {
   integer(outputs.length, 0, limits.stepSequencesMax, 'number of outputs');
   let tokenCount = 0;
   let scoredCount = 0;
-  for (const { sequenceId, tokens, logprobs, scored } of outputs) {
+  for (const { sequenceId, tokens, logprobs, scored, vector } of outputs) {
     integer(sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
+    if (vector) {
+      integer(vector.length, 1, limits.embeddingNumbersMax, 'numbers of an embedding');
+      integer(tokens.length + (scored?.chosen.length ?? 0), 0, 0, 'tokens beside an embedding');
+    }
     checkTokens(tokens, 0, limits.stepRowsMax, 'tokens of an output');
     tokenCount += tokens.length;
     if (logprobs) checkLogprobs(logprobs, tokens.length);

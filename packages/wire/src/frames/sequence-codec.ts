@@ -1,6 +1,7 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import type { ByteReader, ByteWriter } from './bytes.js';
 import { checkTokens, integer, u32Max } from './checks.js';
+import { poolings, type Pooling } from './pooling.js';
 import {
   biasBytes,
   checkSampling,
@@ -23,6 +24,7 @@ const marks = {
   scored: 16,
   constraint: 32,
   window: 64,
+  pooling: 128,
 } as const;
 const marksMax = Object.values(marks).reduce((sum, mark) => sum + mark, 0);
 
@@ -31,6 +33,7 @@ const stateBytes = 8;
 const windowBytes = 16;
 const logprobsBytes = 1;
 const scoredFixedBytes = 3;
+const poolingBytes = 1;
 
 export function sequenceBytes(sequence: StepSequence): number {
   const { sampling, state, window, logprobs, scored, draftTokens, recentTokens, constraint } = sequence;
@@ -43,6 +46,7 @@ export function sequenceBytes(sequence: StepSequence): number {
     (logprobs === null ? 0 : logprobsBytes) +
     (sampling?.logitBias ? biasBytes(sampling.logitBias) : 0) +
     (scored === null ? 0 : scoredFixedBytes + scored.tokens.byteLength) +
+    (sequence.pooling ? poolingBytes : 0) +
     draftTokens.byteLength +
     recentTokens.byteLength
   );
@@ -66,7 +70,8 @@ export function writeSequence(writer: ByteWriter, sequence: StepSequence): void 
       (logitBias === null ? 0 : marks.logitBias) +
       (scored === null ? 0 : marks.scored) +
       (constraint ? marks.constraint : 0) +
-      (window === null ? 0 : marks.window),
+      (window === null ? 0 : marks.window) +
+      (sequence.pooling ? marks.pooling : 0),
   );
   if (sampling !== null) writeSampling(writer, sampling);
   if (state !== null) writer.u32s([state.from, state.to]);
@@ -74,6 +79,7 @@ export function writeSequence(writer: ByteWriter, sequence: StepSequence): void 
   if (logprobs !== null) writer.u8(logprobs);
   if (logitBias !== null) writeBias(writer, logitBias);
   if (scored !== null) writeScored(writer, scored);
+  if (sequence.pooling) writer.u8(poolings.indexOf(sequence.pooling));
   writer.int32s(draftTokens);
   writer.int32s(recentTokens);
   if (constraint) writeConstraint(writer, constraint);
@@ -101,11 +107,30 @@ export function readSequence(reader: ByteReader): StepSequence {
   if (has(marks.logitBias) && params === null) throw reader.fail('a bias comes without sampling');
   const logitBias = has(marks.logitBias) ? readBias(reader) : null;
   const scored = has(marks.scored) ? readScored(reader) : null;
+  const pooling = has(marks.pooling) ? readPooling(reader) : null;
   const sampling = params && { ...params, logitBias };
   const draftTokens = reader.int32s(draftCount);
   const recentTokens = reader.int32s(recentCount);
-  const sequence = { ...fixed, sampling, draftTokens, recentTokens, state, window, logprobs, scored };
-  return has(marks.constraint) ? { ...sequence, constraint: readConstraint(reader) } : sequence;
+  const constraint = has(marks.constraint) ? readConstraint(reader) : null;
+  return {
+    ...fixed,
+    sampling,
+    draftTokens,
+    recentTokens,
+    state,
+    window,
+    logprobs,
+    scored,
+    ...(constraint && { constraint }),
+    ...(pooling && { pooling }),
+  };
+}
+
+function readPooling(reader: ByteReader): Pooling {
+  const code = reader.u8();
+  const pooling = poolings[code];
+  if (pooling === undefined) throw reader.fail(`the pooling of a sequence is ${code}`);
+  return pooling;
 }
 
 function readWindow(reader: ByteReader): SequenceWindow {
@@ -125,12 +150,14 @@ function readScored(reader: ByteReader): ScoredTokens {
 
 /** @throws ButterflyError PROTOCOL_INVALID when a value is out of its bounds, or two contradict each other. */
 export function checkSequence(sequence: StepSequence): void {
-  const { regionStart, regionSlots, positionStart, rows, draftTokens, sampling, state } = sequence;
+  const { regionStart, regionSlots, positionStart, rows, logitRows, draftTokens, sampling, state } = sequence;
   integer(sequence.sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
   integer(rows, 1, limits.stepRowsMax, 'rows');
   checkTokens(draftTokens, 0, limits.draftTokensMax, 'draftTokens');
   if (sampling === null) integer(draftTokens.length, 0, 0, 'number of draftTokens');
-  checkLogits(sequence);
+  if (sequence.pooling) checkPooled(sequence);
+  else checkLogits(sequence);
+  integer(rows, logitRows, limits.stepRowsMax, 'rows');
   integer(positionStart, 0, u32Max - rows, 'positionStart');
   integer(regionSlots, positionStart + rows, u32Max, 'regionSlots');
   integer(regionStart, 0, u32Max - regionSlots, 'regionStart');
@@ -158,6 +185,16 @@ function checkWindow({ from, fromFirst, to, toFirst }: SequenceWindow, positionS
   integer(fromFirst, 0, toFirst, 'first position of a room before');
 }
 
+/** What an embedding is made of are all rows, and nothing else can be made of them. */
+function checkPooled({ rows, logitRows, sampling, scored, logprobs }: StepSequence): void {
+  integer(logitRows, rows, rows, 'logitRows of an embedding');
+  if (sampling !== null || scored !== null || logprobs !== null)
+    throw new ButterflyError(
+      'PROTOCOL_INVALID',
+      'A sequence wants tokens or scores and an embedding at once.',
+    );
+}
+
 /** Rows that are neither scored nor sampled may have logits as well, as long as nothing else of the sequence has. */
 function checkLogits({ rows, logitRows, sampling, draftTokens, scored, logprobs }: StepSequence): void {
   const sampledRows = sampling === null ? 0 : draftTokens.length + 1;
@@ -167,7 +204,6 @@ function checkLogits({ rows, logitRows, sampling, draftTokens, scored, logprobs 
   }
   const wanted = sampledRows + (scored?.tokens.length ?? 0);
   integer(logitRows, wanted, wanted === 0 ? rows : wanted, 'logitRows');
-  integer(rows, logitRows, limits.stepRowsMax, 'rows');
   if (logprobs === null) return;
   integer(logprobs, 0, limits.logprobsMax, 'logprobs');
   integer(sampledRows, 1, limits.stepRowsMax, 'sampled rows with logprobs');

@@ -3,7 +3,7 @@ import { ByteReader, ByteWriter } from './bytes.js';
 import { integer, u32Max } from './checks.js';
 import { encodeFrame } from './frame.js';
 import type { Frame, FrameType } from './frame.js';
-import { checkOutputs, outputBytes, readOutput, writeOutput } from './result-codec.js';
+import { checkOutputs, outputBytes, packVectors, readOutput, writeOutput } from './result-codec.js';
 import { checkSequence, readSequence, sequenceBytes, writeSequence } from './sequence-codec.js';
 import type { ArenaCopy, FileChunk, StageTime, Step, StepOutput, StepResult, StepSequence } from './types.js';
 
@@ -73,7 +73,7 @@ export function encodeStepResult(result: StepResult): Uint8Array[] {
   writer.u16(outputs.length);
   writeStageTimes(writer, stageTimes);
   for (const output of outputs) writeOutput(writer, output);
-  return encodeFrame({ type: 'result', header: writer.bytes });
+  return encodeFrame({ type: 'result', header: writer.bytes, payload: packVectors(outputs) });
 }
 
 /** @throws ButterflyError PROTOCOL_INVALID */
@@ -85,8 +85,10 @@ export function decodeStepResult(frame: Frame): StepResult {
   const outputCount = reader.count(limits.stepSequencesMax, 'outputs');
   const stageTimes = readStageTimes(reader, stageCount);
   const outputs: StepOutput[] = [];
-  for (let index = 0; index < outputCount; index++) outputs.push(readOutput(reader));
+  const vectors = new ByteReader(frame.payload, 'result');
+  for (let index = 0; index < outputCount; index++) outputs.push(readOutput(reader, vectors));
   reader.end();
+  vectors.end();
   const result = { epoch, stepId, outputs, stageTimes };
   checkResult(result);
   return result;

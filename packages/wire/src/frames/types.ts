@@ -1,3 +1,4 @@
+import type { Pooling } from './pooling.js';
 import type { SequenceConstraint } from './step-constraint.js';
 
 /**
@@ -79,7 +80,7 @@ export interface StepSequence {
   /** Position in the sequence of its first row, which is how many tokens are cached before it. */
   readonly positionStart: number;
   readonly rows: number;
-  /** How many of its last rows want logits: those that are scored, and then those that are sampled. */
+  /** How many of its last rows want logits: those that are scored, and then those that are sampled; all for an embedding. */
   readonly logitRows: number;
   /** Present exactly when a token is to be sampled from the last row, and from one more for each guess. */
   readonly sampling: SamplingParams | null;
@@ -100,6 +101,8 @@ export interface StepSequence {
   readonly window: SequenceWindow | null;
   /** Where its tokens must be of a form, which the last stage sees to. */
   readonly constraint?: SequenceConstraint;
+  /** Present where an embedding of these rows is wanted, and nothing else of them: no sampling and no scores. */
+  readonly pooling?: Pooling | null;
 }
 
 /** Known tokens whose log probabilities are wanted: of the prompt, in a step that computes the rows before them. */
@@ -188,8 +191,8 @@ export interface StepResult {
   readonly epoch: number;
   readonly stepId: number;
   /**
-   * One entry for each sequence that samples or is scored, in the order of the step. One without tokens and scores is of a
-   * sequence whose numbers are NaN or infinite, which may also be in the midst of its prompt.
+   * One entry for each sequence that samples, is scored or wants an embedding, in the order of the step. One without tokens,
+   * scores and embedding is of a sequence whose numbers are NaN or infinite, which may also be in the midst of its prompt.
    */
   readonly outputs: readonly StepOutput[];
   readonly stageTimes: readonly StageTime[];
@@ -204,6 +207,8 @@ export interface StepOutput {
   readonly logprobs?: Logprobs;
   /** Of the scored tokens, one by one, where there are any. */
   readonly scored?: Logprobs;
+  /** F32 [numbers of the embedding], where one is wanted; nothing else comes beside it. */
+  readonly vector?: Float32Array;
 }
 
 /**

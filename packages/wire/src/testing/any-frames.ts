@@ -1,5 +1,6 @@
 import { limits } from '@butterfly/common';
 import fc from 'fast-check';
+import { poolings } from '../frames/pooling.js';
 import type {
   Logprobs,
   SamplingParams,
@@ -66,11 +67,14 @@ const sequence: fc.Arbitrary<StepSequence> = fc
     logprobs: fc.option(fc.nat({ max: limits.logprobsMax })),
     targets: tokens(0, 10),
     alternatives: fc.nat({ max: limits.logprobsMax }),
+    pooling: fc.option(fc.constantFrom(...poolings)),
   })
-  .map(({ slotsToSpare, logitShare, guesses, logprobs, targets, alternatives, window, ...rest }) => {
+  .map(({ slotsToSpare, logitShare, guesses, logprobs, targets, alternatives, window, pooling, ...all }) => {
+    // One that is pooled gives nothing else.
+    const rest = { ...all, sampling: pooling === null ? all.sampling : null };
     const draftTokens = rest.sampling === null ? new Int32Array(0) : guesses.slice(0, rest.rows - 1);
     const sampledRows = rest.sampling === null ? 0 : draftTokens.length + 1;
-    const scoredTokens = targets.slice(0, rest.rows - sampledRows);
+    const scoredTokens = targets.slice(0, pooling === null ? rest.rows - sampledRows : 0);
     const wanted = sampledRows + scoredTokens.length;
     return {
       ...rest,
@@ -79,7 +83,8 @@ const sequence: fc.Arbitrary<StepSequence> = fc
       draftTokens,
       logprobs: rest.sampling === null ? null : logprobs,
       scored: scoredTokens.length === 0 ? null : { tokens: scoredTokens, alternatives },
-      logitRows: wanted === 0 ? Math.floor(rest.rows * logitShare) : wanted,
+      logitRows: wanted > 0 ? wanted : pooling === null ? Math.floor(rest.rows * logitShare) : rest.rows,
+      ...(pooling && { pooling }),
     };
   });
 
@@ -116,7 +121,9 @@ const logprobs = (count: number): fc.Arbitrary<Logprobs> =>
     });
   });
 
-const output: fc.Arbitrary<StepOutput> = fc
+const vector = fc.float32Array({ minLength: 1, maxLength: 40 });
+
+const answer: fc.Arbitrary<StepOutput> = fc
   .record({
     sequenceId: id,
     tokens: tokens(0, 5),
@@ -132,6 +139,11 @@ const output: fc.Arbitrary<StepOutput> = fc
         ...(scoredCount > 0 && { scored }),
       })),
   );
+
+const output = fc.oneof(
+  { weight: 3, arbitrary: answer },
+  fc.record({ sequenceId: id, tokens: tokens(0, 0), vector }),
+);
 
 export const result: fc.Arbitrary<StepResult> = fc.record({
   epoch: u32,

@@ -7,7 +7,9 @@ import {
   type StageFaults,
   type StageResult,
   type StageSampler,
+  embeddingOutputs,
   faultySequences,
+  wantsEmbeddings,
 } from '@butterfly/stage';
 import {
   type Activations,
@@ -199,8 +201,12 @@ export class EpochStage {
     startedMs: number,
     compute: () => Promise<StageResult>,
   ): Promise<void> {
-    const { activations, logits, faults, computeMicros } = await compute();
-    const outputs = (await this.#sampler?.sample(step.sequences, logits, faults)) ?? [];
+    const { activations, logits, vectors = [], faults, computeMicros } = await compute();
+    const outputs = wantsEmbeddings(step)
+      ? this.options.stage.isLast
+        ? embeddingOutputs(step.sequences, vectors, faults)
+        : []
+      : ((await this.#sampler?.sample(step.sequences, logits, faults)) ?? []);
     this.#tellFaults(step, faults, outputs);
     const hostMicros = Math.max(0, (this.options.clock.nowMs() - startedMs) * 1000 - computeMicros);
     const stageTimes = [...before, { computeMicros, hostMicros }];
@@ -231,7 +237,7 @@ export class EpochStage {
   /** Those that came faulty from the stage before were told of there. */
   #tellFaults(step: Step, faults: StageFaults | null, outputs: StepResult['outputs']): void {
     const failed = outputs
-      .filter(({ tokens, scored }) => tokens.length === 0 && !scored)
+      .filter(({ tokens, scored, vector }) => tokens.length === 0 && !scored && !vector)
       .map(({ sequenceId }) => sequenceId);
     if (!faults && failed.length === 0) return;
     const origins = new Map<number, FaultOrigin>(failed.map((sequenceId) => [sequenceId, 'here']));

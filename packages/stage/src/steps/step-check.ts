@@ -1,5 +1,5 @@
 import { ensure } from '@butterfly/common';
-import { type WindowsOfModel, cacheBlockSlots } from '@butterfly/model';
+import { type ModelSpec, type WindowsOfModel, cacheBlockSlots } from '@butterfly/model';
 import { type SequenceWindow, emptyState, holdsWindow, type Step, wasteState } from '@butterfly/wire';
 
 /** What a stage takes. */
@@ -11,6 +11,8 @@ export interface StepBounds {
   readonly stateSlots: number;
   /** The rooms of window layers; null in a model without. */
   readonly windows: WindowsOfModel | null;
+  /** What it makes of texts. */
+  readonly model: Pick<ModelSpec, 'isEncoder' | 'embedding'>;
 }
 
 /**
@@ -19,7 +21,7 @@ export interface StepBounds {
  */
 export function checkStep(
   { copies, sequences }: Pick<Step, 'copies' | 'sequences'>,
-  { arenaSlots, rowsMax, stateSlots, windows }: StepBounds,
+  { arenaSlots, rowsMax, stateSlots, windows, model }: StepBounds,
 ): void {
   for (const { fromSlot, toSlot, slots: count } of copies)
     ensure(
@@ -53,7 +55,30 @@ export function checkStep(
   }
   checkStates(sequences, stateSlots);
   checkWindows(sequences, windows);
+  checkPooling(sequences, model);
   ensure(rows >= 1 && rows <= rowsMax, () => `A step of ${rows} rows exceeds ${rowsMax}.`);
+}
+
+/** A step gives logits or embeddings, and an encoder gives nothing but the embeddings of whole texts. */
+function checkPooling(sequences: Step['sequences'], { isEncoder, embedding }: StepBounds['model']): void {
+  const wantsVectors = sequences.some(({ pooling }) => pooling);
+  for (const sequence of sequences) {
+    const { sequenceId, pooling, rows, logitRows, positionStart } = sequence;
+    const isUndrawn =
+      sequence.sampling === null && sequence.draftTokens.length === 0 && sequence.scored === null;
+    ensure(
+      pooling ? embedding !== null && logitRows === rows && isUndrawn : !wantsVectors || logitRows === 0,
+      () => `Sequence ${sequenceId} wants an embedding and logits in one step, or not of all of its rows.`,
+    );
+    ensure(
+      pooling !== 'rank' || (embedding !== null && embedding.ranks !== null),
+      () => `Sequence ${sequenceId} wants scores of a model that gives none.`,
+    );
+    ensure(
+      !isEncoder || (Boolean(pooling) && positionStart === 0),
+      () => `Sequence ${sequenceId} is not a whole text, which an encoder takes.`,
+    );
+  }
 }
 
 /** The order in which states are read and written within a step is not defined: nobody may read what another writes. */

@@ -1,9 +1,10 @@
 import type { StepSequence } from '@butterfly/wire';
 import { describe, expect, it } from 'vitest';
 import { checkStep } from './step-check.js';
-import { part } from './testing/stages.js';
+import { part } from '../testing/stages.js';
 
-const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10, windows: null };
+const model = { isEncoder: false, embedding: { pooling: null, width: 8, ranks: null } };
+const bounds = { arenaSlots: 1024, rowsMax: 64, stateSlots: 10, windows: null, model };
 const check =
   (sequences: readonly StepSequence[], stateSlots = bounds.stateSlots) =>
   () =>
@@ -90,5 +91,32 @@ describe('rooms of sequences', () => {
 
   it('are refused by a model without', () => {
     expect(check([inRoom(0, [0, 0, 0, 0])], 0)).toThrow(/has a room where/u);
+  });
+});
+
+describe('embeddings', () => {
+  const pooled = (change: Partial<StepSequence> = {}): StepSequence =>
+    part({ rows: 3, logitRows: 3, pooling: 'mean', ...change });
+  const taken =
+    (sequences: readonly StepSequence[], change: Partial<typeof model> = {}) =>
+    () =>
+      checkStep({ copies: [], sequences }, { ...bounds, stateSlots: 0, model: { ...model, ...change } });
+
+  it('are taken beside what only fills the cache', () => {
+    expect(taken([pooled(), part({ sequenceId: 2, logitRows: 0 })])).not.toThrow();
+    expect(taken([pooled()], { isEncoder: true })).not.toThrow();
+  });
+
+  it.each<[string, StepSequence[], Partial<typeof model>, RegExp]>([
+    ['beside logits', [pooled(), part({ sequenceId: 2 })], {}, /an embedding and logits in one step/u],
+    ['of some of its rows', [pooled({ logitRows: 1 })], {}, /not of all of its rows/u],
+    ['as scores of a model without', [pooled({ pooling: 'rank' })], {}, /gives none/u],
+    ['of a part of a text', [pooled({ positionStart: 1 })], { isEncoder: true }, /not a whole text/u],
+  ])('are refused: %s', (_, sequences, change, words) => {
+    expect(taken(sequences, change)).toThrow(words);
+  });
+
+  it('are all that an encoder gives', () => {
+    expect(taken([part()], { isEncoder: true })).toThrow(/not a whole text/u);
   });
 });

@@ -1,4 +1,4 @@
-import type { TokenReader } from '../kv/token-hash.js';
+import type { TokenReader } from './token-hash.js';
 
 /** Shared, because nothing in it can change: to make a typed array, even an empty one, takes some 0.2 µs. */
 export const noTokens = new Int32Array(0);
