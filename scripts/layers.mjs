@@ -71,7 +71,8 @@ export const folders = {
     openai: ['http', 'fields', 'answers', 'context.ts'],
     responses: ['http', 'fields', 'answers', 'openai', 'context.ts'],
     anthropic: ['http', 'fields', 'answers', 'context.ts'],
-    ollama: ['http', 'fields', 'answers', 'context.ts'],
+    embeddings: ['http', 'fields', 'answers', 'context.ts'],
+    ollama: ['http', 'fields', 'answers', 'embeddings', 'context.ts'],
     'text-tools': ['http', 'fields', 'answers', 'context.ts'],
   },
   cli: {

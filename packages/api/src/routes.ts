@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify';
 import { addClusterRoutes } from './admin/cluster-routes.js';
 import { addAnthropicRoutes } from './anthropic/routes.js';
 import type { ApiContext } from './context.js';
+import { addEmbeddingRoutes } from './embeddings/routes.js';
 import type { AddRoute, RouteHandlers } from './http/add-route.js';
 import { HttpRefusal } from './http/errors.js';
 import { addOllamaRoutes } from './ollama/routes.js';
@@ -16,6 +17,7 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   addOpenaiRoutes(add, context);
   addResponseRoutes((url, handlers) => addPath(app, url, handlers), context);
   addAnthropicRoutes(add, context);
+  addEmbeddingRoutes(add, context);
   addOllamaRoutes(add, context);
   addTextRoutes(add, context);
 

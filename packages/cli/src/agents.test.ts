@@ -132,4 +132,14 @@ describe('agents over a model in three stages', () => {
     });
     expect(isWeather(JSON.parse(said.content))).toBe(true);
   });
+
+  it('get embeddings of texts, the same of each alone and of all together', async () => {
+    const input = ['a butterfly', 'a moth', 'the weather in Ulm'];
+    const { data } = await server.openai.embeddings.create({ model: server.modelName, input });
+    const alone = await Promise.all(
+      input.map((text) => server.openai.embeddings.create({ model: server.modelName, input: text })),
+    );
+    expect(data.map(({ embedding }) => embedding)).toEqual(alone.map((each) => each.data[0]?.embedding));
+    for (const { embedding } of data) expect(Math.hypot(...embedding)).toBeCloseTo(1, 4);
+  });
 });

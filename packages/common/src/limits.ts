@@ -29,6 +29,9 @@ export const limits = Object.freeze({
   choicesMax: 32,
   /** Prompts of one request for texts: each has sequences of its own. */
   promptsMax: 128,
+  /** Texts of one request for embeddings, as many as OpenAI takes; and how many of them are asked of the engine at once. */
+  embeddingInputsMax: 2048,
+  embeddingsAtOnce: 64,
   /** Characters that `/tokenize` takes at once: what is tokenized stops everything else, some 100 ms for so many. */
   tokenizedCharactersMax: 256 * 1024,
   /** Sequences in one step. */

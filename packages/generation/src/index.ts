@@ -5,6 +5,8 @@ export type { Answering, OutputSink } from './answering.js';
 export type { AnsweringModel } from './answering-model.js';
 export type { AnswerTiming, FinishReason, OutputEvent, ScoredToken, TokenLogprob, Usage } from './events.js';
 export { modelCapabilities } from './formats/answer-reading.js';
+export { EmbeddingRun } from './embed.js';
+export type { EmbedSpec, Embeddings } from './embed.js';
 export { promptText, promptTokens } from './prompt.js';
 export { noTools } from './spec.js';
 export type {

@@ -52,7 +52,7 @@ export async function answer(
 }
 
 /** Says which fields were let through although they change nothing: names alone, and few. */
-function nameWithoutEffect(reply: FastifyReply, names: readonly string[]): void {
+export function nameWithoutEffect(reply: FastifyReply, names: readonly string[]): void {
   if (names.length === 0) return;
   const shown = names.slice(0, limits.fieldsReportedMax);
   if (shown.length < names.length) shown.push('...');

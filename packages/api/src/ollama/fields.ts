@@ -126,3 +126,18 @@ export const generateFields = {
   height: refused(),
   steps: refused(),
 };
+
+/** `/api/embed`, and the older `/api/embeddings`. */
+export const embedFields = {
+  model: sharedFields.model,
+  input: honoured(z.unknown(), `a text, or up to ${limits.embeddingInputsMax}`, 'required'),
+  prompt: honoured(z.unknown(), 'the same, as older clients call it', 'none'),
+  truncate: honoured(z.boolean(), '`false`: a text that is too long is refused', '`true`: it loses its end'),
+  dimensions: honoured(
+    z.int().min(1),
+    'the first so many numbers, for models that were trained for it',
+    'all that the model has',
+  ),
+  options: ignored,
+  keep_alive: ignored,
+};

@@ -1,5 +1,11 @@
+import { deadlines, limits } from '@butterfly/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { answer } from '../answers/answer.js';
+import { answer, nameWithoutEffect } from '../answers/answer.js';
+import { embedded } from '../embeddings/routes.js';
+import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
+import { plainInputs } from '../fields/plain-inputs.js';
+import { embedFields } from './fields.js';
 import { requireModel } from '../answers/models.js';
 import type { ApiContext } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';
@@ -8,6 +14,7 @@ import { loadedAnswer } from './encoding.js';
 import { apiVersion, runningEntry, showEntry, tagEntry } from './model-entries.js';
 import { type OllamaRequest, modelName, parseChat, parseGenerate } from './parse.js';
 
+const embedSchema = z.strictObject(shapeOf(embedFields));
 const showSchema = z.looseObject({ model: z.string().nullish(), name: z.string().nullish() });
 
 export function addOllamaRoutes(add: AddRoute, context: ApiContext): void {
@@ -20,6 +27,11 @@ export function addOllamaRoutes(add: AddRoute, context: ApiContext): void {
   };
   addAnswers('/api/chat', parseChat);
   addAnswers('/api/generate', parseGenerate);
+  add('POST', '/api/embed', (request, reply) => embed(context, request, reply));
+  add('POST', '/api/embeddings', async (request, reply) => {
+    const { embeddings } = await embed(context, request, reply);
+    return { embedding: embeddings[0] ?? [] };
+  });
   add('GET', '/api/version', () => ({ version: apiVersion }));
   add('GET', '/api/tags', () => ({ models: [tagEntry(context.model)] }));
   add('GET', '/api/ps', () => ({ models: [runningEntry(context.model)] }));
@@ -27,4 +39,34 @@ export function addOllamaRoutes(add: AddRoute, context: ApiContext): void {
     const { model, name } = parseBody(showSchema, request.body);
     return showEntry(requireModel(context, modelName(model ?? name)));
   });
+}
+
+/** `/api/embed`; the older `/api/embeddings` has one text, as `prompt`. */
+async function embed(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<{ readonly model: string; readonly embeddings: readonly number[][] }> {
+  const fields = parseBody(embedSchema, request.body);
+  nameWithoutEffect(reply, namesWithoutEffect(embedFields, fields));
+  const model = requireModel(context, modelName(fields.model));
+  const startMs = context.clock.nowMs();
+  const { vectors, promptTokens } = await embedded(request, model, {
+    inputs: plainInputs(fields.input ?? fields.prompt, 'input', limits.embeddingInputsMax),
+    inputField: 'input',
+    pooling: null,
+    dimensions: fields.dimensions ?? null,
+    isNormalised: true,
+    isTruncated: fields.truncate ?? true,
+    timeoutMs: deadlines.requestMs,
+  });
+  return {
+    model: model.id,
+    embeddings: vectors.map((vector) => [...vector]),
+    ...{
+      total_duration: Math.round((context.clock.nowMs() - startMs) * 1e6),
+      load_duration: 0,
+      prompt_eval_count: promptTokens,
+    },
+  };
 }

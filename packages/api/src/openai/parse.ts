@@ -5,6 +5,7 @@ import type { AnswerEncoding, ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import type { ShapeOf } from '../fields/field-kinds.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
+import { plainInputs } from '../fields/plain-inputs.js';
 import { isBlank } from '../fields/values.js';
 import { chatEncoding } from './chat-encoding.js';
 import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
@@ -77,7 +78,7 @@ function continuesLast({
 export function parseTextRequest(body: unknown): ParsedRequest {
   const fields = parseBody(textSchema, body);
   const outputTokens = fields.max_tokens ?? textOutputTokensDefault;
-  const inputs = promptsOf(fields.prompt);
+  const inputs = plainInputs(fields.prompt, 'prompt', limits.promptsMax);
   const isEchoed = fields.echo === true;
   if (outputTokens === 0 && !isEchoed)
     throw invalid('max_tokens', 'expected at least 1, or with echo 0, which scores the prompt');
@@ -145,23 +146,6 @@ function parsedRequest(
   };
 }
 
-/** One prompt, or several: each a text, or token ids. */
-function promptsOf(prompt: unknown): readonly PlainInput[] {
-  if (typeof prompt === 'string') return [{ kind: 'text', text: prompt }];
-  if (!Array.isArray(prompt)) throw invalid('prompt', wantsPrompts);
-  const items: readonly unknown[] = prompt;
-  if (items.length === 0) throw invalid('prompt', 'is empty');
-  if (typeof items[0] === 'number') return [{ kind: 'tokens', tokens: tokenIds(items) }];
-  if (items.length > limits.promptsMax) throw invalid('prompt', `at most ${limits.promptsMax} are allowed`);
-  return items.map((item): PlainInput => {
-    if (typeof item === 'string') return { kind: 'text', text: item };
-    if (!Array.isArray(item)) throw invalid('prompt', wantsPrompts);
-    return { kind: 'tokens', tokens: tokenIds(item) };
-  });
-}
-
-const wantsPrompts = 'expected a string, an array of token ids, or an array of such prompts';
-
 function echoOf(input: PlainInput): string {
   if (input.kind === 'text') return input.text;
   throw new ButterflyError(
@@ -169,15 +153,4 @@ function echoOf(input: PlainInput): string {
     'echo: only prompts of text can be repeated; send the prompt as text.',
     { param: 'echo' },
   );
-}
-
-function tokenIds(items: readonly unknown[]): Int32Array {
-  const tokens = new Int32Array(items.length);
-  for (let at = 0; at < items.length; at++) {
-    const item = items[at];
-    if (typeof item !== 'number' || !Number.isInteger(item) || item < 0 || item > 0x7fff_ffff)
-      throw invalid('prompt', `expected token ids, but item ${at} is none`);
-    tokens[at] = item;
-  }
-  return tokens;
 }

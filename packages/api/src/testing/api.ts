@@ -2,7 +2,17 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { ButterflyError, deadlines, systemClock } from '@butterfly/common';
-import type { Engine, EngineStatus, GenerateEvent, GenerateRequest, Generation } from '@butterfly/engine';
+import type {
+  EmbedEvent,
+  EmbedRequest,
+  Embedder,
+  Embedding,
+  Engine,
+  EngineStatus,
+  GenerateEvent,
+  GenerateRequest,
+  Generation,
+} from '@butterfly/engine';
 import { checkRequest } from '@butterfly/engine/testing';
 import type { Vocabulary } from '@butterfly/ggml';
 import { PromptMaker } from '@butterfly/text';
@@ -22,6 +32,8 @@ const byteVocabulary: Vocabulary = {
   bos,
   eos,
   addsBos: true,
+  addsEos: false,
+  separator: null,
   endOfGenerationTokens: new Set([eos]),
   specialTokens: [
     { token: bos, text: '<s>', isAlwaysRead: false },
@@ -61,7 +73,14 @@ interface Hold {
 }
 
 /** Answers every prompt with its own tokens (BOS aside), one per turn of the event loop, unless told what to say. */
-export class EchoEngine implements Engine {
+export class EchoEngine implements Engine, Embedder {
+  readonly model = {
+    generates: true,
+    isEncoder: true,
+    poolings: ['mean', 'rank'],
+    usualPooling: 'mean',
+  } as const;
+  readonly embedded: EmbedRequest[] = [];
   contextTokensMax = 256;
   state: EngineStatus = {
     ready: true,
@@ -81,6 +100,31 @@ export class EchoEngine implements Engine {
   #running = 0;
   #whenIdle: (() => void)[] = [];
   #onSubmit: () => void = () => undefined;
+
+  embeddingTokensMax(): number {
+    return 64;
+  }
+
+  /** The number of tokens and the first and last of them; as a score, the number alone. */
+  embed(request: EmbedRequest): Embedding {
+    if (this.refusal) throw this.refusal;
+    this.embedded.push(request);
+    const { tokens, pooling } = request;
+    const numbers =
+      pooling === 'rank' ? [tokens.length] : [tokens.length, tokens[0] ?? 0, tokens.at(-1) ?? 0, 0];
+    const event: EmbedEvent = {
+      kind: 'embedding',
+      vector: Float32Array.from(numbers),
+      timing: { queuedMs: 0, firstTokenMs: 0, totalMs: 0 },
+    };
+    return {
+      cancel: () => undefined,
+      async *[Symbol.asyncIterator]() {
+        await nextTurn();
+        yield event;
+      },
+    };
+  }
 
   status(): EngineStatus {
     return { ...this.state, running: this.#running };

@@ -344,6 +344,7 @@ export const llamaSymbols = {
   llama_vocab_eos: signature<[Ptr], number>('int32_t', P),
   llama_vocab_sep: signature<[Ptr], number>('int32_t', P),
   llama_vocab_get_add_bos: signature<[Ptr], boolean>('bool', P),
+  llama_vocab_get_add_sep: signature<[Ptr], boolean>('bool', P),
   llama_vocab_get_add_eos: signature<[Ptr], boolean>('bool', P),
   llama_vocab_type: signature<[Ptr], number>('int', P),
   llama_model_meta_val_str: signature<[Ptr, string, Uint8Array, number], number>(

@@ -20,6 +20,9 @@ export interface Vocabulary extends Disposable {
   readonly bos: number | null;
   readonly eos: number | null;
   readonly addsBos: boolean;
+  readonly addsEos: boolean;
+  /** What stands between two texts in one, as rerankers read them; null where nothing does. */
+  readonly separator: number | null;
   readonly endOfGenerationTokens: ReadonlySet<number>;
   readonly specialTokens: readonly SpecialToken[];
   tokenize(text: string, options: TokenizeOptions): Int32Array;

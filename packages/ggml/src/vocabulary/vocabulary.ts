@@ -19,11 +19,12 @@ class LlamaVocabulary implements Vocabulary {
   readonly bos: number | null;
   readonly eos: number | null;
   readonly addsBos: boolean;
+  readonly addsEos: boolean;
+  readonly separator: number | null;
   readonly endOfGenerationTokens: ReadonlySet<number>;
   readonly specialTokens: readonly SpecialToken[];
   readonly #llama: Ggml['llama'];
   readonly #vocab: Pointer;
-  readonly #addsEos: boolean;
   readonly #cutsLongRuns: boolean;
   #piece = new Uint8Array(pieceBytesUsual);
   #model: Pointer | null;
@@ -38,7 +39,10 @@ class LlamaVocabulary implements Vocabulary {
     this.bos = special(llama.llama_vocab_bos(this.#vocab));
     this.eos = special(llama.llama_vocab_eos(this.#vocab));
     this.addsBos = llama.llama_vocab_get_add_bos(this.#vocab);
-    this.#addsEos = llama.llama_vocab_get_add_eos(this.#vocab);
+    this.addsEos = llama.llama_vocab_get_add_eos(this.#vocab);
+    this.separator = llama.llama_vocab_get_add_sep(this.#vocab)
+      ? special(llama.llama_vocab_sep(this.#vocab))
+      : null;
     this.#cutsLongRuns =
       llama.llama_vocab_type(this.#vocab) === vocabularyTypes.bytePair &&
       recursesOverText(metadataText(llama, model, 'tokenizer.ggml.pre'));
@@ -61,7 +65,7 @@ class LlamaVocabulary implements Vocabulary {
     return Int32Array.from([
       ...(addSpecial && this.addsBos && this.bos !== null ? [this.bos] : []),
       ...pieces.flatMap((piece) => [...this.#tokenizeWhole(vocab, piece, { ...options, addSpecial: false })]),
-      ...(addSpecial && this.#addsEos && this.eos !== null ? [this.eos] : []),
+      ...(addSpecial && this.addsEos && this.eos !== null ? [this.eos] : []),
     ]);
   }
 

@@ -15,6 +15,8 @@ export function markerVocabulary(markers: readonly string[], ends: readonly stri
     bos,
     eos,
     addsBos: false,
+    addsEos: false,
+    separator: null,
     endOfGenerationTokens: new Set([eos, ...ends.map((text) => tokenOf.get(text) ?? eos)]),
     specialTokens,
     tokenize(text, { parseSpecial }) {

@@ -1,0 +1,129 @@
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
+import { type EmbedSpec, EmbeddingRun, type Embeddings } from '@butterfly/generation';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { nameWithoutEffect } from '../answers/answer.js';
+import { requireModel } from '../answers/models.js';
+import type { ApiContext, ServedModel } from '../context.js';
+import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
+import { invalid, parseBody } from '../fields/parse-body.js';
+import { plainInputs } from '../fields/plain-inputs.js';
+import { isBlank } from '../fields/values.js';
+import type { AddRoute } from '../http/add-route.js';
+import { onClientGone } from '../http/open-responses.js';
+import { embeddingFields, rerankFields } from './fields.js';
+
+const embeddingSchema = z.strictObject(shapeOf(embeddingFields));
+const rerankSchema = z.strictObject(shapeOf(rerankFields));
+
+/** Vectors of texts, and scores of documents. */
+export function addEmbeddingRoutes(add: AddRoute, context: ApiContext): void {
+  add('POST', '/v1/embeddings', (request, reply) => embeddings(context, request, reply));
+  for (const path of ['/rerank', '/v1/rerank'])
+    add('POST', path, (request, reply) => rerank(context, request, reply));
+}
+
+/** Runs to the end, unless its client goes away. @throws ButterflyError as `EmbeddingRun` does */
+export async function embedded(
+  request: FastifyRequest,
+  model: ServedModel,
+  spec: EmbedSpec,
+): Promise<Embeddings> {
+  const run = new EmbeddingRun(model, spec);
+  const stopWatching = onClientGone(request, () => run.cancel());
+  try {
+    return await run.run();
+  } finally {
+    stopWatching();
+  }
+}
+
+async function embeddings(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<object> {
+  const fields = parseBody(embeddingSchema, request.body);
+  nameWithoutEffect(reply, namesWithoutEffect(embeddingFields, fields));
+  const model = requireModel(context, isBlank(fields.model) ? null : fields.model);
+  const { vectors, promptTokens } = await embedded(request, model, {
+    inputs: plainInputs(fields.input, 'input', limits.embeddingInputsMax),
+    inputField: 'input',
+    pooling: fields.pooling === '' ? null : (fields.pooling ?? null),
+    dimensions: fields.dimensions ?? null,
+    isNormalised: fields.normalize ?? true,
+    isTruncated: fields.truncate ?? false,
+    timeoutMs: fields.timeout_ms ?? deadlines.requestMs,
+  });
+  const isBase64 = fields.encoding_format === 'base64';
+  return {
+    object: 'list',
+    data: vectors.map((vector, index) => ({
+      object: 'embedding',
+      index,
+      embedding: isBase64 ? base64Of(vector) : [...vector],
+    })),
+    model: model.id,
+    usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
+  };
+}
+
+const base64Of = (vector: Float32Array): string =>
+  Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64');
+
+async function rerank(context: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<object> {
+  const fields = parseBody(rerankSchema, request.body);
+  nameWithoutEffect(reply, namesWithoutEffect(rerankFields, fields));
+  const model = requireModel(context, isBlank(fields.model) ? null : fields.model);
+  const { query, documents } = fields;
+  if (query == null) throw invalid('query', 'expected a text');
+  if (documents == null) throw invalid('documents', 'expected an array of texts');
+  // Others were taught to score by a template of their own, which is not read here.
+  if (!model.engine.model.poolings.includes('rank') || !model.engine.model.isEncoder)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'This model does not score documents; serve a reranker, such as bge-reranker.',
+      { param: 'model' },
+    );
+  const texts = documents.map((document) => (typeof document === 'string' ? document : document.text));
+  const { vectors, promptTokens } = await embedded(request, model, {
+    inputs: texts.map((text) => ({ kind: 'tokens', tokens: pairTokens(model, query, text) })),
+    inputField: 'documents',
+    pooling: 'rank',
+    dimensions: null,
+    isNormalised: false,
+    isTruncated: false,
+    timeoutMs: fields.timeout_ms ?? deadlines.requestMs,
+  });
+  const results = vectors
+    .map((vector, index) => ({
+      index,
+      relevance_score: vector[0] ?? 0,
+      ...(fields.return_documents === true ? { document: { text: texts[index] } } : {}),
+    }))
+    .sort((a, b) => b.relevance_score - a.relevance_score)
+    .slice(0, fields.top_n ?? Infinity);
+  return {
+    model: model.id,
+    object: 'list',
+    usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
+    results,
+  };
+}
+
+/** A question and a document in one text, as llama-server puts them (`format_prompt_rerank` in server-common.cpp). */
+function pairTokens({ vocabulary }: ServedModel, query: string, document: string): Int32Array {
+  const { bos, eos, addsBos, addsEos, separator } = vocabulary;
+  const [first, second] = [query, document].map((text) =>
+    vocabulary.tokenize(text, { addSpecial: false, parseSpecial: false }),
+  );
+  const end = addsEos && eos !== null ? [eos] : [];
+  return Int32Array.from([
+    ...(addsBos && bos !== null ? [bos] : []),
+    ...(first ?? []),
+    ...end,
+    ...(separator === null ? [] : [separator]),
+    ...(second ?? []),
+    ...end,
+  ]);
+}
