@@ -134,7 +134,7 @@ export function canaryStep(
         scored: null,
         state: stateSlotsOf(model) === 0 ? null : { from: emptyState, to: wasteState },
         window: windowsOf(model) && { from: 0, fromFirst: 0, to: 0, toFirst: 0 },
-        pooling: model.isEncoder ? 'last' : null,
+        ...(model.isEncoder && { pooling: 'last' }),
       },
     ],
     stageTimes: [],
