@@ -69,7 +69,7 @@ describe('paths', () => {
     },
   );
 
-  it.each(['/', '/v1', '/v2/nothing', '/models', '/v1/chat', '/v1/v1/models', '/v1/embeddings'])(
+  it.each(['/', '/v1', '/v2/nothing', '/models', '/v1/chat', '/v1/v1/models', '/v1/moderations'])(
     '%s is not there',
     async (path) => {
       const response = await get(path);

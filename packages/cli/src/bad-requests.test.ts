@@ -85,7 +85,7 @@ describe('HTTP requests', () => {
       'context_length_exceeded',
       'messages',
     ],
-    ['an unknown path', '/v1/embeddings', {}, 404, 'NOT_FOUND', null],
+    ['an unknown path', '/v1/moderations', {}, 404, 'NOT_FOUND', null],
   ])('with %s are refused in the shape of OpenAI', async (_, path, body, status, code, param) => {
     const response = await server.post(path, body);
     expect(response.status).toBe(status);
