@@ -31,6 +31,7 @@ interface ChatSessionOptions {
 export class ChatSession {
   #conversation: Conversation;
   #answering: AbortController | null = null;
+  #isClosed = false;
   readonly #input = new InputLines();
 
   constructor(private readonly options: ChatSessionOptions) {
@@ -41,6 +42,7 @@ export class ChatSession {
   async run(): Promise<void> {
     const { lines } = this.options;
     lines.on('SIGINT', () => this.interrupt());
+    lines.once('close', () => (this.#isClosed = true));
     this.#prompt();
     for await (const line of lines) {
       const input = this.#input.push(line);
@@ -71,7 +73,9 @@ export class ChatSession {
     this.#prompt();
   }
 
+  /** A pipe may have ended while what it said is still being answered, and newer Node takes no prompt then. */
   #prompt(): void {
+    if (this.#isClosed) return;
     const { lines } = this.options;
     lines.setPrompt(this.#input.isOpen ? '... ' : '> ');
     lines.prompt();
