@@ -77,8 +77,8 @@ export const folders = {
   },
   cli: {
     discovery: [],
-    'admin-client': ['options.ts', 'table.ts'],
-    'api-client': [],
+    'admin-client': ['options.ts', 'table.ts', 'server-url.ts'],
+    'api-client': ['server-url.ts'],
     chat: ['api-client', 'terminal.ts'],
     batch: ['api-client'],
   },

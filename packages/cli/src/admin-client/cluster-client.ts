@@ -1,9 +1,8 @@
 import { ButterflyError, deadlines, isErrorCode } from '@butterfly/common';
 import type { ClusterDescription } from '@butterfly/orchestrator';
 import { z } from 'zod';
+import { serverOrigin } from '../server-url.js';
 import { clusterSchema } from './cluster-schema.js';
-
-export const defaultServerUrl = 'http://127.0.0.1:8080';
 
 const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 const drainSchema = z.object({ workerId: z.string() });
@@ -20,13 +19,7 @@ export class ClusterClient {
     url: string,
     private readonly token: string | null,
   ) {
-    const parsed = URL.canParse(url) ? new URL(url) : null;
-    if (parsed?.protocol !== 'http:' && parsed?.protocol !== 'https:')
-      throw new ButterflyError(
-        'CONFIG_INVALID',
-        `"${url}" is no URL of a server; write ${defaultServerUrl}.`,
-      );
-    this.#origin = parsed.origin;
+    this.#origin = serverOrigin(url);
   }
 
   /** @throws ButterflyError PEER_UNREACHABLE, ACCESS_DENIED, PROTOCOL_INVALID, TIMEOUT */

@@ -1,6 +1,7 @@
 import { ButterflyError, deadlines, isErrorCode } from '@butterfly/common';
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
+import { serverOrigin } from '../server-url.js';
 
 const errorSchema = z.object({ error: z.object({ code: z.string().nullish(), message: z.string() }) });
 
@@ -17,13 +18,7 @@ export class ApiClient {
 
   /** @throws ButterflyError CONFIG_INVALID for what is no URL of a server */
   constructor(url: string) {
-    const parsed = URL.canParse(url) ? new URL(url) : null;
-    if (parsed?.protocol !== 'http:' && parsed?.protocol !== 'https:')
-      throw new ButterflyError(
-        'CONFIG_INVALID',
-        `"${url}" is no URL of a server; write http://127.0.0.1:8080.`,
-      );
-    this.#origin = parsed.origin;
+    this.#origin = serverOrigin(url);
   }
 
   /**

@@ -1,6 +1,7 @@
 import { systemClock } from '@butterfly/common';
 import { Command } from 'commander';
-import { ClusterClient, defaultServerUrl } from '../admin-client/cluster-client.js';
+import { ClusterClient } from '../admin-client/cluster-client.js';
+import { defaultServerUrl } from '../server-url.js';
 import { drainWorker } from '../admin-client/drain.js';
 import type { Environment } from '../environment.js';
 import { wholeNumber } from '../options.js';

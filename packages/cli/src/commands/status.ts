@@ -1,5 +1,6 @@
 import { Command } from 'commander';
-import { ClusterClient, defaultServerUrl } from '../admin-client/cluster-client.js';
+import { ClusterClient } from '../admin-client/cluster-client.js';
+import { defaultServerUrl } from '../server-url.js';
 import { formatCluster } from '../admin-client/format-cluster.js';
 import type { Environment } from '../environment.js';
 import { print } from '../terminal.js';
