@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ButterflyError } from '@butterfly/common';
 import type { Choice, FinishReason, OutputEvent, Usage, WholeAnswer } from '@butterfly/generation';
+import { argumentsOf } from '../answers/call-arguments.js';
 import type { AnswerEncoding, ResponseHead, StreamEncoder } from '../answers/dialect.js';
 import { anthropicErrorBody } from './error-body.js';
 
@@ -41,7 +42,7 @@ function contentOf({ reasoning, text, toolCalls }: Choice): object[] {
   return [
     ...(reasoning === '' ? [] : [{ type: 'thinking', thinking: reasoning, signature: '' }]),
     ...(text === '' ? [] : [{ type: 'text', text, citations: null }]),
-    ...toolCalls.map(({ id, name, arguments: json }) => toolUse(id, name, inputOf(json))),
+    ...toolCalls.map(({ id, name, arguments: json }) => toolUse(id, name, argumentsOf(json))),
   ];
 }
 
@@ -52,15 +53,6 @@ const toolUse = (id: string, name: string, input: unknown) => ({
   input,
   caller: { type: 'direct' },
 });
-
-/** Arguments that are no JSON cannot be said as an object; nothing of them is lost. */
-function inputOf(json: string): unknown {
-  try {
-    return JSON.parse(json) as unknown;
-  } catch {
-    return { arguments: json };
-  }
-}
 
 function stopOf(reason: FinishReason, stop: string | null): object {
   const words = { stop: 'end_turn', length: 'max_tokens', toolCalls: 'tool_use' } as const;

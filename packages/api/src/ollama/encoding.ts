@@ -7,6 +7,7 @@ import type {
   Usage,
   WholeAnswer,
 } from '@butterfly/generation';
+import { argumentsOf } from '../answers/call-arguments.js';
 import type { AnswerEncoding, ResponseHead, StreamEncoder } from '../answers/dialect.js';
 import { ollamaErrorBody } from './error-body.js';
 
@@ -77,14 +78,6 @@ function endOf(reason: FinishReason, usage: Usage, { firstTokenMs, totalMs }: An
 
 function toolCall({ name, arguments: json }: Pick<ToolCall, 'name' | 'arguments'>): object {
   return { function: { name, arguments: argumentsOf(json) } };
-}
-
-function argumentsOf(json: string): unknown {
-  try {
-    return JSON.parse(json) as unknown;
-  } catch {
-    return { arguments: json };
-  }
 }
 
 function wholeAnswer(
