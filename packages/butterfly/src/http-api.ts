@@ -31,7 +31,7 @@ export async function startHttpApi(options: {
       engine: orchestrator.engine,
       vocabulary: model.vocabulary,
       prompts,
-      facts: factsOf(model, prompts),
+      facts: factsOf(model, prompts, orchestrator.engine.model),
     },
     administration: { view: orchestrator.view, token },
     http: { keepAliveMs, corsOrigins, hostNames },
@@ -41,7 +41,11 @@ export async function startHttpApi(options: {
   return startApi(context, { host, port });
 }
 
-function factsOf({ spec, vocabulary }: OpenedModel, prompts: PromptMaker): ModelFacts {
+function factsOf(
+  { spec, vocabulary }: OpenedModel,
+  prompts: PromptMaker,
+  { generates }: Orchestrator['engine']['model'],
+): ModelFacts {
   const [most] = quantisation(spec);
   return {
     architecture: spec.architecture,
@@ -53,6 +57,7 @@ function factsOf({ spec, vocabulary }: OpenedModel, prompts: PromptMaker): Model
       .update(JSON.stringify(modelFingerprint(spec)))
       .digest('hex'),
     chatTemplate: spec.tokenizer.chatTemplate,
-    capabilities: modelCapabilities({ vocabulary, prompts }),
+    // Others make embeddings too, but these make nothing else.
+    capabilities: generates ? modelCapabilities({ vocabulary, prompts }) : ['embedding'],
   };
 }
