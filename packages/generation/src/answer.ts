@@ -137,7 +137,8 @@ class Answers implements Answering {
     const ends = await this.#follow(sink);
     const outputTokens = ends.reduce((sum, end) => sum + end.outputTokens, 0);
     const cachedPromptTokens = ends[0]?.cachedPromptTokens ?? null;
-    const usage = { promptTokens: this.promptTokens, outputTokens, cachedPromptTokens };
+    const reasoningTokens = ends.reduce((sum, end) => sum + end.reasoningTokens, 0);
+    const usage = { promptTokens: this.promptTokens, outputTokens, reasoningTokens, cachedPromptTokens };
     const totalMs = this.options.clock.nowMs() - this.#startMs;
     sink({ kind: 'usage', usage, timing: { firstTokenMs: this.#firstMs ?? totalMs, totalMs } });
   }

@@ -8,6 +8,8 @@ import { scoredToken } from './scored-token.js';
 
 export interface ChoiceEnd {
   readonly outputTokens: number;
+  /** Those of them in which the model thought. */
+  readonly reasoningTokens: number;
   /** Null after a stop text, where the generation is left before it could tell. */
   readonly cachedPromptTokens: number | null;
 }
@@ -32,8 +34,14 @@ export async function followChoice(generation: Generation, options: ChoiceOption
   const { choice, vocabulary, sink } = options;
   // Of the token that is read now: they go out with the text that it completes.
   const scored: ScoredToken[] = [];
-  const tell = (event: OutputEvent): void =>
+  // Tokens since the event before: what they say may be held back until it is decided what it is.
+  let undecided = 0;
+  let reasoningTokens = 0;
+  const tell = (event: OutputEvent): void => {
+    if (event.kind === 'reasoning') reasoningTokens += undecided;
+    if (event.kind !== 'text' || event.text !== '') undecided = 0;
     sink(event.kind === 'text' && scored.length > 0 ? { ...event, tokens: scored.splice(0) } : event);
+  };
   const reader = answerReader({ ...options, sink: tell });
   const prompt: ScoredToken[] = [];
   let outputTokens = 0;
@@ -51,17 +59,18 @@ export async function followChoice(generation: Generation, options: ChoiceOption
     switch (event.kind) {
       case 'token': {
         outputTokens++;
+        undecided++;
         if (event.logprobs) scored.push(scoredToken(vocabulary, event.token, event.logprobs));
         reader.push(event.token);
         if (scored.length > 0) tell({ kind: 'text', choice, text: '' });
         if (!reader.isOver) break;
         sink({ kind: 'finish', choice, reason: reasonOf(reader, 'stop'), stop: reader.stop });
-        return { outputTokens, cachedPromptTokens: null };
+        return { outputTokens, reasoningTokens, cachedPromptTokens: null };
       }
       case 'end': {
         reader.end();
         sink({ kind: 'finish', choice, reason: reasonOf(reader, event.reason), stop: reader.stop });
-        return { outputTokens, cachedPromptTokens: event.cachedPromptTokens };
+        return { outputTokens, reasoningTokens, cachedPromptTokens: event.cachedPromptTokens };
       }
       case 'error':
         throw event.error;

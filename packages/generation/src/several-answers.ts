@@ -46,6 +46,7 @@ function sumOf(endings: readonly Ending[]): Usage {
   return {
     promptTokens: sum((usage) => usage.promptTokens),
     outputTokens: sum((usage) => usage.outputTokens),
+    reasoningTokens: sum((usage) => usage.reasoningTokens ?? 0),
     cachedPromptTokens: isCachedKnown ? sum((usage) => usage.cachedPromptTokens ?? 0) : null,
   };
 }

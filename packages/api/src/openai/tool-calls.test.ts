@@ -52,6 +52,28 @@ describe('calls of tools, with the official client', () => {
     },
   );
 
+  it('come as items of Responses, too, with the tokens of thought counted', async () => {
+    await using api = await apiOf('hermes');
+    const [sample] = samples;
+    if (sample === undefined) throw new Error('no sample');
+    api.engine.script = () => tokensOf(sample);
+    const { output, usage } = await api.client.responses.create({
+      model: 'echo',
+      input: 'How is it in Bern?',
+      tools: given.map(({ function: each }) => ({ type: 'function', strict: null, ...each })),
+    });
+    const calls = output.flatMap((item) =>
+      item.type === 'function_call' ? [[item.name, item.arguments]] : [],
+    );
+    expect(calls).toEqual(sample.calls);
+    const thought = usage?.output_tokens_details.reasoning_tokens ?? 0;
+    // One token for each byte, and those of the markers around them.
+    expect(thought).toBeGreaterThanOrEqual(sample.reasoning?.length ?? Infinity);
+    expect(thought).toBeLessThan(usage?.output_tokens ?? 0);
+    const { usage: ofChat } = await api.client.chat.completions.create(question);
+    expect(ofChat?.completion_tokens_details?.reasoning_tokens).toBe(thought);
+  });
+
   it('go round: the answer and its results are sent back, and the model sees them', async () => {
     await using api = await apiOf('hermes');
     const [sample] = samples;

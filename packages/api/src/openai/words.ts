@@ -9,9 +9,15 @@ const finishWords = { stop: 'stop', length: 'length', toolCalls: 'tool_calls' } 
 export const finishWord = (reason: FinishReason): string => finishWords[reason];
 
 /** OpenAI's `usage`. */
-export const usageObject = ({ promptTokens, outputTokens, cachedPromptTokens }: Usage) => ({
+export const usageObject = ({
+  promptTokens,
+  outputTokens,
+  cachedPromptTokens,
+  reasoningTokens = 0,
+}: Usage) => ({
   prompt_tokens: promptTokens,
   completion_tokens: outputTokens,
   total_tokens: promptTokens + outputTokens,
+  ...(reasoningTokens === 0 ? {} : { completion_tokens_details: { reasoning_tokens: reasoningTokens } }),
   ...(cachedPromptTokens === null ? {} : { prompt_tokens_details: { cached_tokens: cachedPromptTokens } }),
 });
