@@ -274,8 +274,9 @@ export class StageRuntime implements Stage {
       const computeMicros = Math.round((performance.now() - startedMs) * 1000);
       const outputs = compiled.outputs();
       const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
-      const { activations, logits, vectors } = outputs;
-      return { activations, logits, vectors, faults, computeMicros };
+      const { activations, logits, vectors, rowSums, logitRowSums } = outputs;
+      const sums = logitRowSums ? [rowSums, logitRowSums] : [rowSums];
+      return { activations, logits, vectors, rowSums: sums, faults, computeMicros };
     };
   }
 
