@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import type { Constraint } from '@butterfly/constraint';
 import { type EventOf, type Observer, silentLogger, systemClock } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
-import { describeFamilyModel, openGguf } from '@butterfly/model';
+import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
+import { openGguf } from '@butterfly/model';
 import { Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { tokenPieces } from '@butterfly/text';
@@ -13,6 +14,9 @@ import type { RequestRecord } from './load/run-load.js';
 import { residentBytes } from './processes/memory.js';
 
 const readyDeadlineMs = 120_000;
+/** As a server has them at least, of models that keep states; and its steps. */
+const checkpointsMin = 4;
+const stepRowsMax = 512;
 const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url));
 
 export interface WorkerMemory {
@@ -68,7 +72,16 @@ export class LocalCluster implements AsyncDisposable {
   ) {}
 
   static async start(path: string, options: LocalClusterOptions): Promise<LocalCluster> {
-    const spec = describeFamilyModel(await openGguf(path));
+    const described = await describeAny(await openGguf(path), (request) =>
+      surveyInChild(request, { ggmlDirectory: undefined }),
+    );
+    const spec = servedSpec(described, {
+      contextTokens: options.contextTokens,
+      sequences: options.parallel,
+      checkpoints: checkpointsMin,
+      windowCache: 'full',
+      rowsMax: stepRowsMax,
+    });
     const vocabulary = loadVocabulary(loadGgml({ log: silentLogger }), path);
     const traces: TimedStep[] = [];
     const pieces = tokenPieces(vocabulary);

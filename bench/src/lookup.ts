@@ -3,7 +3,7 @@ import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import { LocalCluster, type GeneratedText } from './local-cluster.js';
 import { decodePerSecond } from './load/run-load.js';
 import { median } from './load/statistics.js';
-import { halfBillion, oneBillion, ownModel, type BenchModel } from './models.js';
+import { halfBillion, hybridModel, oneBillion, ownModel, type BenchModel } from './models.js';
 import type { BenchOptions } from './options.js';
 import { printTable, writeResult } from './report.js';
 
@@ -75,6 +75,7 @@ async function setups(options: BenchOptions): Promise<LookupSetup[]> {
   const circles = { contextTokens: 1024, texts: 2, rounds: 1, weights: 'circles' } as const;
   const large = { name: '1B shape', path: await oneBillion({ circleTokens }) };
   const half = { name: '0.5B shape', path: await halfBillion({ circleTokens }) };
+  const hybrid = { name: 'hybrid shape', path: await hybridModel(circleTokens) };
   const stories = { name: 'stories', path: ownModel };
   return [
     { ...circles, model: large, workers: 1, threads: options.threads },
@@ -82,6 +83,8 @@ async function setups(options: BenchOptions): Promise<LookupSetup[]> {
       const threads = Math.max(1, Math.floor(options.threads / workers));
       return { ...circles, rounds: 3, model: half, workers, threads };
     }),
+    // Three of four layers keep states: what is computed again behind refused guesses is none here, as none is refused.
+    { ...circles, model: hybrid, workers: 1, threads: options.threads },
     ...[1, 2].map((workers): LookupSetup => ({
       model: stories,
       workers,

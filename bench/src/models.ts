@@ -2,7 +2,12 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describeFamilyModel, openGguf } from '@butterfly/model';
-import { type SyntheticModelOptions, cachedSyntheticModel } from '@butterfly/testkit';
+import {
+  type SyntheticModelOptions,
+  cachedArchitectureModel,
+  cachedSyntheticModel,
+} from '@butterfly/testkit';
+import { hybridCircles } from './imported/shapes.js';
 
 export interface BenchModel {
   readonly name: string;
@@ -50,6 +55,11 @@ export function halfBillion(changes: ModelChanges = {}): Promise<string> {
     contextTrained: 4096,
     ...changes,
   });
+}
+
+/** The shape of Qwen3.5-0.8B with a smaller vocabulary, in Q4_0: made once and cached. */
+export function hybridModel(circleTokens: number): Promise<string> {
+  return cachedArchitectureModel(hybridCircles(circleTokens), 'Q4_0', join(tmpdir(), 'butterfly-synthetic'));
 }
 
 /** Wide activations and little arithmetic, so that what passes between the stages weighs most; Q8_0, 37 MB. */

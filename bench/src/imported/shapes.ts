@@ -92,6 +92,18 @@ const hybrid: ImportedShape = {
   },
 };
 
+/** The shape of Qwen3.5-0.8B, whose text goes in circles; 0.4 GB in Q4_0. */
+export function hybridCircles(circleTokens: number): ArchitectureFixture {
+  const { metadata } = hybrid.fixture;
+  const sizes = { embedding_length: 1024, feed_forward_length: 3584 };
+  return {
+    ...hybrid.fixture,
+    name: 'bench-circles-qwen35',
+    metadata: { ...metadata, ...sizes },
+    circleTokens,
+  };
+}
+
 /** Latent attention and groups of experts as in DeepSeek-V3, made smaller in each direction; 1 GB in Q4_0. */
 const latent: ImportedShape = {
   title: 'latent (deepseek2)',

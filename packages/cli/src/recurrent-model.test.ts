@@ -58,13 +58,14 @@ it('inspect tells how large a state is, and plan counts those that are kept', as
 });
 
 describe.each(names)('%s, whose layers keep states', (name) => {
-  const start = (workers: number): Promise<Server> => {
-    const flags = ['--workers', String(workers), '--ctx', '1024', '--parallel', '2', '--deterministic'];
+  const start = (workers: number, ...more: readonly string[]): Promise<Server> => {
+    const usual = ['--ctx', '1024', '--parallel', '2', '--deterministic'];
+    const flags = ['--workers', String(workers), ...usual, ...more];
     return new Server(flags, { path: pathOf(name) }).ready();
   };
 
-  it('answers the same from a checkpoint as from the beginning, also after a worker died', async () => {
-    await using fresh = await start(1);
+  it('answers the same from a checkpoint and with guesses as from the beginning without, also after a worker died', async () => {
+    await using fresh = await start(1, '--speculation', 'off');
     const expected = await ask(fresh, secondTurn);
     expect(expected).toMatchObject({ cachedTokens: 0 });
     expect(expected.text.length).toBeGreaterThan(0);

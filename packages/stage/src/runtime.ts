@@ -35,7 +35,7 @@ import type {
 } from './stage.js';
 import { DeviceComputer, ExpertComputer, type StepComputer } from './step-computer.js';
 import { checkPayload, checkStep, type PayloadShape } from './steps/step-check.js';
-import { batchShape } from './steps/step-shape.js';
+import { batchShape, promptRows } from './steps/step-shape.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
 import { TokenSampler } from './sampling/token-sampler.js';
@@ -274,8 +274,9 @@ export class StageRuntime implements Stage {
       const computeMicros = Math.round((performance.now() - startedMs) * 1000);
       const outputs = compiled.outputs();
       const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
-      const { activations, logits, vectors } = outputs;
-      return { activations, logits, vectors, faults, computeMicros };
+      const { activations, logits, vectors, rowSums, logitRowSums } = outputs;
+      const sums = logitRowSums ? [rowSums, logitRowSums] : [rowSums];
+      return { activations, logits, vectors, rowSums: sums, faults, computeMicros };
     };
   }
 
@@ -298,7 +299,7 @@ export class StageRuntime implements Stage {
 
   #compile(sequences: Step['sequences']): CompiledStep {
     const { isDeterministic, cacheType, spec } = this.options;
-    const hasPrompt = sequences.some(({ rows, draftTokens }) => rows - draftTokens.length > 1);
+    const hasPrompt = sequences.some((sequence) => promptRows(sequence) > 1);
     const padded = (rows: number): number => {
       if (isDeterministic) return wholeGroups(rows);
       return hasPrompt && this.#rowGroup > 1

@@ -21,6 +21,11 @@ export interface StageResult {
   readonly logits: Float32Array | null;
   /** F32 [width] of each sequence of the step that wants an embedding, in turn. */
   readonly vectors?: readonly Float32Array[];
+  /**
+   * F32 [rows]: sums of what each row has on its way, and on the last stage F32 [logitRows], of what logits are made of. They
+   * show differences that the quantizing before the last product levels.
+   */
+  readonly rowSums?: readonly Float32Array[];
   /** Null where all numbers are finite. */
   readonly faults: StageFaults | null;
   /** Native compute time. */

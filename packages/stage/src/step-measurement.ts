@@ -1,6 +1,12 @@
 import { type StepTime, limits, stepMicros } from '@butterfly/common';
-import { type ModelSpec, cacheBlockSlots, windowsOf } from '@butterfly/model';
-import { type StepSequence, emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
+import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
+import {
+  type SequenceState,
+  type StepSequence,
+  emptyState,
+  firstOwnState,
+  greedySampling,
+} from '@butterfly/wire';
 import type { StageResult, StageStep } from './stage.js';
 import type { PayloadShape } from './steps/step-check.js';
 
@@ -35,19 +41,16 @@ export interface RowInvariance {
   readonly rowGroup: number;
 }
 
-/** Computes three small steps and compares what they give for the same row; this also warms up the stage. */
-export async function checkInvariance(
-  stage: SteppedStage & {
-    readonly isDeterministic?: boolean;
-    readonly run: (step: StageStep) => Promise<StageResult>;
-  },
-): Promise<RowInvariance> {
+interface CheckedStage extends SteppedStage {
+  readonly isDeterministic?: boolean;
+  readonly run: (step: StageStep) => Promise<StageResult>;
+}
+
+/** Computes some small steps and compares what they give for the same row; this also warms up the stage. */
+export async function checkInvariance(stage: CheckedStage): Promise<RowInvariance> {
   const firstRow = async (rows: number): Promise<Buffer> => {
-    const { activations, logits, vectors = [] } = await stage.run(decodingStep(rows, stage));
-    const output = activations ?? logits ?? noTokens;
-    const [vector] = vectors;
-    if (vector) return Buffer.from(Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength));
-    return Buffer.from(Buffer.from(output.buffer, output.byteOffset, output.byteLength / rows));
+    const [first] = rowsOf(await stage.run(decodingStep(rows, stage)), rows);
+    return first ?? Buffer.alloc(0);
   };
   const rowsMax = Math.min(stage.rowsMax, limits.stepSequencesMax, stage.slots);
   // Three rows are no group of any kernel that we know, and eight are whole groups, to which all steps of a deterministic
@@ -56,9 +59,64 @@ export async function checkInvariance(
   const few = await firstRow(Math.min(3, rowsMax));
   const rowsOfMany = await firstRow(Math.min(many, rowsMax));
   const isRowwise = few.equals(rowsOfMany);
-  if (isRowwise) return { isRowwise, isBatchInvariant: few.equals(await firstRow(1)), rowGroup: 1 };
+  if (isRowwise) {
+    const isBatchInvariant = few.equals(await firstRow(1)) && (await areStatesRowwise(stage));
+    return { isRowwise, isBatchInvariant, rowGroup: 1 };
+  }
   const isGroupOfFour = rowsOfMany.equals(await firstRow(Math.min(4, rowsMax)));
   return { isRowwise, isBatchInvariant: false, rowGroup: isGroupOfFour ? 4 : 8 };
+}
+
+/** More than the windows of convolutions that we know, so that the last ones see none of the state before. */
+const rowsThroughStates = 6;
+
+/** Whether rows of one sequence leave each other's numbers as they are, and the state behind them, where layers keep such. */
+async function areStatesRowwise(stage: CheckedStage): Promise<boolean> {
+  const { spec, rowsMax, payloadShape } = stage;
+  const rows = Math.min(rowsThroughStates, rowsMax);
+  if (stateSlotsOf(spec) < firstOwnState + 2 || rows < 2) return true;
+  const [first] = decodingStep(1, stage).sequences;
+  const { payload, tokens } = stepPayload(rows, payloadShape, 0);
+  const run = async (start: number, count: number, state: SequenceState): Promise<Buffer[]> => {
+    const part = (bytes: Uint8Array): Uint8Array =>
+      bytes.slice((bytes.length / rows) * start, (bytes.length / rows) * (start + count));
+    const draftTokens = new Int32Array(count - 1);
+    const place = { positionStart: start, rows: count, logitRows: count, draftTokens, state };
+    const sequences = first ? [{ ...first, ...place }] : [];
+    const step = { copies: [], sequences, payload: part(payload), tokens: part(tokens) };
+    return rowsOf(await stage.run(step), count);
+  };
+  const [even, odd] = [firstOwnState, firstOwnState + 1];
+  // The last row is computed from the state that the others left.
+  const together = [
+    ...(await run(0, rows - 1, { from: emptyState, to: even })),
+    ...(await run(rows - 1, 1, { from: even, to: odd })),
+  ];
+  const oneByOne: Buffer[] = [];
+  for (let row = 0; row < rows; row++) {
+    const [from, to] = row % 2 === 0 ? [odd, even] : [even, odd];
+    oneByOne.push(...(await run(row, 1, { from: row === 0 ? emptyState : from, to })));
+  }
+  return Buffer.concat(together).equals(Buffer.concat(oneByOne));
+}
+
+/** What a step gave of each of so many rows, or of each of so many texts. */
+function rowsOf({ activations, logits, vectors = [], rowSums = [] }: StageResult, rows: number): Buffer[] {
+  const output = vectors.length > 0 ? null : (activations ?? logits);
+  return Array.from({ length: rows }, (_, row) => {
+    const parts = [
+      ...(output ? [bytesOf(output, row, rows)] : []),
+      ...(vectors[row] ? [bytesOf(vectors[row], 0, 1)] : []),
+      ...rowSums.map((sums) => bytesOf(sums, row, rows)),
+    ];
+    return Buffer.concat(parts);
+  });
+}
+
+/** A view of one row. */
+function bytesOf(values: Uint8Array | Float32Array, row: number, rows: number): Buffer {
+  const rowBytes = values.byteLength / rows;
+  return Buffer.from(values.buffer, values.byteOffset + row * rowBytes, rowBytes);
 }
 
 /** Times of steps by their rows. */
@@ -126,8 +184,8 @@ export function plausible(curve: readonly StepTime[]): StepTime[] {
 }
 
 /**
- * Each row is a sequence of its own, of an encoder a text, as far as there are states for so many, spread over the arena, no two in one slot; they
- * sample as requests do.
+ * Each row is a sequence of its own, of an encoder a text, spread over the arena, no two in one slot; they sample as requests
+ * do. Where there are not states for so many, the other rows are their guesses.
  * @param variant gives rows other numbers than those of other variants
  */
 export function decodingStep(
@@ -137,30 +195,39 @@ export function decodingStep(
 ): StageStep {
   // Of several in one room each has positions of its own, as in one region.
   const regions = Math.min(slots / cacheBlockSlots, windowsOf(spec)?.rooms ?? Infinity);
-  const stateSlots = spec.graph.kind === 'imported' ? spec.graph.stateSlots : 0;
+  const stateSlots = stateSlotsOf(spec);
   const count = stateSlots === 0 ? rows : Math.min(rows, stateSlots - firstOwnState);
   const rowsEach = Math.ceil(rows / count);
+  const rowsOf = (i: number): number => Math.floor(rows / count) + (i < rows % count ? 1 : 0);
+  const guessesOf = (i: number): number => (rowsEach <= 1 + limits.draftTokensMax ? rowsOf(i) - 1 : 0);
   const sequences = Array.from({ length: count }, (_, i): StepSequence => ({
     sequenceId: i,
     regionStart: (i % regions) * cacheBlockSlots,
     regionSlots: cacheBlockSlots,
     positionStart: spec.isEncoder ? 0 : Math.floor(i / regions) * rowsEach,
-    rows: Math.floor(rows / count) + (i < rows % count ? 1 : 0),
-    logitRows: 1,
+    rows: rowsOf(i),
+    logitRows: 1 + guessesOf(i),
     sampling: spec.isEncoder ? null : i % 2 === 0 ? greedySampling : { ...greedySampling, ...drawn },
     pooling: spec.isEncoder ? 'last' : null,
-    draftTokens: noTokens,
+    draftTokens: new Int32Array(guessesOf(i)),
     recentTokens: noTokens,
     logprobs: null,
     scored: null,
     state: stateSlots === 0 ? null : { from: emptyState, to: firstOwnState + i },
     window: windowsOf(spec) && { from: i % regions, fromFirst: 0, to: i % regions, toFirst: 0 },
   }));
-  const { isFirst, width, vocabulary } = payloadShape;
+  return { copies: [], sequences, ...stepPayload(rows, payloadShape, variant) };
+}
+
+function stepPayload(
+  rows: number,
+  { isFirst, width, vocabulary }: PayloadShape,
+  variant: number,
+): { readonly payload: Uint8Array; readonly tokens: Uint8Array } {
   const tokens = new Uint8Array(
     Int32Array.from({ length: rows }, (_, i) => (i * 7919 + variant + 1) % vocabulary).buffer,
   );
   const activations = (): Float32Array<ArrayBuffer> =>
     Float32Array.from({ length: rows * width }, (_, i) => Math.sin(i + variant));
-  return { copies: [], sequences, payload: isFirst ? tokens : new Uint8Array(activations().buffer), tokens };
+  return { payload: isFirst ? tokens : new Uint8Array(activations().buffer), tokens };
 }

@@ -1,14 +1,21 @@
 import { guessesWorthwhile, type GuessedStep } from './prompt-lookup.js';
 import type { Sequence } from './scheduler-sequence.js';
 
+/** What guesses a model may have. */
+interface Guessing {
+  /** Most guesses of one sequence. */
+  readonly guessesMax: number;
+  /** Whether layers keep states, which cannot be rewound. */
+  readonly hasStates: boolean;
+}
+
 /**
  * Guesses for those of the decoding sequences that have any, as many as give the most tokens per time: all may have the
  * same number of them, which is 0 where none pay.
- * @param guessesMax most guesses of one sequence
  */
 export function chooseGuesses(
   sequences: Iterable<Sequence>,
-  guessesMax: number,
+  { guessesMax, hasStates }: Guessing,
   step: GuessedStep,
 ): ReadonlyMap<Sequence, Int32Array> {
   const found = new Map<Sequence, Int32Array>();
@@ -16,13 +23,16 @@ export function chooseGuesses(
   for (const sequence of sequences) {
     // The last token of the output is never computed, so nothing is guessed behind it.
     const behind = sequence.tokensMax - sequence.known.length - 1;
-    const tokens = sequence.lookup.guess(Math.min(guessesMax, behind));
+    // What is computed again counts as guessed, so that a line of guesses that prove wrong again and again has an end.
+    const tokens = sequence.lookup.guess(Math.min(guessesMax - sequence.again, behind));
     if (tokens.length > 0) found.set(sequence, tokens);
   }
   if (found.size === 0) return found;
-  const guessers = [...found].map(([{ acceptance }, { length }]) => ({
+  const guessers = [...found].map(([{ acceptance, pending }, { length }]) => ({
     rate: acceptance.rate,
     guesses: length,
+    // One of which the token is still under way will have it to compute.
+    repeated: hasStates ? Math.max(1, pending) : null,
   }));
   const count = guessesWorthwhile(guessers, step);
   for (const [sequence, tokens] of found) {

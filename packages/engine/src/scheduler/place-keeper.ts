@@ -16,6 +16,16 @@ export interface PlacedRows<Owner extends PlaceOwner = PlaceOwner> {
   readonly end: number;
 }
 
+/** What a step is to the places of a sequence. */
+export interface StepMade {
+  /** How many guesses it computes. */
+  readonly guesses: number;
+  /** Whether it went ahead of its token. */
+  readonly isAhead: boolean;
+  /** Whether what is behind its known tokens becomes a checkpoint. */
+  readonly isKept: boolean;
+}
+
 /** Where a step reads and writes what of a sequence lies outside of the arena. */
 export interface SequencePlaces {
   readonly state: SequenceState | null;
@@ -43,19 +53,15 @@ export interface PlaceKeeper {
   prepare(rows: Iterable<PlacedRows>, onDropped: (regionIds: readonly number[]) => void): void;
   /** Where the step that was prepared last reads and writes. */
   placesOf(owner: PlaceOwner): SequencePlaces;
+  /** A step was made that computes its known tokens up to `end`, and perhaps guesses behind them. */
+  dispatched(owner: PlaceOwner, end: number, made: StepMade): void;
   /**
-   * A step was made that computes its known tokens up to `end`.
-   * @param isAhead whether it went ahead of its token.
-   * @param isKept whether what is behind it becomes a checkpoint.
+   * The token came that a step may have gone ahead of, or that guesses were made for: its first `tokens` tokens were computed
+   * as they are.
+   * @returns behind how many of these its next step goes on: fewer where what is behind all of them is not there.
    */
-  dispatched(
-    owner: PlaceOwner,
-    end: number,
-    options: { readonly isAhead: boolean; readonly isKept: boolean },
-  ): void;
-  /** The token came that a step may have gone ahead of. */
-  confirmed(owner: PlaceOwner): void;
-  /** A sequence runs no more; what is behind its first `tokens` tokens becomes a checkpoint, if it is there. */
+  confirmed(owner: PlaceOwner, tokens: number): number;
+  /** A sequence runs no more; what is behind its first `tokens` tokens becomes a checkpoint, or what of it is there. */
   left(owner: PlaceOwner, tokens: number): void;
   /** Drops what whoever begins with these tokens could go on from. */
   distrust(known: TokenReader): void;

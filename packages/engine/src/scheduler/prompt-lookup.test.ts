@@ -132,8 +132,17 @@ describe('guessesWorthwhile', () => {
       for (let guess = 1; guess <= Math.min(count, guesses); guess += 1) tokens += rate ** guess;
     return tokens;
   }
+  /** Rows that are computed again on average: for each guess that may be the first to be refused, what was right before it. */
+  function repeatsOf(guessers: readonly Guesser[], count: number): number {
+    let rows = 0;
+    for (const { rate, guesses, repeated } of guessers)
+      for (let right = 0; repeated !== null && right < Math.min(count, guesses); right += 1)
+        rows += rate ** right * (1 - rate) * (repeated + right);
+    return rows;
+  }
   const step = (stepMicros: (rows: number) => number): GuessedStep => ({
     rows: 1,
+    tokens: 1,
     rowsMax: 512,
     stepMicros,
     waitMicros: 0,
@@ -144,6 +153,7 @@ describe('guessesWorthwhile', () => {
   const guesser = fc.record({
     rate: fc.double({ min: 0.001, max: 1, noNaN: true }),
     guesses: fc.integer({ min: 0, max: 15 }),
+    repeated: fc.option(fc.integer({ min: 1, max: 15 })),
   });
 
   it('gives the most tokens per time of all counts that the step has rows for', () => {
@@ -154,11 +164,19 @@ describe('guessesWorthwhile', () => {
         fc.integer({ min: 1, max: 80 }),
         fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 100, maxLength: 100 }),
         (guessers, others, rowsMax, times) => {
-          const baseRows = guessers.length + others;
-          const stepMicros = (rows: number): number => times[rows % times.length] ?? 1;
+          const tokens = guessers.length + others;
+          const baseRows = guessers.reduce((rows, { repeated }) => rows + (repeated ?? 1) - 1, tokens);
+          // Ascending, as a step of more rows takes no less time, and those that are computed again cost something.
+          const total: number[] = [];
+          for (const time of times) total.push((total.at(-1) ?? 0) + time);
+          const stepMicros = (rows: number): number => total[Math.min(Math.round(rows), 99)] ?? 1;
           const perMicro = (count: number): number =>
-            tokensOf(guessers, baseRows, count) / stepMicros(rowsOf(guessers, baseRows, count));
-          const count = guessesWorthwhile(guessers, { rows: baseRows, rowsMax, stepMicros, waitMicros: 0 });
+            tokensOf(guessers, tokens, count) /
+            (stepMicros(rowsOf(guessers, baseRows, count)) +
+              stepMicros(tokens + repeatsOf(guessers, count)) -
+              stepMicros(tokens));
+          const asked = { rows: baseRows, tokens, rowsMax, stepMicros, waitMicros: 0 };
+          const count = guessesWorthwhile(guessers, asked);
           const fitting = Array.from({ length: 16 }, (_, each) => each).filter(
             (each) => each === 0 || rowsOf(guessers, baseRows, each) <= rowsMax,
           );
@@ -175,7 +193,7 @@ describe('guessesWorthwhile', () => {
     for (let step = 0; step < 2000; step += 1) acceptance.judged(15, 15);
     expect(
       guessesWorthwhile(
-        [{ rate: acceptance.rate, guesses: 15 }],
+        [{ rate: acceptance.rate, guesses: 15, repeated: null }],
         step(() => 1000),
       ),
     ).toBe(15);
@@ -184,13 +202,13 @@ describe('guessesWorthwhile', () => {
   it('makes none where rows are dear or guesses seldom come true', () => {
     expect(
       guessesWorthwhile(
-        [{ rate: 0.7, guesses: 15 }],
+        [{ rate: 0.7, guesses: 15, repeated: null }],
         step((rows) => rows),
       ),
     ).toBe(0);
     expect(
       guessesWorthwhile(
-        [{ rate: 0.02, guesses: 15 }],
+        [{ rate: 0.02, guesses: 15, repeated: null }],
         step((rows) => 1000 + 60 * rows),
       ),
     ).toBe(0);
@@ -203,7 +221,7 @@ describe('guessesWorthwhile', () => {
   });
 
   it('makes none where what they save is less than the wait for the tokens', () => {
-    const guessers = [{ rate: 0.5, guesses: 15 }];
+    const guessers = [{ rate: 0.5, guesses: 15, repeated: null }];
     expect(
       guessesWorthwhile(
         guessers,
@@ -211,5 +229,14 @@ describe('guessesWorthwhile', () => {
       ),
     ).toBeGreaterThan(0);
     expect(guessesWorthwhile(guessers, { ...step(() => 1000), waitMicros: 1000 })).toBe(0);
+  });
+
+  it('makes fewer, or none, where what was right must be computed again behind one that is refused', () => {
+    const dear = step((rows) => 1000 + 100 * rows);
+    const count = (repeated: number | null): number =>
+      guessesWorthwhile([{ rate: 0.7, guesses: 15, repeated }], dear);
+    expect([null, 1, 6, 60].map(count)).toEqual([4, 4, 3, 0]);
+    // What is certain costs nothing more.
+    expect(guessesWorthwhile([{ rate: 1, guesses: 15, repeated: 60 }], dear)).toBe(15);
   });
 });

@@ -109,12 +109,19 @@ export interface Guesser {
   readonly rate: number;
   /** How many guesses it has. */
   readonly guesses: number;
+  /**
+   * How many known tokens of it the step computes, where a guess that is refused has the next step compute them again, with
+   * the guesses that were right; null where refused ones are just written over.
+   */
+  readonly repeated: number | null;
 }
 
 /** The step that guesses are for. */
 export interface GuessedStep {
   /** Rows without guesses. */
   readonly rows: number;
+  /** Tokens that it gives without guesses: fewer than rows where some are computed again. */
+  readonly tokens: number;
   readonly rowsMax: number;
   /** Predicted time of a step of so many rows. */
   readonly stepMicros: (rows: number) => number;
@@ -130,17 +137,30 @@ function expectedTokens({ rate, guesses }: Guesser, count: number): number {
   return expected;
 }
 
+/** Rows that the next step computes again on average, because a guess was refused. */
+function expectedRepeats({ rate, guesses, repeated }: Guesser, count: number): number {
+  if (repeated === null) return 0;
+  let [expected, right] = [0, 1];
+  for (let confirmed = 0; confirmed < Math.min(count, guesses); confirmed += 1) {
+    expected += right * (1 - rate) * (repeated + confirmed);
+    right *= rate;
+  }
+  return expected;
+}
+
 /** How many guesses each sequence may add to a step, so that the step gives the most tokens per time; 0 where none pay. */
 export function guessesWorthwhile(guessers: readonly Guesser[], step: GuessedStep): number {
-  const { rows: baseRows, rowsMax, stepMicros, waitMicros } = step;
+  const { rows: baseRows, rowsMax, tokens, stepMicros, waitMicros } = step;
   const countMax = Math.max(0, ...guessers.map(({ guesses }) => guesses));
   let best = 0;
-  let bestRate = baseRows / stepMicros(baseRows);
+  let bestRate = tokens / stepMicros(baseRows);
   for (let count = 1; count <= countMax; count += 1) {
     const rows = guessers.reduce((sum, { guesses }) => sum + Math.min(count, guesses), baseRows);
     if (rows > rowsMax) break;
-    const gained = guessers.reduce((sum, guesser) => sum + expectedTokens(guesser, count) - 1, baseRows);
-    const rate = gained / (stepMicros(rows) + waitMicros);
+    const gained = guessers.reduce((sum, guesser) => sum + expectedTokens(guesser, count) - 1, tokens);
+    const repeats = guessers.reduce((sum, guesser) => sum + expectedRepeats(guesser, count), 0);
+    const repeatMicros = stepMicros(tokens + repeats) - stepMicros(tokens);
+    const rate = gained / (stepMicros(rows) + waitMicros + repeatMicros);
     if (rate > bestRate) [best, bestRate] = [count, rate];
   }
   return best;

@@ -8,6 +8,7 @@ import {
   type PlaceOwner,
   type PlacedRows,
   type SequencePlaces,
+  type StepMade,
   regionOf,
 } from './place-keeper.js';
 
@@ -78,13 +79,13 @@ export class RoomKeeper implements PlaceKeeper {
     return { state: null, window };
   }
 
-  dispatched(owner: PlaceOwner, end: number, { isKept }: { readonly isKept: boolean }): void {
+  dispatched(owner: PlaceOwner, end: number, { isKept }: StepMade): void {
     if (isKept) this.#keep(owner, this.#heldBy(owner), end);
   }
 
   /** Nothing is to be done: rows that prove wrong are written over. */
-  confirmed(): void {
-    return;
+  confirmed(_: PlaceOwner, tokens: number): number {
+    return tokens;
   }
 
   left(owner: PlaceOwner, tokens: number): void {

@@ -59,7 +59,7 @@ export class Roster {
     return this.#running;
   }
 
-  /** Those with one token to compute, least recently served first. */
+  /** Those with one token to compute, and what guesses had computed again before it; least recently served first. */
   get ready(): ReadonlySet<Sequence> {
     return this.#ready;
   }
@@ -167,7 +167,7 @@ export class Roster {
   dispatched(sequence: Sequence, end: number, guesses: number, isSampled: boolean): void {
     this.#space.advance(sequence, Math.min(end, sequence.known.length), end + guesses);
     const [isAhead, isKept] = [sequence.awaited > 0, sequence.cuts.includes(end)];
-    this.#keeper?.dispatched(sequence, end, { isAhead, isKept });
+    this.#keeper?.dispatched(sequence, end, { guesses, isAhead, isKept });
     if (!isSampled) return;
     this.#ready.delete(sequence);
     this.#prefilling.delete(sequence);
@@ -179,9 +179,12 @@ export class Roster {
     if (this.#waiting.has(sequence)) this.#waitingTokens += 1;
   }
 
-  /** A running sequence got a token, with which steps may go on that went ahead of it. */
-  confirmed(sequence: Sequence): void {
-    this.#keeper?.confirmed(sequence);
+  /**
+   * A running sequence got a token, with which steps may go on that went ahead of it; so many tokens were computed as they are.
+   * @returns behind how many of them its next step goes on.
+   */
+  confirmed(sequence: Sequence, computed: number): number {
+    return this.#keeper?.confirmed(sequence, computed) ?? computed;
   }
 
   /** A running sequence has its next token. */

@@ -28,8 +28,6 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     model: usualModel,
     goesAhead: config.stages === 1,
     ...config,
-    // A state is that behind its last token: it can be gone on from, and nothing else.
-    ...(config.stateSlots ? { guessesMax: 0 } : {}),
   };
   const { guessesMax, stateSlots } = checked;
   if (stateSlots > 0 && stateSlots < firstOwnState + 2)

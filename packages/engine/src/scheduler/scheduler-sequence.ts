@@ -41,6 +41,8 @@ export class Sequence {
   cuts: readonly number[] = [];
   /** Tokens cached or on the way to be, guesses included; the stages cache them in that order. */
   scheduled = 0;
+  /** Of its pending tokens, how many were decoded before: they are computed again, as the state behind them is not there. */
+  again = 0;
   /** How many steps in flight will bring a token of it; more than one only when a step went ahead of the tokens. */
   awaited = 0;
   /** The latest step that brings a token of it; of meaning only while one is awaited. */
@@ -140,6 +142,7 @@ export class Sequence {
   /** It holds no region any more and computes everything again. */
   left(): void {
     this.scheduled = 0;
+    this.again = 0;
     this.awaited = 0;
     this.life += 1;
   }
@@ -147,6 +150,7 @@ export class Sequence {
   /** A step computes its tokens up to `end` and guesses behind them. */
   dispatched(stepId: number, end: number, guesses: number, isSampled: boolean, nowMs: number): void {
     this.scheduled = end + guesses;
+    this.again = 0;
     if (isSampled) {
       this.awaited += 1;
       this.samplingStepId = stepId;
@@ -154,6 +158,12 @@ export class Sequence {
     }
     this.#isGuessed = guesses > 0;
     this.#startedMs ??= nowMs;
+  }
+
+  /** Its next step computes what is behind the first `from` tokens, although it is decided what the first `computed` give. */
+  goesOn(from: number, computed: number): void {
+    this.scheduled = from;
+    this.again = computed - from;
   }
 
   /** Takes the next token and says why the sequence ends with it, if it does; a stop token stays unknown. */

@@ -22,6 +22,9 @@ const coverage = {
   aheadOfStages: 0,
   guessesConfirmed: 0,
   guessesRefuted: 0,
+  repeats: 0,
+  repeatsWithGuesses: 0,
+  repeatedTwice: 0,
   scored: 0,
   scoredTwice: 0,
   droppedDuplicates: 0,
@@ -104,7 +107,7 @@ class Simulation {
         ...greedySampling,
         repeatPenalty: random.between(1, 2),
         penaltyLastN: random.below(3) === 0 ? random.below(8) : 64,
-        seed: random.below(1000),
+        seed: this.#model.guesses ? 4 * random.below(250) + 1 : random.below(1000),
       },
       stopTokens: new Set(random.below(2) === 0 ? [] : [3, 5]),
       priority: random.below(2) === 0 ? random.between(-1, 1) : 0,
@@ -125,6 +128,8 @@ class Simulation {
       end: null,
       rank,
       scheduled: -1,
+      decodedFrom: Infinity,
+      repeatedFrom: -1,
       seen: false,
       servedAsFirst: false,
     });
@@ -287,7 +292,8 @@ class Simulation {
           draftTokens.length + client.output.length < client.request.outputTokensMax,
         () => 'guesses beyond the end',
       );
-      if (positionStart !== client.scheduled) this.#checkStart(client, sequence);
+      this.#checkDecoded(client, sequence);
+      if (positionStart !== client.scheduled && !sequence.isDecoded) this.#checkStart(client, sequence);
       if (client === first) client.servedAsFirst = true;
       client.scheduled = end;
       this.#guesses.set(sequenceId, draftTokens.length);
@@ -297,6 +303,29 @@ class Simulation {
     check(
       offset === step.tokens.length && seen.size === step.sequences.length,
       () => 'a sequence comes twice',
+    );
+  }
+
+  /** Rows are computed again as they were, and only before a token that is new. */
+  #checkDecoded(client: Client, sequence: StepSequence): void {
+    const { positionStart, draftTokens, sampling, state, isDecoded } = sequence;
+    const knownRows = sequence.rows - draftTokens.length;
+    if (positionStart !== client.scheduled && !isDecoded) client.decodedFrom = Infinity;
+    if (isDecoded) {
+      coverage.repeats += 1;
+      if (draftTokens.length > 0) coverage.repeatsWithGuesses += 1;
+      if (positionStart === client.repeatedFrom) coverage.repeatedTwice += 1;
+      client.repeatedFrom = positionStart;
+      check(
+        state !== null && sampling !== null && knownRows > 1 && positionStart >= client.decodedFrom,
+        () => 'rows are said to be decoded that were not',
+      );
+    } else if (knownRows === 1 && sampling !== null)
+      client.decodedFrom = Math.min(client.decodedFrom, positionStart);
+    else check(positionStart < client.decodedFrom, () => 'decoded rows are computed as a prompt');
+    check(
+      !isDecoded || sequence.rows <= 1 + this.#config.guessesMax,
+      () => 'more is computed again than could be guessed',
     );
   }
 

@@ -239,3 +239,95 @@ it('runs as many sequences as it was told to, and as there are slots for', () =>
   expect(runningOf({ runningMax: 4 })).toBe(4);
   expect(runningOf({ runningMax: 64, stateSlots: 7 })).toBe(2);
 });
+
+describe('guesses', () => {
+  /** It goes in circles of five, but for a token at every eleventh position, which nobody can guess. */
+  const circling = (known: readonly number[]): number =>
+    known.length % 11 === 10 ? 1000 + known.length : known.length % 5;
+  const guessing: SchedulerConfig = {
+    ...recurrent,
+    guessesMax: 6,
+    stepCurves: [[1, 512].map((rows) => ({ rows, micros: 1000 + rows }))],
+  };
+  const prompt = Array.from({ length: 110 }, (_, position) => circling({ length: position } as number[]));
+  /** Up to the first step with guesses of which one will be refused, which is under way. */
+  function guessed(config: Partial<SchedulerConfig> = {}): { run: ScriptedRun; step: PlannedStep } {
+    const run = new ScriptedRun({ ...guessing, ...config }, circling);
+    run.submit(1, prompt, { outputTokensMax: 100, logprobs: null });
+    for (;;) {
+      const step = run.form();
+      const known = [...run.known(1)];
+      const [sequence] = step.sequences;
+      const isWrong = [...(sequence?.draftTokens ?? [])].some((token) => {
+        const isRefused = token !== circling(known);
+        known.push(token);
+        return isRefused;
+      });
+      if (isWrong) return { run, step };
+      run.answer(step);
+    }
+  }
+
+  it('that are all right leave the state behind them', () => {
+    const run = new ScriptedRun(guessing, circling);
+    run.submit(1, prompt, { outputTokensMax: 100 });
+    const steps = run.finish().steps.flatMap(({ sequences }) => sequences);
+    const right = steps.findIndex((each, i) => {
+      const next = steps[i + 1];
+      return each.draftTokens.length > 0 && next?.positionStart === each.positionStart + each.rows;
+    });
+    expect(right).toBeGreaterThan(0);
+    expect(steps[right + 1]?.state?.from).toBe(steps[right]?.state?.to);
+    expect(run.known(1)).toEqual(
+      Array.from({ length: 210 }, (_, i) => (i < 110 ? prompt[i] : circling({ length: i } as number[]))),
+    );
+  });
+
+  it('of which one is refused leave the state before them, and what was right is computed again with what is new', () => {
+    const { run, step } = guessed();
+    const [before] = step.sequences;
+    const events = run.answer(step);
+    const again = run.form();
+    const [sequence] = again.sequences;
+    expect(sequence).toMatchObject({ isDecoded: true, positionStart: before?.positionStart });
+    expect(sequence?.state?.from).toBe(before?.state?.from);
+    const repeated = events.length + (before?.rows ?? 0) - (before?.draftTokens.length ?? 0) - 1;
+    expect((sequence?.rows ?? 0) - (sequence?.draftTokens.length ?? 0)).toBe(repeated + 1);
+    expect(repeated).toBeGreaterThan(0);
+    // What is computed again counts as guessed.
+    expect(repeated + (sequence?.draftTokens.length ?? 0)).toBeLessThanOrEqual(6);
+    expect([...again.tokens].slice(0, repeated + 1)).toEqual(
+      run.known(1).slice(sequence?.positionStart, (sequence?.positionStart ?? 0) + repeated + 1),
+    );
+    run.answer(again);
+    run.finish();
+    expect(run.known(1).slice(110)).toEqual(
+      Array.from({ length: 100 }, (_, i) => circling({ length: 110 + i } as number[])),
+    );
+  });
+
+  it.each(['cancelled', 'preempted'])('under way when it is %s leave the checkpoint before them', (how) => {
+    const { run, step } = guessed({ runningMax: 1, stages: 2, goesAhead: false });
+    const [before] = step.sequences;
+    if (how === 'cancelled') run.scheduler.cancel(1);
+    else {
+      run.submit(2, tokensFrom(5000, 100), { outputTokensMax: 1, priority: -1 });
+      run.scheduler.nextStep(run.nowMs);
+    }
+    expect(cachedOf(run, [...run.known(1), 7, 7])).toBe(before?.positionStart);
+  });
+
+  it('are not followed by a step that goes ahead of them', () => {
+    const { run } = guessed({ stages: 3, goesAhead: true });
+    expect(run.scheduler.nextStep(run.nowMs)).toBe(null);
+  });
+
+  it('are none where the plan allows none', () => {
+    const run = new ScriptedRun({ ...guessing, guessesMax: 0 }, circling);
+    run.submit(1, prompt, { outputTokensMax: 60 });
+    const { steps } = run.finish();
+    expect(
+      steps.flatMap(({ sequences }) => sequences).filter(({ draftTokens }) => draftTokens.length > 0),
+    ).toEqual([]);
+  });
+});

@@ -29,8 +29,8 @@ export interface SchedulerConfig {
   readonly prefixBlockTokens?: number;
   /**
    * Slots for states of sequences, where layers of the model keep such: two for each that runs, two that belong to nobody,
-   * and the rest for checkpoints. Such a model has prefixes in common up to a checkpoint alone, and no guesses, since a
-   * state cannot be rewound. Default 0: none.
+   * and the rest for checkpoints. Such a model has prefixes in common up to a checkpoint alone, and computes again what was
+   * right of guesses of which one is refused, since a state cannot be rewound. Default 0: none.
    */
   readonly stateSlots?: number;
   /**

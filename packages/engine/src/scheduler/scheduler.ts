@@ -203,24 +203,28 @@ export class Scheduler {
     let left = Math.min(Math.ceil(decoding / groups), ready.size);
     for (const sequence of ready) {
       if (left === 0 || draft.isFull) break;
-      if (this.#choose(draft, sequence, 1)) left -= 1;
+      if (sequence.pending > draft.rowsLeft) continue;
+      if (this.#choose(draft, sequence, sequence.pending)) left -= 1;
     }
     // Beside a part of a prompt every row is dear.
     if (!this.#hasPrompts) this.#addGuesses(draft);
   }
 
   #addGuesses(draft: StepDraft): void {
-    for (const [sequence, guesses] of this.#guessesFor([...draft.sequences], draft.rows))
-      if (guesses.length > 0 && this.#roster.grow(sequence, sequence.scheduled + 1 + guesses.length))
-        draft.add(sequence, 1, guesses);
+    for (const [sequence, guesses] of this.#guessesFor([...draft.sequences], draft.rows)) {
+      const rows = sequence.pending;
+      if (guesses.length > 0 && this.#roster.grow(sequence, sequence.scheduled + rows + guesses.length))
+        draft.add(sequence, rows, guesses);
+    }
   }
 
   #guessesFor(sequences: readonly Sequence[], rows: number): ReadonlyMap<Sequence, Int32Array> {
-    const { guessesMax, stepRowsMax: rowsMax, stages, goesAhead } = this.#config;
+    const { guessesMax, stepRowsMax: rowsMax, stages, goesAhead, stateSlots } = this.#config;
     // Steps need not wait for the way to the orchestrator and back, unless there are guesses. Each stage has its share.
     const waitMicros = goesAhead ? (2 * hopMicros) / stages : 0;
     const stepMicros = (count: number): number => this.#curve.micros(count) + (stages === 1 ? 0 : hopMicros);
-    return chooseGuesses(sequences, guessesMax, { rows, rowsMax, stepMicros, waitMicros });
+    const step = { rows, rowsMax, tokens: sequences.length, stepMicros, waitMicros };
+    return chooseGuesses(sequences, { guessesMax, hasStates: stateSlots > 0 }, step);
   }
 
   /** Whether a step in flight went ahead of its tokens, and these are still unknown. */

@@ -8,6 +8,7 @@ import {
   type PlaceOwner,
   type PlacedRows,
   type SequencePlaces,
+  type StepMade,
   regionOf,
 } from './place-keeper.js';
 
@@ -18,8 +19,12 @@ interface Place {
 }
 
 interface Held {
+  /** What the next step reads, if it is right. */
   current: Place;
-  /** The one before, as long as a step is ahead of the token that leads from one to the other: it may prove wrong. */
+  /**
+   * The one before, as long as a step is ahead of the token that leads from one to the other, or has guessed it: it may prove
+   * wrong.
+   */
   older: Place | null;
   /** Where the step that is being formed writes. */
   next: number | null;
@@ -32,6 +37,9 @@ interface Held {
  * read is left, so that no sequence of a step writes what another one reads; between steps, order is enough. With two slots
  * for each sequence that runs there is always one to write: a sequence that goes into a step uses one at most, and whatever
  * else is in use is a checkpoint, of which the one that was used longest ago goes.
+ *
+ * Guesses go into a state as known tokens do. So the state before them is kept until their step is answered, and where one
+ * of them is refused the sequence goes on from it: what was known and right behind it is computed once more.
  */
 export class StateKeeper implements PlaceKeeper {
   readonly checkpoints: CheckpointIndex;
@@ -81,33 +89,35 @@ export class StateKeeper implements PlaceKeeper {
     return { state: { from: current.slot, to: next }, window: null };
   }
 
-  dispatched(
-    owner: PlaceOwner,
-    end: number,
-    { isAhead, isKept }: { readonly isAhead: boolean; readonly isKept: boolean },
-  ): void {
+  dispatched(owner: PlaceOwner, end: number, { guesses, isAhead, isKept }: StepMade): void {
     const held = this.#heldBy(owner);
     if (held.next === null) throw defect('a step was not prepared');
-    if (isAhead && held.older !== null) throw defect('a step is two tokens ahead');
-    if (isAhead) held.older = held.current;
+    if (held.older !== null) throw defect('a step is two tokens ahead, or behind guesses');
+    if (isKept && guesses > 0) throw defect('a checkpoint is to be made of guesses');
+    if (isAhead || guesses > 0) held.older = held.current;
     else this.#leave(held.current.slot);
-    held.current = { tokens: end, slot: held.next };
+    held.current = { tokens: end + guesses, slot: held.next };
     held.next = null;
     if (isKept) this.checkpoints.keep(regionOf(owner), end, held.current.slot);
   }
 
-  confirmed(owner: PlaceOwner): void {
+  confirmed(owner: PlaceOwner, tokens: number): number {
     const held = this.#heldBy(owner);
-    if (held.older) this.#leave(held.older.slot);
+    const { current, older } = held;
+    if (older === null) return current.tokens;
+    const isRight = current.tokens <= tokens;
+    this.#leave((isRight ? older : current).slot);
+    held.current = isRight ? current : older;
     held.older = null;
+    return held.current.tokens;
   }
 
   left(owner: PlaceOwner, tokens: number): void {
     const held = this.#heldBy(owner);
     this.#held.delete(owner);
     const places = held.older ? [held.current, held.older] : [held.current];
-    const last = places.find((place) => place.tokens === tokens);
-    if (last && tokens > 0) this.checkpoints.keep(regionOf(owner), tokens, last.slot);
+    const last = places.find((place) => place.tokens <= tokens);
+    if (last && last.tokens > 0) this.checkpoints.keep(regionOf(owner), last.tokens, last.slot);
     for (const { slot } of places) this.#leave(slot);
     if (held.next !== null) this.#leave(held.next);
   }

@@ -134,5 +134,6 @@ function stepSequence(sequence: Sequence, { rows, guesses, scored }: Part, place
     ...places.places(sequence),
     ...(constraint ? { constraint } : {}),
     ...(isPooled ? { pooling } : {}),
+    ...(sequence.again > 0 ? { isDecoded: true } : {}),
   };
 }

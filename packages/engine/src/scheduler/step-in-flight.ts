@@ -97,7 +97,7 @@ interface LivingSequences {
   remove(sequence: Sequence, cachedTokens: number): void;
   distrust(sequence: Sequence): void;
   extended(sequence: Sequence): void;
-  confirmed(sequence: Sequence): void;
+  confirmed(sequence: Sequence, computed: number): number;
   becomesReady(sequence: Sequence): void;
 }
 
@@ -180,8 +180,10 @@ function takeTokens(
   }
   if (!roster.running.has(sequence)) return;
   sequence.awaited -= 1;
-  roster.confirmed(sequence);
-  if (sequence.awaited > 0) return;
-  sequence.scheduled = position + confirmed;
+  const isAhead = sequence.awaited > 0;
+  const computed = isAhead ? sequence.known.length : position + confirmed;
+  const goesOnFrom = roster.confirmed(sequence, computed);
+  if (isAhead) return;
+  sequence.goesOn(goesOnFrom, computed);
   roster.becomesReady(sequence);
 }

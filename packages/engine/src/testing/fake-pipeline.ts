@@ -101,9 +101,10 @@ function draw(
   recent: readonly number[],
 ): number {
   const penalties = recent.reduce(mix, recent.length);
-  // Half of the requests speak in so few words that they repeat themselves, as guesses need it.
-  const words = sampling.seed % 2 === 0 ? vocabulary : 3;
-  return (mix(mix(activation, penalties), mix(position, sampling.seed)) >>> 0) % words;
+  const drawn = mix(mix(activation, penalties), mix(position, sampling.seed)) >>> 0;
+  // Half of the requests speak in so few words that they repeat themselves, as guesses need it, half of these mostly in circles.
+  if (sampling.seed % 4 === 1 && drawn % 8 > 0) return position % 3;
+  return sampling.seed % 4 === 3 ? drawn % 3 : drawn % vocabulary;
 }
 
 /** Log probabilities of tokens by the activations of the rows before them: made up, but never twice the same. */

@@ -18,6 +18,10 @@ export interface Client {
   end: 'stop' | 'length' | 'cancelled' | 'expired' | null;
   readonly rank: number;
   scheduled: number;
+  /** The position from which on its rows were decoded since it runs. */
+  decodedFrom: number;
+  /** Where the latest step began that computed rows of it again. */
+  repeatedFrom: number;
   seen: boolean;
   /** It has been served while it was first in order: as long as it is, it must never be set back. */
   servedAsFirst: boolean;

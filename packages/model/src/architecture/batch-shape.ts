@@ -13,6 +13,8 @@ export interface BatchShape {
   readonly logitRows: number;
   /** Rows of the matrix products behind the last attention; 0 exactly when no logits are wanted. */
   readonly paddedLogitRows: number;
+  /** Rows of each sequence in turn, where layers keep states and a sequence has several spans; absent where each span is one. */
+  readonly sequenceRows?: readonly number[];
   /** Texts whose embeddings are wanted, in place of logits; absent or empty where logits are. */
   readonly pooled?: readonly PooledRows[];
 }
@@ -36,12 +38,12 @@ export interface RowGroup {
   readonly rowStart: number;
 }
 
-/** The rows of a step by sequences with as many rows, where each span is a sequence; what pads is one more. */
-export function rowGroups({ spans, rows, paddedRows }: BatchShape): RowGroup[] {
+/** The rows of a step by sequences with as many rows; what pads is one more. */
+export function rowGroups({ spans, sequenceRows, rows, paddedRows }: BatchShape): RowGroup[] {
   const groups: { rows: number; sequences: number; rowStart: number }[] = [];
   let rowStart = 0;
   for (const count of [
-    ...spans.map((span) => span.rows),
+    ...(sequenceRows ?? spans.map((span) => span.rows)),
     ...(paddedRows > rows ? [paddedRows - rows] : []),
   ]) {
     const last = groups.at(-1);
@@ -52,8 +54,9 @@ export function rowGroups({ spans, rows, paddedRows }: BatchShape): RowGroup[] {
   return groups;
 }
 
-export function batchKey({ paddedRows, paddedLogitRows, logitRows, spans, pooled = [] }: BatchShape): string {
-  let key = `${paddedRows},${logitRows},${paddedLogitRows}`;
+export function batchKey(batch: BatchShape): string {
+  const { paddedRows, paddedLogitRows, logitRows, spans, sequenceRows = [], pooled = [] } = batch;
+  let key = `${paddedRows},${logitRows},${paddedLogitRows},${sequenceRows.join('+')}`;
   for (const { rows, layout, cached, room } of spans)
     key += `|${rows},${layout},${cached.start},${cached.slots},${room ? `${room.start},${room.slots},${room.first}` : ''}`;
   for (const { rowStart, rows, takes, isScored } of pooled)

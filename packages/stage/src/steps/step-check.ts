@@ -84,10 +84,10 @@ function checkPooling(sequences: Step['sequences'], { isEncoder, embedding }: St
 /** The order in which states are read and written within a step is not defined: nobody may read what another writes. */
 function checkStates(sequences: Step['sequences'], stateSlots: number): void {
   const written = new Set<number>();
-  for (const { sequenceId, state, draftTokens } of sequences) {
+  for (const { sequenceId, state } of sequences) {
     ensure(
-      (state !== null) === stateSlots > 0 && (state === null || draftTokens.length === 0),
-      () => `Sequence ${sequenceId} has states or guesses where the model has none, or none where it has.`,
+      (state !== null) === stateSlots > 0,
+      () => `Sequence ${sequenceId} has a state where the model has none, or none where it has.`,
     );
     if (state === null) continue;
     ensure(

@@ -8,14 +8,15 @@ import {
   type SpanLayout,
   type WindowsOfModel,
   cacheBlockSlots,
+  stateSlotsOf,
   windowsOf,
 } from '@butterfly/model';
 import type { Pooling, SequenceWindow, StepSequence } from '@butterfly/wire';
 
 /**
- * The shape of a step. Several known rows of a sequence are a part of a prompt and attended together; a single one is
- * decoded, and each guess behind it is attended by itself and over as many slots as if it were decoded alone: attention
- * over several rows has another code path, whose last bits differ.
+ * The shape of a step. Several known rows of a sequence are a part of a prompt and attended together, unless the step says
+ * that they were decoded; a single one is decoded. What is decoded, and each guess behind it, is attended by itself and over
+ * as many slots as if it came alone: attention over several rows has another code path, whose last bits differ.
  * @param padded how many rows to compute for so many.
  * @param layout of the queries of a span of so many rows.
  * @param model what it makes of texts, and what its window layers keep.
@@ -33,7 +34,7 @@ export function batchShape(
   const spans: AttentionSpan[] = [];
   const pooled: PooledRows[] = [];
   for (const sequence of sequences) {
-    const { rows: all, positionStart, draftTokens, logitRows: wanted, window, pooling } = sequence;
+    const { rows: all, positionStart, logitRows: wanted, window, pooling } = sequence;
     const span = (count: number, position: number): AttentionSpan => ({
       rows: count,
       ...layout(count, position + count),
@@ -43,14 +44,29 @@ export function batchShape(
         : { start: sequence.regionStart, slots: wholeBlocks(position + count), first: 0 },
       room: window && windows && cachedInRoom(window, { start: position, end: position + count }, windows),
     });
-    const known = all - draftTokens.length;
-    spans.push(span(known, positionStart));
-    for (let r = known; r < all; r++) spans.push(span(1, positionStart + r));
+    const together = promptRows(sequence);
+    if (together > 0) spans.push(span(together, positionStart));
+    for (let r = together; r < all; r++) spans.push(span(1, positionStart + r));
     if (pooling) pooled.push({ ...pooledBy(pooling, embedding), rowStart: logitRows, rows: wanted });
     rows += all;
     logitRows += wanted;
   }
-  return { rows, paddedRows: padded(rows), spans, logitRows, paddedLogitRows: padded(logitRows), pooled };
+  // As spans are sequences in most steps, these have one shape whether there are states or not.
+  const isSplit = stateSlotsOf(model) > 0 && spans.length > sequences.length;
+  return {
+    rows,
+    paddedRows: padded(rows),
+    spans,
+    ...(isSplit ? { sequenceRows: sequences.map((sequence) => sequence.rows) } : {}),
+    logitRows,
+    paddedLogitRows: padded(logitRows),
+    pooled,
+  };
+}
+
+/** How many of its first rows a sequence computes together, as a part of a prompt; one alone is computed as what is decoded. */
+export function promptRows({ rows, draftTokens, isDecoded = false }: StepSequence): number {
+  return isDecoded ? 0 : rows - draftTokens.length;
 }
 
 /** @throws ButterflyError COMPUTE_INVALID for scores of a model that gives none */

@@ -1,6 +1,6 @@
 import { type PlannedStep, Scheduler } from '@butterfly/engine';
 import { stateSlotsOf, windowsOf } from '@butterfly/model';
-import { greedySampling } from '@butterfly/wire';
+import { type StepSequence, greedySampling } from '@butterfly/wire';
 import { largestIndex } from '../sampling/blocks.js';
 import type { SplitModel } from '../split-model.js';
 import { runThrough, tokenStep } from './stages.js';
@@ -8,6 +8,8 @@ import { runThrough, tokenStep } from './stages.js';
 export interface Question {
   readonly prompt: readonly number[];
   readonly outputTokens: number;
+  /** What it says whatever the logits are, from its first token on; by default the likeliest tokens. */
+  readonly text?: readonly number[];
 }
 
 /** What came of a question: its tokens, and the logits that each was the largest of. */
@@ -17,24 +19,37 @@ export interface Said {
   cachedTokens: number;
 }
 
-/** A scheduler that decides on the steps of a real model in two stages. */
+interface RunSizes {
+  readonly contextTokensMax: number;
+  readonly arenaSlots: number;
+  /** None by default; where there are some, rows cost next to nothing. */
+  readonly guessesMax?: number;
+}
+
+const flatCurve = [1, 512].map((rows) => ({ rows, micros: 1000 + rows }));
+
+/** A scheduler that decides on the steps of a real model in its stages. */
 export class ScheduledRun {
   readonly #scheduler: Scheduler;
   readonly #said = new Map<number, Said>();
+  readonly #questions = new Map<number, Question>();
+  /** Guesses that were right, that were not, and rows that were computed again. */
+  readonly counted = { confirmed: 0, refused: 0, repeated: 0 };
 
   constructor(
     private readonly model: SplitModel,
-    sizes: { readonly contextTokensMax: number; readonly arenaSlots: number },
+    { guessesMax = 0, ...sizes }: RunSizes,
   ) {
     this.#scheduler = new Scheduler({
       ...sizes,
-      stages: 2,
+      stages: model.stages.length,
       goesAhead: false,
       runningMax: 3,
       stateSlots: stateSlotsOf(model.spec),
       windows: windowsOf(model.spec),
       checkpointTokens: 64,
-      guessesMax: 0,
+      guessesMax,
+      ...(guessesMax > 0 ? { stepCurves: [flatCurve] } : {}),
     });
   }
 
@@ -55,8 +70,10 @@ export class ScheduledRun {
     return asked;
   }
 
-  #submit({ prompt, outputTokens }: Question): Said {
+  #submit(question: Question): Said {
+    const { prompt, outputTokens } = question;
     const id = this.#said.size;
+    this.#questions.set(id, question);
     const said: Said = { tokens: [], logits: [], cachedTokens: NaN };
     this.#said.set(id, said);
     this.#scheduler.submit({
@@ -77,15 +94,35 @@ export class ScheduledRun {
   async #compute({ stepId, sequences, tokens, copies }: PlannedStep): Promise<void> {
     const logits = await runThrough(this.model.stages, tokenStep(sequences, [...tokens], copies));
     const sampled = sequences.filter(({ sampling }) => sampling !== null);
-    const outputs = sampled.map(({ sequenceId }, row) => {
-      const ofRow = logits[row] ?? new Float32Array(0);
-      this.#said.get(sequenceId)?.logits.push(Buffer.from(ofRow.slice().buffer));
-      return { sequenceId, tokens: Int32Array.of(largestIndex(ofRow)) };
+    let row = 0;
+    const outputs = sampled.map((sequence) => {
+      const rows = logits.slice(row, row + sequence.logitRows);
+      row += sequence.logitRows;
+      return { sequenceId: sequence.sequenceId, tokens: this.#sample(sequence, rows) };
     });
     for (const event of this.#scheduler.complete({ stepId, outputs }, 0)) {
       const said = this.#said.get(event.id);
       if (event.kind === 'token') said?.tokens.push(event.token);
       if (event.kind === 'end' && said) said.cachedTokens = event.cachedPromptTokens;
     }
+  }
+
+  /** The tokens that rows of logits give: guesses as long as they are right, and one more. */
+  #sample(sequence: StepSequence, rows: readonly Float32Array[]): Int32Array {
+    const { sequenceId, draftTokens, isDecoded, positionStart } = sequence;
+    const said = this.#said.get(sequenceId);
+    const { prompt, text } = this.#questions.get(sequenceId) ?? { prompt: [] };
+    const known = positionStart + sequence.rows - draftTokens.length - prompt.length;
+    const tokens: number[] = [];
+    for (const logits of rows) {
+      said?.logits.push(Buffer.from(logits.slice().buffer));
+      const token = text?.[known + tokens.length] ?? largestIndex(logits);
+      tokens.push(token);
+      if (token !== draftTokens[tokens.length - 1]) break;
+    }
+    this.counted.confirmed += tokens.length - 1;
+    this.counted.refused += rows.length - tokens.length;
+    if (isDecoded) this.counted.repeated += sequence.rows - draftTokens.length - 1;
+    return Int32Array.from(tokens);
   }
 }

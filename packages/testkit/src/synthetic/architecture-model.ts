@@ -13,6 +13,7 @@ import {
 import { alignGguf, encodeGgufHeader, type MetadataEntry, type TensorEntry } from './gguf-encoder.js';
 import { graphShapes } from './graph-shapes.js';
 import { createRandom } from './random.js';
+import { successorsOf } from './shape.js';
 import { syntheticTokenizer } from './vocabulary.js';
 
 /** A value of the metadata: whole numbers, floats as `{ "f": 1.5 }`, and signed numbers as `{ "i": -1 }`. */
@@ -37,6 +38,8 @@ export interface ArchitectureFixture {
   readonly vocabulary?: number;
   /** Of large models: other sizes with which it has the same tensors, only smaller. */
   readonly small?: ArchitectureFixture['metadata'];
+  /** As in `SyntheticModelOptions`: layers add nothing, and after each token comes its successor; needs `output.weight`. */
+  readonly circleTokens?: number;
 }
 
 /** Types of matrices. */
@@ -115,13 +118,46 @@ async function writeTensor(
   const [columns = 1, ...others] = tensor.shape;
   const rows = others.reduce((product, each) => product * each, 1);
   const distinct = Math.min(rows, Math.max(1, Math.floor(distinctElements / columns)));
+  const word = wordOf(fixture, tensor);
   const data = quantize(tensor.type, valuesOf(fixture, tensor, columns * distinct), distinct, columns);
   const rowBytes = data.byteLength / distinct;
-  for (let row = 0; row < rows; row += distinct)
-    await file.writeFile(data.subarray(0, Math.min(distinct, rows - row) * rowBytes));
+  for (let row = 0; row < rows; row += distinct) {
+    const count = Math.min(distinct, rows - row);
+    await file.writeFile(
+      word
+        ? quantize(
+            tensor.type,
+            wordRows(columns, count, (index) => word(row + index)),
+            count,
+            columns,
+          )
+        : data.subarray(0, count * rowBytes),
+    );
+  }
   const bytes = rows * rowBytes;
   await file.writeFile(new Uint8Array(alignGguf(bytes) - bytes));
 }
+
+/** In a model of circles: the word that a row of the embedding stands for, or of the matrix of the output. */
+function wordOf(fixture: ArchitectureFixture, { name }: TensorEntry): ((row: number) => number) | null {
+  if (fixture.circleTokens === undefined) return null;
+  if (name === 'token_embd.weight') return (row) => row;
+  return name === 'output.weight' ? successorsOf(fixture.circleTokens, vocabularyOf(fixture)).before : null;
+}
+
+function wordRows(columns: number, count: number, wordAt: (index: number) => number): Float32Array {
+  const values = new Float32Array(columns * count);
+  for (let index = 0; index < count; index++)
+    createRandom(`word ${wordAt(index)}`).fillNormal(
+      values.subarray(index * columns, (index + 1) * columns),
+      0,
+      1 / Math.sqrt(columns),
+    );
+  return values;
+}
+
+/** What adds to the rows between layers. */
+const closing = /(?:attn_output|ssm_out|ffn_down)\.weight$/u;
 
 /** With shapes; llama.cpp makes memory for those that it is asked for, which large models are spared. */
 function tensorsOf(fixture: ArchitectureFixture): readonly WantedTensor[] {
@@ -222,11 +258,12 @@ function typeOf(
 
 /** Random numbers that keep activations about as large as they are. */
 function valuesOf(
-  { name: model }: ArchitectureFixture,
+  { name: model, circleTokens }: ArchitectureFixture,
   { name, shape }: WantedTensor,
   count: number,
 ): Float32Array {
   const values = new Float32Array(count);
+  if (circleTokens !== undefined && closing.test(name)) return values;
   const isNorm = name.includes('norm') && name.endsWith('weight');
   const isMatrix = shape.slice(1).some((each) => each > 1);
   const deviation = isNorm ? 0.1 : isMatrix ? 1 / Math.sqrt(shape[0] ?? 1) : 0.1;

@@ -25,10 +25,11 @@ const marks = {
   constraint: 32,
   window: 64,
   pooling: 128,
+  isDecoded: 256,
 } as const;
 const marksMax = Object.values(marks).reduce((sum, mark) => sum + mark, 0);
 
-const fixedBytes = 33;
+const fixedBytes = 34;
 const stateBytes = 8;
 const windowBytes = 16;
 const logprobsBytes = 1;
@@ -63,7 +64,7 @@ export function writeSequence(writer: ByteWriter, sequence: StepSequence): void 
   writer.u32(sequence.logitRows);
   writer.u16(draftTokens.length);
   writer.u16(recentTokens.length);
-  writer.u8(
+  writer.u16(
     (sampling === null ? 0 : marks.sampling) +
       (state === null ? 0 : marks.state) +
       (logprobs === null ? 0 : marks.logprobs) +
@@ -71,7 +72,8 @@ export function writeSequence(writer: ByteWriter, sequence: StepSequence): void 
       (scored === null ? 0 : marks.scored) +
       (constraint ? marks.constraint : 0) +
       (window === null ? 0 : marks.window) +
-      (sequence.pooling ? marks.pooling : 0),
+      (sequence.pooling ? marks.pooling : 0) +
+      (sequence.isDecoded ? marks.isDecoded : 0),
   );
   if (sampling !== null) writeSampling(writer, sampling);
   if (state !== null) writer.u32s([state.from, state.to]);
@@ -97,7 +99,7 @@ export function readSequence(reader: ByteReader): StepSequence {
   };
   const draftCount = reader.count(limits.draftTokensMax, 'draft tokens');
   const recentCount = reader.count(limits.recentTokensMax, 'recent tokens');
-  const marked = reader.u8();
+  const marked = reader.u16();
   if (marked > marksMax) throw reader.fail(`the marks of a sequence are ${marked}, over ${marksMax}`);
   const has = (mark: number): boolean => (marked & mark) !== 0;
   const params = has(marks.sampling) ? readSampling(reader) : null;
@@ -123,6 +125,7 @@ export function readSequence(reader: ByteReader): StepSequence {
     scored,
     ...(constraint && { constraint }),
     ...(pooling && { pooling }),
+    ...(has(marks.isDecoded) && { isDecoded: true }),
   };
 }
 
@@ -157,6 +160,7 @@ export function checkSequence(sequence: StepSequence): void {
   if (sampling === null) integer(draftTokens.length, 0, 0, 'number of draftTokens');
   if (sequence.pooling) checkPooled(sequence);
   else checkLogits(sequence);
+  if (sequence.isDecoded) checkDecoded(sequence);
   integer(rows, logitRows, limits.stepRowsMax, 'rows');
   integer(positionStart, 0, u32Max - rows, 'positionStart');
   integer(regionSlots, positionStart + rows, u32Max, 'regionSlots');
@@ -175,6 +179,15 @@ export function checkSequence(sequence: StepSequence): void {
     throw new ButterflyError(
       'PROTOCOL_INVALID',
       'A frame has a constraint on a sequence that is not sampled.',
+    );
+}
+
+/** What was decoded is neither pooled nor scored, and another token follows. */
+function checkDecoded({ sampling, scored }: StepSequence): void {
+  if (sampling === null || scored !== null)
+    throw new ButterflyError(
+      'PROTOCOL_INVALID',
+      'A sequence has decoded rows and is not sampled, or is scored as well.',
     );
 }
 

@@ -103,6 +103,11 @@ export interface StepSequence {
   readonly constraint?: SequenceConstraint;
   /** Present where an embedding of these rows is wanted, and nothing else of them: no sampling and no scores. */
   readonly pooling?: Pooling | null;
+  /**
+   * Whether its known rows are no part of a prompt but were decoded, and are computed once more from a state before them: as
+   * guesses are, each gets the numbers that it would have alone. Only of what is sampled; absent where not so.
+   */
+  readonly isDecoded?: boolean;
 }
 
 /** Known tokens whose log probabilities are wanted: of the prompt, in a step that computes the rows before them. */

@@ -68,10 +68,12 @@ const sequence: fc.Arbitrary<StepSequence> = fc
     targets: tokens(0, 10),
     alternatives: fc.nat({ max: limits.logprobsMax }),
     pooling: fc.option(fc.constantFrom(...poolings)),
+    wasDecoded: fc.boolean(),
   })
-  .map(({ slotsToSpare, logitShare, guesses, logprobs, targets, alternatives, window, pooling, ...all }) => {
+  .map(({ slotsToSpare, logitShare, guesses, logprobs, alternatives, window, pooling, ...all }) => {
+    const { targets, wasDecoded, ...others } = all;
     // One that is pooled gives nothing else.
-    const rest = { ...all, sampling: pooling === null ? all.sampling : null };
+    const rest = { ...others, sampling: pooling === null ? others.sampling : null };
     const draftTokens = rest.sampling === null ? new Int32Array(0) : guesses.slice(0, rest.rows - 1);
     const sampledRows = rest.sampling === null ? 0 : draftTokens.length + 1;
     const scoredTokens = targets.slice(0, pooling === null ? rest.rows - sampledRows : 0);
@@ -85,6 +87,7 @@ const sequence: fc.Arbitrary<StepSequence> = fc
       scored: scoredTokens.length === 0 ? null : { tokens: scoredTokens, alternatives },
       logitRows: wanted > 0 ? wanted : pooling === null ? Math.floor(rest.rows * logitShare) : rest.rows,
       ...(pooling && { pooling }),
+      ...(wasDecoded && rest.sampling !== null && scoredTokens.length === 0 && { isDecoded: true }),
     };
   });
 
