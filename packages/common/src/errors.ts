@@ -76,6 +76,11 @@ export const errorTable = {
   PORT_IN_USE: server(500, exitCodes.network, 'Another process listens on the port.'),
   PEER_UNREACHABLE: server(503, exitCodes.network, 'A host refused the connection or did not answer.'),
   CONNECTION_CLOSED: server(503, exitCodes.network, 'The other side closed the connection.'),
+  PEER_UNTRUSTED: server(
+    503,
+    exitCodes.network,
+    'The other side could not prove that it belongs to this cluster.',
+  ),
   JOIN_REFUSED: server(403, exitCodes.network, 'The orchestrator refused this worker.'),
   PROTOCOL_VERSION: server(500, exitCodes.network, 'The two sides speak different protocol versions.'),
   PROTOCOL_INVALID: server(500, exitCodes.network, 'A frame is malformed, corrupt or out of place.'),

@@ -1,0 +1,15 @@
+export { CertificateAdmission, SharedTokenAdmission } from './authority/admission.js';
+export type { Admission, Candidate, EnrolledCertificate, Enrolment } from './authority/admission.js';
+export { ClusterAuthority } from './authority/cluster-authority.js';
+export { PassingTokens } from './authority/join-tokens.js';
+export type { JoinTokens, ListedToken, TokenWishes } from './authority/join-tokens.js';
+export { Revocations } from './authority/revocations.js';
+export { TokenFiles } from './authority/token-files.js';
+export { formatJoinToken, parseJoinToken } from './join-token.js';
+export type { JoinToken } from './join-token.js';
+export { CertificateMembership } from './membership/certificate-membership.js';
+export { CredentialFiles } from './membership/credential-files.js';
+export { plainMembership } from './membership/membership.js';
+export type { Membership } from './membership/membership.js';
+export type { Credentials } from './tls/credentials.js';
+export { TlsTransport } from './tls/tls-transport.js';
