@@ -114,7 +114,12 @@ export function isErrorCode(code: string): code is ErrorCode {
 }
 
 /** What tells of another process, or of the way to it, and not of whoever reports it. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
+const linkErrors: ReadonlySet<ErrorCode> = new Set([
+  'CONNECTION_CLOSED',
+  'PEER_UNREACHABLE',
+  'PEER_UNTRUSTED',
+  'TIMEOUT',
+]);
 
 /** Whether an error is the loss of a link, which is no fault of the side that reports it. */
 export function isLinkError(code: ErrorCode): boolean {

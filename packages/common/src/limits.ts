@@ -123,6 +123,7 @@ export const limits = Object.freeze({
   /** Join tokens of one cluster, and how often one may be used. */
   joinTokensMax: 256,
   joinTokenUsesMax: 1024,
+  joinTokenCharactersMax: 512,
   /** Members whose certificates were revoked before their end, of which all workers are told: as many as there may be workers. */
   revokedMax: 1024,
   /** PEM texts of keys and certificates; those with P-256 have under 1 KiB. */

@@ -4,7 +4,15 @@ export { Connection } from './connection/connection.js';
 export type { ByteStream, ConnectionHandlers } from './connection/connection.js';
 export { RangeServer } from './connection/range-server.js';
 export type { AskedRange, RangeDigests, RangeReader } from './connection/range-server.js';
-export { dial, dialOver, listen, listenError, listenOn, tcpTransport } from './connection/transport.js';
+export {
+  dial,
+  dialOver,
+  listen,
+  listenError,
+  listenOn,
+  memberAt,
+  tcpTransport,
+} from './connection/transport.js';
 export type {
   DialOptions,
   ExpectedPeer,

@@ -80,7 +80,10 @@ export class ClusterAuthority {
    * @param id of a worker that is known already; by default it is a new one
    * @throws ButterflyError JOIN_REFUSED for a text that is no such key
    */
-  async issue(publicKey: string, id = `worker-${randomBytes(8).toString('hex')}`): Promise<IssuedCertificate> {
+  async issue(
+    publicKey: string,
+    id = `worker-${randomBytes(8).toString('hex')}`,
+  ): Promise<IssuedCertificate> {
     const member = { role: 'worker', id } as const;
     const certificate = await this.signer
       .sign(member, publicKey, Date.now(), this.lifeMs)
@@ -100,7 +103,11 @@ export class ClusterAuthority {
 
   static async #of(files: AuthorityFiles, options: AuthorityOptions): Promise<ClusterAuthority> {
     const { Signer } = await import('./certificates.js');
-    return new ClusterAuthority(files.certificate, await Signer.open(files), options.workerLifeMs ?? workerLifeMs);
+    return new ClusterAuthority(
+      files.certificate,
+      await Signer.open(files),
+      options.workerLifeMs ?? workerLifeMs,
+    );
   }
 }
 

@@ -62,7 +62,8 @@ export class TokenFiles implements JoinTokens {
   async spend(token: JoinToken): Promise<void> {
     const { id, usesMax } = checkToken(await this.#read(token.id), token, Date.now());
     if (usesMax === null) return;
-    for (let use = 1; use <= usesMax; use++) if (await this.#take(join(this.directory, `${id}.use-${use}`))) return;
+    for (let use = 1; use <= usesMax; use++)
+      if (await this.#take(join(this.directory, `${id}.use-${use}`))) return;
     throw refusal('was used as often as it may be');
   }
 
@@ -77,9 +78,13 @@ export class TokenFiles implements JoinTokens {
       return true;
     } catch (error) {
       if (codeOf(error) === 'EEXIST') return false;
-      throw new ButterflyError('JOIN_REFUSED', 'The orchestrator cannot note that the join token is used; see its log.', {
-        cause: error,
-      });
+      throw new ButterflyError(
+        'JOIN_REFUSED',
+        'The orchestrator cannot note that the join token is used; see its log.',
+        {
+          cause: error,
+        },
+      );
     }
   }
 

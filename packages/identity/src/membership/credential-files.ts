@@ -52,7 +52,10 @@ export class CredentialFiles {
   }
 
   #path(name: string, fingerprint: Buffer): string {
-    return join(this.directory, `${digest(name)}-${fingerprint.toString('hex').slice(0, nameCharacters)}.json`);
+    return join(
+      this.directory,
+      `${digest(name)}-${fingerprint.toString('hex').slice(0, nameCharacters)}.json`,
+    );
   }
 }
 

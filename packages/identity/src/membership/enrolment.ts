@@ -1,4 +1,11 @@
-import { type Address, ButterflyError, type Clock, deadlines, formatAddress, toButterflyError } from '@butterfly/common';
+import {
+  type Address,
+  ButterflyError,
+  type Clock,
+  deadlines,
+  formatAddress,
+  toButterflyError,
+} from '@butterfly/common';
 import { type ControlMessageOf, type Frame, decodeControl, encodeControl } from '@butterfly/wire';
 import { dialAsStranger } from '../tls/authority-of.js';
 

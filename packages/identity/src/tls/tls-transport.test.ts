@@ -2,7 +2,13 @@ import { once } from 'node:events';
 import { connect as connectPlain, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { limits, systemClock } from '@butterfly/common';
-import { Connection, type ConnectionHandlers, type IncomingStream, type Listener, tcpTransport } from '@butterfly/wire';
+import {
+  Connection,
+  type ConnectionHandlers,
+  type IncomingStream,
+  type Listener,
+  tcpTransport,
+} from '@butterfly/wire';
 import { describeTransport } from '@butterfly/wire/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ClusterAuthority } from '../authority/cluster-authority.js';
@@ -39,7 +45,9 @@ afterEach(async () => {
   await Promise.all(listeners.splice(0).map((listener) => listener.close()));
 });
 
-async function listening(transport: TlsTransport | typeof tcpTransport): Promise<{ port: number; came: IncomingStream[] }> {
+async function listening(
+  transport: TlsTransport | typeof tcpTransport,
+): Promise<{ port: number; came: IncomingStream[] }> {
   const came: IncomingStream[] = [];
   const listener = await transport.listen({
     host,
@@ -72,20 +80,35 @@ describe('a TLS transport', () => {
   it('dials nobody but the one that is meant', async () => {
     const { port } = await listening(new TlsTransport({ credentials: bob }));
     const near = new TlsTransport({ credentials: ann });
-    await expect(near.dial({ host, port, peer: { role: 'worker', id: ann.id }, handlers: idle })).rejects.toMatchObject(
-      { code: 'PEER_UNTRUSTED', message: expect.stringContaining('another worker than the one that was named') },
-    );
-    await expect(near.dial({ host, port, peer: { role: 'orchestrator' }, handlers: idle })).rejects.toMatchObject({
+    await expect(
+      near.dial({ host, port, peer: { role: 'worker', id: ann.id }, handlers: idle }),
+    ).rejects.toMatchObject({
       code: 'PEER_UNTRUSTED',
-      message: expect.stringContaining('it is the worker of the cluster, where the orchestrator was expected'),
+      message: expect.stringContaining('another worker than the one that was named'),
+    });
+    await expect(
+      near.dial({ host, port, peer: { role: 'orchestrator' }, handlers: idle }),
+    ).rejects.toMatchObject({
+      code: 'PEER_UNTRUSTED',
+      message: expect.stringContaining(
+        'it is the worker of the cluster, where the orchestrator was expected',
+      ),
     });
   });
 
   it('lets in nobody of another cluster, and dials none', async () => {
     const { port, came } = await listening(new TlsTransport({ credentials: bob }));
-    await expect(ended(port, new TlsTransport({ credentials: eve }))).rejects.toMatchObject({ code: 'PEER_UNTRUSTED' });
+    await expect(ended(port, new TlsTransport({ credentials: eve }))).rejects.toMatchObject({
+      code: 'PEER_UNTRUSTED',
+    });
     // One that does not look at whom it dials is still not let in.
-    const careless = connectTls({ host, port, rejectUnauthorized: false, cert: eve.certificate, key: eve.privateKey });
+    const careless = connectTls({
+      host,
+      port,
+      rejectUnauthorized: false,
+      cert: eve.certificate,
+      key: eve.privateKey,
+    });
     await closing(careless);
     // Nor is one who shows nothing, or says that an orchestrator's certificate is a worker's.
     for (const shown of [{}, toShow(await authority.orchestratorCredentials())]) {
@@ -107,7 +130,9 @@ describe('a TLS transport', () => {
     expect(came).toEqual([]);
     const { port: plainPort } = await listening(tcpTransport);
     const near = new TlsTransport({ credentials: ann });
-    await expect(near.dial({ host, port: plainPort, timeoutMs: 2_000, handlers: idle })).rejects.toMatchObject({
+    await expect(
+      near.dial({ host, port: plainPort, timeoutMs: 2_000, handlers: idle }),
+    ).rejects.toMatchObject({
       code: expect.stringMatching(/^PEER_/u),
     });
   });
@@ -129,16 +154,23 @@ describe('a TLS transport', () => {
   it('tells one whose certificate has expired so, where strangers may ask for one', async () => {
     const short = await ClusterAuthority.passing({ workerLifeMs: -1000 });
     const late = await worker(short);
-    const door = new TlsTransport({ credentials: await short.orchestratorCredentials(), admitsStrangers: true });
+    const door = new TlsTransport({
+      credentials: await short.orchestratorCredentials(),
+      admitsStrangers: true,
+    });
     const { port, came } = await listening(door);
     const near = new TlsTransport({ credentials: late });
     await near.dial({ host, port, peer: { role: 'orchestrator' }, handlers: idle });
-    await expect.poll(() => came).toMatchObject([{ identity: null, distrust: expect.stringContaining('has expired') }]);
+    await expect
+      .poll(() => came)
+      .toMatchObject([{ identity: null, distrust: expect.stringContaining('has expired') }]);
   });
 
   it('holds few doors open for those who say nothing, and lets others in beside them', async () => {
     const { port, came } = await listening(new TlsTransport({ credentials: bob }));
-    const silent = Array.from({ length: 1000 }, () => connectPlain({ host, port, localAddress: '127.0.0.2' }));
+    const silent = Array.from({ length: 1000 }, () =>
+      connectPlain({ host, port, localAddress: '127.0.0.2' }),
+    );
     for (const socket of silent) socket.on('error', () => undefined);
     const open = (): number => silent.filter((socket) => !socket.closed && !socket.connecting).length;
     await expect.poll(open, { timeout: 5_000 }).toBe(limits.halfOpenPerAddressMax);
@@ -148,7 +180,10 @@ describe('a TLS transport', () => {
   });
 
   it('finds the authority by its fingerprint, and no other', async () => {
-    const door = new TlsTransport({ credentials: await authority.orchestratorCredentials(), admitsStrangers: true });
+    const door = new TlsTransport({
+      credentials: await authority.orchestratorCredentials(),
+      admitsStrangers: true,
+    });
     const { port } = await listening(door);
     expect(await authorityOf({ host, port }, authority.fingerprint, systemClock)).toBe(authority.certificate);
     await expect(authorityOf({ host, port }, stranger.fingerprint, systemClock)).rejects.toMatchObject({
@@ -166,4 +201,3 @@ function closing(socket: Socket): Promise<void> {
 function toShow({ certificate, privateKey }: Credentials): { cert: string; key: string } {
   return { cert: certificate, key: privateKey };
 }
-

@@ -65,7 +65,12 @@ export class TlsTransport implements Transport {
     return dialOver(
       options,
       ({ host, port }) => {
-        const socket = connect({ host, port, ...context, checkServerIdentity: checkOf(options.peer, this.#revoked) });
+        const socket = connect({
+          host,
+          port,
+          ...context,
+          checkServerIdentity: checkOf(options.peer, this.#revoked),
+        });
         socket.on('secureConnect', () => this.#remember(socket));
         return socket;
       },

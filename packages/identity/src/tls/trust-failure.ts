@@ -40,7 +40,9 @@ export function trustFailure(code: string): string {
 /** The error for a handshake that failed because of what the other side is; null where the network is to blame. */
 export function trustError(to: string, code: string, cause: Error): ButterflyError | null {
   const reason = reasonOf(code, cause);
-  return reason === null ? null : new ButterflyError('PEER_UNTRUSTED', `${to} is not trusted: ${reason}.`, { cause });
+  return reason === null
+    ? null
+    : new ButterflyError('PEER_UNTRUSTED', `${to} is not trusted: ${reason}.`, { cause });
 }
 
 function reasonOf(code: string, cause: Error): string | null {

@@ -29,6 +29,11 @@ export interface DialOptions extends ConnectionOptions, Address {
   readonly peer?: ExpectedPeer;
 }
 
+/** Whom to expect where the orchestrator names a member; where it names none, there are no certificates. */
+export function memberAt({ member }: { readonly member?: string | undefined }): Pick<DialOptions, 'peer'> {
+  return member === undefined ? {} : { peer: { role: 'worker', id: member } };
+}
+
 export interface Listener {
   /** The actual one, also when port 0 was asked for. */
   readonly port: number;
@@ -170,7 +175,10 @@ export function listen(options: ListenOptions<Socket>): Promise<Listener> {
  * Has a server listen, and closes it with all its sockets.
  * @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID
  */
-export function listenOn(server: Server, { host, port }: Pick<ListenOptions, 'host' | 'port'>): Promise<Listener> {
+export function listenOn(
+  server: Server,
+  { host, port }: Pick<ListenOptions, 'host' | 'port'>,
+): Promise<Listener> {
   const sockets = new Set<Socket>();
   server.prependListener('connection', (socket: Socket) => {
     sockets.add(socket);
