@@ -15,7 +15,7 @@ import {
 import { checkInsecure } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
-import { dataDirectoryOf } from '../data-directory.js';
+import { dataDirectoryOf } from '../joining/data-directory.js';
 import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
@@ -237,7 +237,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
 
 /** @throws ButterflyError CONFIG_INVALID for a cluster in the clear that others could reach */
 function securityOf(
-  { insecure, dataDir, token = undefined }: ServeFlags,
+  { insecure, dataDir, token }: ServeFlags,
   clusterHost: string,
   environment: Environment,
   log: Logger,

@@ -7,7 +7,7 @@ import {
   type ListedToken,
 } from '@butterfly/identity';
 import { Command } from 'commander';
-import { requireDataDirectory } from '../data-directory.js';
+import { requireDataDirectory } from '../joining/data-directory.js';
 import type { Environment } from '../environment.js';
 import { dataDirectoryOption, wholeNumber } from '../options.js';
 import { formatTable } from '../table.js';

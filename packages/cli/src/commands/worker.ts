@@ -54,9 +54,9 @@ import {
 import { Command, Option } from 'commander';
 import { openCacheDirectory, type CacheDirectory } from '../cache-directory.js';
 import { chooseOrchestrator, discover } from '../discovery/discover.js';
-import { dataDirectoryOf } from '../data-directory.js';
+import { dataDirectoryOf } from '../joining/data-directory.js';
 import type { Environment } from '../environment.js';
-import { givenToken, type TokenFlags } from '../join-token-option.js';
+import { givenToken, type TokenFlags } from '../joining/join-token.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import {
   awakeOption,

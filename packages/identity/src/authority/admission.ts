@@ -1,6 +1,6 @@
 import { ButterflyError, secretsEqual } from '@butterfly/common';
 import type { IncomingStream, PeerIdentity } from '@butterfly/wire';
-import { parseJoinToken } from '../join-token.js';
+import { type JoinToken, parseJoinToken } from '../join-token.js';
 import type { ClusterAuthority, IssuedCertificate } from './cluster-authority.js';
 import type { JoinTokens } from './join-tokens.js';
 import type { Revocations } from './revocations.js';
@@ -68,11 +68,22 @@ export class CertificateAdmission implements Admission {
 
   async enrol({ token: text, publicKey }: Enrolment): Promise<EnrolledCertificate> {
     const token = parseJoinToken(text);
-    let issuer: JoinTokens | null = null;
-    for (const tokens of this.tokens) if (await tokens.holds(token)) issuer ??= tokens;
-    // Any of them says what is wrong with it.
-    await (issuer ?? this.tokens[0])?.spend(token);
+    await this.#spend(token);
     return this.#issued(await this.authority.issue(publicKey));
+  }
+
+  /** With those of the last ones saying what is wrong with it, since those of this start never end. */
+  async #spend(token: JoinToken): Promise<void> {
+    let refused: unknown = null;
+    for (const tokens of this.tokens) {
+      try {
+        await tokens.spend(token);
+        return;
+      } catch (error) {
+        refused = error;
+      }
+    }
+    throw refused;
   }
 
   async renew(member: PeerIdentity, publicKey: string): Promise<EnrolledCertificate> {

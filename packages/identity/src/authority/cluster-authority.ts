@@ -117,9 +117,7 @@ async function keep(path: string, { certificate, privateKey }: AuthorityFiles): 
   await makeDirectory(join(path, '..'));
   await writeFile(made, privateKey + certificate, { mode: 0o600, flag: 'wx' });
   try {
-    await link(made, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
+    await link(made, path).catch(unless('EEXIST'));
   } finally {
     await rm(made, { force: true });
   }
@@ -127,10 +125,15 @@ async function keep(path: string, { certificate, privateKey }: AuthorityFiles): 
 }
 
 async function readIfThere(path: string): Promise<string | null> {
-  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
+  return readFile(path, 'utf8').catch(unless('ENOENT'));
+}
+
+/** Takes an error of the system for nothing, if it is this one. */
+function unless(code: string): (error: unknown) => null {
+  return (error) => {
+    if (error instanceof Error && 'code' in error && error.code === code) return null;
     throw error;
-  });
+  };
 }
 
 function split(text: string): AuthorityFiles {

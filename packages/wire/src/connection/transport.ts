@@ -42,13 +42,13 @@ export interface Listener {
 }
 
 /** An accepted stream, which also knows under which of its addresses this host was dialled. */
-export interface IncomingStream extends ByteStream {
+export type IncomingStream = ByteStream & {
   readonly localAddress?: string | undefined;
   /** Who is at the other end, where the transport proves that: null for one who shows nothing. */
   readonly identity?: PeerIdentity | null;
   /** Why what it shows is not believed. */
   readonly distrust?: string;
-}
+};
 
 /** A stream that is being opened: it tells so once, or `error` when that fails. */
 export type OpeningStream = ByteStream & {

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { ButterflyError } from '@butterfly/common';
 import { dataDirectory } from 'butterfly/process';
-import type { Environment } from './environment.js';
+import type { Environment } from '../environment.js';
 
 /** The folder that `--data-dir` asks for, else that of the user; null for a user without a home. */
 export function dataDirectoryOf(asked: string | undefined, environment: Environment): string | null {

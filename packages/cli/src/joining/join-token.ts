@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
-import type { Environment } from './environment.js';
+import type { Environment } from '../environment.js';
 
 /** How a command is given a join token. */
 export interface TokenFlags {
