@@ -2,6 +2,7 @@
 export const packages = {
   common: [],
   wire: ['common'],
+  identity: ['common', 'wire'],
   constraint: ['common', 'wire'],
   ggml: ['common'],
   model: ['common', 'wire', 'ggml'],
@@ -15,11 +16,12 @@ export const packages = {
   engine: ['common', 'wire', 'constraint', 'planning'],
   generation: ['common', 'wire', 'constraint', 'ggml', 'text', 'engine'],
   control: ['common', 'wire', 'planning'],
-  worker: ['common', 'wire', 'constraint', 'ggml', 'model', 'weights', 'stage'],
-  orchestrator: ['common', 'wire', 'model', 'planning', 'engine', 'control'],
+  worker: ['common', 'wire', 'identity', 'constraint', 'ggml', 'model', 'weights', 'stage'],
+  orchestrator: ['common', 'wire', 'identity', 'model', 'planning', 'engine', 'control'],
   api: ['common', 'wire', 'ggml', 'text', 'engine', 'generation', 'orchestrator'],
   butterfly: [
     'common',
+    'identity',
     'ggml',
     'model',
     'llama-graph',
@@ -37,6 +39,7 @@ export const packages = {
 export const folders = {
   common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
   constraint: { source: [], masks: ['source'] },
+  identity: { tls: ['peer-identity.ts'], authority: ['join-token.ts', 'peer-identity.ts', 'tls'], membership: ['join-token.ts', 'peer-identity.ts', 'tls'] },
   wire: { frames: [], messages: ['frames'], connection: ['frames', 'messages'] },
   ggml: {
     library: [],
@@ -77,6 +80,7 @@ export const folders = {
   },
   cli: {
     discovery: [],
+    joining: ['environment.ts'],
     'admin-client': ['options.ts', 'table.ts', 'server-url.ts'],
     'api-client': ['server-url.ts'],
     chat: ['api-client', 'terminal.ts'],

@@ -1,11 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Constraint } from '@butterfly/constraint';
 import { type EventOf, type Observer, silentLogger, systemClock } from '@butterfly/common';
 import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
 import { openGguf } from '@butterfly/model';
+import { openSecurity } from '@butterfly/identity';
 import { Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { tokenPieces } from '@butterfly/text';
@@ -41,6 +45,8 @@ export interface LocalClusterOptions {
   readonly replicasMax?: number;
   /** Where workers join; by default a port that the system chooses. */
   readonly clusterPort?: number;
+  /** Whether nothing is encrypted; by default everything is, as it is for users. */
+  readonly isInsecure?: boolean;
   /** Hears what happens in the orchestrator. */
   readonly observe?: Observer;
   /** Further arguments of a worker, by its index from 1. */
@@ -66,9 +72,11 @@ export class LocalCluster implements AsyncDisposable {
 
   private constructor(
     private readonly orchestrator: Orchestrator,
-    private readonly options: LocalClusterOptions,
+    private readonly options: LocalClusterOptions & { readonly token: string },
     private readonly vocabulary: Vocabulary,
     private readonly traces: TimedStep[],
+    /** Where workers keep their certificates. */
+    private readonly directory: string,
   ) {}
 
   static async start(path: string, options: LocalClusterOptions): Promise<LocalCluster> {
@@ -85,10 +93,15 @@ export class LocalCluster implements AsyncDisposable {
     const vocabulary = loadVocabulary(loadGgml({ log: silentLogger }), path);
     const traces: TimedStep[] = [];
     const pieces = tokenPieces(vocabulary);
+    const { admission, transport, token } = await openSecurity(
+      options.isInsecure
+        ? { kind: 'insecure', token: undefined }
+        : { kind: 'certificates', directory: null, token: undefined },
+    );
     const orchestrator = await Orchestrator.start({
       spec,
       modelId: 'bench',
-      cluster: { host: '127.0.0.1', port: options.clusterPort ?? 0, token: null },
+      cluster: { host: '127.0.0.1', port: options.clusterPort ?? 0, admission, transport },
       capacity: { contextTokens: options.contextTokens, parallel: options.parallel },
       numerics: { kvCacheType: 'auto', isDeterministic: options.isDeterministic ?? false },
       wishes: {
@@ -106,7 +119,13 @@ export class LocalCluster implements AsyncDisposable {
         options.observe?.(event);
       },
     });
-    const cluster = new LocalCluster(orchestrator, options, vocabulary, traces);
+    const cluster = new LocalCluster(
+      orchestrator,
+      { ...options, token },
+      vocabulary,
+      traces,
+      await mkdtemp(join(tmpdir(), 'butterfly-bench-')),
+    );
     for (let index = 1; index <= options.workers; index++) cluster.startWorker(index);
     await cluster.#until(() => orchestrator.engine.status().ready);
     return cluster;
@@ -128,14 +147,16 @@ export class LocalCluster implements AsyncDisposable {
 
   /** Starts one more worker, or one again. */
   startWorker(index: number): void {
-    const { threads, workerArguments } = this.options;
+    const { threads, workerArguments, token, isInsecure = false } = this.options;
     const name = `worker-${index}`;
     const args = [
       [main, 'worker', '--join', `127.0.0.1:${this.orchestrator.clusterPort}`],
-      ['--threads', String(threads), '--name', name],
+      ['--threads', String(threads), '--name', name, '--token-file', '-'],
+      isInsecure ? ['--insecure'] : ['--data-dir', this.directory],
       workerArguments?.(index) ?? [],
     ];
-    const child = spawn(process.execPath, args.flat(), { stdio: ['ignore', 'ignore', 'inherit'] });
+    const child = spawn(process.execPath, args.flat(), { stdio: ['pipe', 'ignore', 'inherit'] });
+    child.stdin.end(token);
     this.#children.set(name, child);
   }
 
@@ -233,5 +254,6 @@ export class LocalCluster implements AsyncDisposable {
     for (const child of this.#children.values()) child.kill('SIGKILL');
     await Promise.all(exits);
     this.vocabulary[Symbol.dispose]();
+    await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -19,8 +19,6 @@ export interface ChaosClusterOptions {
   readonly worker?: readonly string[];
 }
 
-const token = 'the token of the chaos';
-
 /** A worker process whose every connection runs through proxies that make a bad network of a good one. */
 export class ChaosWorker {
   process: Process | null = null;
@@ -34,12 +32,19 @@ export class ChaosWorker {
     /** Where it keeps weights. */
     readonly cacheDirectory: string,
     private readonly args: readonly string[],
+    private readonly token: string,
   ) {}
 
   static async create(
     index: number,
     clusterPort: number,
-    options: { readonly directory: string; readonly more: readonly string[] },
+    options: {
+      readonly directory: string;
+      /** Where certificates are, and the token that gets them. */
+      readonly dataDirectory: string;
+      readonly token: string;
+      readonly more: readonly string[];
+    },
   ): Promise<ChaosWorker> {
     const cacheDirectory = join(options.directory, `worker-${index}`);
     const name = `chaos-${index}`;
@@ -49,14 +54,14 @@ export class ChaosWorker {
     const args = [
       ['worker', '--join', `127.0.0.1:${control.port}`, '--name', name, '--threads', '1', '--remote-only'],
       ['--data-port', String(dataPort), '--advertise', `127.0.0.1:${data.port}`, '--memory', '1G'],
-      ['--cache-dir', cacheDirectory],
+      ['--cache-dir', cacheDirectory, '--data-dir', options.dataDirectory],
       options.more,
     ];
-    return new ChaosWorker(name, control, data, cacheDirectory, args.flat());
+    return new ChaosWorker(name, control, data, cacheDirectory, args.flat(), options.token);
   }
 
   start(): void {
-    this.process = new Process(this.args, { env: { BUTTERFLY_TOKEN: token, BUTTERFLY_LOG: 'info' } });
+    this.process = new Process(this.args, { env: { BUTTERFLY_TOKEN: this.token, BUTTERFLY_LOG: 'info' } });
   }
 
   /** As a new disk has it; not for a worker that runs. */
@@ -82,7 +87,7 @@ export class ChaosCluster implements AsyncDisposable {
     readonly url: string,
     /** The disk that faults may fill. */
     readonly cacheDisk: string | null,
-    private readonly ownDirectory: string | null,
+    private readonly directories: readonly string[],
   ) {
     orchestrator.onLine((line) => {
       if (line.includes('The plan is live.')) this.plans += 1;
@@ -92,28 +97,27 @@ export class ChaosCluster implements AsyncDisposable {
   static async start(options: ChaosClusterOptions): Promise<ChaosCluster> {
     const { model, workers, streams, contextTokens, isDeterministic, replicas = 1 } = options;
     const stages = Math.floor(workers / replicas);
+    // Never on the disk that may be full.
+    const dataDirectory = await mkdtemp(join(tmpdir(), 'butterfly-chaos-data-'));
     const args = [
       ['serve', model, '--workers', '0', '--wait-for', String(workers), '--stages', String(stages)],
       ['--cluster-host', '127.0.0.1', '--port', '0', '--cluster-port', '0', '--kv-cache-type', 'f16'],
       ['--parallel', String(streams), '--ctx', String(contextTokens)],
-      ['--replicas', String(replicas)],
+      ['--replicas', String(replicas), '--data-dir', dataDirectory],
       isDeterministic ? ['--deterministic'] : [],
     ];
-    const orchestrator = new Process(args.flat(), {
-      env: { BUTTERFLY_TOKEN: token, BUTTERFLY_LOG: 'info' },
-    });
+    const orchestrator = new Process(args.flat(), { env: { BUTTERFLY_LOG: 'info' } });
     const [, url = ''] = await orchestrator.line(/^API on (\S+)\/v1/);
-    const [, clusterPort] = await orchestrator.line(/--join HOST:(\d+)/);
+    const [, token = '', clusterPort] = await orchestrator.line(/TOKEN=(\S+) .*--join HOST:(\d+)/);
     const cacheDisk = options.cacheDisk ?? null;
-    const ownDirectory = cacheDisk === null ? await mkdtemp(join(tmpdir(), 'butterfly-chaos-')) : null;
-    const directory = cacheDisk ?? ownDirectory ?? '';
+    const directory = cacheDisk ?? (await mkdtemp(join(tmpdir(), 'butterfly-chaos-')));
+    const ownDirectories = cacheDisk === null ? [directory, dataDirectory] : [dataDirectory];
+    const worker = { directory, dataDirectory, token, more: options.worker ?? [] };
     const all: ChaosWorker[] = [];
     for (let index = 1; index <= workers; index++)
-      all.push(
-        await ChaosWorker.create(index, Number(clusterPort), { directory, more: options.worker ?? [] }),
-      );
-    const cluster = new ChaosCluster(orchestrator, all, url, cacheDisk, ownDirectory);
-    for (const worker of all) worker.start();
+      all.push(await ChaosWorker.create(index, Number(clusterPort), worker));
+    const cluster = new ChaosCluster(orchestrator, all, url, cacheDisk, ownDirectories);
+    for (const each of all) each.start();
     await orchestrator.line(/^Ready\.$/, 120_000);
     return cluster;
   }
@@ -141,6 +145,6 @@ export class ChaosCluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.orchestrator.stop();
     await Promise.all(this.workers.map((worker) => worker.close()));
-    if (this.ownDirectory !== null) await rm(this.ownDirectory, { recursive: true, force: true });
+    for (const each of this.directories) await rm(each, { recursive: true, force: true });
   }
 }

@@ -8,7 +8,7 @@ import { Namespaces, type Host } from './namespaces.js';
 import { Process } from './process.js';
 
 const model = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
-const env = { BUTTERFLY_TOKEN: 'a token of several hosts', BUTTERFLY_LOG: 'info' };
+const env = { BUTTERFLY_LOG: 'info' };
 const dataPort = 7700;
 const latencyMs = 5;
 const megabits = 200;
@@ -40,13 +40,14 @@ async function startDoor({ namespace, address }: Host): Promise<Process> {
 }
 
 /** A worker that has no file, whose own port only its own host can dial, and that keeps what it fetches. */
-function startWorker({ namespace, address }: Host, join_: string, directory: string): Process {
+function startWorker({ namespace, address }: Host, join_: string, directory: string, token: string): Process {
   const args = [
     ['worker', '--join', join_, '--name', namespace, '--threads', '1', '--remote-only'],
     ['--data-host', '127.0.0.1', '--data-port', String(dataPort)],
     ['--advertise', `${address}:${dataPort + 1}`, '--cache-dir', join(directory, namespace)],
+    ['--data-dir', join(directory, 'data')],
   ];
-  return new Process(args.flat(), { env, namespace });
+  return new Process(args.flat(), { env: { ...env, BUTTERFLY_TOKEN: token }, namespace });
 }
 
 /** What a cluster of two workers that can or cannot dial each other is like, and what it says. */
@@ -68,15 +69,16 @@ async function serveFrom(
       [
         ['serve', model, '--workers', '0', '--wait-for', '2', '--stages', '2', '--host', address],
         ['--port', '8080', '--cluster-host', address, '--cluster-port', '7600', '--deterministic'],
+        ['--data-dir', join(directory, 'data')],
       ].flat(),
       { env, namespace },
     ),
   );
   try {
-    await serve.line(/--join HOST:7600/);
+    const [, token = ''] = await serve.line(/TOKEN=(\S+) .*--join HOST:7600/);
     for (const host of others) {
       if (canDial) start(await startDoor(host));
-      start(startWorker(host, `${address}:7600`, directory));
+      start(startWorker(host, `${address}:7600`, directory, token));
     }
     await serve.line(/^Ready\.$/);
     const url = `http://${address}:8080`;
@@ -87,9 +89,7 @@ async function serveFrom(
       }),
     );
     const [, text = ''] = await asked.line(/^text (.+)$/);
-    const status = start(
-      new Process(['status', '--url', url, '--json', '--token', env.BUTTERFLY_TOKEN], { namespace }),
-    );
+    const status = start(new Process(['status', '--url', url, '--json', '--token', token], { namespace }));
     await status.line(/^\}/);
     return { cluster: JSON.parse(status.lines.join('\n')) as Cluster, text };
   } finally {

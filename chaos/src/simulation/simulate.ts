@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { logObserver, toButterflyError } from '@butterfly/common';
+import { SharedTokenAdmission } from '@butterfly/identity';
 import { Orchestrator, type OrchestratorOptions, assumedLink, stepRowsMax } from '@butterfly/orchestrator';
 import { type PlannerMember, plainWishes, planPipeline, plannerInput } from '@butterfly/planning';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
@@ -241,14 +242,18 @@ class Simulation {
     return {
       spec: fakeSpec(schedule.layers),
       modelId: 'simulated',
-      cluster: { host: '0.0.0.0', port: clusterPort, token: clusterToken },
+      cluster: {
+        host: '0.0.0.0',
+        port: clusterPort,
+        admission: new SharedTokenAdmission(clusterToken),
+        transport: host.transport,
+      },
       capacity: { contextTokens, parallel: schedule.parallel },
       numerics: { kvCacheType: 'f16', isDeterministic: false },
       wishes,
       speculation,
       workersExpected,
       clock: host.clock,
-      transport: host.transport,
       observe: (event) => {
         if (event.kind === 'stepDone') this.#steps += 1;
         else tell(event);

@@ -1,4 +1,5 @@
 import { toButterflyError, workerLogObserver } from '@butterfly/common';
+import { plainMembership } from '@butterfly/identity';
 import type { SimulatedHost, SimulatedNetwork } from '@butterfly/testkit';
 import { Worker } from '@butterfly/worker';
 import { FakeMachine } from './fake-machine.js';
@@ -111,7 +112,7 @@ export class SimulatedWorker {
     const { name, traits } = this.plan;
     return Worker.start({
       join: { host: orchestratorHost, port: clusterPort },
-      token: clusterToken,
+      membership: plainMembership(clusterToken, host.transport),
       identity: {
         name,
         machineId: name,
@@ -129,7 +130,6 @@ export class SimulatedWorker {
       stages: machine.stages,
       profiler: machine.profiler,
       clock: host.clock,
-      transport: host.transport,
       observe: workerLogObserver(this.journal.logger(name)),
     });
   }

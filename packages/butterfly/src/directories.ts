@@ -25,6 +25,27 @@ export function cacheDirectory(
   return join(home, '.cache', 'butterfly');
 }
 
+/** The variables of the environment that say where programs keep what nobody can fetch again. */
+export interface DataVariables {
+  readonly XDG_DATA_HOME?: string | undefined;
+  readonly LOCALAPPDATA?: string | undefined;
+}
+
+/** Where this system keeps that, for this user and this program; null for a user without a home. */
+export function dataDirectory(
+  variables: DataVariables,
+  platform: NodeJS.Platform = process.platform,
+  home: string | null = homeDirectory(),
+): string | null {
+  if (variables.XDG_DATA_HOME) return join(variables.XDG_DATA_HOME, 'butterfly');
+  if (platform === 'win32' && variables.LOCALAPPDATA)
+    return join(variables.LOCALAPPDATA, 'butterfly', 'data');
+  if (home === null) return null;
+  if (platform === 'darwin') return join(home, 'Library', 'Application Support', 'butterfly');
+  if (platform === 'win32') return join(home, 'AppData', 'Local', 'butterfly', 'data');
+  return join(home, '.local', 'share', 'butterfly');
+}
+
 /**
  * Where `butterfly pull` puts models, and `hf:` names are looked for.
  * @param cacheDir what `--cache-dir` says, for which models have a folder of their own there

@@ -20,7 +20,10 @@ export interface LocalWorkersOptions {
   /** Where the orchestrator listens for workers. */
   readonly clusterHost: string;
   readonly clusterPort: number;
-  readonly token: string | null;
+  /** With which they join: told to none but them. */
+  readonly token: string;
+  /** Whether the cluster has no certificates. */
+  readonly isInsecure: boolean;
   readonly threads: number;
   /** CPUs of each, to which it is pinned; null leaves that to the system. */
   readonly cpus: readonly (readonly number[])[] | null;
@@ -84,19 +87,22 @@ export class LocalWorkers {
       process.execPath,
       [...process.execArgv, program.script, ...this.#argumentsOf(name, index)],
       {
-        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        stdio: ['pipe', 'ignore', 'inherit', 'ipc'],
         env: {
           ...program.environment,
           // What opens a hub is of no use to a worker.
           HF_TOKEN: undefined,
           HUGGING_FACE_HUB_TOKEN: undefined,
+          BUTTERFLY_TOKEN: undefined,
           BUTTERFLY_MANAGED: '1',
-          ...(token === null ? {} : { BUTTERFLY_TOKEN: token }),
         },
         windowsHide: true,
       },
     );
     this.#children.add(child);
+    // Neither the environment nor the command line of a process is hidden from others. One that ends at once reads nothing.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(`${token}\n`);
     this.options.observe({ kind: 'localWorkerStarted', name, workerPid: child.pid });
     const startedMs = performance.now();
     const lastWords = listenToLastWords(child);
@@ -147,6 +153,9 @@ export class LocalWorkers {
       // Workers from elsewhere must reach the local ones wherever they reach the orchestrator.
       '--data-host',
       clusterHost,
+      '--token-file',
+      '-',
+      ...(this.options.isInsecure ? ['--insecure', 'anywhere'] : []),
       '--name',
       name,
       '--device',

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { ListeningApi } from '@butterfly/api';
 import {
   ButterflyError,
@@ -9,6 +8,7 @@ import {
   type Logger,
   type Observer,
 } from '@butterfly/common';
+import { type ClusterSecurity, openSecurity, type OpenedSecurity } from '@butterfly/identity';
 import type { WindowCache } from '@butterfly/llama-graph';
 import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
 import type { ExpertWish, PlanWishes } from '@butterfly/planning';
@@ -27,8 +27,7 @@ export interface ServingOptions {
   readonly http: HttpOptions | null;
   readonly clusterHost: string;
   readonly clusterPort: number;
-  /** Undefined has one made up. */
-  readonly token: string | undefined;
+  readonly security: ClusterSecurity;
   /** Local worker processes, and what they run. */
   readonly workerProgram: WorkerProgram;
   /** Where each of them computes, as `listDevices` calls it. */
@@ -83,8 +82,9 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
-  const token = options.token ?? randomBytes(16).toString('hex');
-  const orchestrator = await startOrchestrator(options, token, observe);
+  const security = await openSecurity(options.security);
+  const { token } = security;
+  const orchestrator = await startOrchestrator(options, security, observe);
   const api = await startApi(options, orchestrator, token, observe);
   let tellLost: (error: ButterflyError) => void = () => undefined;
   const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));
@@ -95,6 +95,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     clusterHost: options.clusterHost,
     clusterPort: orchestrator.clusterPort,
     token,
+    isInsecure: options.security.kind === 'insecure',
     threads,
     cpus: options.pin ? cpusOfWorkers(workers, threads) : null,
     awake: options.awake,
@@ -142,7 +143,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
 /** With the model's files held open from before anybody may ask for them. */
 async function startOrchestrator(
   options: ServingOptions,
-  token: string,
+  { admission, transport }: OpenedSecurity,
   observe: Observer,
 ): Promise<Orchestrator> {
   const { model, log } = options;
@@ -154,7 +155,7 @@ async function startOrchestrator(
   const starting = Orchestrator.start({
     spec,
     modelId: model.id,
-    cluster: { host: options.clusterHost, port: options.clusterPort, token },
+    cluster: { host: options.clusterHost, port: options.clusterPort, admission, transport },
     capacity: {
       contextTokens: tokens,
       parallel,

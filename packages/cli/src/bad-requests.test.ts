@@ -6,7 +6,10 @@ import { Server, startWorker } from './testing/server.js';
 
 let server: Server;
 beforeAll(async () => {
-  server = await new Server(['--workers', '2']).ready();
+  // In the clear, so that peers may say anything; what certificates keep out is tested elsewhere.
+  server = await new Server(['--workers', '2', '--insecure'], {
+    env: { BUTTERFLY_TOKEN: 'a token' },
+  }).ready();
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
@@ -203,16 +206,14 @@ describe('peers on the cluster port', () => {
 
 describe('a worker with a wrong', () => {
   it('token ends and says so', async () => {
-    await using worker = startWorker(server, [], { token: 'guess' });
+    await using worker = startWorker(server, ['--insecure'], { token: 'guess' });
     expect(await worker.ended()).toEqual({ code: 4, signal: null });
-    expect(worker.stderr).toEqual([expect.stringMatching(/^butterfly: JOIN_REFUSED: .*--token/)]);
+    expect(worker.stderr.at(-1)).toMatch(/^butterfly: JOIN_REFUSED: .*--token/);
   });
 
   it('port, that of the API, ends and says so', async () => {
-    await using worker = new Butterfly(['worker', '--join', new URL(server.url).host]);
+    await using worker = new Butterfly(['worker', '--insecure', '--join', new URL(server.url).host]);
     expect(await worker.ended()).toEqual({ code: 4, signal: null });
-    expect(worker.stderr).toEqual([
-      expect.stringMatching(/^butterfly: PROTOCOL_INVALID: .*not the API port/),
-    ]);
+    expect(worker.stderr.at(-1)).toMatch(/^butterfly: PROTOCOL_INVALID: .*not the API port/);
   });
 });

@@ -31,7 +31,7 @@ class Cluster implements AsyncDisposable {
       http: null,
       clusterHost: '127.0.0.1',
       clusterPort: 0,
-      token: undefined,
+      security: { kind: 'certificates', directory: null, token: undefined },
       workerProgram,
       devices: [],
       workersElsewhere: workers,

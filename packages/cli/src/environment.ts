@@ -19,6 +19,8 @@ const schema = z.object({
   /** Where systems say that caches go. */
   XDG_CACHE_HOME: z.string().optional(),
   LOCALAPPDATA: z.string().optional(),
+  /** Where they say that goes what cannot be fetched again. */
+  XDG_DATA_HOME: z.string().optional(),
   /** What people and terminals say of colours: no-color.org, force-color.org. */
   NO_COLOR: z.string().optional(),
   FORCE_COLOR: z.string().optional(),

@@ -108,7 +108,8 @@ export async function startLocal(
     http: hasApi ? { host: '127.0.0.1', port: 0 } : null,
     clusterHost: '127.0.0.1',
     clusterPort: 0,
-    token: undefined,
+    // Of nobody else: what it made ends with the command.
+    security: { kind: 'certificates', directory: null, token: undefined },
     devices: Array.from({ length: flags.workers }, () => 'cpu'),
     workerProgram,
     workersElsewhere: 0,

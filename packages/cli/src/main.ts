@@ -14,6 +14,8 @@ async function report(error: ButterflyError, { BUTTERFLY_MANAGED }: Environment)
 
 async function main(): Promise<number> {
   const { environment, problem } = readEnvironment();
+  // Options may have a token, which every user of the machine would see in a list of processes.
+  process.title = `butterfly ${process.argv[2] ?? ''}`.trimEnd();
   try {
     const program = await createProgram(process.argv[2] ?? '', environment, problem);
     await program.parseAsync();

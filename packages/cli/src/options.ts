@@ -141,6 +141,24 @@ export function cacheDirectoryOption(): Option {
   );
 }
 
+/** `--data-dir`, for the commands that keep certificates. */
+export function dataDirectoryOption(): Option {
+  return new Option(
+    '--data-dir <path>',
+    'where keys and certificates of clusters are kept (default: butterfly in the data folder of the user)',
+  );
+}
+
+/** `--insecure`, for the commands that join or open a cluster. */
+export function insecureOption(): Option {
+  return new Option(
+    '--insecure [where]',
+    'without certificates or encryption, for a trusted bench: on this machine alone, or "anywhere"',
+  )
+    .choices(['loopback', 'anywhere'])
+    .preset('loopback');
+}
+
 /** `--cache-bytes`, for the commands that run workers. */
 export function cacheBytesOption(): Option {
   return new Option(

@@ -19,6 +19,8 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   plan: async () => (await import('./commands/plan.js')).planCommand,
   status: async () => (await import('./commands/status.js')).statusCommand,
   drain: async () => (await import('./commands/drain.js')).drainCommand,
+  token: async () => (await import('./commands/token.js')).tokenCommand,
+  revoke: async () => (await import('./commands/revoke.js')).revokeCommand,
   devices: async () => (await import('./commands/devices.js')).devicesCommand,
   discover: async () => (await import('./commands/discover.js')).discoverCommand,
 };

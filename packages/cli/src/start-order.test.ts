@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
 import { Butterfly, run } from './testing/butterfly.js';
 import { Folder, model } from './testing/models.js';
 import { Server, startWorker } from './testing/server.js';
+import { makeToken, tokenOfAnotherCluster } from './testing/tokens.js';
 
 /** A port on which nobody listens, outside of the range that systems give ports from to whoever asks for any. */
 async function freePort(): Promise<number> {
@@ -24,10 +25,11 @@ async function freePort(): Promise<number> {
   }
 }
 
+const token = await makeToken();
 const waits = /^Waiting for an orchestrator at \S+\. /;
 const worker = (port: number, args: readonly string[] = []): Butterfly =>
   new Butterfly(['worker', '--join', `127.0.0.1:${port}`, '--threads', '1', ...args], {
-    env: { BUTTERFLY_TOKEN: 'a token' },
+    env: { BUTTERFLY_TOKEN: token },
   });
 
 describe.concurrent('a worker whose orchestrator is not there yet', () => {
@@ -45,7 +47,9 @@ describe.concurrent('a worker whose orchestrator is not there yet', () => {
   });
 
   it.each([['no-such-host.invalid:7600'], ['127.0.0.1:1'], ['[::1]:1']])('waits for %s', async (address) => {
-    await using early = new Butterfly(['worker', '--join', address, '--threads', '1']);
+    await using early = new Butterfly(['worker', '--join', address, '--threads', '1'], {
+      env: { BUTTERFLY_TOKEN: token },
+    });
     await early.line(waits);
     early.kill('SIGTERM');
     expect(await early.ended()).toEqual({ code: 0, signal: null });
@@ -54,7 +58,7 @@ describe.concurrent('a worker whose orchestrator is not there yet', () => {
 
   it.each(['0', '1'])('gives up after %s s when told so', async (seconds) => {
     const args = ['worker', '--join', '127.0.0.1:1', '--threads', '1', '--wait', seconds];
-    const { code, stdout, stderr } = await run(args);
+    const { code, stdout, stderr } = await run(args, { BUTTERFLY_TOKEN: token });
     expect(code).toBe(4);
     expect(stdout).toHaveLength(Number(seconds));
     expect(stderr).toEqual([expect.stringMatching(/^butterfly: PEER_UNREACHABLE: .*check the address/)]);
@@ -72,13 +76,18 @@ describe.concurrent('a worker whose orchestrator is not there yet', () => {
 });
 
 describe.concurrent('what waiting cannot mend', () => {
-  it('ends a worker at once: a wrong token', async () => {
+  it('ends a worker at once: a token of another cluster', async () => {
+    using empty = new Folder();
     await using server = new Server(['--workers', '0']);
     await server.line(/--join HOST/);
-    await using refused = startWorker(server, [], { token: 'another' });
+    await using refused = startWorker(server, ['--data-dir', empty.path], {
+      token: await tokenOfAnotherCluster(),
+    });
     expect(await refused.ended()).toEqual({ code: 4, signal: null });
     expect(refused.stdout).toEqual([]);
-    expect(refused.stderr).toEqual([expect.stringMatching(/^butterfly: JOIN_REFUSED: /)]);
+    expect(refused.stderr).toEqual([
+      expect.stringMatching(/^butterfly: PEER_UNTRUSTED: .* not the orchestrator that made this join token/),
+    ]);
   });
 
   it('ends a worker at once: what is no orchestrator', async () => {
@@ -86,7 +95,7 @@ describe.concurrent('what waiting cannot mend', () => {
     await server.line(/^API on/);
     await using lost = worker(Number(new URL(server.url).port));
     expect(await lost.ended()).toEqual({ code: 4, signal: null });
-    expect(lost.stderr).toEqual([expect.stringMatching(/^butterfly: PROTOCOL_INVALID: /)]);
+    expect(lost.stderr).toEqual([expect.stringMatching(/^butterfly: PEER_UNTRUSTED: .* does not speak TLS/)]);
   });
 
   it('ends a worker at once: libraries that are not there', async () => {

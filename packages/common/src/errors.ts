@@ -76,6 +76,11 @@ export const errorTable = {
   PORT_IN_USE: server(500, exitCodes.network, 'Another process listens on the port.'),
   PEER_UNREACHABLE: server(503, exitCodes.network, 'A host refused the connection or did not answer.'),
   CONNECTION_CLOSED: server(503, exitCodes.network, 'The other side closed the connection.'),
+  PEER_UNTRUSTED: server(
+    503,
+    exitCodes.network,
+    'The other side could not prove that it belongs to this cluster.',
+  ),
   JOIN_REFUSED: server(403, exitCodes.network, 'The orchestrator refused this worker.'),
   PROTOCOL_VERSION: server(500, exitCodes.network, 'The two sides speak different protocol versions.'),
   PROTOCOL_INVALID: server(500, exitCodes.network, 'A frame is malformed, corrupt or out of place.'),
@@ -109,7 +114,12 @@ export function isErrorCode(code: string): code is ErrorCode {
 }
 
 /** What tells of another process, or of the way to it, and not of whoever reports it. */
-const linkErrors: ReadonlySet<ErrorCode> = new Set(['CONNECTION_CLOSED', 'PEER_UNREACHABLE', 'TIMEOUT']);
+const linkErrors: ReadonlySet<ErrorCode> = new Set([
+  'CONNECTION_CLOSED',
+  'PEER_UNREACHABLE',
+  'PEER_UNTRUSTED',
+  'TIMEOUT',
+]);
 
 /** Whether an error is the loss of a link, which is no fault of the side that reports it. */
 export function isLinkError(code: ErrorCode): boolean {

@@ -1,6 +1,6 @@
 export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
-export { formatAddress, parseAddress, parseConfig } from './config.js';
+export { formatAddress, isLoopbackHost, parseAddress, parseConfig } from './config.js';
 export type { Address } from './config.js';
 export { ButterflyError, ensure, exitCodes, isErrorCode, isLinkError, toButterflyError } from './errors.js';
 export type { ErrorCode } from './errors.js';

@@ -117,6 +117,17 @@ export const limits = Object.freeze({
   weightSourcesMax: 16,
   /** Other workers that a worker lets in at once to fetch weights or to measure; the rest asks elsewhere. */
   peerGuestsMax: 64,
+  /** Connections from one address, and from all, that have not proved themselves yet: a rack of workers that all come back at once. */
+  halfOpenPerAddressMax: 64,
+  halfOpenMax: 512,
+  /** Join tokens of one cluster, and how often one may be used. */
+  joinTokensMax: 256,
+  joinTokenUsesMax: 1024,
+  joinTokenCharactersMax: 512,
+  /** Members whose certificates were revoked before their end, of which all workers are told: as many as there may be workers. */
+  revokedMax: 1024,
+  /** PEM texts of keys and certificates; those with P-256 have under 1 KiB. */
+  pemCharactersMax: 8 * kib,
   /** Workers of one cluster. */
   workersMax: 1024,
   /** Pipelines of one cluster that share the requests: more would each be looked at for every request. */

@@ -1,4 +1,5 @@
 import { ButterflyError, type Clock, type Observer } from '@butterfly/common';
+import type { Admission } from '@butterfly/identity';
 import type { Link } from '@butterfly/planning';
 import {
   type ControlMessage,
@@ -25,13 +26,13 @@ export interface ClusterOptions extends DeploymentSettings {
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;
-  /** Workers must show it; null lets everybody in who can reach the port. */
-  readonly token: string | null;
+  /** Decides who may join. */
+  readonly admission: Admission;
   /** The model's files, which the cluster closes in the end; by default they are opened when they are first asked for. */
   readonly files?: FileServer | undefined;
   readonly clock: Clock;
   readonly observe: Observer;
-  readonly transport?: Transport;
+  readonly transport?: Transport | undefined;
 }
 
 /** Where the workers that are here, the links between them and the model that they are here for meet. */
@@ -103,6 +104,11 @@ export class Cluster {
     const refusal = this.deployment.drain(worker);
     if (refusal) throw refusal;
     this.#fleet.drains.begin(worker, this.options.clock.nowMs());
+  }
+
+  /** Cuts a worker off for good. @throws ButterflyError NOT_FOUND; JOIN_REFUSED where there are no certificates */
+  revoke(workerId: string): Promise<void> {
+    return this.#fleet.revoke(workerId);
   }
 
   /** What has become of the workers that were to be emptied. */

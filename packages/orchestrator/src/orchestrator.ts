@@ -1,5 +1,6 @@
 import { ButterflyError, type Clock, type Observer, deadlines, runningMaxOf } from '@butterfly/common';
 import { ConstraintDesk, EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
+import type { Admission } from '@butterfly/identity';
 import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
 import type { TokenTable, Transport } from '@butterfly/wire';
@@ -31,7 +32,14 @@ export interface OrchestratorOptions {
   readonly spec: ModelSpec;
   /** Name under which the model is offered. */
   readonly modelId: string;
-  readonly cluster: { readonly host: string; readonly port: number; readonly token: string | null };
+  readonly cluster: {
+    readonly host: string;
+    readonly port: number;
+    /** Decides who may join. */
+    readonly admission: Admission;
+    /** Over which workers join; plain sockets, unless certificates or a simulation say otherwise. */
+    readonly transport?: Transport | undefined;
+  };
   readonly capacity: Capacity;
   readonly wishes: PlanWishes;
   readonly numerics: Numerics;
@@ -45,8 +53,6 @@ export interface OrchestratorOptions {
   readonly clock: Clock;
   /** Hears what happens. */
   readonly observe: Observer;
-  /** Sockets, unless a simulation says otherwise. */
-  readonly transport?: Transport;
 }
 
 /** How long after one worker joined others are waited for. */
@@ -81,7 +87,6 @@ export class Orchestrator {
       vocabulary: options.vocabulary,
       clock,
       observe,
-      ...(options.transport ? { transport: options.transport } : {}),
     });
     try {
       const engine = startEngine(options, cluster, sizes.arenaSlots);
@@ -214,5 +219,6 @@ function clusterView(
   return {
     describe: () => describeCluster(cluster, engine, model),
     drain: (workerId) => cluster.drain(workerId),
+    revoke: (workerId) => cluster.revoke(workerId),
   };
 }

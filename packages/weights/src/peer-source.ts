@@ -15,6 +15,7 @@ import {
   decodeControl,
   decodeFileChunk,
   encodeControl,
+  memberAt,
 } from '@butterfly/wire';
 import { RemoteSource } from './remote-source.js';
 
@@ -121,6 +122,7 @@ export class PeerSource {
     const connection = await transport.dial({
       host,
       port,
+      ...memberAt(this.address),
       clock,
       handlers: {
         onFrame: (frame) => this.#receive(frame, () => settle(null)),

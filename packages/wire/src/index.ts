@@ -4,8 +4,25 @@ export { Connection } from './connection/connection.js';
 export type { ByteStream, ConnectionHandlers } from './connection/connection.js';
 export { RangeServer } from './connection/range-server.js';
 export type { AskedRange, RangeDigests, RangeReader } from './connection/range-server.js';
-export { dial, dialOver, listen, listenError, tcpTransport } from './connection/transport.js';
-export type { IncomingStream, ListenOptions, Listener, Transport } from './connection/transport.js';
+export {
+  dial,
+  dialOver,
+  listen,
+  listenError,
+  listenOn,
+  memberAt,
+  tcpTransport,
+} from './connection/transport.js';
+export type {
+  DialOptions,
+  ExpectedPeer,
+  IncomingStream,
+  ListenOptions,
+  Listener,
+  Opening,
+  PeerIdentity,
+  Transport,
+} from './connection/transport.js';
 export { decodeActivations, encodeActivations } from './frames/activations.js';
 export { encodeFrame, protocolVersion } from './frames/frame.js';
 export type { Frame, FrameType } from './frames/frame.js';

@@ -48,6 +48,12 @@ class Recorder implements ClusterView {
     if (this.refusal) throw this.refusal;
     this.drained.push(workerId);
   }
+
+  revoke(workerId: string): Promise<void> {
+    if (this.refusal) return Promise.reject(this.refusal);
+    this.drained.push(`revoked ${workerId}`);
+    return Promise.resolve();
+  }
 }
 
 let view: Recorder;

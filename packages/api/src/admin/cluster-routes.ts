@@ -28,6 +28,12 @@ export function addClusterRoutes(add: AddRoute, { view, token }: ClusterAdminist
     view.drain(workerId);
     return reply.code(202).send({ workerId, name, state: 'draining' });
   });
+  guarded('POST', '/cluster/workers/:name/revoke', async (request) => {
+    const { name } = request.params as { readonly name: string };
+    const { workerId } = findWorker(view.describe(), name);
+    await view.revoke(workerId);
+    return { workerId, name, state: 'revoked' };
+  });
 }
 
 /**

@@ -5,7 +5,7 @@ import { serverOrigin } from '../server-url.js';
 import { clusterSchema } from './cluster-schema.js';
 
 const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
-const drainSchema = z.object({ workerId: z.string() });
+const workerSchema = z.object({ workerId: z.string() });
 
 /** Asks a running `butterfly serve` about its cluster. */
 export class ClusterClient {
@@ -30,7 +30,13 @@ export class ClusterClient {
   /** Begins to empty a worker, and gives its id. @throws ButterflyError as `describe`, and what the server refuses it for */
   async drain(name: string): Promise<string> {
     const path = `/cluster/workers/${encodeURIComponent(name)}/drain`;
-    return (await this.#ask('POST', path, drainSchema)).workerId;
+    return (await this.#ask('POST', path, workerSchema)).workerId;
+  }
+
+  /** Cuts a worker off for good, and gives its id. @throws ButterflyError as `describe`, and what the server refuses it for */
+  async revoke(name: string): Promise<string> {
+    const path = `/cluster/workers/${encodeURIComponent(name)}/revoke`;
+    return (await this.#ask('POST', path, workerSchema)).workerId;
   }
 
   async #ask<T>(method: 'GET' | 'POST', path: string, schema: z.ZodType<T>): Promise<T> {

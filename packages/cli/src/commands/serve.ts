@@ -1,4 +1,5 @@
-import { type Logger, formatAddress, printableLine } from '@butterfly/common';
+import { type Logger, formatAddress, isLoopbackHost, printableLine } from '@butterfly/common';
+import { authorityDirectory, type ClusterSecurity } from '@butterfly/identity';
 import type { ExpertWish, Objective, PlanWishes } from '@butterfly/planning';
 import {
   type WindowCache,
@@ -11,8 +12,10 @@ import {
   surveysDirectory,
   usualLocalDevices,
 } from 'butterfly';
+import { checkInsecure } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
+import { dataDirectoryOf } from '../joining/data-directory.js';
 import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
@@ -25,9 +28,11 @@ import {
   cacheTypeOption,
   contextOption,
   corsOption,
+  dataDirectoryOption,
   deterministicOption,
   devicesOption,
   expertsOption,
+  insecureOption,
   keepAliveOption,
   parallelOption,
   port,
@@ -62,6 +67,8 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly clusterHost?: string;
   readonly clusterPort: number;
   readonly token?: string;
+  readonly insecure?: 'loopback' | 'anywhere';
+  readonly dataDir?: string;
   readonly ctx?: number;
   readonly parallel: number;
   readonly stateCheckpoints?: number;
@@ -126,7 +133,12 @@ export function serveCommand(environment: Environment): Command {
       'where workers join (default: 127.0.0.1, or every address when others are waited for)',
     )
     .option('--cluster-port <n>', 'port where workers join; 0 chooses a free one', port, 7600)
-    .option('--token <text>', 'join token of the workers (default: BUTTERFLY_TOKEN, else a new one)')
+    .option(
+      '--token <text>',
+      'join token to go on with, of "butterfly token create" (default: BUTTERFLY_TOKEN, else one that ends with this start)',
+    )
+    .addOption(dataDirectoryOption())
+    .addOption(insecureOption())
     .option('--announce', 'let "worker --discover" find it on this network (default: where others may join)')
     .option('--no-announce', 'never announce it')
     .addOption(contextOption())
@@ -178,7 +190,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     http: httpOf(flags),
     clusterHost,
     clusterPort: flags.clusterPort,
-    token: flags.token ?? environment.BUTTERFLY_TOKEN,
+    security: securityOf(flags, clusterHost, environment, log),
     devices,
     experts: flags.experts,
     workerProgram,
@@ -223,6 +235,31 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   }
 }
 
+/** @throws ButterflyError CONFIG_INVALID for a cluster in the clear that others could reach */
+function securityOf(
+  { insecure, dataDir, token }: ServeFlags,
+  clusterHost: string,
+  environment: Environment,
+  log: Logger,
+): ClusterSecurity {
+  const given = token ?? environment.BUTTERFLY_TOKEN;
+  if (insecure !== undefined) {
+    checkInsecure(clusterHost, insecure === 'anywhere', log);
+    return { kind: 'insecure', token: given };
+  }
+  const directory = dataDirectoryOf(dataDir, environment);
+  if (directory === null)
+    log.warn(
+      {},
+      'The authority of the cluster ends with this start, since this user has no home directory: workers will need a token again. Say where to keep it with --data-dir.',
+    );
+  return {
+    kind: 'certificates',
+    directory: directory === null ? null : authorityDirectory(directory),
+    token: given,
+  };
+}
+
 function httpOf({ host, port: httpPort, keepAlive, cors, allowHost }: ServeFlags): HttpOptions {
   return { host, port: httpPort, keepAliveMs: keepAlive, corsOrigins: cors, hostNames: allowHost };
 }
@@ -248,8 +285,7 @@ function announceIfWanted(
   modelId: string,
   log: Logger,
 ): Announcement | null {
-  const isOpen = clusterHost !== 'localhost' && clusterHost !== '::1' && !clusterHost.startsWith('127.');
-  if (!(isWanted ?? isOpen)) return null;
+  if (!(isWanted ?? !isLoopbackHost(clusterHost))) return null;
   return announce({ clusterHost, clusterPort: orchestrator.clusterPort, modelId, log });
 }
 

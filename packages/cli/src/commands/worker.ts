@@ -1,5 +1,7 @@
 import { hostname } from 'node:os';
+import { join as pathJoin } from 'node:path';
 import {
+  type Address,
   ButterflyError,
   type Logger,
   type WorkerEvent,
@@ -22,6 +24,13 @@ import {
   pinToCpus,
   usualDevice,
 } from '@butterfly/ggml';
+import {
+  CertificateMembership,
+  CredentialFiles,
+  type Membership,
+  parseJoinToken,
+  plainMembership,
+} from '@butterfly/identity';
 import type { ExpertWish } from '@butterfly/planning';
 import { WeightCache } from '@butterfly/weights';
 import {
@@ -35,23 +44,28 @@ import {
 } from '@butterfly/worker';
 import {
   availableMemoryBytes,
+  checkInsecure,
   checkThreads,
   defaultCacheBytes,
   deviceMemoryBytes,
   threadsPerWorker,
   warnOfCrowding,
 } from 'butterfly/process';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { openCacheDirectory, type CacheDirectory } from '../cache-directory.js';
 import { chooseOrchestrator, discover } from '../discovery/discover.js';
+import { dataDirectoryOf } from '../joining/data-directory.js';
 import type { Environment } from '../environment.js';
+import { givenToken, type TokenFlags } from '../joining/join-token.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import {
   awakeOption,
   byteCount,
   cacheBytesOption,
   cacheDirectoryOption,
+  dataDirectoryOption,
   expertsOption,
+  insecureOption,
   port,
   wholeNumber,
 } from '../options.js';
@@ -59,7 +73,7 @@ import { stopSignal, stopSignals } from '../signals.js';
 import { print } from '../terminal.js';
 import { version } from '../version.js';
 
-interface WorkerFlags extends LogFlags {
+interface WorkerFlags extends LogFlags, TokenFlags {
   readonly join?: string;
   readonly discover?: boolean;
   /** Seconds; true without a number, for ever. */
@@ -72,13 +86,22 @@ interface WorkerFlags extends LogFlags {
   readonly experts: ExpertWish;
   readonly hostMemory?: number;
   readonly name?: string;
-  readonly token?: string;
+  readonly insecure?: 'loopback' | 'anywhere';
+  readonly dataDir?: string;
   readonly remoteOnly?: boolean;
   readonly dataHost?: string;
   readonly dataPort: number;
   readonly advertise?: string;
   readonly cacheDir?: string;
   readonly cacheBytes?: number;
+}
+
+interface MembershipContext {
+  readonly name: string;
+  /** The orchestrator. */
+  readonly join: Address;
+  readonly environment: Environment;
+  readonly log: Logger;
 }
 
 const examples = `
@@ -121,7 +144,15 @@ export function workerCommand(environment: Environment): Command {
       byteCount,
     )
     .option('--name <text>', 'how people call this worker (default: the host name)')
-    .option('--token <text>', 'join token (default: BUTTERFLY_TOKEN, which other users cannot see)')
+    .addOption(
+      new Option(
+        '--token <text>',
+        'join token, which is needed once (default: BUTTERFLY_TOKEN, which other users cannot see)',
+      ).conflicts('tokenFile'),
+    )
+    .option('--token-file <path>', 'file with the join token; - for standard input')
+    .addOption(dataDirectoryOption())
+    .addOption(insecureOption())
     .option('--remote-only', 'leave the model file alone where it is on this machine, and fetch the weights')
     .addOption(cacheDirectoryOption())
     .addOption(cacheBytesOption())
@@ -151,9 +182,11 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
   const { signal } = stopping;
   const address = await addressOf(flags, options.waitMs, signal);
   if (address === null) return;
+  const join = parseAddress(address);
   const starting = Worker.start({
     ...options,
-    join: parseAddress(address),
+    join,
+    membership: await membershipOf(flags, { name: options.identity.name, join, environment, log }),
     signal,
     onStep: () => cores?.stepPassed(),
     observe: (event) => {
@@ -171,6 +204,34 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
   else print(`Joined ${address} as ${worker.id}, with ${options.identity.threads} threads.\n`);
   const error = await worker.closed;
   if (error) throw error;
+}
+
+/**
+ * How the worker proves itself: by a certificate, kept for the next start unless whoever started it brings a token each time.
+ * @throws ButterflyError CONFIG_INVALID for a token that is none, or for --insecure to another machine
+ */
+async function membershipOf(
+  flags: WorkerFlags,
+  { name, join, environment, log }: MembershipContext,
+): Promise<Membership> {
+  const token = await givenToken(flags, environment);
+  const isManaged = environment.BUTTERFLY_MANAGED === '1';
+  if (flags.insecure !== undefined) {
+    checkInsecure(join.host, flags.insecure === 'anywhere', isManaged ? silentLogger : log);
+    return plainMembership(token ?? null);
+  }
+  const directory = isManaged ? null : dataDirectoryOf(flags.dataDir, environment);
+  return CertificateMembership.open({
+    name,
+    joinToken: token === undefined ? null : parseJoinToken(token),
+    files: directory === null ? null : new CredentialFiles(pathJoin(directory, 'workers')),
+    clock: systemClock,
+    onUnkept: (cause) =>
+      log.warn(
+        { reason: toButterflyError(cause).message },
+        'The certificate of this worker cannot be kept, so that its next start needs a token again; choose another folder with --data-dir.',
+      ),
+  });
 }
 
 /** What the worker is, wherever its orchestrator may be. */
@@ -211,7 +272,6 @@ async function workerOptions(
       directory,
       observe,
     }),
-    token: flags.token ?? environment.BUTTERFLY_TOKEN ?? null,
     identity: describeWorker(ggml, self),
     cache: await openCache(cache, flags.cacheBytes, observe),
     waitMs: waitMsOf(flags, isManaged),

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ensure, silentLogger, systemClock } from '@butterfly/common';
 import type { GenerateEvent, GenerateRequest } from '@butterfly/engine';
+import { SharedTokenAdmission } from '@butterfly/identity';
 import { Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { greedySampling } from '@butterfly/wire';
@@ -27,7 +28,7 @@ export class EngineCluster implements AsyncDisposable {
     const orchestrator = await Orchestrator.start({
       spec: model.spec,
       modelId: 'tested',
-      cluster: { host: '127.0.0.1', port: 0, token: null },
+      cluster: { host: '127.0.0.1', port: 0, admission: new SharedTokenAdmission(null) },
       capacity: { contextTokens: 256, parallel: 4 },
       numerics: { kvCacheType: 'f16', isDeterministic: true },
       wishes: { ...plainWishes, stagesMin: workers },
@@ -76,7 +77,17 @@ export class EngineCluster implements AsyncDisposable {
 
   #startWorker(index: number): void {
     const where = `127.0.0.1:${this.orchestrator.clusterPort}`;
-    const args = [program, 'worker', '--join', where, '--threads', '1', '--name', `worker-${index}`];
+    const args = [
+      program,
+      'worker',
+      '--join',
+      where,
+      '--insecure',
+      '--threads',
+      '1',
+      '--name',
+      `worker-${index}`,
+    ];
     this.#children.push(spawn(process.execPath, args, { stdio: 'ignore' }));
   }
 

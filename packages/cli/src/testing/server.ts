@@ -12,7 +12,6 @@ export interface StageProcess {
 
 /** `butterfly serve` on ports of its own, at the log level that tells of its workers. */
 export class Server extends Butterfly {
-  readonly token = 'a token';
   /** As requests call it. */
   readonly modelName: string;
 
@@ -38,7 +37,7 @@ export class Server extends Butterfly {
     const fixed = ['--threads', '1', '--kv-cache-type', 'f16', '--port', '0', '--cluster-port', '0'];
     const hasWorkers = args.includes('--workers') || args.includes('--device');
     super(['serve', ...file, ...fixed, ...host, ...(hasWorkers ? [] : ['--workers', '1']), ...args], {
-      env: { BUTTERFLY_LOG: 'info', BUTTERFLY_TOKEN: 'a token', ...env },
+      env: { BUTTERFLY_LOG: 'info', ...env },
     });
     this.modelName = basename(path ?? model, '.gguf');
   }
@@ -51,6 +50,11 @@ export class Server extends Butterfly {
 
   get url(): string {
     return this.#printed(/^API on (\S+)\/v1/);
+  }
+
+  /** With which workers join; printed where they may come from elsewhere. */
+  get token(): string {
+    return this.#printed(/^Join with: BUTTERFLY_TOKEN=(\S+) /);
   }
 
   get clusterPort(): number {

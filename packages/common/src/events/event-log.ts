@@ -8,6 +8,7 @@ type Kind = ButterflyEvent['kind'];
 const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
   workerJoined: (event) => ['info', 'A worker joined.', fieldsOf(event)],
   workerLeft: ({ workerId, name, reason }) => ['warn', `A worker left: ${reason}`, { workerId, name }],
+  workerEnrolled: (event) => ['info', 'A new worker was given a certificate.', fieldsOf(event)],
   strangerLeft: ({ peer, code, reason }) => [
     'warn',
     `A peer left before it joined: ${reason}`,

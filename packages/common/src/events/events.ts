@@ -37,6 +37,8 @@ type ClusterEvent =
       readonly reason: string;
     }
   /** Somebody who dialled was not admitted, or left before that. */
+  /** A stranger with a join token was given a certificate, with which it comes back. */
+  | { readonly kind: 'workerEnrolled'; readonly peer: string; readonly member: string }
   | {
       readonly kind: 'strangerLeft';
       readonly peer: string;

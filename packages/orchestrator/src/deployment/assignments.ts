@@ -5,7 +5,7 @@ import { type ModelSpec, modelFingerprint, stateSlotsOf, windowsOf } from '@butt
 import type { Plan, PlanStage } from '@butterfly/planning';
 import { type ControlMessageOf, type Step, emptyState, wasteState } from '@butterfly/wire';
 import type { ShardSettings } from './deployment-types.js';
-import { addressFor, type FleetWorker } from '../fleet/fleet-worker.js';
+import { peerFor, type FleetWorker } from '../fleet/fleet-worker.js';
 
 /** Of no step of the scheduler, which counts from 0. */
 export const canaryStepId = Number.MAX_SAFE_INTEGER;
@@ -48,11 +48,7 @@ export function preparation(
   const sources = peers
     .filter(({ profile }) => profile !== null && (profile.hasFiles || profile.cachedBytes > 0))
     .slice(0, limits.weightSourcesMax)
-    .map((each) => ({
-      workerId: each.workerId,
-      host: addressFor(worker, each),
-      port: each.identity.dataPort,
-    }));
+    .map((each) => peerFor(worker, each));
   const { layerStart, layerEnd, host } = stage;
   const { cacheType } = plan;
   return {
@@ -103,8 +99,7 @@ function linkToNext(
   const next = workers.get(following?.workerId ?? '');
   if (!following || !next || stages.length === 1) return null;
   const { workerId } = next;
-  if (!following.isRelayed)
-    return { kind: 'direct', workerId, host: addressFor(worker, next), port: next.identity.dataPort };
+  if (!following.isRelayed) return { kind: 'direct', ...peerFor(worker, next) };
   // The orchestrator knows the tokens then, and nobody goes ahead of them.
   return isLast ? null : { kind: 'relay', workerId };
 }

@@ -2,7 +2,7 @@ import { limits } from '@butterfly/common';
 import type { DrainDescription } from '../view/cluster-view.js';
 import { identityOf, type FleetWorker } from './fleet-worker.js';
 
-type Identified = Pick<FleetWorker, 'workerId' | 'identity'>;
+type Identified = Pick<FleetWorker, 'workerId' | 'identity' | 'member'>;
 
 interface DrainRequest extends DrainDescription {
   readonly identity: string;

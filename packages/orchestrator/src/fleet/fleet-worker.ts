@@ -1,8 +1,10 @@
+import { isLoopbackHost } from '@butterfly/common';
 import type { Joining, Member } from '@butterfly/control';
 import type {
-  ByteStream,
   Connection,
   ControlMessageOf,
+  IncomingStream,
+  PeerIdentity,
   WorkerIdentity,
   WorkerProfile,
 } from '@butterfly/wire';
@@ -13,7 +15,10 @@ export type StageReport = Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'>
 /** What is known of a worker that is here. The fleet alone changes it. */
 export interface FleetWorker {
   readonly workerId: string;
+  /** What it says of itself. */
   readonly identity: WorkerIdentity;
+  /** Who its certificate proves it to be; null where there are none. */
+  readonly member: PeerIdentity | null;
   readonly connection: Connection;
   readonly remoteHost: string;
   /** The address of this machine that the worker dialled. */
@@ -29,12 +34,16 @@ export interface FleetWorker {
 
 /** The same, to be changed. */
 export interface WorkerRecord extends FleetWorker {
+  /** With the end of its latest certificate. */
+  member: PeerIdentity | null;
   profile: WorkerProfile | null;
   loadedBytes: number;
   totalBytes: number;
   readonly reports: Map<string, StageReport>;
   /** Ends the wait for its profile. */
   cancelDeadline: () => void;
+  /** Ends the wait for the end of its certificate. */
+  cancelExpiry: () => void;
 }
 
 /** A worker as the outside sees it. */
@@ -57,11 +66,13 @@ export function createWorkerRecord(
   workerId: string,
   identity: WorkerIdentity,
   connection: Connection,
-  stream: Pick<ByteStream, 'remoteAddress'> & { readonly localAddress?: string | undefined },
+  stream: Pick<IncomingStream, 'remoteAddress' | 'localAddress'>,
+  member: PeerIdentity | null = null,
 ): WorkerRecord {
   return {
     workerId,
     identity,
+    member,
     connection,
     remoteHost: plainAddress(stream.remoteAddress),
     localHost: plainAddress(stream.localAddress),
@@ -70,12 +81,13 @@ export function createWorkerRecord(
     totalBytes: 0,
     reports: new Map(),
     cancelDeadline: () => undefined,
+    cancelExpiry: () => undefined,
   };
 }
 
-/** The same for a worker that comes back. */
-export function identityOf({ identity: { machineId, name } }: Pick<FleetWorker, 'identity'>): string {
-  return `${machineId} ${name}`;
+/** The same for a worker that comes back: what its certificate proves, or else what it says. */
+export function identityOf({ identity, member }: Pick<FleetWorker, 'identity' | 'member'>): string {
+  return member?.id ?? `${identity.machineId} ${identity.name}`;
 }
 
 /** What a worker brings to a replica; null for one that is gone, or has not measured itself. */
@@ -116,12 +128,15 @@ function plainAddress(address: string | undefined): string {
   return (address ?? '127.0.0.1').replace(/^::ffff:/, '');
 }
 
-function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.');
+/** Where `from` reaches `to`, and whom it must find there. */
+export function peerFor(from: FleetWorker, to: FleetWorker): ControlMessageOf<'prepare'>['sources'][number] {
+  const { workerId, identity, member } = to;
+  const address = { workerId, host: addressFor(from, to), port: identity.dataPort };
+  return member ? { ...address, member: member.id } : address;
 }
 
 /** Where `from` reaches `to`: a worker on this very machine is seen from elsewhere under this machine's address. */
 export function addressFor(from: FleetWorker, to: FleetWorker): string {
   if (to.identity.dataHost !== undefined) return to.identity.dataHost;
-  return isLoopback(to.remoteHost) && !isLoopback(from.remoteHost) ? from.localHost : to.remoteHost;
+  return isLoopbackHost(to.remoteHost) && !isLoopbackHost(from.remoteHost) ? from.localHost : to.remoteHost;
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ButterflyError, type Clock, type Observer } from '@butterfly/common';
+import type { Admission } from '@butterfly/identity';
 import type { ModelSpec } from '@butterfly/model';
 import {
   type ControlMessage,
@@ -10,6 +11,7 @@ import {
   tcpTransport,
   type Transport,
 } from '@butterfly/wire';
+import { Certificates } from './certificates.js';
 import { DrainRequests } from './drain-requests.js';
 import { FileServer } from './file-server.js';
 import type { FleetWorker, WorkerRecord } from './fleet-worker.js';
@@ -19,8 +21,8 @@ export interface FleetOptions {
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;
-  /** Workers must show it; null lets everybody in who can reach the port. */
-  readonly token: string | null;
+  /** Decides who may join. */
+  readonly admission: Admission;
   /** What workers measure themselves on, and whose files they may ask for. */
   readonly model: ModelSpec;
   readonly isDeterministic: boolean;
@@ -48,10 +50,12 @@ export class Fleet {
   readonly drains = new DrainRequests();
   readonly #records = new Map<string, WorkerRecord>();
   readonly #files: FileServer;
+  readonly #certificates: Certificates;
   #listener: Listener | null = null;
 
   constructor(private readonly options: FleetOptions) {
     this.#files = options.files ?? new FileServer(options.model);
+    this.#certificates = new Certificates(options.admission, options.clock, this.#records);
   }
 
   /** Listens for workers. @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID */
@@ -63,11 +67,13 @@ export class Fleet {
       count: () => this.#records.size,
       onWelcome: (record) => {
         this.#records.set(record.workerId, record);
+        this.#certificates.enter(record);
         handlers.onWelcome(record);
       },
       onFrame: (record, frame) => this.#receive(record, frame, handlers),
       onClose: (record, error, reason) => {
         this.#records.delete(record.workerId);
+        record.cancelExpiry();
         handlers.onLeft(record, error, reason);
       },
     });
@@ -103,6 +109,14 @@ export class Fleet {
     this.#records.get(workerId)?.reports.delete(shardId);
   }
 
+  /**
+   * From now on a worker is a member no more: it is cut off, and all others are told.
+   * @throws ButterflyError NOT_FOUND; JOIN_REFUSED where there are no certificates
+   */
+  revoke(workerId: string): Promise<void> {
+    return this.#certificates.revoke(workerId);
+  }
+
   /** Says goodbye to a worker that is empty. */
   dismiss(workerId: string): void {
     void this.#records.get(workerId)?.connection.close('drained');
@@ -110,7 +124,10 @@ export class Fleet {
 
   async close(): Promise<void> {
     const records = [...this.#records.values()];
-    for (const { cancelDeadline } of records) cancelDeadline();
+    for (const { cancelDeadline, cancelExpiry } of records) {
+      cancelDeadline();
+      cancelExpiry();
+    }
     await Promise.all(records.map(({ connection }) => connection.close('the orchestrator stops')));
     await this.#listener?.close();
     await this.#files.close();
@@ -126,6 +143,9 @@ export class Fleet {
       case 'profile':
         this.#measured(record, message);
         handlers.onMeasured(record);
+        return;
+      case 'renew':
+        this.#certificates.renew(record, message);
         return;
       case 'fetch':
       case 'digests':

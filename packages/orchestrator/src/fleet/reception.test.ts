@@ -1,4 +1,5 @@
 import { ButterflyError, type Clock, deadlines, limits, systemClock } from '@butterfly/common';
+import { SharedTokenAdmission } from '@butterfly/identity';
 import {
   type Connection,
   type ControlMessage,
@@ -58,7 +59,7 @@ let clients: Connection[];
 async function open(changes: Partial<ReceptionOptions> = {}): Promise<void> {
   const { spec, isDeterministic } = await tinyModelSettings();
   const reception = new Reception({
-    token: 'secret',
+    admission: new SharedTokenAdmission('secret'),
     welcome: { peerToken: 'of peers', model: spec, isDeterministic },
     clock,
     observe: () => undefined,

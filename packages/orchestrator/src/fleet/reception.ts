@@ -1,4 +1,12 @@
-import { ButterflyError, type Clock, type Observer, deadlines } from '@butterfly/common';
+import {
+  ButterflyError,
+  type Clock,
+  type Observer,
+  deadlines,
+  limits,
+  toButterflyError,
+} from '@butterfly/common';
+import type { Admission } from '@butterfly/identity';
 import {
   Connection,
   type ControlMessage,
@@ -8,12 +16,11 @@ import {
   decodeControl,
   encodeControl,
 } from '@butterfly/wire';
-import { admit } from './admission.js';
 import { createWorkerRecord, type WorkerRecord } from './fleet-worker.js';
 
 export interface ReceptionOptions {
-  /** Workers must show it; null lets everybody in who can reach the port. */
-  readonly token: string | null;
+  /** Decides who may join. */
+  readonly admission: Admission;
   /** What all that are let in are told. */
   readonly welcome: Pick<ControlMessageOf<'welcome'>, 'peerToken' | 'model' | 'isDeterministic'>;
   readonly clock: Clock;
@@ -35,6 +42,7 @@ export class Reception {
   accept(stream: IncomingStream): void {
     const { clock, observe, onFrame, onClose } = this.options;
     let worker: WorkerRecord | null = null;
+    let isEnrolled = false;
     const connection: Connection = new Connection(stream, {
       clock,
       isStranger: true,
@@ -44,14 +52,21 @@ export class Reception {
             onFrame(worker, frame);
             return;
           }
-          worker = this.#greet(connection, decodeControl(frame), stream);
-          cancelDeadline();
+          const message = decodeControl(frame);
+          if (message.kind === 'enrol' && !isEnrolled) {
+            isEnrolled = true;
+            this.#enrol(connection, message);
+          } else {
+            worker = this.#greet(connection, message, stream);
+            cancelDeadline();
+          }
         },
         onClose: (error, reason) => {
           cancelDeadline();
           worker?.cancelDeadline();
           if (worker) onClose(worker, error, reason);
-          else observe({ kind: 'strangerLeft', peer: connection.peer, code: error?.code, reason });
+          else if (error || !isEnrolled)
+            observe({ kind: 'strangerLeft', peer: connection.peer, code: error?.code, reason });
         },
       },
     });
@@ -60,16 +75,39 @@ export class Reception {
     });
   }
 
+  /** Gives a stranger a certificate, with which it comes back. It has until the deadline of its hello. */
+  #enrol(connection: Connection, message: ControlMessageOf<'enrol'>): void {
+    this.#checkRoom();
+    this.options.admission.enrol(message).then(
+      ({ certificate, authority, identity }) => {
+        this.options.observe({ kind: 'workerEnrolled', peer: connection.peer, member: identity.id });
+        connection.send(encodeControl({ kind: 'enrolled', certificate, authority }));
+      },
+      (thrown: unknown) => connection.fail(toButterflyError(thrown)),
+    );
+  }
+
+  #checkRoom(): void {
+    if (this.options.count() >= limits.workersMax)
+      throw new ButterflyError('JOIN_REFUSED', `This orchestrator already has ${limits.workersMax} workers.`);
+  }
+
   #greet(connection: Connection, message: ControlMessage, stream: IncomingStream): WorkerRecord {
-    const { token, welcome, clock, count, onWelcome } = this.options;
+    const { admission, welcome, clock, onWelcome } = this.options;
     if (message.kind !== 'hello')
       throw new ButterflyError(
         'PROTOCOL_INVALID',
         `A worker began with "${message.kind}" instead of "hello".`,
       );
-    admit(token, message.token, count());
+    const { identity, distrust } = stream;
+    const proof = {
+      ...(identity === undefined ? {} : { identity }),
+      ...(distrust === undefined ? {} : { distrust }),
+    };
+    const member = admission.admit({ ...proof, token: message.token });
+    this.#checkRoom();
     connection.trust();
-    const worker = createWorkerRecord(`w${this.#nextWorker++}`, message.worker, connection, stream);
+    const worker = createWorkerRecord(`w${this.#nextWorker++}`, message.worker, connection, stream, member);
     connection.send(
       encodeControl({
         kind: 'welcome',

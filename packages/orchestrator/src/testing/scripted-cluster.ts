@@ -1,5 +1,6 @@
 import { plainWishes, type PlanWishes } from '@butterfly/planning';
 import { ButterflyError, type Logger, logObserver } from '@butterfly/common';
+import { SharedTokenAdmission } from '@butterfly/identity';
 import { profile } from '@butterfly/control/testing';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import {
@@ -52,7 +53,7 @@ export class ScriptedCluster {
     });
     const host = scripted.#network.host(orchestratorHost);
     const starting = Cluster.start({
-      ...{ host: '0.0.0.0', port, token: null, shards, wishes },
+      ...{ host: '0.0.0.0', port, admission: new SharedTokenAdmission(null), shards, wishes },
       gathering: { workersExpected, gatherMs: 0 },
       planner: { ...planner, ...options.planner?.(planner) },
       clock: host.clock,

@@ -116,4 +116,9 @@ export interface ClusterView {
    * @throws ButterflyError NOT_FOUND, or what keeps the others from running the model
    */
   drain(workerId: string): void;
+  /**
+   * Cuts a worker off, whose certificate is good for nothing from then on.
+   * @throws ButterflyError NOT_FOUND; JOIN_REFUSED where there are no certificates
+   */
+  revoke(workerId: string): Promise<void>;
 }

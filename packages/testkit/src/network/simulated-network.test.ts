@@ -2,6 +2,7 @@ import {
   Connection,
   type ConnectionHandlers,
   type Frame,
+  type IncomingStream,
   decodeControl,
   encodeControl,
 } from '@butterfly/wire';
@@ -11,7 +12,6 @@ import { SimulatedClock } from '../clock/simulated-clock.js';
 import type { SimulatedHost } from './simulated-host.js';
 import type { LinkConditions } from './simulated-link.js';
 import { SimulatedNetwork } from './simulated-network.js';
-import type { SimulatedStream } from './simulated-stream.js';
 
 /** What one side saw, with the simulated time of each thing. */
 interface Log {
@@ -349,11 +349,11 @@ describe('a simulated host', () => {
   it('keeps what arrives until somebody listens, and the end behind it', async () => {
     const { clock, network } = await connected();
     const c = network.host('c');
-    const streams: SimulatedStream[] = [];
+    const streams: IncomingStream[] = [];
     await c.transport.listen({
       host: 'c',
       port,
-      onConnection: (stream) => streams.push(stream as SimulatedStream),
+      onConnection: (stream) => streams.push(stream),
     });
     const { handlers } = logOf(network.host('a'));
     const near = await clock.settle(network.host('a').transport.dial({ host: 'c', port, handlers }));

@@ -1,5 +1,5 @@
 import { connect, createServer } from 'node:net';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import {
   type Address,
   ButterflyError,
@@ -11,8 +11,27 @@ import {
 import { Connection } from './connection.js';
 import type { ByteStream, ConnectionOptions } from './connection.js';
 
+/** A member of a cluster, as its certificate says. */
+export interface PeerIdentity {
+  readonly role: 'orchestrator' | 'worker';
+  /** The same for as long as it is a member, and of no other one. */
+  readonly id: string;
+  /** When its certificate ends, by the clock of the system. */
+  readonly expiresAtMs: number;
+}
+
+/** Who must be at the other end: any of that role, or a certain one. */
+export type ExpectedPeer = Pick<PeerIdentity, 'role'> & Partial<Pick<PeerIdentity, 'id'>>;
+
 export interface DialOptions extends ConnectionOptions, Address {
   readonly timeoutMs?: number;
+  /** Who is meant, where the transport proves that; by default any worker. */
+  readonly peer?: ExpectedPeer;
+}
+
+/** Whom to expect where the orchestrator names a member; where it names none, there are no certificates. */
+export function memberAt({ member }: { readonly member?: string | undefined }): Pick<DialOptions, 'peer'> {
+  return member === undefined ? {} : { peer: { role: 'worker', id: member } };
 }
 
 export interface Listener {
@@ -23,10 +42,28 @@ export interface Listener {
 }
 
 /** An accepted stream, which also knows under which of its addresses this host was dialled. */
-export type IncomingStream = ByteStream & Pick<Socket, 'localAddress'>;
+export type IncomingStream = ByteStream & {
+  readonly localAddress?: string | undefined;
+  /** Who is at the other end, where the transport proves that: null for one who shows nothing. */
+  readonly identity?: PeerIdentity | null;
+  /** Why what it shows is not believed. */
+  readonly distrust?: string;
+};
 
-/** A stream that is being opened: it tells `connect` once, or `error` when that fails. */
-export type OpeningStream = ByteStream & { on(event: 'connect', listener: () => void): unknown };
+/** A stream that is being opened: it tells so once, or `error` when that fails. */
+export type OpeningStream = ByteStream & {
+  on(event: 'connect' | 'secureConnect', listener: () => void): unknown;
+};
+
+/** How a kind of stream is opened. */
+export interface Opening {
+  /** What it tells when it may be used. */
+  readonly openedOn: 'connect' | 'secureConnect';
+  /** The error for what kept it from opening; null leaves that to what is known of networks. */
+  readonly failureOf: (to: string, code: string, cause: Error) => ButterflyError | null;
+}
+
+const plainOpening: Opening = { openedOn: 'connect', failureOf: () => null };
 
 export interface ListenOptions<Stream = IncomingStream> {
   /** An address of this host. */
@@ -81,9 +118,13 @@ export function dial(options: DialOptions): Promise<Connection> {
 
 /**
  * Connects to a peer through the stream that `open` begins to open, which is destroyed when it takes too long.
- * @throws ButterflyError PEER_UNREACHABLE
+ * @throws ButterflyError PEER_UNREACHABLE, and what `opening` says
  */
-export function dialOver(options: DialOptions, open: (to: Address) => OpeningStream): Promise<Connection> {
+export function dialOver(
+  options: DialOptions,
+  open: (to: Address) => OpeningStream,
+  { openedOn, failureOf }: Opening = plainOpening,
+): Promise<Connection> {
   const { host, port, timeoutMs = deadlines.connectMs, clock = systemClock } = options;
   return new Promise((resolve, reject) => {
     const unreachable = (reason: string, cause?: unknown): ButterflyError =>
@@ -106,9 +147,13 @@ export function dialOver(options: DialOptions, open: (to: Address) => OpeningStr
     // Stays attached after the connection is made, where it does nothing.
     stream.on('error', (cause) => {
       cancelTimeout();
-      reject(unreachable(dialFailures.get(codeOf(cause)) ?? cause.message, cause));
+      const code = codeOf(cause);
+      reject(
+        failureOf(formatAddress({ host, port }), code, cause) ??
+          unreachable(dialFailures.get(code) ?? cause.message, cause),
+      );
     });
-    stream.on('connect', () => {
+    stream.on(openedOn, () => {
       cancelTimeout();
       resolve(new Connection(stream, options));
     });
@@ -120,14 +165,26 @@ export function dialOver(options: DialOptions, open: (to: Address) => OpeningStr
  * @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID
  */
 export function listen(options: ListenOptions<Socket>): Promise<Listener> {
-  const { host, port } = options;
+  return listenOn(
+    createServer({ noDelay: true }, (socket) => options.onConnection(socket)),
+    options,
+  );
+}
+
+/**
+ * Has a server listen, and closes it with all its sockets.
+ * @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID
+ */
+export function listenOn(
+  server: Server,
+  { host, port }: Pick<ListenOptions, 'host' | 'port'>,
+): Promise<Listener> {
   const sockets = new Set<Socket>();
-  const server = createServer({ noDelay: true }, (socket) => {
+  server.prependListener('connection', (socket: Socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     // A socket that breaks before it has an owner must not take the process down.
     socket.on('error', () => undefined);
-    options.onConnection(socket);
   });
   server.maxConnections = socketsMax;
 

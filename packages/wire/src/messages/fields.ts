@@ -27,4 +27,12 @@ export const stepTimes = z
   .max(64)
   .readonly();
 /** Where a worker listens for other workers. */
-export const peerAddress = z.object({ workerId: name, host: name, port }).readonly();
+export const peerAddress = z
+  .object({
+    workerId: name,
+    host: name,
+    port,
+    /** Whom its certificate must name; absent where there are none. */
+    member: name.optional(),
+  })
+  .readonly();

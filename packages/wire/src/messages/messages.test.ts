@@ -91,7 +91,13 @@ const everyMessage: readonly ControlMessage[] = [
   { kind: 'peer', peerToken: 'peers' },
   { kind: 'peerWelcome' },
   { kind: 'probeBlock', requestId: 1, bytes: limits.fileChunkBytesMax },
+  { kind: 'enrol', token: 'bf1-token', publicKey: 'PEM' },
+  { kind: 'enrolled', certificate: 'PEM', authority: 'PEM' },
+  { kind: 'renew', publicKey: 'PEM' },
+  { kind: 'renewed', certificate: 'PEM', authority: 'PEM' },
+  { kind: 'revoked', members: ['worker-1'] },
   prepare,
+  { ...prepare, sources: [{ ...source, member: 'worker-1' }] },
   { ...prepare, sources: [] },
   { kind: 'release', shardId: prepare.shardId },
   { kind: 'progress', shardId: prepare.shardId, loadedBytes: 10, totalBytes: 20 },
@@ -125,6 +131,11 @@ const everyMessage: readonly ControlMessage[] = [
 
 /** Fails to compile when a kind is added, and then asks for an example of it above. */
 const everyKind: Record<ControlMessage['kind'], true> = {
+  enrol: true,
+  enrolled: true,
+  renew: true,
+  renewed: true,
+  revoked: true,
   hello: true,
   welcome: true,
   profile: true,

@@ -4,11 +4,17 @@ import { encodeFrame } from '../frames/frame.js';
 import type { Frame } from '../frames/frame.js';
 import * as constraints from './constraints.js';
 import * as epochs from './epochs.js';
+import * as identity from './identity.js';
 import * as membership from './membership.js';
 import * as shards from './shards.js';
 
 /** Every message, by what it is about. */
 const controlSchema = z.discriminatedUnion('kind', [
+  identity.enrol,
+  identity.enrolled,
+  identity.renew,
+  identity.renewed,
+  identity.revoked,
   membership.hello,
   membership.welcome,
   membership.profile,

@@ -31,7 +31,7 @@ export interface OrchestratorLink {
 
 /**
  * Dials the orchestrator and is welcomed.
- * @throws ButterflyError PEER_UNREACHABLE, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT, CONNECTION_CLOSED, and what
+ * @throws ButterflyError PEER_UNREACHABLE, PEER_UNTRUSTED, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT, CONNECTION_CLOSED, and what
  * `onWelcome` throws
  */
 export async function joinOrchestrator(options: OrchestratorLinkOptions): Promise<OrchestratorLink> {
@@ -51,6 +51,7 @@ export async function joinOrchestrator(options: OrchestratorLinkOptions): Promis
   const connection = await transport.dial({
     host,
     port,
+    peer: { role: 'orchestrator' },
     clock,
     handlers: {
       onFrame: (frame, from) => {

@@ -1,5 +1,6 @@
 import { ButterflyError, type Clock, type WorkerObserver, toButterflyError } from '@butterfly/common';
 import { ConstraintHost } from '@butterfly/constraint';
+import type { Membership } from '@butterfly/identity';
 import { type ModelSpec, modelFingerprint, parseModelSpec } from '@butterfly/model';
 import {
   LocalSource,
@@ -26,6 +27,7 @@ import type { PeerGuests } from '../peers/peer-guests.js';
 import { measureLink } from '../profile/measured-link.js';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
 import type { PeerSecret } from '../peers/peer-secret.js';
+import { Renewals } from './renewals.js';
 import type { ShardClient, ShardHolder } from './shards.js';
 
 /** A model as an orchestrator wants it run. */
@@ -46,6 +48,7 @@ export interface SessionParts {
   readonly cache: WeightCache | null;
   /** Whether the model's files on this machine may be used. */
   readonly localFiles: boolean;
+  readonly membership: Membership;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly observe: WorkerObserver;
@@ -64,6 +67,7 @@ export class Session {
   readonly #epochs: Epochs;
   readonly #remote: RemoteSource;
   readonly #weights: PeerWeights;
+  readonly #renewals: Renewals;
   /** Null until this machine is measured. */
   #client: ShardClient | null = null;
 
@@ -87,6 +91,7 @@ export class Session {
     });
     this.#remote = new RemoteSource(connection, clock);
     this.#weights = new PeerWeights({ spec: this.#model.spec, cache, localFiles });
+    this.#renewals = new Renewals(connection, parts.membership, clock);
     parts.secret.change(peerToken);
     parts.guests.offer(this.#weights);
     this.#during(this.#introduce());
@@ -114,6 +119,7 @@ export class Session {
 
   /** The connection is closed: ends all epochs, and every read from the orchestrator. */
   async end(): Promise<void> {
+    this.#renewals.end();
     this.#remote.fail(new ButterflyError('CONNECTION_CLOSED', 'The orchestrator is gone.'));
     await Promise.all([this.#epochs.close(), this.#weights.close()]);
     await this.#constraints.close();
@@ -147,6 +153,12 @@ export class Session {
         return;
       case 'digested':
         this.#remote.receiveDigests(message);
+        return;
+      case 'renewed':
+        this.#during(this.#renewals.receive(message));
+        return;
+      case 'revoked':
+        this.parts.membership.revoked(message.members);
         return;
       case 'probe':
         this.#during(this.#probe(message));

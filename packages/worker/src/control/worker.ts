@@ -4,11 +4,13 @@ import {
   type ErrorCode,
   type WorkerObserver,
   exitCodes,
+  isLoopbackHost,
   systemClock,
   toButterflyError,
 } from '@butterfly/common';
+import { type Membership, plainMembership } from '@butterfly/identity';
 import type { WeightCache } from '@butterfly/weights';
-import { type Transport, type WorkerIdentity, tcpTransport } from '@butterfly/wire';
+import type { WorkerIdentity } from '@butterfly/wire';
 import { DataDoor, type DataDoorOptions } from '../peers/data-door.js';
 import { IncomingLinks } from '../peers/stage-links.js';
 import type { Machine } from './native.js';
@@ -21,7 +23,8 @@ import { ShardHolder } from './shards.js';
 
 export interface WorkerOptions extends Machine {
   readonly join: { readonly host: string; readonly port: number };
-  readonly token: string | null;
+  /** How it proves itself; by default it does not, over plain sockets. */
+  readonly membership?: Membership;
   readonly identity: Omit<WorkerIdentity, 'dataHost' | 'dataPort' | 'heldShards'>;
   /** How long it dials an orchestrator that was never there; 0, the default, dials once, and Infinity until it is stopped. */
   readonly waitMs?: number;
@@ -41,7 +44,6 @@ export interface WorkerOptions extends Machine {
   /** Whether it leaves the model's files on this machine alone, as a machine without them does. */
   readonly remoteOnly?: boolean;
   readonly clock?: Clock;
-  readonly transport?: Transport;
   /** Told of each step that comes, and of each that is done. */
   readonly onStep?: () => void;
 }
@@ -78,17 +80,24 @@ export class Worker {
 
   /**
    * Dials the orchestrator, for as long as `waitMs` says, and is welcomed.
-   * @throws ButterflyError PEER_UNREACHABLE, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT, ADDRESS_INVALID, PORT_IN_USE;
+   * @throws ButterflyError PEER_UNREACHABLE, PEER_UNTRUSTED, JOIN_REFUSED, PROTOCOL_VERSION, TIMEOUT, ADDRESS_INVALID, PORT_IN_USE;
    * CANCELLED when it is stopped before
    */
   static async start(options: WorkerOptions): Promise<Worker> {
-    const { clock = systemClock, transport = tcpTransport, cache = null, stages, observe } = options;
+    const {
+      clock = systemClock,
+      membership = plainMembership(null),
+      cache = null,
+      stages,
+      observe,
+    } = options;
+    const { transport } = membership;
     const { onStep = (): void => undefined } = options;
     const arrivals = { secret: new PeerSecret(), links: new IncomingLinks(clock), guests: new PeerGuests() };
     const door = await openDoor(options, { transport, clock, ...arrivals });
     const shards = new ShardHolder({ stages, clock, observe });
     const localFiles = options.remoteOnly !== true;
-    const parts = { ...arrivals, shards, cache, localFiles, transport, clock, observe, onStep };
+    const parts = { ...arrivals, shards, cache, localFiles, membership, transport, clock, observe, onStep };
     const worker = new Worker(options, parts, door);
     const { signal } = options;
     const stop = (): void => worker.#stopping.abort();
@@ -115,8 +124,9 @@ export class Worker {
   }
 
   async #join(): Promise<OrchestratorLink> {
-    const { join, token, identity, advertise } = this.options;
-    const { shards, transport, clock } = this.parts;
+    const { join, identity, advertise } = this.options;
+    const { shards, membership, transport, clock } = this.parts;
+    await membership.enrol(join);
     const reached = advertise
       ? { dataHost: advertise.host, dataPort: advertise.port }
       : { dataPort: this.door.port };
@@ -127,7 +137,7 @@ export class Worker {
       signal: this.#stopping.signal,
       hello: {
         kind: 'hello',
-        token,
+        token: membership.token,
         worker: { ...identity, ...reached, heldShards: shards.heldIds },
       },
       onWelcome: (welcome, connection) => {
@@ -236,8 +246,7 @@ async function openDoor(
   { join, dataHost, dataPort: port = 0 }: WorkerOptions,
   parts: Omit<DataDoorOptions, 'host' | 'port'>,
 ): Promise<DataDoor> {
-  const isLoopback = /^(127\.|::1$|localhost$)/u.test(join.host);
-  const host = dataHost ?? (isLoopback ? join.host : null);
+  const host = dataHost ?? (isLoopbackHost(join.host) ? join.host : null);
   if (host !== null) return DataDoor.open({ host, port, ...parts });
   try {
     // Over IPv4 as well.

@@ -12,6 +12,7 @@ import {
   decodeStep,
   decodeStepResult,
   encodeControl,
+  memberAt,
 } from '@butterfly/wire';
 
 /** Whatever ends a link, a flipped bit or a refusal too, is the loss of that link to those at its ends. */
@@ -154,6 +155,7 @@ export async function dialNext(options: {
   const connection = await transport.dial({
     host,
     port,
+    ...memberAt(next),
     clock,
     handlers: {
       onFrame: (frame) => {

@@ -177,7 +177,6 @@ export function workerOptions(port: number): WorkerOptions {
   });
   return {
     join: { host: '127.0.0.1', port },
-    token: null,
     identity: {
       name: 'under test',
       machineId: 'here',

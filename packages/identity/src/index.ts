@@ -1,0 +1,10 @@
+export { SharedTokenAdmission } from './authority/admission.js';
+export type { Admission } from './authority/admission.js';
+export { authorityDirectory, keptTokens, openSecurity } from './authority/cluster-security.js';
+export type { ClusterSecurity, OpenedSecurity } from './authority/cluster-security.js';
+export type { JoinTokens, ListedToken } from './authority/join-tokens.js';
+export { formatJoinToken, parseJoinToken } from './join-token.js';
+export { CertificateMembership } from './membership/certificate-membership.js';
+export { CredentialFiles } from './membership/credential-files.js';
+export { plainMembership } from './membership/membership.js';
+export type { Membership } from './membership/membership.js';

@@ -1,0 +1,35 @@
+import type { Socket } from 'node:net';
+import { limits } from '@butterfly/common';
+
+/** Sockets that have not shaken hands yet: few from one address, and few in all, so that others get in beside them. */
+export class HalfOpen {
+  readonly #byAddress = new Map<string, Set<Socket>>();
+  #count = 0;
+
+  /** Destroys a socket for which there is no place. */
+  enter(socket: Socket): void {
+    const address = socket.remoteAddress ?? '';
+    const others = this.#byAddress.get(address);
+    if (this.#count >= limits.halfOpenMax || (others?.size ?? 0) >= limits.halfOpenPerAddressMax) {
+      socket.destroy();
+      return;
+    }
+    this.#count++;
+    if (others) others.add(socket);
+    else this.#byAddress.set(address, new Set([socket]));
+    socket.on('close', () => this.#leave(address, socket));
+  }
+
+  /** A stream over one of the sockets has shaken hands. */
+  leave(address: string | undefined, port: number | undefined): void {
+    for (const socket of this.#byAddress.get(address ?? '') ?? [])
+      if (socket.remotePort === port) this.#leave(address ?? '', socket);
+  }
+
+  #leave(address: string, socket: Socket): void {
+    const sockets = this.#byAddress.get(address);
+    if (!sockets?.delete(socket)) return;
+    this.#count--;
+    if (sockets.size === 0) this.#byAddress.delete(address);
+  }
+}
