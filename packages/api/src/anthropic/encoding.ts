@@ -59,25 +59,24 @@ function stopOf(reason: FinishReason, stop: string | null): object {
   return { stop_reason: stop === null ? words[reason] : 'stop_sequence', stop_sequence: stop };
 }
 
-/** Tokens that were cached are counted apart. */
-function usageOf({ promptTokens, outputTokens, cachedPromptTokens }: Usage): object {
+/** As the end of a stream tells them. Tokens that were cached are counted apart. */
+function countsOf({ promptTokens, outputTokens, cachedPromptTokens }: Usage) {
   const cached = cachedPromptTokens ?? 0;
   return {
-    ...usageAtStart(promptTokens - cached),
-    cache_read_input_tokens: cached,
+    input_tokens: promptTokens - cached,
     output_tokens: outputTokens,
+    cache_creation_input_tokens: 0,
+    cache_read_input_tokens: cached,
+    output_tokens_details: null,
+    server_tool_use: null,
   };
 }
 
-const usageAtStart = (inputTokens: number) => ({
-  input_tokens: inputTokens,
-  output_tokens: 0,
+/** As a message tells them. */
+const usageOf = (usage: Usage): object => ({
+  ...countsOf(usage),
   cache_creation: null,
-  cache_creation_input_tokens: 0,
-  cache_read_input_tokens: 0,
   inference_geo: null,
-  output_tokens_details: null,
-  server_tool_use: null,
   service_tier: null,
   speed: null,
 });
@@ -108,7 +107,9 @@ class MessageStream implements StreamEncoder {
   #opening(): string {
     if (this.#opened) return '';
     this.#opened = true;
-    const message = { ...messageHead(this.head), usage: usageAtStart(this.head.promptTokens) };
+    const { promptTokens } = this.head;
+    const usage = usageOf({ promptTokens, outputTokens: 0, cachedPromptTokens: 0, reasoningTokens: 0 });
+    const message = { ...messageHead(this.head), usage };
     return eventText('message_start', { message });
   }
 
@@ -133,11 +134,11 @@ class MessageStream implements StreamEncoder {
       case 'toolArguments':
         return this.#delta({ type: 'input_json_delta', partial_json: event.text });
       case 'finish':
-        this.#end = stopOf(event.reason, event.stop);
+        this.#end = { container: null, stop_details: null, ...stopOf(event.reason, event.stop) };
         return this.#close();
       case 'usage':
         return (
-          eventText('message_delta', { delta: this.#end, usage: usageOf(event.usage) }) +
+          eventText('message_delta', { delta: this.#end, usage: countsOf(event.usage) }) +
           eventText('message_stop')
         );
       default:

@@ -12,19 +12,20 @@ beforeEach(async () => {
   app = Fastify();
   boundBodies(app, 100);
   app.setErrorHandler((error, _request, reply) =>
-    reply.code(error instanceof ButterflyError ? error.kind.httpStatus : 500).send(),
+    reply.code(error instanceof ButterflyError ? error.kind.httpStatus : 413).send(),
   );
   app.post('/', (_request, reply) => reply.send('taken'));
+  app.post('/short', { bodyLimit: 50 }, (_request, reply) => reply.send('taken'));
   port = Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port);
 });
 
 afterEach(() => app.close());
 
 /** Begins a request whose body has so many bytes, and sends `sent` of them. */
-function begin(bytes: number, sent: number): Socket {
+function begin(bytes: number, sent: number, path = '/'): Socket {
   const socket = connect(port, '127.0.0.1');
   socket.write(
-    `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: ${bytes}\r\n\r\n${'x'.repeat(sent)}`,
+    `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: ${bytes}\r\n\r\n${'x'.repeat(sent)}`,
   );
   return socket;
 }
@@ -59,6 +60,16 @@ describe('bodies on their way', () => {
     slow.destroy();
     while (await isRefused(50));
     expect(await isRefused(100)).toBe(false);
+  });
+
+  it('give their room back when they are refused unread, for being too long', async () => {
+    for (let count = 0; count < 5; count++) {
+      const long = begin(80, 10, '/short');
+      expect(await statusOf(long)).toBe(413);
+      long.destroy();
+      await once(long, 'close');
+    }
+    await expect.poll(() => isRefused(100), { timeout: 60_000 }).toBe(false);
   });
 
   it('count as the longest when they do not say how long they are', async () => {

@@ -21,6 +21,7 @@ export class MaskThread {
   readonly #compiling = new Map<number, Waiter>();
   readonly #orders = new Map<number, Waiter>();
   #serial = 0;
+  #lastCompile: Promise<void> = Promise.resolve();
   #end: ButterflyError | null = null;
 
   constructor(
@@ -42,8 +43,19 @@ export class MaskThread {
     return this.#end === null;
   }
 
-  /** @throws ButterflyError COMPUTE_FAILED when the grammar is none, or compiling it takes too long; the thread is over then */
+  /**
+   * One grammar after another; the time of each begins when those before it are done, as they take the thread's.
+   * @throws ButterflyError COMPUTE_FAILED when the grammar is none, or compiling it takes too long; the thread is over then
+   */
   async compile(constraintId: number, grammar: string): Promise<void> {
+    const before = this.#lastCompile;
+    const compiling = before.then(() => this.#compileNow(constraintId, grammar));
+    // Whoever waits for it is told of its failure; those behind it find the thread over.
+    this.#lastCompile = compiling.catch(() => undefined);
+    await compiling;
+  }
+
+  async #compileNow(constraintId: number, grammar: string): Promise<void> {
     const { constraintMs } = deadlines;
     const cancel = this.clock.after(constraintMs, () => {
       this.#ended(`a grammar took over ${constraintMs} ms to compile`);

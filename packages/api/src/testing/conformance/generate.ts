@@ -1,17 +1,22 @@
 import { fileURLToPath } from 'node:url';
-import { createGenerator } from 'ts-json-schema-generator';
+import { createGenerator, type SchemaGenerator } from 'ts-json-schema-generator';
+import { dialects } from './dialects.js';
 
-/** JSON schemas of `OpenAIObjects`, in which no object may have a property that its type does not name. It takes seconds. */
-export function generateSchemas(): string {
-  const generator = createGenerator({
+/** Makes JSON schemas in which no object may have a property that its type does not name. Making it takes seconds. */
+export class SchemaMaker {
+  readonly #generator: SchemaGenerator = createGenerator({
     path: fileURLToPath(new URL('./objects.ts', import.meta.url)),
     tsconfig: fileURLToPath(new URL('../../../tsconfig.json', import.meta.url)),
-    type: 'OpenAIObjects',
+    type: '*',
     skipTypeCheck: true,
     additionalProperties: false,
-    // What the package says of each field would be most of the file.
+    // What the packages say of each field would be most of the file.
     jsDoc: 'none',
     sortProps: true,
   });
-  return `${JSON.stringify(generator.createSchema('OpenAIObjects'), null, 1)}\n`;
+
+  /** The text of a schema file. */
+  schemas(dialect: keyof typeof dialects): string {
+    return `${JSON.stringify(this.#generator.createSchema(dialects[dialect]), null, 1)}\n`;
+  }
 }
