@@ -53,6 +53,9 @@ export const limits = Object.freeze({
   stopStringCharactersMax: 256,
   /** Last tokens of a sequence that penalties and DRY look at: 4 KiB in each step of a sequence that has either. */
   recentTokensMax: 1024,
+  /** Files that a text with a gap is read beside, and characters of each: twice and ten times what editors send. */
+  infillFilesMax: 128,
+  infillFileCharactersMax: 64 * kib,
   /** Tokens with a bias, and how far one shifts a logit either way, as OpenAI's API allows; 8 KiB in each step. */
   logitBiasTokensMax: 1024,
   logitBiasMax: 100,

@@ -8,7 +8,7 @@ import { answerConstraint } from './formats/call-constraint.js';
 import { engineConstraint } from './formats/engine-constraint.js';
 import { plainSyntax } from './formats/syntax.js';
 import { type Prompt, contextExceeded, promptOf } from './prompt.js';
-import { type GenerationSpec, type OneInput, type PlainInput, noTools } from './spec.js';
+import { type GenerationSpec, type InfillInput, type OneInput, type PlainInput, noTools } from './spec.js';
 import { SeveralAnswers } from './several-answers.js';
 
 const noTokens: ReadonlySet<number> = new Set();
@@ -33,7 +33,7 @@ export async function startAnswer(
 type OneSpec = GenerationSpec & { readonly input: OneInput };
 
 async function startOne(model: AnsweringModel, spec: OneSpec, clock: Clock): Promise<Answering> {
-  const prompt = await promptOf(model, spec.input, spec.inputField);
+  const prompt = await promptOf(model, spec.input, spec.inputField, spec.outputTokensMax);
   const request = { ...engineRequest(model, spec, prompt), ...heldTo(model, spec, prompt) };
   return new Answers({ model, spec, request, reading: prompt.reading, clock });
 }
@@ -78,7 +78,7 @@ function endsOf(known: ReadonlySet<number>, reading: AnswerReading | null): Read
 async function startSeveral(
   model: AnsweringModel,
   spec: GenerationSpec,
-  inputs: readonly PlainInput[],
+  inputs: readonly (PlainInput | InfillInput)[],
   clock: Clock,
 ): Promise<Answering> {
   const parts: Answering[] = [];

@@ -14,6 +14,8 @@ export type {
   ChatInput,
   GenerationInput,
   GenerationSpec,
+  InfillFile,
+  InfillInput,
   OneInput,
   PlainInput,
   ToolChoice,

@@ -62,11 +62,36 @@ export interface ChatInput {
 export type PlainInput =
   { readonly kind: 'text'; readonly text: string } | { readonly kind: 'tokens'; readonly tokens: Int32Array };
 
+/** A file of the same project, which a text with a gap is read beside. */
+export interface InfillFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** A text with a gap that is filled. None of its words are read as special tokens. */
+export interface InfillInput {
+  readonly kind: 'infill';
+  /** What comes before the gap. */
+  readonly prefix: string;
+  /** What comes behind it. */
+  readonly suffix: string;
+  /** The field that the suffix came from, for the words of errors. */
+  readonly suffixField: string;
+  /** What stands in the gap already, behind the prefix; empty for nothing. */
+  readonly begun: string;
+  /**
+   * Shown before all, the last nearest: what there is no room for is left out from the beginning. Null where the model is to
+   * see nothing of a project around, not even that there is one.
+   */
+  readonly files: readonly InfillFile[] | null;
+}
+
 /** What one answer continues. */
-export type OneInput = ChatInput | PlainInput;
+export type OneInput = ChatInput | PlainInput | InfillInput;
 
 /** What is continued: one thing, or several side by side, whose choices are counted through. */
-export type GenerationInput = OneInput | { readonly kind: 'several'; readonly inputs: readonly PlainInput[] };
+export type GenerationInput =
+  OneInput | { readonly kind: 'several'; readonly inputs: readonly (PlainInput | InfillInput)[] };
 
 /** What the text of an answer must be; reasoning before it and calls of tools are free of it. */
 export type AnswerFormat =

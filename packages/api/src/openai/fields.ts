@@ -185,5 +185,9 @@ export const textFields = {
     `0 to ${limits.logprobsMax} of the likeliest tokens, beside each token's own log probability`,
     'none',
   ),
-  suffix: refused(),
+  suffix: honoured(
+    z.string(),
+    'what comes behind the answer, for models that were taught to fill gaps',
+    'none',
+  ),
 };

@@ -1,5 +1,11 @@
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
-import type { AnswerFormat, ChatInput, GenerationInput, PlainInput } from '@butterfly/generation';
+import type {
+  AnswerFormat,
+  ChatInput,
+  GenerationInput,
+  InfillInput,
+  PlainInput,
+} from '@butterfly/generation';
 import { z } from 'zod';
 import type { AnswerEncoding, ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
@@ -78,11 +84,13 @@ function continuesLast({
 export function parseTextRequest(body: unknown): ParsedRequest {
   const fields = parseBody(textSchema, body);
   const outputTokens = fields.max_tokens ?? textOutputTokensDefault;
-  const inputs = plainInputs(fields.prompt, 'prompt', limits.promptsMax);
+  const prompts = plainInputs(fields.prompt, 'prompt', limits.promptsMax);
   const isEchoed = fields.echo === true;
+  const suffix = fields.suffix ?? '';
   if (outputTokens === 0 && !isEchoed)
     throw invalid('max_tokens', 'expected at least 1, or with echo 0, which scores the prompt');
-  const echo = isEchoed ? inputs.map(echoOf) : null;
+  const echo = isEchoed ? prompts.map(echoOf) : null;
+  const inputs = suffix === '' ? prompts : withGaps(prompts, suffix, isEchoed);
   const [first] = inputs;
   const input: GenerationInput = inputs.length === 1 && first ? first : { kind: 'several', inputs };
   const choicesEach = fields.n ?? 1;
@@ -144,6 +152,23 @@ function parsedRequest(
     withoutEffect: [...names, ...idleStreamOptions],
     encoding: encode(includeUsage ?? false),
   };
+}
+
+/** Each prompt with a gap behind it, and the suffix behind that. */
+function withGaps(prompts: readonly PlainInput[], suffix: string, isEchoed: boolean): readonly InfillInput[] {
+  if (isEchoed)
+    throw new ButterflyError('REQUEST_UNSUPPORTED', 'echo: not supported with suffix; leave one out.', {
+      param: 'echo',
+    });
+  return prompts.map((prompt): InfillInput => {
+    if (prompt.kind === 'tokens')
+      throw new ButterflyError(
+        'REQUEST_UNSUPPORTED',
+        'suffix: only prompts of text can have one; send the prompt as text.',
+        { param: 'suffix' },
+      );
+    return { kind: 'infill', prefix: prompt.text, suffix, suffixField: 'suffix', begun: '', files: null };
+  });
 }
 
 function echoOf(input: PlainInput): string {

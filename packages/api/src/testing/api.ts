@@ -34,6 +34,7 @@ const byteVocabulary: Vocabulary = {
   addsBos: true,
   addsEos: false,
   separator: null,
+  infill: null,
   endOfGenerationTokens: new Set([eos]),
   specialTokens: [
     { token: bos, text: '<s>', isAlwaysRead: false },
