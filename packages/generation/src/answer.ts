@@ -2,6 +2,7 @@ import { ButterflyError, type Clock } from '@butterfly/common';
 import type { GenerateRequest, Generation } from '@butterfly/engine';
 import type { Answering, OutputSink } from './answering.js';
 import type { AnsweringModel } from './answering-model.js';
+import { BestAnswers } from './best-answers.js';
 import { followChoice, type ChoiceEnd } from './choice.js';
 import { type AnswerReading, modelSyntax } from './formats/answer-reading.js';
 import { answerConstraint } from './formats/call-constraint.js';
@@ -35,7 +36,12 @@ type OneSpec = GenerationSpec & { readonly input: OneInput };
 async function startOne(model: AnsweringModel, spec: OneSpec, clock: Clock): Promise<Answering> {
   const prompt = await promptOf(model, spec.input, spec.inputField, spec.outputTokensMax);
   const request = { ...engineRequest(model, spec, prompt), ...heldTo(model, spec, prompt) };
-  return new Answers({ model, spec, request, reading: prompt.reading, clock });
+  const { choices, candidates, logprobs } = spec;
+  const ofAll = (told: GenerateRequest): Answers =>
+    new Answers({ model, spec, request: told, reading: prompt.reading, clock });
+  if (candidates <= choices) return ofAll(request);
+  const all = ofAll({ ...request, logprobs: logprobs ?? 0 });
+  return new BestAnswers(all, { choices, tellsTokens: logprobs !== null });
 }
 
 /**
@@ -117,7 +123,7 @@ interface AnswersOptions {
   readonly clock: Clock;
 }
 
-/** The choices of one spec: the first computes the prompt, and the others begin when it is cached. */
+/** The candidates of one spec: the first computes the prompt, and the others begin when it is cached. */
 class Answers implements Answering {
   readonly #generations: Generation[];
   readonly #startMs: number;
@@ -160,7 +166,7 @@ class Answers implements Answering {
     const others: Promise<ChoiceEnd | null>[] = [];
     const first = this.#followOne(0, sink, () => {
       this.#firstMs = this.options.clock.nowMs() - this.#startMs;
-      for (let choice = 1; choice < this.options.spec.choices; choice++)
+      for (let choice = 1; choice < this.options.spec.candidates; choice++)
         others.push(watched(this.#begin(choice, sink)));
     });
     const ends = [await watched(first), ...(await Promise.all(others))];

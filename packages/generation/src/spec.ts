@@ -109,6 +109,8 @@ export interface GenerationSpec {
   readonly inputField: string;
   /** Answers to the same input, at least 1; the one at index i draws with the seed plus i. */
   readonly choices: number;
+  /** Answers that are made, at least as many; of more, only the likeliest are told of, when all are over. */
+  readonly candidates: number;
   readonly sampling: SamplingParams;
   readonly format: AnswerFormat;
   /** How many of the likeliest tokens to tell of with each token, and its own log probability; null for neither. */

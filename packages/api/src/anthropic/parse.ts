@@ -32,6 +32,7 @@ export function parseMessagesRequest(body: unknown): ParsedRequest {
       input: chatInput(fields),
       inputField: 'messages',
       choices: 1,
+      candidates: 1,
       sampling: {
         ...greedySampling,
         temperature: fields.temperature ?? 1,

@@ -32,6 +32,7 @@ export function parseInfillRequest(body: unknown): ParsedRequest {
     },
     inputField: 'input_prefix',
     choices: 1,
+    candidates: 1,
     sampling: samplingOf({
       ...fields,
       temperature: temperature ?? 0.8,

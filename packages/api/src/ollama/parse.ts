@@ -75,6 +75,7 @@ function parsed(
     input,
     inputField: field,
     choices: 1,
+    candidates: 1,
     sampling: samplingOf(options),
     format: formatOf(fields.format),
     logprobs: null,

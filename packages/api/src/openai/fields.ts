@@ -178,7 +178,11 @@ export const textFields = {
   ...sharedFields,
 
   max_completion_tokens: refusedFor('use max_tokens'),
-  best_of: refused('1'),
+  best_of: honoured(
+    z.int().min(1).max(limits.choicesMax),
+    `1 to ${limits.choicesMax}, at least \`n\`, of which the \`n\` likeliest are told of; not with \`stream\``,
+    '`n`',
+  ),
   echo: honoured(z.boolean(), '`true`: the text of the prompt stands before the answer', '`false`'),
   logprobs: honoured(
     z.int().min(0).max(limits.logprobsMax),

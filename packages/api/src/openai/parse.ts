@@ -50,6 +50,7 @@ export function parseChatRequest(body: unknown): ParsedRequest {
     input,
     inputField: 'messages',
     outputTokens: newer ?? older ?? -1,
+    candidates: fields.n ?? 1,
     names,
     logprobs,
     promptLogprobs: null,
@@ -99,6 +100,7 @@ export function parseTextRequest(body: unknown): ParsedRequest {
     input,
     inputField: 'prompt',
     outputTokens,
+    candidates: candidatesOf(fields),
     names: namesWithoutEffect(textFields, fields),
     logprobs,
     promptLogprobs: isEchoed ? logprobs : null,
@@ -108,12 +110,28 @@ export function parseTextRequest(body: unknown): ParsedRequest {
   });
 }
 
+/** Nothing can be told of candidates before it is known which are the best. */
+function candidatesOf({ best_of: bestOf, n, stream }: z.output<typeof textSchema>): number {
+  const choices = n ?? 1;
+  if (bestOf == null) return choices;
+  if (bestOf < choices) throw invalid('best_of', `expected at least n, which is ${choices}`);
+  if (bestOf > choices && stream === true)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'best_of: not supported with stream, since the best is known at the end; leave one out.',
+      { param: 'best_of' },
+    );
+  return bestOf;
+}
+
 /** What an endpoint has of its own. */
 interface Own {
   readonly input: GenerationInput;
   readonly inputField: 'messages' | 'prompt';
   /** -1 for as many as there is room for. */
   readonly outputTokens: number;
+  /** Answers to each input, of which the likeliest are told of. */
+  readonly candidates: number;
   /** Of fields that change nothing. */
   readonly names: readonly string[];
   readonly logprobs: number | null;
@@ -124,7 +142,7 @@ interface Own {
 
 function parsedRequest(
   fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>,
-  { input, inputField, outputTokens, names, logprobs, promptLogprobs, format, encode }: Own,
+  { input, inputField, outputTokens, candidates, names, logprobs, promptLogprobs, format, encode }: Own,
 ): ParsedRequest {
   const stream = fields.stream ?? false;
   const { include_usage: includeUsage, include_obfuscation: obfuscates } = fields.stream_options ?? {};
@@ -138,6 +156,7 @@ function parsedRequest(
       input,
       inputField,
       choices: fields.n ?? 1,
+      candidates,
       sampling: samplingOf(fields),
       logprobs,
       promptLogprobs,

@@ -55,6 +55,7 @@ describe('parseResponseRequest', () => {
       inputField: 'input',
       format: { kind: 'text' },
       choices: 1,
+      candidates: 1,
       stops: [],
       logprobs: null,
       promptLogprobs: null,

@@ -45,6 +45,7 @@ export function parseResponseRequest(body: unknown, memory: ResponseMemory): Par
       },
       inputField: 'input',
       choices: 1,
+      candidates: 1,
       sampling: samplingOf(fields),
       format: formatOf(fields),
       logprobs: null,

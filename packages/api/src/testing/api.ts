@@ -57,8 +57,14 @@ const byteVocabulary: Vocabulary = {
   [Symbol.dispose]: () => undefined,
 };
 
+/** A token with its log probability. */
+interface ScoredLine {
+  readonly token: number;
+  readonly logprob: number;
+}
+
 /** What a test lets the engine say: a token, the end, an error, or waiting: for something, or until it is cancelled. */
-type Line = number | ButterflyError | 'stop' | 'length' | 'hang' | Promise<void>;
+type Line = number | ScoredLine | ButterflyError | 'stop' | 'length' | 'hang' | Promise<void>;
 
 /** The longest text that was ever tokenized at once, which nobody else runs during. */
 export const longestTokenized = { characters: 0 };
@@ -199,8 +205,13 @@ export class EchoEngine implements Engine, Embedder {
         if (cancelled()) return;
         if (line instanceof ButterflyError) return yield { kind: 'error', error: line };
         if (line === 'stop' || line === 'length') return yield end(line);
-        if (request.stopTokens.has(line)) return yield end('stop');
-        yield { kind: 'token', token: line };
+        const { token, logprob } = typeof line === 'number' ? { token: line, logprob: 0 } : line;
+        if (request.stopTokens.has(token)) return yield end('stop');
+        yield {
+          kind: 'token',
+          token,
+          ...(request.logprobs === null ? {} : { logprobs: { logprob, top: [] } }),
+        };
         if (--left === 0) return yield end('length');
       }
       if (!cancelled()) yield end('stop');
