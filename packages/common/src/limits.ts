@@ -68,6 +68,11 @@ export const limits = Object.freeze({
   scoredRowsMax: 128,
   /** Tokens of one sequence that ends repetitions for DRY, as in llama.cpp. */
   dryBreakerTokensMax: 20,
+  /** Texts that end repetitions, of one request, and bytes of each: as many as llama.cpp looks at. */
+  dryBreakerTextsMax: 16,
+  dryBreakerBytesMax: 40,
+  /** Of how many such texts it is remembered which tokens they are: each takes 40 kB, if it is a letter. */
+  dryBreakerTextsKept: 64,
   /** Such sequences of a request: every token of the largest vocabularies with a line break or a quotation mark in it. */
   dryBreakersMax: 64 * kib,
   /** Tokens of those of them that have several, together: all of them may be in each step. */

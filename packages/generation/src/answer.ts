@@ -1,5 +1,7 @@
 import { ButterflyError, type Clock } from '@butterfly/common';
 import type { GenerateRequest, Generation } from '@butterfly/engine';
+import { dryBreakers } from '@butterfly/text';
+import type { DrySampling } from '@butterfly/wire';
 import type { Answering, OutputSink } from './answering.js';
 import type { AnsweringModel } from './answering-model.js';
 import { BestAnswers } from './best-answers.js';
@@ -35,13 +37,21 @@ type OneSpec = GenerationSpec & { readonly input: OneInput };
 
 async function startOne(model: AnsweringModel, spec: OneSpec, clock: Clock): Promise<Answering> {
   const prompt = await promptOf(model, spec.input, spec.inputField, spec.outputTokensMax);
-  const request = { ...engineRequest(model, spec, prompt), ...heldTo(model, spec, prompt) };
+  const sampling = { ...spec.sampling, dry: await drySampling(model, spec.dry) };
+  const request = { ...engineRequest(model, { ...spec, sampling }, prompt), ...heldTo(model, spec, prompt) };
   const { choices, candidates, logprobs } = spec;
   const ofAll = (told: GenerateRequest): Answers =>
     new Answers({ model, spec, request: told, reading: prompt.reading, clock });
   if (candidates <= choices) return ofAll(request);
   const all = ofAll({ ...request, logprobs: logprobs ?? 0 });
   return new BestAnswers(all, { choices, tellsTokens: logprobs !== null });
+}
+
+async function drySampling(
+  { vocabulary }: AnsweringModel,
+  dry: GenerationSpec['dry'],
+): Promise<DrySampling | null> {
+  return dry && { ...dry, breakers: await dryBreakers(vocabulary, dry.breakers) };
 }
 
 /**

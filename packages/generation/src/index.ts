@@ -12,6 +12,7 @@ export { noTools } from './spec.js';
 export type {
   AnswerFormat,
   ChatInput,
+  DrySpec,
   GenerationInput,
   GenerationSpec,
   InfillFile,

@@ -1,5 +1,5 @@
 import type { ChatMessage } from '@butterfly/text';
-import type { SamplingParams } from '@butterfly/wire';
+import type { DrySampling, SamplingParams } from '@butterfly/wire';
 
 /** A tool that the model may call; calling it is the client's business. */
 export interface ToolDefinition {
@@ -102,6 +102,12 @@ export type AnswerFormat =
   /** In llama.cpp's notation, GBNF. */
   | { readonly kind: 'grammar'; readonly grammar: string };
 
+/** llama.cpp's DRY, with breakers as texts: each is another row of tokens in another vocabulary. */
+export interface DrySpec extends Omit<DrySampling, 'breakers'> {
+  /** Behind each of these, repetitions begin anew. */
+  readonly breakers: readonly string[];
+}
+
 /** One wish for answers, with every default filled in: what each dialect makes of a request, and the engine knows of none. */
 export interface GenerationSpec {
   readonly input: GenerationInput;
@@ -111,7 +117,10 @@ export interface GenerationSpec {
   readonly choices: number;
   /** Answers that are made, at least as many; of more, only the likeliest are told of, when all are over. */
   readonly candidates: number;
+  /** But for DRY. */
   readonly sampling: SamplingParams;
+  /** What makes repetitions less likely; null for nothing. */
+  readonly dry: DrySpec | null;
   readonly format: AnswerFormat;
   /** How many of the likeliest tokens to tell of with each token, and its own log probability; null for neither. */
   readonly logprobs: number | null;

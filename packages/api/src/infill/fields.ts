@@ -1,6 +1,6 @@
 import { limits } from '@butterfly/common';
 import { z } from 'zod';
-import { honoured, withoutEffect } from '../fields/field-kinds.js';
+import { honoured, pickFields, withoutEffect } from '../fields/field-kinds.js';
 import { boundedList, wholeNumber } from '../fields/values.js';
 import { sharedFields } from '../openai/fields.js';
 
@@ -9,8 +9,6 @@ const file = z.looseObject({
   filename: z.string().nullish(),
 });
 
-const { typical_p, xtc_probability, xtc_threshold, repeat_penalty, repeat_last_n } = sharedFields;
-const { presence_penalty, frequency_penalty, logit_bias, seed, stop, ignore_eos, stream } = sharedFields;
 const { temperature, top_k, top_p, min_p } = sharedFields;
 
 /** `/infill`, with the names and defaults of llama-server. */
@@ -33,20 +31,27 @@ export const infillFields = {
   top_k: { ...top_k, fallback: '40' },
   top_p: { ...top_p, fallback: '0.95' },
   min_p: { ...min_p, fallback: '0.05' },
-  typical_p,
-  xtc_probability,
-  xtc_threshold,
-  repeat_penalty,
-  repeat_last_n,
-  presence_penalty,
-  frequency_penalty,
-  logit_bias,
-  seed,
-  stop,
-  ignore_eos,
-  stream,
-  timeout_ms: sharedFields.timeout_ms,
-  priority: sharedFields.priority,
+  ...pickFields(sharedFields, [
+    'typical_p',
+    'xtc_probability',
+    'xtc_threshold',
+    'repeat_penalty',
+    'repeat_last_n',
+    'presence_penalty',
+    'frequency_penalty',
+    'dry_multiplier',
+    'dry_base',
+    'dry_allowed_length',
+    'dry_penalty_last_n',
+    'dry_sequence_breakers',
+    'logit_bias',
+    'seed',
+    'stop',
+    'ignore_eos',
+    'stream',
+    'timeout_ms',
+    'priority',
+  ]),
 
   cache_prompt: withoutEffect(),
   id_slot: withoutEffect(),

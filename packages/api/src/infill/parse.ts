@@ -5,7 +5,7 @@ import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
 import { isBlank } from '../fields/values.js';
-import { samplingOf } from '../openai/sampling.js';
+import { dryOf, samplingOf } from '../openai/sampling.js';
 import { infillEncoding } from './encoding.js';
 import { infillFields } from './fields.js';
 
@@ -40,6 +40,7 @@ export function parseInfillRequest(body: unknown): ParsedRequest {
       top_p: topP ?? 0.95,
       min_p: minP ?? 0.05,
     }),
+    dry: dryOf(fields),
     format: { kind: 'text' },
     logprobs: null,
     promptLogprobs: null,

@@ -77,6 +77,7 @@ function parsed(
     choices: 1,
     candidates: 1,
     sampling: samplingOf(options),
+    dry: null,
     format: formatOf(fields.format),
     logprobs: null,
     promptLogprobs: null,

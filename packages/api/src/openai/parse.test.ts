@@ -48,6 +48,7 @@ describe('parseChatRequest and parseTextRequest', () => {
       inputField: 'messages',
       choices: 1,
       candidates: 1,
+      dry: null,
       stops: [],
       logprobs: null,
       promptLogprobs: null,

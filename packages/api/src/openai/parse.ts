@@ -18,7 +18,7 @@ import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
 import { toolUseOf } from './chat-tools.js';
 import { chatFields, textFields } from './fields.js';
 import type { sharedFields } from './fields.js';
-import { samplingOf } from './sampling.js';
+import { dryOf, samplingOf } from './sampling.js';
 import { answerFormat } from './response-format.js';
 import { textEncoding } from './text-encoding.js';
 
@@ -158,6 +158,7 @@ function parsedRequest(
       choices: fields.n ?? 1,
       candidates,
       sampling: samplingOf(fields),
+      dry: dryOf(fields),
       logprobs,
       promptLogprobs,
       format,

@@ -56,6 +56,7 @@ describe('parseResponseRequest', () => {
       format: { kind: 'text' },
       choices: 1,
       candidates: 1,
+      dry: null,
       stops: [],
       logprobs: null,
       promptLogprobs: null,

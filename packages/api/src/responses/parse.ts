@@ -5,7 +5,7 @@ import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { shownWord } from '../fields/shown-word.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
-import { samplingOf } from '../openai/sampling.js';
+import { dryOf, samplingOf } from '../openai/sampling.js';
 import { messagesOf } from './conversation.js';
 import { responsesEncoding } from './encoding.js';
 import { innerNamesWithoutEffect, responseFields, sealedReasoning } from './fields.js';
@@ -47,6 +47,7 @@ export function parseResponseRequest(body: unknown, memory: ResponseMemory): Par
       choices: 1,
       candidates: 1,
       sampling: samplingOf(fields),
+      dry: dryOf(fields),
       format: formatOf(fields),
       logprobs: null,
       promptLogprobs: null,
