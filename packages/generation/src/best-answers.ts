@@ -1,5 +1,5 @@
 import type { Answering, OutputSink } from './answering.js';
-import type { OutputEvent, ScoredToken } from './events.js';
+import type { OutputEvent } from './events.js';
 
 type ChoiceEvent = Exclude<OutputEvent, { readonly kind: 'usage' }>;
 
@@ -28,21 +28,21 @@ export class BestAnswers implements Answering {
 
   async run(sink: OutputSink): Promise<void> {
     const candidates: ChoiceEvent[][] = [];
-    let prompt: readonly ScoredToken[] | null = null;
-    let end: Extract<OutputEvent, { readonly kind: 'usage' }> | null = null;
+    const prompts: OutputEvent[] = [];
+    const ends: OutputEvent[] = [];
     await this.all.run((event) => {
-      if (event.kind === 'usage') end = event;
-      else if (event.kind === 'prompt') prompt = event.tokens;
+      if (event.kind === 'usage') ends.push(event);
+      else if (event.kind === 'prompt') prompts.push({ ...event, choice: 0 });
       else (candidates[event.choice] ??= []).push(event);
     });
     const ranked = candidates
       .map((events) => ({ events, likelihood: meanLogprob(events) }))
       .sort((a, b) => order(b.likelihood, a.likelihood))
       .slice(0, this.options.choices);
-    if (prompt !== null) sink({ kind: 'prompt', choice: 0, tokens: prompt });
+    for (const event of prompts) sink(event);
     for (const [choice, { events }] of ranked.entries())
       for (const event of events) sink(this.#told(event, choice));
-    if (end !== null) sink(end);
+    for (const event of ends) sink(event);
   }
 
   cancel(): void {

@@ -252,13 +252,14 @@ export interface TestApi extends AsyncDisposable {
 interface TestModel {
   readonly vocabulary: Vocabulary;
   readonly chatTemplate: string;
+  readonly rerankTemplate?: string;
 }
 
 /** A real server on a loopback port over an echo engine. */
 export async function startApi(
   administration?: ClusterAdministration,
   http: Partial<HttpSettings & { readonly host: string }> = {},
-  { vocabulary, chatTemplate }: TestModel = { vocabulary: byteVocabulary, chatTemplate: template },
+  { vocabulary, ...templates }: TestModel = { vocabulary: byteVocabulary, chatTemplate: template },
 ): Promise<TestApi> {
   const engine = new EchoEngine();
   const app = createApi({
@@ -268,7 +269,7 @@ export async function startApi(
       facts: echoFacts,
       engine,
       vocabulary,
-      prompts: new PromptMaker({ vocabulary, chatTemplate }),
+      prompts: new PromptMaker({ vocabulary, ...templates }),
     },
     observe: () => undefined,
     clock: systemClock,
