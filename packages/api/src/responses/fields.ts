@@ -85,6 +85,7 @@ export const responseFields = {
   ),
   instructions: honoured(someString, 'text, before all that was said', 'none'),
   previous_response_id: honoured(someString, 'the id of a response that is kept', 'none'),
+  background: honoured(z.boolean(), '`true`: answers at once, and goes on; ask for it by its id', '`false`'),
   store: honoured(z.boolean(), '`true`, `false`: whether it is kept', '`true`'),
   tools: honoured(
     boundedList(z.unknown(), limits.toolsMax),
@@ -142,7 +143,6 @@ export const responseFields = {
   max_tool_calls: withoutEffect(z.number()),
 
   truncation: refusedFor('shorten the input', '"disabled"'),
-  background: refusedFor('use stream', 'false'),
   top_logprobs: refused('0'),
   conversation: refusedFor('use previous_response_id'),
   prompt: refusedFor('send its text as instructions'),
