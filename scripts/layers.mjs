@@ -73,6 +73,7 @@ export const folders = {
     answers: ['http', 'context.ts'],
     openai: ['http', 'fields', 'answers', 'context.ts'],
     responses: ['http', 'fields', 'answers', 'openai', 'context.ts'],
+    infill: ['http', 'fields', 'answers', 'openai', 'context.ts'],
     anthropic: ['http', 'fields', 'answers', 'context.ts'],
     embeddings: ['http', 'fields', 'answers', 'context.ts'],
     ollama: ['http', 'fields', 'answers', 'embeddings', 'context.ts'],

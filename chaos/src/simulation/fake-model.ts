@@ -88,6 +88,7 @@ export function fakeSpec(layers: number): ModelSpec {
       addsBos: null,
       addsEos: null,
       chatTemplate: null,
+      rerankTemplate: null,
     },
     files: [
       {

@@ -5,6 +5,7 @@ import type { ApiContext } from './context.js';
 import { addEmbeddingRoutes } from './embeddings/routes.js';
 import type { AddRoute, RouteHandlers } from './http/add-route.js';
 import { HttpRefusal } from './http/errors.js';
+import { addInfillRoutes } from './infill/routes.js';
 import { addOllamaRoutes } from './ollama/routes.js';
 import { addOpenaiRoutes } from './openai/routes.js';
 import { addResponseRoutes } from './responses/routes.js';
@@ -17,6 +18,7 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   addOpenaiRoutes(add, context);
   addResponseRoutes((url, handlers) => addPath(app, url, handlers), context);
   addAnthropicRoutes(add, context);
+  addInfillRoutes(add, context);
   addEmbeddingRoutes(add, context);
   addOllamaRoutes(add, context);
   addTextRoutes(add, context);

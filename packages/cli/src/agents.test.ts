@@ -79,6 +79,61 @@ describe('agents over a model in three stages', () => {
     expect([isKilled, isWeather(JSON.parse(text))]).toEqual([true, true]);
   });
 
+  it('get an answer of a schema or calls, whichever the model begins', async () => {
+    const form = { type: 'object', properties: { sunny: { type: 'boolean' } }, required: ['sunny'] };
+    for (const seed of [1, 2, 3]) {
+      const { choices } = await server.openai.chat.completions.create({
+        model: server.modelName,
+        messages,
+        tools: [tool],
+        parallel_tool_calls: false,
+        response_format: { type: 'json_schema', json_schema: { name: 'form', schema: form, strict: true } },
+        ...hot,
+        ...seeded(seed),
+      });
+      const { content, tool_calls: calls = [] } = choices[0]?.message ?? {};
+      const given = calls.map(
+        (call) => call.type === 'function' && isWeather(JSON.parse(call.function.arguments)),
+      );
+      if (given.length > 0) expect(given).toEqual(given.map(() => true));
+      else expect(JSON.parse(content ?? '')).toEqual({ sunny: expect.any(Boolean) as boolean });
+    }
+  });
+
+  it('get the likeliest of several texts, and texts that repeat themselves less', async () => {
+    const asked = { model: server.modelName, prompt: 'Once upon a time', max_tokens: 24, ...seeded(3) };
+    const ask = async (fields: object) =>
+      (await server.openai.completions.create({ ...asked, ...fields, stream: false })).choices;
+    const all = await ask({ n: 4, logprobs: 0 });
+    const mean = ({ logprobs }: (typeof all)[number]): number => {
+      const told = logprobs?.token_logprobs ?? [];
+      return told.reduce((sum, each) => sum + each, 0) / told.length;
+    };
+    const ranked = all.toSorted((a, b) => mean(b) - mean(a)).map(({ text }) => text);
+    const best = await ask({ n: 2, best_of: 4 });
+    expect(best.map(({ text }) => text)).toEqual(ranked.slice(0, 2));
+    const dull = { temperature: 0, max_tokens: 200 };
+    const dry = {
+      dry_multiplier: 2,
+      dry_allowed_length: 1,
+      dry_penalty_last_n: 1024,
+      dry_sequence_breakers: [],
+    };
+    const longestRepeat = (text: string): number => {
+      const words = text.split(/\s+/);
+      let longest = 0;
+      for (let a = 0; a < words.length; a++)
+        for (let b = a + 1; b < words.length; b++) {
+          let length = 0;
+          while (b + length < words.length && words[a + length] === words[b + length]) length++;
+          longest = Math.max(longest, length);
+        }
+      return longest;
+    };
+    const [plain, varied] = [await ask(dull), await ask({ ...dull, ...dry })];
+    expect(longestRepeat(varied[0]?.text ?? '')).toBeLessThan(longestRepeat(plain[0]?.text ?? ''));
+  });
+
   it('are told how likely each token was, at the best choices', async () => {
     const { choices } = await server.openai.chat.completions.create({
       model: server.modelName,

@@ -31,8 +31,9 @@ export async function openPrompts(
 ): Promise<PromptMaker> {
   const chatTemplate =
     flags.chatTemplate === undefined ? spec.tokenizer.chatTemplate : await readTemplate(flags.chatTemplate);
+  const { rerankTemplate } = spec.tokenizer;
   const readsSpecialInMessages = flags.parseSpecialInMessages ?? false;
-  const prompts = new PromptMaker({ vocabulary, chatTemplate, readsSpecialInMessages });
+  const prompts = new PromptMaker({ vocabulary, chatTemplate, rerankTemplate, readsSpecialInMessages });
   for (const finding of prompts.findings)
     log.warn({ chatTemplate: flags.chatTemplate ?? spec.name }, finding);
   return prompts;

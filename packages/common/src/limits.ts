@@ -53,6 +53,9 @@ export const limits = Object.freeze({
   stopStringCharactersMax: 256,
   /** Last tokens of a sequence that penalties and DRY look at: 4 KiB in each step of a sequence that has either. */
   recentTokensMax: 1024,
+  /** Files that a text with a gap is read beside, and characters of each: twice and ten times what editors send. */
+  infillFilesMax: 128,
+  infillFileCharactersMax: 64 * kib,
   /** Tokens with a bias, and how far one shifts a logit either way, as OpenAI's API allows; 8 KiB in each step. */
   logitBiasTokensMax: 1024,
   logitBiasMax: 100,
@@ -65,6 +68,11 @@ export const limits = Object.freeze({
   scoredRowsMax: 128,
   /** Tokens of one sequence that ends repetitions for DRY, as in llama.cpp. */
   dryBreakerTokensMax: 20,
+  /** Texts that end repetitions, of one request, and bytes of each: as many as llama.cpp looks at. */
+  dryBreakerTextsMax: 16,
+  dryBreakerBytesMax: 40,
+  /** Of how many such texts it is remembered which tokens they are: each takes 40 kB, if it is a letter. */
+  dryBreakerTextsKept: 64,
   /** Such sequences of a request: every token of the largest vocabularies with a line break or a quotation mark in it. */
   dryBreakersMax: 64 * kib,
   /** Tokens of those of them that have several, together: all of them may be in each step. */

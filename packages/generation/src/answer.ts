@@ -1,14 +1,17 @@
 import { ButterflyError, type Clock } from '@butterfly/common';
 import type { GenerateRequest, Generation } from '@butterfly/engine';
+import { dryBreakers } from '@butterfly/text';
+import type { DrySampling } from '@butterfly/wire';
 import type { Answering, OutputSink } from './answering.js';
 import type { AnsweringModel } from './answering-model.js';
+import { BestAnswers } from './best-answers.js';
 import { followChoice, type ChoiceEnd } from './choice.js';
 import { type AnswerReading, modelSyntax } from './formats/answer-reading.js';
 import { answerConstraint } from './formats/call-constraint.js';
 import { engineConstraint } from './formats/engine-constraint.js';
 import { plainSyntax } from './formats/syntax.js';
 import { type Prompt, contextExceeded, promptOf } from './prompt.js';
-import { type GenerationSpec, type OneInput, type PlainInput, noTools } from './spec.js';
+import { type GenerationSpec, type InfillInput, type OneInput, type PlainInput, noTools } from './spec.js';
 import { SeveralAnswers } from './several-answers.js';
 
 const noTokens: ReadonlySet<number> = new Set();
@@ -33,9 +36,22 @@ export async function startAnswer(
 type OneSpec = GenerationSpec & { readonly input: OneInput };
 
 async function startOne(model: AnsweringModel, spec: OneSpec, clock: Clock): Promise<Answering> {
-  const prompt = await promptOf(model, spec.input, spec.inputField);
-  const request = { ...engineRequest(model, spec, prompt), ...heldTo(model, spec, prompt) };
-  return new Answers({ model, spec, request, reading: prompt.reading, clock });
+  const prompt = await promptOf(model, spec.input, spec.inputField, spec.outputTokensMax);
+  const sampling = { ...spec.sampling, dry: await drySampling(model, spec.dry) };
+  const request = { ...engineRequest(model, { ...spec, sampling }, prompt), ...heldTo(model, spec, prompt) };
+  const { choices, candidates, logprobs } = spec;
+  const ofAll = (told: GenerateRequest): Answers =>
+    new Answers({ model, spec, request: told, reading: prompt.reading, clock });
+  if (candidates <= choices) return ofAll(request);
+  const all = ofAll({ ...request, logprobs: logprobs ?? 0 });
+  return new BestAnswers(all, { choices, tellsTokens: logprobs !== null });
+}
+
+async function drySampling(
+  { vocabulary }: AnsweringModel,
+  dry: GenerationSpec['dry'],
+): Promise<DrySampling | null> {
+  return dry && { ...dry, breakers: await dryBreakers(vocabulary, dry.breakers) };
 }
 
 /**
@@ -78,7 +94,7 @@ function endsOf(known: ReadonlySet<number>, reading: AnswerReading | null): Read
 async function startSeveral(
   model: AnsweringModel,
   spec: GenerationSpec,
-  inputs: readonly PlainInput[],
+  inputs: readonly (PlainInput | InfillInput)[],
   clock: Clock,
 ): Promise<Answering> {
   const parts: Answering[] = [];
@@ -117,7 +133,7 @@ interface AnswersOptions {
   readonly clock: Clock;
 }
 
-/** The choices of one spec: the first computes the prompt, and the others begin when it is cached. */
+/** The candidates of one spec: the first computes the prompt, and the others begin when it is cached. */
 class Answers implements Answering {
   readonly #generations: Generation[];
   readonly #startMs: number;
@@ -160,7 +176,7 @@ class Answers implements Answering {
     const others: Promise<ChoiceEnd | null>[] = [];
     const first = this.#followOne(0, sink, () => {
       this.#firstMs = this.options.clock.nowMs() - this.#startMs;
-      for (let choice = 1; choice < this.options.spec.choices; choice++)
+      for (let choice = 1; choice < this.options.spec.candidates; choice++)
         others.push(watched(this.#begin(choice, sink)));
     });
     const ends = [await watched(first), ...(await Promise.all(others))];

@@ -12,8 +12,11 @@ export { noTools } from './spec.js';
 export type {
   AnswerFormat,
   ChatInput,
+  DrySpec,
   GenerationInput,
   GenerationSpec,
+  InfillFile,
+  InfillInput,
   OneInput,
   PlainInput,
   ToolChoice,

@@ -3,12 +3,16 @@ import { ButterflyError } from '@butterfly/common';
 import type { PromptText } from '@butterfly/text';
 import type { AnsweringModel } from './answering-model.js';
 import { type AnswerReading, answerReading, modelSyntax } from './formats/answer-reading.js';
-import { type ChatInput, type OneInput, usableTools } from './spec.js';
+import { infillTokens } from './infill.js';
+import { type ChatInput, type InfillInput, type OneInput, usableTools } from './spec.js';
 
 /** Tokenizing blocks the event loop for this many characters at a time: some 10 ms. */
 const pieceCharacters = 16 * 1024;
 /** A cut splits one token, at worst into its bytes; the longest tokens of ordinary vocabularies have fewer. */
 const tokensPerCut = 256;
+
+/** Of the context, what is left for the answer where a gap is filled to no length in particular. */
+const infillOutputShare = 4;
 
 /** What the model continues. */
 export interface Prompt {
@@ -21,10 +25,16 @@ export interface Prompt {
 /**
  * The prompt of an input.
  * @param field the name of the input in the request, for the words of errors
+ * @param outputTokens that are asked for; null for as many as there is room for
  * @throws ButterflyError CONTEXT_EXCEEDED; REQUEST_INVALID for a token that the vocabulary does not have;
- * REQUEST_UNSUPPORTED for tools where it is not known how the model calls them; those of `PromptMaker.chatText`
+ * REQUEST_UNSUPPORTED for tools where it is not known how the model calls them, and for gaps where it fills none; those of `PromptMaker.chatText`
  */
-export async function promptOf(model: AnsweringModel, input: OneInput, field: string): Promise<Prompt> {
+export async function promptOf(
+  model: AnsweringModel,
+  input: OneInput,
+  field: string,
+  outputTokens: number | null,
+): Promise<Prompt> {
   switch (input.kind) {
     case 'chat': {
       const text = chatText(model, input);
@@ -35,6 +45,8 @@ export async function promptOf(model: AnsweringModel, input: OneInput, field: st
       return { tokens: await tokenize(model, model.prompts.plainText(input.text), field), reading: null };
     case 'tokens':
       return { tokens: checkedTokens(model, input.tokens, field), reading: null };
+    case 'infill':
+      return { tokens: await infillPrompt(model, input, field, outputTokens), reading: null };
     default:
       return input satisfies never;
   }
@@ -48,7 +60,7 @@ export const promptTokens = async (
   model: AnsweringModel,
   input: OneInput,
   field: string,
-): Promise<Int32Array> => (await promptOf(model, input, field)).tokens;
+): Promise<Int32Array> => (await promptOf(model, input, field, null)).tokens;
 
 function chatText(model: AnsweringModel, input: ChatInput): PromptText {
   const { messages, toolUse, templateValues: values, continuesLast } = input;
@@ -61,6 +73,20 @@ function chatText(model: AnsweringModel, input: ChatInput): PromptText {
       { param: 'tools' },
     );
   return model.prompts.chatText(messages, { tools, values, continuesLast });
+}
+
+/** Of the files around, the beginning goes where there is no room for them beside the text and its answer. */
+async function infillPrompt(
+  model: AnsweringModel,
+  input: InfillInput,
+  field: string,
+  outputTokens: number | null,
+): Promise<Int32Array> {
+  const { contextTokensMax } = model.engine;
+  for (const text of [input.prefix, input.suffix, input.begun])
+    if (text.length > pieceCharacters) await refuseOverlong(model, text, field);
+  const outputRoom = outputTokens ?? Math.floor(contextTokensMax / infillOutputShare);
+  return infillTokens(model.vocabulary, input, contextTokensMax - outputRoom);
 }
 
 function checkedTokens({ vocabulary }: AnsweringModel, tokens: Int32Array, field: string): Int32Array {

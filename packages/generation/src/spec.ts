@@ -1,5 +1,5 @@
 import type { ChatMessage } from '@butterfly/text';
-import type { SamplingParams } from '@butterfly/wire';
+import type { DrySampling, SamplingParams } from '@butterfly/wire';
 
 /** A tool that the model may call; calling it is the client's business. */
 export interface ToolDefinition {
@@ -62,11 +62,36 @@ export interface ChatInput {
 export type PlainInput =
   { readonly kind: 'text'; readonly text: string } | { readonly kind: 'tokens'; readonly tokens: Int32Array };
 
+/** A file of the same project, which a text with a gap is read beside. */
+export interface InfillFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** A text with a gap that is filled. None of its words are read as special tokens. */
+export interface InfillInput {
+  readonly kind: 'infill';
+  /** What comes before the gap. */
+  readonly prefix: string;
+  /** What comes behind it. */
+  readonly suffix: string;
+  /** The field that the suffix came from, for the words of errors. */
+  readonly suffixField: string;
+  /** What stands in the gap already, behind the prefix; empty for nothing. */
+  readonly begun: string;
+  /**
+   * Shown before all, the last nearest: what there is no room for is left out from the beginning. Null where the model is to
+   * see nothing of a project around, not even that there is one.
+   */
+  readonly files: readonly InfillFile[] | null;
+}
+
 /** What one answer continues. */
-export type OneInput = ChatInput | PlainInput;
+export type OneInput = ChatInput | PlainInput | InfillInput;
 
 /** What is continued: one thing, or several side by side, whose choices are counted through. */
-export type GenerationInput = OneInput | { readonly kind: 'several'; readonly inputs: readonly PlainInput[] };
+export type GenerationInput =
+  OneInput | { readonly kind: 'several'; readonly inputs: readonly (PlainInput | InfillInput)[] };
 
 /** What the text of an answer must be; reasoning before it and calls of tools are free of it. */
 export type AnswerFormat =
@@ -77,6 +102,12 @@ export type AnswerFormat =
   /** In llama.cpp's notation, GBNF. */
   | { readonly kind: 'grammar'; readonly grammar: string };
 
+/** llama.cpp's DRY, with breakers as texts: each is another row of tokens in another vocabulary. */
+export interface DrySpec extends Omit<DrySampling, 'breakers'> {
+  /** Behind each of these, repetitions begin anew. */
+  readonly breakers: readonly string[];
+}
+
 /** One wish for answers, with every default filled in: what each dialect makes of a request, and the engine knows of none. */
 export interface GenerationSpec {
   readonly input: GenerationInput;
@@ -84,7 +115,12 @@ export interface GenerationSpec {
   readonly inputField: string;
   /** Answers to the same input, at least 1; the one at index i draws with the seed plus i. */
   readonly choices: number;
+  /** Answers that are made, at least as many; of more, only the likeliest are told of, when all are over. */
+  readonly candidates: number;
+  /** But for DRY. */
   readonly sampling: SamplingParams;
+  /** What makes repetitions less likely; null for nothing. */
+  readonly dry: DrySpec | null;
   readonly format: AnswerFormat;
   /** How many of the likeliest tokens to tell of with each token, and its own log probability; null for neither. */
   readonly logprobs: number | null;

@@ -28,5 +28,10 @@ export { loadQuantizer, quantizeRows } from './training/quantize.js';
 export type { Quantize } from './training/quantize.js';
 export { TrainingGraph, adamwValues, adamwValuesShape } from './training/training.js';
 export type { AdamwState } from './training/training.js';
-export type { SpecialToken, TokenizeOptions, Vocabulary } from './vocabulary/vocabulary-types.js';
+export type {
+  InfillTokens,
+  SpecialToken,
+  TokenizeOptions,
+  Vocabulary,
+} from './vocabulary/vocabulary-types.js';
 export { loadVocabulary } from './vocabulary/vocabulary.js';

@@ -25,6 +25,8 @@ export type OracleSampler =
       readonly base: number;
       readonly allowedLength: number;
       readonly lastN: number;
+      /** Texts behind which it begins anew, none by default, and the `llama_vocab` whose tokens they are looked for in. */
+      readonly breakers?: { readonly vocabulary: bigint; readonly texts: readonly string[] };
     }
   | { readonly kind: 'topK'; readonly k: number }
   | { readonly kind: 'typical' | 'topP' | 'minP'; readonly p: number }
@@ -119,13 +121,23 @@ export class OracleSamplers {
           ['int32_t', 'int32_t', 'float', 'float', 'float'],
           [vocabulary, sampler.lastN, sampler.repeat, sampler.frequency, sampler.presence],
         );
-      case 'dry':
+      case 'dry': {
+        const { vocabulary: vocab = null, texts = [] } = sampler.breakers ?? {};
         return init(
           'dry',
-          ['void *', 'float', 'float', 'int32_t', 'int32_t', 'void *', 'size_t'],
+          ['void *', 'float', 'float', 'int32_t', 'int32_t', 'const char **', 'size_t'],
           // Without breakers, which are texts, it does not look at the vocabulary.
-          [null, sampler.multiplier, sampler.base, sampler.allowedLength, sampler.lastN, null, 0],
+          [
+            vocab,
+            sampler.multiplier,
+            sampler.base,
+            sampler.allowedLength,
+            sampler.lastN,
+            texts.length === 0 ? null : texts,
+            texts.length,
+          ],
         );
+      }
       case 'topK':
         return init('top_k', ['int32_t'], [sampler.k]);
       case 'typical':

@@ -1,5 +1,6 @@
 export { ChatTemplate } from './chat-template.js';
 export type { ChatMessage, ChatTool, ChatToolCall } from './chat-message.js';
+export { dryBreakers } from './dry-breakers.js';
 export { IncrementalDetokenizer, StopMatcher } from './detokenizer.js';
 export { PromptMaker } from './prompt.js';
 export type { ChatOptions, PromptText } from './prompt.js';

@@ -16,6 +16,8 @@ interface PromptMakerOptions {
   readonly vocabulary: Vocabulary;
   /** Source of the chat template; null where the model has none and the plain default is used. */
   readonly chatTemplate: string | null;
+  /** Of a reranker, with `{query}` and `{document}` in it; null by default, for models that read a pair of texts. */
+  readonly rerankTemplate?: string | null;
   /** Whether special tokens are also read out of what messages say; by default they are not. */
   readonly readsSpecialInMessages?: boolean | undefined;
 }
@@ -51,13 +53,16 @@ export class PromptMaker {
   readonly #takesSystem: boolean;
   readonly #traits: TemplateTraits;
   readonly #source: string | null;
+  readonly #rerankTemplate: string | null;
 
   /** A template that does not work throws nothing here: it costs chats alone, and is told of in `findings`. */
-  constructor({ vocabulary, chatTemplate, readsSpecialInMessages = false }: PromptMakerOptions) {
+  constructor(options: PromptMakerOptions) {
+    const { vocabulary, chatTemplate, readsSpecialInMessages = false } = options;
     this.#vocabulary = vocabulary;
     this.#special = new SpecialTokens(vocabulary);
     this.#readsSpecialInMessages = readsSpecialInMessages;
     this.#source = chatTemplate;
+    this.#rerankTemplate = options.rerankTemplate ?? null;
     const opened = openTemplate(chatTemplate, vocabulary);
     if (opened instanceof ButterflyError) {
       [this.#template, this.#fault, this.#dropsSystem] = [null, opened, false];
@@ -115,6 +120,23 @@ export class PromptMaker {
     const named = withToolNames(messages);
     const apart = hasManyCalls ? named : withCallsApart(named);
     return withIds(apart, callIds);
+  }
+
+  /** A question and a document as a reranker was taught to read them; null where its file says nothing of that. */
+  rerankText(query: string, document: string): PromptText | null {
+    const template = this.#rerankTemplate;
+    if (template === null) return null;
+    const texts = new Map([
+      ['{query}', query],
+      ['{document}', document],
+    ]);
+    const parts = template.split(/(\{query\}|\{document\})/);
+    return Text.concat(
+      parts.map((part) => {
+        const text = texts.get(part);
+        return text === undefined ? Text.own(part) : Text.client(text);
+      }),
+    );
   }
 
   /** A text of the client that is continued as it is. */

@@ -26,6 +26,49 @@ export async function answer(
   reply: FastifyReply,
   asked: ParsedRequest,
 ): Promise<object | undefined> {
+  const { job, answering, ended } = await begin(context, reply, asked);
+  const stopWatching = onClientGone(reply.request, () => answering.cancel());
+  try {
+    return await (asked.stream ? streamAnswer(job, answering) : wholeAnswer(job, answering));
+  } finally {
+    stopWatching();
+    ended();
+  }
+}
+
+/**
+ * Begins the request, which goes on whoever is there to hear of it: its encoding takes the events, and whoever watches that
+ * knows how it stands.
+ * @returns the id of the answer
+ * @throws ButterflyError for what is known at once
+ */
+export async function answerInBackground(
+  context: ApiContext,
+  reply: FastifyReply,
+  asked: ParsedRequest,
+): Promise<string> {
+  const { job, answering, ended } = await begin(context, reply, asked);
+  const { id, requestId } = job.head;
+  const encoder = asked.encoding.stream(job.head);
+  answering
+    .run((event) => void encoder.encode(event))
+    .catch((thrown: unknown) => {
+      const { error } = toHttpFailure(thrown);
+      context.observe({ kind: 'streamBroken', requestId, isClientGone: error.code === 'CANCELLED', error });
+      encoder.failure(publicError(error, requestId));
+    })
+    .finally(ended);
+  return id;
+}
+
+interface Begun {
+  readonly job: Job;
+  readonly answering: Answering;
+  /** To be called at its end. */
+  readonly ended: () => void;
+}
+
+async function begin(context: ApiContext, reply: FastifyReply, asked: ParsedRequest): Promise<Begun> {
   nameWithoutEffect(reply, asked.withoutEffect);
   const model = requireModel(context, asked.model);
   const answering = await startAnswer(model, asked.spec, context.clock);
@@ -38,17 +81,13 @@ export async function answer(
     requestId,
     promptTokens: answering.promptTokens,
   };
-  const job: Job = { context, reply, asked, head };
-  const ended = asked.encoding.begun?.(head, () => answering.cancel());
-  const stopWatching = onClientGone(reply.request, () => answering.cancel());
-  try {
-    return await (asked.stream ? streamAnswer(job, answering) : wholeAnswer(job, answering));
-  } finally {
-    stopWatching();
-    ended?.();
+  const watched = asked.encoding.begun?.(head, () => answering.cancel());
+  const ended = (): void => {
+    watched?.();
     const totalMs = Math.round(context.clock.nowMs() - startMs);
     context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
-  }
+  };
+  return { job: { context, reply, asked, head }, answering, ended };
 }
 
 /** Says which fields were let through although they change nothing: names alone, and few. */

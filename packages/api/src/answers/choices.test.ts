@@ -88,3 +88,75 @@ describe('several answers to one request', () => {
     expect(texts).toEqual(expected);
   });
 });
+
+describe('the best of several answers', () => {
+  let api: TestApi;
+  beforeAll(async () => {
+    api = await startApi();
+  });
+  afterAll(() => api[Symbol.asyncDispose]());
+
+  /** By seed: a long one that is likely by token, two alike, a short one that is not, and one without a token. */
+  const said: Readonly<Record<number, readonly [text: string, logprob: number]>> = {
+    1: ['unlikely', -3],
+    2: ['a long and likely one', -0.5],
+    3: ['one', -1],
+    4: ['two', -1],
+    5: ['', 0],
+    6: ['ruled out', -Infinity],
+  };
+  const ask = async (fields: object): Promise<unknown> => {
+    api.engine.script = ({ sampling: { seed } }) => {
+      const [text, logprob] = said[seed] ?? ['', 0];
+      return say(text).map((token) => ({ token, logprob }));
+    };
+    return (await api.post('/v1/completions', { prompt: 'x', seed: 1, ...fields })).json();
+  };
+
+  it('are those whose tokens are likeliest on average, the best first', async () => {
+    api.engine.requests.length = 0;
+    const answer = await ask({ best_of: 6, n: 6 - 1, max_tokens: 50 });
+    const texts = ['a long and likely one', 'one', 'two', 'unlikely', ''];
+    expect(answer).toMatchObject({
+      choices: texts.map((text, index) => ({ index, text, logprobs: null, finish_reason: 'stop' })),
+      usage: { completion_tokens: texts.join('').length + 'ruled out'.length },
+    });
+    expect(api.engine.requests.map(({ sampling: { seed } }) => seed)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it('tell of their tokens where that is asked for, and of each prompt its own', async () => {
+    const answer = await ask({ prompt: ['x', 'y'], best_of: 4, logprobs: 0, max_tokens: 3 });
+    const best = { text: 'a l', logprobs: { token_logprobs: [-0.5, -0.5, -0.5] } };
+    expect(answer).toMatchObject({
+      choices: [
+        { index: 0, ...best },
+        { index: 1, ...best },
+      ],
+    });
+  });
+
+  it('are as many as are made where no more are asked for', async () => {
+    api.engine.requests.length = 0;
+    expect(await ask({ best_of: 2, n: 2, stream: false })).toMatchObject({
+      choices: [{ text: 'unlikely' }, { text: 'a long and likel' }],
+    });
+    expect(api.engine.requests.map(({ logprobs }) => logprobs)).toEqual([null, null]);
+  });
+
+  it('are no fewer than are told of, and come in one piece', async () => {
+    expect(await ask({ best_of: 1, n: 2 })).toMatchObject({
+      error: { code: 'REQUEST_INVALID', param: 'best_of' },
+    });
+    expect(await ask({ best_of: 2, stream: true })).toMatchObject({
+      error: { code: 'REQUEST_UNSUPPORTED', param: 'best_of' },
+    });
+  });
+
+  it('fail together, and free what the others hold', async () => {
+    api.engine.script = ({ sampling: { seed } }) =>
+      seed === 1 ? [...say('a'), 'hang'] : [new ButterflyError('WORKER_LOST', 'It is gone.')];
+    const response = await api.post('/v1/completions', { prompt: 'x', best_of: 3, seed: 1 });
+    expect([response.status, response.headers.get('x-butterfly-code')]).toEqual([503, 'WORKER_LOST']);
+    await api.engine.idle();
+  });
+});

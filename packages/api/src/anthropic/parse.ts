@@ -32,6 +32,7 @@ export function parseMessagesRequest(body: unknown): ParsedRequest {
       input: chatInput(fields),
       inputField: 'messages',
       choices: 1,
+      candidates: 1,
       sampling: {
         ...greedySampling,
         temperature: fields.temperature ?? 1,
@@ -39,6 +40,7 @@ export function parseMessagesRequest(body: unknown): ParsedRequest {
         topP: fields.top_p ?? 1,
         seed: randomInt(2 ** 32),
       },
+      dry: null,
       format: formatOf(fields),
       logprobs: null,
       promptLogprobs: null,

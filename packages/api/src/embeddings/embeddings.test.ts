@@ -1,7 +1,8 @@
 import { ButterflyError } from '@butterfly/common';
+import { markerVocabulary } from '@butterfly/text/testing';
 import { Ollama } from 'ollama';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { startApi, type TestApi } from '../testing/api.js';
+import { say, startApi, type TestApi } from '../testing/api.js';
 import { documentedRows, rowsOfFields } from '../testing/documentation.js';
 import { embeddingFields, rerankFields } from './fields.js';
 
@@ -79,6 +80,19 @@ describe('/rerank', () => {
         usage: { prompt_tokens: 15 },
       });
     expect(api.engine.embedded.every(({ pooling }) => pooling === 'rank')).toBe(true);
+  });
+});
+
+describe('/rerank of a model that was taught by a template', () => {
+  it('fills in the question and the document, which are never read as special tokens', async () => {
+    const vocabulary = markerVocabulary(['<|im_start|>']);
+    const rerankTemplate = '<|im_start|>{query}:{document}\n{query}';
+    await using ranking = await startApi(undefined, {}, { vocabulary, chatTemplate: '', rerankTemplate });
+    const response = await ranking.post('/rerank', { query: '{document}', documents: ['<|im_start|>'] });
+    expect(response.status).toBe(200);
+    const [asked] = ranking.engine.embedded;
+    const start = 258;
+    expect([...(asked?.tokens ?? [])]).toEqual([start, ...say('{document}:<|im_start|>\n{document}')]);
   });
 });
 

@@ -78,16 +78,17 @@ async function rerank(context: ApiContext, request: FastifyRequest, reply: Fasti
   const { query, documents } = fields;
   if (query == null) throw invalid('query', 'expected a text');
   if (documents == null) throw invalid('documents', 'expected an array of texts');
-  // Others were taught to score by a template of their own, which is not read here.
-  if (!model.engine.model.poolings.includes('rank') || !model.engine.model.isEncoder)
+  const { poolings, isEncoder } = model.engine.model;
+  // What continues texts was taught to score by a template.
+  if (!poolings.includes('rank') || (!isEncoder && model.prompts.rerankText('', '') === null))
     throw new ButterflyError(
       'REQUEST_UNSUPPORTED',
-      'This model does not score documents; serve a reranker, such as bge-reranker.',
+      'This model does not score documents; serve a reranker, such as bge-reranker or Qwen3-Reranker.',
       { param: 'model' },
     );
   const texts = documents.map((document) => (typeof document === 'string' ? document : document.text));
   const { vectors, promptTokens } = await embedded(request, model, {
-    inputs: texts.map((text) => ({ kind: 'tokens', tokens: pairTokens(model, query, text) })),
+    inputs: texts.map((text) => ({ kind: 'tokens', tokens: rankedTokens(model, query, text) })),
     inputField: 'documents',
     pooling: 'rank',
     dimensions: null,
@@ -109,6 +110,12 @@ async function rerank(context: ApiContext, request: FastifyRequest, reply: Fasti
     usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
     results,
   };
+}
+
+/** By the template of the model, or as a pair. */
+function rankedTokens(model: ServedModel, query: string, document: string): Int32Array {
+  const text = model.prompts.rerankText(query, document);
+  return text === null ? pairTokens(model, query, document) : model.prompts.tokens(text);
 }
 
 /** A question and a document in one text, as llama-server puts them (`format_prompt_rerank` in server-common.cpp). */

@@ -29,6 +29,14 @@ export type Field = Honoured | WithoutEffect | Refused;
 /** All that is known of the fields of one object, by name. */
 export type Fields = Readonly<Record<string, Field>>;
 
+/** Some of these fields, in this order. */
+export function pickFields<F extends Fields, K extends keyof F & string>(
+  fields: F,
+  names: readonly K[],
+): Pick<F, K> {
+  return Object.fromEntries(names.map((name) => [name, fields[name]])) as Pick<F, K>;
+}
+
 export const honoured = <S extends z.ZodType>(schema: S, values: string, fallback: string): Honoured<S> => ({
   kind: 'honoured',
   schema,

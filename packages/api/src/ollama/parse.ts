@@ -12,7 +12,7 @@ import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
-import { parseBody } from '../fields/parse-body.js';
+import { invalid, parseBody } from '../fields/parse-body.js';
 import { isBlank, topKMax } from '../fields/values.js';
 import { chatEncoding, generateEncoding } from './encoding.js';
 import { chatFields, generateFields, optionFields } from './fields.js';
@@ -75,7 +75,9 @@ function parsed(
     input,
     inputField: field,
     choices: 1,
+    candidates: 1,
     sampling: samplingOf(options),
+    dry: null,
     format: formatOf(fields.format),
     logprobs: null,
     promptLogprobs: null,
@@ -119,7 +121,15 @@ function chatOptions({
 }
 
 function generateInput(fields: z.output<typeof generateSchema>): GenerationInput | null {
-  const { prompt, system, raw } = fields;
+  const { prompt, system, raw, suffix } = fields;
+  if (suffix != null && suffix !== '') {
+    if (!isBlank(system) || raw === true)
+      throw invalid(
+        isBlank(system) ? 'raw' : 'system',
+        'has no place in a text with a suffix; leave one out',
+      );
+    return { kind: 'infill', prefix: prompt ?? '', suffix, suffixField: 'suffix', begun: '', files: null };
+  }
   if (isBlank(prompt)) return null;
   if (raw === true) return { kind: 'text', text: prompt };
   const instructions = isBlank(system) ? [] : [{ role: 'system', content: system }];

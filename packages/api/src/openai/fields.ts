@@ -21,6 +21,13 @@ const outputTokens = outputTokensFrom(1, '', 'the rest of the context');
 
 const penalty = honoured(z.number().min(-2).max(2), '-2 to 2', '0');
 
+const dryBreaker = z
+  .string()
+  .min(1)
+  .refine((text) => Buffer.byteLength(text) <= limits.dryBreakerBytesMax && !/\p{Surrogate}/u.test(text), {
+    error: `expected text of at most ${limits.dryBreakerBytesMax} bytes`,
+  });
+
 /** What both endpoints know. The tables of docs/api.md say the same, and a test holds them to this. */
 export const sharedFields = {
   model: honoured(z.string(), 'the id of the model', 'the model that is served'),
@@ -64,6 +71,23 @@ export const sharedFields = {
     z.int().min(0).max(limits.recentTokensMax),
     `0 to ${limits.recentTokensMax} tokens that penalties look back on`,
     '64',
+  ),
+  dry_multiplier: honoured(z.number().min(0).max(100), '0 to 100', '0: no DRY'),
+  dry_base: honoured(z.number().min(1).max(100), '1 to 100', '1.75'),
+  dry_allowed_length: honoured(
+    z.int().min(0).max(limits.recentTokensMax),
+    `0 to ${limits.recentTokensMax}`,
+    '2',
+  ),
+  dry_penalty_last_n: honoured(
+    z.int().min(0).max(limits.recentTokensMax),
+    `0 to ${limits.recentTokensMax} tokens in which repetitions are looked for`,
+    '64',
+  ),
+  dry_sequence_breakers: honoured(
+    boundedList(dryBreaker, limits.dryBreakerTextsMax),
+    `up to ${limits.dryBreakerTextsMax} texts of at most ${limits.dryBreakerBytesMax} bytes, behind which repetitions begin anew`,
+    '`"\\n"`, `":"`, `"\\""`, `"*"`',
   ),
   logit_bias: honoured(
     z
@@ -178,12 +202,20 @@ export const textFields = {
   ...sharedFields,
 
   max_completion_tokens: refusedFor('use max_tokens'),
-  best_of: refused('1'),
+  best_of: honoured(
+    z.int().min(1).max(limits.choicesMax),
+    `1 to ${limits.choicesMax}, at least \`n\`, of which the \`n\` likeliest are told of; not with \`stream\``,
+    '`n`',
+  ),
   echo: honoured(z.boolean(), '`true`: the text of the prompt stands before the answer', '`false`'),
   logprobs: honoured(
     z.int().min(0).max(limits.logprobsMax),
     `0 to ${limits.logprobsMax} of the likeliest tokens, beside each token's own log probability`,
     'none',
   ),
-  suffix: refused(),
+  suffix: honoured(
+    z.string(),
+    'what comes behind the answer, for models that were taught to fill gaps',
+    'none',
+  ),
 };

@@ -47,6 +47,8 @@ describe('parseChatRequest and parseTextRequest', () => {
       format: { kind: 'text' },
       inputField: 'messages',
       choices: 1,
+      candidates: 1,
+      dry: null,
       stops: [],
       logprobs: null,
       promptLogprobs: null,
@@ -151,8 +153,8 @@ describe('parseChatRequest and parseTextRequest', () => {
   });
 
   it.each([
-    [{ best_of: 2 }, 'best_of'],
-    [{ suffix: 'x' }, 'suffix'],
+    [{ best_of: 2, stream: true }, 'best_of'],
+    [{ suffix: 'x', echo: true }, 'echo'],
     [{ max_completion_tokens: 5 }, 'max_completion_tokens'],
   ])('refuse %j as unsupported in a completion', (fields, param) => {
     expect(refusal(() => textSpec(fields))).toEqual(['REQUEST_UNSUPPORTED', param]);

@@ -1,5 +1,11 @@
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
-import type { AnswerFormat, ChatInput, GenerationInput, PlainInput } from '@butterfly/generation';
+import type {
+  AnswerFormat,
+  ChatInput,
+  GenerationInput,
+  InfillInput,
+  PlainInput,
+} from '@butterfly/generation';
 import { z } from 'zod';
 import type { AnswerEncoding, ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
@@ -12,7 +18,7 @@ import { messageNamesWithoutEffect, templateMessage } from './chat-messages.js';
 import { toolUseOf } from './chat-tools.js';
 import { chatFields, textFields } from './fields.js';
 import type { sharedFields } from './fields.js';
-import { samplingOf } from './sampling.js';
+import { dryOf, samplingOf } from './sampling.js';
 import { answerFormat } from './response-format.js';
 import { textEncoding } from './text-encoding.js';
 
@@ -44,6 +50,7 @@ export function parseChatRequest(body: unknown): ParsedRequest {
     input,
     inputField: 'messages',
     outputTokens: newer ?? older ?? -1,
+    candidates: fields.n ?? 1,
     names,
     logprobs,
     promptLogprobs: null,
@@ -78,11 +85,13 @@ function continuesLast({
 export function parseTextRequest(body: unknown): ParsedRequest {
   const fields = parseBody(textSchema, body);
   const outputTokens = fields.max_tokens ?? textOutputTokensDefault;
-  const inputs = plainInputs(fields.prompt, 'prompt', limits.promptsMax);
+  const prompts = plainInputs(fields.prompt, 'prompt', limits.promptsMax);
   const isEchoed = fields.echo === true;
+  const suffix = fields.suffix ?? '';
   if (outputTokens === 0 && !isEchoed)
     throw invalid('max_tokens', 'expected at least 1, or with echo 0, which scores the prompt');
-  const echo = isEchoed ? inputs.map(echoOf) : null;
+  const echo = isEchoed ? prompts.map(echoOf) : null;
+  const inputs = suffix === '' ? prompts : withGaps(prompts, suffix, isEchoed);
   const [first] = inputs;
   const input: GenerationInput = inputs.length === 1 && first ? first : { kind: 'several', inputs };
   const choicesEach = fields.n ?? 1;
@@ -91,6 +100,7 @@ export function parseTextRequest(body: unknown): ParsedRequest {
     input,
     inputField: 'prompt',
     outputTokens,
+    candidates: candidatesOf(fields),
     names: namesWithoutEffect(textFields, fields),
     logprobs,
     promptLogprobs: isEchoed ? logprobs : null,
@@ -100,12 +110,28 @@ export function parseTextRequest(body: unknown): ParsedRequest {
   });
 }
 
+/** Nothing can be told of candidates before it is known which are the best. */
+function candidatesOf({ best_of: bestOf, n, stream }: z.output<typeof textSchema>): number {
+  const choices = n ?? 1;
+  if (bestOf == null) return choices;
+  if (bestOf < choices) throw invalid('best_of', `expected at least n, which is ${choices}`);
+  if (bestOf > choices && stream === true)
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'best_of: not supported with stream, since the best is known at the end; leave one out.',
+      { param: 'best_of' },
+    );
+  return bestOf;
+}
+
 /** What an endpoint has of its own. */
 interface Own {
   readonly input: GenerationInput;
   readonly inputField: 'messages' | 'prompt';
   /** -1 for as many as there is room for. */
   readonly outputTokens: number;
+  /** Answers to each input, of which the likeliest are told of. */
+  readonly candidates: number;
   /** Of fields that change nothing. */
   readonly names: readonly string[];
   readonly logprobs: number | null;
@@ -116,7 +142,7 @@ interface Own {
 
 function parsedRequest(
   fields: z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>,
-  { input, inputField, outputTokens, names, logprobs, promptLogprobs, format, encode }: Own,
+  { input, inputField, outputTokens, candidates, names, logprobs, promptLogprobs, format, encode }: Own,
 ): ParsedRequest {
   const stream = fields.stream ?? false;
   const { include_usage: includeUsage, include_obfuscation: obfuscates } = fields.stream_options ?? {};
@@ -130,7 +156,9 @@ function parsedRequest(
       input,
       inputField,
       choices: fields.n ?? 1,
+      candidates,
       sampling: samplingOf(fields),
+      dry: dryOf(fields),
       logprobs,
       promptLogprobs,
       format,
@@ -144,6 +172,23 @@ function parsedRequest(
     withoutEffect: [...names, ...idleStreamOptions],
     encoding: encode(includeUsage ?? false),
   };
+}
+
+/** Each prompt with a gap behind it, and the suffix behind that. */
+function withGaps(prompts: readonly PlainInput[], suffix: string, isEchoed: boolean): readonly InfillInput[] {
+  if (isEchoed)
+    throw new ButterflyError('REQUEST_UNSUPPORTED', 'echo: not supported with suffix; leave one out.', {
+      param: 'echo',
+    });
+  return prompts.map((prompt): InfillInput => {
+    if (prompt.kind === 'tokens')
+      throw new ButterflyError(
+        'REQUEST_UNSUPPORTED',
+        'suffix: only prompts of text can have one; send the prompt as text.',
+        { param: 'suffix' },
+      );
+    return { kind: 'infill', prefix: prompt.text, suffix, suffixField: 'suffix', begun: '', files: null };
+  });
 }
 
 function echoOf(input: PlainInput): string {

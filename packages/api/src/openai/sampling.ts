@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import type { DrySpec } from '@butterfly/generation';
 import { greedySampling, type LogitBias, type SamplingParams } from '@butterfly/wire';
 import type { z } from 'zod';
 import type { ShapeOf } from '../fields/field-kinds.js';
@@ -42,6 +43,29 @@ export function samplingOf(fields: SamplingFields): SamplingParams {
     penaltyLastN: fields.repeat_last_n ?? 64,
     logitBias: logitBiasOf(fields.logit_bias),
     seed: fields.seed == null ? randomInt(2 ** 32) : seedOf(fields.seed),
+  };
+}
+
+type DryFields = Partial<
+  Pick<
+    z.output<z.ZodObject<ShapeOf<typeof sharedFields>>>,
+    'dry_multiplier' | 'dry_base' | 'dry_allowed_length' | 'dry_penalty_last_n' | 'dry_sequence_breakers'
+  >
+>;
+
+/** llama.cpp's defaults. */
+const dryBreakersUsual: readonly string[] = ['\n', ':', '"', '*'];
+
+/** How the fields that all endpoints share keep repetitions away; null where they do not. */
+export function dryOf(fields: DryFields): DrySpec | null {
+  const { dry_multiplier: multiplier, dry_penalty_last_n: lastN } = fields;
+  if (multiplier == null || multiplier === 0 || lastN === 0) return null;
+  return {
+    multiplier,
+    base: fields.dry_base ?? 1.75,
+    allowedLength: fields.dry_allowed_length ?? 2,
+    lastN: lastN ?? 64,
+    breakers: fields.dry_sequence_breakers ?? dryBreakersUsual,
   };
 }
 

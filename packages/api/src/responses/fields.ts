@@ -1,29 +1,39 @@
 import { limits } from '@butterfly/common';
 import { z } from 'zod';
-import { honoured, isAbsent, refused, refusedFor, withoutEffect } from '../fields/field-kinds.js';
+import { honoured, isAbsent, pickFields, refused, refusedFor, withoutEffect } from '../fields/field-kinds.js';
 import type { Fields } from '../fields/field-kinds.js';
 import { boundedList, countParts } from '../fields/values.js';
 import { chatFields, sharedFields } from '../openai/fields.js';
 import { toolChoice } from './tools.js';
 
-const {
-  model,
-  temperature,
-  top_p,
-  top_k,
-  min_p,
-  seed,
-  stop,
-  presence_penalty,
-  frequency_penalty,
-  repeat_penalty,
-  priority,
-  timeout_ms,
-  ignore_eos,
-  stream,
-  service_tier,
-  prompt_cache_retention,
-} = sharedFields;
+const { model, service_tier, prompt_cache_retention } = sharedFields;
+
+/** Those of chats that count here too. */
+const samplingFields = pickFields(sharedFields, [
+  'temperature',
+  'top_p',
+  'top_k',
+  'min_p',
+  'seed',
+  'stop',
+  'presence_penalty',
+  'frequency_penalty',
+  'repeat_penalty',
+  'typical_p',
+  'xtc_probability',
+  'xtc_threshold',
+  'repeat_last_n',
+  'dry_multiplier',
+  'dry_base',
+  'dry_allowed_length',
+  'dry_penalty_last_n',
+  'dry_sequence_breakers',
+  'logit_bias',
+  'priority',
+  'timeout_ms',
+  'ignore_eos',
+  'stream',
+]);
 
 const format = z.discriminatedUnion(
   'type',
@@ -75,6 +85,7 @@ export const responseFields = {
   ),
   instructions: honoured(someString, 'text, before all that was said', 'none'),
   previous_response_id: honoured(someString, 'the id of a response that is kept', 'none'),
+  background: honoured(z.boolean(), '`true`: answers at once, and goes on; ask for it by its id', '`false`'),
   store: honoured(z.boolean(), '`true`, `false`: whether it is kept', '`true`'),
   tools: honoured(
     boundedList(z.unknown(), limits.toolsMax),
@@ -102,19 +113,7 @@ export const responseFields = {
     chatFields.max_tokens.values,
     'the rest of the context',
   ),
-  temperature,
-  top_p,
-  top_k,
-  min_p,
-  seed,
-  stop,
-  presence_penalty,
-  frequency_penalty,
-  repeat_penalty,
-  priority,
-  timeout_ms,
-  ignore_eos,
-  stream,
+  ...samplingFields,
   include: honoured(
     includes,
     `\`["${sealedReasoning}"]\`; what hosted tools would add, which adds nothing`,
@@ -144,7 +143,6 @@ export const responseFields = {
   max_tool_calls: withoutEffect(z.number()),
 
   truncation: refusedFor('shorten the input', '"disabled"'),
-  background: refusedFor('use stream', 'false'),
   top_logprobs: refused('0'),
   conversation: refusedFor('use previous_response_id'),
   prompt: refusedFor('send its text as instructions'),

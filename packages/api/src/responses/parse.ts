@@ -4,8 +4,8 @@ import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { shownWord } from '../fields/shown-word.js';
-import { invalid, parseBody } from '../fields/parse-body.js';
-import { samplingOf } from '../openai/sampling.js';
+import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
+import { dryOf, samplingOf } from '../openai/sampling.js';
 import { messagesOf } from './conversation.js';
 import { responsesEncoding } from './encoding.js';
 import { innerNamesWithoutEffect, responseFields, sealedReasoning } from './fields.js';
@@ -18,8 +18,13 @@ import { type ReadTools, readTools } from './tools.js';
 const schema = z.strictObject(shapeOf(responseFields));
 type Body = z.output<typeof schema>;
 
+export interface ParsedResponseRequest extends ParsedRequest {
+  /** Whether it goes on without whoever asked, who will ask for its state. */
+  readonly isBackground: boolean;
+}
+
 /** @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field; NOT_FOUND for what is not kept */
-export function parseResponseRequest(body: unknown, memory: ResponseMemory): ParsedRequest {
+export function parseResponseRequest(body: unknown, memory: ResponseMemory): ParsedResponseRequest {
   const fields = parseBody(schema, body);
   const input = readInput(fields.input, boundedRecall(memory));
   const previousId = textOrNull(fields.previous_response_id);
@@ -45,7 +50,9 @@ export function parseResponseRequest(body: unknown, memory: ResponseMemory): Par
       },
       inputField: 'input',
       choices: 1,
+      candidates: 1,
       sampling: samplingOf(fields),
+      dry: dryOf(fields),
       format: formatOf(fields),
       logprobs: null,
       promptLogprobs: null,
@@ -56,6 +63,7 @@ export function parseResponseRequest(body: unknown, memory: ResponseMemory): Par
       ignoreEos: fields.ignore_eos ?? false,
     },
     stream: fields.stream ?? false,
+    isBackground: isBackground(fields),
     withoutEffect: [
       ...namesWithoutEffect(responseFields, fields),
       ...innerNamesWithoutEffect(fields.text, fields.reasoning, shownWord),
@@ -68,6 +76,15 @@ export function parseResponseRequest(body: unknown, memory: ResponseMemory): Par
       sealsReasoning: fields.include?.includes(sealedReasoning) ?? false,
     }),
   };
+}
+
+/** What nobody keeps, nobody could ask for. */
+function isBackground({ background, store, stream }: Body): boolean {
+  if (background !== true) return false;
+  if (store === false) throw invalid('background', 'needs store, since its end is asked for later');
+  if (stream === true)
+    throw unsupportedField('background', 'not supported with stream; ask for the response by its id instead');
+  return true;
 }
 
 function readInput(input: Body['input'], recall: Recall): readonly Item[] {
@@ -139,6 +156,7 @@ function formatOf({ text }: Body): AnswerFormat {
 /** What the response repeats, with the defaults that counted. */
 function echoOf(fields: Body, { echo }: ReadTools, previousId: string | null): RequestEcho {
   return {
+    background: fields.background ?? false,
     instructions: fields.instructions ?? null,
     max_output_tokens: outputTokens(fields),
     metadata: fields.metadata ?? {},

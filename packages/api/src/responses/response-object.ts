@@ -5,6 +5,7 @@ import type { OutputItem, ResponseObject } from './items.js';
 
 /** What a response repeats of its request, in the names of the wire. */
 export interface RequestEcho {
+  readonly background: boolean;
   readonly instructions: string | null;
   readonly max_output_tokens: number | null;
   readonly metadata: Readonly<Record<string, string>>;
@@ -39,7 +40,6 @@ export function responseObject(
     created_at: createdS,
     status: state.kind === 'inProgress' ? 'in_progress' : state.kind,
     completed_at: state.kind === 'completed' ? state.completedS : null,
-    background: false,
     error: 'error' in state ? errorObject(state.error) : null,
     incomplete_details: state.kind === 'incomplete' ? { reason: 'max_output_tokens' } : null,
     model,

@@ -1,7 +1,7 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { answer } from '../answers/answer.js';
+import { answer, answerInBackground } from '../answers/answer.js';
 import type { ParsedRequest } from '../answers/dialect.js';
 import type { ApiContext } from '../context.js';
 import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
@@ -19,7 +19,11 @@ export function addResponseRoutes(add: Add, context: ApiContext): void {
   const idOf = ({ params }: FastifyRequest) => (params as { readonly id: string }).id;
 
   add('/v1/responses', {
-    POST: (request, reply) => answerOrFail(context, reply, parseResponseRequest(request.body, responses)),
+    POST: async (request, reply) => {
+      const asked = parseResponseRequest(request.body, responses);
+      if (!asked.isBackground) return answerOrFail(context, reply, asked);
+      return responses.response(await answerInBackground(context, reply, asked));
+    },
   });
   add('/v1/responses/:id', {
     GET: (request) => {

@@ -34,6 +34,7 @@ const byteVocabulary: Vocabulary = {
   addsBos: true,
   addsEos: false,
   separator: null,
+  infill: null,
   endOfGenerationTokens: new Set([eos]),
   specialTokens: [
     { token: bos, text: '<s>', isAlwaysRead: false },
@@ -56,8 +57,14 @@ const byteVocabulary: Vocabulary = {
   [Symbol.dispose]: () => undefined,
 };
 
+/** A token with its log probability. */
+interface ScoredLine {
+  readonly token: number;
+  readonly logprob: number;
+}
+
 /** What a test lets the engine say: a token, the end, an error, or waiting: for something, or until it is cancelled. */
-type Line = number | ButterflyError | 'stop' | 'length' | 'hang' | Promise<void>;
+type Line = number | ScoredLine | ButterflyError | 'stop' | 'length' | 'hang' | Promise<void>;
 
 /** The longest text that was ever tokenized at once, which nobody else runs during. */
 export const longestTokenized = { characters: 0 };
@@ -198,8 +205,13 @@ export class EchoEngine implements Engine, Embedder {
         if (cancelled()) return;
         if (line instanceof ButterflyError) return yield { kind: 'error', error: line };
         if (line === 'stop' || line === 'length') return yield end(line);
-        if (request.stopTokens.has(line)) return yield end('stop');
-        yield { kind: 'token', token: line };
+        const { token, logprob } = typeof line === 'number' ? { token: line, logprob: 0 } : line;
+        if (request.stopTokens.has(token)) return yield end('stop');
+        yield {
+          kind: 'token',
+          token,
+          ...(request.logprobs === null ? {} : { logprobs: { logprob, top: [] } }),
+        };
         if (--left === 0) return yield end('length');
       }
       if (!cancelled()) yield end('stop');
@@ -240,13 +252,14 @@ export interface TestApi extends AsyncDisposable {
 interface TestModel {
   readonly vocabulary: Vocabulary;
   readonly chatTemplate: string;
+  readonly rerankTemplate?: string;
 }
 
 /** A real server on a loopback port over an echo engine. */
 export async function startApi(
   administration?: ClusterAdministration,
   http: Partial<HttpSettings & { readonly host: string }> = {},
-  { vocabulary, chatTemplate }: TestModel = { vocabulary: byteVocabulary, chatTemplate: template },
+  { vocabulary, ...templates }: TestModel = { vocabulary: byteVocabulary, chatTemplate: template },
 ): Promise<TestApi> {
   const engine = new EchoEngine();
   const app = createApi({
@@ -256,7 +269,7 @@ export async function startApi(
       facts: echoFacts,
       engine,
       vocabulary,
-      prompts: new PromptMaker({ vocabulary, chatTemplate }),
+      prompts: new PromptMaker({ vocabulary, ...templates }),
     },
     observe: () => undefined,
     clock: systemClock,

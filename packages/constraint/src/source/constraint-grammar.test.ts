@@ -133,6 +133,94 @@ describe('constraints', () => {
     ]);
   });
 
+  it('of a form or tags allow either, and nothing beside them', async () => {
+    const call = { begin: ['<f=x>'], content: { kind: 'json' }, end: ['</f>'] } as const;
+    const either = { kind: 'either', text: { kind: 'regex', pattern: 'yes|no' }, tags: [call] } as const;
+    const texts = [
+      'yes',
+      '<f=x>{}</f>',
+      '<f=x>{}</f>\n<f=x>{}</f>',
+      'maybe',
+      'yes<f=x>{}</f>',
+      '<f=x>{}</f>no',
+      '',
+    ];
+    expect(await allowed({ ...either, isRepeated: true, behind: null }, texts)).toEqual(texts.slice(0, 3));
+    expect(await allowed({ ...either, isRepeated: false, behind: null }, texts)).toEqual(texts.slice(0, 2));
+    expect(await allowed({ ...either, text: null, isRepeated: true, behind: null }, texts)).toEqual(
+      texts.slice(1, 3),
+    );
+    const thought = ['Hm.</t>yes', '</t>\n\n<f=x>{}</f>', 'Hm.</t>maybe', '</t>yes</t>yes'];
+    expect(await allowed({ ...either, isRepeated: true, behind: ['</t>'] }, thought)).toEqual(
+      thought.slice(0, 2),
+    );
+  });
+
+  const tagged = {
+    kind: 'tagged',
+    beforeKey: ['<k='],
+    afterKey: [['>']],
+    afterValue: ['</k>'],
+    isOnOwnLine: false,
+    isLenient: false,
+  } as const;
+
+  it('of values between tags hold each to its schema, and texts to their end alone', async () => {
+    const properties = {
+      text: { type: 'string' },
+      word: { enum: ['on', 'off'] },
+      count: { type: 'integer', minimum: 1 },
+      list: { anyOf: [{ type: 'array', items: { type: 'boolean' } }, { type: 'null' }] },
+      maybe: { type: ['string', 'null'] },
+    };
+    const constraint = { ...tagged, schema: { type: 'object', properties, required: ['text'] } } as const;
+    const texts = [
+      '<k=text>a < b </ k> <<k> "\n</k>',
+      '<k=text><</k>',
+      '<k=text></k>\n<k=count>12</k>',
+      '<k=text></k><k=word>off</k><k=list>[true]</k><k=maybe>null</k>',
+      '<k=text></k><k=list>null</k>',
+      '<k=count>12</k>',
+      '<k=text></k><k=count>0</k>',
+      '<k=text></k><k=word>of</k>',
+      '<k=text></k><k=list>[1]</k>',
+      '<k=text></k><k=other>1</k>',
+      '<k=text></k><k=text></k>',
+    ];
+    expect(await allowed(constraint, texts)).toEqual(texts.slice(0, 5));
+    const none = { ...tagged, schema: { type: 'object', properties: {} } };
+    expect(await allowed(none, ['', '<k=a>1</k>'])).toEqual(['']);
+  });
+
+  it('of values on lines and between several marks read them as they are written', async () => {
+    const lines = {
+      ...tagged,
+      afterKey: [['</k>'], ['<v>']],
+      afterValue: ['</v>'],
+      isOnOwnLine: true,
+    } as const;
+    const constraint = { ...lines, schema: { type: 'object', properties: { a: { type: 'string' } } } };
+    const texts = [
+      '<k=a</k><v>\nx\n\n</v>',
+      '<k=a</k>\n<v>\n\n</v>\n',
+      '<k=a</k><v>x</v>',
+      '<k=a<v>\nx\n</v>',
+    ];
+    expect(await allowed(constraint, texts)).toEqual(texts.slice(0, 2));
+  });
+
+  it('leave aside, where that is enough, what answers cannot be held to', async () => {
+    const odd = { type: 'integer', multipleOf: 3 };
+    const object = { type: 'object', properties: { a: odd, b: { type: 'integer' } } } as const;
+    const json = { kind: 'schema', schema: object, isLenient: true } as const;
+    expect(await allowed(json, ['{"c":1}', '[]'])).toEqual(['{"c":1}']);
+    const texts = ['<k=a>"x"</k><k=b>1</k>', '<k=a>1</k><k=b>"x"</k>'];
+    expect(await allowed({ ...tagged, schema: object, isLenient: true }, texts)).toEqual(texts.slice(0, 1));
+    expect(refusal({ ...tagged, schema: object })).toBe('REQUEST_UNSUPPORTED schema.properties.a.multipleOf');
+    const long = { type: 'object', properties: { a: { type: 'string', maxLength: 3 } } };
+    expect(refusal({ ...tagged, schema: long })).toBe('REQUEST_UNSUPPORTED schema.properties.a.maxLength');
+  });
+
   it.each([
     [
       schema({ type: 'object', properties: { a: { type: 'integer', multipleOf: 3 } } }),

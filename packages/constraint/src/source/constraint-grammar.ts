@@ -5,7 +5,8 @@ import { invalid } from './refusals.js';
 import { patternRules } from './pattern-rules.js';
 import { matching, plainForm } from './regex-grammar.js';
 import { anyObject, anyValue, schemaGrammar } from './schema-grammar.js';
-import { tagsGrammar } from './tags-grammar.js';
+import { taggedGrammar } from './tagged-grammar.js';
+import { eitherGrammar, tagsGrammar } from './tags-grammar.js';
 
 /**
  * The grammar, in xgrammar's EBNF, of all answers that a constraint allows. It is the same for the same constraint, and its
@@ -15,10 +16,18 @@ import { tagsGrammar } from './tags-grammar.js';
  */
 export function constraintGrammar(constraint: Constraint): string {
   const book = new RuleBook();
-  if (constraint.kind !== 'tags') return book.text(plain(constraint, book, []));
   const contentOf = (tag: { readonly content: PlainConstraint }, path: Path): Expression =>
     plain(tag.content, book, [...path, 'content']);
-  return book.text(tagsGrammar(constraint, contentOf, book, []));
+  switch (constraint.kind) {
+    case 'tags':
+      return book.text(tagsGrammar(constraint, contentOf, book, []));
+    case 'either': {
+      const text = constraint.text === null ? null : plain(constraint.text, book, []);
+      return book.text(eitherGrammar(constraint, text, contentOf, book));
+    }
+    default:
+      return book.text(plain(constraint, book, []));
+  }
 }
 
 function plain(constraint: PlainConstraint, book: RuleBook, path: Path): Expression {
@@ -26,8 +35,14 @@ function plain(constraint: PlainConstraint, book: RuleBook, path: Path): Express
     case 'json':
       anyValue(book);
       return anyObject(book);
-    case 'schema':
-      return schemaGrammar(constraint.schema, book, [...path, 'schema']);
+    case 'schema': {
+      const exact = (): Expression => schemaGrammar(constraint.schema, book, [...path, 'schema']);
+      return constraint.isLenient === true
+        ? book.attempt(exact, () => plain({ kind: 'json' }, book, path))
+        : exact();
+    }
+    case 'tagged':
+      return taggedGrammar(constraint, book, [...path, 'schema']);
     case 'regex': {
       const at = [...path, 'pattern'];
       if (constraint.pattern === '') throw invalid(at, 'must not be empty.');

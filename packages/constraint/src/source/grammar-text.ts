@@ -102,6 +102,19 @@ export class RuleBook {
       );
   }
 
+  /** What this makes, or nothing of it but another thing, where it throws a ButterflyError. */
+  attempt(make: () => Expression, otherwise: () => Expression): Expression {
+    const [rules, bytes, serial] = [this.#rules.size, this.#bytes, this.#serial];
+    try {
+      return make();
+    } catch (error) {
+      if (!(error instanceof ButterflyError)) throw error;
+      for (const name of [...this.#rules.keys()].slice(rules)) this.#rules.delete(name);
+      [this.#bytes, this.#serial] = [bytes, serial];
+      return otherwise();
+    }
+  }
+
   /** The grammar that begins with this expression. */
   text(root: Expression): string {
     this.define('root', root);

@@ -36,6 +36,16 @@ export function schemaGrammar(schema: Json, book: RuleBook, path: Path): Express
   return new SchemaWalk(schema, book, path).expression(schema, path);
 }
 
+/** The same of parts of one schema, whose references lead into the whole of it. */
+export function partGrammars(
+  schema: Json,
+  book: RuleBook,
+  path: Path,
+): (part: Json | undefined, at: Path) => Expression {
+  checkSize(schema, path);
+  return (part, at) => new SchemaWalk(schema, book, path).expression(part, at);
+}
+
 /** Any JSON value, objects and lists within each other to any depth. */
 export function anyValue(book: RuleBook): Expression {
   return book.once('value', () =>

@@ -1,10 +1,22 @@
 import { limits } from '@butterfly/common';
 import type { Constraint, Marker, Path, Tag } from './constraint.js';
-import { choice, literal, nothing, sequence, type Expression, type RuleBook } from './grammar-text.js';
+import {
+  choice,
+  literal,
+  nothing,
+  repeated,
+  sequence,
+  type Expression,
+  type RuleBook,
+} from './grammar-text.js';
 import { invalid } from './refusals.js';
 import { holdsMarkerEnds } from './regex-grammar.js';
 
 type Tags = Extract<Constraint, { kind: 'tags' }>;
+type Either = Extract<Constraint, { kind: 'either' }>;
+
+/** White space between calls, and between thoughts and what follows: layout, which belongs to none of them. */
+const blanksMax = 2;
 
 /** How the grammar writes a special token: no text of an answer has these characters. */
 export function specialTokenText(token: number): string {
@@ -54,7 +66,39 @@ export function tagsGrammar(
   return stopsAfterFirst ? first : sequence(first, free(true));
 }
 
-function textOf(marker: Marker, path: Path): string {
+/**
+ * A text of a form, or tags and nothing else.
+ * @param textOfForm the expression of the text; null where there must be a tag
+ * @throws ButterflyError REQUEST_INVALID
+ */
+export function eitherGrammar(
+  { tags, isRepeated, behind }: Either,
+  textOfForm: Expression | null,
+  contentOf: (tag: Tag, path: Path) => Expression,
+  book: RuleBook,
+): Expression {
+  if (tags.length === 0 || tags.length > limits.constraintTagsMax)
+    throw invalid(['tags'], `must be from 1 to ${limits.constraintTagsMax}.`);
+  const calls = tags.map((tag, index) => {
+    const at = ['tags', index];
+    const end = textOf(tag.end, [...at, 'end']);
+    const inside = book.add(sequence(contentOf(tag, at), end === '' ? nothing : literal(end)));
+    return sequence(literal(textOf(tag.begin, [...at, 'begin'])), inside);
+  });
+  const call = book.add(choice(...calls));
+  const further = book.add(sequence(repeated('[ \\n]', 0, blanksMax), call));
+  const row = isRepeated ? sequence(call, repeated(further, 0, Infinity)) : call;
+  const answer = book.add(textOfForm === null ? row : choice(row, textOfForm));
+  if (behind === null) return answer;
+  const start = textOf(behind, ['behind']);
+  if (start === '') throw invalid(['behind'], 'must not be empty.');
+  const whole = book.add(sequence(repeated('[ \\n]', 0, blanksMax), answer));
+  return book.add(
+    `TagDispatch((${literal(start)}, ${whole}), stop_eos=true, stop_str=(), loop_after_dispatch=false)`,
+  );
+}
+
+export function textOf(marker: Marker, path: Path): string {
   const text = marker
     .map((part) => {
       if (typeof part === 'number') return specialTokenText(part);

@@ -56,7 +56,13 @@ export function modelCapabilities(model: Model): readonly string[] {
   const { syntax } = modelSyntax(model);
   const canCall = syntax.calls !== null || syntax.hasChannels;
   const canThink = syntax.reasoning !== null || syntax.hasChannels;
-  return ['completion', ...(canCall ? ['tools'] : []), ...(canThink ? ['thinking'] : [])];
+  const canFill = model.vocabulary.infill !== null;
+  return [
+    'completion',
+    ...(canFill ? ['insert'] : []),
+    ...(canCall ? ['tools'] : []),
+    ...(canThink ? ['thinking'] : []),
+  ];
 }
 
 /**

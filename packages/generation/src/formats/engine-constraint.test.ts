@@ -1,4 +1,3 @@
-import { ButterflyError } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import type { ToolDefinition } from '../spec.js';
 import { answerConstraint } from './call-constraint.js';
@@ -54,7 +53,7 @@ describe('engineConstraint', () => {
       tags: [
         {
           begin: [7, '\n{"name": "look", "arguments": '],
-          content: { kind: 'schema', schema },
+          content: { kind: 'schema', schema, isLenient: true },
           end: ['}\n</tool_call>'],
         },
       ],
@@ -69,23 +68,42 @@ describe('engineConstraint', () => {
     });
   });
 
-  it('leaves a schema that it cannot follow aside, or refuses it where that was asked for', () => {
+  it('says whether a schema that it cannot follow may be left aside', () => {
     const contentOf = (isStrict: boolean) =>
       engineConstraint(
         answerConstraint(hermes, use([{ ...look, parameters: odd, isStrict }], 'required'), { kind: 'text' }),
         surroundings,
       );
-    expect(contentOf(false)).toMatchObject({ tags: [{ content: { kind: 'json' } }] });
-    // The engine refuses it, with the path.
-    expect(contentOf(true)).toMatchObject({ tags: [{ content: { kind: 'schema', schema: odd } }] });
+    expect(contentOf(false)).toMatchObject({ tags: [{ content: { isLenient: true } }] });
+    expect(contentOf(true)).toMatchObject({
+      tags: [{ content: { kind: 'schema', schema: odd, isLenient: false } }],
+    });
   });
 
-  it('refuses what cannot be held together', () => {
+  it('holds answers to a form, or to calls instead, behind the thoughts where there are some', () => {
     const both = answerConstraint(hermes, use([look], 'auto'), { kind: 'json' });
-    expect(() => engineConstraint(both, surroundings)).toThrow(ButterflyError);
+    const tags = [{ begin: ['<tool_call>\n{"name": "look", "arguments": '] }];
+    expect(engineConstraint(both, surroundings)).toMatchObject({
+      kind: 'either',
+      text: { kind: 'json' },
+      tags,
+      isRepeated: true,
+      behind: null,
+    });
+    expect(engineConstraint(both, { ...surroundings, isThinking: true })).toMatchObject({
+      kind: 'either',
+      behind: ['</think>'],
+    });
+    const required = answerConstraint(hermes, use([look], 'required', false), { kind: 'json' });
+    expect(engineConstraint(required, { ...surroundings, isThinking: true })).toMatchObject({
+      kind: 'either',
+      text: null,
+      isRepeated: false,
+      behind: ['</think>'],
+    });
   });
 
-  it('holds arguments between tags to their names', () => {
+  it('holds arguments between tags to their schemas', () => {
     const tagged: AnswerSyntax = {
       ...plainSyntax,
       calls: {
@@ -106,7 +124,13 @@ describe('engineConstraint', () => {
       tags: [
         {
           begin: ['<tool_call>\n<function=look>\n'],
-          content: { kind: 'grammar', grammar: expect.stringContaining('name ::= "at"') as string },
+          content: {
+            kind: 'tagged',
+            schema,
+            beforeKey: ['<parameter='],
+            afterKey: [['>']],
+            isOnOwnLine: true,
+          },
           end: ['</function>\n</tool_call>'],
         },
       ],

@@ -1,15 +1,6 @@
-import { ButterflyError } from '@butterfly/common';
-import {
-  type Constraint,
-  type Json,
-  type Marker,
-  type PlainConstraint,
-  type Tag,
-  constraintGrammar,
-} from '@butterfly/constraint';
+import type { Constraint, Json, Marker, PlainConstraint, Tag } from '@butterfly/constraint';
 import type { AnswerFormat } from '../spec.js';
 import type { AnswerConstraint, CallForm } from './call-constraint.js';
-import type { TaggedCalls } from './syntax.js';
 
 /** How an answer begins, and what its special tokens are. */
 interface Surroundings {
@@ -20,9 +11,7 @@ interface Surroundings {
 }
 
 /**
- * What the engine holds an answer to; undefined for nothing.
- * @throws ButterflyError REQUEST_UNSUPPORTED for what cannot be held together; REQUEST_INVALID and REQUEST_UNSUPPORTED for
- * a schema or grammar that cannot be followed, with the path
+ * What the engine holds an answer to; undefined for nothing. What cannot be followed of it, the engine refuses.
  */
 export function engineConstraint(
   wanted: AnswerConstraint | null,
@@ -38,23 +27,26 @@ export function engineConstraint(
     const tags = [{ begin, content, end: [] }];
     return { kind: 'tags', tags, triggers: [begin], atLeastOne: false, stopsAfterFirst: true };
   }
-  if (format.kind !== 'text' && !calls.isRequired)
-    throw new ButterflyError(
-      'REQUEST_UNSUPPORTED',
-      'response_format: an answer of a form, or calls of tools instead, are not supported together; require a call or leave one out.',
-      { param: 'response_format' },
-    );
   const { section, trigger, isRequired, isRepeated } = calls;
-  // Without a word that begins calls, free text cannot be told from them.
-  if (trigger === '' && !isRequired) return undefined;
   const tags = calls.forms.map((form): Tag => ({
     begin: marker(section.begin + form.begin),
-    content: argumentsConstraint(form),
+    content: argumentsConstraint(form, marker),
     end: marker(form.end + section.end),
   }));
+  const text = isRequired ? null : (plainConstraint(format) ?? null);
+  if (isThinking && reasoning !== null && (isRequired || text !== null))
+    return { kind: 'either', text, tags, isRepeated, behind: marker(reasoning.end) };
+  if (text !== null) return { kind: 'either', text, tags, isRepeated, behind: null };
+  // Without a word that begins calls, free text cannot be told from them.
+  if (trigger === '' && !isRequired) return undefined;
   const start = trigger === '' ? commonStart(calls.forms.map(({ begin }) => section.begin + begin)) : trigger;
-  const atLeastOne = isRequired && !isThinking;
-  return { kind: 'tags', tags, triggers: [marker(start)], atLeastOne, stopsAfterFirst: !isRepeated };
+  return {
+    kind: 'tags',
+    tags,
+    triggers: [marker(start)],
+    atLeastOne: isRequired,
+    stopsAfterFirst: !isRepeated,
+  };
 }
 
 function plainConstraint(format: AnswerFormat): PlainConstraint | undefined {
@@ -75,33 +67,22 @@ function plainConstraint(format: AnswerFormat): PlainConstraint | undefined {
 }
 
 /** A schema that cannot be followed costs the promise that its arguments are valid, unless that was asked for. */
-function argumentsConstraint(form: CallForm): PlainConstraint {
-  if (form.arguments.kind === 'tagged') return taggedConstraint(form.arguments.tags, form.arguments.schema);
-  const exact: PlainConstraint = { kind: 'schema', schema: form.arguments.schema as Json };
-  if (form.isStrict) return exact;
-  try {
-    constraintGrammar(exact);
-    return exact;
-  } catch (error) {
-    if (error instanceof ButterflyError) return { kind: 'json' };
-    throw error;
-  }
-}
-
-/** Values between tags have no JSON, so that their names are held to alone. */
-function taggedConstraint(tags: TaggedCalls, schema: Readonly<Record<string, unknown>>): PlainConstraint {
-  const names = Object.keys(schema.properties ?? {});
-  if (names.length === 0) return { kind: 'grammar', grammar: 'root ::= ""' };
-  const { beforeKey, afterKey, afterValue, isOnOwnLine } = tags;
-  const line = isOnOwnLine ? '\n' : '';
-  const literal = (text: string): string => JSON.stringify(text);
-  const grammar = [
-    'root ::= argument+',
-    `argument ::= ${literal(beforeKey)} name ${literal((afterKey[0] ?? '') + line)} value ${literal(`${line}${afterValue}\n`)}`,
-    `name ::= ${names.map(literal).join(' | ')}`,
-    'value ::= [^<]*',
-  ].join('\n');
-  return { kind: 'grammar', grammar };
+function argumentsConstraint(
+  { arguments: given, isStrict }: CallForm,
+  marker: (text: string) => Marker,
+): PlainConstraint {
+  const schema = given.schema as Json;
+  if (given.kind === 'json') return { kind: 'schema', schema, isLenient: !isStrict };
+  const { beforeKey, afterKey, afterValue, isOnOwnLine } = given.tags;
+  return {
+    kind: 'tagged',
+    schema,
+    beforeKey: marker(beforeKey),
+    afterKey: afterKey.map(marker),
+    afterValue: marker(afterValue),
+    isOnOwnLine,
+    isLenient: !isStrict,
+  };
 }
 
 /** Special tokens stand as numbers in it, since no text of an answer has them. */

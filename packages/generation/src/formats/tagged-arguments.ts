@@ -1,3 +1,4 @@
+import { type ArgumentForm, argumentForm } from '@butterfly/constraint';
 import type { AnswerBuffer } from './answer-buffer.js';
 import { type Markers, type Standing, afterSpace } from './markers.js';
 import type { ArgumentsSchema } from './parser.js';
@@ -9,7 +10,7 @@ const keyCharactersMax = 512;
 /** The arguments of one call that come between tags, as JSON text. */
 export class TaggedArguments {
   /** Of the argument whose value is coming; null between arguments. */
-  #value: { readonly form: 'text' | 'json'; isOpen: boolean } | null = null;
+  #value: { readonly form: ArgumentForm; isOpen: boolean } | null = null;
   #count = 0;
 
   constructor(
@@ -30,8 +31,8 @@ export class TaggedArguments {
   end(buffer: AnswerBuffer): void {
     if (this.#value === null) return;
     const rest = buffer.take(buffer.text.length);
-    if (this.#value.form === 'json') this.emit(jsonOf(rest));
-    else this.#text(rest, this.#value);
+    if (this.#value.form === 'text') this.#text(rest, this.#value);
+    else this.emit(wholeValue(rest, this.#value.form));
   }
 
   #key(buffer: AnswerBuffer): 'again' | 'wait' | 'done' {
@@ -71,15 +72,12 @@ export class TaggedArguments {
     return 'yes';
   }
 
-  #valueOf(
-    buffer: AnswerBuffer,
-    value: { readonly form: 'text' | 'json'; isOpen: boolean },
-  ): 'again' | 'wait' {
+  #valueOf(buffer: AnswerBuffer, value: { readonly form: ArgumentForm; isOpen: boolean }): 'again' | 'wait' {
     const { afterValue, isOnOwnLine } = this.calls;
     const end = this.markers.of(afterValue);
     const over = buffer.find([end]);
     if (over === null) {
-      if (value.form === 'json') return 'wait';
+      if (value.form !== 'text') return 'wait';
       let safe = buffer.undecidedFrom([end]);
       if (isOnOwnLine && buffer.text.charAt(safe - 1) === '\n') safe--;
       this.#text(buffer.take(safe), value);
@@ -88,7 +86,7 @@ export class TaggedArguments {
     const given = buffer.take(over.at);
     const said = isOnOwnLine && given.endsWith('\n') ? given.slice(0, -1) : given;
     buffer.take(afterValue.length);
-    if (value.form === 'json') this.emit(jsonOf(said));
+    if (value.form !== 'text') this.emit(wholeValue(said, value.form));
     else {
       this.#text(said, value);
       this.emit(value.isOpen ? '"' : '""');
@@ -104,23 +102,21 @@ export class TaggedArguments {
   }
 }
 
-/** Whether an argument is a text whatever it looks like, or is JSON where it can be. */
-function formOf(schema: ArgumentsSchema, key: string): 'text' | 'json' {
+/** Of an argument that the schema does not name, nothing is known. */
+function formOf(schema: ArgumentsSchema, key: string): ArgumentForm {
   const properties = schema?.properties;
   if (typeof properties !== 'object' || properties === null || !Object.hasOwn(properties, key)) return 'json';
-  const property: unknown = (properties as Readonly<Record<string, unknown>>)[key];
-  if (typeof property !== 'object' || property === null) return 'json';
-  if ('type' in property) return property.type === 'string' ? 'text' : 'json';
-  const values = 'enum' in property ? property.enum : null;
-  return Array.isArray(values) && values.every((value) => typeof value === 'string') ? 'text' : 'json';
+  return argumentForm((properties as Readonly<Record<string, unknown>>)[key]);
 }
 
 /** As templates print them that come from Python. */
 const pythonWords: Readonly<Record<string, string>> = { True: 'true', False: 'false', None: 'null' };
 
-function jsonOf(text: string): string {
+/** Of a value that may be something other than the text that it is written as. */
+function wholeValue(text: string, form: Exclude<ArgumentForm, 'text'>): string {
   const trimmed = text.trim();
   const word = Object.hasOwn(pythonWords, trimmed) ? pythonWords[trimmed] : undefined;
+  if (form === 'nullableText') return word === 'null' || trimmed === 'null' ? 'null' : JSON.stringify(text);
   if (word !== undefined) return word;
   try {
     JSON.parse(trimmed);

@@ -13,6 +13,20 @@ export interface SpecialToken {
   readonly isAlwaysRead: boolean;
 }
 
+/** What a text with a gap in it is written with, for models that were taught to fill it. */
+export interface InfillTokens {
+  /** Stands before what comes before the gap. */
+  readonly prefix: number;
+  /** Stands before what comes behind it. */
+  readonly suffix: number;
+  /** Stands before what is to fill it. */
+  readonly middle: number;
+  /** Stands before the name of a repository; null where nothing does. */
+  readonly repository: number | null;
+  /** Stands before the name of a file of it; null where nothing does. */
+  readonly file: number | null;
+}
+
 /** The tokenizer of one model, as libllama implements it. */
 export interface Vocabulary extends Disposable {
   /** Number of tokens. */
@@ -23,6 +37,8 @@ export interface Vocabulary extends Disposable {
   readonly addsEos: boolean;
   /** What stands between two texts in one, as rerankers read them; null where nothing does. */
   readonly separator: number | null;
+  /** Null where the model was taught to fill no gaps. */
+  readonly infill: InfillTokens | null;
   readonly endOfGenerationTokens: ReadonlySet<number>;
   readonly specialTokens: readonly SpecialToken[];
   tokenize(text: string, options: TokenizeOptions): Int32Array;

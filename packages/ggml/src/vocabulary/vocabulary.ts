@@ -3,7 +3,7 @@ import { ButterflyError, ensure } from '@butterfly/common';
 import { withNativeErrors, type Ggml } from '../library/library.js';
 import { cutLongRuns, recursesOverText } from './long-runs.js';
 import type { Pointer } from '../library/symbols.js';
-import type { SpecialToken, TokenizeOptions, Vocabulary } from './vocabulary-types.js';
+import type { InfillTokens, SpecialToken, TokenizeOptions, Vocabulary } from './vocabulary-types.js';
 
 /** Room for what a token stands for, in bytes; it grows for the odd one that needs more. */
 const pieceBytesUsual = 4096;
@@ -21,6 +21,7 @@ class LlamaVocabulary implements Vocabulary {
   readonly addsBos: boolean;
   readonly addsEos: boolean;
   readonly separator: number | null;
+  readonly infill: InfillTokens | null;
   readonly endOfGenerationTokens: ReadonlySet<number>;
   readonly specialTokens: readonly SpecialToken[];
   readonly #llama: Ggml['llama'];
@@ -35,7 +36,6 @@ class LlamaVocabulary implements Vocabulary {
     this.#model = model;
     this.#vocab = llama.llama_model_get_vocab(model);
     this.size = llama.llama_vocab_n_tokens(this.#vocab);
-    const special = (token: number): number | null => (token < 0 ? null : token);
     this.bos = special(llama.llama_vocab_bos(this.#vocab));
     this.eos = special(llama.llama_vocab_eos(this.#vocab));
     this.addsBos = llama.llama_vocab_get_add_bos(this.#vocab);
@@ -43,6 +43,7 @@ class LlamaVocabulary implements Vocabulary {
     this.separator = llama.llama_vocab_get_add_sep(this.#vocab)
       ? special(llama.llama_vocab_sep(this.#vocab))
       : null;
+    this.infill = infillTokens(llama, this.#vocab);
     this.#cutsLongRuns =
       llama.llama_vocab_type(this.#vocab) === vocabularyTypes.bytePair &&
       recursesOverText(metadataText(llama, model, 'tokenizer.ggml.pre'));
@@ -143,6 +144,18 @@ class LlamaVocabulary implements Vocabulary {
     );
     return this.#alive();
   }
+}
+
+/** As llama.h has the tokens that there are not: below 0. */
+const special = (token: number): number | null => (token < 0 ? null : token);
+
+function infillTokens(llama: Ggml['llama'], vocab: Pointer): InfillTokens | null {
+  const prefix = special(llama.llama_vocab_fim_pre(vocab));
+  const suffix = special(llama.llama_vocab_fim_suf(vocab));
+  const middle = special(llama.llama_vocab_fim_mid(vocab));
+  if (prefix === null || suffix === null || middle === null) return null;
+  const repository = special(llama.llama_vocab_fim_rep(vocab));
+  return { prefix, suffix, middle, repository, file: special(llama.llama_vocab_fim_sep(vocab)) };
 }
 
 /**

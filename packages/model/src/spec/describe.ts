@@ -217,7 +217,10 @@ function readTokenizer(metadata: Metadata): TokenizerSpec {
     const value = metadata.get(`tokenizer.ggml.${key}`);
     return typeof value === 'boolean' ? value : null;
   };
-  const template = text('tokenizer.chat_template');
+  const template = (name: string): string | null => {
+    const source = text(`tokenizer.chat_template${name}`);
+    return source?.trim() ? source : null;
+  };
   return {
     model: text('tokenizer.ggml.model'),
     pre: text('tokenizer.ggml.pre'),
@@ -229,6 +232,7 @@ function readTokenizer(metadata: Metadata): TokenizerSpec {
     addsBos: flag('add_bos_token'),
     addsEos: flag('add_eos_token'),
     // A blank template says nothing, and would drop whole conversations.
-    chatTemplate: template?.trim() ? template : null,
+    chatTemplate: template(''),
+    rerankTemplate: template('.rerank'),
   };
 }

@@ -52,6 +52,8 @@ const tokenizerSchema = z.object({
   addsEos: z.boolean().nullable(),
   /** Jinja source. */
   chatTemplate: z.string().nullable(),
+  /** What a reranker reads, with `{query}` and `{document}` in it. */
+  rerankTemplate: z.string().nullable(),
 });
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/u);

@@ -1,8 +1,23 @@
-import type { Vocabulary } from '@butterfly/ggml';
+import type { InfillTokens, Vocabulary } from '@butterfly/ggml';
 
 const bos = 256;
 const eos = 257;
 const firstMarker = 258;
+
+const infillTexts = [
+  '<|fim_prefix|>',
+  '<|fim_suffix|>',
+  '<|fim_middle|>',
+  '<|repo_name|>',
+  '<|file_sep|>',
+] as const;
+
+/** Where it has the markers of Qwen, as libllama finds them. */
+function infillOf(tokenOf: ReadonlyMap<string, number>): InfillTokens | null {
+  const [prefix, suffix, middle, repository, file] = infillTexts.map((text) => tokenOf.get(text) ?? null);
+  if (prefix == null || suffix == null || middle == null) return null;
+  return { prefix, suffix, middle, repository: repository ?? null, file: file ?? null };
+}
 
 /** One token for each byte, `<s>`, `</s>`, and one for each marker; `ends` are those that end an answer. */
 export function markerVocabulary(markers: readonly string[], ends: readonly string[] = []): Vocabulary {
@@ -17,6 +32,7 @@ export function markerVocabulary(markers: readonly string[], ends: readonly stri
     addsBos: false,
     addsEos: false,
     separator: null,
+    infill: infillOf(tokenOf),
     endOfGenerationTokens: new Set([eos, ...ends.map((text) => tokenOf.get(text) ?? eos)]),
     specialTokens,
     tokenize(text, { parseSpecial }) {
