@@ -77,6 +77,7 @@ export const folders = {
   },
   cli: {
     discovery: [],
+    crew: [],
     'admin-client': ['options.ts', 'table.ts', 'server-url.ts'],
     'api-client': ['server-url.ts'],
     chat: ['api-client', 'terminal.ts'],

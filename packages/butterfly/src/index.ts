@@ -8,10 +8,8 @@ export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, se
 export { windowCaches } from '@butterfly/llama-graph';
 export type { WindowCache } from '@butterfly/llama-graph';
 export type { OpenedModel } from './model.js';
-export { usualLocalDevices } from './local-devices.js';
 export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
-export type { WorkerProgram } from './local-workers.js';
 export type { Serving } from './serving.js';
 export { vectorOf } from '@butterfly/engine';
 export type { EmbedEvent, EmbedRequest, Embedder, Embedding, EngineModel } from '@butterfly/engine';

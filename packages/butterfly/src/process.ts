@@ -1,6 +1,7 @@
 // What every process of Butterfly needs of this package, workers too: without the API and all that comes with it.
 export { modelsDirectory, workerDirectory } from './directories.js';
 export { tellParent } from './last-words.js';
+export { usualLocalDevices } from './local-devices.js';
 export { logFormats } from './log-formats.js';
 export type { LogFormat } from './log-formats.js';
 export {
@@ -11,3 +12,6 @@ export {
   threadsPerWorker,
   warnOfCrowding,
 } from './machine.js';
+export { cpusOfWorkers } from './placement.js';
+export { managements, WorkerProcesses } from './worker-processes.js';
+export type { WorkerProcess, WorkerProgram } from './worker-processes.js';

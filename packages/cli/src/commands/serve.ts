@@ -1,4 +1,4 @@
-import { type Logger, formatAddress, printableLine } from '@butterfly/common';
+import { type Logger, formatAddress, limits, printableLine } from '@butterfly/common';
 import type { ExpertWish, Objective, PlanWishes } from '@butterfly/planning';
 import {
   type WindowCache,
@@ -9,8 +9,8 @@ import {
   resolveModelPath,
   startServing,
   surveysDirectory,
-  usualLocalDevices,
 } from 'butterfly';
+import { usualLocalDevices } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import type { Environment } from '../environment.js';
@@ -100,7 +100,7 @@ export function serveCommand(environment: Environment): Command {
     .option(
       '--workers <n>',
       'local worker processes on the CPU; 0 waits for workers from elsewhere (default: one for each graphics card, else 1)',
-      wholeNumber(0, 64),
+      wholeNumber(0, limits.localWorkersMax),
     )
     .addOption(devicesOption())
     .addOption(expertsOption())
