@@ -7,6 +7,39 @@ export interface CacheVariables {
   readonly LOCALAPPDATA?: string | undefined;
 }
 
+/** The variables of the environment that say where data of users goes. */
+export interface DataVariables {
+  readonly XDG_DATA_HOME?: string | undefined;
+  readonly LOCALAPPDATA?: string | undefined;
+}
+
+/**
+ * Where backends lie that `butterfly setup` brought, of one version of ggml: those of another would end the process. Null for
+ * a user without a home.
+ */
+export function backendsDirectory(
+  variables: DataVariables,
+  ggmlVersion: string,
+  platform: NodeJS.Platform = process.platform,
+  home: string | null = homeDirectory(),
+): string | null {
+  const data = dataDirectory(variables, platform, home);
+  return data === null ? null : join(data, 'backends', `ggml-${ggmlVersion}`);
+}
+
+function dataDirectory(
+  { XDG_DATA_HOME, LOCALAPPDATA }: DataVariables,
+  platform: NodeJS.Platform,
+  home: string | null,
+): string | null {
+  if (XDG_DATA_HOME) return join(XDG_DATA_HOME, 'butterfly');
+  if (platform === 'win32' && LOCALAPPDATA) return join(LOCALAPPDATA, 'butterfly', 'data');
+  if (home === null) return null;
+  if (platform === 'darwin') return join(home, 'Library', 'Application Support', 'butterfly');
+  if (platform === 'win32') return join(home, 'AppData', 'Local', 'butterfly', 'data');
+  return join(home, '.local', 'share', 'butterfly');
+}
+
 /**
  * Where this system keeps what programs can fetch again, for this user and this program; null for a user without a home,
  * as containers run programs.

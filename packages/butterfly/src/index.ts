@@ -1,3 +1,6 @@
+export { installBackend, isInstalled, installedFile, removeBackend } from './backends/install.js';
+export { backendPackages } from './backends/packages.js';
+export type { BackendPackage } from './backends/packages.js';
 export { surveysDirectory } from './directories.js';
 export { Hub } from './hub/hub.js';
 export { pull } from './hub/pull.js';

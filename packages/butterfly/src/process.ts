@@ -1,5 +1,5 @@
 // What every process of Butterfly needs of this package, workers too: without the API and all that comes with it.
-export { modelsDirectory, workerDirectory } from './directories.js';
+export { backendsDirectory, modelsDirectory, workerDirectory } from './directories.js';
 export { tellParent } from './last-words.js';
 export { usualLocalDevices } from './local-devices.js';
 export { logFormats } from './log-formats.js';

@@ -50,7 +50,7 @@ import { openGguf } from '@butterfly/model';
 import { StageRuntime } from '@butterfly/stage';
 
 const ggml = loadGgml({ log: silentLogger });
-loadGpus(ggml, silentLogger);
+loadGpus(ggml, { backends: null, log: silentLogger });
 const spec = await describeAny(await openGguf(process.argv[1]), (request) => surveyInChild(request, { ggmlDirectory: undefined }));
 const range = { layerStart: 0, layerEnd: spec.layers };
 const open = (arenaSlots) =>

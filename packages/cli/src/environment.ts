@@ -18,6 +18,8 @@ const schema = z.object({
   HF_ENDPOINT: z.string().optional(),
   /** Where systems say that caches go. */
   XDG_CACHE_HOME: z.string().optional(),
+  /** And data of users. */
+  XDG_DATA_HOME: z.string().optional(),
   LOCALAPPDATA: z.string().optional(),
   /** What people and terminals say of colours: no-color.org, force-color.org. */
   NO_COLOR: z.string().optional(),

@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   status: async () => (await import('./commands/status.js')).statusCommand,
   drain: async () => (await import('./commands/drain.js')).drainCommand,
   devices: async () => (await import('./commands/devices.js')).devicesCommand,
+  setup: async () => (await import('./commands/setup.js')).setupCommand,
   discover: async () => (await import('./commands/discover.js')).discoverCommand,
 };
 

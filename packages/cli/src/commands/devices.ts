@@ -1,5 +1,6 @@
 import { formatBytes, printableLine } from '@butterfly/common';
-import { listDevices, loadGgml, loadGpus, usualDevices } from '@butterfly/ggml';
+import { expectedVersions, listDevices, loadGgml, loadGpus, usualDevices } from '@butterfly/ggml';
+import { backendsDirectory } from 'butterfly/process';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
@@ -20,7 +21,7 @@ export function devicesCommand(environment: Environment): Command {
     .action(async ({ json, ...flags }: LogFlags & { readonly json?: boolean }) => {
       const log = await openLog(environment, flags, 'devices');
       const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
-      loadGpus(ggml, log);
+      loadGpus(ggml, { backends: backendsDirectory(environment, expectedVersions.ggml), log });
       const devices = listDevices(ggml);
       if (json) {
         print(`${JSON.stringify(devices, null, 2)}\n`);

@@ -14,6 +14,7 @@ import {
 import {
   type Device,
   type Ggml,
+  expectedVersions,
   findDevice,
   listDevices,
   loadGgml,
@@ -33,6 +34,7 @@ import {
 } from '@butterfly/worker';
 import {
   availableMemoryBytes,
+  backendsDirectory,
   checkThreads,
   cpusOfWorkers,
   defaultCacheBytes,
@@ -236,7 +238,7 @@ async function workerOptions(
   const sharesMemory = management === managements.inCrew;
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
   const threads = checkThreads(flags.threads ?? threadsPerWorker(1));
-  const device = chooseDevice(ggml, deviceName, log);
+  const device = chooseDevice(ggml, deviceName, environment, log);
   const memoryBytes =
     flags.memory ?? (device.kind === 'cpu' ? availableMemoryBytes() : deviceMemoryBytes(device));
   // Whoever started it counts the threads of all of its workers, and has warned for them of the cache.
@@ -289,9 +291,10 @@ function hostOffer({ hostMemory, experts }: WorkerFlags, isShared: boolean): Hos
 }
 
 /** @throws ButterflyError CONFIG_INVALID for a device that is not there */
-function chooseDevice(ggml: Ggml, name: string, log: Logger): Device {
+function chooseDevice(ggml: Ggml, name: string, environment: Environment, log: Logger): Device {
   // What is not asked for cannot fail: drivers may end the process.
-  if (name !== 'cpu') loadGpus(ggml, log);
+  if (name !== 'cpu')
+    loadGpus(ggml, { backends: backendsDirectory(environment, expectedVersions.ggml), log });
   return findDevice(listDevices(ggml), name);
 }
 

@@ -78,7 +78,8 @@ function isTwin(device: Device, other: Device): boolean {
 export function usualDevices<D extends Device>(devices: readonly D[]): readonly D[] {
   const cards = devices.filter(
     (device) =>
-      (device.kind === 'gpu' || /^(?:metal|mtl)/u.test(device.name)) && !devices.some((other) => isTwin(device, other)),
+      (device.kind === 'gpu' || /^(?:metal|mtl)/u.test(device.name)) &&
+      !devices.some((other) => isTwin(device, other)),
   );
   const usual = cards.length > 0 ? cards : devices.slice(0, 1);
   ensure(usual.length > 0, () => 'ggml finds no device.');
