@@ -48,7 +48,7 @@ export class LocalWorkers {
       token,
       workers: options.devices.map((device, index) => {
         const name = `local-${index + 1}`;
-        return { name, args: this.#argumentsOf(name, device, options.cpus?.[index]) };
+        return { name, device, args: this.#argumentsOf(name, device, options.cpus?.[index]) };
       }),
       observe,
       onGivenUp,

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { type ButterflyError, type Observer, exitCodes } from '@butterfly/common';
-import { lastingError, listenToLastWords } from './last-words.js';
+import { deviceFault, lastingError, listenToLastWords } from './last-words.js';
 
 /** What is run as a local worker, with `worker` and its options behind it. */
 export interface WorkerProgram {
@@ -21,6 +21,8 @@ export const managements = { byServer: '1', inCrew: 'crew' } as const;
 export interface WorkerProcess {
   /** For the log. */
   readonly name: string;
+  /** Where it computes. */
+  readonly device: string;
   /** Behind `worker`. */
   readonly args: readonly string[];
 }
@@ -127,7 +129,8 @@ export class WorkerProcesses {
       readonly told: ButterflyError | null;
     },
   ): void {
-    const { name } = worker;
+    const { name, device } = worker;
+    const reason = told ?? deviceFault(device, { code, signal });
     const lasting = lastingError(told, signal) ?? this.#givenUpByItself(told);
     if (!lasting)
       this.options.observe({
@@ -136,10 +139,10 @@ export class WorkerProcesses {
         code,
         signal,
         restarts,
-        ...(told ? { error: told.message } : {}),
+        ...(reason ? { error: reason.message } : {}),
       });
     if (lasting || restarts >= restartsMax) {
-      this.options.onGivenUp(name, lasting);
+      this.options.onGivenUp(name, lasting ?? (told ? null : reason));
       return;
     }
     const timer = setTimeout(

@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { readdirSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { cachedArchitectureModel, architectureFixtures } from '@butterfly/testkit';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -38,6 +41,33 @@ describe.runIf(hasVulkan)('a bad driver', () => {
     const asked = await run(['worker', '--join', '127.0.0.1:1', '--device', 'vulkan0'], driverAt(file));
     expect(asked.code).not.toBe(0);
     expect(asked.stderr.join('\n')).toMatch(/CONFIG_INVALID: There is no device vulkan0 here, but cpu/u);
+  });
+});
+
+/** Of the libraries. */
+function packageFolder(name: string): string {
+  const { resolve } = createRequire(import.meta.url);
+  return dirname(dirname(resolve(`@node-llama-cpp/${name}`)));
+}
+
+describe.runIf(hasVulkan && process.platform === 'linux')('a build of one’s own', () => {
+  it('has its own backends used, once', async () => {
+    const own = new Folder();
+    try {
+      for (const [name, wanted] of [
+        ['linux-x64', /ggml|llama/u],
+        ['linux-x64-vulkan', /ggml-vulkan/u],
+      ] as const) {
+        const libraries = join(packageFolder(name), 'bins', name);
+        for (const file of readdirSync(libraries).filter((each) => wanted.test(each)))
+          symlinkSync(join(libraries, file), join(own.path, file));
+      }
+      const listed = await run(['devices', '--json'], { ...softwareCard, BUTTERFLY_GGML_DIR: own.path });
+      expect(listed.stderr).toEqual([]);
+      expect(JSON.parse(listed.stdout.join('\n'))).toMatchObject([{ name: 'cpu' }, { name: 'vulkan0' }]);
+    } finally {
+      own[Symbol.dispose]();
+    }
   });
 });
 

@@ -155,9 +155,17 @@ describe('installBackend', () => {
       refusal('CONNECTION_CLOSED', /1000 B of .* are here: running the same again goes on/u) as Error,
     );
     expect(await isInstalled(directory, backend)).toBe(false);
+    expect(await removeBackend(directory, described(Buffer.from('another'), { version: '1.2.4' }))).toBe(
+      false,
+    );
     registry.cuts.length = 0;
     expect(await install(registry.url, backend)).toBe(true);
     expect(registry.ranges.at(-1)).toBe('bytes=1000-');
+    await removeBackend(directory, backend);
+    registry.cuts.push(1000, 0, 0, 0, 0);
+    await expect(install(registry.url, backend)).rejects.toThrow('are here');
+    await removeBackend(directory, backend);
+    expect(readdirSync(directory)).toEqual([]);
   });
 
   it('leaves nothing of an archive with another content', async () => {

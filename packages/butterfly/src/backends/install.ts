@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ButterflyError, makeDirectory } from '@butterfly/common';
 import { extract } from 'tar';
@@ -44,7 +44,7 @@ export async function installBackend(options: InstallOptions): Promise<boolean> 
   if (await isInstalled(directory, backend)) return false;
   await asDiskErrors(directory, placedBy, () => makeDirectory(directory));
   await checkRoom(directory, backend.bytes + backend.entry.bytes, placedBy);
-  const archive = join(directory, `${backend.name}-${backend.version}.tgz`);
+  const archive = join(directory, archiveName(backend));
   await download({
     source: archiveIn(registry, backend),
     file: {
@@ -63,14 +63,28 @@ export async function installBackend(options: InstallOptions): Promise<boolean> 
 }
 
 /** False when it was not there. @throws ButterflyError CONFIG_INVALID where it cannot be removed */
-export async function removeBackend(directory: string, { name }: BackendPackage): Promise<boolean> {
-  const folder = join(directory, name);
+export async function removeBackend(directory: string, backend: BackendPackage): Promise<boolean> {
+  const folder = join(directory, backend.name);
   const isThere = await stat(folder).then(
     () => true,
     () => false,
   );
-  await asDiskErrors(folder, placedBy, () => rm(folder, { recursive: true, force: true }));
+  await asDiskErrors(folder, placedBy, async () => {
+    await rm(folder, { recursive: true, force: true });
+    // And what a download that was cut has left.
+    for (const file of await filesOf(directory, archiveName(backend)))
+      await rm(join(directory, file), { force: true });
+  });
   return isThere;
+}
+
+function archiveName({ name, version }: BackendPackage): string {
+  return `${name}-${version}.tgz`;
+}
+
+async function filesOf(directory: string, start: string): Promise<readonly string[]> {
+  const names = await readdir(directory).catch(() => []);
+  return names.filter((name) => name.startsWith(start));
 }
 
 /** Whoever looks at the folder meanwhile finds all of the library or nothing. */

@@ -12,12 +12,14 @@ describe('crewMembers', () => {
     expect(members).toEqual([
       {
         name: 'desk-cuda0',
+        device: 'cuda0',
         args: '--join server:7600 --name desk-cuda0 --device cuda0 --threads 4 --cpus 0,1 --experts auto'.split(
           ' ',
         ),
       },
       {
         name: 'desk-cpu',
+        device: 'cpu',
         args: '--join server:7600 --name desk-cpu --device cpu --threads 4 --cpus 2,3'.split(' '),
       },
     ]);

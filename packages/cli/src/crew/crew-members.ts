@@ -45,7 +45,7 @@ export function crewMembers(
   checkFlags(devices, flags);
   return devices.map((device, index) => {
     const name = `${share.name}-${device}`;
-    return { name, args: argumentsOf(name, device, index, flags, share) };
+    return { name, device, args: argumentsOf(name, device, index, flags, share) };
   });
 }
 
