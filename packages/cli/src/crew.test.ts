@@ -31,7 +31,7 @@ describe('a worker for several devices', () => {
       () => crew.stderr.find((line) => line.includes('is not started again: There is no device')) ?? null,
     );
     expect(JSON.parse(refusal)).toMatchObject({ name: 'desk-vulkan9', code: 'CONFIG_INVALID' });
-    const cluster = (await (await fetch(`${server.url}/cluster`)).json()) as unknown;
+    const cluster: unknown = await (await fetch(`${server.url}/cluster`)).json();
     expect(cluster).toMatchObject({ workers: [{ name: 'desk-cpu', layers: [0, 3] }] });
 
     const expected = await streamFrom(server, prompt, 60);

@@ -152,7 +152,7 @@ describe('installBackend', () => {
     const backend = described(registry.archive);
     registry.cuts.push(1000, 0, 0, 0, 0);
     await expect(install(registry.url, backend)).rejects.toThrow(
-      refusal('CONNECTION_CLOSED', /1000 B of .* are here: running the same again goes on/u) as Error,
+      refusal('CONNECTION_CLOSED', /1000 B of .* are here: running the same again goes on/u),
     );
     expect(await isInstalled(directory, backend)).toBe(false);
     expect(await removeBackend(directory, described(Buffer.from('another'), { version: '1.2.4' }))).toBe(
@@ -172,10 +172,7 @@ describe('installBackend', () => {
     await using registry = await new Registry(await usual()).start();
     const backend = described(registry.archive, { sha512: 'ab'.repeat(64) });
     await expect(install(registry.url, backend)).rejects.toThrow(
-      refusal(
-        'LIBRARY_MISMATCH',
-        /@scope\/backend@1\.2\.3 arrived with another content .*wrong sha512/u,
-      ) as Error,
+      refusal('LIBRARY_MISMATCH', /@scope\/backend@1\.2\.3 arrived with another content .*wrong sha512/u),
     );
     expect(readdirSync(directory)).toEqual([]);
   });
@@ -188,7 +185,7 @@ describe('installBackend', () => {
     mkdirSync(join(directory, 'cuda'), { recursive: true });
     writeFileSync(join(directory, 'cuda', 'libggml-cuda.so'), 'of old');
     await expect(install(registry.url, described(registry.archive, { entry }))).rejects.toThrow(
-      refusal('LIBRARY_MISMATCH', /this is a defect of Butterfly/u) as Error,
+      refusal('LIBRARY_MISMATCH', /this is a defect of Butterfly/u),
     );
     expect(readFileSync(join(directory, 'cuda', 'libggml-cuda.so'), 'utf8')).toBe('of old');
     expect(readdirSync(directory).filter((name) => name.endsWith('.tmp'))).toEqual([]);
@@ -197,7 +194,7 @@ describe('installBackend', () => {
   it('says before it begins that a disk has no room', async () => {
     const backend = described(await usual(), { bytes: 2 ** 52 });
     await expect(install('http://127.0.0.1:1', backend)).rejects.toThrow(
-      refusal('DISK_FULL', /choose another disk with XDG_DATA_HOME/u) as Error,
+      refusal('DISK_FULL', /choose another disk with XDG_DATA_HOME/u),
     );
   });
 
@@ -205,15 +202,15 @@ describe('installBackend', () => {
     await using registry = await new Registry(await usual()).start();
     const backend = described(registry.archive);
     await expect(install(registry.url, { ...backend, version: '9.9.9' })).rejects.toThrow(
-      refusal('NOT_FOUND', /There is no http.*backend-9\.9\.9\.tgz; use another --registry/u) as Error,
+      refusal('NOT_FOUND', /There is no http.*backend-9\.9\.9\.tgz; use another --registry/u),
     );
     await expect(install(await nowhere(), backend)).rejects.toThrow(
-      refusal('PEER_UNREACHABLE', /cannot be reached \(ECONNREFUSED\)/u) as Error,
+      refusal('PEER_UNREACHABLE', /cannot be reached \(ECONNREFUSED\)/u),
     );
     rmSync(directory, { recursive: true });
     writeFileSync(directory, '');
     await expect(install(registry.url, backend)).rejects.toThrow(
-      refusal('CONFIG_INVALID', /cannot be written .*XDG_DATA_HOME/u) as Error,
+      refusal('CONFIG_INVALID', /cannot be written .*XDG_DATA_HOME/u),
     );
   });
 

@@ -60,7 +60,7 @@ function argumentsOf(
   const isCard = device !== 'cpu';
   // Of a worker on the CPU, the memory of the machine is what it computes in.
   const own = isCard ? memory : hostMemory;
-  const given = <T>(option: string, value: T | undefined): string[] =>
+  const given = (option: string, value: string | number | undefined): string[] =>
     value === undefined ? [] : [option, String(value)];
   return [
     ...['--join', join, '--name', name, '--device', device, '--threads', String(threads)],

@@ -18,7 +18,7 @@ export interface CrewOptions {
 export async function runCrew({ program, members, token, signal, log }: CrewOptions): Promise<void> {
   let left = members.length;
   let sentAway = 0;
-  let firstLasting: ButterflyError | null = null;
+  const lastings: ButterflyError[] = [];
   let tellEnd: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => (tellEnd = resolve));
   const oneLess = (): void => {
@@ -32,7 +32,7 @@ export async function runCrew({ program, members, token, signal, log }: CrewOpti
     token,
     observe,
     onGivenUp: (name, lasting) => {
-      firstLasting ??= lasting;
+      if (lasting) lastings.push(lasting);
       observe({ kind: 'localWorkerGivenUp', name, lasting });
       oneLess();
     },
@@ -47,7 +47,7 @@ export async function runCrew({ program, members, token, signal, log }: CrewOpti
   await processes.stop();
   if (sentAway > 0 || signal.aborted) return;
   throw (
-    firstLasting ??
+    lastings[0] ??
     new ButterflyError(
       'WORKER_LOST',
       'The workers of all devices ended again and again; run with BUTTERFLY_LOG=info to see why.',
