@@ -42,8 +42,10 @@ export async function usualLocalDevices(program: WorkerProgram, log: Logger): Pr
 /** Software drivers count only where the environment names them, and builds of one's own may have other devices. */
 function mayHaveCards(environment: WorkerProgram['environment']): boolean {
   if (process.platform !== 'linux') return true;
-  if (environment.GGML_VK_VISIBLE_DEVICES !== undefined || environment.BUTTERFLY_GGML_DIR !== undefined)
-    return true;
+  const { GGML_VK_VISIBLE_DEVICES, BUTTERFLY_GGML_DIR } = environment;
+  // Where there is no such folder, whoever loads the libraries says so.
+  if (BUTTERFLY_GGML_DIR !== undefined) return existsSync(BUTTERFLY_GGML_DIR);
+  if (GGML_VK_VISIBLE_DEVICES !== undefined) return true;
   return cardPaths.some((path) => existsSync(path));
 }
 
