@@ -39,7 +39,11 @@ export const packages = {
 export const folders = {
   common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
   constraint: { source: [], masks: ['source'] },
-  identity: { tls: ['peer-identity.ts'], authority: ['join-token.ts', 'peer-identity.ts', 'tls'], membership: ['join-token.ts', 'peer-identity.ts', 'tls'] },
+  identity: {
+    tls: ['peer-identity.ts'],
+    authority: ['join-token.ts', 'peer-identity.ts', 'tls'],
+    membership: ['join-token.ts', 'peer-identity.ts', 'tls'],
+  },
   wire: { frames: [], messages: ['frames'], connection: ['frames', 'messages'] },
   ggml: {
     library: [],
@@ -82,6 +86,7 @@ export const folders = {
   cli: {
     discovery: [],
     joining: ['environment.ts'],
+    crew: [],
     'admin-client': ['options.ts', 'table.ts', 'server-url.ts'],
     'api-client': ['server-url.ts'],
     chat: ['api-client', 'terminal.ts'],

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { cacheDirectory, modelsDirectory, workerDirectory } from './directories.js';
+import { backendsDirectory, cacheDirectory, modelsDirectory, workerDirectory } from './directories.js';
 
 it.each([
   ['linux', {}, '/home/me/.cache/butterfly'],
@@ -30,3 +30,16 @@ it('models and what workers keep have folders of their own', () => {
   ]);
   expect(modelsDirectory(variables, '/big')).toBe('/big/pulled');
 });
+
+it.each([
+  ['linux', {}, '/home/me/.local/share/butterfly/backends/ggml-1.2.3'],
+  ['linux', { XDG_DATA_HOME: '/fast' }, '/fast/butterfly/backends/ggml-1.2.3'],
+  ['darwin', {}, '/home/me/Library/Application Support/butterfly/backends/ggml-1.2.3'],
+  ['win32', { LOCALAPPDATA: '/L' }, '/L/butterfly/data/backends/ggml-1.2.3'],
+] as const)(
+  'backends of %s with %j lie with the data of the user, for one version of ggml',
+  (platform, variables, path) => {
+    expect(backendsDirectory(variables, '1.2.3', platform, '/home/me')?.replaceAll('\\', '/')).toBe(path);
+    expect(backendsDirectory({}, '1.2.3', platform, null)).toBe(null);
+  },
+);

@@ -47,6 +47,20 @@ export function dataDirectory(
 }
 
 /**
+ * Where backends lie that `butterfly setup` brought, of one version of ggml: those of another would end the process. Null for
+ * a user without a home.
+ */
+export function backendsDirectory(
+  variables: DataVariables,
+  ggmlVersion: string,
+  platform: NodeJS.Platform = process.platform,
+  home: string | null = homeDirectory(),
+): string | null {
+  const data = dataDirectory(variables, platform, home);
+  return data === null ? null : join(data, 'backends', `ggml-${ggmlVersion}`);
+}
+
+/**
  * Where `butterfly pull` puts models, and `hf:` names are looked for.
  * @param cacheDir what `--cache-dir` says, for which models have a folder of their own there
  */

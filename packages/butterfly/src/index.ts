@@ -1,3 +1,6 @@
+export { installBackend, isInstalled, installedFile, removeBackend } from './backends/install.js';
+export { backendPackages } from './backends/packages.js';
+export type { BackendPackage } from './backends/packages.js';
 export { surveysDirectory } from './directories.js';
 export { Hub } from './hub/hub.js';
 export { pull } from './hub/pull.js';
@@ -8,10 +11,8 @@ export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, se
 export { windowCaches } from '@butterfly/llama-graph';
 export type { WindowCache } from '@butterfly/llama-graph';
 export type { OpenedModel } from './model.js';
-export { usualLocalDevices } from './local-devices.js';
 export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
-export type { WorkerProgram } from './local-workers.js';
 export type { Serving } from './serving.js';
 export { vectorOf } from '@butterfly/engine';
 export type { EmbedEvent, EmbedRequest, Embedder, Embedding, EngineModel } from '@butterfly/engine';

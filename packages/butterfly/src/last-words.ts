@@ -45,3 +45,24 @@ export function lastingError(
     );
   return told && lastingCodes.has(told.code) ? told : null;
 }
+
+/** What ends a process that a driver has brought down. Windows tells it by codes such as 0xC0000005. */
+const faultSignals: ReadonlySet<string> = new Set(['SIGABRT', 'SIGSEGV', 'SIGBUS', 'SIGFPE', 'SIGTRAP']);
+const windowsFault = 0xc0000000;
+
+/**
+ * Why a worker on a card ended that said nothing: libraries end the process when the card is lost, and faults of drivers do.
+ * Null for one on the CPU, and for an end of another kind.
+ */
+export function deviceFault(
+  device: string,
+  { code, signal }: { readonly code: number | null; readonly signal: NodeJS.Signals | null },
+): ButterflyError | null {
+  const isFault = (signal !== null && faultSignals.has(signal)) || (code !== null && code >= windowsFault);
+  if (device === 'cpu' || !isFault) return null;
+  const how = signal ?? `exit code 0x${(code ?? 0).toString(16)}`;
+  return new ButterflyError(
+    'COMPUTE_FAILED',
+    `The driver of ${device} ended its process (${how}): the card was lost or reset, or the driver has a fault; look at the log of the system, update the driver, or go on without it by --device.`,
+  );
+}

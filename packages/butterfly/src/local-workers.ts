@@ -1,17 +1,7 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { type ButterflyError, type Observer, formatAddress } from '@butterfly/common';
 import type { ExpertWish } from '@butterfly/planning';
-import { lastingError, listenToLastWords } from './last-words.js';
 import type { LogFormat } from './log-formats.js';
-
-/** What is run as a local worker, with `worker` and its options behind it. */
-export interface WorkerProgram {
-  /** Of JavaScript. */
-  readonly script: string;
-  /** What it inherits of the environment. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
-}
+import { managements, WorkerProcesses, type WorkerProgram } from './worker-processes.js';
 
 export interface LocalWorkersOptions {
   readonly program: WorkerProgram;
@@ -43,111 +33,40 @@ export interface LocalWorkersOptions {
   readonly onGivenUp: (name: string, lasting: ButterflyError | null) => void;
 }
 
-/** A worker that ends is started again, this often at most, with a pause that doubles. */
-const restartsMax = 5;
-const firstPauseMs = 250;
-/** A worker that ran this long starts with a clean slate. */
-const healthyMs = 60_000;
-const killAfterMs = 5_000;
-
 /** Where this machine itself reaches what listens on every address. */
 const loopbackOf: ReadonlyMap<string, string> = new Map([
   ['0.0.0.0', '127.0.0.1'],
   ['::', '::1'],
 ]);
 
-/** Worker processes on this machine: started, restarted when they die, and stopped with their parent. */
+/** The worker processes of `serve`, which are its own machine's part of the cluster. */
 export class LocalWorkers {
-  readonly #children = new Set<ChildProcess>();
-  readonly #timers = new Set<NodeJS.Timeout>();
-  #stopping = false;
+  readonly #processes: WorkerProcesses;
 
   constructor(private readonly options: LocalWorkersOptions) {
-    for (let index = 1; index <= options.devices.length; index++) this.#start(index, 0);
+    const { program, token, observe, onGivenUp } = options;
+    this.#processes = new WorkerProcesses({
+      program,
+      management: managements.byServer,
+      token,
+      workers: options.devices.map((device, index) => {
+        const name = `local-${index + 1}`;
+        return { name, device, args: this.#argumentsOf(name, device, options.cpus?.[index]) };
+      }),
+      observe,
+      onGivenUp,
+    });
   }
 
   /** Ends all of them, once the orchestrator has said goodbye; whoever does not go is killed. */
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    for (const timer of this.#timers) clearTimeout(timer);
-    const exits = [...this.#children].map(async (child) => {
-      // For one that has not joined yet.
-      child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
-      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-      clearTimeout(timer);
-    });
-    await Promise.all(exits);
+  stop(): Promise<void> {
+    return this.#processes.stop();
   }
 
-  #start(index: number, restarts: number): void {
-    const name = `local-${index}`;
-    const { program, token } = this.options;
-    const child = spawn(
-      process.execPath,
-      [...process.execArgv, program.script, ...this.#argumentsOf(name, index)],
-      {
-        stdio: ['pipe', 'ignore', 'inherit', 'ipc'],
-        env: {
-          ...program.environment,
-          // What opens a hub is of no use to a worker.
-          HF_TOKEN: undefined,
-          HUGGING_FACE_HUB_TOKEN: undefined,
-          BUTTERFLY_TOKEN: undefined,
-          BUTTERFLY_MANAGED: '1',
-        },
-        windowsHide: true,
-      },
-    );
-    this.#children.add(child);
-    // Neither the environment nor the command line of a process is hidden from others. One that ends at once reads nothing.
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(`${token}\n`);
-    this.options.observe({ kind: 'localWorkerStarted', name, workerPid: child.pid });
-    const startedMs = performance.now();
-    const lastWords = listenToLastWords(child);
-    // Unlike `exit`, it comes after all that the child has said.
-    child.once('close', (code, signal) => {
-      this.#children.delete(child);
-      if (this.#stopping) return;
-      if (code === 0) {
-        this.options.observe({ kind: 'localWorkerSentAway', name });
-        return;
-      }
-      const count = performance.now() - startedMs > healthyMs ? 0 : restarts;
-      const told = lastWords();
-      const lasting = lastingError(told, signal);
-      if (!lasting)
-        this.options.observe({
-          kind: 'localWorkerEnded',
-          name,
-          code,
-          signal,
-          restarts: count,
-          ...(told ? { error: told.message } : {}),
-        });
-      if (lasting || count >= restartsMax) {
-        this.options.onGivenUp(name, lasting);
-        return;
-      }
-      const timer = setTimeout(
-        () => {
-          this.#timers.delete(timer);
-          this.#start(index, count + 1);
-        },
-        firstPauseMs * 2 ** count,
-      );
-      this.#timers.add(timer);
-    });
-  }
-
-  #argumentsOf(name: string, index: number): string[] {
+  #argumentsOf(name: string, device: string, cpus: readonly number[] | undefined): string[] {
     const { clusterHost, clusterPort, threads, awake, memoryBytes, experts } = this.options;
     const { cacheDirectory, cacheBytes, logFormat } = this.options;
-    const cpus = this.options.cpus?.[index - 1];
-    const device = this.options.devices[index - 1] ?? 'cpu';
     return [
-      'worker',
       '--join',
       formatAddress({ host: loopbackOf.get(clusterHost) ?? clusterHost, port: clusterPort }),
       // Workers from elsewhere must reach the local ones wherever they reach the orchestrator.

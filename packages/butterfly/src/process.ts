@@ -1,7 +1,8 @@
 // What every process of Butterfly needs of this package, workers too: without the API and all that comes with it.
 export { checkInsecure } from './insecure.js';
-export { dataDirectory, modelsDirectory, workerDirectory } from './directories.js';
+export { backendsDirectory, dataDirectory, modelsDirectory, workerDirectory } from './directories.js';
 export { tellParent } from './last-words.js';
+export { usualLocalDevices } from './local-devices.js';
 export { logFormats } from './log-formats.js';
 export type { LogFormat } from './log-formats.js';
 export {
@@ -12,3 +13,6 @@ export {
   threadsPerWorker,
   warnOfCrowding,
 } from './machine.js';
+export { cpusOfWorkers } from './placement.js';
+export { managements, WorkerProcesses } from './worker-processes.js';
+export type { WorkerProcess, WorkerProgram } from './worker-processes.js';

@@ -15,10 +15,11 @@ import type { ExpertWish, PlanWishes } from '@butterfly/planning';
 import { tokenPieces, type PromptMaker, type TokenPieces } from '@butterfly/text';
 import { startHttpApi, type HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
-import { LocalWorkers, type WorkerProgram } from './local-workers.js';
+import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import { contextTokens, type OpenedModel, servedModel } from './model.js';
 import { cpusOfWorkers } from './placement.js';
+import type { WorkerProgram } from './worker-processes.js';
 
 export interface ServingOptions {
   readonly model: OpenedModel;

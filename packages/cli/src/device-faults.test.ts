@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { readdirSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { cachedArchitectureModel, architectureFixtures } from '@butterfly/testkit';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -41,6 +44,33 @@ describe.runIf(hasVulkan)('a bad driver', () => {
   });
 });
 
+/** Of the libraries. */
+function packageFolder(name: string): string {
+  const { resolve } = createRequire(import.meta.url);
+  return dirname(dirname(resolve(`@node-llama-cpp/${name}`)));
+}
+
+describe.runIf(hasVulkan && process.platform === 'linux')('a build of one’s own', () => {
+  it('has its own backends used, once', async () => {
+    const own = new Folder();
+    try {
+      for (const [name, wanted] of [
+        ['linux-x64', /ggml|llama/u],
+        ['linux-x64-vulkan', /ggml-vulkan/u],
+      ] as const) {
+        const libraries = join(packageFolder(name), 'bins', name);
+        for (const file of readdirSync(libraries).filter((each) => wanted.test(each)))
+          symlinkSync(join(libraries, file), join(own.path, file));
+      }
+      const listed = await run(['devices', '--json'], { ...softwareCard, BUTTERFLY_GGML_DIR: own.path });
+      expect(listed.stderr).toEqual([]);
+      expect(JSON.parse(listed.stdout.join('\n'))).toMatchObject([{ name: 'cpu' }, { name: 'vulkan0' }]);
+    } finally {
+      own[Symbol.dispose]();
+    }
+  });
+});
+
 /** Asks a card for a cache that no buffer of it can have, and then for one that it can. */
 const program = `
 import { silentLogger } from '@butterfly/common';
@@ -50,7 +80,7 @@ import { openGguf } from '@butterfly/model';
 import { StageRuntime } from '@butterfly/stage';
 
 const ggml = loadGgml({ log: silentLogger });
-loadGpus(ggml, silentLogger);
+loadGpus(ggml, { backends: null, log: silentLogger });
 const spec = await describeAny(await openGguf(process.argv[1]), (request) => surveyInChild(request, { ggmlDirectory: undefined }));
 const range = { layerStart: 0, layerEnd: spec.layers };
 const open = (arenaSlots) =>

@@ -61,7 +61,7 @@ import { LocalSource } from '@butterfly/weights';
 
 const [path, device, experts] = process.argv.slice(1);
 const ggml = loadGgml({ log: silentLogger });
-loadGpus(ggml, silentLogger);
+loadGpus(ggml, { backends: null, log: silentLogger });
 const spec = await describeAny(await openGguf(path), (request) => surveyInChild(request, { ggmlDirectory: undefined }));
 const [arenaSlots, rowsMax] = [65_536, 512];
 const layerCurve = [{ rows: 1, micros: 100 }];

@@ -1,5 +1,5 @@
 import { type ButterflyError, logLevels, parseConfig, toButterflyError } from '@butterfly/common';
-import { logFormats } from 'butterfly/process';
+import { logFormats, managements } from 'butterfly/process';
 import { z } from 'zod';
 
 const schema = z.object({
@@ -9,8 +9,8 @@ const schema = z.object({
   BUTTERFLY_TOKEN: z.string().max(512).optional(),
   BUTTERFLY_LOG: z.enum(logLevels).optional(),
   BUTTERFLY_LOG_FORMAT: z.enum(logFormats).optional(),
-  /** Set for workers that `serve` starts: their parent decides when they stop. */
-  BUTTERFLY_MANAGED: z.literal('1').optional(),
+  /** Set for workers that other processes start, by which kind of them: `managements`. */
+  BUTTERFLY_MANAGED: z.enum(managements).optional(),
   /** Token for a hub of models, and its older name. Of no concern to anything but `pull`, and never shown. */
   HF_TOKEN: z.string().optional(),
   HUGGING_FACE_HUB_TOKEN: z.string().optional(),

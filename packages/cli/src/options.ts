@@ -73,14 +73,18 @@ export function awakeOption(): Option {
   );
 }
 
-/** `--ctx` and `--parallel`, for the commands that reserve a KV cache. */
-/** A local worker for each name. */
+/** `--device`, for the commands that start workers: one for each name. */
 export function devicesOption(): Option {
   return new Option(
     '--device <names>',
-    'local workers on these devices, one for each, such as vulkan0,cpu; see "butterfly devices"',
+    'workers on these devices, one for each, such as vulkan0,cpu; see "butterfly devices" (default: each graphics card, else cpu)',
   )
-    .argParser((text) => text.split(',').map((name) => name.trim().toLowerCase()))
+    .argParser((text) => {
+      const names = text.split(',').map((name) => name.trim().toLowerCase());
+      if (names.length > limits.localWorkersMax)
+        throw new InvalidArgumentError(`It may name ${limits.localWorkersMax} devices at most.`);
+      return names;
+    })
     .conflicts('workers');
 }
 
@@ -94,6 +98,7 @@ export function expertsOption(): Option {
     .default('auto');
 }
 
+/** `--ctx` and `--parallel`, for the commands that reserve a KV cache. */
 export function contextOption(): Option {
   return new Option('--ctx <tokens>', 'context of one request (default: as trained, at most 4096)').argParser(
     wholeNumber(8, 1 << 20),

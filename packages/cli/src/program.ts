@@ -22,6 +22,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   token: async () => (await import('./commands/token.js')).tokenCommand,
   revoke: async () => (await import('./commands/revoke.js')).revokeCommand,
   devices: async () => (await import('./commands/devices.js')).devicesCommand,
+  setup: async () => (await import('./commands/setup.js')).setupCommand,
   discover: async () => (await import('./commands/discover.js')).discoverCommand,
 };
 

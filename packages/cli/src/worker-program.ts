@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
-import type { WorkerProgram } from 'butterfly';
+import type { WorkerProgram } from 'butterfly/process';
 
-/** The command itself, which `serve` and `generate` run once more for each local worker. */
+/** The command itself, which `serve`, `generate` and `worker` run once more for each worker. */
 export const workerProgram: WorkerProgram = {
   script: fileURLToPath(new URL('./main.js', import.meta.url)),
   environment: process.env,

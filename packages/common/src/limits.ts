@@ -140,6 +140,8 @@ export const limits = Object.freeze({
   workersMax: 1024,
   /** Pipelines of one cluster that share the requests: more would each be looked at for every request. */
   replicasMax: 16,
+  /** Worker processes that one command starts: more than any machine has cards, and each takes some 100 MB. */
+  localWorkersMax: 64,
   /** Files of one split GGUF. */
   modelFilesMax: 512,
   /** Metadata of one GGUF file: the largest vocabularies with merges take some 20 MB. */

@@ -1,7 +1,7 @@
 export { allowedCpus, coreOf, parseCpuList, pinToCpus } from './device/affinity.js';
 export type { Backend } from './device/backend.js';
 export { CpuBackend } from './device/cpu-backend.js';
-export { findDevice, listDevices, openDevice, usualDevice } from './device/devices.js';
+export { findDevice, listDevices, openDevice, usualDevices } from './device/devices.js';
 export type { Device, DeviceKind } from './device/devices.js';
 export { NativeBuffer } from './device/buffer.js';
 export type { BufferType } from './device/buffer.js';

@@ -1,11 +1,13 @@
 import type {
   ClusterDescription,
+  HostDescription,
   LinkDescription,
   ReplicaDescription,
   WorkerDescription,
 } from './view/cluster-view.js';
 import { replicasInUse } from '@butterfly/control';
 import type { ReplicatedEngine, SchedulerStats } from '@butterfly/engine';
+import type { PlanStage } from '@butterfly/planning';
 import type { Cluster } from './cluster.js';
 import type { Replica } from './deployment/replica.js';
 import type { FleetWorker, WorkerView } from './fleet/fleet-worker.js';
@@ -60,8 +62,22 @@ export function viewOf(cluster: Cluster, worker: FleetWorker): WorkerView {
   };
 }
 
+function stageOf(replica: Replica | null, workerId: string): PlanStage | null {
+  return replica?.plan?.stages.find((each) => each.workerId === workerId) ?? null;
+}
+
+function hostOf(replica: Replica | null, { workerId, identity }: FleetWorker): HostDescription | null {
+  if (!identity.device) return null;
+  const planned = stageOf(replica, workerId)?.host;
+  return {
+    memoryBytes: identity.device.host?.memoryBytes ?? 0,
+    plannedBytes: planned?.bytes ?? 0,
+    expertLayers: planned?.experts ?? 0,
+  };
+}
+
 function layersOf(replica: Replica | null, workerId: string): readonly [number, number] | null {
-  const stage = replica?.plan?.stages.find((each) => each.workerId === workerId);
+  const stage = stageOf(replica, workerId);
   return stage ? [stage.layerStart, stage.layerEnd - 1] : null;
 }
 
@@ -76,15 +92,22 @@ function describeWorker(cluster: Cluster, worker: FleetWorker): WorkerDescriptio
     replica: replica?.number ?? null,
     layers: layersOf(replica, workerId),
     stepMicros: replica?.rowMicrosOf(workerId) ?? null,
-    device: identity.device ?? { name: 'cpu', kind: 'cpu', description: identity.cpuVariant },
+    device: deviceOf(identity),
     threads: identity.threads,
     memoryBytes: identity.memoryBytes,
     residentBytes: report?.residentBytes ?? null,
+    host: hostOf(replica, worker),
     loading: loadedBytes < totalBytes ? { loadedBytes, totalBytes } : null,
     loaded: report?.loaded ?? null,
     profile,
     links: linksOf(cluster, replica, workerId),
   };
+}
+
+function deviceOf({ device, cpuVariant }: FleetWorker['identity']): WorkerDescription['device'] {
+  if (!device) return { name: 'cpu', kind: 'cpu', description: cpuVariant };
+  const { name, kind, description } = device;
+  return { name, kind, description };
 }
 
 /** To the orchestrator and to the worker's neighbours in the pipeline: all of them would be a thousand times a thousand. */

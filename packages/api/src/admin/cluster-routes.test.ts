@@ -15,6 +15,7 @@ const worker = (workerId: string, name: string): WorkerDescription => ({
   threads: 2,
   memoryBytes: 8e9,
   residentBytes: null,
+  host: null,
   loading: null,
   loaded: null,
   profile: null,

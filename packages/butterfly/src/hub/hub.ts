@@ -1,18 +1,7 @@
 import { ButterflyError, deadlines, toButterflyError } from '@butterfly/common';
 import { fileDownloadInfo, HubApiError, InvalidApiResponseFormatError, listFiles } from '@huggingface/hub';
 import { z } from 'zod';
-
-/** What the content of a file must hash to: SHA-256 of a large one, or the id that git gives to a small one. */
-export interface Checksum {
-  readonly kind: 'sha256' | 'git';
-  readonly hex: string;
-}
-
-export interface HubFile {
-  readonly path: string;
-  readonly bytes: number;
-  readonly checksum: Checksum;
-}
+import type { RemoteFile } from '../download/download.js';
 
 export interface HubOptions {
   /** Such as `https://huggingface.co`, without a slash at its end. */
@@ -37,8 +26,8 @@ export class Hub {
   constructor(private readonly options: HubOptions) {}
 
   /** The files of a repository. @throws ButterflyError NOT_FOUND, ACCESS_DENIED, PEER_UNREACHABLE, PROTOCOL_INVALID, TIMEOUT */
-  async files(repo: string, signal: AbortSignal): Promise<HubFile[]> {
-    const files: HubFile[] = [];
+  async files(repo: string, signal: AbortSignal): Promise<RemoteFile[]> {
+    const files: RemoteFile[] = [];
     try {
       const entries = listFiles({ ...this.#request(repo, signal), recursive: true });
       for await (const listed of entries) {
@@ -67,7 +56,7 @@ export class Hub {
    */
   async open(
     repo: string,
-    file: HubFile,
+    file: RemoteFile,
     offset: number,
     signal: AbortSignal,
   ): Promise<ReadableStream<Uint8Array>> {
@@ -95,7 +84,7 @@ export class Hub {
     return this.#explain(thrown, 'the file');
   }
 
-  async #locate(repo: string, file: HubFile, signal: AbortSignal): Promise<string> {
+  async #locate(repo: string, file: RemoteFile, signal: AbortSignal): Promise<string> {
     const responses: Response[] = [];
     const request = this.#request(repo, signal);
     const info = await fileDownloadInfo({

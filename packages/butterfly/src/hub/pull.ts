@@ -1,6 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
-import { download } from './download.js';
-import type { Hub, HubFile } from './hub.js';
+import { download, type FileSource, type RemoteFile } from '../download/download.js';
+import type { Hub } from './hub.js';
 import { isSafePath, localPath, modelsAmong, partsOf, type HubReference } from './reference.js';
 
 export interface PullOptions {
@@ -9,7 +9,7 @@ export interface PullOptions {
   readonly directory: string;
   readonly signal: AbortSignal;
   /** Told before each file, and then as it grows. */
-  readonly onFile: (file: HubFile) => (bytes: number) => void;
+  readonly onFile: (file: RemoteFile) => (bytes: number) => void;
   readonly firstPauseMs?: number;
 }
 
@@ -43,7 +43,16 @@ export async function pull({ hub, reference, directory, ...rest }: PullOptions):
   for (const each of files) {
     const onProgress = rest.onFile(each);
     const path = localPath(directory, repo, each.path);
-    if (await download({ hub, repo, file: each, path, onProgress, ...rest })) downloaded++;
+    const source = sourceOf(hub, repo, each);
+    const task = {
+      source,
+      file: each,
+      path,
+      onProgress,
+      wrongContent: 'MODEL_CORRUPT' as const,
+      placedBy: '--directory',
+    };
+    if (await download({ ...task, ...rest })) downloaded++;
   }
   return {
     path: localPath(directory, repo, file),
@@ -54,7 +63,15 @@ export async function pull({ hub, reference, directory, ...rest }: PullOptions):
   };
 }
 
-function chooseModel(listed: readonly HubFile[], { repo, file }: HubReference): string {
+function sourceOf(hub: Hub, repo: string, file: RemoteFile): FileSource {
+  return {
+    name: 'hub',
+    open: (offset, signal) => hub.open(repo, file, offset, signal),
+    explainCut: (thrown) => hub.explainCut(thrown),
+  };
+}
+
+function chooseModel(listed: readonly RemoteFile[], { repo, file }: HubReference): string {
   const models = modelsAmong(listed.map(({ path }) => path));
   const list = models.map((model) => `hf:${repo}:${model}`).join(', ');
   if (file !== null) {

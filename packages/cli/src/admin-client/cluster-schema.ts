@@ -49,6 +49,10 @@ const worker = z.object({
   threads: z.number(),
   memoryBytes: z.number(),
   residentBytes: z.number().nullable(),
+  host: z
+    .object({ memoryBytes: z.number(), plannedBytes: z.number(), expertLayers: z.int() })
+    .nullable()
+    .default(null),
   loading: z.object({ loadedBytes: z.number(), totalBytes: z.number() }).nullable(),
   loaded: z
     .object({

@@ -34,6 +34,26 @@ describe('a cluster in the terminal', () => {
     expect(plan).toContain('measured 8.60 ms (+100%)');
   });
 
+  it('shows of a card what it and the host beside it take, as planned, and where experts are', () => {
+    const card = { name: 'cuda0', kind: 'gpu', description: 'RTX' } as const;
+    const cluster = describedCluster();
+    const { plan } = cluster;
+    const [first, second] = cluster.workers.slice(1);
+    if (!plan || !first || !second) throw new RangeError('the cluster has two stages');
+    const host = { memoryBytes: 60 * 2 ** 30, plannedBytes: 20 * 2 ** 30, expertLayers: 3 };
+    const text = formatCluster({
+      ...cluster,
+      workers: [
+        { ...first, device: card, host },
+        { ...second, device: card, host: { ...host, plannedBytes: 0, expertLayers: 0 } },
+      ],
+    });
+    expect(text).toMatch(
+      /^name-of-w2 .* cuda0 \(RTX\); experts of 3 layers on 2 threads +1\.00 GiB of 8\.00 GiB, 20\.00 GiB of 60\.00 GiB beside it /mu,
+    );
+    expect(text).toMatch(/^name-of-w1 .* cuda0 \(RTX\) +1\.00 GiB of 8\.00 GiB +cache/mu);
+  });
+
   it('says what is missing', () => {
     const text = formatCluster(
       describedCluster({

@@ -39,7 +39,7 @@ export function formatCluster(cluster: ClusterDescription): string {
       worker.layers ? worker.layers.join('-') : '-',
       timeOf(worker, cluster),
       computesOn(worker),
-      `${worker.residentBytes === null ? '' : `${formatBytes(worker.residentBytes)} of `}${formatBytes(worker.memoryBytes)}`,
+      memoryOf(worker, cluster),
       weightsFrom(worker),
       reasonOf(worker, cluster),
     ]);
@@ -50,14 +50,32 @@ export function formatCluster(cluster: ClusterDescription): string {
   return `${lines.join('\n')}\n\n${table}`;
 }
 
-function computesOn({ device, threads }: WorkerDescription): string {
-  return device.kind === 'cpu'
-    ? `${threads} thread${threads === 1 ? '' : 's'}`
-    : `${device.name} (${device.description})`;
+function computesOn({ device, threads, host }: WorkerDescription): string {
+  const onThreads = `${threads} thread${threads === 1 ? '' : 's'}`;
+  if (device.kind === 'cpu') return onThreads;
+  const layers = host?.expertLayers ?? 0;
+  const beside = `; experts of ${layers} layer${layers === 1 ? '' : 's'} on ${onThreads}`;
+  return `${device.name} (${device.description})${layers === 0 ? '' : beside}`;
+}
+
+/** What it takes of what it offers: of a process as it said, of a card and of the host beside it as planned. */
+function memoryOf(worker: WorkerDescription, cluster: ClusterDescription): string {
+  const { device, residentBytes, memoryBytes, host } = worker;
+  const part = (bytes: number | undefined | null, of: number): string =>
+    bytes === undefined || bytes === null ? formatBytes(of) : `${formatBytes(bytes)} of ${formatBytes(of)}`;
+  if (device.kind === 'cpu' || !host) return part(residentBytes, memoryBytes);
+  const onCard = part(stageOf(worker, cluster)?.bytes, memoryBytes);
+  return host.plannedBytes === 0
+    ? onCard
+    : `${onCard}, ${part(host.plannedBytes, host.memoryBytes)} beside it`;
 }
 
 function planFor({ replica }: WorkerDescription, { plan, replicas }: ClusterDescription): Plan | null {
   return replicas.length > 1 ? (replicas.find((each) => each.replica === replica)?.plan ?? null) : plan;
+}
+
+function stageOf(worker: WorkerDescription, cluster: ClusterDescription): Plan['stages'][number] | undefined {
+  return planFor(worker, cluster)?.stages.find(({ workerId }) => workerId === worker.workerId);
 }
 
 function reasonOf(worker: WorkerDescription, cluster: ClusterDescription): string {
@@ -67,8 +85,8 @@ function reasonOf(worker: WorkerDescription, cluster: ClusterDescription): strin
 
 /** What a token takes in its stage, as measured, and how far that is from what was predicted. */
 function timeOf(worker: WorkerDescription, cluster: ClusterDescription): string {
-  const { workerId, stepMicros } = worker;
-  const stage = planFor(worker, cluster)?.stages.find((each) => each.workerId === workerId);
+  const { stepMicros } = worker;
+  const stage = stageOf(worker, cluster);
   if (!stage || stepMicros === null) return '-';
   const percent = Math.round((stepMicros / stage.decodeMicros - 1) * 100);
   return `${formatMicros(stepMicros)} (${percent < 0 ? '' : '+'}${percent}%)`;

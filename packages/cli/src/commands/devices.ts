@@ -1,8 +1,9 @@
 import { formatBytes, printableLine } from '@butterfly/common';
-import { listDevices, loadGgml, loadGpus, usualDevice } from '@butterfly/ggml';
+import { expectedVersions, listDevices, loadGgml, loadGpus, usualDevices } from '@butterfly/ggml';
+import { backendsDirectory } from 'butterfly/process';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
-import { openLog } from '../log.js';
+import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { formatTable } from '../table.js';
 import { print } from '../terminal.js';
 
@@ -15,17 +16,18 @@ export function devicesCommand(environment: Environment): Command {
   return new Command('devices')
     .description('List what this machine can compute on.')
     .option('--json', 'print JSON')
+    .addOption(logFormatOption())
     .addHelpText('after', examples)
-    .action(async ({ json }: { readonly json?: boolean }) => {
-      const log = await openLog(environment, {}, 'devices');
+    .action(async ({ json, ...flags }: LogFlags & { readonly json?: boolean }) => {
+      const log = await openLog(environment, flags, 'devices');
       const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
-      loadGpus(ggml, log);
+      loadGpus(ggml, { backends: backendsDirectory(environment, expectedVersions.ggml), log });
       const devices = listDevices(ggml);
       if (json) {
         print(`${JSON.stringify(devices, null, 2)}\n`);
         return;
       }
-      const usual = usualDevice(devices).name;
+      const usual = new Set(usualDevices(devices).map(({ name }) => name));
       print(
         formatTable([
           ['device', 'kind', 'memory', 'free', 'used by default', 'driver'],
@@ -34,7 +36,7 @@ export function devicesCommand(environment: Environment): Command {
             kind,
             formatBytes(totalBytes),
             formatBytes(freeBytes),
-            name === usual ? 'yes' : '',
+            usual.has(name) ? 'yes' : '',
             printableLine(description),
           ]),
         ]),

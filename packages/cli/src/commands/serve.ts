@@ -1,4 +1,4 @@
-import { type Logger, formatAddress, isLoopbackHost, printableLine } from '@butterfly/common';
+import { type Logger, formatAddress, isLoopbackHost, limits, printableLine } from '@butterfly/common';
 import { authorityDirectory, type ClusterSecurity } from '@butterfly/identity';
 import type { ExpertWish, Objective, PlanWishes } from '@butterfly/planning';
 import {
@@ -10,9 +10,8 @@ import {
   resolveModelPath,
   startServing,
   surveysDirectory,
-  usualLocalDevices,
 } from 'butterfly';
-import { checkInsecure } from 'butterfly/process';
+import { checkInsecure, usualLocalDevices } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
 import { dataDirectoryOf } from '../joining/data-directory.js';
@@ -107,7 +106,7 @@ export function serveCommand(environment: Environment): Command {
     .option(
       '--workers <n>',
       'local worker processes on the CPU; 0 waits for workers from elsewhere (default: one for each graphics card, else 1)',
-      wholeNumber(0, 64),
+      wholeNumber(0, limits.localWorkersMax),
     )
     .addOption(devicesOption())
     .addOption(expertsOption())

@@ -1,7 +1,5 @@
 import { hostname } from 'node:os';
-import { join as pathJoin } from 'node:path';
 import {
-  type Address,
   ButterflyError,
   type Logger,
   type WorkerEvent,
@@ -16,22 +14,14 @@ import {
 import {
   type Device,
   type Ggml,
+  expectedVersions,
   findDevice,
   listDevices,
   loadGgml,
   loadGpus,
   parseCpuList,
   pinToCpus,
-  usualDevice,
 } from '@butterfly/ggml';
-import {
-  CertificateMembership,
-  CredentialFiles,
-  type Membership,
-  parseJoinToken,
-  plainMembership,
-} from '@butterfly/identity';
-import type { ExpertWish } from '@butterfly/planning';
 import { WeightCache } from '@butterfly/weights';
 import {
   AwakeCores,
@@ -44,19 +34,24 @@ import {
 } from '@butterfly/worker';
 import {
   availableMemoryBytes,
-  checkInsecure,
+  backendsDirectory,
   checkThreads,
+  cpusOfWorkers,
   defaultCacheBytes,
   deviceMemoryBytes,
+  managements,
   threadsPerWorker,
+  usualLocalDevices,
   warnOfCrowding,
 } from 'butterfly/process';
 import { Command, Option } from 'commander';
 import { openCacheDirectory, type CacheDirectory } from '../cache-directory.js';
+import { crewMembers, type CrewFlags } from '../crew/crew-members.js';
+import { runCrew } from '../crew/crew.js';
 import { chooseOrchestrator, discover } from '../discovery/discover.js';
-import { dataDirectoryOf } from '../joining/data-directory.js';
 import type { Environment } from '../environment.js';
-import { givenToken, type TokenFlags } from '../joining/join-token.js';
+import { givenToken } from '../joining/join-token.js';
+import { membershipOf, type MembershipFlags } from '../joining/membership.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import {
   awakeOption,
@@ -64,6 +59,7 @@ import {
   cacheBytesOption,
   cacheDirectoryOption,
   dataDirectoryOption,
+  devicesOption,
   expertsOption,
   insecureOption,
   port,
@@ -72,42 +68,23 @@ import {
 import { stopSignal, stopSignals } from '../signals.js';
 import { print } from '../terminal.js';
 import { version } from '../version.js';
+import { workerProgram } from '../worker-program.js';
 
-interface WorkerFlags extends LogFlags, TokenFlags {
+interface WorkerFlags extends LogFlags, CrewFlags, MembershipFlags {
   readonly join?: string;
   readonly discover?: boolean;
-  /** Seconds; true without a number, for ever. */
-  readonly wait?: number | true;
-  readonly device?: string;
+  /** Where workers compute, one for each. */
+  readonly device?: readonly string[];
   readonly threads?: number;
   readonly cpus?: readonly number[];
-  readonly awake: boolean;
-  readonly memory?: number;
-  readonly experts: ExpertWish;
-  readonly hostMemory?: number;
   readonly name?: string;
-  readonly insecure?: 'loopback' | 'anywhere';
-  readonly dataDir?: string;
-  readonly remoteOnly?: boolean;
-  readonly dataHost?: string;
-  readonly dataPort: number;
-  readonly advertise?: string;
-  readonly cacheDir?: string;
-  readonly cacheBytes?: number;
-}
-
-interface MembershipContext {
-  readonly name: string;
-  /** The orchestrator. */
-  readonly join: Address;
-  readonly environment: Environment;
-  readonly log: Logger;
 }
 
 const examples = `
 Examples:
   BUTTERFLY_TOKEN=... butterfly worker --join 192.168.1.10:7600
   butterfly worker --join desk:7600 --device vulkan1
+  butterfly worker --join desk:7600 --device vulkan0,cpu   a card and the CPU beside it, as two workers
   butterfly worker --join desk:7600 --threads 4 --memory 6G --name laptop
   BUTTERFLY_TOKEN=... butterfly worker --discover   finds "butterfly serve --announce"`;
 
@@ -121,29 +98,29 @@ export function workerCommand(environment: Environment): Command {
       'how long to dial an orchestrator that is not there yet; 0 dials once (default: until it is)',
       wholeNumber(0, 31_536_000),
     )
-    .option(
-      '--device <name>',
-      'where to compute, as "butterfly devices" calls it (default: the first graphics card, else cpu)',
-    )
+    .addOption(devicesOption())
     .option(
       '--threads <n>',
-      'threads for computing (default: one for each core, or each of --cpus)',
+      'threads of each worker (default: one for each core, or each of --cpus, shared evenly)',
       wholeNumber(1, 512),
     )
     .option('--cpus <list>', 'CPUs to keep to, such as 0-1,4 (Linux only; default: any)', parseCpuList)
     .addOption(awakeOption())
     .option(
       '--memory <bytes>',
-      'memory to offer, of the card if it computes on one, such as 6G (default: nine tenths of what is available)',
+      'memory to offer, of each card if it computes on one, such as 6G (default: nine tenths of what is available)',
       byteCount,
     )
     .addOption(expertsOption())
     .option(
       '--host-memory <bytes>',
-      'on a graphics card: memory of this machine to offer beside it (default: nine tenths of what is available)',
+      'on graphics cards: memory of this machine to offer beside them (default: nine tenths of what is available)',
       byteCount,
     )
-    .option('--name <text>', 'how people call this worker (default: the host name)')
+    .option(
+      '--name <text>',
+      'how people call this worker; of several, with the device behind it (default: the host name)',
+    )
     .addOption(
       new Option(
         '--token <text>',
@@ -161,7 +138,7 @@ export function workerCommand(environment: Environment): Command {
       '--data-host <address>',
       'where it listens for other workers (default: every address, or loopback)',
     )
-    .option('--data-port <n>', 'port for that; 0 chooses a free one', port, 0)
+    .option('--data-port <n>', 'port for that, of several workers the first; 0 chooses free ones', port, 0)
     .option('--advertise <host:port>', 'where others reach that, behind a router or in a container')
     .addHelpText('after', examples)
     .action((flags: WorkerFlags) => runWorker(flags, environment));
@@ -170,28 +147,72 @@ export function workerCommand(environment: Environment): Command {
 async function runWorker(flags: WorkerFlags, environment: Environment): Promise<void> {
   checkTarget(flags);
   const log = await openLog(environment, flags, flags.name ?? 'worker');
-  const isManaged = environment.BUTTERFLY_MANAGED === '1';
+  const management = environment.BUTTERFLY_MANAGED ?? null;
   // Before any thread is started that is not one of Node's own.
-  if (flags.cpus) pin(flags.cpus, isManaged, log);
+  if (flags.cpus) pin(flags.cpus, management !== null, log);
   const stopping = new AbortController();
-  // A managed worker that has not joined yet ends at once.
-  if (!isManaged) void stopSignal().then(() => stopping.abort());
-  const options = await workerOptions(flags, environment, log);
-  const { observe } = options;
-  using cores = flags.awake ? new AwakeCores({ clock: systemClock, observe }) : null;
-  const { signal } = stopping;
-  const address = await addressOf(flags, options.waitMs, signal);
+  // One of a server that has not joined yet ends at once, and else when its parent has drained.
+  if (management !== managements.byServer) void stopSignal().then(() => stopping.abort());
+  if (management === managements.inCrew) followParent(stopping);
+  const devices = flags.device ?? (await usualLocalDevices(workerProgram, log));
+  const address = await addressOf(flags, waitMsOf(flags, management), stopping.signal);
   if (address === null) return;
+  const place = { address, log, signal: stopping.signal };
+  if (devices.length > 1) await runForDevices(devices, flags, environment, place);
+  else await runForDevice(devices[0] ?? 'cpu', flags, environment, place);
+}
+
+/** Where a worker goes, whom it tells, and what stops it. */
+interface Place {
+  readonly address: string;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** A process for each of them. */
+async function runForDevices(
+  devices: readonly string[],
+  flags: WorkerFlags,
+  environment: Environment,
+  { address, log, signal }: Place,
+): Promise<void> {
+  const threads = checkThreads(flags.threads ?? threadsPerWorker(devices.length));
+  const members = crewMembers(devices, flags, {
+    name: nameOf(flags),
+    join: address,
+    threads,
+    cpus: cpusOfWorkers(devices.length, threads),
+  });
+  warnOfCrowding(devices.length, threads, log);
+  // They look again, each for itself, without a word.
+  await openCacheDirectory(flags.cacheDir, environment, log);
+  print(`Starting a worker with ${threads} threads on each of ${devices.join(', ')}.\n`);
+  const token = (await givenToken(flags, environment)) ?? null;
+  await runCrew({ program: workerProgram, members, token, signal, log });
+}
+
+async function runForDevice(
+  device: string,
+  flags: WorkerFlags,
+  environment: Environment,
+  { address, log, signal }: Place,
+): Promise<void> {
+  const management = environment.BUTTERFLY_MANAGED ?? null;
+  const options = await workerOptions(device, flags, environment, log);
+  const { observe, identity } = options;
+  using cores = flags.awake ? new AwakeCores({ clock: systemClock, observe }) : null;
+  const say = (text: string): void =>
+    print(management === managements.inCrew ? `${identity.name}: ${text}` : text);
   const join = parseAddress(address);
   const starting = Worker.start({
     ...options,
     join,
-    membership: await membershipOf(flags, { name: options.identity.name, join, environment, log }),
+    membership: await membershipOf(flags, { name: identity.name, join, environment, log }),
     signal,
     onStep: () => cores?.stepPassed(),
     observe: (event) => {
       observe(event);
-      if (!isManaged) tellPresence(event, address);
+      if (management !== managements.byServer) tellPresence(event, address, say);
     },
   });
   const worker = await starting.catch((error: unknown) => {
@@ -199,65 +220,52 @@ async function runWorker(flags: WorkerFlags, environment: Environment): Promise<
     throw error;
   });
   if (!worker) return;
-  // Terminals and service managers signal the whole group; a managed worker ends when its parent has drained.
-  if (isManaged) for (const each of stopSignals) process.on(each, () => undefined);
-  else print(`Joined ${address} as ${worker.id}, with ${options.identity.threads} threads.\n`);
+  // Terminals and service managers signal the whole group; one of a server ends when its parent has drained.
+  if (management === managements.byServer) for (const each of stopSignals) process.on(each, () => undefined);
+  else say(`Joined ${address} as ${worker.id}, with ${identity.threads} threads.\n`);
   const error = await worker.closed;
   if (error) throw error;
 }
 
-/**
- * How the worker proves itself: by a certificate, kept for the next start unless whoever started it brings a token each time.
- * @throws ButterflyError CONFIG_INVALID for a token that is none, or for --insecure to another machine
- */
-async function membershipOf(
-  flags: WorkerFlags,
-  { name, join, environment, log }: MembershipContext,
-): Promise<Membership> {
-  const token = await givenToken(flags, environment);
-  const isManaged = environment.BUTTERFLY_MANAGED === '1';
-  if (flags.insecure !== undefined) {
-    checkInsecure(join.host, flags.insecure === 'anywhere', isManaged ? silentLogger : log);
-    return plainMembership(token ?? null);
-  }
-  const directory = isManaged ? null : dataDirectoryOf(flags.dataDir, environment);
-  return CertificateMembership.open({
-    name,
-    joinToken: token === undefined ? null : parseJoinToken(token),
-    files: directory === null ? null : new CredentialFiles(pathJoin(directory, 'workers')),
-    clock: systemClock,
-    onUnkept: (cause) =>
-      log.warn(
-        { reason: toButterflyError(cause).message },
-        'The certificate of this worker cannot be kept, so that its next start needs a token again; choose another folder with --data-dir.',
-      ),
-  });
+/** Ends with the process that started it, however that ends, and when it asks for that. */
+function followParent(stopping: AbortController): void {
+  process.once('disconnect', () => stopping.abort());
+  // To listen is no reason to stay.
+  process.channel?.unref();
+}
+
+function nameOf({ name }: WorkerFlags): string {
+  return name ?? (hostname().trim() || 'worker');
 }
 
 /** What the worker is, wherever its orchestrator may be. */
 async function workerOptions(
+  deviceName: string,
   flags: WorkerFlags,
   environment: Environment,
   log: Logger,
 ): Promise<Omit<WorkerOptions, 'join'> & { readonly waitMs: number }> {
-  const isManaged = environment.BUTTERFLY_MANAGED === '1';
+  const management = environment.BUTTERFLY_MANAGED ?? null;
+  const isManaged = management !== null;
+  // The memory of a machine is shared by the workers of a crew, whatever it is to be at most.
+  const sharesMemory = management === managements.inCrew;
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, log });
   const threads = checkThreads(flags.threads ?? threadsPerWorker(1));
-  const device = chooseDevice(ggml, flags.device, log);
+  const device = chooseDevice(ggml, deviceName, environment, log);
   const memoryBytes =
     flags.memory ?? (device.kind === 'cpu' ? availableMemoryBytes() : deviceMemoryBytes(device));
   // Whoever started it counts the threads of all of its workers, and has warned for them of the cache.
   if (!isManaged) warnOfCrowding(1, threads, log);
   const cache = await openCacheDirectory(flags.cacheDir, environment, isManaged ? silentLogger : log);
   const self = {
-    name: flags.name ?? (hostname().trim() || 'worker'),
+    name: nameOf(flags),
     threads,
     memoryBytes,
-    offersAllFree: flags.memory === undefined,
+    offersAllFree: flags.memory === undefined || (sharesMemory && device.kind === 'cpu'),
     version,
     machineId: await machineId(cache.path),
     device,
-    ...(device.kind === 'cpu' ? {} : { host: hostOffer(flags) }),
+    ...(device.kind === 'cpu' ? {} : { host: hostOffer(flags, sharesMemory) }),
   };
   const { host } = self;
   const directory = cache.isWritable ? cache.path : null;
@@ -274,9 +282,9 @@ async function workerOptions(
     }),
     identity: describeWorker(ggml, self),
     cache: await openCache(cache, flags.cacheBytes, observe),
-    waitMs: waitMsOf(flags, isManaged),
+    waitMs: waitMsOf(flags, management),
     // Whoever started it starts another one, and must not leave it behind.
-    rejoins: !isManaged,
+    rejoins: management !== managements.byServer,
     observe,
     remoteOnly: flags.remoteOnly ?? false,
     dataPort: flags.dataPort,
@@ -286,20 +294,20 @@ async function workerOptions(
 }
 
 /** What a worker on a card may take of the memory of this machine. */
-function hostOffer({ hostMemory, experts }: WorkerFlags): HostOffer {
+function hostOffer({ hostMemory, experts }: WorkerFlags, isShared: boolean): HostOffer {
   return {
     memoryBytes: hostMemory ?? availableMemoryBytes(),
-    offersAllFree: hostMemory === undefined,
+    offersAllFree: hostMemory === undefined || isShared,
     experts,
   };
 }
 
 /** @throws ButterflyError CONFIG_INVALID for a device that is not there */
-function chooseDevice(ggml: Ggml, name: string | undefined, log: Logger): Device {
+function chooseDevice(ggml: Ggml, name: string, environment: Environment, log: Logger): Device {
   // What is not asked for cannot fail: drivers may end the process.
-  if (name !== 'cpu') loadGpus(ggml, log);
-  const devices = listDevices(ggml);
-  return name === undefined ? usualDevice(devices) : findDevice(devices, name);
+  if (name !== 'cpu')
+    loadGpus(ggml, { backends: backendsDirectory(environment, expectedVersions.ggml), log });
+  return findDevice(listDevices(ggml), name);
 }
 
 /** @throws ButterflyError CONFIG_INVALID, ADDRESS_INVALID */
@@ -312,9 +320,9 @@ function checkTarget({ join, discover: mayLook, advertise }: WorkerFlags): void 
     );
 }
 
-/** Whoever started a managed worker is there. */
-function waitMsOf({ wait = true }: WorkerFlags, isManaged: boolean): number {
-  if (isManaged) return 0;
+/** A server that started a worker is there. */
+function waitMsOf({ wait = true }: WorkerFlags, management: Environment['BUTTERFLY_MANAGED'] | null): number {
+  if (management === managements.byServer) return 0;
   return wait === true ? Infinity : wait * 1000;
 }
 
@@ -350,12 +358,12 @@ async function openCache(
 }
 
 /** What becomes of the connection, for whoever sits at the terminal. */
-function tellPresence(event: WorkerEvent, address: string): void {
+function tellPresence(event: WorkerEvent, address: string, say: (text: string) => void): void {
   if (event.kind === 'orchestratorAwaited')
-    print(`Waiting for an orchestrator at ${address}. ${event.error.message} Dialling until it answers.\n`);
+    say(`Waiting for an orchestrator at ${address}. ${event.error.message} Dialling until it answers.\n`);
   else if (event.kind === 'orchestratorLost')
-    print(`Lost ${address}: ${event.error.message} Trying to come back.\n`);
-  else if (event.kind === 'orchestratorRejoined') print(`Back at ${address} as ${event.workerId}.\n`);
+    say(`Lost ${address}: ${event.error.message} Trying to come back.\n`);
+  else if (event.kind === 'orchestratorRejoined') say(`Back at ${address} as ${event.workerId}.\n`);
 }
 
 /** @throws ButterflyError CONFIG_INVALID, unless it was the idea of `serve`, which can do without. */

@@ -21,6 +21,7 @@ export function describedWorker(
     threads: 2,
     memoryBytes: 8 * 2 ** 30,
     residentBytes: 3 * 2 ** 29,
+    host: null,
     loading: null,
     loaded: { fileBytes: 0, cacheBytes: 2 ** 30, peerBytes: 0, orchestratorBytes: 2 ** 20, elapsedMs: 900 },
     profile: {

@@ -1,4 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { run } from './butterfly.js';
+import type { Folder } from './models.js';
 import { Server, type Outcome } from './server.js';
 
 /** Makes Mesa's software driver count as a graphics card, which needs `mesa-vulkan-drivers` of Debian. */
@@ -19,10 +22,11 @@ export async function withDevices<T>(
   names: string,
   args: readonly string[],
   use: (server: Server) => Promise<T | null>,
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<T> {
   for (let attempt = 1; attempt <= driverTries; attempt++) {
     await using server = new Server(['--device', names, '--ctx', '512', '--parallel', '2', ...args], {
-      env: softwareCard,
+      env: { ...softwareCard, ...environment },
       path,
     });
     await server.ready();
@@ -31,6 +35,18 @@ export async function withDevices<T>(
     console.log(`The driver ended its process; try ${attempt} of ${driverTries}.`);
   }
   throw new Error('the software driver ended its process each time');
+}
+
+/** Environment with which a driver reports the faults that `card-faults.c` tells of; null where no compiler is at hand. */
+export function faultyDriver(folder: Folder): Readonly<Record<string, string>> | null {
+  const library = `${folder.path}/card-faults.so`;
+  const source = fileURLToPath(new URL('./card-faults.c', import.meta.url));
+  try {
+    execFileSync('cc', ['-shared', '-fPIC', '-o', library, source, '-ldl'], { stdio: 'pipe' });
+  } catch {
+    return null;
+  }
+  return { LD_PRELOAD: library };
 }
 
 /** Null where a worker died that nobody killed. */

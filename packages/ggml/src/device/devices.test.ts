@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ggml } from '../testing/graphs.js';
 import { CpuBackend } from './cpu-backend.js';
-import { findDevice, listDevices, openDevice, usualDevice, type Device } from './devices.js';
+import { findDevice, listDevices, openDevice, usualDevices, type Device } from './devices.js';
 
 const device = (name: string, kind: Device['kind']): Device => ({
   name,
@@ -37,10 +37,12 @@ describe('openDevice', () => {
   });
 });
 
-describe('usualDevice', () => {
-  it.each([
+describe('usualDevices', () => {
+  const named = (name: string, description: string): Device => ({ ...device(name, 'gpu'), description });
+  const nvidia = 'NVIDIA GeForce RTX 4090';
+  it.each<[string, readonly Device[], string]>([
     ['the CPU alone', [cpu], 'cpu'],
-    ['a card beside the CPU', [cpu, device('vulkan0', 'gpu'), device('vulkan1', 'gpu')], 'vulkan0'],
+    ['cards beside the CPU', [cpu, device('vulkan0', 'gpu'), device('vulkan1', 'gpu')], 'vulkan0,vulkan1'],
     [
       'a card behind an integrated one',
       [cpu, device('vulkan0', 'integrated'), device('cuda0', 'gpu')],
@@ -48,7 +50,21 @@ describe('usualDevice', () => {
     ],
     ['an integrated one, which is seldom faster', [cpu, device('vulkan0', 'integrated')], 'cpu'],
     ['that of Apple', [cpu, device('metal', 'integrated')], 'metal'],
-  ])('of %s', (_, devices, name) => {
-    expect(usualDevice(devices).name).toBe(name);
+    [
+      'one that two backends find, beside one of another maker',
+      [cpu, named('cuda0', nvidia), named('vulkan0', nvidia), named('vulkan1', 'AMD Radeon RX 7900 XTX')],
+      'cuda0,vulkan1',
+    ],
+    [
+      'one of AMD with ROCm, beside one of another maker',
+      [cpu, named('vulkan0', 'AMD Radeon Pro'), named('vulkan1', nvidia), named('rocm0', 'AMD Radeon Pro')],
+      'vulkan1,rocm0',
+    ],
+  ])('of %s', (_, devices, names) => {
+    expect(
+      usualDevices(devices)
+        .map(({ name }) => name)
+        .join(),
+    ).toBe(names);
   });
 });

@@ -57,14 +57,32 @@ function knownDevices(ggml: Ggml): KnownDevice[] {
   return devices.sort((a, b) => Number(b.kind === 'cpu') - Number(a.kind === 'cpu'));
 }
 
+/** What drivers call the cards that the backend of their maker computes on. */
+const makers = [
+  { backend: /^cuda\d/u, card: /nvidia|geforce|quadro|tesla/iu },
+  { backend: /^(?:rocm|hip)\d/u, card: /\bamd\b|radeon|instinct/iu },
+] as const;
+
+/** Whether a card of Vulkan is the one that a faster backend, of its maker, has found too. */
+function isTwin(device: Device, other: Device): boolean {
+  return (
+    device.name.startsWith('vulkan') &&
+    makers.some(({ backend, card }) => backend.test(other.name) && card.test(device.description))
+  );
+}
+
 /**
- * The device of a worker that nobody told which: the first card with memory of its own, or Apple's GPU; else the CPU, which
- * an integrated GPU shares its memory with and is seldom slower than.
+ * The devices of workers that nobody told which: each card with memory of its own, or Apple's GPU; else the CPU, which an
+ * integrated GPU shares its memory with and is seldom slower than.
  */
-export function usualDevice(devices: readonly Device[]): Device {
-  const usual =
-    devices.find(({ kind, name }) => kind === 'gpu' || /^(?:metal|mtl)/u.test(name)) ?? devices[0];
-  ensure(usual !== undefined, () => 'ggml finds no device.');
+export function usualDevices<D extends Device>(devices: readonly D[]): readonly D[] {
+  const cards = devices.filter(
+    (device) =>
+      (device.kind === 'gpu' || /^(?:metal|mtl)/u.test(device.name)) &&
+      !devices.some((other) => isTwin(device, other)),
+  );
+  const usual = cards.length > 0 ? cards : devices.slice(0, 1);
+  ensure(usual.length > 0, () => 'ggml finds no device.');
   return usual;
 }
 

@@ -160,14 +160,27 @@ let hasLoadedGpus = false;
 
 /**
  * Loads the backends for GPUs that are installed, once per process. One whose driver is missing costs a warning.
- * @param log is told what could not be loaded, and what to do about it
+ * @param options.backends folder of those that `butterfly setup` brought, if there is one
+ * @param options.log is told what could not be loaded, and what to do about it
  */
-export function loadGpus(ggml: Ggml, log: Logger): void {
+export function loadGpus(
+  ggml: Ggml,
+  { backends, log }: { readonly backends: string | null; readonly log: Logger },
+): void {
   if (hasLoadedGpus) return;
   hasLoadedGpus = true;
-  for (const { file, remedy } of findGpuBackends()) {
-    const { result, errors } = withNativeErrors(() => ggml.registry.ggml_backend_load(file));
-    if (result === null) log.warn({ file, errors }, `This GPU backend could not be loaded. ${remedy}`);
+  for (const { files, remedy } of findGpuBackends({ libraries: ggml.directory, backends })) {
+    const errors: string[] = [];
+    const isLoaded = files.some((file) => {
+      const before = ggml.registry.ggml_backend_dev_count();
+      const loading = withNativeErrors(() => ggml.registry.ggml_backend_load(file));
+      errors.push(...loading.errors);
+      // A backend whose driver is too old says so, and has no devices.
+      const isOfUse = ggml.registry.ggml_backend_dev_count() > before || loading.errors.length === 0;
+      return loading.result !== null && isOfUse;
+    });
+    if (!isLoaded)
+      log.warn({ file: files.join(), errors }, `This GPU backend could not be loaded. ${remedy}`);
   }
 }
 

@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { findLibraries } from './platform.js';
+import { findGpuBackends, findLibraries } from './platform.js';
 
 let folder: string;
 beforeAll(() => {
@@ -69,5 +69,30 @@ describe('findLibraries', () => {
     const file = join(holding('libllama.so'), 'libllama.so');
     for (const path of [file, join(folder, 'nowhere')])
       expect(() => findLibraries(path)).toThrow(missing(`${path} is not a folder`, 'BUTTERFLY_GGML_DIR'));
+  });
+});
+
+describe('findGpuBackends', () => {
+  const filesOf = (libraries: string, backends: string | null): string[] =>
+    findGpuBackends({ libraries, backends }, 'linux-x64').flatMap(({ files }) => files);
+
+  it('finds what was brought, the newer first, and nothing where there is nothing', () => {
+    const backends = mkdtempSync(join(folder, 'backends-'));
+    expect(filesOf(holding('libggml-vulkan.so'), backends)).toEqual([]);
+    for (const name of ['cuda12', 'cuda', 'another']) {
+      mkdirSync(join(backends, name));
+      writeFileSync(join(backends, name, 'libggml-cuda.so'), '');
+    }
+    expect(filesOf(holding('libggml-vulkan.so'), backends)).toEqual(
+      ['cuda', 'cuda12'].map((name) => join(backends, name, 'libggml-cuda.so')),
+    );
+    expect(findGpuBackends({ libraries: folder, backends }, 'sunos-x64')).toEqual([]);
+  });
+
+  it('leaves out what a build of one’s own has', () => {
+    const backends = mkdtempSync(join(folder, 'backends-'));
+    mkdirSync(join(backends, 'cuda'));
+    writeFileSync(join(backends, 'cuda', 'libggml-cuda.so'), '');
+    expect(filesOf(holding('libggml-cuda.so', 'libggml-vulkan.so'), backends)).toEqual([]);
   });
 });

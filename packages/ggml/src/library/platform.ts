@@ -13,22 +13,39 @@ const packages: Readonly<Record<string, string>> = {
   'win32-arm64': '@node-llama-cpp/win-arm64',
 };
 
-/** npm packages with one more backend, which loads beside the libraries of the package above. */
-const gpuPackages: Readonly<
-  Record<string, readonly { readonly name: string; readonly stem: string; readonly remedy: string }[]>
-> = {
+interface BackendFamily {
+  /** How its library is called, with `lib` before it or not. */
+  readonly stem: string;
+  /** The npm package that brings it; null where `butterfly setup` does. */
+  readonly package: string | null;
+  /** Folders of what `butterfly setup` brings, of which the first that loads will do. */
+  readonly folders: readonly string[];
+  readonly remedy: string;
+}
+
+/** Backends that load beside the libraries of the package above. */
+const gpuFamilies: Readonly<Record<string, readonly BackendFamily[]>> = {
   'linux-x64': [
     {
-      name: '@node-llama-cpp/linux-x64-vulkan',
+      stem: 'ggml-cuda',
+      package: null,
+      folders: ['cuda', 'cuda12'],
+      remedy:
+        'Install the driver of NVIDIA with libcudart and libcublas of CUDA 13 ("butterfly setup cuda") or 12 ("butterfly setup cuda12"), or remove it with "butterfly setup cuda cuda12 --remove".',
+    },
+    {
       stem: 'ggml-vulkan',
+      package: '@node-llama-cpp/linux-x64-vulkan',
+      folders: [],
       remedy:
         'Install the Vulkan loader and the driver of the card (Debian: libvulkan1), or go on with the CPU.',
     },
   ],
   'win32-x64': [
     {
-      name: '@node-llama-cpp/win-x64-vulkan',
       stem: 'ggml-vulkan',
+      package: '@node-llama-cpp/win-x64-vulkan',
+      folders: [],
       remedy: 'Install the driver of the card, or go on with the CPU.',
     },
   ],
@@ -43,18 +60,39 @@ export interface LibraryPaths {
 
 const overrideHint = 'or set BUTTERFLY_GGML_DIR to a folder with a build of the same version';
 
-/** The backends for GPUs that are installed; none where their packages are not. */
+/** A backend for GPUs that is installed. */
+export interface GpuBackend {
+  /** Of which the first that loads will do. */
+  readonly files: readonly string[];
+  /** What to do where none of them loads. */
+  readonly remedy: string;
+}
+
+/**
+ * The backends for GPUs that are installed; none where their packages are not.
+ * @param directories.libraries those that are loaded; what is there already is left out
+ * @param directories.backends where `butterfly setup` puts its own
+ */
 export function findGpuBackends(
+  directories: { readonly libraries: string; readonly backends: string | null },
   platform = `${process.platform}-${process.arch}`,
-): { readonly file: string; readonly remedy: string }[] {
-  return (gpuPackages[platform] ?? []).flatMap(({ name, stem, remedy }) => {
-    const folder = binariesOf(name);
-    if (folder === null) return [];
-    const file = readdirSync(folder).find((each) =>
-      new RegExp(`^(lib)?${stem}\\.(so|dylib|dll)$`).test(each),
-    );
-    return file === undefined ? [] : [{ file: join(folder, file), remedy }];
+): GpuBackend[] {
+  return (gpuFamilies[platform] ?? []).flatMap(({ stem, package: name, folders, remedy }) => {
+    if (libraryIn(directories.libraries, stem) !== null) return [];
+    const { backends } = directories;
+    const places = [
+      ...(backends === null ? [] : folders.map((folder) => join(backends, folder))),
+      ...(name === null ? [] : [binariesOf(name)]),
+    ];
+    const files = places.flatMap((place) => (place === null ? [] : (libraryIn(place, stem) ?? [])));
+    return files.length === 0 ? [] : [{ files, remedy }];
   });
+}
+
+function libraryIn(folder: string, stem: string): string | null {
+  if (!existsSync(folder)) return null;
+  const file = readdirSync(folder).find((each) => new RegExp(`^(lib)?${stem}\\.(so|dylib|dll)$`).test(each));
+  return file === undefined ? null : join(folder, file);
 }
 
 /** Where a package has its libraries; null when it is not installed, or an empty one in its place. */

@@ -26,6 +26,16 @@ export interface ProfileDescription {
   readonly hasFiles: boolean;
 }
 
+/** The memory of its machine, for a worker on a card. */
+export interface HostDescription {
+  /** What it offers, which the workers of a machine share. */
+  readonly memoryBytes: number;
+  /** What the plan in force takes of it; 0 outside of it. */
+  readonly plannedBytes: number;
+  /** Layers, the first of its stage, that have their experts there. */
+  readonly expertLayers: number;
+}
+
 export interface WorkerDescription {
   readonly workerId: string;
   /** As people call it; not necessarily unique. */
@@ -48,6 +58,8 @@ export interface WorkerDescription {
   readonly memoryBytes: number;
   /** What it takes, as it said when it had loaded. */
   readonly residentBytes: number | null;
+  /** What a worker on a card has in the memory of its machine; null for one on the CPU, which has all there. */
+  readonly host: HostDescription | null;
   /** While it loads. */
   readonly loading: { readonly loadedBytes: number; readonly totalBytes: number } | null;
   /** Where the bytes of its last shard came from. */

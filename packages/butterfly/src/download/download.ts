@@ -4,13 +4,39 @@ import { open, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promise
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ButterflyError, deadlines, formatBytes, isLinkError, makeDirectory } from '@butterfly/common';
-import type { Checksum, Hub, HubFile } from './hub.js';
 import { PartLock } from './part-lock.js';
 
+/** What the content of a file must hash to: as stores say it, or the id that git gives to a small one. */
+export interface Checksum {
+  readonly kind: 'sha256' | 'sha512' | 'git';
+  readonly hex: string;
+}
+
+/** A file that is known before it is there. */
+export interface RemoteFile {
+  /** As people know it. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly checksum: Checksum;
+}
+
+/** Where the bytes of a file come from. */
+export interface FileSource {
+  /** For people. */
+  readonly name: 'hub' | 'registry';
+  /** The content from an offset on. @throws ButterflyError for which a link error has it tried again */
+  open(offset: number, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
+  /** What went wrong on the way of a body, in words. */
+  explainCut(thrown: unknown): ButterflyError;
+}
+
 export interface DownloadOptions {
-  readonly hub: Hub;
-  readonly repo: string;
-  readonly file: HubFile;
+  readonly source: FileSource;
+  readonly file: RemoteFile;
+  /** The code of a file that arrives with a wrong content. */
+  readonly wrongContent: 'MODEL_CORRUPT' | 'LIBRARY_MISMATCH';
+  /** The option or variable that chooses where it comes to lie. */
+  readonly placedBy: string;
   /** Where the file comes to lie. */
   readonly path: string;
   /** Ends the download, which another one continues. */
@@ -25,23 +51,23 @@ export interface DownloadOptions {
 const vainAttemptsMax = 4;
 
 /**
- * Brings one file of a hub to this machine: on from where an earlier run was cut, and checked as a whole. False when it
+ * Brings one file to this machine: on from where an earlier run was cut, and checked as a whole. False when it
  * was there already.
- * @throws ButterflyError as `Hub`; MODEL_CORRUPT for a wrong content, which is removed; DISK_FULL; CANCELLED;
+ * @throws ButterflyError as its source; `wrongContent` for a file that is then removed; DISK_FULL; CANCELLED;
  * CONFIG_INVALID where it cannot be written, or another process is at it
  */
 export async function download(options: DownloadOptions): Promise<boolean> {
-  const { file, path } = options;
-  await asDiskErrors(path, () => makeDirectory(dirname(path)));
-  // Named after its content too: a file that was replaced on the hub must not be continued.
+  const { file, path, placedBy } = options;
+  await asDiskErrors(path, placedBy, () => makeDirectory(dirname(path)));
+  // Named after its content too: a file that was replaced where it comes from must not be continued.
   const partPath = `${path}.${file.checksum.hex.slice(0, 12)}.part`;
   const isThere = async (): Promise<boolean> => {
-    const isFound = await isWhole(path, file);
+    const isFound = await isWhole(path, file, placedBy);
     if (isFound) options.onProgress(file.bytes);
     return isFound;
   };
   if (await isThere()) return false;
-  const lock = await asDiskErrors(partPath, () => PartLock.take(partPath));
+  const lock = await asDiskErrors(partPath, placedBy, () => PartLock.take(partPath));
   try {
     // Whoever had the lock before may have brought it.
     if (await isThere()) return false;
@@ -54,41 +80,41 @@ export async function download(options: DownloadOptions): Promise<boolean> {
 
 /** Brings what is missing, checks all, and puts the file where it belongs. @throws ButterflyError as `download` */
 async function complete(partPath: string, options: DownloadOptions): Promise<void> {
-  const { file, path } = options;
-  const part = await asDiskErrors(partPath, () => open(partPath, 'a'));
+  const { file, path, placedBy } = options;
+  const part = await asDiskErrors(partPath, placedBy, () => open(partPath, 'a'));
   try {
     await fill(part, options);
   } finally {
     await part.close();
   }
-  if (await isWhole(partPath, file)) {
-    await asDiskErrors(path, () => rename(partPath, path));
+  if (await isWhole(partPath, file, placedBy)) {
+    await asDiskErrors(path, placedBy, () => rename(partPath, path));
     return;
   }
   await rm(partPath, { force: true });
   throw new ButterflyError(
-    'MODEL_CORRUPT',
-    `${file.path} arrived with another content than the hub says (a wrong ${file.checksum.kind} hash), and was removed; run the same again.`,
+    options.wrongContent,
+    `${file.path} arrived with another content than the ${options.source.name} should have (a wrong ${file.checksum.kind} hash), and was removed; run the same again.`,
   );
 }
 
 async function fill(part: FileHandle, options: DownloadOptions): Promise<void> {
-  const { file, path } = options;
+  const { file, path, placedBy } = options;
   const found = (await part.stat()).size;
   const size = found > file.bytes ? 0 : found;
   if (size < found) await part.truncate(size);
-  await checkRoom(path, file.bytes - size);
+  await checkRoom(path, file.bytes - size, placedBy);
   const sink = {
     written: size,
     write: async (chunk: Uint8Array): Promise<void> => {
-      await asDiskErrors(path, () => part.appendFile(chunk));
+      await asDiskErrors(path, placedBy, () => part.appendFile(chunk));
       sink.written += chunk.byteLength;
       options.onProgress(sink.written);
     },
   };
   options.onProgress(size);
   await fetchRest(sink, options);
-  await asDiskErrors(path, () => part.sync());
+  await asDiskErrors(path, placedBy, () => part.sync());
 }
 
 interface Sink {
@@ -106,7 +132,7 @@ async function fetchRest(sink: Sink, options: DownloadOptions): Promise<void> {
       await receive(sink, options);
     } catch (thrown) {
       signal.throwIfAborted();
-      const error = options.hub.explainCut(thrown);
+      const error = options.source.explainCut(thrown);
       vain = sink.written > before ? 1 : vain + 1;
       if (!isLinkError(error.code)) throw error;
       if (vain >= vainAttemptsMax) throw resumable(error, sink.written, file);
@@ -116,9 +142,9 @@ async function fetchRest(sink: Sink, options: DownloadOptions): Promise<void> {
 }
 
 /** One attempt. */
-async function receive(sink: Sink, { hub, repo, file, signal }: DownloadOptions): Promise<void> {
+async function receive(sink: Sink, { source, file, signal }: DownloadOptions): Promise<void> {
   const stalled = new AbortController();
-  const body = await hub.open(repo, file, sink.written, AbortSignal.any([signal, stalled.signal]));
+  const body = await source.open(sink.written, AbortSignal.any([signal, stalled.signal]));
   const isSilent = () =>
     stalled.abort(
       new ButterflyError('TIMEOUT', `No byte of ${file.path} came for ${deadlines.loadStallMs / 1000} s.`),
@@ -130,7 +156,7 @@ async function receive(sink: Sink, { hub, repo, file, signal }: DownloadOptions)
       if (sink.written + chunk.byteLength > file.bytes)
         throw new ButterflyError(
           'PROTOCOL_INVALID',
-          `The hub sends more of ${file.path} than there is; use another.`,
+          `The ${source.name} sends more of ${file.path} than there is; use another.`,
         );
       await sink.write(chunk);
     }
@@ -138,10 +164,10 @@ async function receive(sink: Sink, { hub, repo, file, signal }: DownloadOptions)
     clearTimeout(timer);
   }
   if (sink.written < file.bytes)
-    throw new ButterflyError('CONNECTION_CLOSED', `The hub ended ${file.path} before its end.`);
+    throw new ButterflyError('CONNECTION_CLOSED', `The ${source.name} ended ${file.path} before its end.`);
 }
 
-function resumable(error: ButterflyError, written: number, file: HubFile): ButterflyError {
+function resumable(error: ButterflyError, written: number, file: RemoteFile): ButterflyError {
   return new ButterflyError(
     error.code,
     `${error.message} ${formatBytes(written)} of ${formatBytes(file.bytes)} of ${file.path} are here: running the same again goes on from there.`,
@@ -150,24 +176,25 @@ function resumable(error: ButterflyError, written: number, file: HubFile): Butte
 }
 
 /** Whether the file is there with the right content. */
-async function isWhole(path: string, file: HubFile): Promise<boolean> {
+async function isWhole(path: string, file: RemoteFile, placedBy: string): Promise<boolean> {
   const bytes = await stat(path).then(
     (entry) => (entry.isFile() ? entry.size : -1),
     () => -1,
   );
   if (bytes !== file.bytes) return false;
   const hash = startHash(file);
-  await asDiskErrors(path, async () => {
+  await asDiskErrors(path, placedBy, async () => {
     for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 }))
       hash.update(chunk as Uint8Array);
   });
   return hash.digest('hex') === file.checksum.hex;
 }
 
-function startHash({ checksum, bytes }: { readonly checksum: Checksum; readonly bytes: number }): Hash {
+function startHash({ checksum, bytes }: RemoteFile): Hash {
   switch (checksum.kind) {
     case 'sha256':
-      return createHash('sha256');
+    case 'sha512':
+      return createHash(checksum.kind);
     case 'git':
       return createHash('sha1').update(`blob ${bytes}\0`);
     default:
@@ -175,17 +202,18 @@ function startHash({ checksum, bytes }: { readonly checksum: Checksum; readonly 
   }
 }
 
-/** Tells at once what would else come to light after hours. */
-async function checkRoom(path: string, bytes: number): Promise<void> {
+/** Tells at once what would else come to light after hours. @throws ButterflyError DISK_FULL */
+export async function checkRoom(path: string, bytes: number, placedBy: string): Promise<void> {
   const { bavail, bsize } = await statfs(dirname(path));
   if (bavail * bsize < bytes)
     throw new ButterflyError(
       'DISK_FULL',
-      `${dirname(path)} has room for ${formatBytes(bavail * bsize)}, but ${formatBytes(bytes)} are to come; free some, or choose another disk with --directory.`,
+      `${dirname(path)} has room for ${formatBytes(bavail * bsize)}, but ${formatBytes(bytes)} are to come; free some, or choose another disk with ${placedBy}.`,
     );
 }
 
-async function asDiskErrors<T>(path: string, action: () => Promise<T>): Promise<T> {
+/** Runs what writes below a path. @throws ButterflyError DISK_FULL, CONFIG_INVALID for what the disk refuses */
+export async function asDiskErrors<T>(path: string, placedBy: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (cause) {
@@ -193,13 +221,13 @@ async function asDiskErrors<T>(path: string, action: () => Promise<T>): Promise<
     if (code === 'ENOSPC' || code === 'EDQUOT')
       throw new ButterflyError(
         'DISK_FULL',
-        `There is no room left for ${path}; free some and run the same again, which goes on from there, or choose another disk with --directory.`,
+        `There is no room left for ${path}; free some and run the same again, which goes on from there, or choose another disk with ${placedBy}.`,
         { cause },
       );
     if (code === '' || cause instanceof ButterflyError) throw cause;
     throw new ButterflyError(
       'CONFIG_INVALID',
-      `${path} cannot be written (${code}); choose another --directory.`,
+      `${path} cannot be written (${code}); choose another place with ${placedBy}.`,
       {
         cause,
       },
