@@ -1,6 +1,7 @@
-import { LocalCluster, type TimedStep, type WorkerMemory } from './local-cluster.js';
+import { LocalCluster, type WorkerMemory } from './local-cluster.js';
 import { promptOf } from './models.js';
 import { median } from './load/statistics.js';
+import { timesOf } from './step-times.js';
 
 const tokens = 64;
 
@@ -76,13 +77,4 @@ function beyondOne(perToken: readonly number[], overhead: readonly number[], fur
     msPerFurtherStage: ms / further,
     overheadMsPerFurtherStage: overheadMs / further,
   };
-}
-
-/** The time between the ends of steps, since a step may go ahead and wait for the one before it. */
-function timesOf(steps: readonly TimedStep[]): { readonly totalMs: number; readonly overheadMs: number }[] {
-  return steps.slice(1).map(({ endedMs, stageTimes }, index) => {
-    const totalMs = endedMs - (steps[index]?.endedMs ?? endedMs);
-    const computeMs = stageTimes.reduce((sum, { computeMicros }) => sum + computeMicros, 0) / 1000;
-    return { totalMs, overheadMs: totalMs - computeMs };
-  });
 }

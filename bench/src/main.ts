@@ -11,6 +11,7 @@ import { benchPrefix } from './prefix.js';
 import { benchProfile } from './profile.js';
 import { benchScheduler } from './scheduler.js';
 import { benchServe } from './serve.js';
+import { benchSecurity } from './security.js';
 import { benchSingle } from './single.js';
 import { benchSoak } from './soak.js';
 import { benchSplit } from './split.js';
@@ -26,6 +27,7 @@ const usage = `Usage: npm run bench -- NAME [options]
   constraints  decode of eight streams with a schema of twenty fields against the same without
   depth      decode behind a long prompt with each type of KV cache beside llama.cpp
   models     models whose graphs are llama.cpp's beside llama.cpp and beside own graphs, and headers of very large models
+  security   eight streams and one, over links with TLS against links without
   soak       memory over 10,000 requests
   scheduler  the scheduler alone: what a step of it costs
   failover   how long a stream stands still when a worker dies, and how soon a new one serves
@@ -54,6 +56,7 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>
   depth: benchDepth,
   constraints: benchConstraints,
   models: benchImported,
+  security: benchSecurity,
   soak: benchSoak,
   scheduler: benchScheduler,
   failover: benchFailover,

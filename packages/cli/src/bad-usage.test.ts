@@ -4,6 +4,7 @@ import { createServer, type AddressInfo, type Server as NetServer } from 'node:n
 import { encodeControl, protocolVersion } from '@butterfly/wire';
 import { ownModel } from 'butterfly';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeToken } from './testing/tokens.js';
 import { run } from './testing/butterfly.js';
 import { Folder, model, patchedModel } from './testing/models.js';
 
@@ -186,12 +187,14 @@ describe('a port', () => {
   });
 
   it.concurrent('where an orchestrator of another version listens', async () => {
-    const line = await failure(['worker', '--join', `127.0.0.1:${port}`]);
+    const env = { BUTTERFLY_LOG: 'error' };
+    const line = await failure(['worker', '--insecure', '--join', `127.0.0.1:${port}`], env);
     expect(line).toMatch(/^4 butterfly: PROTOCOL_VERSION: .*upgrade Butterfly/);
   });
 
   it.concurrent('where nobody listens', async () => {
-    const line = await failure(['worker', '--join', '127.0.0.1:1', '--wait', '0']);
+    const token = await makeToken();
+    const line = await failure(['worker', '--join', '127.0.0.1:1', '--wait', '0', '--token', token]);
     expect(line).toMatch(/^4 butterfly: PEER_UNREACHABLE: .*check the address/);
   });
 });

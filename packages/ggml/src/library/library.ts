@@ -1,5 +1,6 @@
 import koffi, { type LibraryHandle } from 'koffi';
 import { ButterflyError, type Logger } from '@butterfly/common';
+import { checkLibraries, checkLibrary } from './check-libraries.js';
 import { findGpuBackends, findLibraries } from './platform.js';
 import {
   baseSymbols,
@@ -132,6 +133,7 @@ const handles: LibraryHandle[] = [];
 export function loadGgml(options: { readonly directory?: string | undefined; readonly log: Logger }): Ggml {
   if (loaded) return loaded;
   const paths = findLibraries(options.directory);
+  if (paths.package !== null) checkLibraries(paths.package, paths.directory);
   const base = bind(baseSymbols, open(paths.base), paths.base);
   const ggml = bind(ggmlSymbols, open(paths.ggml), paths.ggml);
   const llama = bind(llamaSymbols, open(paths.llama), paths.llama);
@@ -169,9 +171,10 @@ export function loadGpus(
 ): void {
   if (hasLoadedGpus) return;
   hasLoadedGpus = true;
-  for (const { files, remedy } of findGpuBackends({ libraries: ggml.directory, backends })) {
+  for (const { files, package: name, remedy } of findGpuBackends({ libraries: ggml.directory, backends })) {
     const errors: string[] = [];
     const isLoaded = files.some((file) => {
+      if (name !== null) checkLibrary(name, file);
       const before = ggml.registry.ggml_backend_dev_count();
       const loading = withNativeErrors(() => ggml.registry.ggml_backend_load(file));
       errors.push(...loading.errors);

@@ -53,6 +53,8 @@ const gpuFamilies: Readonly<Record<string, readonly BackendFamily[]>> = {
 
 export interface LibraryPaths {
   readonly directory: string;
+  /** The npm package that they are of; null for a build of the user's own. */
+  readonly package: string | null;
   readonly base: string;
   readonly ggml: string;
   readonly llama: string;
@@ -64,6 +66,8 @@ const overrideHint = 'or set BUTTERFLY_GGML_DIR to a folder with a build of the 
 export interface GpuBackend {
   /** Of which the first that loads will do. */
   readonly files: readonly string[];
+  /** The npm package that they are of; null where `butterfly setup` brought them. */
+  readonly package: string | null;
   /** What to do where none of them loads. */
   readonly remedy: string;
 }
@@ -85,7 +89,7 @@ export function findGpuBackends(
       ...(name === null ? [] : [binariesOf(name)]),
     ];
     const files = places.flatMap((place) => (place === null ? [] : (libraryIn(place, stem) ?? [])));
-    return files.length === 0 ? [] : [{ files, remedy }];
+    return files.length === 0 ? [] : [{ files, package: name, remedy }];
   });
 }
 
@@ -152,5 +156,11 @@ export function findLibraries(
       );
     return join(folder, name);
   };
-  return { directory: folder, base: find('ggml-base'), ggml: find('ggml'), llama: find('llama') };
+  return {
+    directory: folder,
+    package: directory === undefined ? (packages[platform] ?? null) : null,
+    base: find('ggml-base'),
+    ggml: find('ggml'),
+    llama: find('llama'),
+  };
 }

@@ -6,7 +6,7 @@ import { ManualClock } from '@butterfly/common/testing';
 import { messagesOn, Recorder, socketPair, unassign } from '../testing/connections.js';
 import { Connection } from './connection.js';
 import type { ConnectionOptions } from './connection.js';
-import { encodeFrame } from '../frames/frame.js';
+import { encodeFrame, protocolVersion } from '../frames/frame.js';
 import { decodeControl, encodeControl } from '../messages/messages.js';
 
 async function pair(
@@ -199,7 +199,7 @@ describe('errors', () => {
     const { near, far } = await socketPair();
     new Connection(near, { handlers: recorder });
     const messages = messagesOn(far);
-    far.write(Buffer.from([...Buffer.from('BFLY'), 9, 1, 2, 3]));
+    far.write(Buffer.from([...Buffer.from('BFLY'), protocolVersion + 1, 1, 2, 3]));
     expect((await recorder.ending()).error?.code).toBe('PROTOCOL_VERSION');
     expect(await messages.next()).toMatchObject({ kind: 'error', code: 'PROTOCOL_VERSION' });
   });
