@@ -1,10 +1,11 @@
-import { AnswerBuffer, type Marker } from './answer-buffer.js';
+import type { Marker } from './answer-buffer.js';
 import type { AnswerOutput } from './answer-output.js';
+import { BufferedParser } from './buffered-parser.js';
 import { type CallHead, readHead } from './call-heads.js';
 import { JsonScanner } from './json-scanner.js';
 import { type Markers, afterSpace } from './markers.js';
 import type { AnswerSyntax, Brackets, CallSyntax } from './syntax.js';
-import type { CallableTools, Parser } from './parser.js';
+import type { CallableTools } from './parser.js';
 import { TaggedArguments } from './tagged-arguments.js';
 
 type State =
@@ -19,15 +20,12 @@ type State =
   | { readonly kind: 'between' };
 
 /** Of all families whose answers are text with reasoning and calls in it. */
-export class AnswerParser implements Parser {
-  readonly #buffer = new AnswerBuffer();
+export class AnswerParser extends BufferedParser {
   readonly #reasoning: Brackets | null;
   readonly #calls: CallSyntax | null;
   readonly #openers: readonly Marker[];
   #state: State;
   #isAtStart = true;
-  #isEnded = false;
-  #callsDone = 0;
 
   /** @param tools none where the answer may call none: calls are then text */
   constructor(
@@ -37,6 +35,7 @@ export class AnswerParser implements Parser {
     private readonly output: AnswerOutput,
     opensInReasoning: boolean,
   ) {
+    super();
     this.#reasoning = syntax.reasoning;
     this.#calls = tools.size > 0 ? syntax.calls : null;
     this.#openers = this.#calls === null ? [] : markers.all(openersOf(this.#calls));
@@ -44,31 +43,7 @@ export class AnswerParser implements Parser {
     if (opensInReasoning) output.divide();
   }
 
-  get callsDone(): number {
-    return this.#callsDone;
-  }
-
-  text(text: string): void {
-    this.#buffer.append(text);
-    this.#run();
-  }
-
-  mark(text: string): void {
-    this.#buffer.appendMark(text);
-    this.#run();
-  }
-
-  end(): void {
-    this.#isEnded = true;
-    this.#run();
-  }
-
-  #run(): void {
-    while (this.#step());
-  }
-
-  /** @returns whether something changed, so that there may be more to do */
-  #step(): boolean {
+  protected override step(): boolean {
     const state = this.#state;
     switch (state.kind) {
       case 'text':
@@ -91,18 +66,18 @@ export class AnswerParser implements Parser {
   }
 
   #text(): boolean {
-    const buffer = this.#buffer;
+    const buffer = this.buffer;
     const first = afterSpace(buffer.text, 0);
-    if (this.#isAtStart && first === buffer.text.length && !this.#isEnded) return false;
+    if (this.#isAtStart && first === buffer.text.length && !this.isEnded) return false;
     const opening = this.#isAtStart ? this.#opensAt(first) : 'no';
-    if (opening === 'wait' && !this.#isEnded) return false;
+    if (opening === 'wait' && !this.isEnded) return false;
     if (opening === 'head') return this.#go({ kind: 'head', isRepeat: false });
     if (opening === 'reasoning') return this.#startThinking(first);
     const begin = this.#reasoning === null ? null : this.markers.of(this.#reasoning.begin);
     const sought = begin?.isToken ? [...this.#openers, begin] : this.#openers;
     const found = buffer.find(sought);
     if (found === null) {
-      this.#say(this.#isEnded ? buffer.text.length : buffer.undecidedFrom(sought));
+      this.#say(this.isEnded ? buffer.text.length : buffer.undecidedFrom(sought));
       return false;
     }
     this.#say(found.at);
@@ -113,24 +88,24 @@ export class AnswerParser implements Parser {
   /** What only the beginning of an answer is: reasoning behind a marker that is text, and calls without any. */
   #opensAt(at: number): 'head' | 'reasoning' | 'no' | 'wait' {
     const calls = this.#calls;
-    if (calls?.kind === 'object' && calls.brackets === null && this.#buffer.text.startsWith('{', at))
+    if (calls?.kind === 'object' && calls.brackets === null && this.buffer.text.startsWith('{', at))
       return 'head';
     if (this.#reasoning === null) return 'no';
-    const standing = this.markers.standing(this.#buffer, this.#reasoning.begin, at);
+    const standing = this.markers.standing(this.buffer, this.#reasoning.begin, at);
     return standing === 'yes' ? 'reasoning' : standing;
   }
 
   #startThinking(at: number): boolean {
-    this.#buffer.take(at + (this.#reasoning?.begin.length ?? 0));
+    this.buffer.take(at + (this.#reasoning?.begin.length ?? 0));
     this.output.divide();
     return this.#go({ kind: 'reasoning' });
   }
 
   #think(): boolean {
-    const buffer = this.#buffer;
+    const buffer = this.buffer;
     const end = this.markers.of(this.#reasoning?.end ?? '');
     const found = buffer.find([end]);
-    const length = found?.at ?? (this.#isEnded ? buffer.text.length : buffer.undecidedFrom([end]));
+    const length = found?.at ?? (this.isEnded ? buffer.text.length : buffer.undecidedFrom([end]));
     this.output.reasoning(buffer.take(length));
     if (found === null) return false;
     buffer.take(end.text.length);
@@ -142,10 +117,10 @@ export class AnswerParser implements Parser {
   #head(isRepeat: boolean): boolean {
     const calls = this.#calls;
     if (calls === null) return this.#go({ kind: 'text' });
-    const head = readHead(calls, this.markers, this.#buffer, 0, isRepeat);
-    if (head === 'wait' && !this.#isEnded) return false;
+    const head = readHead(calls, this.markers, this.buffer, 0, isRepeat);
+    if (head === 'wait' && !this.isEnded) return false;
     if (typeof head === 'string' || this.#isStrange(calls, head)) return this.#noHead();
-    this.#buffer.take(head.end);
+    this.buffer.take(head.end);
     this.output.startCall(head.name, head.id);
     if (head.whole !== null) {
       this.output.callArguments(head.whole);
@@ -165,11 +140,9 @@ export class AnswerParser implements Parser {
 
   /** What looked like a call is text, from its marker on; what follows may be one. */
   #noHead(): boolean {
-    const opener = this.#openers.find((marker) => this.#buffer.hasAt(marker, 0));
+    const opener = this.#openers.find((marker) => this.buffer.hasAt(marker, 0));
     this.#isAtStart = false;
-    this.#say(
-      opener?.text.length ?? Math.min(this.#buffer.text.length, afterSpace(this.#buffer.text, 0) + 1),
-    );
+    this.#say(opener?.text.length ?? Math.min(this.buffer.text.length, afterSpace(this.buffer.text, 0) + 1));
     return this.#go({ kind: 'text' });
   }
 
@@ -192,10 +165,10 @@ export class AnswerParser implements Parser {
     readonly isDone: boolean;
   } {
     let taken = '';
-    while (this.#buffer.text !== '') {
-      const mark = scanner.isInString ? this.#buffer.nextMark(1) : this.#buffer.nextMark(0);
-      const { length, state } = scanner.scan(this.#buffer.text.slice(0, mark));
-      taken += this.#buffer.take(length);
+    while (this.buffer.text !== '') {
+      const mark = scanner.isInString ? this.buffer.nextMark(1) : this.buffer.nextMark(0);
+      const { length, state } = scanner.scan(this.buffer.text.slice(0, mark));
+      taken += this.buffer.take(length);
       if (state !== 'open') return { taken, isOver: true, isDone: state === 'done' };
       if (length === 0) return { taken, isOver: true, isDone: false };
     }
@@ -203,28 +176,28 @@ export class AnswerParser implements Parser {
   }
 
   #tagged(given: TaggedArguments): boolean {
-    const read = given.step(this.#buffer);
+    const read = given.step(this.buffer);
     if (read === 'again') return true;
     if (read === 'done') return this.#callOver({ kind: 'between' });
-    if (this.#isEnded) given.end(this.#buffer);
+    if (this.isEnded) given.end(this.buffer);
     return false;
   }
 
   #callOver(next: State): boolean {
-    this.#callsDone++;
+    this.callDone();
     this.output.divide();
     return this.#go(next);
   }
 
   #between(): boolean {
     const calls = this.#calls;
-    const buffer = this.#buffer;
+    const buffer = this.buffer;
     const at = afterSpace(buffer.text, 0);
-    if (calls === null || (at === buffer.text.length && !this.#isEnded))
+    if (calls === null || (at === buffer.text.length && !this.isEnded))
       return calls === null && this.#go({ kind: 'text' });
     for (const { text, then } of followersOf(calls)) {
       const standing = this.markers.standing(buffer, text, at);
-      if (standing === 'wait' && !this.#isEnded) return false;
+      if (standing === 'wait' && !this.isEnded) return false;
       if (standing !== 'yes') continue;
       buffer.take(then === 'head' ? at : at + text.length);
       return then === 'between' || this.#go({ kind: 'head', isRepeat: then === 'repeat' });
@@ -234,7 +207,7 @@ export class AnswerParser implements Parser {
   }
 
   #say(length: number): void {
-    const text = this.#buffer.take(length);
+    const text = this.buffer.take(length);
     if (text.trim() !== '') this.#isAtStart = false;
     this.output.text(text);
   }

@@ -1,6 +1,6 @@
-import { AnswerBuffer } from './answer-buffer.js';
 import type { AnswerOutput } from './answer-output.js';
-import type { CallableTools, Parser } from './parser.js';
+import { BufferedParser } from './buffered-parser.js';
+import type { CallableTools } from './parser.js';
 import { type Markers, afterSpace } from './markers.js';
 
 const [start, channel, message] = ['<|start|>', '<|channel|>', '<|message|>'];
@@ -14,12 +14,9 @@ export const channelMarkers: readonly string[] = [...bodyEnds, message, '<|const
 type Lane = 'text' | 'reasoning' | 'call';
 
 /** Of Harmony: a row of messages, each with a header that says to whom and on which channel. */
-export class ChannelParser implements Parser {
-  readonly #buffer = new AnswerBuffer();
+export class ChannelParser extends BufferedParser {
   /** Of the message whose body is coming; null in and before headers. */
   #lane: Lane | null;
-  #isEnded = false;
-  #callsDone = 0;
 
   /** @param isInText whether the prompt ends within a message to the user */
   constructor(
@@ -28,39 +25,21 @@ export class ChannelParser implements Parser {
     private readonly output: AnswerOutput,
     isInText: boolean,
   ) {
+    super();
     this.#lane = isInText ? 'text' : null;
   }
 
-  get callsDone(): number {
-    return this.#callsDone;
-  }
-
-  text(text: string): void {
-    this.#buffer.append(text);
-    this.#run();
-  }
-
-  mark(text: string): void {
-    this.#buffer.appendMark(text);
-    this.#run();
-  }
-
-  end(): void {
-    this.#isEnded = true;
-    this.#run();
-  }
-
-  #run(): void {
-    while (this.#lane === null ? this.#header() : this.#body(this.#lane));
+  protected override step(): boolean {
+    return this.#lane === null ? this.#header() : this.#body(this.#lane);
   }
 
   #header(): boolean {
-    const buffer = this.#buffer;
+    const buffer = this.buffer;
     const at = afterSpace(buffer.text, 0);
     const begins = headerBegins.map((text) => this.markers.standing(buffer, text, at));
     const isHeader = begins.includes('yes');
     const body = isHeader ? buffer.find([this.markers.of(message)]) : null;
-    if (body === null && !this.#isEnded && (isHeader || begins.includes('wait'))) return false;
+    if (body === null && !this.isEnded && (isHeader || begins.includes('wait'))) return false;
     if (buffer.text === '') return false;
     if (body === null) {
       this.#lane = 'text';
@@ -84,13 +63,13 @@ export class ChannelParser implements Parser {
   }
 
   #body(lane: Lane): boolean {
-    const buffer = this.#buffer;
+    const buffer = this.buffer;
     const ends = this.markers.all(bodyEnds);
     const found = buffer.find(ends);
-    const rest = this.#isEnded ? buffer.text.length : buffer.undecidedFrom(ends);
+    const rest = this.isEnded ? buffer.text.length : buffer.undecidedFrom(ends);
     this.#say(lane, buffer.take(found?.at ?? rest));
     if (found === null) return false;
-    if (lane === 'call') this.#callsDone++;
+    if (lane === 'call') this.callDone();
     if (found.marker.text !== start && found.marker.text !== channel) buffer.take(found.marker.text.length);
     this.output.divide();
     this.#lane = null;
