@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Butterfly, run } from './testing/butterfly.js';
 import { Server, isAlive, streamFrom } from './testing/server.js';
+import { makeToken } from './testing/tokens.js';
 
 const prompt = 'Once upon a time';
 
@@ -81,7 +82,9 @@ describe('a worker for several devices', () => {
 
   it('fails where nobody answers for as long as it was to wait', async () => {
     const crew = ['--device', 'cpu,vulkan9', '--wait', '0'];
-    const { code, stderr } = await run(['worker', '--join', '127.0.0.1:1', ...crew]);
+    const { code, stderr } = await run(['worker', '--join', '127.0.0.1:1', ...crew], {
+      BUTTERFLY_TOKEN: await makeToken(),
+    });
     expect(code).not.toBe(0);
     expect(stderr.join('\n')).toMatch(/is not started again: .*127\.0\.0\.1:1/u);
   });
