@@ -18,7 +18,7 @@ export const packages = {
   control: ['common', 'wire', 'planning'],
   worker: ['common', 'wire', 'identity', 'constraint', 'ggml', 'model', 'weights', 'stage'],
   orchestrator: ['common', 'wire', 'identity', 'model', 'planning', 'engine', 'control'],
-  api: ['common', 'wire', 'ggml', 'text', 'engine', 'generation', 'orchestrator'],
+  api: ['common', 'wire', 'identity', 'ggml', 'text', 'engine', 'generation', 'orchestrator'],
   butterfly: [
     'common',
     'identity',
@@ -39,7 +39,12 @@ export const packages = {
 export const folders = {
   common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
   constraint: { source: [], masks: ['source'] },
-  identity: { tls: ['peer-identity.ts'], authority: ['join-token.ts', 'peer-identity.ts', 'tls'], membership: ['join-token.ts', 'peer-identity.ts', 'tls'] },
+  identity: {
+    keys: ['record-files.ts'],
+    tls: ['peer-identity.ts'],
+    authority: ['join-token.ts', 'peer-identity.ts', 'record-files.ts', 'tls'],
+    membership: ['join-token.ts', 'peer-identity.ts', 'tls'],
+  },
   wire: { frames: [], messages: ['frames'], connection: ['frames', 'messages'] },
   ggml: {
     library: [],
@@ -58,7 +63,12 @@ export const folders = {
   jinja: { library: [], syntax: ['library'] },
   planning: { search: ['cost.ts', 'stage-memory.ts', 'types.ts'] },
   generation: { formats: ['events.ts', 'spec.ts'] },
-  engine: { kv: [], scheduler: ['kv', 'types.ts'], constraints: ['generation.ts', 'types.ts'] },
+  engine: {
+    kv: [],
+    queue: [],
+    scheduler: ['kv', 'queue', 'types.ts'],
+    constraints: ['generation.ts', 'types.ts'],
+  },
   worker: { profile: [], peers: [], control: ['peers', 'profile'] },
   orchestrator: {
     view: [],
@@ -67,10 +77,11 @@ export const folders = {
     deployment: ['fleet', 'links'],
   },
   api: {
+    access: ['context.ts'],
     http: ['context.ts'],
-    admin: ['http', 'context.ts'],
+    admin: ['access', 'http', 'context.ts'],
     fields: [],
-    answers: ['http', 'context.ts'],
+    answers: ['access', 'http', 'context.ts'],
     openai: ['http', 'fields', 'answers', 'context.ts'],
     responses: ['http', 'fields', 'answers', 'openai', 'context.ts'],
     anthropic: ['http', 'fields', 'answers', 'context.ts'],
