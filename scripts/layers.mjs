@@ -77,7 +77,7 @@ export const folders = {
     deployment: ['fleet', 'links'],
   },
   api: {
-    access: ['context.ts'],
+    access: ['http', 'context.ts'],
     http: ['context.ts'],
     admin: ['access', 'http', 'context.ts'],
     fields: [],

@@ -5,6 +5,8 @@ import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import { listenError } from '@butterfly/wire';
 import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Gate } from './access/gate.js';
+import { letIn } from './access/let-in.js';
 import { boundBodies } from './http/body-budget.js';
 import type { ApiContext } from './context.js';
 import { errorShape } from './error-shapes.js';
@@ -65,6 +67,7 @@ export function createApi(context: ApiContext): FastifyInstance {
     app.addHook('onRequest', (request, _reply, done) => {
       done(request.is404 ? noSuchRoute(request) : undefined);
     });
+    letIn(app, new Gate(context.access, context.clock));
     addRoutes(app, context);
   });
   return app;
@@ -91,6 +94,7 @@ function sendFailure(
   const { error, status, headers } = toHttpFailure(thrown);
   const { id: requestId, method, url } = request;
   context.observe({ kind: 'requestFailed', requestId, method, url, status, error });
+  if (error.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer');
   if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS(context));
   return reply
     .code(status)

@@ -17,8 +17,7 @@ import { checkRequest } from '@butterfly/engine/testing';
 import type { Vocabulary } from '@butterfly/ggml';
 import { PromptMaker } from '@butterfly/text';
 import OpenAI from 'openai';
-import type { ClusterAdministration } from '../context.js';
-import type { HttpSettings } from '../context.js';
+import type { ApiAccess, ClusterAdministration, HttpSettings } from '../context.js';
 import { createApi } from '../server.js';
 
 const bos = 256;
@@ -245,7 +244,7 @@ interface TestModel {
 /** A real server on a loopback port over an echo engine. */
 export async function startApi(
   administration?: ClusterAdministration,
-  http: Partial<HttpSettings & { readonly host: string }> = {},
+  http: Partial<HttpSettings & { readonly host: string; readonly access: ApiAccess }> = {},
   { vocabulary, chatTemplate }: TestModel = { vocabulary: byteVocabulary, chatTemplate: template },
 ): Promise<TestApi> {
   const engine = new EchoEngine();
@@ -259,6 +258,7 @@ export async function startApi(
       prompts: new PromptMaker({ vocabulary, chatTemplate }),
     },
     observe: () => undefined,
+    access: http.access ?? { keys: null, isKeyRequired: false },
     clock: systemClock,
     http: { keepAliveMs: deadlines.keepAliveMs, corsOrigins: [], hostNames: [], ...http },
     ...(administration ? { administration } : {}),
