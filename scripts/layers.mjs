@@ -92,7 +92,7 @@ export const folders = {
   cli: {
     discovery: [],
     joining: ['environment.ts'],
-    'admin-client': ['options.ts', 'table.ts', 'server-url.ts'],
+    'admin-client': ['environment.ts', 'options.ts', 'table.ts', 'server-url.ts'],
     'api-client': ['server-url.ts'],
     chat: ['api-client', 'terminal.ts'],
     batch: ['api-client'],

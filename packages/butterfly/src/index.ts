@@ -9,6 +9,7 @@ export { windowCaches } from '@butterfly/llama-graph';
 export type { WindowCache } from '@butterfly/llama-graph';
 export type { OpenedModel } from './model.js';
 export { usualLocalDevices } from './local-devices.js';
+export { openApiAccess } from './api-access.js';
 export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
 export type { WorkerProgram } from './local-workers.js';

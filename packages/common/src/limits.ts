@@ -137,6 +137,8 @@ export const limits = Object.freeze({
   revokedMax: 1024,
   /** PEM texts of keys and certificates; those with P-256 have under 1 KiB. */
   pemCharactersMax: 8 * kib,
+  /** A file with the certificate of a server and those above it, or with its key: a chain of four has 10 KiB. */
+  pemFileBytesMax: 256 * kib,
   /** Workers of one cluster. */
   workersMax: 1024,
   /** Pipelines of one cluster that share the requests: more would each be looked at for every request. */

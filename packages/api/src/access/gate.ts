@@ -39,7 +39,7 @@ export class Gate {
   async recognise(shown: string | null): Promise<KeyRecord | null> {
     const { keys, isKeyRequired } = this.access;
     const isOurs = shown !== null && looksLikeApiKey(shown);
-    if (!isKeyRequired && !isOurs) return null;
+    if (!isKeyRequired && (!isOurs || keys === null)) return null;
     if (shown === null)
       throw unauthenticated(
         'An API key is needed: send one as "authorization: Bearer KEY" or "x-api-key: KEY"; "butterfly key create" makes one at the server.',
