@@ -82,7 +82,7 @@ function openServer(secure: SecureTexts | null, options: FastifyServerOptions): 
   const handshakeTimeout = deadlines.handshakeMs;
   const https = { ...secure, requireHostHeader, handshakeTimeout, minVersion: 'TLSv1.2' as const };
   // The same but for the class of its server, which nobody here asks for.
-  return Fastify<SecureServer>({ ...options, https } as never) as unknown as FastifyInstance;
+  return Fastify({ ...options, https } as FastifyServerOptions);
 }
 
 /** When a client that was refused for a full queue should come back, in the whole seconds that HTTP has. */

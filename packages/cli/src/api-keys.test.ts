@@ -107,7 +107,7 @@ describe('serve', () => {
     const status = () =>
       complete(made).then(
         () => 200,
-        (error: OpenAI.APIError) => error.status,
+        (error: unknown) => (error instanceof OpenAI.APIError ? (error.status as unknown) : error),
       );
     await expect.poll(status, { timeout: 30_000 }).toBe(401);
   });

@@ -186,7 +186,7 @@ describe('limits of a key', () => {
     api.engine.script = () => ['hang'];
     const stopping = new AbortController();
     const streams = openai(key).chat.completions.create(
-      { ...chat, max_tokens: 70, stream: true },
+      { ...chat, max_completion_tokens: 70, stream: true },
       { signal: stopping.signal },
     );
     streams.catch(() => undefined);

@@ -99,11 +99,11 @@ describe('the API over TLS', () => {
   });
 
   it.each([
-    ['a key of another certificate', () => write('certificate')],
+    ['a key of another certificate', (other: Made) => writeFileSync(paths.certificate, other.certificate)],
     ['no certificate', () => writeFileSync(paths.certificate, 'none')],
     ['no file', () => rmSync(paths.privateKey)],
   ])('does not start with %s', async (_, spoil) => {
-    await spoil();
+    spoil(await makeServerCertificate());
     const starting = startApi(apiContext(), { host: '127.0.0.1', port: 0, tls: paths });
     await expect(starting).rejects.toMatchObject({ code: 'CONFIG_INVALID', param: 'tls-cert' });
   });
