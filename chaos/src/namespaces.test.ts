@@ -67,7 +67,19 @@ async function serveFrom(
   const serve = start(
     new Process(
       [
-        ['serve', model, '--workers', '0', '--wait-for', '2', '--stages', '2', '--host', address],
+        [
+          'serve',
+          model,
+          '--workers',
+          '0',
+          '--wait-for',
+          '2',
+          '--stages',
+          '2',
+          '--host',
+          address,
+          '--no-require-key',
+        ],
         ['--port', '8080', '--cluster-host', address, '--cluster-port', '7600', '--deterministic'],
         ['--data-dir', join(directory, 'data')],
       ].flat(),

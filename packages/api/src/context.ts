@@ -1,4 +1,5 @@
 import type { Clock, Observer } from '@butterfly/common';
+import type { KeyRing } from '@butterfly/identity';
 import type { AnsweringModel } from '@butterfly/generation';
 import type { ClusterView } from '@butterfly/orchestrator';
 
@@ -10,6 +11,14 @@ export interface HttpSettings {
   readonly corsOrigins: readonly string[];
   /** Names by which a server on a loopback address may be asked, besides those of every machine. */
   readonly hostNames: readonly string[];
+}
+
+/** Who may ask. */
+export interface ApiAccess {
+  /** The keys that there are; null where none are kept. */
+  readonly keys: Pick<KeyRing, 'recognise'> | null;
+  /** Whether nobody is let in without. */
+  readonly isKeyRequired: boolean;
 }
 
 /** What the administration routes are served from, and to whom. */
@@ -52,6 +61,7 @@ export interface ApiContext {
   readonly observe: Observer;
   readonly clock: Clock;
   readonly http: HttpSettings;
+  readonly access: ApiAccess;
   /** Absent where there is nothing to administrate. */
   readonly administration?: ClusterAdministration;
 }

@@ -1,5 +1,6 @@
 import type { ButterflyError } from '@butterfly/common';
 import { anthropicErrorBody } from './anthropic/error-body.js';
+import { isBelow } from './http/path.js';
 import { ollamaErrorBody } from './ollama/error-body.js';
 import { errorBody } from './openai/error-body.js';
 
@@ -8,10 +9,4 @@ export function errorShape(path: string, error: ButterflyError, status: number, 
   if (isBelow(path, '/v1/messages')) return anthropicErrorBody(error, status, requestId);
   if (isBelow(path, '/api')) return ollamaErrorBody(error);
   return errorBody(error);
-}
-
-/** Slashes at the end and doubled ones make no difference to routes. */
-function isBelow(path: string, root: string): boolean {
-  const plain = path.replaceAll(/\/{2,}/g, '/');
-  return plain.startsWith(root) && /^(?:$|[/?#])/.test(plain.slice(root.length));
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify';
+import type { RouteAccess } from './access/let-in.js';
 import { addClusterRoutes } from './admin/cluster-routes.js';
 import { addAnthropicRoutes } from './anthropic/routes.js';
 import type { ApiContext } from './context.js';
@@ -13,28 +14,34 @@ import { addTextRoutes } from './text-tools/routes.js';
 
 /** Adds all routes; each path answers 405 to the methods that it does not have. */
 export function addRoutes(app: FastifyInstance, context: ApiContext): void {
-  const add: AddRoute = (method, url, handler) => addPath(app, url, { [method]: handler });
+  const adder =
+    (access: RouteAccess): AddRoute =>
+    (method, url, handler) =>
+      addPath(app, url, { [method]: handler }, access);
+  const add = adder('key');
+  const addOpen = adder('everybody');
 
   addOpenaiRoutes(add, context);
-  addResponseRoutes((url, handlers) => addPath(app, url, handlers), context);
+  addResponseRoutes((url, handlers) => addPath(app, url, handlers, 'key'), context);
   addAnthropicRoutes(add, context);
   addInfillRoutes(add, context);
   addEmbeddingRoutes(add, context);
   addOllamaRoutes(add, context);
   addTextRoutes(add, context);
 
-  add('GET', '/health', () => ({ status: 'ok' }));
-  add('GET', '/ready', (_request, reply) => {
+  addOpen('GET', '/health', () => ({ status: 'ok' }));
+  addOpen('GET', '/ready', (_request, reply) => {
     const { ready, detail, running, queued } = context.model.engine.status();
     if (!ready) void reply.code(503);
     return { ready, detail, running, queued };
   });
 
-  if (context.administration) addClusterRoutes(add, context.administration);
+  if (context.administration) addClusterRoutes(adder('administrator'), context.administration);
 }
 
-function addPath(app: FastifyInstance, url: string, handlers: RouteHandlers): void {
-  for (const [method, handler] of Object.entries(handlers)) app.route({ method, url, handler });
+function addPath(app: FastifyInstance, url: string, handlers: RouteHandlers, access: RouteAccess): void {
+  const config = { access };
+  for (const [method, handler] of Object.entries(handlers)) app.route({ method, url, handler, config });
   // Fastify answers HEAD wherever there is GET.
   const methods = Object.keys(handlers);
   const allowed: readonly HTTPMethods[] = methods.flatMap((method) =>
@@ -54,6 +61,7 @@ function addPath(app: FastifyInstance, url: string, handlers: RouteHandlers): vo
   app.route({
     method: app.supportedMethods.filter((other) => !allowed.includes(other)),
     url,
+    config,
     // Before the body is read: whatever it holds, the method is what is wrong.
     onRequest: (request, _reply, done) => {
       done(refusal(request));

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { METHODS } from 'node:http';
+import type { Server as SecureServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import { listenError } from '@butterfly/wire';
 import Fastify from 'fastify';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
+import { Gate } from './access/gate.js';
+import { letIn } from './access/let-in.js';
 import { boundBodies } from './http/body-budget.js';
 import type { ApiContext } from './context.js';
 import { errorShape } from './error-shapes.js';
@@ -12,6 +15,7 @@ import { letPagesAsk } from './http/cors.js';
 import { HttpRefusal, publicError, toHttpFailure } from './http/errors.js';
 import { hostName, hostRefusal } from './http/host-check.js';
 import { readBodiesAsJson } from './http/json-body.js';
+import { type CertificateFiles, type SecureTexts, ServedCertificate } from './http/served-certificate.js';
 import { OpenResponses } from './http/open-responses.js';
 import { errorBody } from './openai/error-body.js';
 import { addRoutes } from './routes.js';
@@ -19,17 +23,16 @@ import { addRoutes } from './routes.js';
 /**
  * The OpenAI-style HTTP API. It does not listen yet: the caller does, and closes it. `close` lets the
  * answers that are under way end, for `deadlines.drainMs`, and then cuts every connection.
+ * @param secure what proves the server over TLS; null for none
  */
-export function createApi(context: ApiContext): FastifyInstance {
+export function createApi(context: ApiContext, secure: SecureTexts | null = null): FastifyInstance {
   const failWith = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) =>
     sendFailure(context, thrown, request, reply);
-  const app = Fastify({
+  const app = openServer(secure, {
     logger: false,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
     bodyLimit: limits.requestBodyBytesMax,
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
-    // Node would refuse it without a word; we say what is missing.
-    http: { requireHostHeader: false },
     // A client has this long to send its request.
     requestTimeout: deadlines.fetchMs,
     // Nothing moves on a connection while a request waits, so silence is cut only after the request's own deadline.
@@ -65,9 +68,21 @@ export function createApi(context: ApiContext): FastifyInstance {
     app.addHook('onRequest', (request, _reply, done) => {
       done(request.is404 ? noSuchRoute(request) : undefined);
     });
+    letIn(app, new Gate(context.access, context.clock));
     addRoutes(app, context);
   });
   return app;
+}
+
+/** Over HTTP in the clear, or over TLS 1.2 and newer. */
+function openServer(secure: SecureTexts | null, options: FastifyServerOptions): FastifyInstance {
+  // Node would refuse a request without host without a word; we say what is missing.
+  const requireHostHeader = false;
+  if (secure === null) return Fastify({ ...options, http: { requireHostHeader } });
+  const handshakeTimeout = deadlines.handshakeMs;
+  const https = { ...secure, requireHostHeader, handshakeTimeout, minVersion: 'TLSv1.2' as const };
+  // The same but for the class of its server, which nobody here asks for.
+  return Fastify({ ...options, https } as FastifyServerOptions);
 }
 
 /** When a client that was refused for a full queue should come back, in the whole seconds that HTTP has. */
@@ -91,6 +106,7 @@ function sendFailure(
   const { error, status, headers } = toHttpFailure(thrown);
   const { id: requestId, method, url } = request;
   context.observe({ kind: 'requestFailed', requestId, method, url, status, error });
+  if (error.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer');
   if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS(context));
   return reply
     .code(status)
@@ -130,21 +146,34 @@ export interface ListeningApi {
 /**
  * Offers what the context has over HTTP.
  * @param address port 0 lets the system choose
- * @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID
+ * @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID; CONFIG_INVALID for a certificate that cannot be used
  */
 export async function startApi(
   context: ApiContext,
-  address: { readonly host: string; readonly port: number },
+  address: { readonly host: string; readonly port: number; readonly tls?: CertificateFiles | undefined },
 ): Promise<ListeningApi> {
-  const names = [address.host, ...context.http.hostNames].map(hostName);
-  const api = createApi({ ...context, http: { ...context.http, hostNames: names } });
+  const { host, port: wantedPort, tls } = address;
+  const certificate = tls ? await ServedCertificate.open(tls) : null;
+  const names = [host, ...context.http.hostNames].map(hostName);
+  const api = createApi({ ...context, http: { ...context.http, hostNames: names } }, certificate?.texts);
   try {
-    await api.listen({ ...address });
+    await api.listen({ host, port: wantedPort });
   } catch (cause) {
     await api.close();
-    throw listenError(address.host, address.port, cause);
+    throw listenError(host, wantedPort, cause);
   }
+  const stopFollowing = certificate?.follow(
+    api.server as unknown as SecureServer,
+    context.clock,
+    context.observe,
+  );
   const bound = api.server.address();
-  const port = typeof bound === 'object' && bound ? bound.port : address.port;
-  return { port, close: () => api.close() };
+  const port = typeof bound === 'object' && bound ? bound.port : wantedPort;
+  return {
+    port,
+    close: async () => {
+      stopFollowing?.();
+      await api.close();
+    },
+  };
 }

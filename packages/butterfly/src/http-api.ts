@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type HttpSettings, type ListeningApi, type ModelFacts, startApi } from '@butterfly/api';
+import {
+  type ApiAccess,
+  type CertificateFiles,
+  type HttpSettings,
+  type ListeningApi,
+  type ModelFacts,
+  startApi,
+} from '@butterfly/api';
 import { type Observer, deadlines, systemClock } from '@butterfly/common';
 import { modelCapabilities } from '@butterfly/generation';
 import { modelFingerprint, parameterCount, quantisation } from '@butterfly/model';
@@ -7,12 +14,18 @@ import type { Orchestrator } from '@butterfly/orchestrator';
 import type { PromptMaker } from '@butterfly/text';
 import type { OpenedModel } from './model.js';
 
-/** Where the HTTP API listens, and by default for no pages but its own; port 0 lets the system choose. */
-export type HttpOptions = { readonly host: string; readonly port: number } & {
+/** Where the HTTP API listens and for whom, by default for no pages but its own; port 0 lets the system choose. */
+export type HttpOptions = {
+  readonly host: string;
+  readonly port: number;
+  readonly access: ApiAccess;
+  /** Of what proves the server over TLS; undefined for plain HTTP. */
+  readonly tls?: CertificateFiles | undefined;
+} & {
   readonly [K in keyof HttpSettings]?: HttpSettings[K] | undefined;
 };
 
-/** Offers a model over HTTP. @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID */
+/** Offers a model over HTTP. @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
 export async function startHttpApi(options: {
   readonly http: HttpOptions;
   readonly model: OpenedModel;
@@ -23,7 +36,15 @@ export async function startHttpApi(options: {
   readonly observe: Observer;
 }): Promise<ListeningApi> {
   const { model, prompts, orchestrator, token, observe } = options;
-  const { host, port, keepAliveMs = deadlines.keepAliveMs, corsOrigins = [], hostNames = [] } = options.http;
+  const {
+    host,
+    port,
+    access,
+    tls,
+    keepAliveMs = deadlines.keepAliveMs,
+    corsOrigins = [],
+    hostNames = [],
+  } = options.http;
   const context = {
     model: {
       id: model.id,
@@ -35,10 +56,11 @@ export async function startHttpApi(options: {
     },
     administration: { view: orchestrator.view, token },
     http: { keepAliveMs, corsOrigins, hostNames },
+    access,
     clock: systemClock,
     observe,
   };
-  return startApi(context, { host, port });
+  return startApi(context, { host, port, tls });
 }
 
 function factsOf(

@@ -11,6 +11,7 @@ export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, se
 export { windowCaches } from '@butterfly/llama-graph';
 export type { WindowCache } from '@butterfly/llama-graph';
 export type { OpenedModel } from './model.js';
+export { openApiAccess } from './api-access.js';
 export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
 export type { Serving } from './serving.js';

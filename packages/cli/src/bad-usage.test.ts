@@ -132,7 +132,7 @@ describe('a wrong command line', () => {
     [['serve', model, '--allow-host', 'llm.example:80'], /^2 .*without scheme and port/],
     [['serve', model, '--threads', '513'], /^2 .*from 1 to 512/],
     [
-      ['serve', model, '--host', '203.0.113.1', '--port', '0', '--cluster-port', '0'],
+      ['serve', model, '--host', '203.0.113.1', '--no-require-key', '--port', '0', '--cluster-port', '0'],
       /^2 butterfly: ADDRESS_INVALID: .*203\.0\.113\.1.*not an address of this machine/,
     ],
     [

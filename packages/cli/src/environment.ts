@@ -7,6 +7,8 @@ const schema = z.object({
   BUTTERFLY_GGML_DIR: z.string().optional(),
   /** Join token, where the command line would show it to every user of the machine. */
   BUTTERFLY_TOKEN: z.string().max(512).optional(),
+  /** API key, for the same reason. */
+  BUTTERFLY_API_KEY: z.string().max(512).optional(),
   BUTTERFLY_LOG: z.enum(logLevels).optional(),
   BUTTERFLY_LOG_FORMAT: z.enum(logFormats).optional(),
   /** Set for workers that other processes start, by which kind of them: `managements`. */

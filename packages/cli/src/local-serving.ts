@@ -25,6 +25,9 @@ import {
 import { openPrompts, promptOptions, type PromptFlags } from './prompts.js';
 import { workerProgram } from './worker-program.js';
 
+/** Nobody else knows the port. */
+const openToAll = { keys: null, isKeyRequired: false };
+
 /** How a command has a model for itself, on workers of its own. */
 export interface LocalFlags extends LogFlags, PromptFlags {
   readonly workers: number;
@@ -105,7 +108,7 @@ export async function startLocal(
   return startServing({
     model,
     prompts,
-    http: hasApi ? { host: '127.0.0.1', port: 0 } : null,
+    http: hasApi ? { host: '127.0.0.1', port: 0, access: openToAll } : null,
     clusterHost: '127.0.0.1',
     clusterPort: 0,
     // Of nobody else: what it made ends with the command.

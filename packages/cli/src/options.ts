@@ -154,6 +154,33 @@ export function dataDirectoryOption(): Option {
   );
 }
 
+/** `--require-key` and its opposite, for the command that listens. */
+export function keyRequirementOptions(): readonly Option[] {
+  return [
+    new Option(
+      '--require-key',
+      'let nobody ask without an API key (default: where --host is no loopback address)',
+    ),
+    new Option('--no-require-key', 'let whoever reaches the API ask, on a network that you trust as a whole'),
+  ];
+}
+
+/** `--tls-cert` and `--tls-key`. */
+export function certificateOptions(): readonly Option[] {
+  return [
+    new Option(
+      '--tls-cert <file>',
+      'certificate of the API, with those above it, in PEM; read again when it changes',
+    ),
+    new Option('--tls-key <file>', 'its private key, in PEM'),
+  ];
+}
+
+/** `--key`, for the commands that ask a server. */
+export function apiKeyOption(): Option {
+  return new Option('--key <text>', 'API key, for a server that needs one (default: BUTTERFLY_API_KEY)');
+}
+
 /** `--insecure`, for the commands that join or open a cluster. */
 export function insecureOption(): Option {
   return new Option(

@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   status: async () => (await import('./commands/status.js')).statusCommand,
   drain: async () => (await import('./commands/drain.js')).drainCommand,
   token: async () => (await import('./commands/token.js')).tokenCommand,
+  key: async () => (await import('./commands/key.js')).keyCommand,
   revoke: async () => (await import('./commands/revoke.js')).revokeCommand,
   devices: async () => (await import('./commands/devices.js')).devicesCommand,
   setup: async () => (await import('./commands/setup.js')).setupCommand,

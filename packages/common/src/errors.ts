@@ -40,11 +40,25 @@ export const errorTable = {
     exitCode: exitCodes.usage,
     meaning: 'There is no such route, model, worker or file.',
   },
+  UNAUTHENTICATED: {
+    httpStatus: 401,
+    openaiType: 'invalid_request_error',
+    exitCode: exitCodes.network,
+    meaning: 'An API key is missing, unknown, revoked or has expired.',
+    apiCode: 'invalid_api_key',
+  },
   ACCESS_DENIED: {
     httpStatus: 403,
     openaiType: 'invalid_request_error',
     exitCode: exitCodes.network,
-    meaning: 'A token is missing or does not allow this.',
+    meaning: 'A token is missing, or a token or key does not allow this.',
+  },
+  RATE_LIMITED: {
+    httpStatus: 429,
+    openaiType: 'rate_limit_error',
+    exitCode: exitCodes.engine,
+    meaning: 'An API key has had all that its limits allow for now; retry later.',
+    apiCode: 'rate_limit_exceeded',
   },
   QUEUE_FULL: {
     httpStatus: 429,
@@ -111,6 +125,14 @@ export class ButterflyError extends Error {
 
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorTable, code);
+}
+
+/** The code that the HTTP API says as this word; null for a word that is none of its own. */
+export function errorCodeOf(word: string): ErrorCode | null {
+  if (isErrorCode(word)) return word;
+  const rows: readonly (readonly [string, ErrorKind])[] = Object.entries(errorTable);
+  const code = rows.find(([, { apiCode }]) => apiCode === word)?.[0] ?? '';
+  return isErrorCode(code) ? code : null;
 }
 
 /** What tells of another process, or of the way to it, and not of whoever reports it. */

@@ -2,7 +2,15 @@ export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
 export { formatAddress, isLoopbackHost, parseAddress, parseConfig } from './config.js';
 export type { Address } from './config.js';
-export { ButterflyError, ensure, exitCodes, isErrorCode, isLinkError, toButterflyError } from './errors.js';
+export {
+  ButterflyError,
+  ensure,
+  errorCodeOf,
+  exitCodes,
+  isErrorCode,
+  isLinkError,
+  toButterflyError,
+} from './errors.js';
 export type { ErrorCode } from './errors.js';
 export { logObserver } from './events/event-log.js';
 export type { ButterflyEvent, EventOf, Observer } from './events/events.js';

@@ -46,6 +46,8 @@ export const limits = Object.freeze({
   queuedRequestsMax: 1024,
   /** Tokens of all waiting prompts together: 64 MB. */
   queuedTokensMax: 16 * mib,
+  /** Tenants whose share is remembered: as many as there may be keys, and as many again that were revoked. */
+  tenantsRememberedMax: 2048,
   /** Distance of `priority` from 0, each step of which counts as ten seconds of waiting. */
   priorityMax: 1000,
   /** Characters of one stop string, and how many of them. */
@@ -132,10 +134,19 @@ export const limits = Object.freeze({
   joinTokensMax: 256,
   joinTokenUsesMax: 1024,
   joinTokenCharactersMax: 512,
+  /** Keys of one API; each is a file that is looked for by name. */
+  apiKeysMax: 1024,
+  /** Models that one key may name, and the characters of the longest name of a file. */
+  apiKeyModelsMax: 64,
+  modelIdCharactersMax: 256,
+  /** Requests and tokens that a key may have in a minute: what a number holds exactly a thousand times over. */
+  ratePerMinuteMax: 1_000_000_000,
   /** Members whose certificates were revoked before their end, of which all workers are told: as many as there may be workers. */
   revokedMax: 1024,
   /** PEM texts of keys and certificates; those with P-256 have under 1 KiB. */
   pemCharactersMax: 8 * kib,
+  /** A file with the certificate of a server and those above it, or with its key: a chain of four has 10 KiB. */
+  pemFileBytesMax: 256 * kib,
   /** Workers of one cluster. */
   workersMax: 1024,
   /** Pipelines of one cluster that share the requests: more would each be looked at for every request. */
@@ -213,6 +224,8 @@ export const deadlines = Object.freeze({
   peerFetchMs: 10_000,
   drainMs: 10_000,
   requestMs: 60 * 60_000,
+  /** A key that was revoked, and a certificate that was replaced, are noticed within that. */
+  filesLookedAtEveryMs: 1_000,
   /** A failure until then is an HTTP status; proxies and clients wait longer for the headers of a stream. */
   streamHeadersMs: 2_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */

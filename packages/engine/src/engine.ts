@@ -96,7 +96,7 @@ export class PipelineEngine {
   #cancelTick: () => void;
 
   constructor(private readonly options: PipelineEngineOptions) {
-    this.#scheduler = new Scheduler(options.scheduler);
+    this.#scheduler = new Scheduler(options.scheduler, options.ledger.shares);
     this.#bounds = checkedConfig(options.scheduler);
     this.#cancelTick = this.#scheduleTick();
   }
@@ -134,7 +134,7 @@ export class PipelineEngine {
   }
 
   /** @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_UNSUPPORTED */
-  embed({ tokens, pooling, priority, timeoutMs }: EmbedRequest): Embedding {
+  embed({ tokens, pooling, priority, tenant, timeoutMs }: EmbedRequest): Embedding {
     const id = this.options.ledger.nextId();
     const nowMs = this.options.clock.nowMs();
     this.#scheduler.submit({
@@ -147,6 +147,7 @@ export class PipelineEngine {
       stopTokens: new Set(),
       pooling: pooling ?? this.model.usualPooling,
       priority,
+      tenant,
       nowMs,
       deadlineMs: nowMs + timeoutMs,
     });

@@ -19,6 +19,8 @@ export interface GenerateRequest {
   readonly stopTokens: ReadonlySet<number>;
   /** As vLLM has it: the lower, the earlier; 0 for most. At most `limits.priorityMax` from 0. */
   readonly priority: number;
+  /** On whose behalf: tenants get equal shares. Absent for nobody in particular, who is one tenant too. */
+  readonly tenant?: string | undefined;
   /** How long the request may take, waiting included. */
   readonly timeoutMs: number;
   /**
@@ -34,8 +36,9 @@ export interface EmbedRequest {
   readonly tokens: Int32Array;
   /** By default as the model's file says, else the mean of an encoder and the last token of any other model. */
   readonly pooling?: Pooling | null;
-  /** As in `GenerateRequest`, like the next one. */
+  /** As in `GenerateRequest`, like the next two. */
   readonly priority: number;
+  readonly tenant?: string | undefined;
   readonly timeoutMs: number;
 }
 

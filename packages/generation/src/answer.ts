@@ -16,8 +16,14 @@ import { SeveralAnswers } from './several-answers.js';
 
 const noTokens: ReadonlySet<number> = new Set();
 
+/** Hears how many tokens an answer may take at most, its prompt included, before anything is computed; may refuse it. */
+export type Charge = (tokens: number) => void;
+
+const freely: Charge = () => undefined;
+
 /**
  * Makes the prompt and hands it to the engine.
+ * @param charge called once for each input; what it throws ends all of them
  * @throws ButterflyError CONTEXT_EXCEEDED with the numbers; REQUEST_INVALID for an empty prompt; QUEUE_FULL;
  * CLUSTER_NOT_READY; those of `promptOf`
  */
@@ -25,21 +31,31 @@ export async function startAnswer(
   model: AnsweringModel,
   spec: GenerationSpec,
   clock: Clock,
+  charge: Charge = freely,
 ): Promise<Answering> {
   const { input } = spec;
   return input.kind === 'several'
-    ? startSeveral(model, spec, input.inputs, clock)
-    : startOne(model, { ...spec, input }, clock);
+    ? startSeveral({ model, spec, clock, charge }, input.inputs)
+    : startOne({ model, spec: { ...spec, input }, clock, charge });
 }
 
 /** A spec with one thing to continue. */
 type OneSpec = GenerationSpec & { readonly input: OneInput };
 
-async function startOne(model: AnsweringModel, spec: OneSpec, clock: Clock): Promise<Answering> {
+/** What it takes to start an answer. */
+interface Start<T extends GenerationSpec> {
+  readonly model: AnsweringModel;
+  readonly spec: T;
+  readonly clock: Clock;
+  readonly charge: Charge;
+}
+
+async function startOne({ model, spec, clock, charge }: Start<OneSpec>): Promise<Answering> {
   const prompt = await promptOf(model, spec.input, spec.inputField, spec.outputTokensMax);
   const sampling = { ...spec.sampling, dry: await drySampling(model, spec.dry) };
   const request = { ...engineRequest(model, { ...spec, sampling }, prompt), ...heldTo(model, spec, prompt) };
   const { choices, candidates, logprobs } = spec;
+  charge(prompt.tokens.length + Math.max(choices, candidates) * request.outputTokensMax);
   const ofAll = (told: GenerateRequest): Answers =>
     new Answers({ model, spec, request: told, reading: prompt.reading, clock });
   if (candidates <= choices) return ofAll(request);
@@ -81,6 +97,7 @@ function engineRequest(
     promptLogprobs,
     stopTokens: ignoreEos ? noTokens : endsOf(vocabulary.endOfGenerationTokens, reading),
     priority: spec.priority,
+    tenant: spec.tenant,
     timeoutMs: spec.timeoutMs,
   };
 }
@@ -92,14 +109,13 @@ function endsOf(known: ReadonlySet<number>, reading: AnswerReading | null): Read
 
 /** Those that began are freed where one of them is refused. */
 async function startSeveral(
-  model: AnsweringModel,
-  spec: GenerationSpec,
+  start: Start<GenerationSpec>,
   inputs: readonly (PlainInput | InfillInput)[],
-  clock: Clock,
 ): Promise<Answering> {
+  const { spec } = start;
   const parts: Answering[] = [];
   try {
-    for (const input of inputs) parts.push(await startOne(model, { ...spec, input }, clock));
+    for (const input of inputs) parts.push(await startOne({ ...start, spec: { ...spec, input } }));
   } catch (error) {
     for (const part of parts) part.cancel();
     throw error;
@@ -139,6 +155,7 @@ class Answers implements Answering {
   readonly #startMs: number;
   #firstMs: number | null = null;
   #cancelled = false;
+  #outputTokens = 0;
 
   constructor(private readonly options: AnswersOptions) {
     this.#startMs = options.clock.nowMs();
@@ -147,6 +164,10 @@ class Answers implements Answering {
 
   get promptTokens(): number {
     return this.options.request.promptTokens.length;
+  }
+
+  get outputTokens(): number {
+    return this.#outputTokens;
   }
 
   async run(sink: OutputSink): Promise<void> {
@@ -209,6 +230,7 @@ class Answers implements Answering {
       reading,
       sink,
       onFirst,
+      onToken: () => this.#outputTokens++,
     });
   }
 }

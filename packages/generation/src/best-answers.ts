@@ -26,6 +26,11 @@ export class BestAnswers implements Answering {
     return this.all.promptTokens;
   }
 
+  /** Of all, told or not. */
+  get outputTokens(): number {
+    return this.all.outputTokens;
+  }
+
   async run(sink: OutputSink): Promise<void> {
     const candidates: ChoiceEvent[][] = [];
     const prompts: OutputEvent[] = [];

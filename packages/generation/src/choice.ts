@@ -23,6 +23,7 @@ interface ChoiceOptions {
   readonly sink: (event: OutputEvent) => void;
   /** Called once, with the first thing that comes: the prompt is computed. */
   readonly onFirst: () => void;
+  readonly onToken: () => void;
 }
 
 /**
@@ -59,6 +60,7 @@ export async function followChoice(generation: Generation, options: ChoiceOption
     switch (event.kind) {
       case 'token': {
         outputTokens++;
+        options.onToken();
         undecided++;
         if (event.logprobs) scored.push(scoredToken(vocabulary, event.token, event.logprobs));
         reader.push(event.token);

@@ -18,6 +18,9 @@ export interface EmbedSpec {
   /** Whether a text that is too long loses its end instead of being refused. */
   readonly isTruncated: boolean;
   readonly timeoutMs: number;
+  /** As in `GenerationSpec`; 0 where it is absent. */
+  readonly priority?: number;
+  readonly tenant?: string | undefined;
 }
 
 export interface Embeddings {
@@ -43,6 +46,11 @@ export class EmbeddingRun {
     this.#tokens = spec.inputs.map((input, index) => embeddingTokens(model, spec, input, index));
   }
 
+  /** Of all texts together. */
+  get promptTokens(): number {
+    return this.#tokens.reduce((sum, { length }) => sum + length, 0);
+  }
+
   /** @throws ButterflyError the first that a text failed with, and with it the others; CANCELLED */
   async run(): Promise<Embeddings> {
     const vectors: Float32Array[] = [];
@@ -55,7 +63,7 @@ export class EmbeddingRun {
     } finally {
       this.cancel();
     }
-    return { vectors, promptTokens: this.#tokens.reduce((sum, { length }) => sum + length, 0) };
+    return { vectors, promptTokens: this.promptTokens };
   }
 
   cancel(): void {
@@ -65,8 +73,8 @@ export class EmbeddingRun {
 
   async #vector(tokens: Int32Array): Promise<Float32Array> {
     if (this.#cancelled) throw new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
-    const { pooling, timeoutMs } = this.spec;
-    const embedding = this.model.engine.embed({ tokens, pooling, priority: 0, timeoutMs });
+    const { pooling, timeoutMs, tenant, priority = 0 } = this.spec;
+    const embedding = this.model.engine.embed({ tokens, pooling, priority, tenant, timeoutMs });
     this.#underWay.add(embedding);
     try {
       return await vectorOf(embedding);

@@ -14,6 +14,10 @@ export class SeveralAnswers implements Answering {
     return this.parts.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
   }
 
+  get outputTokens(): number {
+    return this.parts.reduce((sum, { outputTokens }) => sum + outputTokens, 0);
+  }
+
   /** Who fails first ends the others. */
   async run(sink: OutputSink): Promise<void> {
     const endings: Ending[] = [];

@@ -134,6 +134,8 @@ export interface GenerationSpec {
   readonly ignoreEos: boolean;
   /** The lower, the earlier. */
   readonly priority: number;
+  /** On whose behalf, so that each gets a share; absent for nobody in particular. */
+  readonly tenant?: string | undefined;
   /** From here to the last token, waiting included. */
   readonly timeoutMs: number;
 }

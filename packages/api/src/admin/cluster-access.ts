@@ -6,18 +6,20 @@ export interface Caller {
   /** Address of the other end of the connection. */
   readonly remoteAddress: string;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** Whether it showed the key of an administrator. */
+  readonly hasAdminKey: boolean;
 }
 
 /**
- * Lets in whoever calls from this very machine, or shows the join token.
+ * Lets in whoever calls from this very machine, or shows the join token or the key of an administrator.
  * @throws ButterflyError ACCESS_DENIED
  */
 export function requireAdministrator(caller: Caller, token: string | null): void {
-  if (token !== null && showsToken(caller, token)) return;
+  if (caller.hasAdminKey || (token !== null && showsToken(caller, token))) return;
   if (isOfThisMachine(caller)) return;
   throw new ButterflyError(
     'ACCESS_DENIED',
-    'This is for the administrator of the cluster: ask from the machine of the server, or send the join token as "authorization: Bearer TOKEN".',
+    'This is for the administrator of the cluster: ask from the machine of the server, or send a key of "butterfly key create --admin", or the join token, as "authorization: Bearer KEY".',
   );
 }
 
@@ -39,7 +41,7 @@ function isOfThisMachine({ remoteAddress, headers }: Caller): boolean {
     headers['x-forwarded-for'] === undefined &&
     host !== undefined &&
     isLoopbackHost(host) &&
-    (origin === undefined || origin === `http://${host}`)
+    (origin === undefined || origin === `http://${host}` || origin === `https://${host}`)
   );
 }
 

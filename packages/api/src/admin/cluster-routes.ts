@@ -1,6 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { findVisit } from '../access/visit.js';
 import { requireAdministrator } from './cluster-access.js';
 import type { ClusterAdministration } from '../context.js';
 
@@ -15,7 +16,11 @@ export function addClusterRoutes(add: AddRoute, { view, token }: ClusterAdminist
   const guarded: AddRoute = (method, url, handler) =>
     add(method, url, (request, reply) => {
       requireAdministrator(
-        { remoteAddress: request.socket.remoteAddress ?? '', headers: request.headers },
+        {
+          remoteAddress: request.socket.remoteAddress ?? '',
+          headers: request.headers,
+          hasAdminKey: findVisit(request)?.isAdmin ?? false,
+        },
         token,
       );
       return handler(request, reply);

@@ -1,7 +1,8 @@
 import { limits } from '@butterfly/common';
 import { AnswerCollector, startAnswer, type Answering } from '@butterfly/generation';
 import type { FastifyReply } from 'fastify';
-import type { ApiContext } from '../context.js';
+import { type Visit, visitOf } from '../access/visit.js';
+import type { ApiContext, ServedModel } from '../context.js';
 import { publicError, toHttpFailure } from '../http/errors.js';
 import { OpenStream } from '../http/open-stream.js';
 import { onClientGone } from '../http/open-responses.js';
@@ -70,8 +71,9 @@ interface Begun {
 
 async function begin(context: ApiContext, reply: FastifyReply, asked: ParsedRequest): Promise<Begun> {
   nameWithoutEffect(reply, asked.withoutEffect);
-  const model = requireModel(context, asked.model);
-  const answering = await startAnswer(model, asked.spec, context.clock);
+  const model = requireModel(context, reply.request, asked.model);
+  const visit = visitOf(reply.request);
+  const answering = await startFor(visit, model, asked, context);
   const startMs = context.clock.nowMs();
   const requestId = reply.request.id;
   const head: ResponseHead = {
@@ -84,10 +86,28 @@ async function begin(context: ApiContext, reply: FastifyReply, asked: ParsedRequ
   const watched = asked.encoding.begun?.(head, () => answering.cancel());
   const ended = (): void => {
     watched?.();
+    visit.settle(answering.promptTokens + answering.outputTokens);
     const totalMs = Math.round(context.clock.nowMs() - startMs);
     context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
   };
   return { job: { context, reply, asked, head }, answering, ended };
+}
+
+/** Starts an answer on behalf of whoever asked, who pays for it in advance, as far as its key is limited. */
+async function startFor(
+  visit: Visit,
+  model: ServedModel,
+  { spec }: ParsedRequest,
+  { clock }: ApiContext,
+): Promise<Answering> {
+  const { tenant } = visit;
+  const priority = visit.priorityOf(spec.priority);
+  try {
+    return await startAnswer(model, { ...spec, tenant, priority }, clock, (tokens) => visit.charge(tokens));
+  } catch (error) {
+    visit.settle(0);
+    throw error;
+  }
 }
 
 /** Says which fields were let through although they change nothing: names alone, and few. */

@@ -9,7 +9,7 @@ export function addAnthropicRoutes(add: AddRoute, context: ApiContext): void {
   add('POST', '/v1/messages', (request, reply) => answer(context, reply, parseMessagesRequest(request.body)));
   add('POST', '/v1/messages/count_tokens', async (request) => {
     const { model, input } = parseCountRequest(request.body);
-    const tokens = await promptTokens(requireModel(context, model), input, 'messages');
+    const tokens = await promptTokens(requireModel(context, request, model), input, 'messages');
     return { input_tokens: tokens.length };
   });
 }

@@ -2,6 +2,7 @@ import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import { type EmbedSpec, EmbeddingRun, type Embeddings } from '@butterfly/generation';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { visitOf } from '../access/visit.js';
 import { nameWithoutEffect } from '../answers/answer.js';
 import { requireModel } from '../answers/models.js';
 import type { ApiContext, ServedModel } from '../context.js';
@@ -23,18 +24,22 @@ export function addEmbeddingRoutes(add: AddRoute, context: ApiContext): void {
     add('POST', path, (request, reply) => rerank(context, request, reply));
 }
 
-/** Runs to the end, unless its client goes away. @throws ButterflyError as `EmbeddingRun` does */
+/** Runs to the end, unless its client goes away. @throws ButterflyError as `EmbeddingRun` does; RATE_LIMITED */
 export async function embedded(
   request: FastifyRequest,
   model: ServedModel,
   spec: EmbedSpec,
 ): Promise<Embeddings> {
-  const run = new EmbeddingRun(model, spec);
+  const visit = visitOf(request);
+  const { tenant } = visit;
+  const run = new EmbeddingRun(model, { ...spec, tenant, priority: visit.priorityOf(spec.priority ?? 0) });
+  visit.charge(run.promptTokens);
   const stopWatching = onClientGone(request, () => run.cancel());
   try {
     return await run.run();
   } finally {
     stopWatching();
+    visit.settle(run.promptTokens);
   }
 }
 
@@ -45,7 +50,7 @@ async function embeddings(
 ): Promise<object> {
   const fields = parseBody(embeddingSchema, request.body);
   nameWithoutEffect(reply, namesWithoutEffect(embeddingFields, fields));
-  const model = requireModel(context, isBlank(fields.model) ? null : fields.model);
+  const model = requireModel(context, request, isBlank(fields.model) ? null : fields.model);
   const { vectors, promptTokens } = await embedded(request, model, {
     inputs: plainInputs(fields.input, 'input', limits.embeddingInputsMax),
     inputField: 'input',
@@ -74,7 +79,7 @@ const base64Of = (vector: Float32Array): string =>
 async function rerank(context: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<object> {
   const fields = parseBody(rerankSchema, request.body);
   nameWithoutEffect(reply, namesWithoutEffect(rerankFields, fields));
-  const model = requireModel(context, isBlank(fields.model) ? null : fields.model);
+  const model = requireModel(context, request, isBlank(fields.model) ? null : fields.model);
   const { query, documents } = fields;
   if (query == null) throw invalid('query', 'expected a text');
   if (documents == null) throw invalid('documents', 'expected an array of texts');

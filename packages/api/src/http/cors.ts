@@ -11,6 +11,11 @@ const readableHeaders = [
   'x-butterfly-no-effect',
   'x-should-retry',
   'retry-after',
+  ...['requests', 'tokens'].flatMap((name) => [
+    `x-ratelimit-limit-${name}`,
+    `x-ratelimit-remaining-${name}`,
+    `x-ratelimit-reset-${name}`,
+  ]),
 ];
 
 /** Lets pages of these origins ask (`*`: of all); of others, browsers keep them from it. */

@@ -15,6 +15,25 @@ export function onClientGone(request: FastifyRequest, callback: () => void): () 
   };
 }
 
+/** Calls back once, when the response is out or nobody is left to read it. */
+export function onResponseOver(
+  request: FastifyRequest,
+  response: ServerResponse,
+  callback: () => void,
+): void {
+  let isOver = false;
+  const over = (): void => {
+    if (isOver) return;
+    isOver = true;
+    stopWatching();
+    callback();
+  };
+  // A connection that is closed already says so at once.
+  let stopWatching: () => void = () => undefined;
+  stopWatching = onClientGone(request, over);
+  response.once('close', over);
+}
+
 /** The responses that are not out yet, so that closing can wait for them. */
 export class OpenResponses {
   readonly #responses = new Set<ServerResponse>();
@@ -26,8 +45,7 @@ export class OpenResponses {
       if (this.#responses.size === 0) this.#onEmpty();
     };
     this.#responses.add(response);
-    const stopWatching = onClientGone(request, leave);
-    response.once('close', stopWatching).once('close', leave);
+    onResponseOver(request, response, leave);
   }
 
   /** Resolves when all responses are out, or at the deadline. */

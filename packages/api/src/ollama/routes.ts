@@ -7,7 +7,8 @@ import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { plainInputs } from '../fields/plain-inputs.js';
 import { embedFields } from './fields.js';
 import { requireModel } from '../answers/models.js';
-import type { ApiContext } from '../context.js';
+import { visitOf } from '../access/visit.js';
+import type { ApiContext, ServedModel } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';
 import { parseBody } from '../fields/parse-body.js';
 import { loadedAnswer } from './encoding.js';
@@ -18,11 +19,13 @@ const embedSchema = z.strictObject(shapeOf(embedFields));
 const showSchema = z.looseObject({ model: z.string().nullish(), name: z.string().nullish() });
 
 export function addOllamaRoutes(add: AddRoute, context: ApiContext): void {
+  const listed = (request: FastifyRequest, entry: (model: ServedModel) => object): readonly object[] =>
+    visitOf(request).mayUse(context.model.id) ? [entry(context.model)] : [];
   const addAnswers = (url: string, parse: (body: unknown) => OllamaRequest) => {
     add('POST', url, (request, reply) => {
       const { model, asked } = parse(request.body);
       if (asked !== null) return answer(context, reply, asked);
-      return loadedAnswer(requireModel(context, model).id, url === '/api/chat');
+      return loadedAnswer(requireModel(context, request, model).id, url === '/api/chat');
     });
   };
   addAnswers('/api/chat', parseChat);
@@ -33,11 +36,11 @@ export function addOllamaRoutes(add: AddRoute, context: ApiContext): void {
     return { embedding: embeddings[0] ?? [] };
   });
   add('GET', '/api/version', () => ({ version: apiVersion }));
-  add('GET', '/api/tags', () => ({ models: [tagEntry(context.model)] }));
-  add('GET', '/api/ps', () => ({ models: [runningEntry(context.model)] }));
+  add('GET', '/api/tags', (request) => ({ models: listed(request, tagEntry) }));
+  add('GET', '/api/ps', (request) => ({ models: listed(request, runningEntry) }));
   add('POST', '/api/show', (request) => {
     const { model, name } = parseBody(showSchema, request.body);
-    return showEntry(requireModel(context, modelName(model ?? name)));
+    return showEntry(requireModel(context, request, modelName(model ?? name)));
   });
 }
 
@@ -49,7 +52,7 @@ async function embed(
 ): Promise<{ readonly model: string; readonly embeddings: readonly number[][] }> {
   const fields = parseBody(embedSchema, request.body);
   nameWithoutEffect(reply, namesWithoutEffect(embedFields, fields));
-  const model = requireModel(context, modelName(fields.model));
+  const model = requireModel(context, request, modelName(fields.model));
   const startMs = context.clock.nowMs();
   const { vectors, promptTokens } = await embedded(request, model, {
     inputs: plainInputs(fields.input ?? fields.prompt, 'input', limits.embeddingInputsMax),

@@ -1,3 +1,5 @@
+import type { FastifyRequest } from 'fastify';
+import { visitOf } from '../access/visit.js';
 import { answer } from '../answers/answer.js';
 import { requireModel } from '../answers/models.js';
 import type { ApiContext, ServedModel } from '../context.js';
@@ -11,13 +13,16 @@ export function addOpenaiRoutes(add: AddRoute, context: ApiContext): void {
   add('POST', '/v1/completions', (request, reply) => answer(context, reply, parseTextRequest(request.body)));
 
   const model = modelEntry(context.model);
-  const list = { object: 'list', data: [model] };
-  add('GET', '/v1/models', () => list);
+  const list = (request: FastifyRequest): object => ({
+    object: 'list',
+    data: visitOf(request).mayUse(context.model.id) ? [model] : [],
+  });
+  add('GET', '/v1/models', list);
   // The rest of the path, since ids may have slashes.
   add('GET', '/v1/models/*', (request) => {
     const asked = (request.params as { readonly '*': string })['*'].replace(/\/$/, '');
-    if (asked === '') return list;
-    requireModel(context, asked);
+    if (asked === '') return list(request);
+    requireModel(context, request, asked);
     return model;
   });
 }

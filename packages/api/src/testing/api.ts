@@ -17,8 +17,7 @@ import { checkRequest } from '@butterfly/engine/testing';
 import type { Vocabulary } from '@butterfly/ggml';
 import { PromptMaker } from '@butterfly/text';
 import OpenAI from 'openai';
-import type { ClusterAdministration } from '../context.js';
-import type { HttpSettings } from '../context.js';
+import type { ApiAccess, ApiContext, ClusterAdministration, HttpSettings } from '../context.js';
 import { createApi } from '../server.js';
 
 const bos = 256;
@@ -255,14 +254,15 @@ interface TestModel {
   readonly rerankTemplate?: string;
 }
 
-/** A real server on a loopback port over an echo engine. */
-export async function startApi(
-  administration?: ClusterAdministration,
-  http: Partial<HttpSettings & { readonly host: string }> = {},
+type Settings = Partial<HttpSettings & { readonly host: string; readonly access: ApiAccess }>;
+
+/** What a server offers that echoes. */
+export function apiContext(
+  engine: EchoEngine = new EchoEngine(),
+  http: Settings = {},
   { vocabulary, ...templates }: TestModel = { vocabulary: byteVocabulary, chatTemplate: template },
-): Promise<TestApi> {
-  const engine = new EchoEngine();
-  const app = createApi({
+): ApiContext {
+  return {
     model: {
       id: 'echo',
       createdS: 1_700_000_000,
@@ -272,10 +272,21 @@ export async function startApi(
       prompts: new PromptMaker({ vocabulary, ...templates }),
     },
     observe: () => undefined,
+    access: http.access ?? { keys: null, isKeyRequired: false },
     clock: systemClock,
     http: { keepAliveMs: deadlines.keepAliveMs, corsOrigins: [], hostNames: [], ...http },
-    ...(administration ? { administration } : {}),
-  });
+  };
+}
+
+/** A real server on a loopback port over an echo engine. */
+export async function startApi(
+  administration?: ClusterAdministration,
+  http: Settings = {},
+  model?: TestModel,
+): Promise<TestApi> {
+  const engine = new EchoEngine();
+  const context = apiContext(engine, http, model);
+  const app = createApi(administration ? { ...context, administration } : context);
   const close = async () => {
     await app.close();
   };

@@ -31,7 +31,7 @@ const templateSchema = z.strictObject({ model: z.string().nullish(), messages })
 export function addTextRoutes(add: AddRoute, context: ApiContext): void {
   add('POST', '/tokenize', async (request) => {
     const asked = parseBody(tokenizeSchema, request.body);
-    const model = requireModel(context, asked.model ?? null);
+    const model = requireModel(context, request, asked.model ?? null);
     const tokens = await tokensOf(model, asked);
     const pieces = [...tokens].map((token) => ({ id: token, piece: pieceOf(model, token) }));
     return {
@@ -45,14 +45,16 @@ export function addTextRoutes(add: AddRoute, context: ApiContext): void {
   });
   add('POST', '/detokenize', (request) => {
     const asked = parseBody(detokenizeSchema, request.body);
-    const text = textOf(requireModel(context, asked.model ?? null), asked.tokens);
+    const text = textOf(requireModel(context, request, asked.model ?? null), asked.tokens);
     return { content: text, prompt: text };
   });
   add('POST', '/apply-template', (request) => {
     const asked = parseBody(templateSchema, request.body);
-    return { prompt: promptText(requireModel(context, asked.model ?? null), chatOf(asked.messages)) };
+    return {
+      prompt: promptText(requireModel(context, request, asked.model ?? null), chatOf(asked.messages)),
+    };
   });
-  add('GET', '/props', () => propsOf(context.model));
+  add('GET', '/props', (request) => propsOf(requireModel(context, request, null)));
 }
 
 const chatOf = (said: z.output<typeof messages>): ChatInput => ({

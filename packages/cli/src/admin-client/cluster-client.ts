@@ -1,4 +1,4 @@
-import { ButterflyError, deadlines, isErrorCode } from '@butterfly/common';
+import { ButterflyError, deadlines, errorCodeOf } from '@butterfly/common';
 import type { ClusterDescription } from '@butterfly/orchestrator';
 import { z } from 'zod';
 import { serverOrigin } from '../server-url.js';
@@ -12,7 +12,7 @@ export class ClusterClient {
   readonly #origin: string;
 
   /**
-   * @param token the join token, which a server on another machine asks for
+   * @param token the API key of an administrator or the join token, of which a server on another machine asks for one
    * @throws ButterflyError CONFIG_INVALID for what is no URL of a server
    */
   constructor(
@@ -82,5 +82,6 @@ export class ClusterClient {
 function refusal(body: unknown): ButterflyError | null {
   const parsed = errorSchema.safeParse(body);
   const { code, message } = parsed.data?.error ?? { code: '', message: '' };
-  return isErrorCode(code) ? new ButterflyError(code, message) : null;
+  const known = errorCodeOf(code);
+  return known === null ? null : new ButterflyError(known, message);
 }

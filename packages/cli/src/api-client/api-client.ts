@@ -1,4 +1,4 @@
-import { ButterflyError, deadlines, isErrorCode } from '@butterfly/common';
+import { ButterflyError, deadlines, errorCodeOf } from '@butterfly/common';
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
 import { serverOrigin } from '../server-url.js';
@@ -16,8 +16,14 @@ export interface ApiAnswer {
 export class ApiClient {
   readonly #origin: string;
 
-  /** @throws ButterflyError CONFIG_INVALID for what is no URL of a server */
-  constructor(url: string) {
+  /**
+   * @param key an API key, for a server that needs one
+   * @throws ButterflyError CONFIG_INVALID for what is no URL of a server
+   */
+  constructor(
+    url: string,
+    private readonly key: string | null,
+  ) {
     this.#origin = serverOrigin(url);
   }
 
@@ -62,7 +68,12 @@ export class ApiClient {
     return this.#read(() =>
       fetch(this.#origin + path, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        headers: {
+          'content-type': 'application/json',
+          ...(this.key === null ? {} : { authorization: `Bearer ${this.key}` }),
+        },
+        // A key must not follow where anybody points.
+        redirect: 'error',
         body: JSON.stringify(body),
         signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
       }),
@@ -93,7 +104,7 @@ export function refusal(body: unknown): ButterflyError {
     code: null,
     message: 'The server answered with what is no error of its API.',
   };
-  return new ButterflyError(code != null && isErrorCode(code) ? code : 'REQUEST_INVALID', message);
+  return new ButterflyError(errorCodeOf(code ?? '') ?? 'REQUEST_INVALID', message);
 }
 
 /** Null for what is no JSON. */

@@ -7,12 +7,13 @@ import { batchRequests, checkBatch, finishedIds, openLines } from '../batch/batc
 import { runBatch, type BatchOutcome } from '../batch/batch-run.js';
 import type { Environment } from '../environment.js';
 import { addLocalOptions, type LocalFlags } from '../local-serving.js';
-import { wholeNumber } from '../options.js';
+import { apiKeyOption, wholeNumber } from '../options.js';
 import { print, tell } from '../terminal.js';
 import { withServer } from '../with-server.js';
 
 interface BatchFlags extends LocalFlags {
   readonly url?: string;
+  readonly key?: string;
   readonly output?: string;
   readonly parallel: number;
 }
@@ -31,6 +32,7 @@ export function batchCommand(environment: Environment): Command {
     .argument('<file>', 'requests, one JSON object in each line')
     .argument('[model]', 'GGUF file (default: the small one that ships with Butterfly)')
     .option('--url <url>', 'ask a running server instead of starting one')
+    .addOption(apiKeyOption())
     .option('--output <file>', 'where answers go (default: FILE.answers.jsonl)')
     .option('--parallel <n>', 'requests at once', wholeNumber(1, 256), 16)
     .addHelpText('after', examples)
@@ -57,7 +59,7 @@ async function batch(
   await withServer(source, async (url, ending) => {
     const stopping = new AbortController();
     void ending.then(() => stopping.abort());
-    const client = new ApiClient(url);
+    const client = new ApiClient(url, flags.key ?? environment.BUTTERFLY_API_KEY ?? null);
     const results = await openLines(output, 'append');
     const failures = await openLines(`${stem}.errors.jsonl`, 'anew');
     const progress = batchProgress(total);

@@ -6,12 +6,13 @@ import { ApiClient } from '../api-client/api-client.js';
 import { ChatSession } from '../chat/chat-session.js';
 import type { Environment } from '../environment.js';
 import { addLocalOptions, type LocalFlags } from '../local-serving.js';
-import { decimal, wholeNumber } from '../options.js';
+import { apiKeyOption, decimal, wholeNumber } from '../options.js';
 import { tell } from '../terminal.js';
 import { withServer } from '../with-server.js';
 
 interface ChatFlags extends LocalFlags {
   readonly url?: string;
+  readonly key?: string;
   readonly system?: string;
   readonly maxTokens?: number;
   readonly temperature?: number;
@@ -31,6 +32,7 @@ export function chatCommand(environment: Environment): Command {
     .description('Talk with a model at the terminal.')
     .argument('[model]', 'GGUF file (default: the small one that ships with Butterfly)')
     .option('--url <url>', 'talk with a running server instead of starting one')
+    .addOption(apiKeyOption())
     .option('--system <text>', 'instructions for the model')
     .option('--max-tokens <n>', 'longest answer (default: what the context leaves)', wholeNumber(1, 1 << 20))
     .option('--temperature <t>', '0 always takes the likeliest token', decimal(0, 2))
@@ -57,7 +59,7 @@ async function chat(model: string | undefined, flags: ChatFlags, environment: En
     if (isTerminal) tell('/help lists what can be typed; Ctrl-D ends.\n');
     const { temperature, topP, maxTokens, seed } = flags;
     const settings = { temperature, topP, maxTokens, seed };
-    const client = new ApiClient(url);
+    const client = new ApiClient(url, flags.key ?? environment.BUTTERFLY_API_KEY ?? null);
     const system = flags.system ?? null;
     const session = new ChatSession({ client, lines, settings, system, clock: systemClock });
     void ending.then(() => session.stop());

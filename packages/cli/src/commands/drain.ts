@@ -1,15 +1,17 @@
 import { systemClock } from '@butterfly/common';
 import { Command } from 'commander';
+import { administratorSecret } from '../admin-client/administrator-secret.js';
 import { ClusterClient } from '../admin-client/cluster-client.js';
 import { defaultServerUrl } from '../server-url.js';
 import { drainWorker } from '../admin-client/drain.js';
 import type { Environment } from '../environment.js';
-import { wholeNumber } from '../options.js';
+import { apiKeyOption, wholeNumber } from '../options.js';
 import { print } from '../terminal.js';
 
 interface DrainFlags {
   readonly url: string;
   readonly token?: string;
+  readonly key?: string;
   readonly timeout: number;
 }
 
@@ -23,11 +25,15 @@ export function drainCommand(environment: Environment): Command {
     .description('Move the layers of a worker to others, without dropping a stream, and send it away.')
     .argument('<worker>', 'name or id of the worker, as "butterfly status" shows them')
     .option('--url <url>', 'address of the server', defaultServerUrl)
-    .option('--token <text>', 'join token, for a server on another machine (default: BUTTERFLY_TOKEN)')
+    .addOption(apiKeyOption())
+    .option(
+      '--token <text>',
+      'join token, which a server on another machine takes too (default: BUTTERFLY_TOKEN)',
+    )
     .option('--timeout <seconds>', 'how long to wait until it is empty', wholeNumber(1, 86_400), 600)
     .addHelpText('after', examples)
-    .action(async (name: string, { url, token, timeout }: DrainFlags) => {
-      const client = new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null);
+    .action(async (name: string, { url, timeout, ...secrets }: DrainFlags) => {
+      const client = new ClusterClient(url, administratorSecret(secrets, environment));
       await drainWorker(client, { name, timeoutMs: timeout * 1000, clock: systemClock });
       print(`${name} is empty and has left the cluster.\n`);
     });

@@ -27,6 +27,7 @@ import {
 import { availableMemoryBytes, checkThreads, threadsPerWorker } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
+import { administratorSecret } from '../admin-client/administrator-secret.js';
 import { ClusterClient } from '../admin-client/cluster-client.js';
 import { readMachines, type Machines } from '../admin-client/machines.js';
 import { drawRunningPlan } from '../admin-client/running-plan.js';
@@ -34,6 +35,7 @@ import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { objectiveOption } from '../objective-option.js';
 import {
+  apiKeyOption,
   byteCount,
   cacheDirectoryOption,
   cacheTypeOption,
@@ -53,6 +55,7 @@ interface PlanFlags extends LogFlags {
   readonly workersFile?: string;
   readonly of?: string;
   readonly token?: string;
+  readonly key?: string;
   readonly threads?: number;
   readonly memory?: number;
   readonly objective: Objective;
@@ -94,7 +97,11 @@ export function planCommand(environment: Environment): Command {
     .option('--workers <n>', 'workers on this machine, which is measured for that', wholeNumber(1, 64), 1)
     .option('--workers-file <path>', 'JSON file that describes other machines instead')
     .option('--of <url>', 'show the plan of this running server instead')
-    .option('--token <text>', 'join token, for a server on another machine (default: BUTTERFLY_TOKEN)')
+    .addOption(apiKeyOption())
+    .option(
+      '--token <text>',
+      'join token, which a server on another machine takes too (default: BUTTERFLY_TOKEN)',
+    )
     .option(
       '--threads <n>',
       'threads of each local worker (default: the cores, shared evenly)',
@@ -235,8 +242,8 @@ async function measureLocal(
   };
 }
 
-async function planOf(url: string, { token, json }: PlanFlags, environment: Environment): Promise<void> {
-  const cluster = await new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null).describe();
+async function planOf(url: string, { json, ...secrets }: PlanFlags, environment: Environment): Promise<void> {
+  const cluster = await new ClusterClient(url, administratorSecret(secrets, environment)).describe();
   const { plan, replicas, measured, trouble } = cluster;
   print(
     json

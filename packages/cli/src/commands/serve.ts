@@ -1,10 +1,18 @@
-import { type Logger, formatAddress, isLoopbackHost, limits, printableLine } from '@butterfly/common';
-import { authorityDirectory, type ClusterSecurity } from '@butterfly/identity';
+import {
+  ButterflyError,
+  type Logger,
+  formatAddress,
+  isLoopbackHost,
+  limits,
+  printableLine,
+} from '@butterfly/common';
+import { authorityDirectory, type ClusterSecurity, keysDirectory } from '@butterfly/identity';
 import type { ExpertWish, Objective, PlanWishes } from '@butterfly/planning';
 import {
   type WindowCache,
   type HttpOptions,
   type Serving,
+  openApiAccess,
   openModel,
   ownModel,
   resolveModelPath,
@@ -25,6 +33,7 @@ import {
   cacheBytesOption,
   cacheDirectoryOption,
   cacheTypeOption,
+  certificateOptions,
   contextOption,
   corsOption,
   dataDirectoryOption,
@@ -33,6 +42,7 @@ import {
   expertsOption,
   insecureOption,
   keepAliveOption,
+  keyRequirementOptions,
   parallelOption,
   port,
   replicasOption,
@@ -63,6 +73,9 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly keepAlive?: number;
   readonly cors?: readonly string[];
   readonly allowHost?: readonly string[];
+  readonly requireKey?: boolean;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
   readonly clusterHost?: string;
   readonly clusterPort: number;
   readonly token?: string;
@@ -160,12 +173,14 @@ export function serveCommand(environment: Environment): Command {
     .addOption(logFormatOption())
     .addHelpText('after', examples)
     .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
-  for (const option of promptOptions()) command.addOption(option);
+  for (const option of [...keyRequirementOptions(), ...certificateOptions(), ...promptOptions()])
+    command.addOption(option);
   return command;
 }
 
 async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
   const log = await openLog(environment, flags, 'orchestrator');
+  const http = await httpOf(flags, environment);
   // Drivers take their time, while the file is read.
   const devicesFound = localDevices(flags, log);
   const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
@@ -186,7 +201,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const serving = await startServing({
     model,
     prompts,
-    http: httpOf(flags),
+    http,
     clusterHost,
     clusterPort: flags.clusterPort,
     security: securityOf(flags, clusterHost, environment, log),
@@ -221,7 +236,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
       `Join with: BUTTERFLY_TOKEN=${serving.token} butterfly worker --join HOST:${orchestrator.clusterPort}`,
     );
   const apiAddress = formatAddress({ host: flags.host, port: serving.httpPort });
-  say(`API on http://${apiAddress}/v1, loading ...`);
+  say(`API on ${http.tls ? 'https' : 'http'}://${apiAddress}/v1, loading ...`);
   try {
     if (await waitUntilReady(serving, ending)) say(`Ready.\n${describeWorkers(orchestrator.workers())}`);
     const error = await ending;
@@ -259,8 +274,33 @@ function securityOf(
   };
 }
 
-function httpOf({ host, port: httpPort, keepAlive, cors, allowHost }: ServeFlags): HttpOptions {
-  return { host, port: httpPort, keepAliveMs: keepAlive, corsOrigins: cors, hostNames: allowHost };
+/** @throws ButterflyError CONFIG_INVALID where clients need a key and there is none, or half of a certificate is given */
+async function httpOf(
+  { host, port: httpPort, keepAlive, cors, allowHost, requireKey, tlsCert, tlsKey, dataDir }: ServeFlags,
+  environment: Environment,
+): Promise<HttpOptions> {
+  if ((tlsCert === undefined) !== (tlsKey === undefined))
+    throw new ButterflyError('CONFIG_INVALID', '--tls-cert and --tls-key go together; give both files.', {
+      param: tlsCert === undefined ? 'tls-cert' : 'tls-key',
+    });
+  const directory = dataDirectoryOf(dataDir, environment);
+  const access = await openApiAccess({
+    host,
+    isKeyRequired: requireKey,
+    keysDirectory: directory === null ? null : keysDirectory(directory),
+  });
+  return {
+    host,
+    port: httpPort,
+    access,
+    tls:
+      tlsCert === undefined || tlsKey === undefined
+        ? undefined
+        : { certificate: tlsCert, privateKey: tlsKey },
+    keepAliveMs: keepAlive,
+    corsOrigins: cors,
+    hostNames: allowHost,
+  };
 }
 
 function wishesOf({ objective, stages, replicas, spares }: ServeFlags, workers: number): PlanWishes {

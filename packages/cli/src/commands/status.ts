@@ -1,13 +1,16 @@
 import { Command } from 'commander';
+import { administratorSecret } from '../admin-client/administrator-secret.js';
 import { ClusterClient } from '../admin-client/cluster-client.js';
 import { defaultServerUrl } from '../server-url.js';
 import { formatCluster } from '../admin-client/format-cluster.js';
 import type { Environment } from '../environment.js';
+import { apiKeyOption } from '../options.js';
 import { print } from '../terminal.js';
 
 interface StatusFlags {
   readonly url: string;
   readonly token?: string;
+  readonly key?: string;
   readonly json?: boolean;
 }
 
@@ -21,11 +24,15 @@ export function statusCommand(environment: Environment): Command {
   return new Command('status')
     .description('Show the workers of a running server, its plan, and predicted beside measured speed.')
     .option('--url <url>', 'address of the server', defaultServerUrl)
-    .option('--token <text>', 'join token, for a server on another machine (default: BUTTERFLY_TOKEN)')
+    .addOption(apiKeyOption())
+    .option(
+      '--token <text>',
+      'join token, which a server on another machine takes too (default: BUTTERFLY_TOKEN)',
+    )
     .option('--json', 'print JSON')
     .addHelpText('after', examples)
-    .action(async ({ url, token, json }: StatusFlags) => {
-      const client = new ClusterClient(url, token ?? environment.BUTTERFLY_TOKEN ?? null);
+    .action(async ({ url, json, ...secrets }: StatusFlags) => {
+      const client = new ClusterClient(url, administratorSecret(secrets, environment));
       const cluster = await client.describe();
       print(json ? `${JSON.stringify(cluster, null, 2)}\n` : formatCluster(cluster));
     });

@@ -47,6 +47,12 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
       ? ['error', error.message, { ...fields, err: error }]
       : ['debug', error.message, fields];
   },
+  certificateReplaced: (event) => ['info', 'The certificate of the API was replaced.', fieldsOf(event)],
+  certificateUnusable: ({ reason }) => [
+    'warn',
+    `The certificate of the API was changed and cannot be used, so the one before stays: ${reason}`,
+    {},
+  ],
   numbersFailed: ({ sequenceId }) => [
     'error',
     'Numbers of a request became NaN or infinite; the log of the worker that found it names the layers.',

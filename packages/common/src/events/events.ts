@@ -139,6 +139,9 @@ type RequestEvent =
       readonly status: number;
       readonly error: ButterflyError;
     }
+  /** The certificate of the API was replaced in its files: new connections see the new one, or still the old one. */
+  | { readonly kind: 'certificateReplaced'; readonly expiresAt: string }
+  | { readonly kind: 'certificateUnusable'; readonly reason: string }
   /** The numbers of a request became NaN or infinite. */
   | { readonly kind: 'numbersFailed'; readonly sequenceId: number }
   /** A client does not read its stream, so its request is cancelled. */

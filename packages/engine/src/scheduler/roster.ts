@@ -1,6 +1,9 @@
 import type { ArenaCopy } from '@butterfly/wire';
 import type { Region } from '../kv/arena.js';
 import { KvSpace } from '../kv/kv-space.js';
+import { FairQueue } from '../queue/fair-queue.js';
+import type { TenantShares } from '../queue/tenant-shares.js';
+import { precedes } from '../queue/waiting-queue.js';
 import { checkpointPositions } from './checkpoint-positions.js';
 import type { SchedulerConfig } from './scheduler-types.js';
 import type { Sequence } from './scheduler-sequence.js';
@@ -8,7 +11,6 @@ import { type PlaceKeeper, type PlacedRows, type SequencePlaces, noPlaces } from
 import { RoomKeeper } from './room-keeper.js';
 import { StateKeeper } from './state-keeper.js';
 import { TokenList } from '../kv/token-list.js';
-import { precedes, WaitingQueue } from './waiting-queue.js';
 
 type RosterConfig = Required<
   Pick<
@@ -35,8 +37,9 @@ export class Roster {
   #config: RosterConfig;
   #space: KvSpace;
   readonly #sequences = new Map<number, Sequence>();
-  readonly #waiting = new WaitingQueue<Sequence>();
+  readonly #waiting: FairQueue<Sequence>;
   #waitingTokens = 0;
+  readonly #waitingTokensOf = new Map<string, number>();
   readonly #running = new Set<Sequence>();
   readonly #ready = new Set<Sequence>();
   readonly #prefilling = new Set<Sequence>();
@@ -45,8 +48,12 @@ export class Roster {
   /** Null in models without states and rooms. */
   #keeper: PlaceKeeper | null;
 
-  constructor(config: RosterConfig) {
+  constructor(
+    config: RosterConfig,
+    private readonly shares: TenantShares,
+  ) {
     this.#config = config;
+    this.#waiting = new FairQueue(shares);
     this.#keeper = keeperOf(config);
     this.#space = spaceOf(config, this.#keeper);
   }
@@ -80,6 +87,11 @@ export class Roster {
   /** Known tokens of all that wait. */
   get waitingTokens(): number {
     return this.#waitingTokens;
+  }
+
+  /** What of those is a tenant's: requests, and their known tokens. */
+  waitingOf(tenant: string): { readonly requests: number; readonly tokens: number } {
+    return { requests: this.#waiting.sizeOf(tenant), tokens: this.#waitingTokensOf.get(tenant) ?? 0 };
   }
 
   /** Who is let in next. */
@@ -139,6 +151,7 @@ export class Roster {
     if (cached === null) return false;
     this.#stopWaiting(sequence);
     sequence.entered(cached, canStepBack);
+    this.shares.give(sequence.tenant, sequence.pending);
     this.#keeper?.entered(sequence, cached);
     sequence.cuts = sequence.pooling === null ? this.#cuts(cached, length) : noCuts;
     this.#running.add(sequence);
@@ -176,7 +189,7 @@ export class Roster {
 
   /** A waiting sequence, which was preempted meanwhile, got one token more. */
   extended(sequence: Sequence): void {
-    if (this.#waiting.has(sequence)) this.#waitingTokens += 1;
+    if (this.#waiting.has(sequence)) this.#countWaiting(sequence, 1);
   }
 
   /**
@@ -281,11 +294,18 @@ export class Roster {
 
   #wait(sequence: Sequence): void {
     this.#waiting.add(sequence);
-    this.#waitingTokens += sequence.known.length;
+    this.#countWaiting(sequence, sequence.known.length);
   }
 
   #stopWaiting(sequence: Sequence): void {
-    if (this.#waiting.delete(sequence)) this.#waitingTokens -= sequence.known.length;
+    if (this.#waiting.delete(sequence)) this.#countWaiting(sequence, -sequence.known.length);
+  }
+
+  #countWaiting({ tenant }: Sequence, tokens: number): void {
+    this.#waitingTokens += tokens;
+    const own = (this.#waitingTokensOf.get(tenant) ?? 0) + tokens;
+    if (own > 0) this.#waitingTokensOf.set(tenant, own);
+    else this.#waitingTokensOf.delete(tenant);
   }
 }
 

@@ -4,6 +4,7 @@ import { PromptScores } from './prompt-scores.js';
 import { Acceptance, PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
 import { noTokens, TokenList } from '../kv/token-list.js';
+import { nobody } from '../queue/tenant-shares.js';
 import type { RequestTiming } from '../types.js';
 
 /** What one step of `priority` counts in waiting, and how long before its deadline a request goes before others. */
@@ -26,6 +27,8 @@ export class Sequence {
   /** Null where no token of the prompt is to be told. */
   readonly scores: PromptScores | null;
   readonly priority: number;
+  /** On whose behalf; `nobody` where nobody is named. */
+  readonly tenant: string;
   readonly deadlineMs: number;
   /** Those with the lower rank go first. It never changes, so everybody's turn comes. */
   readonly rank: number;
@@ -74,6 +77,7 @@ export class Sequence {
     this.isWhole = takesWhole(this.pooling, isEncoder);
     this.logprobs = request.logprobs;
     this.priority = request.priority;
+    this.tenant = request.tenant ?? nobody;
     this.deadlineMs = request.deadlineMs;
     this.rank = Math.min(request.nowMs + request.priority * rankStepMs, request.deadlineMs - rankStepMs);
     this.known = new TokenList(request.promptTokens);

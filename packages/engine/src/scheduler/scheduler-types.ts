@@ -64,6 +64,8 @@ export interface SchedulerRequest {
   readonly constraintId?: number;
   /** The lower, the earlier; each step counts as ten seconds of waiting, so nobody waits for ever. */
   readonly priority: number;
+  /** As in `GenerateRequest`. */
+  readonly tenant?: string | undefined;
   /** Time of submission. */
   readonly nowMs: number;
   /** Time after which the sequence expires. */

@@ -1,4 +1,7 @@
-import { ButterflyError, StepCurve, limits } from '@butterfly/common';
+import { ButterflyError, StepCurve } from '@butterfly/common';
+import { checkQueue } from '../queue/queue-bounds.js';
+import { TenantShares } from '../queue/tenant-shares.js';
+import { precedes } from '../queue/waiting-queue.js';
 import { chooseGuesses } from './guesses.js';
 import { checkSubmission } from './request-checks.js';
 import { Roster } from './roster.js';
@@ -23,12 +26,13 @@ import {
 } from './step-in-flight.js';
 import { chunkRows, decodeGroups, mixedStepRows, prefillChunk } from './step-sizes.js';
 import { kindOf, type StepKind, Turns } from './turns.js';
-import { precedes } from './waiting-queue.js';
 
 /** What a step costs in each stage beside arithmetic: sockets, waking up, sampling (measured, docs/performance.md). */
 const hopMicros = 500;
 /** Shorter prompts are attended row by row, longer ones by tiles of so many (decision 0027). */
 const tileRows = 64;
+/** What a token of output counts where one of a prompt counts one: it takes a pass over all weights. */
+const outputTokenCost = 2;
 
 /**
  * Decides what each step of the pipeline computes. A sequence has known tokens (prompt, then output) and scheduled
@@ -38,7 +42,8 @@ const tileRows = 64;
  * them. So a token counts as cached once its step is made; regions may be moved, copied, freed and given to others
  * while older steps that use them are still under way; and the tokens of those older steps stay valid.
  *
- * Sequences are served in order of rank, which is given once (decision 0011). When the arena is full, a sequence
+ * Sequences are served in order of rank, which is given once (decision 0011), and those of several tenants in turns
+ * (decision 0043). When the arena is full, a sequence
  * takes the region of one that comes later in order, never the other way round; as the arena holds a whole context, the
  * first in order always gets on.
  */
@@ -53,11 +58,17 @@ export class Scheduler {
   /** Whose tokens the latest step that went ahead needs. */
   #aheadOfStepId = -1;
 
-  /** @throws ButterflyError CONFIG_INVALID */
-  constructor(config: SchedulerConfig) {
+  /**
+   * @param shares of tenants, in common with other schedulers
+   * @throws ButterflyError CONFIG_INVALID
+   */
+  constructor(
+    config: SchedulerConfig,
+    private readonly shares = new TenantShares(),
+  ) {
     this.#config = checkedConfig(config);
     this.#curve = StepCurve.slowest(this.#config.stepCurves);
-    this.#roster = new Roster(this.#config);
+    this.#roster = new Roster(this.#config, shares);
   }
 
   /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID, REQUEST_UNSUPPORTED or QUEUE_FULL */
@@ -65,11 +76,7 @@ export class Scheduler {
     if (this.#roster.sequences.has(request.id))
       throw new ButterflyError('INTERNAL', `Sequence ${request.id} exists already; ids must be unique.`);
     checkSubmission(request, this.#config);
-    if (
-      this.#roster.waiting >= limits.queuedRequestsMax ||
-      this.#roster.waitingTokens + request.promptTokens.length > limits.queuedTokensMax
-    )
-      throw new ButterflyError('QUEUE_FULL', `${this.#roster.waiting} requests wait already; retry later.`);
+    checkQueue(this.#roster, request);
     this.#roster.add(new Sequence(request, this.#config.model.isEncoder));
   }
 
@@ -360,6 +367,7 @@ export class Scheduler {
       const isSampled = end >= sequence.known.length;
       this.#roster.dispatched(sequence, end, guesses.length, isSampled);
       sequence.dispatched(stepId, end, guesses.length, isSampled, nowMs);
+      if (isSampled) this.shares.give(sequence.tenant, outputTokenCost);
       if (isSampled || scored)
         expected.push({ sequence, life: sequence.life, position: end, guesses, isSampled, scored });
     }

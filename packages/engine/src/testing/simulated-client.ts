@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { SchedulerRequest } from '../scheduler/scheduler-types.js';
-import { precedes } from '../scheduler/waiting-queue.js';
+import { precedes } from '../queue/waiting-queue.js';
 import type { TokenLogprobs } from '../types.js';
 import { reference } from './fake-pipeline.js';
 

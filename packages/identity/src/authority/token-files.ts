@@ -1,8 +1,9 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ButterflyError, limits, makeDirectory, parseConfig } from '@butterfly/common';
+import { ButterflyError, limits } from '@butterfly/common';
 import { z } from 'zod';
 import { type JoinToken, newJoinToken } from '../join-token.js';
+import { codeOf, recordDigest, RecordFiles, recordId } from '../record-files.js';
 import {
   checkRoom,
   checkToken,
@@ -16,8 +17,8 @@ import {
 } from './join-tokens.js';
 
 const schema = z.object({
-  id: z.string().regex(/^[0-9a-f]{12}$/u),
-  digest: z.string().regex(/^[0-9a-f]{64}$/u),
+  id: recordId,
+  digest: recordDigest,
   createdAtMs: z.number(),
   expiresAtMs: z.number().nullable(),
   usesMax: z.int().min(1).max(limits.joinTokenUsesMax).nullable(),
@@ -29,38 +30,40 @@ const schema = z.object({
  * revoked one is a file that is gone, and a use is a file that only one process can make.
  */
 export class TokenFiles implements JoinTokens {
+  readonly #files: RecordFiles<TokenRecord>;
+
   constructor(
     private readonly directory: string,
     private readonly fingerprint: Buffer,
-  ) {}
+  ) {
+    this.#files = new RecordFiles(directory, schema, 'join token');
+  }
 
   async create(wishes: TokenWishes): Promise<JoinToken> {
-    checkRoom((await this.#ids()).length);
+    checkRoom((await this.#files.ids()).length);
     const token = newJoinToken(this.fingerprint);
-    const record = parseConfig(schema, recordOf(token, wishes, Date.now()), 'join token');
-    await makeDirectory(this.directory);
-    await writeFile(this.#path(token.id), JSON.stringify(record), { mode: 0o600, flag: 'wx' });
+    await this.#files.add(recordOf(token, wishes, Date.now()));
     return token;
   }
 
   async list(): Promise<readonly ListedToken[]> {
     const listed: ListedToken[] = [];
-    for (const id of await this.#ids()) {
-      const record = await this.#read(id);
+    for (const id of await this.#files.ids()) {
+      const record = await this.#files.read(id);
       if (record) listed.push({ ...record, uses: (await this.#usesOf(id)).length });
     }
     return listed.sort((a, b) => a.createdAtMs - b.createdAtMs);
   }
 
   async revoke(id: string): Promise<boolean> {
-    if (!(await this.#ids()).includes(id)) return false;
-    await rm(this.#path(id), { force: true });
+    if (!(await this.#files.ids()).includes(id)) return false;
+    await this.#files.remove(id);
     for (const use of await this.#usesOf(id)) await rm(join(this.directory, use), { force: true });
     return true;
   }
 
   async spend(token: JoinToken): Promise<void> {
-    const { id, usesMax } = checkToken(await this.#read(token.id), token, Date.now());
+    const { id, usesMax } = checkToken(await this.#files.read(token.id), token, Date.now());
     if (usesMax === null) return;
     for (let use = 1; use <= usesMax; use++)
       if (await this.#take(join(this.directory, `${id}.use-${use}`))) return;
@@ -68,7 +71,7 @@ export class TokenFiles implements JoinTokens {
   }
 
   async holds(token: JoinToken): Promise<boolean> {
-    return isGood(await this.#read(token.id), token);
+    return isGood(await this.#files.read(token.id), token);
   }
 
   /** Whether nobody has taken it before. */
@@ -88,34 +91,7 @@ export class TokenFiles implements JoinTokens {
     }
   }
 
-  async #read(id: string): Promise<TokenRecord | null> {
-    const text = await readFile(this.#path(id), 'utf8').catch((error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return null;
-      throw error;
-    });
-    return text === null ? null : parseConfig(schema, JSON.parse(text), `join token ${id}`);
-  }
-
-  async #ids(): Promise<readonly string[]> {
-    return (await this.#names()).flatMap((name) => /^([0-9a-f]{12})\.json$/u.exec(name)?.[1] ?? []);
-  }
-
   async #usesOf(id: string): Promise<readonly string[]> {
-    return (await this.#names()).filter((name) => name.startsWith(`${id}.use-`));
+    return (await this.#files.names()).filter((name) => name.startsWith(`${id}.use-`));
   }
-
-  async #names(): Promise<readonly string[]> {
-    return readdir(this.directory).catch((error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return [];
-      throw error;
-    });
-  }
-
-  #path(id: string): string {
-    return join(this.directory, `${id}.json`);
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : null;
 }

@@ -1,0 +1,1 @@
+export { makeServerCertificate } from './server-certificate.js';
