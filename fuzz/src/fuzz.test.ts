@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -9,7 +7,7 @@ import { targetNames } from './targets/index.js';
 
 const corpus = fileURLToPath(new URL('../corpus/', import.meta.url));
 
-/** How many inputs the gate tries of each: about a second and a half. */
+/** How many inputs the gate tries of each: about a second of work. */
 const inputs: Readonly<Record<string, number>> = {
   frames: 600,
   'frame-step': 2_000,

@@ -1,6 +1,9 @@
 import type { Below } from './mutate.js';
 
-type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+type Json = null | boolean | number | string | Json[] | JsonObject;
+interface JsonObject {
+  [key: string]: Json;
+}
 
 const oddValues: readonly Json[] = [
   ...[null, true, false, 0, -1, 1, 0.5, 1e308, -1e-320, 2 ** 31, 2 ** 53, 1001, 65_537],
@@ -15,7 +18,7 @@ const oddValues: readonly Json[] = [
 /** Deeper than any reader of ours goes down. */
 const nestingMax = 200;
 
-const isObject = (value: Json): value is { [key: string]: Json } =>
+const isObject = (value: Json): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** JSON of which one value or name was changed; null where the input is none. */
@@ -93,14 +96,13 @@ function near(value: Json, below: Below): Json {
     return [value + 1, value - 1, -value, value * 1000, value / 3][below(5)] ?? 0;
   if (typeof value === 'string') {
     const at = below(value.length + 1);
-    return [value.slice(0, at), value + value, value.slice(at), `${value.slice(0, at)}\\${value.slice(at)}`][
-      below(4)
-    ] as string;
+    const [start, rest] = [value.slice(0, at), value.slice(at)];
+    return [start, rest, value + value][below(4)] ?? `${start}\\${rest}`;
   }
   return typeof value === 'boolean' ? !value : value;
 }
 
-function otherParts(value: Json[] | { [key: string]: Json }, word: string, { below, other }: Choices): Json {
+function otherParts(value: Json[] | JsonObject, word: string, { below, other }: Choices): Json {
   if (Array.isArray(value)) {
     const at = below(value.length + 1);
     return below(2) === 0 ? value.toSpliced(at, 1) : value.toSpliced(at, 0, pick(other, below));

@@ -8,7 +8,7 @@ const oddNumbers: readonly bigint[] = [
   ...[2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 63n - 1n, 2n ** 63n],
   ...[2n ** 64n - 1n, 2n ** 64n - 32n, 2n ** 61n, 2n ** 62n + 1n],
 ];
-const oddDoubles = [NaN, Infinity, -Infinity, -0, 5e-324, 1.8e308, 1e-45, 3.4e38, -1, 0.5];
+const oddDoubles = [NaN, Infinity, -Infinity, -0, Number.MIN_VALUE, Number.MAX_VALUE, 1e-45, 3.4e38, -1, 0.5];
 const oddDigits = [
   ...['0', '-1', '1', '255', '1000', '1001', '65536', '2147483648', '4294967296', '9007199254740993'],
   ...['1e309', '-0', '0.1', '1e-400', '00', '99999999999999999999'],
