@@ -1,20 +1,7 @@
 import { limits } from '@butterfly/common';
 import type { Pattern } from './pattern.js';
-import { smallest } from './smallest.js';
+import { smallest, type Edge, type State } from './smallest.js';
 import { utf8Ranges, type ByteRange } from './utf8.js';
-
-/** Where a state goes with the bytes of a range, which have none in common with those of other ranges. */
-interface Edge {
-  readonly range: ByteRange;
-  readonly to: number;
-}
-
-/** One state of a deterministic automaton over bytes; the first one is where it begins. */
-export interface State {
-  readonly edges: readonly Edge[];
-  /** Whether a text may end here. */
-  readonly isEnd: boolean;
-}
 
 /** A pattern takes more states than there may be. */
 export class TooManyStates extends Error {}
