@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { State } from './automaton.js';
-import { smallest } from './smallest.js';
+import { smallest, type State } from './smallest.js';
 
 /** What bytes lead to an end from a state, for all texts up to a length. */
 function accepts(states: readonly State[], start: number, text: readonly number[]): boolean {

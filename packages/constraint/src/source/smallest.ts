@@ -1,5 +1,17 @@
-import type { State } from './automaton.js';
 import type { ByteRange } from './utf8.js';
+
+/** Where a state goes with the bytes of a range, which have none in common with those of other ranges. */
+export interface Edge {
+  readonly range: ByteRange;
+  readonly to: number;
+}
+
+/** One state of a deterministic automaton over bytes; the first one is where it begins. */
+export interface State {
+  readonly edges: readonly Edge[];
+  /** Whether a text may end here. */
+  readonly isEnd: boolean;
+}
 
 /**
  * Puts states together that nothing tells apart; classes are numbered by their first states. Hopcroft's algorithm: n states
