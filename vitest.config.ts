@@ -34,6 +34,7 @@ export default defineConfig({
       'packages/*/src/**/*.test.ts',
       'bench/src/**/*.test.ts',
       'chaos/src/**/*.test.ts',
+      'fuzz/src/**/*.test.ts',
       'training/src/**/*.test.ts',
     ],
     exclude: [...configDefaults.exclude, ...withoutSharedModel()],

@@ -5,6 +5,7 @@ import {
   Dict,
   LoopValue,
   Missing,
+  Sequence,
   Text,
   type Value,
   attributeOf,
@@ -154,6 +155,7 @@ export class Evaluator implements FilterContext {
 
   #measured(value: Value): Value {
     if (value instanceof Text) this.budget.write(value.value.length);
+    if (value instanceof Sequence) this.budget.hold(value.items.length);
     return value;
   }
 }

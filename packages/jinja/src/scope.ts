@@ -18,6 +18,9 @@ export class Scope {
   }
 }
 
+/** Bytes of a reference, which every item of a list is at least. */
+const itemBytes = 8;
+
 /** What one rendering may take: a template comes with a file, and must not hold up the process. */
 export class Budget {
   #steps = 0;
@@ -45,5 +48,10 @@ export class Budget {
     this.#characters += characters;
     if (this.#characters > limits.templateCharactersMax)
       throw failure(`the template writes more than ${limits.templateCharactersMax} characters`);
+  }
+
+  /** A list that was made: a line of a template can double one, and a loop of forty do so beyond any memory. */
+  hold(items: number): void {
+    this.write(items * itemBytes);
   }
 }

@@ -19,7 +19,7 @@ export type {
 export { arrangeWeights, weightUse } from './architecture/weights.js';
 export type { WeightUse } from './architecture/weights.js';
 export { checkFiles, fileStamp, settledStamp, stampOf } from './gguf/file-stamp.js';
-export { openGguf } from './gguf/gguf-file.js';
+export { openGguf, readGgufBytes } from './gguf/gguf-file.js';
 export { sampleWeights } from './gguf/weight-sample.js';
 export { drawFraction } from './sampling.js';
 export { MetadataReader } from './gguf/metadata-reader.js';

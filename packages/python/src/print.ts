@@ -1,3 +1,4 @@
+import { limits } from '@butterfly/common';
 import { failure } from './errors.js';
 import { Text } from './text.js';
 import {
@@ -32,7 +33,27 @@ export function printFloat(value: number): string {
 export function print(value: Value): Text {
   if (value instanceof Text) return value;
   if (value instanceof Missing) return Text.empty;
+  checkPrintable(value);
   return printInside(value);
+}
+
+/**
+ * Lists that hold one list twice, and so on, are small in memory and without end in print.
+ * @throws TemplateFailure
+ */
+function checkPrintable(value: Value): void {
+  let left = limits.templateStepsMax;
+  const visit = (each: Value): void => {
+    if (left-- <= 0) throw failure(`a value of more than ${limits.templateStepsMax} parts is printed`);
+    if (each instanceof Sequence && each.kind !== 'range') for (const item of each.items) visit(item);
+    else if (each instanceof Dict)
+      for (const [key, item] of each.entries()) {
+        visit(key);
+        visit(item);
+      }
+    else if (each instanceof Namespace) for (const item of each.attributes.values()) visit(item);
+  };
+  visit(value);
 }
 
 /** Python's `repr`, which containers print their items with. */
@@ -122,6 +143,7 @@ interface JsonOptions {
 
 /** Python's `json.dumps`. @throws TemplateFailure for what JSON does not have */
 export function printJson(value: Value, options: JsonOptions, depth = 0): Text {
+  if (depth === 0) checkPrintable(value);
   if (value === null) return Text.own('null');
   if (typeof value === 'boolean') return Text.own(String(value));
   if (typeof value === 'bigint') return Text.own(String(value));

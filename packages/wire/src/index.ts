@@ -24,7 +24,7 @@ export type {
   Transport,
 } from './connection/transport.js';
 export { decodeActivations, encodeActivations } from './frames/activations.js';
-export { encodeFrame, protocolVersion } from './frames/frame.js';
+export { FrameDecoder, encodeFrame, protocolVersion } from './frames/frame.js';
 export type { Frame, FrameType } from './frames/frame.js';
 export { poolings } from './frames/pooling.js';
 export type { Pooling } from './frames/pooling.js';

@@ -19,21 +19,31 @@ export function readBodiesAsJson(app: FastifyInstance, contextTokensMax: number)
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
-    if (!isUtf8(bytes)) {
-      done(notUtf8(bytes));
-      return;
-    }
-    const body = bytes.toString();
-    if (!isWithin(body, valuesMax)) {
-      const message = `The body has over ${valuesMax} values, or nests them deeper than ${limits.requestDepthMax}; shorten it.`;
-      done(new ButterflyError('REQUEST_TOO_LARGE', message));
+    const body = textOfBody(bytes, valuesMax);
+    if (body instanceof ButterflyError) {
+      done(body);
       return;
     }
     void parse(request, body, (error, value: unknown) => {
-      const half = error === null && surrogateEscape.test(body) ? halfCharacter(value, []) : null;
-      done(half ?? error, value);
+      done(error ?? halfCharacterIn(body, value), value);
     });
   });
+}
+
+/** What of a body is then read as JSON, or why it is not. */
+export function textOfBody(bytes: Buffer, valuesMax: number): string | ButterflyError {
+  if (!isUtf8(bytes)) return notUtf8(bytes);
+  const body = bytes.toString();
+  if (isWithin(body, valuesMax)) return body;
+  return new ButterflyError(
+    'REQUEST_TOO_LARGE',
+    `The body has over ${valuesMax} values, or nests them deeper than ${limits.requestDepthMax}; shorten it.`,
+  );
+}
+
+/** What is wrong with the strings of a body that was read. */
+export function halfCharacterIn(body: string, value: unknown): ButterflyError | null {
+  return surrogateEscape.test(body) ? halfCharacter(value, []) : null;
 }
 
 /** What compresses bodies is not here. */

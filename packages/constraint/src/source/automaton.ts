@@ -1,19 +1,7 @@
 import { limits } from '@butterfly/common';
 import type { Pattern } from './pattern.js';
+import { smallest, type Edge, type State } from './smallest.js';
 import { utf8Ranges, type ByteRange } from './utf8.js';
-
-/** Where a state goes with the bytes of a range, which have none in common with those of other ranges. */
-interface Edge {
-  readonly range: ByteRange;
-  readonly to: number;
-}
-
-/** One state of a deterministic automaton over bytes; the first one is where it begins. */
-export interface State {
-  readonly edges: readonly Edge[];
-  /** Whether a text may end here. */
-  readonly isEnd: boolean;
-}
 
 /** A pattern takes more states than there may be. */
 export class TooManyStates extends Error {}
@@ -123,59 +111,6 @@ function disjoint(edges: readonly Edge[]): { range: ByteRange; targets: number[]
     const before = all.at(-1);
     if (before?.key === key && before.range[1] + 1 === byte) before.range[1] = byte;
     else all.push({ range: [byte, byte], targets, key });
-  }
-  return all;
-}
-
-/** Puts states together that nothing tells apart, by refining classes until they stay. */
-function smallest(states: readonly State[]): readonly State[] {
-  // Those from which the end is further away are others: long chains are told apart at once.
-  let classOf = distances(states);
-  for (let count = 0; ;) {
-    const classes = new Map<string, number>();
-    const refined = states.map(({ edges }, state) => {
-      const ways = joined(edges.map(({ range, to }) => ({ range, to: classOf[to] ?? 0 })));
-      const key = `${classOf[state] ?? 0}:${ways.map(({ range, to }) => `${range.join('-')}>${to}`).join()}`;
-      const known = classes.get(key) ?? classes.size;
-      classes.set(key, known);
-      return known;
-    });
-    classOf = refined;
-    if (classes.size === count) break;
-    count = classes.size;
-  }
-  const merged: State[] = [];
-  for (const [state, { edges, isEnd }] of states.entries())
-    merged[classOf[state] ?? 0] ??= {
-      isEnd,
-      edges: joined(edges.map(({ range, to }) => ({ range, to: classOf[to] ?? 0 }))),
-    };
-  return merged;
-}
-
-/** How many bytes the shortest way to an end takes from each state. */
-function distances(states: readonly State[]): number[] {
-  const before: number[][] = states.map(() => []);
-  for (const [state, { edges }] of states.entries()) for (const { to } of edges) before[to]?.push(state);
-  const all = states.map(({ isEnd }) => (isEnd ? 0 : Infinity));
-  const queue = states.flatMap(({ isEnd }, state) => (isEnd ? [state] : []));
-  for (const state of queue)
-    for (const previous of before[state] ?? []) {
-      if (all[previous] !== Infinity) continue;
-      all[previous] = (all[state] ?? 0) + 1;
-      queue.push(previous);
-    }
-  return all;
-}
-
-/** Edges to the same state, of bytes that follow each other, as one. */
-function joined(edges: readonly Edge[]): Edge[] {
-  const all: Edge[] = [];
-  for (const edge of edges) {
-    const before = all.at(-1);
-    if (before?.to === edge.to && before.range[1] + 1 === edge.range[0])
-      all[all.length - 1] = { range: [before.range[0], edge.range[1]], to: edge.to };
-    else all.push(edge);
   }
   return all;
 }

@@ -1,4 +1,4 @@
-import { automatonOf, TooManyStates, type State } from './automaton.js';
+import { automatonOf, TooManyStates } from './automaton.js';
 import type { Path } from './constraint.js';
 import {
   bytesClass,
@@ -11,6 +11,7 @@ import {
 } from './grammar-text.js';
 import type { Pattern } from './pattern.js';
 import { invalid, unsupported } from './refusals.js';
+import type { State } from './smallest.js';
 import type { ByteRange } from './utf8.js';
 
 /**

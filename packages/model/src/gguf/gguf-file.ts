@@ -52,6 +52,12 @@ interface PartContent {
   readonly tensors: readonly GgufTensor[];
 }
 
+interface PlacedFile {
+  readonly path: string;
+  readonly fileBytes: number;
+  readonly fileIndex: number;
+}
+
 /** Holds the metadata of most models; the window doubles until it holds all of it. */
 const windowStartBytes = 1024 * 1024;
 
@@ -78,6 +84,35 @@ export async function openGguf(path: string, options: { readonly log?: Logger } 
     entries: first.entries,
     tensors,
   };
+}
+
+/** The metadata of one file, and where its tensors are. */
+interface GgufContent extends Pick<GgufFile, 'metadata' | 'entries' | 'tensors'> {
+  /** Where the tensor data starts. */
+  readonly dataOffset: number;
+}
+
+/**
+ * What `openGguf` reads and checks of a file before it looks at weights, of bytes that are in memory: its metadata, its
+ * vocabulary, and the places of its tensors. Gives the number of bytes that it needs at least when `prefix` ends too early.
+ * @param prefix the file from its start
+ * @throws ButterflyError MODEL_NOT_GGUF, MODEL_TRUNCATED, MODEL_CORRUPT, MODEL_UNSUPPORTED
+ */
+export function readGgufBytes(prefix: Uint8Array, fileBytes: number, path: string): GgufContent | number {
+  const header = parseGgufHeader(prefix, fileBytes, path);
+  if (typeof header === 'number') return header;
+  const content = checkedContent(header, prefix, { path, fileBytes, fileIndex: 0 });
+  checkNames(content.tensors, path);
+  return { ...content, metadata: header.metadata, entries: header.entries };
+}
+
+function checkedContent(
+  header: GgufHeader,
+  prefix: Uint8Array,
+  file: PlacedFile,
+): Pick<GgufContent, 'tensors' | 'dataOffset'> {
+  checkVocabulary(header, prefix, file.path);
+  return placeTensors(header, file);
 }
 
 async function readParts(given: PartContent, count: number): Promise<PartContent[]> {
@@ -107,8 +142,7 @@ async function readPart(path: string, fileIndex: number): Promise<PartContent> {
     const stamp = await settledStamp(handle);
     const { size } = await handle.stat();
     const { header, prefix } = await readHeader(handle, size, path);
-    checkVocabulary(header, prefix, path);
-    const { tensors, dataOffset } = placeTensors(header, { path, fileBytes: size, fileIndex });
+    const { tensors, dataOffset } = checkedContent(header, prefix, { path, fileBytes: size, fileIndex });
     // Padding and what follows it is in the window or, at the very end, nowhere.
     const metadataBytes = Math.min(dataOffset, size);
     const metadata =
@@ -196,10 +230,7 @@ async function readPrefix(
 }
 
 /** Turns offsets relative to the tensor data into places in the file; like ggml, it accepts no gap and no overlap. */
-function placeTensors(
-  header: GgufHeader,
-  file: { readonly path: string; readonly fileBytes: number; readonly fileIndex: number },
-): { tensors: GgufTensor[]; dataOffset: number } {
+function placeTensors(header: GgufHeader, file: PlacedFile): { tensors: GgufTensor[]; dataOffset: number } {
   const align = (offset: number): number => Math.ceil(offset / header.alignment) * header.alignment;
   const dataOffset = header.tensors.length > 0 ? align(header.endOffset) : header.endOffset;
   let expectedOffset = 0;
