@@ -38,7 +38,7 @@ export const packages = {
 /** The same for the folders of a package, and for the few files beside them that a folder may import. */
 export const folders = {
   common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
-  constraint: { source: [], masks: ['source'] },
+  constraint: { automata: [], source: ['automata'], masks: ['source'] },
   identity: {
     keys: ['record-files.ts'],
     tls: ['peer-identity.ts'],

@@ -1,7 +1,8 @@
 import { limits } from '@butterfly/common';
 import type { Pattern } from './pattern.js';
-import { smallest, type Edge, type State } from './smallest.js';
-import { utf8Ranges, type ByteRange } from './utf8.js';
+import { smallest, type Edge, type State } from '../automata/smallest.js';
+import type { ByteRange } from '../automata/character-set.js';
+import { utf8Ranges } from '../automata/utf8.js';
 
 /** A pattern takes more states than there may be. */
 export class TooManyStates extends Error {}

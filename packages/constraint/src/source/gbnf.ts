@@ -7,7 +7,7 @@ import {
   intersection,
   union,
   type CharacterSet,
-} from './character-set.js';
+} from '../automata/character-set.js';
 import type { Path } from './constraint.js';
 import { choice, literal, nothing, repeated, RuleBook, sequence, type Expression } from './grammar-text.js';
 import { invalid, quoted } from './refusals.js';

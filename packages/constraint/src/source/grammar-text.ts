@@ -1,5 +1,5 @@
 import { ButterflyError, limits } from '@butterfly/common';
-import type { ByteRange } from './utf8.js';
+import type { ByteRange } from '../automata/character-set.js';
 
 /** An expression of xgrammar's EBNF that may stand anywhere in another one. */
 export type Expression = string;

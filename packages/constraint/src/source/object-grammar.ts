@@ -1,5 +1,5 @@
 import type { Path } from './constraint.js';
-import { charactersOf, difference, intersection } from './character-set.js';
+import { charactersOf, difference, intersection } from '../automata/character-set.js';
 import {
   choice,
   literal,

@@ -11,8 +11,8 @@ import {
 } from './grammar-text.js';
 import type { Pattern } from './pattern.js';
 import { invalid, unsupported } from './refusals.js';
-import type { State } from './smallest.js';
-import type { ByteRange } from './utf8.js';
+import type { State } from '../automata/smallest.js';
+import type { ByteRange } from '../automata/character-set.js';
 
 /**
  * A pattern as rules, one for each state of its automaton: the library takes alternatives with the same beginning for

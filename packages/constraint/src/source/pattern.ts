@@ -1,4 +1,4 @@
-import { charactersOf, characterSet, type CharacterSet } from './character-set.js';
+import { charactersOf, characterSet, type CharacterSet } from '../automata/character-set.js';
 
 /** A regular language of texts. */
 export type Pattern =

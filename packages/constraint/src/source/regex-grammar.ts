@@ -7,7 +7,7 @@ import {
   intersection,
   union,
   type CharacterSet,
-} from './character-set.js';
+} from '../automata/character-set.js';
 import type { Path } from './constraint.js';
 import { anyOf, choiceOf, sequenceOf, text, times, type Pattern } from './pattern.js';
 import { parsePattern } from './regex-parser.js';

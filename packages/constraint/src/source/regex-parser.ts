@@ -7,7 +7,7 @@ import {
   everyCharacter,
   union,
   type CharacterSet,
-} from './character-set.js';
+} from '../automata/character-set.js';
 import type { Path } from './constraint.js';
 import { anyOf, choiceOf, sequenceOf, times, type Pattern } from './pattern.js';
 import { invalid, quoted, unsupported } from './refusals.js';

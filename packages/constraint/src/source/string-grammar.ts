@@ -1,5 +1,5 @@
 import { limits } from '@butterfly/common';
-import { characterSet, charactersOf } from './character-set.js';
+import { characterSet, charactersOf } from '../automata/character-set.js';
 import type { Json, Path } from './constraint.js';
 import { quoteMark, repeated, sequence, type Expression, type RuleBook } from './grammar-text.js';
 import { anyOf, choiceOf, sequenceOf, text, times, type Pattern } from './pattern.js';

@@ -1,4 +1,4 @@
-import { charactersOf, difference, everyCharacter } from './character-set.js';
+import { charactersOf, difference, everyCharacter } from '../automata/character-set.js';
 import type { Json, JsonObject, Marker, Path, TaggedArguments } from './constraint.js';
 import {
   choice,

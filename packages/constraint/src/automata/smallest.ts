@@ -1,4 +1,4 @@
-import type { ByteRange } from './utf8.js';
+import type { ByteRange } from './character-set.js';
 
 /** Where a state goes with the bytes of a range, which have none in common with those of other ranges. */
 export interface Edge {

@@ -1,7 +1,4 @@
-import type { CharacterSet, Range } from './character-set.js';
-
-/** Bytes of one place, from the first to the last. */
-export type ByteRange = readonly [first: number, last: number];
+import type { ByteRange, CharacterSet, Range } from './character-set.js';
 
 const continuationBits = 6;
 /** The last character of one, two, three and four bytes. */

@@ -2,6 +2,8 @@
 export type Range = readonly [first: number, last: number];
 /** Ascending ranges that neither touch nor overlap. */
 export type CharacterSet = readonly Range[];
+/** Bytes of one place, from the first to the last. */
+export type ByteRange = readonly [first: number, last: number];
 
 const codePointMax = 0x10ffff;
 const surrogates: Range = [0xd800, 0xdfff];
