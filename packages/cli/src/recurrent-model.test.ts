@@ -81,11 +81,12 @@ describe.each(names)('%s, whose layers keep states', (name) => {
     const victim = server.stages[0]?.pid ?? 0;
     let isHit = false;
     const outcome = await streamFrom(server, secondTurn, answerTokens, (pieces) => {
-      if (pieces >= 5 && !isHit) isHit = process.kill(victim, 'SIGKILL');
+      // Guesses bring many pieces at once.
+      if (pieces >= 2 && !isHit) isHit = process.kill(victim, 'SIGKILL');
     });
     expect(isHit).toBe(true);
     expect(outcome).toEqual({ text: expected.text, reason: expected.reason });
-    expect(server.records('The plan is live.').length).toBeGreaterThan(1);
+    await server.plans(2);
     const again = await ask(server, secondTurn);
     expect(again).toMatchObject({ text: expected.text, reason: expected.reason });
     expect(again.cachedTokens).toBeGreaterThan(firstTurn.length / 2);
