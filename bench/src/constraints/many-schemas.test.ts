@@ -7,7 +7,7 @@ import { greedySampling } from '@butterfly/wire';
 import { type GeneratedText, LocalCluster } from '../local-cluster.js';
 
 /** `SCHEMAS=1000` with `--testTimeout 1800000` tries a thousand. */
-const schemas = Number(process.env.SCHEMAS ?? 24);
+const schemas = Number(process.env.SCHEMAS ?? 12);
 /** After so many it is told how they were. */
 const seedsAtOnce = 100;
 const contextTokens = 1024;

@@ -13,7 +13,7 @@ import type { WindowCache } from '@butterfly/llama-graph';
 import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
 import type { ExpertWish, PlanWishes } from '@butterfly/planning';
 import { tokenPieces, type PromptMaker, type TokenPieces } from '@butterfly/text';
-import { startHttpApi, type HttpOptions } from './http-api.js';
+import type { HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
@@ -190,6 +190,8 @@ async function startApi(
 ): Promise<ListeningApi | null> {
   if (!http) return null;
   try {
+    // Takes a while to load, and is for servers alone.
+    const { startHttpApi } = await import('./http-api.js');
     return await startHttpApi({ http, model, prompts, orchestrator, token, observe });
   } catch (error) {
     await orchestrator.stop(0);

@@ -121,19 +121,26 @@ function open(file: string): LibraryHandle {
   }
 }
 
+export interface GgmlOptions {
+  /** A folder with another build of the same version; by default the platform's npm package. */
+  readonly directory?: string | undefined;
+  /** Whether whoever started this process has just compared the libraries with the registry's. */
+  readonly areChecked?: boolean;
+  readonly log: Logger;
+}
+
 let loaded: Ggml | undefined;
 /** Koffi unloads a library with its last handle, and ggml-base ends the process when it is loaded a second time. */
 const handles: LibraryHandle[] = [];
 
 /**
  * Loads the libraries once per process, checks their versions and every symbol, and picks the best CPU variant.
- * @param options.directory a folder with another build of the same version; by default the platform's npm package.
  * @throws ButterflyError LIBRARY_MISSING, LIBRARY_MISMATCH
  */
-export function loadGgml(options: { readonly directory?: string | undefined; readonly log: Logger }): Ggml {
+export function loadGgml(options: GgmlOptions): Ggml {
   if (loaded) return loaded;
   const paths = findLibraries(options.directory);
-  if (paths.package !== null) checkLibraries(paths.package, paths.directory);
+  if (paths.package !== null && options.areChecked !== true) checkLibraries(paths.package, paths.directory);
   const base = bind(baseSymbols, open(paths.base), paths.base);
   const ggml = bind(ggmlSymbols, open(paths.ggml), paths.ggml);
   const llama = bind(llamaSymbols, open(paths.llama), paths.llama);
