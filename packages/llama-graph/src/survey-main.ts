@@ -7,7 +7,10 @@ function answer(request: SurveyRequest): SurveyAnswer {
   try {
     return {
       kind: 'surveyed',
-      survey: surveyModel(loadGgml({ directory: process.argv[2], areChecked: true, log: silentLogger }), request),
+      survey: surveyModel(
+        loadGgml({ directory: process.argv[2], areChecked: true, log: silentLogger }),
+        request,
+      ),
     };
   } catch (thrown) {
     const { code, message } = toButterflyError(thrown);
