@@ -42,8 +42,8 @@ export const folders = {
   identity: {
     keys: ['record-files.ts'],
     tls: ['peer-identity.ts'],
-    authority: ['join-token.ts', 'peer-identity.ts', 'record-files.ts', 'tls'],
-    membership: ['join-token.ts', 'peer-identity.ts', 'tls'],
+    authority: ['join-token.ts', 'peer-identity.ts', 'private-files.ts', 'record-files.ts', 'tls'],
+    membership: ['join-token.ts', 'peer-identity.ts', 'private-files.ts', 'tls'],
   },
   wire: { frames: [], messages: ['frames'], connection: ['frames', 'messages'] },
   ggml: {

@@ -1,7 +1,8 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeDirectory, parseConfig } from '@butterfly/common';
+import { ButterflyError, parseConfig } from '@butterfly/common';
 import { z } from 'zod';
+import { namesIn, readIfThere, writeNewPrivate } from './private-files.js';
 
 /** By which a record is listed and revoked: 12 hexadecimal digits, and no secret. */
 export const recordId = z.string().regex(/^[0-9a-f]{12}$/u);
@@ -21,17 +22,23 @@ export class RecordFiles<T extends { readonly id: string }> {
   /** @throws ButterflyError CONFIG_INVALID for a record that is none; Error of the system */
   async add(record: T): Promise<void> {
     const checked = parseConfig(this.schema, record, this.what);
-    await makeDirectory(this.directory);
-    await writeFile(this.#path(checked.id), JSON.stringify(checked), { mode: 0o600, flag: 'wx' });
+    await writeNewPrivate(this.#path(checked.id), JSON.stringify(checked));
   }
 
   /** Null where there is none with this id. @throws ButterflyError CONFIG_INVALID for a damaged one; Error of the system */
   async read(id: string): Promise<T | null> {
-    const text = await readFile(this.#path(id), 'utf8').catch((error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return null;
-      throw error;
-    });
-    return text === null ? null : parseConfig(this.schema, JSON.parse(text), `${this.what} ${id}`);
+    const path = this.#path(id);
+    const text = await readIfThere(path);
+    if (text === null) return null;
+    try {
+      return parseConfig(this.schema, JSON.parse(text), `${this.what} ${id}`);
+    } catch (cause) {
+      throw new ButterflyError(
+        'CONFIG_INVALID',
+        `The file of ${this.what} ${id} is damaged; remove ${path} and make another one.`,
+        { cause },
+      );
+    }
   }
 
   async remove(id: string): Promise<void> {
@@ -43,19 +50,11 @@ export class RecordFiles<T extends { readonly id: string }> {
   }
 
   /** Of all files, those of others included. */
-  async names(): Promise<readonly string[]> {
-    return readdir(this.directory).catch((error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return [];
-      throw error;
-    });
+  names(): Promise<readonly string[]> {
+    return namesIn(this.directory);
   }
 
   #path(id: string): string {
     return join(this.directory, `${id}.json`);
   }
-}
-
-/** What the system calls an error; null for one that is not the system's. */
-export function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : null;
 }

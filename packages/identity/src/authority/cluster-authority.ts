@@ -1,10 +1,11 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ButterflyError, makeDirectory } from '@butterfly/common';
+import { ButterflyError } from '@butterfly/common';
 import type { PeerIdentity } from '@butterfly/wire';
 import { newKeys } from '../tls/keys.js';
 import { identityIn } from '../peer-identity.js';
+import { readIfThere, writeNewPrivate } from '../private-files.js';
 import { fingerprintOf } from '../tls/authority-of.js';
 import type { Credentials } from '../tls/credentials.js';
 import type { AuthorityFiles, Signer } from './certificates.js';
@@ -113,27 +114,8 @@ export class ClusterAuthority {
 
 /** Keeps it unless another process has done so meanwhile; gives what is kept. */
 async function keep(path: string, { certificate, privateKey }: AuthorityFiles): Promise<string> {
-  const made = `${path}.${randomBytes(8).toString('hex')}.tmp`;
-  await makeDirectory(join(path, '..'));
-  await writeFile(made, privateKey + certificate, { mode: 0o600, flag: 'wx' });
-  try {
-    await link(made, path).catch(unless('EEXIST'));
-  } finally {
-    await rm(made, { force: true });
-  }
+  await writeNewPrivate(path, privateKey + certificate);
   return readFile(path, 'utf8');
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  return readFile(path, 'utf8').catch(unless('ENOENT'));
-}
-
-/** Takes an error of the system for nothing, if it is this one. */
-function unless(code: string): (error: unknown) => null {
-  return (error) => {
-    if (error instanceof Error && 'code' in error && error.code === code) return null;
-    throw error;
-  };
 }
 
 function split(text: string): AuthorityFiles {

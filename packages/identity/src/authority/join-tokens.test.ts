@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { limits } from '@butterfly/common';
@@ -81,6 +81,17 @@ it('tokens in files are seen by every process, and their secrets are in none', a
   }
   await theirs.revoke(token.id);
   expect(readdirSync(directory)).toEqual([]);
+});
+
+it('a damaged file of a token is named, and takes no other token along', async () => {
+  const tokens = new TokenFiles(directory, fingerprint);
+  const [damaged, whole] = [await tokens.create(always), await tokens.create(always)];
+  writeFileSync(join(directory, `${damaged.id}.json`), '{"id":');
+  await expect(tokens.spend(damaged)).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringContaining(`${damaged.id}.json`) as string,
+  });
+  await tokens.spend(whole);
 });
 
 describe('the text of a join token', () => {

@@ -1,7 +1,8 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { limits, makeDirectory } from '@butterfly/common';
+import { limits } from '@butterfly/common';
 import type { PeerIdentity } from '@butterfly/wire';
+import { namesIn, readIfThere, writePrivate } from '../private-files.js';
 
 /** Members that are members no more, until their certificates end by themselves. */
 export class Revocations {
@@ -9,15 +10,10 @@ export class Revocations {
 
   private constructor(private readonly directory: string | null) {}
 
-  /** Those kept in this folder, which is made with the first one; null keeps none. */
+  /** Those kept in this folder, which is made with the first one; null keeps none. @throws Error of the system */
   static async open(directory: string | null): Promise<Revocations> {
     const revocations = new Revocations(directory);
-    const names = directory === null ? [] : await readdir(directory).catch(() => []);
-    for (const name of names) {
-      const untilMs = Number(await readFile(join(directory ?? '', name), 'utf8'));
-      if (untilMs > Date.now()) revocations.#note(name, untilMs);
-      else await rm(join(directory ?? '', name), { force: true });
-    }
+    if (directory !== null) await revocations.#load(directory);
     return revocations;
   }
 
@@ -32,9 +28,19 @@ export class Revocations {
   /** From now on it is no member; on disk too before this resolves. */
   async add({ id, expiresAtMs }: PeerIdentity): Promise<void> {
     this.#note(id, expiresAtMs);
-    if (this.directory === null) return;
-    await makeDirectory(this.directory);
-    await writeFile(join(this.directory, id), String(expiresAtMs), { mode: 0o600 });
+    if (this.directory !== null) await writePrivate(join(this.directory, id), String(expiresAtMs));
+  }
+
+  /** A damaged record counts for ever, so that nobody is let in for it. */
+  async #load(directory: string): Promise<void> {
+    const kept: { readonly id: string; readonly untilMs: number }[] = [];
+    for (const id of await namesIn(directory)) {
+      const text = await readIfThere(join(directory, id));
+      const untilMs = /^\d+$/u.test(text ?? '') ? Number(text) : Infinity;
+      if (untilMs > Date.now()) kept.push({ id, untilMs });
+      else await rm(join(directory, id), { force: true });
+    }
+    for (const { id, untilMs } of kept.sort((a, b) => a.untilMs - b.untilMs)) this.#note(id, untilMs);
   }
 
   /** At the bound the one goes that was revoked first, whose certificate ends first as a rule. */

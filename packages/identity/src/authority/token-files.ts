@@ -1,9 +1,10 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ButterflyError, limits } from '@butterfly/common';
 import { z } from 'zod';
 import { type JoinToken, newJoinToken } from '../join-token.js';
-import { codeOf, recordDigest, RecordFiles, recordId } from '../record-files.js';
+import { writeNewPrivate } from '../private-files.js';
+import { recordDigest, RecordFiles, recordId } from '../record-files.js';
 import {
   checkRoom,
   checkToken,
@@ -77,16 +78,12 @@ export class TokenFiles implements JoinTokens {
   /** Whether nobody has taken it before. */
   async #take(path: string): Promise<boolean> {
     try {
-      await writeFile(path, '', { mode: 0o600, flag: 'wx' });
-      return true;
-    } catch (error) {
-      if (codeOf(error) === 'EEXIST') return false;
+      return await writeNewPrivate(path, '');
+    } catch (cause) {
       throw new ButterflyError(
         'JOIN_REFUSED',
-        'The orchestrator cannot note that the join token is used; see its log.',
-        {
-          cause: error,
-        },
+        'The orchestrator cannot note that the join token is used; look at the disk and permissions of its data folder.',
+        { cause },
       );
     }
   }

@@ -206,5 +206,9 @@ describe('the authority of a cluster', () => {
     await revocations.add({ role: 'worker', id: 'worker-b', expiresAtMs: Date.now() - 1 });
     const next = await Revocations.open(directory);
     expect([next.ids, next.has('worker-a')]).toEqual([['worker-a'], true]);
+    // A record that is damaged still keeps its member out, and a folder that cannot be read lets nobody in.
+    writeFileSync(join(directory, 'worker-c'), 'not a time');
+    expect((await Revocations.open(directory)).has('worker-c')).toBe(true);
+    await expect(Revocations.open(join(directory, 'worker-c'))).rejects.toMatchObject({ code: 'ENOTDIR' });
   });
 });

@@ -1,8 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { limits, makeDirectory } from '@butterfly/common';
+import { limits } from '@butterfly/common';
 import { z } from 'zod';
+import { writePrivate } from '../private-files.js';
 import { fingerprintOf } from '../tls/authority-of.js';
 import type { Credentials } from '../tls/credentials.js';
 
@@ -31,15 +32,8 @@ export class CredentialFiles {
 
   /** Readable by this user alone. @throws Error of the system */
   async keep(name: string, credentials: Credentials): Promise<void> {
-    await makeDirectory(this.directory);
     const path = this.#path(name, fingerprintOf(credentials.authority));
-    const made = `${path}.${randomBytes(8).toString('hex')}.tmp`;
-    try {
-      await writeFile(made, JSON.stringify(credentials), { mode: 0o600, flag: 'wx' });
-      await rename(made, path);
-    } finally {
-      await rm(made, { force: true });
-    }
+    await writePrivate(path, JSON.stringify(credentials));
   }
 
   /** Null for a file that is not there, or none of ours: then a new certificate is asked for. */
