@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { limits } from '@butterfly/common';
 
-/** Sockets that have not shaken hands yet: few from one address, and few in all, so that others get in beside them. */
+/** Sockets whose other sides have not proved yet who they are: few from one address, and few in all, so that others get in beside them. */
 export class HalfOpen {
   readonly #byAddress = new Map<string, Set<Socket>>();
   #count = 0;
@@ -20,7 +20,7 @@ export class HalfOpen {
     socket.on('close', () => this.#leave(address, socket));
   }
 
-  /** A stream over one of the sockets has shaken hands. */
+  /** The other side of one of the sockets is a member. */
   leave(address: string | undefined, port: number | undefined): void {
     for (const socket of this.#byAddress.get(address ?? '') ?? [])
       if (socket.remotePort === port) this.#leave(address ?? '', socket);

@@ -176,6 +176,31 @@ describe('a TLS transport', () => {
     for (const socket of silent) socket.destroy();
   });
 
+  it('counts strangers among them for as long as they stay', async () => {
+    const door = new TlsTransport({
+      credentials: await authority.orchestratorCredentials(),
+      admitsStrangers: true,
+    });
+    const { port, came } = await listening(door);
+    const strangers = Array.from({ length: 80 }, () =>
+      connectTls({
+        socket: connectPlain({ host, port, localAddress: '127.0.0.2' }),
+        rejectUnauthorized: false,
+      }),
+    );
+    for (const socket of strangers) socket.on('error', () => undefined);
+    await expect.poll(() => came.length, { timeout: 5_000 }).toBe(limits.halfOpenPerAddressMax);
+    await expect.poll(() => strangers.filter(({ closed }) => closed).length).toBe(80 - came.length);
+    await new TlsTransport({ credentials: ann }).dial({
+      host,
+      port,
+      peer: { role: 'orchestrator' },
+      handlers: idle,
+    });
+    await expect.poll(() => came.at(-1)).toMatchObject({ identity: { id: ann.id } });
+    for (const socket of strangers) socket.destroy();
+  });
+
   it('finds the authority by its fingerprint, and no other', async () => {
     const door = new TlsTransport({
       credentials: await authority.orchestratorCredentials(),

@@ -93,9 +93,10 @@ export class TlsTransport implements Transport {
     server.on('close', () => this.#servers.delete(server));
     server.on('connection', (socket: Socket) => halfOpen.enter(socket));
     server.on('secureConnection', (socket) => {
-      halfOpen.leave(socket.remoteAddress, socket.remotePort);
       socket.on('error', () => undefined);
       const identified = this.#identify(socket);
+      // A stranger keeps its place among those that have proved nothing.
+      if (identified.identity) halfOpen.leave(socket.remoteAddress, socket.remotePort);
       // Among members there is nothing to say to anybody else.
       if (identified.identity === null && !admitsStrangers) socket.destroy();
       else options.onConnection(Object.assign(socket, identified));
