@@ -18,6 +18,8 @@ export type ClusterSecurity =
       readonly directory: string | null;
       /** One that was made before, to be shown again; undefined has one made that ends with this process. */
       readonly token: string | undefined;
+      /** How long certificates of workers hold, in milliseconds; by default a week. */
+      readonly workerLifeMs?: number;
     }
   /** For a trusted bench: nothing is encrypted, and a shared secret is all that workers show. */
   | { readonly kind: 'insecure'; readonly token: string | undefined };
@@ -43,8 +45,8 @@ export async function openSecurity(security: ClusterSecurity): Promise<OpenedSec
   }
   const { directory } = security;
   const authority = await (directory === null
-    ? ClusterAuthority.passing()
-    : ClusterAuthority.open(directory));
+    ? ClusterAuthority.passing(security)
+    : ClusterAuthority.open(directory, security));
   const { passing, all } = tokensOf(authority, directory);
   const token = security.token ?? formatJoinToken(await passing.create(tokenOfThisStart));
   if (security.token !== undefined) await checkOwn(security.token, all);

@@ -24,7 +24,7 @@ export interface MembershipOptions {
 
 /** A certificate that ends so soon is as good as none. */
 const restMinMs = 60_000;
-/** The share of its life after which it is renewed. */
+/** The share of the time that it still holds after which it is renewed. */
 const renewalShare = 0.5;
 /** A renewal that failed is tried again, not at once. */
 const renewalPauseMs = 1_000;
@@ -67,10 +67,7 @@ export class CertificateMembership implements Membership {
   }
 
   renewalDueMs(): number | null {
-    if (!this.#credentials) return null;
-    const { validFrom, validTo } = new X509Certificate(this.#credentials.certificate);
-    const [fromMs, toMs] = [Date.parse(validFrom), Date.parse(validTo)];
-    return Math.max(renewalPauseMs, fromMs + (toMs - fromMs) * renewalShare - Date.now());
+    return this.#credentials && Math.max(renewalPauseMs, this.#restMs() * renewalShare);
   }
 
   renewal(): ControlMessageOf<'renew'> {
