@@ -249,7 +249,8 @@ async function workerOptions(
   const isManaged = management !== null;
   // The memory of a machine is shared by the workers of a crew, whatever it is to be at most.
   const sharesMemory = management === managements.inCrew;
-  const areChecked = environment.BUTTERFLY_MANAGED !== undefined;
+  // By the server that started it; a worker for several devices loads none itself.
+  const areChecked = management === managements.byServer;
   const ggml = loadGgml({ directory: environment.BUTTERFLY_GGML_DIR, areChecked, log });
   const threads = checkThreads(flags.threads ?? threadsPerWorker(1));
   const device = chooseDevice(ggml, deviceName, environment, log);
