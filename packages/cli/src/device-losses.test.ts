@@ -1,29 +1,13 @@
 import { existsSync } from 'node:fs';
-import { cachedSyntheticModel } from '@butterfly/testkit';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { LogRecord } from './testing/butterfly.js';
-import { faultyDriver, listedDevices, withDevices } from './testing/devices.js';
+import { circleModel, faultyDriver, listedDevices, withDevices } from './testing/devices.js';
 import { Folder } from './testing/models.js';
 import { Server, streamFrom, type Outcome } from './testing/server.js';
 
 const tokens = 60;
 const prompt = 'Once upon a time';
-/** That of `devices.test.ts`: its text follows from its tables alone. */
-const path = await cachedSyntheticModel({
-  architecture: 'llama',
-  layers: 4,
-  hidden: 512,
-  heads: 8,
-  kvHeads: 4,
-  headSize: 64,
-  feedForward: 1024,
-  vocabulary: 400,
-  tiedEmbeddings: false,
-  type: 'Q8_0',
-  seed: 3,
-  contextTrained: 1024,
-  circleTokens: 24,
-});
+const path = await circleModel();
 const folder = new Folder();
 afterAll(() => folder[Symbol.dispose]());
 const hasVulkan = (await listedDevices()).some(({ name }) => name === 'vulkan0');

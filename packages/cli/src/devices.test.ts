@@ -1,29 +1,14 @@
 import { join } from 'node:path';
-import { architectureFixtures, cachedSyntheticModel, writeArchitectureModel } from '@butterfly/testkit';
+import { architectureFixtures, writeArchitectureModel } from '@butterfly/testkit';
 import { describe, expect, it } from 'vitest';
 import { run } from './testing/butterfly.js';
-import { ifUndisturbed, listedDevices, withDevices } from './testing/devices.js';
+import { circleModel, ifUndisturbed, listedDevices, withDevices } from './testing/devices.js';
 import { Folder } from './testing/models.js';
 import { Server, streamFrom, type Outcome } from './testing/server.js';
 
 const tokens = 60;
 const prompt = 'Once upon a time';
-/** Its text follows from its tables alone, so that no last bit of any kernel can change it; the driver bears its width. */
-const path = await cachedSyntheticModel({
-  architecture: 'llama',
-  layers: 4,
-  hidden: 512,
-  heads: 8,
-  kvHeads: 4,
-  headSize: 64,
-  feedForward: 1024,
-  vocabulary: 400,
-  tiedEmbeddings: false,
-  type: 'Q8_0',
-  seed: 3,
-  contextTrained: 1024,
-  circleTokens: 24,
-});
+const path = await circleModel();
 const devices = await listedDevices();
 const hasVulkan = devices.some(({ name }) => name === 'vulkan0');
 

@@ -27,15 +27,13 @@ import {
 import { availableMemoryBytes, checkThreads, threadsPerWorker } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
-import { administratorSecret } from '../admin-client/administrator-secret.js';
-import { ClusterClient } from '../admin-client/cluster-client.js';
+import { addSecretOptions, administratorOf, type SecretFlags } from '../admin-client/administrator.js';
 import { readMachines, type Machines } from '../admin-client/machines.js';
 import { drawRunningPlan } from '../admin-client/running-plan.js';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { objectiveOption } from '../objective-option.js';
 import {
-  apiKeyOption,
   byteCount,
   cacheDirectoryOption,
   cacheTypeOption,
@@ -50,12 +48,10 @@ import { layersTogether } from '../layers-together.js';
 import { windowCacheOption, windowWords } from '../window-cache-option.js';
 import { print, tell } from '../terminal.js';
 
-interface PlanFlags extends LogFlags {
+interface PlanFlags extends LogFlags, SecretFlags {
   readonly workers: number;
   readonly workersFile?: string;
   readonly of?: string;
-  readonly token?: string;
-  readonly key?: string;
   readonly threads?: number;
   readonly memory?: number;
   readonly objective: Objective;
@@ -87,21 +83,18 @@ A file of workers:
   What "butterfly status --json" prints is taken as well.`;
 
 export function planCommand(environment: Environment): Command {
-  return new Command('plan')
-    .description('Show which worker would hold which layers, how fast that would be, and why.')
-    .argument(
-      '[model]',
-      'GGUF file, or hf:ORG/REPO:FILE that was pulled (default: the small one that ships with Butterfly)',
-      ownModel,
-    )
-    .option('--workers <n>', 'workers on this machine, which is measured for that', wholeNumber(1, 64), 1)
-    .option('--workers-file <path>', 'JSON file that describes other machines instead')
-    .option('--of <url>', 'show the plan of this running server instead')
-    .addOption(apiKeyOption())
-    .option(
-      '--token <text>',
-      'join token, which a server on another machine takes too (default: BUTTERFLY_TOKEN)',
-    )
+  return addSecretOptions(
+    new Command('plan')
+      .description('Show which worker would hold which layers, how fast that would be, and why.')
+      .argument(
+        '[model]',
+        'GGUF file, or hf:ORG/REPO:FILE that was pulled (default: the small one that ships with Butterfly)',
+        ownModel,
+      )
+      .option('--workers <n>', 'workers on this machine, which is measured for that', wholeNumber(1, 64), 1)
+      .option('--workers-file <path>', 'JSON file that describes other machines instead')
+      .option('--of <url>', 'show the plan of this running server instead'),
+  )
     .option(
       '--threads <n>',
       'threads of each local worker (default: the cores, shared evenly)',
@@ -243,7 +236,7 @@ async function measureLocal(
 }
 
 async function planOf(url: string, { json, ...secrets }: PlanFlags, environment: Environment): Promise<void> {
-  const cluster = await new ClusterClient(url, administratorSecret(secrets, environment)).describe();
+  const cluster = await administratorOf({ url, ...secrets }, environment).describe();
   const { plan, replicas, measured, trouble } = cluster;
   print(
     json

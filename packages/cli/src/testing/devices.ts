@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { cachedSyntheticModel } from '@butterfly/testkit';
 import { run } from './butterfly.js';
 import type { Folder } from './models.js';
 import { Server, type Outcome } from './server.js';
@@ -9,6 +10,25 @@ export const softwareCard = { GGML_VK_VISIBLE_DEVICES: '0' };
 
 /** It ends its process now and then, which a server outlives, but not always with the device. */
 export const driverTries = 3;
+
+/** Its text follows from its tables alone, so that no last bit of any kernel can change it; the driver bears its width. */
+export function circleModel(): Promise<string> {
+  return cachedSyntheticModel({
+    architecture: 'llama',
+    layers: 4,
+    hidden: 512,
+    heads: 8,
+    kvHeads: 4,
+    headSize: 64,
+    feedForward: 1024,
+    vocabulary: 400,
+    tiedEmbeddings: false,
+    type: 'Q8_0',
+    seed: 3,
+    contextTrained: 1024,
+    circleTokens: 24,
+  });
+}
 
 /** What `butterfly devices` lists with that driver. */
 export async function listedDevices(): Promise<readonly { readonly name: string; readonly kind: string }[]> {
