@@ -74,7 +74,8 @@ export const folders = {
     view: [],
     fleet: ['view'],
     links: ['fleet'],
-    deployment: ['fleet', 'links'],
+    verification: ['fleet', 'view'],
+    deployment: ['fleet', 'links', 'verification'],
   },
   api: {
     access: ['http', 'context.ts'],

@@ -15,6 +15,7 @@ const inputs: Readonly<Record<string, number>> = {
   'frame-activations': 2_000,
   'frame-fileChunk': 2_000,
   'frame-vocabulary': 2_000,
+  'frame-witnessed': 2_000,
   control: 800,
   gguf: 1_500,
   template: 300,

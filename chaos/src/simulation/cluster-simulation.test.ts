@@ -25,15 +25,18 @@ describe('a simulated cluster under faults', () => {
     const outcomes = new Map<string, number>();
     const failed: string[] = [];
     let replicated = 0;
+    let verifiedSteps = 0;
     for (const seed of seedsOfCi) {
       const report = await simulate(seed);
       for (const outcome of report.outcomes) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
       if (report.replicas > 1) replicated += 1;
+      verifiedSteps += report.verifiedSteps;
       for (const violation of report.violations) failed.push(`seed ${seed}: ${violation}`);
     }
     expect(failed).toEqual([]);
     // The simulation is about something.
     expect(replicated).toBeGreaterThan(0.1 * seedsOfCi.length);
+    expect(verifiedSteps).toBeGreaterThan(1000);
     const all = [...outcomes.values()].reduce((sum, count) => sum + count, 0);
     expect(outcomes.get('end') ?? 0).toBeGreaterThan(0.8 * all);
   }, 180_000);

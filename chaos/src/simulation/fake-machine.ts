@@ -28,6 +28,8 @@ export class FakeMachine implements Machine {
   readonly profiler: Profiler;
   readonly stages: Machine['stages'];
   disk: DiskTrouble = 'none';
+  /** Whether its stages give other numbers than they compute. */
+  isLying = false;
   /** Of stages that are not disposed. */
   readonly #held = new Map<Stage, number>();
   /** Time of one layer by rows: what a row adds is a fourth of the first one. */

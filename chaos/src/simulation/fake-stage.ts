@@ -157,6 +157,7 @@ export class FakeStage implements Stage {
     this.#expect(!this.#isDisposed, 'a stage was disposed while it computed');
     for (const [index, cache] of this.#caches.entries())
       values = this.#runLayer(range.layerStart + index, cache, sequences, { values, ids });
+    if (this.#machine.isLying) values = values.map((value) => value ^ 1);
     return this.isLast
       ? { activations: null, logits: logitsOf(sequences, values), faults: null, computeMicros }
       : { activations: encodeRows(values), logits: null, faults: null, computeMicros };

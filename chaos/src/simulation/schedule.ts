@@ -62,6 +62,8 @@ export interface Schedule {
     readonly speculation: 'auto' | 'off';
     readonly workersExpected: number;
     readonly replicasMax: number;
+    /** The share of requests that spares compute too. */
+    readonly verifyRate: number;
   };
   readonly link: { readonly latencyMs: number; readonly jitterMs: number; readonly bytesPerSecond: number };
   readonly workers: readonly WorkerPlan[];
@@ -107,6 +109,7 @@ export function scheduleOf(seed: number): Schedule {
       speculation: dice.of<'auto' | 'off'>(['auto', 'auto', 'off']),
       workersExpected: dice.between(1, count),
       replicasMax,
+      verifyRate: diceOf(`verified ${seed}`).of([0, 0.3, 1]),
     },
     link: {
       latencyMs: dice.of([0.2, 1, 5]),

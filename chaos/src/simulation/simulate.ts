@@ -3,7 +3,7 @@ import { logObserver, toButterflyError } from '@butterfly/common';
 import { SharedTokenAdmission } from '@butterfly/identity';
 import { Orchestrator, type OrchestratorOptions, assumedLink, stepRowsMax } from '@butterfly/orchestrator';
 import { type PlannerMember, plainWishes, planPipeline, plannerInput } from '@butterfly/planning';
-import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
+import { randomBits, SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
 import { Client, type Outcome } from './client.js';
 import type { FakeMachine } from './fake-machine.js';
@@ -22,6 +22,8 @@ export interface SimulationReport {
   readonly simulatedMs: number;
   readonly outcomes: readonly Outcome[];
   readonly steps: number;
+  /** Those that spares computed too. */
+  readonly verifiedSteps: number;
   /** Plans that were live. */
   readonly plans: number;
   /** Pipelines that were live at some time. */
@@ -76,6 +78,7 @@ class Simulation {
   #orchestrator: Orchestrator | null = null;
   #faultsOpen: number;
   #steps = 0;
+  #verifiedSteps = 0;
   #isFeasible = false;
   #liveSinceMs: number | null = null;
 
@@ -111,6 +114,8 @@ class Simulation {
       120_000,
     );
     await this.#recover();
+    for (const { verification } of orchestrator.describe().replicas)
+      this.#verifiedSteps += verification?.steps ?? 0;
     await this.#stop(orchestrator);
   }
 
@@ -124,6 +129,7 @@ class Simulation {
       simulatedMs: clock.nowMs(),
       outcomes: this.#clients.map(({ outcome }) => outcome),
       steps: this.#steps,
+      verifiedSteps: this.#verifiedSteps,
       plans: live.length,
       replicas: new Set(live.map((line) => /"replica":\d+/u.exec(line)?.[0])).size,
       isFeasible: this.#isFeasible,
@@ -236,7 +242,8 @@ class Simulation {
 
   #options(): OrchestratorOptions {
     const { schedule } = this;
-    const { speculation, workersExpected, ...wishes } = schedule.options;
+    const { speculation, verifyRate, workersExpected, ...wishes } = schedule.options;
+    const bits = randomBits(`draws ${schedule.seed}`);
     const host = this.#network.host(orchestratorHost);
     const tell = logObserver(this.journal.logger(orchestratorHost));
     return {
@@ -252,9 +259,12 @@ class Simulation {
       numerics: { kvCacheType: 'f16', isDeterministic: false },
       wishes,
       speculation,
+      verifyRate,
+      draw: () => (bits() >>> 0) / 2 ** 32,
       workersExpected,
       clock: host.clock,
       observe: (event) => {
+        if (event.kind === 'numbersApart') this.journal.violate(event.name, `is accused: ${event.words}`);
         if (event.kind === 'stepDone') this.#steps += 1;
         else tell(event);
       },

@@ -10,12 +10,14 @@ import {
   decodeStep,
   decodeStepResult,
   decodeVocabulary,
+  decodeWitnessed,
   encodeActivations,
   encodeControl,
   encodeFileChunk,
   encodeStep,
   encodeStepResult,
   encodeVocabulary,
+  encodeWitnessed,
   protocolVersion,
 } from '@butterfly/wire';
 import type { Below } from '../engine/mutate.js';
@@ -29,6 +31,7 @@ const again: Readonly<Record<FrameType, (frame: Frame) => unknown>> = {
   fileChunk: (frame) => encodeFileChunk(decodeFileChunk(frame)),
   activations: (frame) => encodeActivations(decodeActivations(frame)),
   vocabulary: (frame) => encodeVocabulary(decodeVocabulary(frame)),
+  witnessed: (frame) => encodeWitnessed(decodeWitnessed(frame)),
 };
 
 const preludeBytes = 24;
@@ -99,6 +102,7 @@ export const frameBodies: readonly FuzzTarget[] = [
   bodyOf('activations'),
   bodyOf('fileChunk'),
   bodyOf('vocabulary'),
+  bodyOf('witnessed'),
 ];
 
 /** A control message: the header of its frame. */

@@ -1,6 +1,6 @@
 import type { FuzzTarget } from '../engine/target.js';
 
-const frameTypes = ['step', 'result', 'activations', 'fileChunk', 'vocabulary'] as const;
+const frameTypes = ['step', 'result', 'activations', 'fileChunk', 'vocabulary', 'witnessed'] as const;
 const dialects = ['chat', 'text', 'responses', 'messages', 'ollama'] as const;
 
 /** Where each target is: a thread loads what it fuzzes and nothing else, so that a look at its coverage is short. */

@@ -47,6 +47,8 @@ export interface ServingOptions {
   readonly numerics: Numerics;
   readonly wishes: PlanWishes;
   readonly speculation: 'auto' | 'off';
+  /** The share of requests whose steps spare workers compute too, to be compared; by default none. */
+  readonly verifyRate?: number | undefined;
   /** Of the local workers; undefined for their defaults. */
   readonly cacheDirectory?: string | undefined;
   readonly cacheBytes?: number | undefined;
@@ -165,6 +167,7 @@ async function startOrchestrator(
     numerics: options.numerics,
     wishes: options.wishes,
     speculation: options.speculation,
+    verifyRate: options.verifyRate,
     files,
     vocabulary: madeOnce(() => tokenPieces(model.vocabulary)),
     clock: systemClock,

@@ -128,6 +128,16 @@ export function sparesOption(): Option {
     .default(0);
 }
 
+/** `--verify`, for the commands that serve. */
+export function verifyOption(): Option {
+  return new Option(
+    '--verify <share>',
+    'share of the requests, from 0 to 1, whose steps a spare worker computes too, to find workers whose numbers are wrong; needs --spares',
+  )
+    .argParser(decimal(0, 1))
+    .default(0);
+}
+
 /** `--replicas`, for the commands that make a plan. */
 export function replicasOption(): Option {
   return new Option(

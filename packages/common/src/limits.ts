@@ -193,6 +193,12 @@ export const limits = Object.freeze({
   constraintsKeptMax: 64,
   /** Sequences whose place in a grammar a stage remembers: twice what may run at once. */
   constraintMatchersMax: 512,
+  /** Sequences of a replica whose steps another worker computes too: more than any spare keeps up with. */
+  verifiedSequencesMax: 16,
+  /** What crosses between stages of these and waits for the other worker: of a step of the widest models, once each way. */
+  verifiedBytesMax: 512 * mib,
+  /** Steps of one of these that wait for the other worker, which then is too slow to be asked. */
+  verifiedStepsMax: 256,
   /** Known output of a constrained sequence that one step carries, and of all in one step: a half, and half of a header. */
   constraintTokensMax: 256 * 1024,
 });

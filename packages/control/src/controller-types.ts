@@ -61,6 +61,13 @@ export type ControllerEvent =
   | { readonly kind: 'canaryPassed'; readonly epoch: number }
   /** A step of this epoch missed its deadline. */
   | { readonly kind: 'stalled'; readonly epoch: number }
+  /** Its numbers were other than those of another worker, and one of the two is wrong. */
+  | {
+      readonly kind: 'distrusted';
+      readonly workerId: string;
+      readonly verifierId: string;
+      readonly error: ButterflyError;
+    }
   /** What is known of the links between workers has changed. */
   | { readonly kind: 'linksChanged' }
   | { readonly kind: 'drain'; readonly workerId: string }

@@ -1,4 +1,4 @@
-import { ButterflyError, deadlines } from '@butterfly/common';
+import { type ButterflyError, deadlines } from '@butterfly/common';
 import { Blame } from './blame.js';
 import type {
   ControllerAction,
@@ -16,6 +16,8 @@ import { Spares, type SpareLack } from './spares.js';
 import { describeMember, describeWait } from './status-descriptions.js';
 import { Succession } from './succession.js';
 import { missingStages, shardOf, uses } from './target.js';
+
+type EventOf<K extends ControllerEvent['kind']> = Extract<ControllerEvent, { readonly kind: K }>;
 
 /**
  * Decides which plan is in force: a function of its events and the time, without sockets or timers. Shards are prepared
@@ -140,6 +142,9 @@ export class Controller {
       case 'stalled':
         this.#stalled(event.epoch, nowMs);
         break;
+      case 'distrusted':
+        this.#distrusted(event, nowMs);
+        break;
       case 'linksChanged':
         this.#plans.linksChanged();
         break;
@@ -155,7 +160,7 @@ export class Controller {
     return this.#orders.take();
   }
 
-  #left({ workerId, isOrderly }: { workerId: string; isOrderly: boolean }, nowMs: number): void {
+  #left({ workerId, isOrderly }: EventOf<'left'>, nowMs: number): void {
     const member = this.#members.get(workerId);
     if (!member) return;
     const isNeeded = this.target !== null && uses(this.target, workerId);
@@ -190,11 +195,7 @@ export class Controller {
     this.#advance(nowMs);
   }
 
-  #unprepared(
-    event: { readonly workerId: string; readonly shardId: string; readonly error: ButterflyError },
-    nowMs: number,
-  ): void {
-    const { workerId, shardId, error } = event;
+  #unprepared({ workerId, shardId, error }: EventOf<'unprepared'>, nowMs: number): void {
     const member = this.#members.get(workerId);
     if (!member || this.#members.holds(workerId, shardId) === null) return;
     this.#members.unhold(workerId, shardId);
@@ -206,7 +207,7 @@ export class Controller {
     this.#recover(nowMs);
   }
 
-  #ready(event: { readonly workerId: string; readonly epoch: number }, nowMs: number): void {
+  #ready(event: EventOf<'ready'>, nowMs: number): void {
     if (this.#phase.kind !== 'starting' || this.#phase.current.epoch !== event.epoch) return;
     const { current } = this.#phase;
     if (!uses(current, event.workerId)) return;
@@ -217,16 +218,25 @@ export class Controller {
     this.#orders.add({ kind: 'canary', current });
   }
 
-  #failed(
-    event: { workerId: string; epoch: number; error: ButterflyError; isLink: boolean },
-    nowMs: number,
-  ): void {
+  #failed(event: EventOf<'failed'>, nowMs: number): void {
     const { current } = this;
     const member = this.#members.get(event.workerId);
     if (current?.epoch !== event.epoch || !member || !uses(current, event.workerId)) return;
     this.#plans.trouble = event.error;
     // A lost link does not say which side is at fault: the plan changes its links, not its workers.
     if (!event.isLink) this.#blame.failed(member, nowMs);
+    this.#recover(nowMs);
+  }
+
+  /** What it computed is believed no more, and what it would compute is not asked for. */
+  #distrusted({ workerId, verifierId, error }: EventOf<'distrusted'>, nowMs: number): void {
+    const member = this.#members.get(workerId);
+    if (!member) return;
+    this.#blame.distrusted(member, this.#members.get(verifierId), nowMs);
+    this.#plans.changed();
+    if (this.#succession.uses(workerId)) this.#abandonNext(error);
+    if (!this.target || !uses(this.target, workerId)) return;
+    this.#plans.trouble = error;
     this.#recover(nowMs);
   }
 
@@ -253,7 +263,7 @@ export class Controller {
       case 'waiting':
         break;
       case 'preparing':
-        if (nowMs - phase.movedMs > deadlines.loadStallMs) this.#dropHanging(phase.target);
+        if (nowMs - phase.movedMs > deadlines.loadStallMs) this.#orders.dropHanging(phase.target);
         break;
       case 'starting':
         if (nowMs - phase.sinceMs > 2 * deadlines.handshakeMs) this.#stalled(phase.current.epoch, nowMs);
@@ -270,13 +280,6 @@ export class Controller {
         phase satisfies never;
     }
     this.#seek(nowMs);
-  }
-
-  /** Whoever is not ready after a time without any progress hangs. */
-  #dropHanging(target: Target): void {
-    const error = new ButterflyError('TIMEOUT', `Loading made no progress for ${deadlines.loadStallMs} ms.`);
-    for (const index of missingStages(target, this.#members))
-      this.#orders.add({ kind: 'drop', workerId: target.plan.stages[index]?.workerId ?? '', error });
   }
 
   /** Looks for a plan where there is none, and for a better one where something changed. */

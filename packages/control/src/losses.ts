@@ -20,6 +20,11 @@ export class Losses {
     recent.push(nowMs);
     this.#atMs.set(identity, recent.slice(-pausesMs.length));
     const pauseMs = pausesMs[Math.min(recent.length, pausesMs.length) - 1] ?? 0;
+    this.pause(identity, pauseMs, nowMs);
+  }
+
+  /** Leaves it out while the others can hold the model without it. */
+  pause(identity: string, pauseMs: number, nowMs: number): void {
     const untilMs = Math.max(nowMs + pauseMs, this.#pausedUntilMs.get(identity) ?? 0);
     this.#pausedUntilMs.set(identity, untilMs);
     this.#forgetOld(nowMs);
@@ -29,6 +34,12 @@ export class Losses {
     const untilMs = Math.max(nowMs + pauseMs, this.#barredUntilMs.get(identity) ?? 0);
     this.#barredUntilMs.set(identity, untilMs);
     this.#forgetOld(nowMs);
+  }
+
+  /** What it was left out for was not its fault. */
+  readmit(identity: string): void {
+    this.#barredUntilMs.delete(identity);
+    this.#pausedUntilMs.delete(identity);
   }
 
   /** A time in the past for whoever is not left out. */

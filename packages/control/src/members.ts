@@ -89,6 +89,11 @@ export class Members {
     this.losses.leaveOut(identity, pauseMs, nowMs);
   }
 
+  /** Leaves it out while the others can hold the model without it. */
+  pause(identity: string, pauseMs: number, nowMs: number): void {
+    this.losses.pause(identity, pauseMs, nowMs);
+  }
+
   holds(workerId: string, shardId: string): Holding | null {
     return this.#records.get(workerId)?.holdings.get(shardId) ?? null;
   }

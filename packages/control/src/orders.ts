@@ -1,7 +1,8 @@
+import { ButterflyError, deadlines } from '@butterfly/common';
 import type { Plan } from '@butterfly/planning';
 import type { ControllerAction, Target } from './controller-types.js';
 import type { Members } from './members.js';
-import { shardOf } from './target.js';
+import { missingStages, shardOf } from './target.js';
 
 /** What workers are told to load and to let go; what each holds is kept in step with it. */
 export class Orders {
@@ -16,6 +17,13 @@ export class Orders {
 
   add(action: ControllerAction): void {
     this.#actions.push(action);
+  }
+
+  /** Whoever is not ready after a time without any progress hangs. */
+  dropHanging(target: Target): void {
+    const error = new ButterflyError('TIMEOUT', `Loading made no progress for ${deadlines.loadStallMs} ms.`);
+    for (const index of missingStages(target, this.members))
+      this.add({ kind: 'drop', workerId: target.plan.stages[index]?.workerId ?? '', error });
   }
 
   /** Has every worker of the target load its shard, unless it does or did; what it kept it tells of at once. */

@@ -71,6 +71,8 @@ export interface PipelineEngineOptions {
   readonly ledger: EngineLedger;
   readonly clock: Clock;
   readonly observe: Observer;
+  /** Whether another worker is to compute the steps of the next request too; by default none is. */
+  readonly isToVerify?: () => boolean;
   /** The last request is gone. */
   readonly onIdle?: () => void;
 }
@@ -124,7 +126,8 @@ export class PipelineEngine {
   submit(asked: Omit<GenerateRequest, 'constraint'> & { readonly constraintId?: number }): Generation {
     const id = this.options.ledger.nextId();
     const nowMs = this.options.clock.nowMs();
-    this.#scheduler.submit({ ...asked, id, nowMs, deadlineMs: nowMs + asked.timeoutMs });
+    const isVerified = this.options.isToVerify?.() ?? false;
+    this.#scheduler.submit({ ...asked, id, isVerified, nowMs, deadlineMs: nowMs + asked.timeoutMs });
     const stream = new GenerationStream(() => request.engine.#abandon(id));
     const isConstrained = asked.constraintId !== undefined;
     const request = this.#begin(id, isConstrained, (event) => {

@@ -42,7 +42,9 @@ export function describeCluster(
 function describeReplica(replica: Replica, load?: SchedulerStats): ReplicaDescription {
   const { number, isLive, epoch, plan } = replica;
   const [running, queued] = [load?.running ?? 0, load?.waiting ?? 0];
-  return { replica: number, isReady: isLive, detail: replica.describe(), epoch, plan, running, queued };
+  const detail = replica.describe();
+  const verification = replica.verification?.describe() ?? null;
+  return { replica: number, isReady: isLive, detail, epoch, plan, running, queued, verification };
 }
 
 /** What `serve` and the demo print of a worker. */

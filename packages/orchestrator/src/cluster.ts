@@ -177,6 +177,7 @@ export class Cluster {
         return;
       case 'step':
       case 'activations':
+      case 'witnessed':
         this.deployment.relay(workerId, frame);
         return;
       default:

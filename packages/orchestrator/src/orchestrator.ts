@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { ButterflyError, type Clock, type Observer, deadlines, runningMaxOf } from '@butterfly/common';
 import { ConstraintDesk, EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
 import type { Admission } from '@butterfly/identity';
@@ -44,6 +45,10 @@ export interface OrchestratorOptions {
   readonly wishes: PlanWishes;
   readonly numerics: Numerics;
   readonly workersExpected: number;
+  /** The share of requests whose steps spare workers compute too, to be compared; by default none. */
+  readonly verifyRate?: number | undefined;
+  /** A number from 0 to below 1 that nobody can foresee, which chooses them; by default the system's. */
+  readonly draw?: (() => number) | undefined;
   /** Whether tokens are guessed by prompt lookup where that pays and changes nothing; by default they are. */
   readonly speculation?: 'auto' | 'off' | undefined;
   /** The model's files, held open, which the orchestrator closes in the end; by default they are opened when they are first asked for. */
@@ -81,6 +86,7 @@ export class Orchestrator {
       ...options.cluster,
       shards: { ...sizes, isDeterministic },
       wishes,
+      verification: { rate: options.verifyRate ?? 0, draw: options.draw ?? unforeseeable },
       gathering: { workersExpected: options.workersExpected, gatherMs },
       planner: clusterPlanner({ ...sizes, wishes, kvCacheType, concurrency: capacity.parallel, observe }),
       files,
@@ -126,6 +132,8 @@ export class Orchestrator {
   }
 }
 
+const unforeseeable = (): number => randomInt(2 ** 47) / 2 ** 47;
+
 /** An engine for each replica, and one in front of them. @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
 function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots: number): ReplicatedEngine {
   const { clock, observe } = options;
@@ -147,7 +155,15 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
   const onIdle = (): void => replicated.idle();
   const replicas = cluster.deployment.replicas.map((replica) => ({
     replica,
-    engine: new PipelineEngine({ pipeline: replica, scheduler, ledger, clock, observe, onIdle }),
+    engine: new PipelineEngine({
+      pipeline: replica,
+      scheduler,
+      ledger,
+      clock,
+      observe,
+      isToVerify: () => replica.verification?.isWanted ?? false,
+      onIdle,
+    }),
     get state() {
       return replica.state;
     },

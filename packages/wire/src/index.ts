@@ -42,6 +42,8 @@ export type { WindowRooms } from './frames/rooms.js';
 export type { SequenceConstraint } from './frames/step-constraint.js';
 export { decodeVocabulary, encodeVocabulary } from './frames/vocabulary.js';
 export type { TokenTable } from './frames/vocabulary.js';
+export { decodeWitnessed, encodeWitnessed } from './frames/witnessed.js';
+export type { Witnessed } from './frames/witnessed.js';
 export { emptyState, firstOwnState, tokenOfStepBefore, wasteState } from './frames/types.js';
 export type {
   Activations,

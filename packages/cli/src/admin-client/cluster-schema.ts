@@ -95,6 +95,18 @@ const replica = z.object({
   plan: plan.nullable(),
   running: z.int(),
   queued: z.int(),
+  verification: z
+    .object({
+      rate: z.number(),
+      stages: z.array(z.int()),
+      sequences: z.int(),
+      steps: z.int(),
+      rows: z.int(),
+      abandoned: z.int(),
+      differenceMax: z.number(),
+    })
+    .nullable()
+    .default(null),
 });
 
 /** What `GET /cluster` answers; fields of a newer server are left out. */

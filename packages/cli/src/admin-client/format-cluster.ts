@@ -17,6 +17,7 @@ export function formatCluster(cluster: ClusterDescription): string {
     ...said.map(printableLine),
     ...(isReplicated ? [formatReplicas(replicas)] : []),
     ...formatSpeed(cluster),
+    ...replicas.flatMap((replica) => formatVerification(replica, isReplicated)),
   ];
   const heads = [
     'worker',
@@ -110,6 +111,19 @@ function formatReplicas(replicas: readonly ReplicaDescription[]): string {
     ['replica', 'state', 'epoch', 'stages', 'predicted', 'running', 'queued'],
     ...rows,
   ]).trimEnd();
+}
+
+/** What spare workers computed a second time. */
+function formatVerification({ replica, verification }: ReplicaDescription, isReplicated: boolean): string[] {
+  if (!verification) return [];
+  const { rate, stages, sequences, steps, rows, abandoned, differenceMax } = verification;
+  const of = isReplicated ? ` of replica ${replica}` : '';
+  const able =
+    stages.length === 0
+      ? 'no spare worker holds layers of the plan, so nothing is'
+      : `stage${stages.length === 1 ? '' : 's'} ${stages.map((stage) => stage + 1).join(', ')} may be`;
+  const found = `${sequences} requests were (${steps} steps, ${rows} rows; ${abandoned} not to their end); rows differ by at most ${differenceMax.toPrecision(2)}`;
+  return [`Verified${of}: ${able} computed twice, for ${rate * 100}% of the requests. ${found}.`];
 }
 
 /** Predicted beside measured, as lines. Of several replicas a single stream may meet the slowest. */

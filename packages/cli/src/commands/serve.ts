@@ -49,6 +49,7 @@ import {
   sparesOption,
   speculationOption,
   stateCheckpointsOption,
+  verifyOption,
   wholeNumber,
 } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
@@ -88,6 +89,7 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly objective: Objective;
   readonly stages?: number;
   readonly spares: number;
+  readonly verify: number;
   readonly replicas: number;
   readonly deterministic?: boolean;
   readonly cacheDir?: string;
@@ -164,6 +166,7 @@ export function serveCommand(environment: Environment): Command {
       wholeNumber(1, 1024),
     )
     .addOption(sparesOption())
+    .addOption(verifyOption())
     .addOption(replicasOption())
     .addOption(cacheTypeOption())
     .addOption(speculationOption())
@@ -216,6 +219,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
     wishes: wishesOf(flags, devices.length),
     speculation: flags.speculation,
+    verifyRate: verifyRateOf(flags),
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,
@@ -301,6 +305,17 @@ async function httpOf(
     corsOrigins: cors,
     hostNames: allowHost,
   };
+}
+
+/** @throws ButterflyError CONFIG_INVALID where nobody could verify anything */
+function verifyRateOf({ verify, spares }: ServeFlags): number {
+  if (verify > 0 && spares === 0)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      '--verify has spare workers compute again what others did; keep some with --spares.',
+      { param: 'verify' },
+    );
+  return verify;
 }
 
 function wishesOf({ objective, stages, replicas, spares }: ServeFlags, workers: number): PlanWishes {

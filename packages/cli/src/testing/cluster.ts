@@ -62,7 +62,18 @@ export function describedCluster(changes: Partial<ClusterDescription> = {}): Clu
     detail: 'All layers are live.',
     epoch: 3,
     plan,
-    replicas: [{ replica: 1, isReady: true, detail: 'ready', epoch: 3, plan, running: 4, queued: 0 }],
+    replicas: [
+      {
+        replica: 1,
+        isReady: true,
+        detail: 'ready',
+        epoch: 3,
+        plan,
+        running: 4,
+        queued: 0,
+        verification: null,
+      },
+    ],
     measured: { windowMs: 60_000, tokensPerSecond: 240, microsPerToken: 15_500, concurrency: 3.8 },
     workers: [
       describedWorker('w3', { state: 'spare' }),

@@ -15,6 +15,11 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
     { peer, code },
   ],
   kernelsDiffer: ({ workerId, words }) => ['warn', words, { workerId }],
+  numbersApart: ({ words, ...event }) => [
+    'error',
+    `Two workers came to different numbers and are left out: ${words}.`,
+    { ...fieldsOf(event), code: 'COMPUTE_FAILED' },
+  ],
   workerMoved: (event) => ['info', 'A worker goes to another replica.', fieldsOf(event)],
   workerFailed: ({ workerId, name, code, message }) => ['error', message, { workerId, name, code }],
   workerPaced: (event) => [

@@ -47,6 +47,16 @@ type ClusterEvent =
     }
   /** Kernels of unlike workers do not promise the same bytes. */
   | { readonly kind: 'kernelsDiffer'; readonly workerId: string; readonly words: string }
+  /** A worker computed the same as another, and came to different numbers: both are left out where that can be. */
+  | {
+      readonly kind: 'numbersApart';
+      readonly workerId: string;
+      readonly name: string;
+      readonly verifierId: string;
+      readonly verifierName: string;
+      readonly layers: LayerRange;
+      readonly words: string;
+    }
   /** A worker goes from one replica to another. */
   | {
       readonly kind: 'workerMoved';

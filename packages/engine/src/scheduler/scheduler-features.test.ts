@@ -33,6 +33,16 @@ describe('shared prefixes', () => {
     expect(cachedPromptTokens(events)).toEqual({ 2: 1000 });
   });
 
+  it('are not taken by a request whose steps another worker computes too, which leaves them to others', () => {
+    const run = new ScriptedRun(roomy);
+    for (const id of [1, 2, 3]) {
+      run.submit(id, [...systemPrompt, ...tokensFrom(1000 * id, 50)], { isVerified: id === 2 });
+      const { steps, events } = run.finish();
+      expect(cachedPromptTokens(events)).toEqual({ [id]: id === 3 ? 1000 : 0 });
+      expect([...new Set(steps.flatMap(({ verified }) => verified))]).toEqual(id === 2 ? [2] : []);
+    }
+  });
+
   it('leave two tokens to compute when the whole prompt is known', () => {
     const run = new ScriptedRun(roomy);
     for (const id of [1, 2]) {

@@ -27,6 +27,8 @@ export class Sequence {
   /** Null where no token of the prompt is to be told. */
   readonly scores: PromptScores | null;
   readonly priority: number;
+  /** Whether another worker is to compute its steps too, of which none must be missing. */
+  readonly isVerified: boolean;
   /** On whose behalf; `nobody` where nobody is named. */
   readonly tenant: string;
   readonly deadlineMs: number;
@@ -77,6 +79,7 @@ export class Sequence {
     this.isWhole = takesWhole(this.pooling, isEncoder);
     this.logprobs = request.logprobs;
     this.priority = request.priority;
+    this.isVerified = request.isVerified ?? false;
     this.tenant = request.tenant ?? nobody;
     this.deadlineMs = request.deadlineMs;
     this.rank = Math.min(request.nowMs + request.priority * rankStepMs, request.deadlineMs - rankStepMs);
@@ -128,7 +131,7 @@ export class Sequence {
    * it depends on its text alone: what was decoded has other last bits than the same tokens of a prompt.
    */
   prefixMax(canStepBack: boolean): number {
-    if (this.pooling !== null) return 0;
+    if (this.pooling !== null || this.isVerified) return 0;
     const isPrompt = this.known.length === this.#promptTokens;
     const computed = isPrompt && !canStepBack ? 2 : 1;
     return Math.max(0, Math.min(this.known.length - computed, this.scores?.prefixMax ?? Infinity));

@@ -62,6 +62,8 @@ export interface SchedulerRequest {
   readonly pooling?: Pooling | null;
   /** What the output is held to, as the last stage knows it. */
   readonly constraintId?: number;
+  /** Whether another worker is to compute its steps too: it shares no prefix of others, so that they are all there. */
+  readonly isVerified?: boolean;
   /** The lower, the earlier; each step counts as ten seconds of waiting, so nobody waits for ever. */
   readonly priority: number;
   /** As in `GenerateRequest`. */
@@ -80,6 +82,8 @@ export interface PlannedStep {
   readonly sequences: readonly StepSequence[];
   /** The rows of all sequences, one after the other. */
   readonly tokens: Int32Array;
+  /** Those sequences that another worker is to compute too. */
+  readonly verified: readonly number[];
 }
 
 /** The part of a `StepResult` that the scheduler needs. */

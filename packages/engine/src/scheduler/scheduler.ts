@@ -376,6 +376,7 @@ export class Scheduler {
       sequences: parts.map(([sequence]) => sequence),
       expected,
     });
-    return { stepId, copies: this.#roster.takeCopies(), sequences, tokens };
+    const verified = parts.flatMap(([{ id, isVerified }]) => (isVerified ? [id] : []));
+    return { stepId, copies: this.#roster.takeCopies(), sequences, tokens, verified };
   }
 }

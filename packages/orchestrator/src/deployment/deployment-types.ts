@@ -36,12 +36,21 @@ export interface ShardSettings {
   readonly isDeterministic: boolean;
 }
 
+/** What spare workers compute a second time, to be compared. */
+export interface VerificationWishes {
+  /** The share of requests, from 0 to 1. */
+  readonly rate: number;
+  /** A number from 0 to below 1 that nobody can foresee. */
+  readonly draw: () => number;
+}
+
 /** How a model is to be deployed. */
 export interface DeploymentSettings {
   readonly shards: ShardSettings;
   readonly wishes: PlanWishes;
   readonly gathering: Pick<ControllerConfig, 'workersExpected' | 'gatherMs'>;
   readonly planner: ClusterPlanner;
+  readonly verification: VerificationWishes;
   /** What tokens stand for, for constraints; asked for when there is a first one. */
   readonly vocabulary?: (() => TokenTable) | undefined;
 }

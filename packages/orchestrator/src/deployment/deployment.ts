@@ -13,6 +13,8 @@ import { ReplicaAssigner } from './replica-assigner.js';
 import { ReplicaTransfers } from './replica-transfers.js';
 import { Replica } from './replica.js';
 import { pacedPlanner, Slowness } from './slowness.js';
+import { Distrust } from '../verification/distrust.js';
+import type { Disagreement } from '../verification/verification.js';
 
 export interface DeploymentOptions extends DeploymentSettings {
   readonly fleet: Fleet;
@@ -34,6 +36,7 @@ export class Deployment {
   readonly #slowness = new Slowness();
   readonly #assigner: ReplicaAssigner;
   readonly #transfers: ReplicaTransfers<Replica>;
+  readonly #distrust: Distrust;
 
   constructor(private readonly options: DeploymentOptions) {
     const { fleet, links, shards, gathering, wishes, observe } = options;
@@ -47,11 +50,13 @@ export class Deployment {
       split: (members) => planner.split(members, link),
       speedsOf: (groups) => planner.speedsOf(groups, link),
     });
+    const shared = new SharedByControllers();
+    this.#distrust = new Distrust(shared.losses, observe);
     const config = {
       ...gathering,
       stagesMin,
       spares,
-      shared: new SharedByControllers(),
+      shared,
       plan: (members: readonly Member[]) => planner.plan(members, link),
       repair: (plan: Plan, substitutes: ReadonlyMap<string, string>, members: readonly Member[]) =>
         planner.repair(plan, substitutes, members, link),
@@ -63,6 +68,7 @@ export class Deployment {
         number: index + 1,
         controller: config,
         slowness: this.#slowness,
+        onDisagreement: (found) => this.#distrusted(found),
         onEmptied: (workerId) => this.#emptied(workerId),
         onKept: (workerId) => this.#kept(workerId),
       });
@@ -90,9 +96,10 @@ export class Deployment {
 
   /** What whoever runs it should know, although it serves. */
   get notes(): string[] {
-    return this.replicas.flatMap(({ note, number }) =>
+    const notes = this.replicas.flatMap(({ note, number }) =>
       note === null ? [] : [this.replicas.length > 1 ? `Replica ${number}: ${note}` : note],
     );
+    return [...notes, ...this.#distrust.notes];
   }
 
   /** A worker takes part from now on, in the replica that it is given to; false when there is nothing for it to bring. */
@@ -168,7 +175,7 @@ export class Deployment {
         replica?.constraints.answered(workerId, message);
         return;
       case 'ready':
-        replica?.handle({ kind: 'ready', workerId, epoch: message.epoch });
+        replica?.ready(workerId, message.epoch);
         return;
       case 'failed':
         replica?.failed(workerId, message, this.#errorOf(worker, message));
@@ -185,6 +192,15 @@ export class Deployment {
 
   close(): void {
     for (const replica of this.replicas) replica.close();
+  }
+
+  /** Two workers came to different numbers: they are left out, and what went into answers is computed anew. */
+  #distrusted(found: Disagreement): void {
+    const error = this.#distrust.add(found);
+    const [{ workerId }, { workerId: verifierId }] = [found.worker, found.verifier];
+    // Others may be let in again by that.
+    this.linksChanged();
+    this.#replicaOf.get(workerId)?.handle({ kind: 'distrusted', workerId, verifierId, error });
   }
 
   /** A worker has no part in any plan of its replica, as was wished. */

@@ -8,8 +8,8 @@ import {
   type EpochPlan,
 } from '@butterfly/control';
 import type { EngineReplica, Pipeline, PlannedStep } from '@butterfly/engine';
-import { activationBytes, layerKinds } from '@butterfly/model';
-import { type Link, type Plan, linksMicros } from '@butterfly/planning';
+import { layerKinds } from '@butterfly/model';
+import type { Plan } from '@butterfly/planning';
 import {
   type Connection,
   type ControlMessageOf,
@@ -20,12 +20,15 @@ import {
   encodeStep,
 } from '@butterfly/wire';
 import { assignments, canaryStep, canaryStepId, preparation } from './assignments.js';
-import type { PipelineHandlers, ShardSettings } from './deployment-types.js';
+import type { PipelineHandlers, ShardSettings, VerificationWishes } from './deployment-types.js';
 import { ReplicaConstraints } from './replica-constraints.js';
 import type { ReplicaState } from './replica-assigner.js';
 import type { LinkProber } from '../links/link-prober.js';
 import type { LinkTable } from '../links/link-table.js';
+import { PlanLinks } from './plan-links.js';
 import { relay } from './relay.js';
+import { Verification } from '../verification/verification.js';
+import type { Disagreement } from '../verification/verification.js';
 import type { Slowness } from './slowness.js';
 import { StagePaces } from './stage-paces.js';
 import type { Fleet } from '../fleet/fleet.js';
@@ -45,6 +48,9 @@ export interface ReplicaOptions {
   readonly prober: LinkProber;
   readonly slowness: Slowness;
   readonly vocabulary?: (() => TokenTable) | undefined;
+  readonly verification: VerificationWishes;
+  /** Two of them came to different numbers. */
+  readonly onDisagreement: (found: Disagreement) => void;
   readonly clock: Clock;
   readonly observe: Observer;
   /** A worker that was to be emptied is empty. */
@@ -56,8 +62,11 @@ export interface ReplicaOptions {
 /** One replica of the pipeline: its workers, its plan in force and the way of steps through it. It carries out what its controller decides. */
 export class Replica implements Pipeline {
   readonly #controller: Controller;
+  /** Null where nothing is computed twice. */
+  readonly verification: Verification | null;
   #handlers: PipelineHandlers | null = null;
   readonly #paces = new StagePaces();
+  readonly #planLinks: PlanLinks;
   /** What its last stage holds answers to. */
   readonly constraints: ReplicaConstraints;
   #live: { readonly current: EpochPlan; readonly first: FleetWorker } | null = null;
@@ -67,7 +76,9 @@ export class Replica implements Pipeline {
 
   constructor(private readonly options: ReplicaOptions) {
     this.#controller = new Controller(options.controller);
+    this.#planLinks = new PlanLinks(options, options.shards.spec);
     this.constraints = new ReplicaConstraints(options.clock, options.vocabulary);
+    this.verification = options.verification.rate === 0 ? null : this.#verification();
   }
 
   get number(): number {
@@ -153,6 +164,7 @@ export class Replica implements Pipeline {
     if (!this.#live) return;
     const { tokens } = step;
     this.#paces.sent(step);
+    this.verification?.sent(step);
     this.#live.first.connection.send(
       encodeStep({
         epoch: this.#live.current.epoch,
@@ -166,10 +178,7 @@ export class Replica implements Pipeline {
   }
 
   linksMicros(rows: number): number {
-    const { links, shards } = this.options;
-    const rowBytes = activationBytes(shards.spec);
-    const link = (from: string | null, to: string | null): Link => links.link(from, to);
-    return linksMicros(rows, this.#live?.current.plan.stages ?? [], link, rowBytes);
+    return this.#planLinks.micros(rows, this.#live?.current.plan.stages ?? []);
   }
 
   /** A step missed its deadline: the epoch is given up. */
@@ -196,6 +205,7 @@ export class Replica implements Pipeline {
 
   tick(): void {
     this.#notice();
+    this.verification?.tick();
     this.handle({ kind: 'tick', isIdle: this.#handlers?.isIdle() ?? true });
     const lack = this.#controller.spareLack;
     if (lack?.words === this.#lackTold) return;
@@ -205,27 +215,33 @@ export class Replica implements Pipeline {
     this.options.observe({ kind: 'sparesLacking', replica: this.number, isPassing, words });
   }
 
+  /** A stage is linked to its neighbours. */
+  ready(workerId: string, epoch: number): void {
+    if (this.verification?.ready(workerId, epoch) === true) return;
+    this.handle({ kind: 'ready', workerId, epoch });
+  }
+
   /** A stage gave up. One that lost a neighbour, or the link to it, is not to blame. */
   failed(workerId: string, { epoch, lostWorkerId }: ControlMessageOf<'failed'>, error: ButterflyError): void {
+    if (this.verification?.failed(workerId, epoch) === true) return;
     const isLink = isLinkError(error.code);
     if (isLink && epoch === this.epoch) {
       const stages = this.#controller.current?.plan.stages ?? [];
-      const index = stages.findIndex((stage) => stage.workerId === workerId);
-      const nowMs = this.options.clock.nowMs();
-      if (lostWorkerId !== null) this.options.links.broke(workerId, lostWorkerId, nowMs);
-      else if (index >= 0) this.options.links.broke(stages.at(index - 1)?.workerId ?? '', workerId, nowMs);
+      this.#planLinks.broke(stages, workerId, lostWorkerId, this.options.clock.nowMs());
     }
     this.handle({ kind: 'failed', workerId, epoch, error, isLink });
   }
 
   /** @throws ButterflyError PROTOCOL_INVALID from a stage that has a straight way */
   relay(frame: Frame, workerId: string): void {
+    if (this.verification?.receive(workerId, frame) === true || frame.type === 'witnessed') return;
     relay(frame, workerId, this.#controller.current, this.options.fleet.workers);
   }
 
   /** One of another epoch, or of another worker than the last, is dropped. */
   result(workerId: string, result: StepResult): void {
     const { current } = this.#controller;
+    if (this.verification?.computed(workerId, result) === true) return;
     if (result.epoch !== current?.epoch || workerId !== current.plan.stages.at(-1)?.workerId) return;
     if (result.stepId === canaryStepId) {
       this.handle({ kind: 'canaryPassed', epoch: result.epoch });
@@ -233,7 +249,22 @@ export class Replica implements Pipeline {
     }
     this.#controller.moved();
     this.#paces.came(result, this.options.clock.nowMs());
+    this.verification?.result(result);
     this.#handlers?.onResult(result);
+  }
+
+  #verification(): Verification {
+    const { verification, shards, fleet, controller, clock, onDisagreement } = this.options;
+    return new Verification({
+      ...verification,
+      spec: shards.spec,
+      workers: fleet.workers,
+      isFree: (workerId) =>
+        !this.isUsing(workerId) && this.look().members.some((each) => each.workerId === workerId),
+      nextEpoch: () => controller.shared.nextEpoch(),
+      clock,
+      onDisagreement,
+    });
   }
 
   #carryOut(action: ControllerAction): void {
@@ -245,6 +276,7 @@ export class Replica implements Pipeline {
         return;
       case 'release': {
         const { workerId, shardId } = action;
+        this.verification?.released(workerId, shardId);
         this.options.fleet.released(workerId, shardId);
         connectionOf(workerId)?.send(encodeControl({ kind: 'release', shardId }));
         return;
@@ -275,7 +307,8 @@ export class Replica implements Pipeline {
         });
         return;
       case 'measureLinks':
-        void this.#remeasure(action.plan);
+        // After a stall: a link that crawls is found so, and the next plan goes round it.
+        void this.#planLinks.remeasure(action.plan).then(() => this.handle({ kind: 'linksChanged' }));
         return;
       case 'drop':
         connectionOf(action.workerId)?.fail(action.error);
@@ -326,6 +359,7 @@ export class Replica implements Pipeline {
   #retire({ epoch, plan }: EpochPlan): void {
     this.#live = null;
     this.constraints.end();
+    this.verification?.end();
     this.options.observe({ kind: 'planRetired', replica: this.number, epoch });
     this.#handlers?.onDown();
     for (const { workerId } of plan.stages)
@@ -336,6 +370,7 @@ export class Replica implements Pipeline {
     const first = this.options.fleet.workers.get(current.plan.stages[0]?.workerId ?? '');
     if (!first) return;
     this.#live = { current, first };
+    this.verification?.begin(current);
     const kinds = layerKinds(this.options.shards.spec);
     this.#paces.begin(
       current.plan,
@@ -348,7 +383,10 @@ export class Replica implements Pipeline {
       ({ workerId }, index) => this.options.fleet.workers.get(workerId)?.reports.get(ids[index] ?? '') ?? [],
     );
     this.#handlers?.onLive(current, reports);
-    void this.#measureUnknown(plan);
+    // Links that were taken for good ones are found to be what they are.
+    void this.#planLinks.complete(plan).then((isBetter) => {
+      if (isBetter) this.handle({ kind: 'linksChanged' });
+    });
   }
 
   /** Whoever became slower or faster than it was is planned for as that. */
@@ -361,27 +399,5 @@ export class Replica implements Pipeline {
       observe({ kind: 'workerPaced', workerId, name, factor });
     }
     if (changed.length > 0) this.handle({ kind: 'linksChanged' });
-  }
-
-  /** After a stall: a link that crawls is found so, and the next plan goes round it. */
-  async #remeasure(plan: Plan): Promise<void> {
-    await this.options.prober.remeasure(this.#linksOf(plan));
-    this.handle({ kind: 'linksChanged' });
-  }
-
-  /** Links that were taken for good ones are found to be what they are. */
-  async #measureUnknown(plan: Plan): Promise<void> {
-    if (await this.options.prober.complete(this.#linksOf(plan))) this.handle({ kind: 'linksChanged' });
-  }
-
-  #linksOf({ stages }: Plan): (readonly [FleetWorker, FleetWorker])[] {
-    if (stages.length === 1) return [];
-    return stages.flatMap(({ workerId }, index) => {
-      const [from, to] = [
-        this.options.fleet.workers.get(stages.at(index - 1)?.workerId ?? ''),
-        this.options.fleet.workers.get(workerId),
-      ];
-      return from && to ? [[from, to] as const] : [];
-    });
   }
 }

@@ -40,7 +40,7 @@ function run(paces: StagePaces, count: number, fromMs: number, [a, b]: readonly 
       state: null,
       window: null,
     };
-    paces.sent({ stepId, copies: [], sequences: [sequence], tokens: new Int32Array(1) });
+    paces.sent({ stepId, copies: [], sequences: [sequence], tokens: new Int32Array(1), verified: [] });
     const lastMicros = (last?.micros ?? 0) + 2000;
     const times = [a * (first?.micros ?? 0), b * lastMicros];
     const stageTimes = times.map((micros) => ({ computeMicros: micros - 10, hostMicros: 10 }));

@@ -21,8 +21,8 @@ export class KernelKinds {
 
   /** What is to be told of a newcomer: once for each two kinds. */
   meet(newcomer: Identified, workers: readonly Identified[]): string[] {
-    const kind = kindOf(newcomer);
-    const unlike = [...new Set(workers.map(kindOf))].filter(
+    const kind = kernelsOf(newcomer);
+    const unlike = [...new Set(workers.map(kernelsOf))].filter(
       (other) => this.isDeterministic && other !== kind,
     );
     return unlike.flatMap((other) => {
@@ -38,7 +38,7 @@ export class KernelKinds {
   describe(workers: readonly Identified[]): string | null {
     const names = new Map<string, string[]>();
     for (const worker of workers) {
-      const kind = kindOf(worker);
+      const kind = kernelsOf(worker);
       names.set(kind, [...(names.get(kind) ?? []), worker.identity.name]);
     }
     if (!this.isDeterministic || names.size < 2) return null;
@@ -47,7 +47,10 @@ export class KernelKinds {
   }
 }
 
-function kindOf({ identity: { cpuVariant, device, ggmlVersion, platform, arch } }: Identified): string {
+/** With what a worker computes, in words for a person; the same for those that compute alike. */
+export function kernelsOf({
+  identity: { cpuVariant, device, ggmlVersion, platform, arch },
+}: Identified): string {
   return `${device?.description ?? cpuVariant} on ${platform} ${arch} with ggml ${ggmlVersion}`;
 }
 

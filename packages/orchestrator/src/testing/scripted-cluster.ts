@@ -54,6 +54,7 @@ export class ScriptedCluster {
     const host = scripted.#network.host(orchestratorHost);
     const starting = Cluster.start({
       ...{ host: '0.0.0.0', port, admission: new SharedTokenAdmission(null), shards, wishes },
+      verification: { rate: 0, draw: () => 0 },
       gathering: { workersExpected, gatherMs: 0 },
       planner: { ...planner, ...options.planner?.(planner) },
       clock: host.clock,

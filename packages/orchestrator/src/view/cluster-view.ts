@@ -69,6 +69,21 @@ export interface WorkerDescription {
   readonly links: readonly LinkDescription[];
 }
 
+/** What was computed twice since the server started. */
+export interface VerificationDescription {
+  /** The share of requests that is. */
+  readonly rate: number;
+  /** Stages of the live plan, from 0, that somebody can compute a second time. */
+  readonly stages: readonly number[];
+  readonly sequences: number;
+  readonly steps: number;
+  readonly rows: number;
+  /** Sequences that were followed no further, since the other worker, or a neighbour's word, came too late. */
+  readonly abandoned: number;
+  /** The largest difference of a row of activations, in parts of its length. */
+  readonly differenceMax: number;
+}
+
 /** One pipeline with all layers of the model; a cluster may have several. */
 export interface ReplicaDescription {
   /** From 1. */
@@ -82,6 +97,8 @@ export interface ReplicaDescription {
   /** Requests that hold a place in its cache, and that wait for one. */
   readonly running: number;
   readonly queued: number;
+  /** What spare workers computed a second time; null without `--verify`. */
+  readonly verification: VerificationDescription | null;
 }
 
 /** What has become of the wish to have a worker emptied. */

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 import { ButterflyError, limits, toButterflyError } from '@butterfly/common';
 
 /** Both sides must speak the same version; docs/protocol.md says what raises it. */
-export const protocolVersion = 9;
+export const protocolVersion = 10;
 
 const preludeBytes = 24;
 /** The part of the prelude that the prelude checksum covers. */
@@ -23,6 +23,7 @@ const frameTypes = {
   fileChunk: { id: 4, payloadBytesMax: limits.fileChunkBytesMax },
   activations: { id: 5, payloadBytesMax: limits.framePayloadBytesMax },
   vocabulary: { id: 6, payloadBytesMax: vocabularyBytesMax },
+  witnessed: { id: 7, payloadBytesMax: limits.framePayloadBytesMax },
 } as const;
 export type FrameType = keyof typeof frameTypes;
 

@@ -1,5 +1,8 @@
 import { z } from 'zod';
-import { epoch, name, peerAddress, prose, secret, shardId, stage } from './fields.js';
+import { limits } from '@butterfly/common';
+import { count, epoch, name, peerAddress, prose, secret, shardId, stage } from './fields.js';
+
+const sequenceId = count;
 
 /**
  * The way to the next stage: straight, or through the orchestrator where it cannot be dialled. After the last stage the
@@ -46,6 +49,19 @@ export const ready = z.object({ kind: z.literal('ready'), epoch }).readonly();
 /** The stage cannot go on. `lostWorkerId` names the neighbour whose link was lost, where that is the reason. */
 export const failed = z
   .object({ kind: z.literal('failed'), epoch, code: name, message: prose, lostWorkerId: name.nullable() })
+  .readonly();
+
+/**
+ * From now on the stage tells, in `witnessed` frames, what it receives and what it sends of these sequences and of no others: so
+ * another worker can compute what the stage behind or before it does.
+ */
+export const witness = z
+  .object({
+    kind: z.literal('witness'),
+    epoch,
+    received: z.array(sequenceId).max(limits.verifiedSequencesMax).readonly(),
+    sent: z.array(sequenceId).max(limits.verifiedSequencesMax).readonly(),
+  })
   .readonly();
 
 export const link = z

@@ -40,6 +40,7 @@ const controlSchema = z.discriminatedUnion('kind', [
   epochs.unassign,
   epochs.ready,
   epochs.failed,
+  epochs.witness,
   epochs.link,
   epochs.linked,
   constraints.constraint,

@@ -22,6 +22,7 @@ import {
   encodeStepResult,
 } from '@butterfly/wire';
 import { SampledTokens } from './sampled-tokens.js';
+import { type WitnessWish, witnessedFrames } from './witness.js';
 
 /** Steps that may wait in a stage: the orchestrator has one in flight for each stage, and one ahead of its tokens. */
 const queuedStepsMax = limits.workersMax + 1;
@@ -89,6 +90,8 @@ export class EpochStage {
   /** Of the first stage. */
   readonly #sampled: SampledTokens;
   #compute: ComputeStep | null = null;
+  /** Of which sequences the orchestrator wants to hear what crosses. */
+  #witness: WitnessWish = { received: [], sent: [] };
   #running: Promise<void> | null = null;
   #stopped = false;
 
@@ -98,6 +101,11 @@ export class EpochStage {
     const { stage, constraints } = options;
     this.#masks = stage.isLast && constraints ? new SequenceMasks(constraints) : null;
     this.#sampler = stage.isLast ? stage.createSampler(this.#masks ?? undefined) : null;
+  }
+
+  /** From now on tells the orchestrator what crosses of these sequences. */
+  witness(wish: WitnessWish): void {
+    this.#witness = wish;
   }
 
   /** Takes a step, on the first stage with its tokens; one of another epoch is dropped, because its plan is no more. */
@@ -135,6 +143,7 @@ export class EpochStage {
     waiting.payload = activations.payload;
     waiting.tokens = activations.tokens;
     this.#proceed();
+    this.#testify(waiting.step, 'received', activations.payload);
   }
 
   /**
@@ -247,6 +256,13 @@ export class EpochStage {
     for (const [sequenceId, origin] of origins) if (origin === 'here') this.options.onFault?.(sequenceId);
   }
 
+  /** Behind all that others wait for. */
+  #testify(step: Step, side: keyof WitnessWish, payload: Uint8Array): void {
+    if (this.#witness[side].length === 0) return;
+    for (const frame of witnessedFrames(step, side, payload, this.#witness[side]))
+      this.options.orchestrator.send(frame);
+  }
+
   #fail(error: unknown): void {
     this.#stopped = true;
     this.options.onFailure(toButterflyError(error));
@@ -259,6 +275,7 @@ export class EpochStage {
     if (activations) {
       const tokens = stage.handsOnTokens ? ids : noBytes;
       next?.send(encodeActivations({ epoch, stepId, stageTimes, tokens, payload: activations }));
+      this.#testify(step, 'sent', activations);
       return;
     }
     const result = encodeStepResult({ epoch, stepId, outputs, stageTimes });

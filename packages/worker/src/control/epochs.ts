@@ -72,6 +72,11 @@ export class Epochs {
     this.#stages.get(activations.epoch)?.receive(activations);
   }
 
+  /** Tells the orchestrator what crosses of some sequences; nothing of an epoch that is over. */
+  witness(message: ControlMessageOf<'witness'>): void {
+    this.#stages.get(message.epoch)?.witness(message);
+  }
+
   /** Ends all epochs; resolves when none computes any more. */
   async close(): Promise<void> {
     for (const epoch of this.#stages.keys()) this.unassign(epoch);
@@ -127,6 +132,11 @@ class AssignedStage {
   /** Takes activations from the orchestrator. */
   receive(activations: Activations): void {
     this.#takeFromOrchestrator((stage) => stage.receive(activations));
+  }
+
+  /** The orchestrator asks for it of live epochs alone. */
+  witness(message: ControlMessageOf<'witness'>): void {
+    this.#stage?.witness(message);
   }
 
   /** Lets the step under way end, and gives the shard back. */

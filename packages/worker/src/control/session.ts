@@ -142,6 +142,9 @@ export class Session {
       case 'unassign':
         this.#epochs.unassign(message.epoch);
         return;
+      case 'witness':
+        this.#epochs.witness(message);
+        return;
       case 'constraint':
         this.#during(this.#holdTo(message));
         return;
