@@ -137,6 +137,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       // Answers that are under way end before their connections are closed, and workers go last.
       await orchestrator.engine.drain(deadlines.drainMs);
       await api?.close();
+      await options.prompts.close();
       await orchestrator.stop(0);
       await localWorkers.stop();
     },

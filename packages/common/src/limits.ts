@@ -236,6 +236,8 @@ export const deadlines = Object.freeze({
   streamHeadersMs: 2_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */
   keepAliveMs: 15_000,
+  /** Rendering a conversation by a chat template; the longest take some 100 ms. */
+  templateMs: 10_000,
   /** Compiling a grammar; half a second is usual for a schema of twenty fields. */
   constraintMs: 20_000,
 });

@@ -37,7 +37,7 @@ export async function promptOf(
 ): Promise<Prompt> {
   switch (input.kind) {
     case 'chat': {
-      const text = chatText(model, input);
+      const text = await chatText(model, input);
       const tokens = await tokenize(model, text, field);
       return { tokens, reading: answerReading(model, input, text.value) };
     }
@@ -53,7 +53,8 @@ export async function promptOf(
 }
 
 /** What a conversation becomes before it is cut into tokens. @throws ButterflyError those of `PromptMaker.chatText` */
-export const promptText = (model: AnsweringModel, input: ChatInput): string => chatText(model, input).value;
+export const promptText = async (model: AnsweringModel, input: ChatInput): Promise<string> =>
+  (await chatText(model, input)).value;
 
 /** The tokens of a prompt alone; the same errors. */
 export const promptTokens = async (
@@ -62,7 +63,7 @@ export const promptTokens = async (
   field: string,
 ): Promise<Int32Array> => (await promptOf(model, input, field, null)).tokens;
 
-function chatText(model: AnsweringModel, input: ChatInput): PromptText {
+async function chatText(model: AnsweringModel, input: ChatInput): Promise<PromptText> {
   const { messages, toolUse, templateValues: values, continuesLast } = input;
   const tools = usableTools(toolUse);
   const { syntax } = modelSyntax(model);
@@ -72,7 +73,7 @@ function chatText(model: AnsweringModel, input: ChatInput): PromptText {
       'tools: the chat template of this model has calls in a form that is not known here; start with --chat-template FILE to use another one.',
       { param: 'tools' },
     );
-  return model.prompts.chatText(messages, { tools, values, continuesLast });
+  return model.prompts.chatTextApart(messages, { tools, values, continuesLast });
 }
 
 /** Of the files around, the beginning goes where there is no room for them beside the text and its answer. */

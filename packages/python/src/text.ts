@@ -23,6 +23,11 @@ export class Text {
     return value === '' ? Text.empty : new Text(value, [0, value.length]);
   }
 
+  /** @param client as the constructor has it; of another text, in another thread */
+  static marked(value: string, client: readonly number[]): Text {
+    return value === '' ? Text.empty : new Text(value, client);
+  }
+
   static concat(parts: readonly Text[]): Text {
     const client: number[] = [];
     let offset = 0;

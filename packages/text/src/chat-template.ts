@@ -6,7 +6,7 @@ import { type ChatMessage, type ChatTool, type PlainMessage, plainMessage } from
 import { messageValues, toolValues } from './message-values.js';
 import { type TemplateTraits, plainTraits } from './template-traits.js';
 
-interface SpecialTokenTexts {
+export interface SpecialTokenTexts {
   /** Text of the BOS token, empty where the model has none. */
   readonly bosToken: string;
   /** Text of the EOS token, empty where the model has none. */

@@ -1,16 +1,9 @@
-import { ButterflyError } from '@butterfly/common';
 import type { Vocabulary } from '@butterfly/ggml';
 import { Text } from '@butterfly/python';
-import type { PlacedMessage } from './call-arguments.js';
-import { withCallsApart, withIds, withToolNames } from './call-order.js';
-import { type ChatMessage, type ChatTool, plainMessage } from './chat-message.js';
-import { ChatTemplate, defaultChatTemplate, placed } from './chat-template.js';
-import { cutAtMark, markedForContinuing } from './continuation.js';
-import { withDescribedTools } from './described-tools.js';
+import type { ChatMessage } from './chat-message.js';
+import { type ChatOptions, ChatRenderer } from './chat-renderer.js';
+import { type RenderingOptions, RenderingThread } from './rendering-thread.js';
 import { SpecialTokens } from './special-tokens.js';
-import { type TemplateTraits, plainTraits } from './template-traits.js';
-import { tryTemplate } from './template-trial.js';
-import { type TemplateValues, templateValues } from './template-values.js';
 
 interface PromptMakerOptions {
   readonly vocabulary: Vocabulary;
@@ -20,15 +13,6 @@ interface PromptMakerOptions {
   readonly rerankTemplate?: string | null;
   /** Whether special tokens are also read out of what messages say; by default they are not. */
   readonly readsSpecialInMessages?: boolean | undefined;
-}
-
-export interface ChatOptions {
-  /** What the model may call; none by default. */
-  readonly tools?: readonly ChatTool[];
-  /** Further names for the template, such as `enable_thinking`. */
-  readonly values?: TemplateValues;
-  /** Goes on with the last message, an assistant's. */
-  readonly continuesLast?: boolean;
 }
 
 /** A prompt as text: of one rule for whoever makes prompts, and marked with what of it a client wrote. */
@@ -47,13 +31,11 @@ export class PromptMaker {
   readonly #vocabulary: Vocabulary;
   readonly #special: SpecialTokens;
   readonly #readsSpecialInMessages: boolean;
-  readonly #template: ChatTemplate | null;
-  readonly #fault: ButterflyError | null;
-  readonly #dropsSystem: boolean;
-  readonly #takesSystem: boolean;
-  readonly #traits: TemplateTraits;
+  readonly #renderer: ChatRenderer;
+  readonly #rendering: RenderingOptions;
   readonly #source: string | null;
   readonly #rerankTemplate: string | null;
+  #thread: RenderingThread | null = null;
 
   /** A template that does not work throws nothing here: it costs chats alone, and is told of in `findings`. */
   constructor(options: PromptMakerOptions) {
@@ -63,17 +45,11 @@ export class PromptMaker {
     this.#readsSpecialInMessages = readsSpecialInMessages;
     this.#source = chatTemplate;
     this.#rerankTemplate = options.rerankTemplate ?? null;
-    const opened = openTemplate(chatTemplate, vocabulary);
-    if (opened instanceof ButterflyError) {
-      [this.#template, this.#fault, this.#dropsSystem] = [null, opened, false];
-      [this.#takesSystem, this.#traits] = [false, plainTraits];
-      this.findings = [opened.message];
-      return;
-    }
-    const trial = tryTemplate(opened);
-    [this.#template, this.#fault, this.#dropsSystem] = [opened, trial.fault, trial.dropsSystem];
-    [this.#takesSystem, this.#traits] = [trial.takesSystem, trial.traits];
-    this.findings = trial.findings;
+    const text = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
+    const specialTokens = { bosToken: text(vocabulary.bos), eosToken: text(vocabulary.eos) };
+    this.#rendering = { source: chatTemplate, specialTokens };
+    this.#renderer = new ChatRenderer(chatTemplate, specialTokens);
+    this.findings = this.#renderer.findings;
   }
 
   /** Source of the model's own template by which chats are rendered; null where the plain default is. */
@@ -83,43 +59,30 @@ export class PromptMaker {
 
   /** Whether words of ours tell the model of tools, since its template does not: calls then come as those words say. */
   get describesTools(): boolean {
-    return this.#traits.tools === 'described';
+    return this.#renderer.describesTools;
   }
 
   /**
    * The conversation as text, up to where the assistant answers, or behind what it said where that is continued.
-   * @throws ButterflyError MODEL_CORRUPT or MODEL_UNSUPPORTED for a template that does not work; REQUEST_INVALID where it
-   * refuses the messages or cannot read arguments of calls; REQUEST_UNSUPPORTED for content other than text, system messages
-   * that it drops, values that it does not ask for, and a last message that it does not let continue
+   * @throws ButterflyError as `ChatRenderer.chatText` does
    */
   chatText(messages: readonly ChatMessage[], options: ChatOptions = {}): PromptText {
-    const { tools = [], values = {}, continuesLast = false } = options;
-    const template = this.#template;
-    if (this.#fault !== null || template === null) throw this.#refusal();
-    if (this.#dropsSystem && messages.some(({ role }) => role === 'system' || role === 'developer'))
-      throw new ButterflyError(
-        'REQUEST_UNSUPPORTED',
-        'The chat template of this model drops system messages; say it in a message of the user, or start with --chat-template FILE.',
-        { param: 'messages' },
-      );
-    const conversation = this.#conversation(messages.map(plainMessage).map(placed), tools);
-    const rendering = {
-      addGenerationPrompt: !continuesLast,
-      tools: this.describesTools ? [] : tools,
-      values: templateValues(values, template.names),
-      traits: this.#traits,
-    };
-    if (!continuesLast) return template.renderText(conversation, rendering);
-    return cutAtMark(template.renderText(markedForContinuing(conversation), rendering), conversation);
+    return this.#renderer.chatText(messages, options);
   }
 
-  /** As the template knows conversations. */
-  #conversation(messages: readonly PlacedMessage[], tools: readonly ChatTool[]): readonly PlacedMessage[] {
-    if (this.describesTools) return withDescribedTools(messages, tools, this.#takesSystem);
-    const { callIds, hasManyCalls } = this.#traits;
-    const named = withToolNames(messages);
-    const apart = hasManyCalls ? named : withCallsApart(named);
-    return withIds(apart, callIds);
+  /**
+   * The same by a thread, so that nothing else waits for a template, which may be a stranger's.
+   * @throws ButterflyError the same, and MODEL_UNSUPPORTED for one that takes over `deadlines.templateMs`
+   */
+  chatTextApart(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<PromptText> {
+    this.#thread ??= new RenderingThread(this.#rendering);
+    return this.#thread.chatText(messages, options);
+  }
+
+  /** Ends the thread, if there is one. */
+  async close(): Promise<void> {
+    await this.#thread?.close();
+    this.#thread = null;
   }
 
   /** A question and a document as a reranker was taught to read them; null where its file says nothing of that. */
@@ -155,30 +118,5 @@ export class PromptMaker {
     withBos[0] = vocabulary.bos;
     withBos.set(tokens, 1);
     return withBos;
-  }
-
-  #refusal(): ButterflyError {
-    const fault = this.#fault;
-    if (fault === null) return new ButterflyError('INTERNAL', 'There is no chat template.');
-    // What the template said of the samples is nothing that a client did.
-    const code = fault.code === 'MODEL_CORRUPT' ? 'MODEL_CORRUPT' : 'MODEL_UNSUPPORTED';
-    return new ButterflyError(
-      code,
-      `Chats do not work with the chat template of this model; completions do, and starting with --chat-template FILE uses another one. ${fault.message}`,
-      { cause: fault },
-    );
-  }
-}
-
-function openTemplate(source: string | null, vocabulary: Vocabulary): ChatTemplate | ButterflyError {
-  const text = (token: number | null): string => (token === null ? '' : vocabulary.tokenText(token));
-  try {
-    return new ChatTemplate(source ?? defaultChatTemplate, {
-      bosToken: text(vocabulary.bos),
-      eosToken: text(vocabulary.eos),
-    });
-  } catch (error) {
-    if (error instanceof ButterflyError) return error;
-    throw error;
   }
 }

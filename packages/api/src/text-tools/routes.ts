@@ -48,10 +48,10 @@ export function addTextRoutes(add: AddRoute, context: ApiContext): void {
     const text = textOf(requireModel(context, request, asked.model ?? null), asked.tokens);
     return { content: text, prompt: text };
   });
-  add('POST', '/apply-template', (request) => {
+  add('POST', '/apply-template', async (request) => {
     const asked = parseBody(templateSchema, request.body);
     return {
-      prompt: promptText(requireModel(context, request, asked.model ?? null), chatOf(asked.messages)),
+      prompt: await promptText(requireModel(context, request, asked.model ?? null), chatOf(asked.messages)),
     };
   });
   add('GET', '/props', (request) => propsOf(requireModel(context, request, null)));

@@ -27,8 +27,7 @@ import type { LinkProber } from '../links/link-prober.js';
 import type { LinkTable } from '../links/link-table.js';
 import { PlanLinks } from './plan-links.js';
 import { relay } from './relay.js';
-import { Verification } from '../verification/verification.js';
-import type { Disagreement } from '../verification/verification.js';
+import { type Disagreement, Verification } from '../verification/verification.js';
 import type { Slowness } from './slowness.js';
 import { StagePaces } from './stage-paces.js';
 import type { Fleet } from '../fleet/fleet.js';
@@ -211,8 +210,7 @@ export class Replica implements Pipeline {
     if (lack?.words === this.#lackTold) return;
     this.#lackTold = lack?.words;
     if (!lack) return;
-    const { isPassing, words } = lack;
-    this.options.observe({ kind: 'sparesLacking', replica: this.number, isPassing, words });
+    this.options.observe({ kind: 'sparesLacking', replica: this.number, ...lack });
   }
 
   /** A stage is linked to its neighbours. */
