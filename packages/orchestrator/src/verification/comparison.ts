@@ -20,8 +20,8 @@ export type Likeness =
   | 'unlike';
 
 /**
- * Kernels quantise activations and add up in their own ways. The bounds are some ten times what was measured of honest
- * workers (docs/security.md); wrong weights, or layers that were not computed, differ by about 1.
+ * Kernels quantise activations and add up in their own ways. The bounds are several times what was measured of
+ * honest workers (docs/security.md); wrong weights, or layers that were not computed, differ by about 1.
  */
 const tolerances: Readonly<Record<Likeness, Tolerance>> = {
   exact: { isExact: true, activations: 0, logprob: 0 },
