@@ -85,7 +85,7 @@ export const limits = Object.freeze({
    */
   httpConnectionsMax: 4096,
   /** Requests of one connection that are not answered yet: clients send the next one early, but not many. */
-  requestsPerConnectionMax: 64,
+  requestsPerConnectionMax: 16,
   /** How slowly a client may take in the rest of an answer after its time for that: 512 kbit/s, as over a poor mobile network. */
   answerBytesPerMsMin: 64,
   /** Body of one HTTP request: a context of 128k tokens in any script. */
