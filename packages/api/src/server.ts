@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { METHODS } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import { listenError } from '@butterfly/wire';
 import Fastify from 'fastify';
@@ -126,7 +126,7 @@ function openServer(
   // The same but for the class of its server, which nobody here asks for.
   const app = Fastify({ ...options, https } as FastifyServerOptions);
   // Before a handshake there is no way to say why.
-  boundConnections(app.server as Server, bounds, () => '');
+  boundConnections(app.server, bounds, () => '');
   return app;
 }
 
