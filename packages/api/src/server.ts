@@ -180,6 +180,7 @@ function rawAnswer(status: number, reason: string, thrown: ButterflyError): stri
     'content-type': 'application/json',
     'content-length': String(body.length),
     connection: 'close',
+    ...(status === 429 ? { 'retry-after': '1' } : {}),
     ...headers,
   }).map(([name, value]) => `${name}: ${value}`);
   return [`HTTP/1.1 ${status} ${reason}`, ...fields, '', body].join('\r\n');

@@ -261,7 +261,7 @@ describe('limits of a key', () => {
     expect((await ask(key)).status).toBe(200);
     stopping.abort();
     await api.engine.idle();
-    await expect.poll(async () => (await ask(key, { n: 4 })).status).toBe(200);
+    await expect.poll(async () => (await ask(key, { n: 4 })).status, { timeout: 30_000 }).toBe(200);
   });
 
   it('count an answer in the background until it is over', async () => {
@@ -272,7 +272,7 @@ describe('limits of a key', () => {
     expect((await ask(key)).status).toBe(429);
     expect((await openai(key).responses.cancel(begun.id)).status).toBe('cancelled');
     api.engine.script = () => say('abc');
-    await expect.poll(async () => (await ask(key)).status).toBe(200);
+    await expect.poll(async () => (await ask(key)).status, { timeout: 30_000 }).toBe(200);
   });
 
   it('leave nothing taken of a request that was refused', async () => {

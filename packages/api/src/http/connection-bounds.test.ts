@@ -13,6 +13,7 @@ const head = 'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-t
 const whole = `${head}content-length: ${body.length}\r\n\r\n${body}`;
 const patient = { requestHeadersMs: 60_000, requestArrivalMs: 60_000, idleConnectionMs: 60_000 };
 const impatient = { lookedAtEveryMs: 20, ...patient };
+const slowly = { timeout: 30_000 };
 const sockets: Socket[] = [];
 afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
@@ -45,7 +46,7 @@ async function isServed(socket: Socket): Promise<string> {
 /** On a busy machine a proper client may be too slow as well, where a test allows next to no time. */
 async function expectServed(api: TestApi): Promise<void> {
   const ask = async (): Promise<number> => (await api.post('/v1/chat/completions', body)).status;
-  await expect.poll(ask, { timeout: 30_000 }).toBe(200);
+  await expect.poll(ask, slowly).toBe(200);
 }
 
 describe('a client that is slow', () => {
@@ -90,7 +91,7 @@ describe('a client that is slow', () => {
     socket.pause();
     socket.write(whole);
     const isCut = (): boolean => events.some(({ kind }) => kind === 'readerTooSlow');
-    await expect.poll(isCut, { timeout: 30_000 }).toBe(true);
+    await expect.poll(isCut, slowly).toBe(true);
     api.engine.script = () => say('b');
     await expectServed(api);
     expect((await heard(socket.resume())).length).toBeLessThan(320 * 64 * 1024);
@@ -114,10 +115,11 @@ describe('connections', () => {
     const refused = await heard(await dial(api));
     expect(refused).toMatch(/^HTTP\/1\.1 429 Too Many Requests\r\n.*x-butterfly-code: QUEUE_FULL/su);
     expect(refused).toContain('This server has 4 connections from your address');
+    expect(refused).toMatch(/\r\nretry-after: 1\r\n/u);
     if (process.platform === 'linux')
       expect(await isServed(await dial(api, '127.0.0.2'))).toBe('HTTP/1.1 200 OK');
     sockets[0]?.destroy();
-    await expect.poll(async () => isAnswered(await dial(api))).toBe(true);
+    await expect.poll(async () => isAnswered(await dial(api)), slowly).toBe(true);
   });
 
   it('of a proxy on the same machine share all places, and give them back', async () => {
@@ -125,7 +127,7 @@ describe('connections', () => {
     for (let count = 0; count < 8; count++) expect(await isServed(await dial(api))).toBe('HTTP/1.1 200 OK');
     expect(await heard(await dial(api))).toMatch(/^HTTP\/1\.1 429 .*takes no more/su);
     for (const socket of sockets.splice(0)) socket.destroy();
-    await expect.poll(async () => isAnswered(await dial(api))).toBe(true);
+    await expect.poll(async () => isAnswered(await dial(api)), slowly).toBe(true);
   });
 
   it('over TLS are refused before their handshake', async () => {
@@ -148,7 +150,7 @@ describe('connections', () => {
     api.engine.script = () => ['hang'];
     const socket = await dial(api);
     socket.write(whole.repeat(limits.requestsPerConnectionMax + 3));
-    await expect.poll(() => api.engine.requests.length).toBe(limits.requestsPerConnectionMax);
+    await expect.poll(() => api.engine.requests.length, slowly).toBe(limits.requestsPerConnectionMax);
     api.engine.script = () => say('b');
     await expectServed(api);
     expect(api.engine.requests).toHaveLength(limits.requestsPerConnectionMax + 1);

@@ -30,12 +30,12 @@ afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each[Symbol.asyncDispose]();
 });
 
-/** The time of day, which a test may set forward. */
+/** Time that passes when a test says so, but for waits, which take what they take. */
 class MovedClock implements Clock {
-  #aheadMs = 0;
+  #nowMs = 0;
 
   nowMs(): number {
-    return systemClock.nowMs() + this.#aheadMs;
+    return this.#nowMs;
   }
 
   after(delayMs: number, callback: () => void): () => void {
@@ -43,7 +43,7 @@ class MovedClock implements Clock {
   }
 
   pass(durationMs: number): void {
-    this.#aheadMs += durationMs;
+    this.#nowMs += durationMs;
   }
 }
 

@@ -1,4 +1,4 @@
-import { systemClock, type WorkerEvent } from '@butterfly/common';
+import { type Clock, systemClock, type WorkerEvent } from '@butterfly/common';
 import { makeMembers } from '@butterfly/identity/testing';
 import { type Connection, encodeControl, tcpTransport, type Transport } from '@butterfly/wire';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -10,6 +10,11 @@ import { IncomingLinks } from './stage-links.js';
 
 const host = '127.0.0.1';
 const peerToken = 'the secret of peers';
+/** Nobody is let in again by waiting. */
+const stillClock: Clock = {
+  nowMs: () => 0,
+  after: (delayMs, callback) => systemClock.after(delayMs, callback),
+};
 const open: { close(): Promise<unknown> }[] = [];
 afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each.close();
@@ -20,7 +25,7 @@ async function openDoor(transport: Transport) {
   const secret = new PeerSecret();
   secret.change(peerToken);
   const events: WorkerEvent[] = [];
-  const clock = systemClock;
+  const clock = stillClock;
   const door = await DataDoor.open({
     ...{ host, port: 0, transport, clock, secret },
     links: new IncomingLinks(clock),
