@@ -70,6 +70,7 @@ export const folders = {
     constraints: ['generation.ts', 'types.ts'],
   },
   worker: { profile: [], peers: [], control: ['peers', 'profile'] },
+  text: { rendering: ['chat-message.ts', 'chat-renderer.ts', 'chat-template.ts'] },
   orchestrator: {
     view: [],
     fleet: ['view'],

@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
@@ -33,7 +35,7 @@ async function main(): Promise<number> {
   }
   const models = values.model ?? (await usualModels());
   mkdirSync(results, { recursive: true });
-  const log = `${results}valgrind.log`;
+  const log = join(tmpdir(), `butterfly-valgrind-${process.pid}.log`);
   const valgrind = [
     '--error-limit=no',
     '--leak-check=full',
@@ -65,10 +67,10 @@ async function usualModels(): Promise<string[]> {
 }
 
 function tell(log: string, models: readonly string[]): number {
-  const { findings, elsewhere, stackChanges } = reportOf(log);
+  const { findings, elsewhere, ofCalls } = reportOf(log);
   const text = [
-    `${models.length} models under valgrind: ${findings.length} findings in native code that we drive.`,
-    `Not counted: ${elsewhere} of the runtime, ${stackChanges} of stacks that koffi changes to.`,
+    `${models.length} models under valgrind: ${findings.length} findings in ggml and llama.cpp.`,
+    `Not counted: ${ofCalls} in the library that calls them, for it changes stacks, and ${elsewhere} in Node.`,
     ...findings,
   ].join('\n');
   writeFileSync(`${results}memcheck.txt`, `${text}\n`);

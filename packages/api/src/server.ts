@@ -9,6 +9,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOption
 import { Gate } from './access/gate.js';
 import { letIn } from './access/let-in.js';
 import { boundBodies } from './http/body-budget.js';
+import { boundConnections, type ConnectionBounds, usualBounds } from './http/connection-bounds.js';
+import { cutUnreadAnswers } from './http/unread-answers.js';
 import type { ApiContext } from './context.js';
 import { errorShape } from './error-shapes.js';
 import { letPagesAsk } from './http/cors.js';
@@ -25,16 +27,20 @@ import { addRoutes } from './routes.js';
  * answers that are under way end, for `deadlines.drainMs`, and then cuts every connection.
  * @param secure what proves the server over TLS; null for none
  */
-export function createApi(context: ApiContext, secure: SecureTexts | null = null): FastifyInstance {
+export function createApi(
+  context: ApiContext,
+  secure: SecureTexts | null = null,
+  bounds: ConnectionBounds = usualBounds,
+): FastifyInstance {
   const failWith = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) =>
     sendFailure(context, thrown, request, reply);
-  const app = openServer(secure, {
+  const app = openServer(secure, bounds, {
     logger: false,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
     bodyLimit: limits.requestBodyBytesMax,
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
-    // A client has this long to send its request.
-    requestTimeout: deadlines.fetchMs,
+    requestTimeout: bounds.requestArrivalMs,
+    keepAliveTimeout: bounds.idleConnectionMs,
     // Nothing moves on a connection while a request waits, so silence is cut only after the request's own deadline.
     connectionTimeout: deadlines.requestMs + deadlines.drainMs,
     // While closing it is the engine that refuses, in the shape of all errors.
@@ -47,12 +53,7 @@ export function createApi(context: ApiContext, secure: SecureTexts | null = null
   for (const method of METHODS) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method);
   boundBodies(app);
   readBodiesAsJson(app, context.model.engine.contextTokensMax);
-  const openResponses = new OpenResponses();
-  app.addHook('onRequest', (request, reply, done) => {
-    openResponses.add(request, reply.raw);
-    reply.header('x-request-id', request.id);
-    done();
-  });
+  const openResponses = watchResponses(app, context, bounds);
   app.addHook('onRequest', (request, _reply, done) => {
     done(hostRefusal(app, request, context.http.hostNames) ?? undefined);
   });
@@ -74,15 +75,59 @@ export function createApi(context: ApiContext, secure: SecureTexts | null = null
   return app;
 }
 
+/** Gives each request its id, and follows its response until it is out, or nobody reads it. */
+function watchResponses(
+  app: FastifyInstance,
+  { clock, observe }: ApiContext,
+  bounds: ConnectionBounds,
+): OpenResponses {
+  const openResponses = new OpenResponses();
+  app.addHook('onRequest', (request, reply, done) => {
+    const refusal = openResponses.add(request, reply.raw);
+    reply.header('x-request-id', request.id);
+    done(refusal ?? undefined);
+  });
+  let stop: () => void = () => undefined;
+  app.addHook('onListen', (done) => {
+    stop = cutUnreadAnswers({
+      ...bounds,
+      clock,
+      open: () => openResponses.all,
+      onCut: (requestId) => observe({ kind: 'readerTooSlow', requestId }),
+    });
+    done();
+  });
+  app.addHook('onClose', (_app, done) => {
+    stop();
+    done();
+  });
+  return openResponses;
+}
+
 /** Over HTTP in the clear, or over TLS 1.2 and newer. */
-function openServer(secure: SecureTexts | null, options: FastifyServerOptions): FastifyInstance {
-  // Node would refuse a request without host without a word; we say what is missing.
-  const requireHostHeader = false;
-  if (secure === null) return Fastify({ ...options, http: { requireHostHeader } });
+function openServer(
+  secure: SecureTexts | null,
+  bounds: ConnectionBounds,
+  options: FastifyServerOptions,
+): FastifyInstance {
+  const http = {
+    // Node would refuse a request without host without a word; we say what is missing.
+    requireHostHeader: false,
+    headersTimeout: bounds.requestHeadersMs,
+    connectionsCheckingInterval: bounds.lookedAtEveryMs,
+  };
+  if (secure === null) {
+    const app = Fastify({ ...options, http });
+    boundConnections(app.server, bounds, (refusal) => rawAnswer(429, 'Too Many Requests', refusal));
+    return app;
+  }
   const handshakeTimeout = deadlines.handshakeMs;
-  const https = { ...secure, requireHostHeader, handshakeTimeout, minVersion: 'TLSv1.2' as const };
+  const https = { ...secure, ...http, handshakeTimeout, minVersion: 'TLSv1.2' as const };
   // The same but for the class of its server, which nobody here asks for.
-  return Fastify({ ...options, https } as FastifyServerOptions);
+  const app = Fastify({ ...options, https } as FastifyServerOptions);
+  // Before a handshake there is no way to say why.
+  boundConnections(app.server, bounds, () => '');
+  return app;
 }
 
 /** When a client that was refused for a full queue should come back, in the whole seconds that HTTP has. */
@@ -123,17 +168,22 @@ function refuseMalformedHttp(thrown: Error & { readonly code?: string }, socket:
       : thrown.code === 'HPE_HEADER_OVERFLOW'
         ? [431, 'Request Header Fields Too Large', 'The headers are too large; send fewer.']
         : [400, 'Bad Request', 'This is not an HTTP request; send HTTP/1.1.'];
-  const { error, headers } = toHttpFailure(new HttpRefusal(status, what));
+  if (socket.writable) socket.write(rawAnswer(status, reason, new HttpRefusal(status, what)));
+  socket.destroy(thrown);
+}
+
+/** A whole response for whom there is no request. */
+function rawAnswer(status: number, reason: string, thrown: ButterflyError): string {
+  const { error, headers } = toHttpFailure(thrown);
   const body = JSON.stringify(errorBody(error));
   const fields = Object.entries({
     'content-type': 'application/json',
     'content-length': String(body.length),
     connection: 'close',
+    ...(status === 429 ? { 'retry-after': '1' } : {}),
     ...headers,
   }).map(([name, value]) => `${name}: ${value}`);
-  const head = [`HTTP/1.1 ${status} ${reason}`, ...fields, '', ''].join('\r\n');
-  if (socket.writable) socket.write(head + body);
-  socket.destroy(thrown);
+  return [`HTTP/1.1 ${status} ${reason}`, ...fields, '', body].join('\r\n');
 }
 
 /** The HTTP API while it listens. */

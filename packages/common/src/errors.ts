@@ -96,6 +96,11 @@ export const errorTable = {
     'The other side could not prove that it belongs to this cluster.',
   ),
   JOIN_REFUSED: server(403, exitCodes.network, 'The orchestrator refused this worker.'),
+  KEPT_OUT: server(
+    503,
+    exitCodes.network,
+    'This side broke the protocol, and is not let in again for a while.',
+  ),
   PROTOCOL_VERSION: server(500, exitCodes.network, 'The two sides speak different protocol versions.'),
   PROTOCOL_INVALID: server(500, exitCodes.network, 'A frame is malformed, corrupt or out of place.'),
   INTERNAL: server(500, exitCodes.internal, 'A defect in Butterfly.'),
@@ -108,14 +113,17 @@ export class ButterflyError extends Error {
   override readonly name = 'ButterflyError';
   /** The request field or option that is at fault, where there is one. */
   readonly param: string | undefined;
+  /** How long whoever is told need not try again, where that is known. */
+  readonly retryAfterMs: number | undefined;
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    options: { readonly cause?: unknown; readonly param?: string } = {},
+    options: { readonly cause?: unknown; readonly param?: string; readonly retryAfterMs?: number } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.param = options.param;
+    this.retryAfterMs = options.retryAfterMs;
   }
 
   get kind(): ErrorKind {

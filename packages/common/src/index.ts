@@ -1,3 +1,4 @@
+export { addressBlock } from './address-block.js';
 export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
 export { formatAddress, isLoopbackHost, parseAddress, parseConfig } from './config.js';

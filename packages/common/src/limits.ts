@@ -79,6 +79,15 @@ export const limits = Object.freeze({
   dryBreakersMax: 64 * kib,
   /** Tokens of those of them that have several, together: all of them may be in each step. */
   dryLongBreakerTokensMax: 1024,
+  /**
+   * Connections to the API, from one another as many as are then left: four times the requests that may wait, so that those
+   * which say nothing leave places; each takes some 20 KiB and a file of the process.
+   */
+  httpConnectionsMax: 4096,
+  /** Requests of one connection that are not answered yet: clients send the next one early, but not many. */
+  requestsPerConnectionMax: 16,
+  /** How slowly a client may take in the rest of an answer after its time for that: 512 kbit/s, as over a poor mobile network. */
+  answerBytesPerMsMin: 64,
   /** Body of one HTTP request: a context of 128k tokens in any script. */
   requestBodyBytesMax: 16 * mib,
   /** Bodies of all HTTP requests that are on their way at once. */
@@ -130,6 +139,8 @@ export const limits = Object.freeze({
   /** Connections from one address, and from all, that have not proved themselves yet: a rack of workers that all come back at once. */
   halfOpenPerAddressMax: 64,
   halfOpenMax: 512,
+  /** Members, and as many others, of whom it is remembered that they broke the protocol: as many as there may be workers. */
+  offendersMax: 1024,
   /** Join tokens of one cluster, and how often one may be used. */
   joinTokensMax: 256,
   joinTokenUsesMax: 1024,
@@ -230,6 +241,21 @@ export const deadlines = Object.freeze({
   peerFetchMs: 10_000,
   drainMs: 10_000,
   requestMs: 60 * 60_000,
+  /** All headers of a request, from the beginning of the connection or of the request: they fit one packet, or a few. */
+  requestHeadersMs: 10_000,
+  /** A whole request: 16 MiB over 2 Mbit/s. */
+  requestArrivalMs: 60_000,
+  /** A connection to the API between two requests: longer than proxies keep theirs, which else send into one that ends (nginx: 60 s). */
+  idleConnectionMs: 75_000,
+  /** For what is left of an answer when it is over, beside the time that its bytes take at the least speed. */
+  answerTakenMs: 60_000,
+  /** Those of connections to the API are late by that at most. */
+  connectionsLookedAtEveryMs: 1_000,
+  /** How long who broke the protocol is kept out the first time, and at most; it is four times as long from time to time. */
+  keptOutMinMs: 1_000,
+  keptOutMaxMs: 300_000,
+  /** What somebody did is forgotten that long after they were let in again: longer than they were kept out at most. */
+  offencesForgottenMs: 600_000,
   /** A key that was revoked, and a certificate that was replaced, are noticed within that. */
   filesLookedAtEveryMs: 1_000,
   /** A failure until then is an HTTP status; proxies and clients wait longer for the headers of a stream. */

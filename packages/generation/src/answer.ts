@@ -16,8 +16,8 @@ import { SeveralAnswers } from './several-answers.js';
 
 const noTokens: ReadonlySet<number> = new Set();
 
-/** Hears how many tokens an answer may take at most, its prompt included, before anything is computed; may refuse it. */
-export type Charge = (tokens: number) => void;
+/** Hears how many tokens some answers may take at most, their prompt included, before anything is computed; may refuse them. */
+export type Charge = (tokens: number, answers: number) => void;
 
 const freely: Charge = () => undefined;
 
@@ -55,7 +55,8 @@ async function startOne({ model, spec, clock, charge }: Start<OneSpec>): Promise
   const sampling = { ...spec.sampling, dry: await drySampling(model, spec.dry) };
   const request = { ...engineRequest(model, { ...spec, sampling }, prompt), ...heldTo(model, spec, prompt) };
   const { choices, candidates, logprobs } = spec;
-  charge(prompt.tokens.length + Math.max(choices, candidates) * request.outputTokensMax);
+  const answers = Math.max(choices, candidates);
+  charge(prompt.tokens.length + answers * request.outputTokensMax, answers);
   const ofAll = (told: GenerateRequest): Answers =>
     new Answers({ model, spec, request: told, reading: prompt.reading, clock });
   if (candidates <= choices) return ofAll(request);

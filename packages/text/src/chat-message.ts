@@ -66,3 +66,12 @@ function textOf(message: ChatMessage, messageIndex: number): string {
     })
     .join('');
 }
+
+export interface ChatOptions {
+  /** What the model may call; none by default. */
+  readonly tools?: readonly ChatTool[];
+  /** Further names for the template, such as `enable_thinking`. */
+  readonly values?: Readonly<Record<string, unknown>>;
+  /** Goes on with the last message, an assistant's. */
+  readonly continuesLast?: boolean;
+}

@@ -2,22 +2,13 @@ import { ButterflyError } from '@butterfly/common';
 import type { Text } from '@butterfly/python';
 import type { PlacedMessage } from './call-arguments.js';
 import { withCallsApart, withIds, withToolNames } from './call-order.js';
-import { type ChatMessage, type ChatTool, plainMessage } from './chat-message.js';
+import { type ChatMessage, type ChatOptions, type ChatTool, plainMessage } from './chat-message.js';
 import { ChatTemplate, type SpecialTokenTexts, defaultChatTemplate, placed } from './chat-template.js';
 import { cutAtMark, markedForContinuing } from './continuation.js';
 import { withDescribedTools } from './described-tools.js';
 import { type TemplateTraits, plainTraits } from './template-traits.js';
 import { tryTemplate } from './template-trial.js';
-import { type TemplateValues, templateValues } from './template-values.js';
-
-export interface ChatOptions {
-  /** What the model may call; none by default. */
-  readonly tools?: readonly ChatTool[];
-  /** Further names for the template, such as `enable_thinking`. */
-  readonly values?: TemplateValues;
-  /** Goes on with the last message, an assistant's. */
-  readonly continuesLast?: boolean;
-}
+import { templateValues } from './template-values.js';
 
 /** Writes conversations as the template of a model has them, once it is known what that template can do. */
 export class ChatRenderer {

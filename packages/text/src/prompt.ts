@@ -1,8 +1,8 @@
 import type { Vocabulary } from '@butterfly/ggml';
 import { Text } from '@butterfly/python';
-import type { ChatMessage } from './chat-message.js';
-import { type ChatOptions, ChatRenderer } from './chat-renderer.js';
-import { type RenderingOptions, RenderingThread } from './rendering-thread.js';
+import type { ChatMessage, ChatOptions } from './chat-message.js';
+import { ChatRenderer } from './chat-renderer.js';
+import { type RenderingOptions, RenderingThread } from './rendering/rendering-thread.js';
 import { SpecialTokens } from './special-tokens.js';
 
 interface PromptMakerOptions {

@@ -236,6 +236,57 @@ describe('limits of a key', () => {
     await expect.poll(async () => (await ask(key)).status).toBe(200);
   });
 
+  it('count each answer of a request, by n, best_of and prompts', async () => {
+    const key = await makeKey({ concurrent: 4 });
+    const text = (fields: object) =>
+      ask(key, { messages: undefined, prompt: 'x', ...fields }, '/v1/completions');
+    expect((await ask(key, { n: 4 })).status).toBe(200);
+    for (const refused of [
+      await ask(key, { n: 5 }),
+      await text({ best_of: 5 }),
+      await text({ prompt: ['a', 'b', 'c'], n: 2 }),
+    ]) {
+      expect([refused.status, refused.headers.get('x-butterfly-code')]).toEqual([403, 'ACCESS_DENIED']);
+      expect(await refused.text()).toContain('4 answers at once, and this request alone asks for more');
+    }
+    expect((await text({ prompt: ['a', 'b'], n: 2 })).status).toBe(200);
+    await api.engine.idle();
+    api.engine.script = () => ['hang'];
+    const stopping = new AbortController();
+    const asked = openai(key).chat.completions.create({ ...chat, n: 3 }, { signal: stopping.signal });
+    asked.catch(() => undefined);
+    await api.engine.submitted();
+    api.engine.script = () => say('abc');
+    expect((await ask(key, { n: 2 })).status).toBe(429);
+    expect((await ask(key)).status).toBe(200);
+    stopping.abort();
+    await api.engine.idle();
+    await expect.poll(async () => (await ask(key, { n: 4 })).status, { timeout: 30_000 }).toBe(200);
+  });
+
+  it('count an answer in the background until it is over', async () => {
+    const key = await makeKey({ concurrent: 1 });
+    api.engine.script = () => ['hang'];
+    const begun = await openai(key).responses.create({ model: 'echo', input: 'Hi', background: true });
+    expect(begun.status).toBe('in_progress');
+    expect((await ask(key)).status).toBe(429);
+    expect((await openai(key).responses.cancel(begun.id)).status).toBe('cancelled');
+    api.engine.script = () => say('abc');
+    await expect.poll(async () => (await ask(key)).status, { timeout: 30_000 }).toBe(200);
+  });
+
+  it('leave nothing taken of a request that was refused', async () => {
+    const key = await makeKey({ concurrent: 2, tokensPerMinute: 100 });
+    for (let count = 0; count < 3; count++) expect((await ask(key, { n: 3 })).status).toBe(403);
+    expect((await ask(key, { n: 2, max_tokens: 5 })).status).toBe(200);
+    const input = ['x'.repeat(60), 'x'.repeat(60)];
+    for (let count = 0; count < 3; count++)
+      await expect(openai(key).embeddings.create({ model: 'echo', input })).rejects.toThrow(
+        /tokens in a minute/u,
+      );
+    expect((await ask(key, { n: 2, max_tokens: 5 })).status).toBe(200);
+  });
+
   it('name the models that it is for, and hide others', async () => {
     const [key, own] = [await makeKey({ models: ['other'] }), await makeKey({ models: ['other', 'echo'] })];
     const refused = await ask(key);

@@ -69,18 +69,39 @@ export class Gate {
    */
   begin(key: KeyRecord, listener: RateListener): { readonly meter: Meter; readonly end: () => void } {
     this.#note(key, { kind: 'begin' }, listener);
-    let charged = 0;
+    let [charged, answers] = [0, 0];
+    /** The first answer has the place of the request. */
+    let places = 1;
+    let [isResponseOut, isAnswering] = [false, false];
+    const leave = (): void => {
+      // An answer may go on behind its response, and a response behind its answer.
+      if (!isResponseOut || isAnswering) return;
+      this.#note(key, { kind: 'end', answers: places }, null);
+      places = 0;
+    };
     const meter: Meter = {
-      charge: (tokens) => {
+      charge: (tokens, more) => {
+        checkAnswers(key.limits, answers + more);
+        const wider = Math.max(0, answers + more - places);
+        this.#note(key, { kind: 'widen', answers: wider }, listener);
+        places += wider;
+        answers += more;
         this.#note(key, { kind: 'charge', tokens }, listener);
         charged += chargeOf(key.limits, tokens);
+        isAnswering = true;
       },
       settle: (tokens) => {
         this.#note(key, { kind: 'correct', tokens: charged - tokens }, listener);
         charged = tokens;
+        isAnswering = false;
+        leave();
       },
     };
-    return { meter, end: () => this.#note(key, { kind: 'end' }, null) };
+    const end = (): void => {
+      isResponseOut = true;
+      leave();
+    };
+    return { meter, end };
   }
 
   #note({ id, limits }: KeyRecord, event: RateEvent, listener: RateListener | null): void {
@@ -105,6 +126,15 @@ export class Gate {
   }
 }
 
+/** However long it waited, there would be no places for so many. */
+function checkAnswers({ concurrent }: RateLimits, answers: number): void {
+  if (concurrent === null || answers <= concurrent) return;
+  throw new ButterflyError(
+    'ACCESS_DENIED',
+    `This API key may have ${concurrent} answers at once, and this request alone asks for more; lower n and best_of, or send fewer prompts.`,
+  );
+}
+
 function unauthenticated(message: string): ButterflyError {
   return new ButterflyError('UNAUTHENTICATED', message);
 }
@@ -122,7 +152,7 @@ function rateLimited(limits: RateLimits, { what, retryAfterMs }: RateRefusal): B
       );
     case 'concurrent':
       return limited(
-        `This API key may have ${limits.concurrent ?? 0} requests at once, and has; wait for one of them.`,
+        `This API key may have ${limits.concurrent ?? 0} answers at once, and too many are under way; wait for one of them.`,
       );
     default:
       return what satisfies never;

@@ -35,9 +35,7 @@ async function recogniseAdministrator(gate: Gate, request: FastifyRequest): Prom
 
 async function admit(gate: Gate, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const key = await gate.recognise(shownKey(request.headers));
-  // Looking costs next to nothing.
-  const isCounted = key !== null && request.method !== 'GET' && request.method !== 'HEAD';
-  if (!isCounted) {
+  if (key === null || isFree(request)) {
     rememberVisit(request, new Visit(key));
     return;
   }
@@ -57,4 +55,9 @@ function headersOf({ url }: FastifyRequest, reply: FastifyReply): RateListener {
       reply.header('retry-after', Math.max(1, Math.ceil(retryAfterMs / 1_000)));
     },
   };
+}
+
+/** Looking costs next to nothing, and whoever has all that it may have must be able to end some of it. */
+function isFree({ method, routeOptions }: FastifyRequest): boolean {
+  return method !== 'POST' || (routeOptions.url ?? '').endsWith('/cancel');
 }

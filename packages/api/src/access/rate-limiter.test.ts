@@ -71,17 +71,27 @@ describe('the rate limiter', () => {
 
   it('takes nothing for what it refuses, and counts what was taken exactly', () => {
     const event = fc.oneof(
-      fc.record({ kind: fc.constant('request' as const), asked: fc.nat(300), used: fc.nat(300) }),
-      fc.record({ kind: fc.constant('end' as const), asked: fc.constant(0), used: fc.constant(0) }),
+      fc.record({
+        kind: fc.constant('request' as const),
+        asked: fc.nat(300),
+        used: fc.nat(300),
+        more: fc.nat(3),
+      }),
+      fc.record({
+        kind: fc.constant('end' as const),
+        asked: fc.constant(0),
+        used: fc.constant(0),
+        more: fc.nat(3),
+      }),
     );
     fc.assert(
       fc.property(limitsOf, fc.array(event, { maxLength: 100 }), (limits, events) => {
         const key = new Key(limits);
         let [open, used, begun] = [0, 0, 0];
-        for (const { kind, asked, used: taken } of events) {
+        for (const { kind, asked, used: taken, more } of events) {
           if (kind === 'end') {
-            key.hear({ kind: 'end' });
-            open = Math.max(0, open - 1);
+            key.hear({ kind: 'end', answers: 1 + more });
+            open = Math.max(0, open - 1 - more);
             continue;
           }
           const before = key.state;
@@ -91,6 +101,9 @@ describe('the rate limiter', () => {
           }
           begun += 1;
           open += 1;
+          const narrow = key.state;
+          if (key.hear({ kind: 'widen', answers: more }) === null) open += more;
+          else expect(key.state).toEqual(narrow);
           if (key.hear({ kind: 'charge', tokens: asked }) !== null) continue;
           key.hear({ kind: 'correct', tokens: chargeOf(limits, asked) - taken });
           used += taken;

@@ -10,7 +10,7 @@ export interface RateState {
   /** Left of each; what a minute brings at most, and less than none after an answer longer than it was charged for. */
   readonly requests: number;
   readonly tokens: number;
-  /** Requests that are under way. */
+  /** Answers that are under way: of each request one, and as many more as it asked for. */
   readonly open: number;
   /** When that was so, in milliseconds of a clock that only goes forward. */
   readonly atMs: number;
@@ -19,12 +19,14 @@ export interface RateState {
 export type RateEvent =
   /** A request comes. */
   | { readonly kind: 'begin' }
+  /** It asks for so many more answers. */
+  | { readonly kind: 'widen'; readonly answers: number }
   /** It may take so many tokens, which are taken in advance, as far as a minute brings so many. */
   | { readonly kind: 'charge'; readonly tokens: number }
   /** So many of them were not taken; or as many more, where that is less than 0. */
   | { readonly kind: 'correct'; readonly tokens: number }
-  /** It is over. */
-  | { readonly kind: 'end' };
+  /** It is over, with so many answers. */
+  | { readonly kind: 'end'; readonly answers: number };
 
 /** Why something may not be yet; then nothing was taken. */
 export interface RateRefusal {
@@ -60,6 +62,8 @@ export function afterEvent(
   switch (event.kind) {
     case 'begin':
       return begun(state, limits);
+    case 'widen':
+      return widened(state, limits, event.answers);
     case 'charge':
       return charged(state, limits, event.tokens);
     case 'correct': {
@@ -67,7 +71,7 @@ export function afterEvent(
       return { state: { ...state, tokens }, refusal: null };
     }
     case 'end':
-      return { state: { ...state, open: Math.max(0, state.open - 1) }, refusal: null };
+      return { state: { ...state, open: Math.max(0, state.open - event.answers) }, refusal: null };
     default:
       return event satisfies never;
   }
@@ -105,6 +109,13 @@ function begun(state: RateState, { requestsPerMinute, concurrent }: RateLimits):
     };
   const requests = requestsPerMinute === null ? 0 : state.requests - 1;
   return { state: { ...state, requests, open: state.open + 1 }, refusal: null };
+}
+
+function widened(state: RateState, { concurrent }: RateLimits, answers: number): RateOutcome {
+  const open = state.open + answers;
+  return concurrent !== null && open > concurrent
+    ? { state, refusal: { what: 'concurrent', retryAfterMs: placeRetryMs } }
+    : { state: { ...state, open }, refusal: null };
 }
 
 function charged(state: RateState, limits: RateLimits, asked: number): RateOutcome {

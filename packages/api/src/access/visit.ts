@@ -4,9 +4,12 @@ import type { FastifyRequest } from 'fastify';
 
 /** What a request with a limited key takes from its share. */
 export interface Meter {
-  /** @throws ButterflyError RATE_LIMITED */
-  charge(tokens: number): void;
-  /** So many tokens were really taken. */
+  /**
+   * For some answers; what is taken is held until all of them are settled.
+   * @throws ButterflyError RATE_LIMITED; ACCESS_DENIED for more answers than the key may ever have at once
+   */
+  charge(tokens: number, answers: number): void;
+  /** All are over, and so many tokens were really taken. */
   settle(tokens: number): void;
 }
 
@@ -48,12 +51,15 @@ export class Visit {
     );
   }
 
-  /** Takes the most tokens that an answer may take, before it is begun. @throws ButterflyError RATE_LIMITED */
-  charge(tokens: number): void {
-    this.meter.charge(tokens);
+  /**
+   * Takes the most tokens that answers may take, and the places of these, before they are begun.
+   * @throws ButterflyError RATE_LIMITED; ACCESS_DENIED for more answers than the key may ever have at once
+   */
+  charge(tokens: number, answers: number): void {
+    this.meter.charge(tokens, answers);
   }
 
-  /** Gives back what of them was not taken. */
+  /** Gives back what of them was not taken, at the end of all. */
   settle(tokens: number): void {
     this.meter.settle(tokens);
   }

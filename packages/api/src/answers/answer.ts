@@ -103,7 +103,8 @@ async function startFor(
   const { tenant } = visit;
   const priority = visit.priorityOf(spec.priority);
   try {
-    return await startAnswer(model, { ...spec, tenant, priority }, clock, (tokens) => visit.charge(tokens));
+    const charge = (tokens: number, answers: number): void => visit.charge(tokens, answers);
+    return await startAnswer(model, { ...spec, tenant, priority }, clock, charge);
   } catch (error) {
     visit.settle(0);
     throw error;

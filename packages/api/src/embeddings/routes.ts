@@ -33,7 +33,8 @@ export async function embedded(
   const visit = visitOf(request);
   const { tenant } = visit;
   const run = new EmbeddingRun(model, { ...spec, tenant, priority: visit.priorityOf(spec.priority ?? 0) });
-  visit.charge(run.promptTokens);
+  // Texts take turns, and of one request few are under way.
+  visit.charge(run.promptTokens, 1);
   const stopWatching = onClientGone(request, () => run.cancel());
   try {
     return await run.run();

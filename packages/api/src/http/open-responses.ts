@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { Clock } from '@butterfly/common';
+import type { Socket } from 'node:net';
+import { ButterflyError, type Clock, limits } from '@butterfly/common';
 import type { FastifyRequest } from 'fastify';
 
 /**
@@ -34,18 +35,36 @@ export function onResponseOver(
   response.once('close', over);
 }
 
-/** The responses that are not out yet, so that closing can wait for them. */
+/** Those who watch a connection for one request: for its response, its place among those of a key, and its answer. */
+const watchersOfRequest = 4;
+
+/** The responses that are not out yet, so that closing can wait for them, with the ids of their requests. */
 export class OpenResponses {
-  readonly #responses = new Set<ServerResponse>();
+  readonly #responses = new Map<ServerResponse, string>();
+  readonly #byConnection = new WeakMap<Socket, number>();
   #onEmpty: () => void = () => undefined;
 
-  add(request: FastifyRequest, response: ServerResponse): void {
-    const leave = () => {
+  get all(): ReadonlyMap<ServerResponse, string> {
+    return this.#responses;
+  }
+
+  /** @returns QUEUE_FULL for a request of a connection that has too many already */
+  add(request: FastifyRequest, response: ServerResponse): ButterflyError | null {
+    const { socket } = request.raw;
+    const others = this.#byConnection.get(socket) ?? 0;
+    this.#byConnection.set(socket, others + 1);
+    socket.setMaxListeners(watchersOfRequest * (limits.requestsPerConnectionMax + 1));
+    this.#responses.set(response, request.id);
+    onResponseOver(request, response, () => {
+      this.#byConnection.set(socket, (this.#byConnection.get(socket) ?? 1) - 1);
       this.#responses.delete(response);
       if (this.#responses.size === 0) this.#onEmpty();
-    };
-    this.#responses.add(response);
-    onResponseOver(request, response, leave);
+    });
+    if (others < limits.requestsPerConnectionMax) return null;
+    return new ButterflyError(
+      'QUEUE_FULL',
+      `${others} requests of this connection are not answered yet; read their answers first.`,
+    );
   }
 
   /** Resolves when all responses are out, or at the deadline. */

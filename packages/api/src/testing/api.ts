@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
-import { ButterflyError, deadlines, systemClock } from '@butterfly/common';
+import { ButterflyError, deadlines, type Observer, systemClock } from '@butterfly/common';
 import type {
   EmbedEvent,
   EmbedRequest,
@@ -18,6 +18,7 @@ import type { Vocabulary } from '@butterfly/ggml';
 import { PromptMaker } from '@butterfly/text';
 import OpenAI from 'openai';
 import type { ApiAccess, ApiContext, ClusterAdministration, HttpSettings } from '../context.js';
+import { type ConnectionBounds, usualBounds } from '../http/connection-bounds.js';
 import { createApi } from '../server.js';
 
 const bos = 256;
@@ -254,7 +255,14 @@ interface TestModel {
   readonly rerankTemplate?: string;
 }
 
-type Settings = Partial<HttpSettings & { readonly host: string; readonly access: ApiAccess }>;
+type Settings = Partial<
+  HttpSettings & {
+    readonly host: string;
+    readonly access: ApiAccess;
+    readonly bounds: Partial<ConnectionBounds>;
+    readonly observe: Observer;
+  }
+>;
 
 /** What a server offers that echoes. */
 export function apiContext(
@@ -271,7 +279,7 @@ export function apiContext(
       vocabulary,
       prompts: new PromptMaker({ vocabulary, ...templates }),
     },
-    observe: () => undefined,
+    observe: http.observe ?? (() => undefined),
     access: http.access ?? { keys: null, isKeyRequired: false },
     clock: systemClock,
     http: { keepAliveMs: deadlines.keepAliveMs, corsOrigins: [], hostNames: [], ...http },
@@ -286,7 +294,10 @@ export async function startApi(
 ): Promise<TestApi> {
   const engine = new EchoEngine();
   const context = apiContext(engine, http, model);
-  const app = createApi(administration ? { ...context, administration } : context);
+  const app = createApi(administration ? { ...context, administration } : context, null, {
+    ...usualBounds,
+    ...http.bounds,
+  });
   const close = async () => {
     await app.close();
   };

@@ -70,7 +70,7 @@ function createCommand(environment: Environment): Command {
       'tokens of prompts and answers that it has (default: any number)',
       perMinute,
     )
-    .option('--concurrent <n>', 'requests at once (default: any number)', perMinute)
+    .option('--concurrent <n>', 'answers at once (default: any number)', perMinute)
     .option('--model <id>', 'a model that it is for (default: all); can be repeated', moreModels)
     .option(
       '--priority <n>',

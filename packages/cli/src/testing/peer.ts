@@ -10,8 +10,9 @@ export class Peer implements Disposable {
     socket.on('error', () => undefined);
   }
 
-  static async connect(port: number): Promise<Peer> {
-    const socket = connect(port, '127.0.0.1');
+  /** @param localAddress one of this machine, from which it seems to come */
+  static async connect(port: number, localAddress = '127.0.0.1'): Promise<Peer> {
+    const socket = connect({ port, host: '127.0.0.1', localAddress });
     const peer = new Peer(socket);
     await once(socket, 'connect');
     return peer;

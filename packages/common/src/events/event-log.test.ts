@@ -30,6 +30,25 @@ describe('the log of events', () => {
     expect(told({ kind: 'stepDone', ...step }, { kind: 'planRetired', replica: 1, epoch: 1 })).toEqual([]);
   });
 
+  it('says of who broke the protocol whether their link could have done it', () => {
+    const breach = { kind: 'protocolBroken', peer: '192.0.2.7:4711', offences: 2, keptOutMs: 4_000 } as const;
+    const [stranger, member] = told(
+      { ...breach, member: null, workerId: null, name: null, reason: 'Noise.' },
+      { ...breach, member: 'f00d', workerId: 'w2', name: 'desk', reason: 'A step.' },
+    );
+    const fields = { peer: '192.0.2.7:4711', offences: 2, keptOutMs: 4_000 };
+    expect(stranger).toEqual([
+      'warn',
+      'A peer broke the protocol: Noise.',
+      { ...fields, member: null, workerId: null, name: null },
+    ]);
+    expect(member).toEqual([
+      'error',
+      expect.stringMatching(/^A member of the cluster .*: A step\. Nothing can damage .* malice\.$/u),
+      { ...fields, member: 'f00d', workerId: 'w2', name: 'desk' },
+    ]);
+  });
+
   it('is loud about defects alone', () => {
     const request = { requestId: 'req_1', method: 'GET', url: '/', status: 400 };
     const [refused, broken] = told(

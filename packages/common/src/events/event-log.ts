@@ -1,6 +1,6 @@
 import type { Logger } from '../log.js';
 import type { ButterflyEvent, EventOf, Observer } from './events.js';
-import { fieldsOf, type Line, writeLine } from './log-line.js';
+import { fieldsOf, type Line, lineOfBreach, writeLine } from './log-line.js';
 
 type Kind = ButterflyEvent['kind'];
 
@@ -14,6 +14,7 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
     `A peer left before it joined: ${reason}`,
     { peer, code },
   ],
+  protocolBroken: lineOfBreach,
   kernelsDiffer: ({ workerId, words }) => ['warn', words, { workerId }],
   numbersApart: ({ words, ...event }) => [
     'error',

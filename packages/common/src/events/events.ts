@@ -9,6 +9,21 @@ export interface LoadedBytes {
   readonly elapsedMs: number;
 }
 
+/** A peer broke the protocol, and was cut off. */
+export interface BrokenProtocol {
+  readonly kind: 'protocolBroken';
+  /** Its address, as `host:port`. */
+  readonly peer: string;
+  /** Who its certificate proves it to be; null for one without. */
+  readonly member: string | null;
+  /** What was wrong. */
+  readonly reason: string;
+  /** How often it did so, as far as that is remembered. */
+  readonly offences: number;
+  /** How long it is not let in; 0 where that is not done. */
+  readonly keptOutMs: number;
+}
+
 /** Layers, both included. */
 export type LayerRange = readonly [first: number, last: number];
 
@@ -36,15 +51,17 @@ type ClusterEvent =
       readonly isOrderly: boolean;
       readonly reason: string;
     }
-  /** Somebody who dialled was not admitted, or left before that. */
   /** A stranger with a join token was given a certificate, with which it comes back. */
   | { readonly kind: 'workerEnrolled'; readonly peer: string; readonly member: string }
+  /** Somebody who dialled was not admitted, or left before that. */
   | {
       readonly kind: 'strangerLeft';
       readonly peer: string;
       readonly code: ErrorCode | undefined;
       readonly reason: string;
     }
+  /** Of whoever dials the orchestrator: a worker has an id and a name once it has joined. */
+  | (BrokenProtocol & { readonly workerId: string | null; readonly name: string | null })
   /** Kernels of unlike workers do not promise the same bytes. */
   | { readonly kind: 'kernelsDiffer'; readonly workerId: string; readonly words: string }
   /** A worker computed the same as another, and came to different numbers: both are left out where that can be. */

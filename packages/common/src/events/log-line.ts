@@ -1,4 +1,5 @@
 import type { Logger, LogLevel } from '../log.js';
+import type { BrokenProtocol } from './events.js';
 
 /** What a person reads of an event, and fields for programs. */
 export type Line = readonly [level: Exclude<LogLevel, 'trace' | 'silent'>, message: string, fields: object];
@@ -11,4 +12,15 @@ export function writeLine(log: Logger, line: Line | null): void {
 /** All that an event says. */
 export function fieldsOf(event: { readonly kind: string }): object {
   return Object.fromEntries(Object.entries(event).filter(([name]) => name !== 'kind'));
+}
+
+/** What of a broken protocol a person should think depends on whether the link could have been damaged. */
+export function lineOfBreach({ reason, ...event }: BrokenProtocol): Line {
+  return event.member === null
+    ? ['warn', `A peer broke the protocol: ${reason}`, fieldsOf(event)]
+    : [
+        'error',
+        `A member of the cluster broke the protocol: ${reason} Nothing can damage or forge its link, so that this is a defect of its version, or malice.`,
+        fieldsOf(event),
+      ];
 }

@@ -1,5 +1,5 @@
 import type { Logger } from '../log.js';
-import { fieldsOf, type Line, writeLine } from './log-line.js';
+import { fieldsOf, type Line, lineOfBreach, writeLine } from './log-line.js';
 import type { WorkerEvent, WorkerEventOf, WorkerObserver } from './worker-events.js';
 
 type Kind = WorkerEvent['kind'];
@@ -34,6 +34,7 @@ const lines: { readonly [K in Kind]: ((event: WorkerEventOf<K>) => Line) | null 
   dialFailed: ({ code, message }) => ['info', message, { code }],
   orchestratorLost: null,
   orchestratorRejoined: null,
+  protocolBroken: lineOfBreach,
   weightsLoading: (event) => ['info', 'Loading the weights.', fieldsOf(event)],
   weightsLoaded: (event) => ['info', 'The weights are loaded.', fieldsOf(event)],
   weightsNotLoaded: ({ shardId, code, message }) => ['error', message, { shardId, code }],

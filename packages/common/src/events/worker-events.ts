@@ -1,6 +1,6 @@
 import type { ButterflyError, ErrorCode } from '../errors.js';
 import type { StepTime } from '../step-time.js';
-import type { LayerRange, LoadedBytes } from './events.js';
+import type { BrokenProtocol, LayerRange, LoadedBytes } from './events.js';
 
 /** What a worker finds out about its machine. */
 type MachineEvent =
@@ -95,7 +95,7 @@ type WeightsEvent =
   | { readonly kind: 'imageNotKept'; readonly error: string };
 
 /** All that happens in the process of a worker, as plain values. */
-export type WorkerEvent = MachineEvent | PresenceEvent | StageEvent | WeightsEvent;
+export type WorkerEvent = MachineEvent | PresenceEvent | BrokenProtocol | StageEvent | WeightsEvent;
 
 export type WorkerEventOf<K extends WorkerEvent['kind']> = Extract<WorkerEvent, { readonly kind: K }>;
 

@@ -1,1 +1,2 @@
+export { makeMembers } from './members.js';
 export { makeServerCertificate } from './server-certificate.js';

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { limits } from '@butterfly/common';
+import { addressBlock, limits } from '@butterfly/common';
 
 /** Sockets whose other sides have not proved yet who they are: few from one address, and few in all, so that others get in beside them. */
 export class HalfOpen {
@@ -8,7 +8,7 @@ export class HalfOpen {
 
   /** Destroys a socket for which there is no place. */
   enter(socket: Socket): void {
-    const address = socket.remoteAddress ?? '';
+    const address = addressBlock(socket.remoteAddress ?? '');
     const others = this.#byAddress.get(address);
     if (this.#count >= limits.halfOpenMax || (others?.size ?? 0) >= limits.halfOpenPerAddressMax) {
       socket.destroy();
@@ -22,8 +22,9 @@ export class HalfOpen {
 
   /** The other side of one of the sockets is a member. */
   leave(address: string | undefined, port: number | undefined): void {
-    for (const socket of this.#byAddress.get(address ?? '') ?? [])
-      if (socket.remotePort === port) this.#leave(address ?? '', socket);
+    const block = addressBlock(address ?? '');
+    for (const socket of this.#byAddress.get(block) ?? [])
+      if (socket.remoteAddress === address && socket.remotePort === port) this.#leave(block, socket);
   }
 
   #leave(address: string, socket: Socket): void {

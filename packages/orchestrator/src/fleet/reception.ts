@@ -8,15 +8,18 @@ import {
 } from '@butterfly/common';
 import type { Admission } from '@butterfly/identity';
 import {
+  type Caller,
+  callerOf,
   Connection,
   type ControlMessage,
   type ControlMessageOf,
+  Doorkeeper,
   type Frame,
   type IncomingStream,
   decodeControl,
   encodeControl,
 } from '@butterfly/wire';
-import { createWorkerRecord, type WorkerRecord } from './fleet-worker.js';
+import { createWorkerRecord, identityOf, type WorkerRecord } from './fleet-worker.js';
 
 export interface ReceptionOptions {
   /** Decides who may join. */
@@ -33,20 +36,42 @@ export interface ReceptionOptions {
   readonly onClose: (worker: WorkerRecord, error: ButterflyError | null, reason: string) => void;
 }
 
-/** The door of the cluster: whoever says a proper hello in time is welcomed, and has some time to measure itself. */
+/** Who is turned away has nothing to say. */
+const deaf = { onFrame: () => undefined, onClose: () => undefined };
+
+/**
+ * The door of the cluster: whoever says a proper hello in time is welcomed, and has some time to measure itself. Who breaks the
+ * protocol, here or later, is kept out for a while.
+ */
 export class Reception {
+  readonly #doorkeeper: Doorkeeper;
   #nextWorker = 1;
 
-  constructor(private readonly options: ReceptionOptions) {}
+  constructor(private readonly options: ReceptionOptions) {
+    this.#doorkeeper = new Doorkeeper(options.clock);
+  }
 
   accept(stream: IncomingStream): void {
+    const { clock } = this.options;
+    const refusal = this.#doorkeeper.refusal(callerOf(stream));
+    // Without a word in the log: it was named there when it was kept out, and may come as often as it likes.
+    if (refusal) new Connection(stream, { clock, isStranger: true, handlers: deaf }).fail(refusal);
+    else this.#receive(stream);
+  }
+
+  #receive(stream: IncomingStream): void {
     const { clock, observe, onFrame, onClose } = this.options;
     let worker: WorkerRecord | null = null;
     let isEnrolled = false;
+    let isNamed = false;
     const connection: Connection = new Connection(stream, {
       clock,
       isStranger: true,
       handlers: {
+        onBreach: (error) => {
+          isNamed = true;
+          return this.#broke(stream, connection, worker, error);
+        },
         onFrame: (frame) => {
           if (worker) {
             onFrame(worker, frame);
@@ -65,7 +90,7 @@ export class Reception {
           cancelDeadline();
           worker?.cancelDeadline();
           if (worker) onClose(worker, error, reason);
-          else if (error || !isEnrolled)
+          else if (!isNamed && (error || !isEnrolled))
             observe({ kind: 'strangerLeft', peer: connection.peer, code: error?.code, reason });
         },
       },
@@ -73,6 +98,28 @@ export class Reception {
     const cancelDeadline = clock.after(deadlines.handshakeMs, () => {
       connection.fail(new ButterflyError('TIMEOUT', `No hello came within ${deadlines.handshakeMs} ms.`));
     });
+  }
+
+  /** Names in the log who broke the protocol, and keeps them out. */
+  #broke(
+    stream: IncomingStream,
+    { peer }: Connection,
+    worker: WorkerRecord | null,
+    error: ButterflyError,
+  ): ButterflyError {
+    const caller = worker ? callerAs(worker, stream) : callerOf(stream);
+    const { told, offences, keptOutMs } = this.#doorkeeper.broke(caller, error);
+    this.options.observe({
+      kind: 'protocolBroken',
+      peer,
+      member: stream.identity?.id ?? null,
+      workerId: worker?.workerId ?? null,
+      name: worker?.identity.name ?? null,
+      reason: error.message,
+      offences,
+      keptOutMs,
+    });
+    return told;
   }
 
   /** Gives a stranger a certificate, with which it comes back. It has until the deadline of its hello. */
@@ -105,6 +152,8 @@ export class Reception {
       ...(distrust === undefined ? {} : { distrust }),
     };
     const member = admission.admit({ ...proof, token: message.token });
+    const refusal = this.#doorkeeper.refusal(callerAs({ identity: message.worker, member }, stream));
+    if (refusal) throw refusal;
     this.#checkRoom();
     connection.trust();
     const worker = createWorkerRecord(`w${this.#nextWorker++}`, message.worker, connection, stream, member);
@@ -123,4 +172,10 @@ export class Reception {
     onWelcome(worker);
     return worker;
   }
+}
+
+/** A worker without certificate that was let in is told from others at its address by what it says of itself. */
+function callerAs(worker: Pick<WorkerRecord, 'identity' | 'member'>, stream: IncomingStream): Caller {
+  const caller = callerOf(stream);
+  return caller.isProven ? caller : { ...caller, name: `${caller.name} ${identityOf(worker)}` };
 }

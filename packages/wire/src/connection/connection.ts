@@ -10,7 +10,7 @@ import {
 import { AccrualDetector } from './accrual-detector.js';
 import { FrameDecoder } from '../frames/frame.js';
 import type { Frame } from '../frames/frame.js';
-import { decodeControl, encodeControl } from '../messages/messages.js';
+import { type ControlMessageOf, decodeControl, encodeControl } from '../messages/messages.js';
 
 /** What a connection needs of its socket; sockets of node:net and node:tls have it, and simulated ones. */
 export interface ByteStream {
@@ -43,6 +43,11 @@ export interface ConnectionHandlers {
    * that either side closed it in order; `reason` is then what that side gave, and else the message of the error.
    */
   onClose(error: ButterflyError | null, reason: string): void;
+  /**
+   * The other side broke the protocol, and the connection ends. Called once, before `onClose`.
+   * @returns what it is told, which is then the error of the connection
+   */
+  onBreach?(error: ButterflyError): ButterflyError;
 }
 
 export interface Heartbeat {
@@ -210,11 +215,14 @@ export class Connection {
     return this.#streamClosed;
   }
 
-  /** Tells the peer what is wrong and closes with that error. */
-  fail(error: ButterflyError): void {
+  /** Tells the peer what is wrong and closes with that error; PROTOCOL_INVALID says that the peer is to blame. */
+  fail(found: ButterflyError): void {
     if (this.#ending !== null) return;
-    this.send(encodeControl({ kind: 'error', code: error.code, message: error.message }));
-    this.#finish(error, error.message);
+    const isBreach = found.code === 'PROTOCOL_INVALID';
+    const error = (isBreach ? this.#handlers.onBreach?.(found) : null) ?? found;
+    const { code, message, retryAfterMs } = error;
+    this.send(encodeControl({ kind: 'error', code, message, retryAfterMs }));
+    this.#finish(error, message);
     this.#linger(errorLingerMs);
   }
 
@@ -252,9 +260,7 @@ export class Connection {
         this.#ponged(message.sentAtMs);
         return;
       case 'error':
-        this.destroy(
-          new ButterflyError(isErrorCode(message.code) ? message.code : 'PROTOCOL_INVALID', message.message),
-        );
+        this.destroy(errorOf(message));
         return;
       case 'bye':
         this.#finish(null, message.reason);
@@ -358,4 +364,10 @@ export class Connection {
   #releaseWaiters(): void {
     for (const { resolve } of this.#drainWaiters.splice(0)) resolve();
   }
+}
+
+/** What the peer says, which may be of a later version. */
+function errorOf({ code, message, retryAfterMs }: ControlMessageOf<'error'>): ButterflyError {
+  const options = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return new ButterflyError(isErrorCode(code) ? code : 'PROTOCOL_INVALID', message, options);
 }

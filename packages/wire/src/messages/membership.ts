@@ -142,7 +142,14 @@ export const probeBlock = z
 /** `sentAtMs` is of the clock of whoever pings, and comes back unchanged. */
 export const ping = z.object({ kind: z.literal('ping'), sentAtMs: timestampMs }).readonly();
 export const pong = z.object({ kind: z.literal('pong'), sentAtMs: timestampMs }).readonly();
-/** The last message before its sender closes: what went wrong, with a code of the errors table. */
-export const error = z.object({ kind: z.literal('error'), code: name, message: prose }).readonly();
+/** The last message before its sender closes: what went wrong, with a code of the errors table, and when to come back. */
+export const error = z
+  .object({
+    kind: z.literal('error'),
+    code: name,
+    message: prose,
+    retryAfterMs: intervalMs.optional(),
+  })
+  .readonly();
 /** The last message before its sender closes in order. */
 export const bye = z.object({ kind: z.literal('bye'), reason: prose }).readonly();

@@ -1,4 +1,4 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, type Clock, deadlines, systemClock } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { describeFile } from '@butterfly/stage/testing';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
@@ -72,6 +72,31 @@ describe('a worker that loses its orchestrator', () => {
     await again.next('hello');
     again.connection.fail(new ButterflyError('JOIN_REFUSED', 'There are enough workers.'));
     expect(await worker.closed).toMatchObject({ code: 'JOIN_REFUSED' });
+  });
+
+  it('comes back by itself when it was kept out, and no sooner than it was told', async () => {
+    const pausesMs: number[] = [];
+    const clock: Clock = {
+      nowMs: () => systemClock.nowMs(),
+      after: (delayMs, callback) => {
+        pausesMs.push(delayMs);
+        return systemClock.after(delayMs > 60_000 ? 0 : delayMs, callback);
+      },
+    };
+    await using orchestrator = await ScriptedOrchestrator.open();
+    const { worker, member } = await orchestrator.startWorker(spec, { clock });
+    const told = (code: 'PROTOCOL_INVALID' | 'KEPT_OUT', retryAfterMs: number) =>
+      new ButterflyError(code, 'The test.', { retryAfterMs });
+    member.connection.fail(told('PROTOCOL_INVALID', 111_111));
+    const again = await orchestrator.accept();
+    expect(pausesMs).toContain(111_111);
+    await again.next('hello');
+    again.connection.fail(told('KEPT_OUT', 8_000_000));
+    const third = await orchestrator.accept();
+    // It is told more than anybody is ever kept out.
+    expect(pausesMs).toContain(deadlines.keptOutMaxMs);
+    await third.welcome(spec);
+    await worker.stop();
   });
 
   it('ends with it when it is not to come back', async () => {

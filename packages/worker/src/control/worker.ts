@@ -3,6 +3,7 @@ import {
   type Clock,
   type ErrorCode,
   type WorkerObserver,
+  deadlines,
   exitCodes,
   isLoopbackHost,
   systemClock,
@@ -54,7 +55,13 @@ const dialPauseMaxMs = 5_000;
 /** Answers that will be the same the next time, although they come over the network. */
 const finalCodes: ReadonlySet<ErrorCode> = new Set(['JOIN_REFUSED', 'ACCESS_DENIED', 'PROTOCOL_VERSION']);
 /** What an orchestrator that is not there yet looks like: itself, or through a proxy that is. */
-const absentCodes: ReadonlySet<ErrorCode> = new Set(['PEER_UNREACHABLE', 'CONNECTION_CLOSED', 'TIMEOUT']);
+const absentCodes: ReadonlySet<ErrorCode> = new Set([
+  'PEER_UNREACHABLE',
+  'CONNECTION_CLOSED',
+  'TIMEOUT',
+  // It is there, and lets this machine in when its time is over.
+  'KEPT_OUT',
+]);
 
 /**
  * A worker: joins an orchestrator, loads the layers that it is told and computes steps. When the orchestrator is lost it
@@ -67,6 +74,8 @@ export class Worker {
   readonly #stopping = new AbortController();
   #session: Session | null = null;
   #pauseMs = dialPauseMinMs;
+  /** For how long the orchestrator said that it lets this worker in no more. */
+  #keptOutMs = 0;
   /** Of the model that was measured last: losing the orchestrator changes nothing of it. */
   #measured: { readonly modelKey: string; readonly profile: Promise<MeasuredProfile> } | null = null;
 
@@ -94,7 +103,7 @@ export class Worker {
     const { transport } = membership;
     const { onStep = (): void => undefined } = options;
     const arrivals = { secret: new PeerSecret(), links: new IncomingLinks(clock), guests: new PeerGuests() };
-    const door = await openDoor(options, { transport, clock, ...arrivals });
+    const door = await openDoor(options, { transport, clock, observe, ...arrivals });
     const shards = new ShardHolder({ stages, clock, observe });
     const localFiles = options.remoteOnly !== true;
     const parts = { ...arrivals, shards, cache, localFiles, membership, transport, clock, observe, onStep };
@@ -194,6 +203,7 @@ export class Worker {
       await this.#session?.end();
       if (error === null || !rejoins || !isPassing(error)) return error;
       if (clock.nowMs() - joinedMs > dialPauseMaxMs) this.#pauseMs = dialPauseMinMs;
+      this.#heed(error);
       observe({ kind: 'orchestratorLost', error });
     }
     return null;
@@ -225,6 +235,7 @@ export class Worker {
       } catch (thrown) {
         const error = toButterflyError(thrown);
         onFailure(error);
+        this.#heed(error);
         const { code, message } = error;
         this.parts.observe({ kind: 'dialFailed', code, message });
       }
@@ -233,9 +244,15 @@ export class Worker {
     return null;
   }
 
+  /** Whoever asks again before its time is only told so again. */
+  #heed({ retryAfterMs = 0 }: ButterflyError): void {
+    this.#keptOutMs = Math.min(retryAfterMs, deadlines.keptOutMaxMs);
+  }
+
   async #pause(endMs: number): Promise<void> {
     const { clock } = this.parts;
-    const pauseMs = Math.min(this.#pauseMs, Math.max(0, endMs - clock.nowMs()));
+    const wantedMs = Math.max(this.#pauseMs, this.#keptOutMs);
+    const pauseMs = Math.min(wantedMs, Math.max(0, endMs - clock.nowMs()));
     this.#pauseMs = Math.min(2 * this.#pauseMs, dialPauseMaxMs);
     await pause(pauseMs, clock, this.#stopping.signal);
   }

@@ -1,7 +1,9 @@
-import { ButterflyError, type Clock, deadlines } from '@butterfly/common';
+import { ButterflyError, type Clock, deadlines, type WorkerObserver } from '@butterfly/common';
 import {
+  callerOf,
   Connection,
   type ControlMessage,
+  Doorkeeper,
   type IncomingStream,
   type Listener,
   type Transport,
@@ -17,6 +19,7 @@ export interface DataDoorOptions {
   readonly port: number;
   readonly transport: Transport;
   readonly clock: Clock;
+  readonly observe: WorkerObserver;
   /** What everybody must show who comes in. */
   readonly secret: PeerSecret;
   readonly links: IncomingLinks;
@@ -33,8 +36,9 @@ export class DataDoor {
   /** @throws ButterflyError ADDRESS_INVALID, PORT_IN_USE */
   static async open(options: DataDoorOptions): Promise<DataDoor> {
     const { host, port, transport } = options;
+    const doorkeeper = new Doorkeeper(options.clock);
     return new DataDoor(
-      await transport.listen({ host, port, onConnection: (stream) => receive(stream, options) }),
+      await transport.listen({ host, port, onConnection: (stream) => accept(stream, doorkeeper, options) }),
     );
   }
 
@@ -47,12 +51,44 @@ export class DataDoor {
   }
 }
 
-function receive(stream: IncomingStream, { clock, secret, links, guests }: DataDoorOptions): void {
+/** Who is turned away has nothing to say. */
+const deaf = { onFrame: () => undefined, onClose: () => undefined };
+
+/**
+ * Members that broke the protocol are kept out for a while; what they would have sent goes through the orchestrator then, which
+ * sees what they do. Where nobody proves who they are, an address may stand for all stages before this one, so that whoever
+ * breaks the protocol there is cut off and named, and no more.
+ */
+function accept(stream: IncomingStream, doorkeeper: Doorkeeper, options: DataDoorOptions): void {
+  const { clock, observe } = options;
+  const caller = callerOf(stream);
+  const refusal = caller.isProven ? doorkeeper.refusal(caller) : null;
+  if (refusal) {
+    new Connection(stream, { clock, isStranger: true, handlers: deaf }).fail(refusal);
+    return;
+  }
+  receive(stream, options, (error, { peer }) => {
+    const isFirst = doorkeeper.refusal(caller) === null;
+    const { told, offences, keptOutMs } = doorkeeper.broke(caller, error);
+    const [member, reason] = [stream.identity?.id ?? null, error.message];
+    if (caller.isProven) observe({ kind: 'protocolBroken', peer, member, reason, offences, keptOutMs });
+    // Strangers may come as often as they like, and are named as seldom as they would be let in.
+    else if (isFirst) observe({ kind: 'protocolBroken', peer, member, reason, offences, keptOutMs: 0 });
+    return caller.isProven ? told : error;
+  });
+}
+
+function receive(
+  stream: IncomingStream,
+  { clock, secret, links, guests }: DataDoorOptions,
+  onBreach: (error: ButterflyError, connection: Connection) => ButterflyError,
+): void {
   let isGreeted = false;
   const connection: Connection = new Connection(stream, {
     clock,
     isStranger: true,
     handlers: {
+      onBreach: (error) => onBreach(error, connection),
       onFrame: (frame) => {
         if (guests.has(connection)) guests.receive(connection, decodeControl(frame));
         else if (isGreeted) links.receive(connection, frame);

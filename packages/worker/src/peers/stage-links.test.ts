@@ -26,6 +26,7 @@ const activations: Activations = {
   payload: zeros,
 };
 
+const usual = { transport: tcpTransport, clock: systemClock, observe: () => undefined };
 let links: IncomingLinks;
 let door: DataDoor;
 const connections: Connection[] = [];
@@ -33,7 +34,7 @@ beforeEach(async () => {
   const secret = new PeerSecret();
   secret.change(peerToken);
   links = new IncomingLinks(systemClock);
-  const parts = { secret, links, guests: new PeerGuests(), transport: tcpTransport, clock: systemClock };
+  const parts = { ...usual, secret, links, guests: new PeerGuests() };
   door = await DataDoor.open({ host: '127.0.0.1', port: 0, ...parts });
 });
 afterEach(async () => {
@@ -142,7 +143,7 @@ describe('the door for other workers', () => {
   });
 
   it('lets nobody in before it knows the secret', async () => {
-    const parts = { links, guests: new PeerGuests(), transport: tcpTransport, clock: systemClock };
+    const parts = { ...usual, links, guests: new PeerGuests() };
     await door.close();
     door = await DataDoor.open({ host: '127.0.0.1', port: 0, secret: new PeerSecret(), ...parts });
     const party = await knock(linkOf(peerToken));

@@ -1,7 +1,6 @@
 import type { ErrorCode } from '@butterfly/common';
-import type { ChatMessage } from './chat-message.js';
-import type { ChatOptions } from './chat-renderer.js';
-import type { SpecialTokenTexts } from './chat-template.js';
+import type { ChatMessage, ChatOptions } from '../chat-message.js';
+import type { SpecialTokenTexts } from '../chat-template.js';
 
 /** What a thread is made with. */
 export interface RenderingOptions {

@@ -1,9 +1,9 @@
 import { ManualClock } from '@butterfly/common/testing';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { ChatMessage } from './chat-message.js';
-import { ChatRenderer } from './chat-renderer.js';
+import type { ChatMessage } from '../chat-message.js';
+import { ChatRenderer } from '../chat-renderer.js';
 import { RenderingThread } from './rendering-thread.js';
-import { toolTemplates } from './testing/index.js';
+import { toolTemplates } from '../testing/index.js';
 
 const specialTokens = { bosToken: '<s>', eosToken: '</s>' };
 const threads: RenderingThread[] = [];

@@ -1,13 +1,12 @@
 import { Worker } from 'node:worker_threads';
 import { ButterflyError, type Clock, deadlines, systemClock } from '@butterfly/common';
 import { Text } from '@butterfly/python';
-import type { ChatMessage } from './chat-message.js';
-import type { ChatOptions } from './chat-renderer.js';
+import type { ChatMessage, ChatOptions } from '../chat-message.js';
 import type { FromRenderingThread, RenderingOptions, ToRenderingThread } from './rendering-messages.js';
 
 export type { RenderingOptions } from './rendering-messages.js';
 
-const program = new URL('../dist/rendering-thread-main.js', import.meta.url);
+const program = new URL('../../dist/rendering/rendering-thread-main.js', import.meta.url);
 /** A conversation of the largest body with its rendering; a template that wants more is none of a model. */
 const memoryMib = 512;
 

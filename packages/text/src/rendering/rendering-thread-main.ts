@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { toButterflyError } from '@butterfly/common';
-import { ChatRenderer } from './chat-renderer.js';
+import { ChatRenderer } from '../chat-renderer.js';
 import type { FromRenderingThread, RenderingOptions, ToRenderingThread } from './rendering-messages.js';
 
 /** The thread that renders conversations, one after the other. */
