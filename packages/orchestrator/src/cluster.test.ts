@@ -30,6 +30,16 @@ describe('weights', () => {
   });
 });
 
+describe('a cluster that is closed', () => {
+  it('waits for nothing any more, which would keep its process up', async () => {
+    const scripted = await ScriptedCluster.live(['a', 'b']);
+    await scripted[Symbol.asyncDispose]();
+    // The others hear of it.
+    await scripted.pass(1_000);
+    expect(scripted.clock.isIdle).toBe(true);
+  });
+});
+
 describe('a defect of the planner', () => {
   it('while it weighs a plan is told, and what is live goes on', async () => {
     await using scripted = await ScriptedCluster.live(['a', 'b'], { planner: () => ({ repair: fail }) });

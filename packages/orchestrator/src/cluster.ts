@@ -128,7 +128,7 @@ export class Cluster {
     const { workerId, identity, connection } = worker;
     const others = this.workers().filter((each) => each !== worker && each.profile !== null);
     const measured = this.#prober.introduce(worker, others).then(() => true);
-    const isMeasured = await Promise.race([measured, this.#after(introductionMs)]);
+    const isMeasured = await this.#within(introductionMs, measured);
     if (!connection.isOpen || this.#closed) return;
     const { name, memoryBytes, threads } = identity;
     const { observe } = this.options;
@@ -152,8 +152,18 @@ export class Cluster {
     drains.returned(worker, refusal ? 'kept' : 'draining', nowMs);
   }
 
-  #after(delayMs: number): Promise<false> {
-    return new Promise((resolve) => this.options.clock.after(delayMs, () => resolve(false)));
+  /** False where it takes longer. */
+  async #within(delayMs: number, work: Promise<boolean>): Promise<boolean> {
+    let cancel: () => void = () => undefined;
+    const tooLong = new Promise<false>((resolve) => {
+      cancel = this.options.clock.after(delayMs, () => resolve(false));
+    });
+    try {
+      return await Promise.race([work, tooLong]);
+    } finally {
+      // A timer that nobody waits for would keep the process up.
+      cancel();
+    }
   }
 
   #left(worker: FleetWorker, error: ButterflyError | null, reason: string): void {
