@@ -12,6 +12,7 @@ import { benchProfile } from './profile.js';
 import { benchScheduler } from './scheduler.js';
 import { benchServe } from './serve.js';
 import { benchSecurity } from './security.js';
+import { benchServers } from './servers/servers.js';
 import { benchSingle } from './single.js';
 import { benchSoak } from './soak.js';
 import { benchSplit } from './split.js';
@@ -21,6 +22,7 @@ const usage = `Usage: npm run bench -- NAME [options]
 
   single     one stream: prefill and decode beside llama.cpp, cost of each further stage, memory of workers
   serve      many clients over HTTP beside llama.cpp's continuous batching; with --profile, where a step spends its time
+  servers    over HTTP beside llama.cpp's own server and its RPC mode, which --llama-bin has
   split      two workers with half the threads each beside one with all of them, over HTTP
   prefix     time to the first token of a prompt whose beginning is cached
   lookup     speculative decoding by prompt lookup, on against off
@@ -43,6 +45,7 @@ Options:
   --requests N     requests of one load of serve, or of soak
   --rate N         Poisson arrivals per second for serve (default: 0.7 of what both sides can do)
   --threads N      threads of one process (default: 2)
+  --llama-bin DIR  llama-server and ggml-rpc-server for servers, of the release that is called here
   --profile        see serve
   --quick          tiny models for models, to try it; writes no file
 `;
@@ -50,6 +53,7 @@ Options:
 const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>> = {
   single: ({ repeats }) => benchSingle(repeats),
   serve: (options) => (options.profile ? benchProfile(options) : benchServe(options)),
+  servers: benchServers,
   split: benchSplit,
   prefix: benchPrefix,
   lookup: benchLookup,

@@ -13,6 +13,7 @@ describe('the options of a benchmark', () => {
         ratePerSecond: null,
         threads: 2,
         profile: false,
+        llamaBin: null,
         isQuick: false,
       },
     });

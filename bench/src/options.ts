@@ -15,6 +15,8 @@ export interface BenchOptions {
   readonly threads: number;
   /** Print where a step spends its time instead. */
   readonly profile: boolean;
+  /** A folder with llama.cpp's own server, for servers; null without. */
+  readonly llamaBin: string | null;
   /** Models so small that they only show whether the benchmark runs. */
   readonly isQuick: boolean;
 }
@@ -35,6 +37,7 @@ export function parseOptions(args: readonly string[]): {
       rate: { type: 'string' },
       threads: { type: 'string', default: '2' },
       profile: { type: 'boolean', default: false },
+      'llama-bin': { type: 'string' },
       quick: { type: 'boolean', default: false },
     },
   });
@@ -49,6 +52,7 @@ export function parseOptions(args: readonly string[]): {
       ratePerSecond: values.rate === undefined ? null : positive('rate', values.rate),
       threads: wholeNumber('threads', values.threads),
       profile: values.profile,
+      llamaBin: values['llama-bin'] ?? null,
       isQuick: values.quick,
     },
   };

@@ -1,0 +1,138 @@
+import { Worker } from 'node:worker_threads';
+import { contextTokens, parallel } from '../load/sides.js';
+import { median } from '../load/statistics.js';
+import { benchModel, vocabularyOf, type BenchModel } from '../models.js';
+import type { BenchOptions } from '../options.js';
+import { ServeProcess } from '../processes/serve-process.js';
+import { printTable, writeResult } from '../report.js';
+import { hasLlamaServer, LlamaServer } from './llama-server.js';
+import { atOnce, closedLoop, type Load, oneStream, type Round } from './loads.js';
+
+/** How both sides are run. */
+interface Setting {
+  readonly name: string;
+  readonly workers: number;
+  readonly threads: number;
+  /** Whether something else wants a core all the time. */
+  readonly isBusy: boolean;
+  readonly loads: (vocabulary: number, least: number | null) => readonly Load[];
+}
+
+const settings: readonly Setting[] = [
+  {
+    name: '1 worker, 2 threads',
+    ...{ workers: 1, threads: 2, isBusy: false },
+    loads: (vocabulary, least) => [
+      oneStream(vocabulary),
+      atOnce(8, vocabulary),
+      closedLoop(8, vocabulary, least),
+      closedLoop(16, vocabulary, least),
+    ],
+  },
+  {
+    name: '1 worker, 1 thread',
+    ...{ workers: 1, threads: 1, isBusy: false },
+    loads: (vocabulary) => [oneStream(vocabulary)],
+  },
+  {
+    name: '1 worker, 2 threads, beside a busy process',
+    ...{ workers: 1, threads: 2, isBusy: true },
+    loads: (vocabulary) => [oneStream(vocabulary)],
+  },
+  {
+    name: '2 workers of 1 thread',
+    ...{ workers: 2, threads: 1, isBusy: false },
+    loads: (vocabulary, least) => [1, 8, 16].map((clients) => closedLoop(clients, vocabulary, least)),
+  },
+];
+
+interface Row {
+  readonly setting: string;
+  readonly load: string;
+  readonly unit: string;
+  readonly llamaServer: Round;
+  readonly butterfly: Round;
+  /** Above 1 where Butterfly is ahead. */
+  readonly ratio: number;
+}
+
+/** As users run them, over HTTP: `butterfly serve` beside llama.cpp's own server, and its RPC mode. */
+export async function benchServers(options: BenchOptions): Promise<void> {
+  const { llamaBin, repeats, requests } = options;
+  if (llamaBin === null || !hasLlamaServer(llamaBin)) {
+    process.stderr.write(
+      'servers needs --llama-bin DIR, a folder with llama-server and ggml-rpc-server of the release that is called here; see docs/performance.md.\n',
+    );
+    process.exitCode = 2;
+    return;
+  }
+  const model = await benchModel(options.model);
+  const rows: Row[] = [];
+  for (const setting of settings) {
+    rows.push(...(await measure(setting, model, llamaBin, repeats, requests)));
+    // After each: a run takes long, and what it has is kept when it is broken off.
+    writeResult('servers', { model: model.name, repeats, rows });
+  }
+  printTable(
+    `${model.name}, over HTTP, medians of ${repeats}`,
+    ['setting', 'load', 'figure', 'llama-server', 'butterfly', 'ratio', 'first token ms', ''],
+    rows.map((row) => [
+      ...[row.setting, row.load, row.unit, row.llamaServer.figure, row.butterfly.figure, row.ratio],
+      ...[row.llamaServer.firstTokenMs, row.butterfly.firstTokenMs],
+    ]),
+  );
+}
+
+async function measure(
+  { name, workers, threads, isBusy, loads }: Setting,
+  model: BenchModel,
+  binaries: string,
+  repeats: number,
+  least: number | null,
+): Promise<Row[]> {
+  const vocabulary = await vocabularyOf(model.path);
+  const shape = { workers, threads, contextTokens, parallel };
+  await using ours = await ServeProcess.start(model.path, shape);
+  await using theirs = await LlamaServer.start(model.path, { ...shape, binaries });
+  await using busy = isBusy ? busyThread() : null;
+  void busy;
+  const rows: Row[] = [];
+  for (const load of loads(vocabulary, least)) {
+    const [llamaServer, butterfly]: [Round[], Round[]] = [[], []];
+    for (let round = 0; round <= repeats; round++) {
+      // Who begins changes from round to round; the first warms up and does not count.
+      const sides = [
+        async () => llamaServer.push(await load.run(theirs.client, round)),
+        async () => butterfly.push(await load.run(ours.client, round)),
+      ];
+      for (const side of round % 2 === 0 ? sides : sides.toReversed()) await side();
+    }
+    const row = rowOf(name, load, llamaServer.slice(1), butterfly.slice(1));
+    process.stdout.write(`${name}, ${load.name}: ${row.ratio.toFixed(2)} of llama-server\n`);
+    rows.push(row);
+  }
+  return rows;
+}
+
+function rowOf(setting: string, load: Load, llamaServer: readonly Round[], butterfly: readonly Round[]): Row {
+  const [theirs, ours] = [medianOf(llamaServer), medianOf(butterfly)];
+  const ratio = load.isTime ? theirs.figure / ours.figure : ours.figure / theirs.figure;
+  return { setting, load: load.name, unit: load.unit, llamaServer: theirs, butterfly: ours, ratio };
+}
+
+function medianOf(rounds: readonly Round[]): Round {
+  return {
+    figure: median(rounds.map(({ figure }) => figure)),
+    firstTokenMs: median(rounds.map(({ firstTokenMs }) => firstTokenMs)),
+  };
+}
+
+/** Wants one core all the time, as another program of a user's does. */
+function busyThread(): AsyncDisposable {
+  const thread = new Worker('for (;;);', { eval: true });
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await thread.terminate();
+    },
+  };
+}
