@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { contextTokens, parallel } from '../load/sides.js';
 import { median } from '../load/statistics.js';
@@ -95,7 +96,7 @@ async function measure(
   await using ours = await ServeProcess.start(model.path, shape);
   await using theirs = await LlamaServer.start(model.path, { ...shape, binaries });
   await using busy = isBusy ? busyThread() : null;
-  void busy;
+  await busy?.online;
   const rows: Row[] = [];
   for (const load of loads(vocabulary, least)) {
     const [llamaServer, butterfly]: [Round[], Round[]] = [[], []];
@@ -128,9 +129,10 @@ function medianOf(rounds: readonly Round[]): Round {
 }
 
 /** Wants one core all the time, as another program of a user's does. */
-function busyThread(): AsyncDisposable {
+function busyThread(): AsyncDisposable & { readonly online: Promise<unknown> } {
   const thread = new Worker('for (;;);', { eval: true });
   return {
+    online: once(thread, 'online'),
     [Symbol.asyncDispose]: async () => {
       await thread.terminate();
     },
