@@ -74,3 +74,35 @@ it.runIf(hasLayouts())(
     expect(difference(second.logits, first.logits)).toBe(0);
   },
 );
+
+it.runIf(hasLayouts())('a stage that goes while its weights are kept is no trouble of the disk', async () => {
+  const spec = await describeFile(await cachedSyntheticModel(smallModel));
+  const told: string[] = [];
+  const folder = join(directory, 'gone');
+  const cache = await WeightCache.open({
+    directory: folder,
+    bytesMax: 1e9,
+    observe: ({ kind }) => told.push(kind),
+  });
+  await using files = await openSource(spec);
+  const stage = new StageRuntime({
+    ggml,
+    spec,
+    range: { layerStart: 0, layerEnd: spec.layers },
+    threads: 1,
+    arenaSlots: 256,
+    cacheType: 'f16',
+    rowsMax: 64,
+  });
+  await stage.load({
+    read: (...args) => files.read(...args),
+    images: {
+      load: (memory, onRead) => cache.images.load(memory, onRead),
+      keep: (memory) => cache.images.keep(memory, 1000),
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  });
+  stage[Symbol.dispose]();
+  await cache.images.settled();
+  expect(told).not.toContain('imageNotKept');
+});

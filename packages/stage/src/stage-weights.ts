@@ -149,7 +149,9 @@ export class LoadedWeights implements Disposable {
         .map(({ source, tensor }) => [source.name, memory.place(tensor).offset]);
       const meaning = JSON.stringify([build, type.name, modelFingerprint(this.spec), contents]);
       const { address, bytes } = buffer;
-      return [[type, { meaning, address, bytes, view: (at, length) => buffer.layoutView(at, length) }]];
+      const view = (at: number, length: number): Uint8Array | null =>
+        buffer.isDisposed ? null : buffer.layoutView(at, length);
+      return [[type, { meaning, address, bytes, view }]];
     });
   }
 

@@ -68,6 +68,10 @@ export class NativeBuffer implements Disposable {
     return this.#address;
   }
 
+  get isDisposed(): boolean {
+    return this.#pointer === null;
+  }
+
   /** Fills the buffer with zeros. */
   clear(): void {
     this.ggml.base.ggml_backend_buffer_clear(this.pointer, 0);
