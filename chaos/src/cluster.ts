@@ -15,6 +15,10 @@ export interface ChaosClusterOptions {
   readonly cacheDisk?: string | null;
   /** Pipelines with all layers, by default one. */
   readonly replicas?: number;
+  /** Stages of each pipeline at least, by default as many as there are workers for it. */
+  readonly stages?: number;
+  /** Options of Node for every process. */
+  readonly node?: readonly string[];
   /** Further arguments of each `butterfly worker`. */
   readonly worker?: readonly string[];
 }
@@ -33,6 +37,7 @@ export class ChaosWorker {
     readonly cacheDirectory: string,
     private readonly args: readonly string[],
     private readonly token: string,
+    private readonly node: readonly string[],
   ) {}
 
   static async create(
@@ -44,6 +49,7 @@ export class ChaosWorker {
       readonly dataDirectory: string;
       readonly token: string;
       readonly more: readonly string[];
+      readonly node: readonly string[];
     },
   ): Promise<ChaosWorker> {
     const cacheDirectory = join(options.directory, `worker-${index}`);
@@ -57,11 +63,13 @@ export class ChaosWorker {
       ['--cache-dir', cacheDirectory, '--data-dir', options.dataDirectory],
       options.more,
     ];
-    return new ChaosWorker(name, control, data, cacheDirectory, args.flat(), options.token);
+    const { token, node } = options;
+    return new ChaosWorker(name, control, data, cacheDirectory, args.flat(), token, node);
   }
 
   start(): void {
-    this.process = new Process(this.args, { env: { BUTTERFLY_TOKEN: this.token, BUTTERFLY_LOG: 'info' } });
+    const { node, token } = this;
+    this.process = new Process(this.args, { env: { BUTTERFLY_TOKEN: token, BUTTERFLY_LOG: 'info' }, node });
   }
 
   /** As a new disk has it; not for a worker that runs. */
@@ -85,6 +93,8 @@ export class ChaosCluster implements AsyncDisposable {
     readonly workers: readonly ChaosWorker[],
     /** Of the HTTP API. */
     readonly url: string,
+    /** Where workers join, and with what. */
+    readonly door: { readonly port: number; readonly token: string },
     /** The disk that faults may fill. */
     readonly cacheDisk: string | null,
     private readonly directories: readonly string[],
@@ -95,8 +105,8 @@ export class ChaosCluster implements AsyncDisposable {
   }
 
   static async start(options: ChaosClusterOptions): Promise<ChaosCluster> {
-    const { model, workers, streams, contextTokens, isDeterministic, replicas = 1 } = options;
-    const stages = Math.floor(workers / replicas);
+    const { model, workers, streams, contextTokens, isDeterministic, replicas = 1, node = [] } = options;
+    const { stages = Math.floor(workers / replicas) } = options;
     // Never on the disk that may be full.
     const dataDirectory = await mkdtemp(join(tmpdir(), 'butterfly-chaos-data-'));
     const args = [
@@ -106,17 +116,18 @@ export class ChaosCluster implements AsyncDisposable {
       ['--replicas', String(replicas), '--data-dir', dataDirectory],
       isDeterministic ? ['--deterministic'] : [],
     ];
-    const orchestrator = new Process(args.flat(), { env: { BUTTERFLY_LOG: 'info' } });
+    const orchestrator = new Process(args.flat(), { env: { BUTTERFLY_LOG: 'info' }, node });
     const [, url = ''] = await orchestrator.line(/^API on (\S+)\/v1/);
     const [, token = '', clusterPort] = await orchestrator.line(/TOKEN=(\S+) .*--join HOST:(\d+)/);
     const cacheDisk = options.cacheDisk ?? null;
     const directory = cacheDisk ?? (await mkdtemp(join(tmpdir(), 'butterfly-chaos-')));
     const ownDirectories = cacheDisk === null ? [directory, dataDirectory] : [dataDirectory];
-    const worker = { directory, dataDirectory, token, more: options.worker ?? [] };
+    const worker = { directory, dataDirectory, token, more: options.worker ?? [], node };
+    const door = { port: Number(clusterPort), token };
     const all: ChaosWorker[] = [];
     for (let index = 1; index <= workers; index++)
-      all.push(await ChaosWorker.create(index, Number(clusterPort), worker));
-    const cluster = new ChaosCluster(orchestrator, all, url, cacheDisk, ownDirectories);
+      all.push(await ChaosWorker.create(index, door.port, worker));
+    const cluster = new ChaosCluster(orchestrator, all, url, door, cacheDisk, ownDirectories);
     for (const each of all) each.start();
     await orchestrator.line(/^Ready\.$/, 120_000);
     return cluster;
