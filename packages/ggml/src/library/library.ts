@@ -61,7 +61,9 @@ function bindProcAddresses(base: Bound<typeof baseSymbols>, device: Pointer): Bo
         'LIBRARY_MISMATCH',
         `The CPU backend does not offer ${name}; reinstall the ggml libraries.`,
       );
-    const call = koffi.decode(address, koffi.proto(result, [...parameters])) as (...args: unknown[]) => unknown;
+    const call = koffi.decode(address, koffi.proto(result, [...parameters])) as (
+      ...args: unknown[]
+    ) => unknown;
     bound[name] = counted(name, call);
   }
   return bound as Bound<typeof cpuSymbols>;
