@@ -14,8 +14,8 @@ export interface ComputeMemory {
   readonly uses: Uses;
 }
 
-/** Most tensors that one operation reads: flash attention has queries, keys, values and a mask. */
-const sourcesMax = 4;
+/** Most tensors that one operation of ours reads: flash attention has queries, keys, values and a mask. */
+export const ownSourcesMax = 4;
 
 /**
  * The tensors of a graph: made, placed in memory, filled and read. No data lives here. Every call checks types, shapes
@@ -37,9 +37,10 @@ export class GraphContext implements Disposable {
 
   /**
    * @param tensorsMax how many tensors, views included, it may hold.
+   * @param sourcesMax how many tensors its operations read at most, on average.
    * @throws ButterflyError COMPUTE_FAILED when memory is short
    */
-  constructor(ggml: Ggml, tensorsMax: number) {
+  constructor(ggml: Ggml, tensorsMax: number, sourcesMax = ownSourcesMax) {
     ensure(
       Number.isInteger(tensorsMax) && tensorsMax > 0 && tensorsMax <= 1 << 20,
       () => `A graph of ${tensorsMax} tensors is out of bounds.`,
