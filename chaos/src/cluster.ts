@@ -17,6 +17,8 @@ export interface ChaosClusterOptions {
   readonly replicas?: number;
   /** Stages of each pipeline at least, by default as many as there are workers for it. */
   readonly stages?: number;
+  /** Workers outside of the plan that hold a shard of it, by default none. */
+  readonly spares?: number;
   /** Options of Node for every process. */
   readonly node?: readonly string[];
   /** Further arguments of each `butterfly worker`. */
@@ -98,6 +100,7 @@ export class ChaosCluster implements AsyncDisposable {
     /** The disk that faults may fill. */
     readonly cacheDisk: string | null,
     private readonly directories: readonly string[],
+    private readonly createWorker: (index: number) => Promise<ChaosWorker>,
   ) {
     orchestrator.onLine((line) => {
       if (line.includes('The plan is live.')) this.plans += 1;
@@ -106,14 +109,14 @@ export class ChaosCluster implements AsyncDisposable {
 
   static async start(options: ChaosClusterOptions): Promise<ChaosCluster> {
     const { model, workers, streams, contextTokens, isDeterministic, replicas = 1, node = [] } = options;
-    const { stages = Math.floor(workers / replicas) } = options;
+    const { stages = Math.floor(workers / replicas), spares = 0 } = options;
     // Never on the disk that may be full.
     const dataDirectory = await mkdtemp(join(tmpdir(), 'butterfly-chaos-data-'));
     const args = [
       ['serve', model, '--workers', '0', '--wait-for', String(workers), '--stages', String(stages)],
       ['--cluster-host', '127.0.0.1', '--port', '0', '--cluster-port', '0', '--kv-cache-type', 'f16'],
       ['--parallel', String(streams), '--ctx', String(contextTokens)],
-      ['--replicas', String(replicas), '--data-dir', dataDirectory],
+      ['--replicas', String(replicas), '--spares', String(spares), '--data-dir', dataDirectory],
       isDeterministic ? ['--deterministic'] : [],
     ];
     const orchestrator = new Process(args.flat(), { env: { BUTTERFLY_LOG: 'info' }, node });
@@ -124,13 +127,24 @@ export class ChaosCluster implements AsyncDisposable {
     const ownDirectories = cacheDisk === null ? [directory, dataDirectory] : [dataDirectory];
     const worker = { directory, dataDirectory, token, more: options.worker ?? [], node };
     const door = { port: Number(clusterPort), token };
+    const create = (index: number): Promise<ChaosWorker> => ChaosWorker.create(index, door.port, worker);
     const all: ChaosWorker[] = [];
-    for (let index = 1; index <= workers; index++)
-      all.push(await ChaosWorker.create(index, door.port, worker));
-    const cluster = new ChaosCluster(orchestrator, all, url, door, cacheDisk, ownDirectories);
+    for (let index = 1; index <= workers; index++) all.push(await create(index));
+    const cluster = new ChaosCluster(orchestrator, all, url, door, cacheDisk, ownDirectories, create);
     for (const each of all) each.start();
     await orchestrator.line(/^Ready\.$/, 120_000);
     return cluster;
+  }
+
+  /** One more worker, not started yet, which whoever asked for it closes. */
+  visitor(): Promise<ChaosWorker> {
+    return this.createWorker(this.workers.length + 1);
+  }
+
+  /** All that the cluster tells of itself. */
+  async describe(): Promise<ClusterDescription> {
+    const response = await fetch(`${this.url}/cluster`, { headers: { connection: 'close' } });
+    return (await response.json()) as ClusterDescription;
   }
 
   /** Whether a worker that is about to start takes part in time. */
@@ -141,8 +155,7 @@ export class ChaosCluster implements AsyncDisposable {
 
   /** What a worker does, as the cluster tells it; null when it does not know the worker. */
   async stateOf({ name }: ChaosWorker): Promise<WorkerDescription['state'] | null> {
-    const response = await fetch(`${this.url}/cluster`);
-    const { workers } = (await response.json()) as ClusterDescription;
+    const { workers } = await this.describe();
     return workers.find((worker) => worker.name === name)?.state ?? null;
   }
 

@@ -7,7 +7,9 @@ export class Uses {
   /** One begins; it ends when what this returns is called. */
   begin(): () => void {
     this.#count++;
-    return () => void this.#count--;
+    return () => {
+      this.#count--;
+    };
   }
 
   /** @throws ButterflyError COMPUTE_INVALID while there are any */
