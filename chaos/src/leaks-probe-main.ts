@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import koffi from 'koffi';
+import { allocatedBytes } from './leaks/allocator.js';
 
 /**
  * Loaded into each process before its own program (`--import`): on SIGUSR2 it collects all garbage, has the
@@ -10,29 +10,17 @@ process.on('SIGUSR2', () => void tell());
 /** What has finalizers is only gone with the next collection. */
 const collections = 2;
 
-/** Of glibc: gives pages back that hold nothing. */
-type Trim = (padBytes: number) => number;
-let trim: Trim | undefined;
-
-function giveBack(): void {
-  try {
-    trim ??= koffi.load(null).func('int malloc_trim(size_t)') as Trim;
-  } catch {
-    // Another C library, whose allocator has no such function.
-    return;
-  }
-  trim(0);
-}
-
 async function tell(): Promise<void> {
   const { nativeObjects } = await import('@butterfly/ggml');
   for (let i = 0; i < collections; i++) {
     globalThis.gc?.();
     await setImmediate();
   }
-  giveBack();
+  const allocated = allocatedBytes();
   const { heapUsed, heapTotal, external } = process.memoryUsage();
   const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
   const natives = nativeObjects();
-  process.stderr.write(`${JSON.stringify({ probe: { heapUsed, heapTotal, external, timers, natives } })}\n`);
+  process.stderr.write(
+    `${JSON.stringify({ probe: { heapUsed, heapTotal, external, allocated, timers, natives } })}\n`,
+  );
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { coursesOf, growthMax, metrics, theilSen, type SampleAt } from './flatness.js';
 
 const still = {
-  ...{ rss: 1e8, room: 2e7, heap: 1e7, external: 1e6, files: 30, sockets: 9, threads: 12 },
+  ...{ rss: 1e8, room: 2e7, heap: 1e7, external: 1e6, allocated: 3e7, files: 30, sockets: 9, threads: 12 },
   ...{ timers: 4, natives: 40, stages: 1 },
 };
 const samples = (change: (i: number) => Partial<SampleAt>): SampleAt[] =>

@@ -20,6 +20,7 @@ export const growthMax: Readonly<Record<Metric, number>> = {
   room: 12 * mib,
   heap: mib,
   external: 4 * mib,
+  allocated: 4 * mib,
   files: 8,
   sockets: 8,
   threads: 2,

@@ -75,7 +75,11 @@ const kinds: readonly Kind[] = [
     body: (i) => ({ ...chat(i), response_format: like('new', [`field ${i}`]) }),
     status: 200,
   },
-  { path: '/v1/completions', body: (i) => ({ ...text(i), max_tokens: 400, timeout_ms: 1 }), status: 504 },
+  {
+    path: '/v1/completions',
+    body: (i) => ({ ...text(i), max_tokens: 400, ignore_eos: true, timeout_ms: 1 }),
+    status: 504,
+  },
 ];
 
 export interface Asked {

@@ -12,6 +12,8 @@ export interface Sample {
   /** Bytes of JavaScript objects, and of memory outside of the heap that they own. */
   readonly heap: number;
   readonly external: number;
+  /** Bytes that the allocator of native code has given out and not got back; 0 where it does not tell. */
+  readonly allocated: number;
   /** File descriptors, sockets among them. */
   readonly files: number;
   readonly sockets: number;
@@ -27,6 +29,7 @@ interface Probe {
   readonly heapUsed: number;
   readonly heapTotal: number;
   readonly external: number;
+  readonly allocated: number;
   readonly timers: number;
   readonly natives: Readonly<Record<NativeKind, number>>;
 }
@@ -47,7 +50,7 @@ export async function sampleOf(process: Process): Promise<Sample> {
   const line = (await answered)?.[1];
   if (line === undefined)
     throw new Error(['A process did not say what it holds:', ...process.lines.slice(-20)].join('\n'));
-  const { heapUsed, heapTotal, external, timers, natives } = JSON.parse(line) as Probe;
+  const { heapUsed, heapTotal, external, allocated, timers, natives } = JSON.parse(line) as Probe;
   const { pid } = process;
   const files = openFiles(pid);
   return {
@@ -55,6 +58,7 @@ export async function sampleOf(process: Process): Promise<Sample> {
     room: heapTotal,
     heap: heapUsed,
     external,
+    allocated,
     files: files.length,
     sockets: files.filter((target) => target.startsWith('socket:')).length,
     threads: readdirSync(`/proc/${pid}/task`).length,

@@ -1,7 +1,7 @@
 import { metrics, type Course, type Metric } from './flatness.js';
 import type { SearchReport } from './search.js';
 
-const bytes: ReadonlySet<Metric> = new Set(['rss', 'room', 'heap', 'external']);
+const bytes: ReadonlySet<Metric> = new Set(['rss', 'room', 'heap', 'external', 'allocated']);
 
 /** The report for people: a row for each process and phase, a column for each thing that it holds. */
 export function tableOf({ phases, wrong, failures, streams, realJoins }: SearchReport): string {
