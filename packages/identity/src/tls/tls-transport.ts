@@ -119,7 +119,7 @@ export class TlsTransport implements Transport {
 
   #remember(socket: TLSSocket): void {
     const certificate = shownCertificate(socket);
-    const id = certificate && identityIn(certificate)?.id;
+    const id = certificate ? identityIn(certificate)?.id : undefined;
     if (id === undefined) return;
     this.#members.set(socket, id);
     socket.on('close', () => this.#members.delete(socket));
