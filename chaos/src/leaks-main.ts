@@ -41,8 +41,12 @@ async function main(): Promise<number> {
   });
   const folder = fileURLToPath(new URL('../results/', import.meta.url));
   mkdirSync(folder, { recursive: true });
-  const result = { date: new Date().toISOString(), ...numbers, ...report };
-  writeFileSync(`${folder}leaks.json`, `${JSON.stringify(result, null, 1)}\n`);
+  const phases = report.phases.map(({ processes, ...phase }) => ({
+    ...phase,
+    processes: processes.map(({ name, courses }) => ({ name, courses })),
+  }));
+  const result = { date: new Date().toISOString(), ...numbers, ...report, phases };
+  writeFileSync(`${folder}leaks.json`, `${JSON.stringify(result, null, 2)}\n`);
   process.stdout.write(tableOf(report));
   return isClean(report) ? 0 : 1;
 }

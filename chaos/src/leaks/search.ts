@@ -15,6 +15,8 @@ export interface SearchOptions {
   /** Samples of each phase, beside that at its beginning. */
   readonly samples: number;
   readonly workers: number;
+  /** Whether a whole worker process joins before each sample too; by default it does. */
+  readonly hasVisitors?: boolean;
   readonly onSample?: (phase: string, sample: number) => void;
 }
 
@@ -162,7 +164,9 @@ class Search {
   /** Of which one is a real worker, that is stopped or killed when it has joined. */
   async #joins(from: number, count: number): Promise<void> {
     if (count === 0) return;
-    await joinMany(this.cluster, from, count - 1);
+    const { hasVisitors = true } = this.options;
+    await joinMany(this.cluster, from, hasVisitors ? count - 1 : count);
+    if (!hasVisitors) return;
     const visitor = await this.cluster.visitor();
     try {
       const joined = this.cluster.joins(visitor, joinMs);
