@@ -15,6 +15,12 @@ export interface ChaosClusterOptions {
   readonly cacheDisk?: string | null;
   /** Pipelines with all layers, by default one. */
   readonly replicas?: number;
+  /** Stages of each pipeline at least, by default as many as there are workers for it. */
+  readonly stages?: number;
+  /** Workers outside of the plan that hold a shard of it, by default none. */
+  readonly spares?: number;
+  /** Options of Node for every process. */
+  readonly node?: readonly string[];
   /** Further arguments of each `butterfly worker`. */
   readonly worker?: readonly string[];
 }
@@ -33,6 +39,7 @@ export class ChaosWorker {
     readonly cacheDirectory: string,
     private readonly args: readonly string[],
     private readonly token: string,
+    private readonly node: readonly string[],
   ) {}
 
   static async create(
@@ -44,6 +51,7 @@ export class ChaosWorker {
       readonly dataDirectory: string;
       readonly token: string;
       readonly more: readonly string[];
+      readonly node: readonly string[];
     },
   ): Promise<ChaosWorker> {
     const cacheDirectory = join(options.directory, `worker-${index}`);
@@ -57,11 +65,13 @@ export class ChaosWorker {
       ['--cache-dir', cacheDirectory, '--data-dir', options.dataDirectory],
       options.more,
     ];
-    return new ChaosWorker(name, control, data, cacheDirectory, args.flat(), options.token);
+    const { token, node } = options;
+    return new ChaosWorker(name, control, data, cacheDirectory, args.flat(), token, node);
   }
 
   start(): void {
-    this.process = new Process(this.args, { env: { BUTTERFLY_TOKEN: this.token, BUTTERFLY_LOG: 'info' } });
+    const { node, token } = this;
+    this.process = new Process(this.args, { env: { BUTTERFLY_TOKEN: token, BUTTERFLY_LOG: 'info' }, node });
   }
 
   /** As a new disk has it; not for a worker that runs. */
@@ -85,9 +95,12 @@ export class ChaosCluster implements AsyncDisposable {
     readonly workers: readonly ChaosWorker[],
     /** Of the HTTP API. */
     readonly url: string,
+    /** Where workers join, and with what. */
+    readonly door: { readonly port: number; readonly token: string },
     /** The disk that faults may fill. */
     readonly cacheDisk: string | null,
     private readonly directories: readonly string[],
+    private readonly createWorker: (index: number) => Promise<ChaosWorker>,
   ) {
     orchestrator.onLine((line) => {
       if (line.includes('The plan is live.')) this.plans += 1;
@@ -95,31 +108,43 @@ export class ChaosCluster implements AsyncDisposable {
   }
 
   static async start(options: ChaosClusterOptions): Promise<ChaosCluster> {
-    const { model, workers, streams, contextTokens, isDeterministic, replicas = 1 } = options;
-    const stages = Math.floor(workers / replicas);
+    const { model, workers, streams, contextTokens, isDeterministic, replicas = 1, node = [] } = options;
+    const { stages = Math.floor(workers / replicas), spares = 0 } = options;
     // Never on the disk that may be full.
     const dataDirectory = await mkdtemp(join(tmpdir(), 'butterfly-chaos-data-'));
     const args = [
       ['serve', model, '--workers', '0', '--wait-for', String(workers), '--stages', String(stages)],
       ['--cluster-host', '127.0.0.1', '--port', '0', '--cluster-port', '0', '--kv-cache-type', 'f16'],
       ['--parallel', String(streams), '--ctx', String(contextTokens)],
-      ['--replicas', String(replicas), '--data-dir', dataDirectory],
+      ['--replicas', String(replicas), '--spares', String(spares), '--data-dir', dataDirectory],
       isDeterministic ? ['--deterministic'] : [],
     ];
-    const orchestrator = new Process(args.flat(), { env: { BUTTERFLY_LOG: 'info' } });
+    const orchestrator = new Process(args.flat(), { env: { BUTTERFLY_LOG: 'info' }, node });
     const [, url = ''] = await orchestrator.line(/^API on (\S+)\/v1/);
     const [, token = '', clusterPort] = await orchestrator.line(/TOKEN=(\S+) .*--join HOST:(\d+)/);
     const cacheDisk = options.cacheDisk ?? null;
     const directory = cacheDisk ?? (await mkdtemp(join(tmpdir(), 'butterfly-chaos-')));
     const ownDirectories = cacheDisk === null ? [directory, dataDirectory] : [dataDirectory];
-    const worker = { directory, dataDirectory, token, more: options.worker ?? [] };
+    const worker = { directory, dataDirectory, token, more: options.worker ?? [], node };
+    const door = { port: Number(clusterPort), token };
+    const create = (index: number): Promise<ChaosWorker> => ChaosWorker.create(index, door.port, worker);
     const all: ChaosWorker[] = [];
-    for (let index = 1; index <= workers; index++)
-      all.push(await ChaosWorker.create(index, Number(clusterPort), worker));
-    const cluster = new ChaosCluster(orchestrator, all, url, cacheDisk, ownDirectories);
+    for (let index = 1; index <= workers; index++) all.push(await create(index));
+    const cluster = new ChaosCluster(orchestrator, all, url, door, cacheDisk, ownDirectories, create);
     for (const each of all) each.start();
     await orchestrator.line(/^Ready\.$/, 120_000);
     return cluster;
+  }
+
+  /** One more worker, not started yet, which whoever asked for it closes. */
+  visitor(): Promise<ChaosWorker> {
+    return this.createWorker(this.workers.length + 1);
+  }
+
+  /** All that the cluster tells of itself. */
+  async describe(): Promise<ClusterDescription> {
+    const response = await fetch(`${this.url}/cluster`, { headers: { connection: 'close' } });
+    return (await response.json()) as ClusterDescription;
   }
 
   /** Whether a worker that is about to start takes part in time. */
@@ -130,8 +155,7 @@ export class ChaosCluster implements AsyncDisposable {
 
   /** What a worker does, as the cluster tells it; null when it does not know the worker. */
   async stateOf({ name }: ChaosWorker): Promise<WorkerDescription['state'] | null> {
-    const response = await fetch(`${this.url}/cluster`);
-    const { workers } = (await response.json()) as ClusterDescription;
+    const { workers } = await this.describe();
     return workers.find((worker) => worker.name === name)?.state ?? null;
   }
 

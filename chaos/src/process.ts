@@ -18,18 +18,19 @@ export class Process {
   readonly #ended: Promise<unknown>;
   readonly #listeners = new Set<(line: string) => void>();
 
-  /** @param options.namespace the network namespace that it runs in; script: another one than the command's */
+  /** @param options.namespace the network namespace that it runs in; script: another one than the command's; node: options of Node */
   constructor(
     readonly args: readonly string[],
     options: {
       readonly env?: Readonly<Record<string, string>>;
       readonly namespace?: string;
       readonly script?: string;
+      readonly node?: readonly string[];
     } = {},
   ) {
-    const { env, namespace, script = main } = options;
+    const { env, namespace, script = main, node = [] } = options;
     const prefix = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
-    const [command = '', ...rest] = [...prefix, process.execPath, script, ...args];
+    const [command = '', ...rest] = [...prefix, process.execPath, ...node, script, ...args];
     const child = spawn(command, rest, {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -44,6 +45,10 @@ export class Process {
         if (this.lines.length > linesMax) this.lines.shift();
         for (const listener of this.#listeners) listener(line);
       });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   get isRunning(): boolean {

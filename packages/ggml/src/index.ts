@@ -24,6 +24,8 @@ export type { WantedTensor } from './imported/wanted-tensors.js';
 export type { ImportedTensor } from './imported/tensor-struct.js';
 export { cpuFeatures, expectedVersions, loadGgml, loadGpus } from './library/library.js';
 export type { Ggml } from './library/library.js';
+export { nativeObjects } from './library/native-objects.js';
+export type { NativeKind } from './library/native-objects.js';
 export { loadQuantizer, quantizeRows } from './training/quantize.js';
 export type { Quantize } from './training/quantize.js';
 export { TrainingGraph, adamwValues, adamwValuesShape } from './training/training.js';

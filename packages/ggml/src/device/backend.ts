@@ -29,6 +29,8 @@ export function computed(
 export interface ComputableGraph {
   /** `struct ggml_cgraph *`. @throws ButterflyError COMPUTE_INVALID for a graph that is disposed or has no memory */
   readonly computable: Pointer;
+  /** Keeps it from being freed until what this returns is called. */
+  hold(): () => void;
 }
 
 /**
@@ -75,9 +77,13 @@ export class Backend implements Disposable {
     const { pointer } = this;
     const { computable } = graph;
     const release = this.occupy();
+    const letGo = graph.hold();
     return computed((done) => {
       this.ggml.base.ggml_backend_graph_compute.async(pointer, computable, done);
-    }).finally(release);
+    }).finally(() => {
+      letGo();
+      release();
+    });
   }
 
   /** Keeps other computations away until what it returns is called. @throws ButterflyError COMPUTE_INVALID when one already runs */

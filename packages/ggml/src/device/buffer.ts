@@ -3,6 +3,7 @@ import { ButterflyError, ensure } from '@butterfly/common';
 import { preferHugePages } from '../library/huge-pages.js';
 import type { Ggml } from '../library/library.js';
 import type { Pointer } from '../library/symbols.js';
+import { Uses } from '../library/uses.js';
 
 /** Where a tensor may live: plain memory, or a layout that the kernels prefer (repacked, AMX). */
 export interface BufferType {
@@ -29,6 +30,8 @@ const remedyOfCards =
 
 /** Native memory of one buffer type, freed by `dispose`. */
 export class NativeBuffer implements Disposable {
+  /** Native calls that read or write it aside. */
+  readonly uses = new Uses();
   readonly #windows = new Map<number, Uint8Array<ArrayBuffer>>();
   readonly #address: Pointer;
   #pointer: Pointer | null;
@@ -80,7 +83,8 @@ export class NativeBuffer implements Disposable {
   /** The same off the event loop. */
   clearAside(): Promise<void> {
     const { pointer } = this;
-    return new Promise((resolve, reject) => {
+    const release = this.uses.begin();
+    return new Promise<void>((resolve, reject) => {
       this.ggml.base.ggml_backend_buffer_clear.async(pointer, 0, (error) => {
         if (error)
           reject(
@@ -90,7 +94,7 @@ export class NativeBuffer implements Disposable {
           );
         else resolve();
       });
-    });
+    }).finally(release);
   }
 
   /** Tells ggml that this buffer holds weights, which lets kernels choose by it. */
@@ -130,8 +134,10 @@ export class NativeBuffer implements Disposable {
     return window.subarray(start, start + bytes);
   }
 
+  /** @throws ButterflyError COMPUTE_INVALID while it is cleared or read aside */
   [Symbol.dispose](): void {
     if (this.#pointer === null) return;
+    this.uses.ensureNone('A buffer');
     this.#windows.clear();
     this.ggml.base.ggml_backend_buffer_free(this.#pointer);
     this.#pointer = null;

@@ -117,6 +117,24 @@ describe('ComputeAllocator', () => {
     expect(() => backend.compute(small)).toThrow(invalid);
   });
 
+  it('keeps its memory, and the graph, as they are while that is computed', async () => {
+    using backend = new CpuBackend(ggml, 1);
+    using allocator = new ComputeAllocator(backend);
+    using graph = new Graph(ggml, 4);
+    const input = graph.input(dtype.F32, shapeOf(512, 512));
+    graph.expand(graph.matmul(input, input));
+    allocator.allocate(graph);
+    const computing = backend.compute(graph);
+    const uses = [
+      () => graph[Symbol.dispose](),
+      () => allocator[Symbol.dispose](),
+      () => allocator.allocate(graph),
+    ];
+    for (const use of uses) expect(use).toThrow(invalid);
+    await computing;
+    allocator.allocate(graph);
+  });
+
   it('refuses a graph that grew after it was allocated', () => {
     using backend = new CpuBackend(ggml, 1);
     using work = prepare(backend, { size: 8, products: 1 });

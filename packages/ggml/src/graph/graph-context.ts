@@ -4,15 +4,18 @@ import type { BufferType, NativeBuffer } from '../device/buffer.js';
 import { rowBytes, typeTraits } from './dtype.js';
 import type { Ggml } from '../library/library.js';
 import type { Pointer } from '../library/symbols.js';
+import { Uses } from '../library/uses.js';
 import { describe, isShape, sameShape, type Shape, type Tensor } from './tensor.js';
 
 /** Memory that an allocator gave to graphs; no more valid once the allocator moved or freed it. */
 export interface ComputeMemory {
   isValid: boolean;
+  /** Computations over it. */
+  readonly uses: Uses;
 }
 
-/** Most tensors that one operation reads: flash attention has queries, keys, values and a mask. */
-const sourcesMax = 4;
+/** Most tensors that one operation of ours reads: flash attention has queries, keys, values and a mask. */
+export const ownSourcesMax = 4;
 
 /**
  * The tensors of a graph: made, placed in memory, filled and read. No data lives here. Every call checks types, shapes
@@ -30,12 +33,14 @@ export class GraphContext implements Disposable {
   /** Tensors that have no memory yet and may be placed; views and results of operations never may. */
   readonly #placeable = new Set<Pointer>();
   readonly #placed = new Map<Pointer, NativeBuffer>();
+  readonly #uses = new Uses();
 
   /**
    * @param tensorsMax how many tensors, views included, it may hold.
+   * @param sourcesMax how many tensors its operations read at most, on average.
    * @throws ButterflyError COMPUTE_FAILED when memory is short
    */
-  constructor(ggml: Ggml, tensorsMax: number) {
+  constructor(ggml: Ggml, tensorsMax: number, sourcesMax = ownSourcesMax) {
     ensure(
       Number.isInteger(tensorsMax) && tensorsMax > 0 && tensorsMax <= 1 << 20,
       () => `A graph of ${tensorsMax} tensors is out of bounds.`,
@@ -75,6 +80,14 @@ export class GraphContext implements Disposable {
   get computable(): Pointer {
     ensure(this.#memory?.isValid === true, () => 'The graph has no memory; allocate it (again) first.');
     return this.pointer;
+  }
+
+  /** Keeps it and the memory that an allocator gave it from being freed until what this returns is called. */
+  hold(): () => void {
+    const releases = [this.#uses.begin(), this.#memory?.uses.begin()];
+    return () => {
+      for (const release of releases) release?.();
+    };
   }
 
   /** Of the computation: nodes, and tensors that it reads and does not compute. @throws ButterflyError LIBRARY_MISMATCH */
@@ -143,7 +156,8 @@ export class GraphContext implements Disposable {
     );
     ensure(this.#hasMemory(tensor), () => `${describe(tensor)} has no memory yet.`);
     const { address } = from;
-    return new Promise((resolve, reject) => {
+    const releases = [this.hold(), from.uses.begin(), this.#placed.get(tensor.pointer)?.uses.begin()];
+    return new Promise<void>((resolve, reject) => {
       this.ggml.base.ggml_backend_tensor_set.async(tensor.pointer, address, 0, bytes, (error) => {
         if (error)
           reject(
@@ -153,6 +167,8 @@ export class GraphContext implements Disposable {
           );
         else resolve();
       });
+    }).finally(() => {
+      for (const release of releases) release?.();
     });
   }
 
@@ -218,11 +234,18 @@ export class GraphContext implements Disposable {
     return null;
   }
 
+  /** Whether elements of a row lie one behind the other in each of these, as kernels want it: not so in what was transposed. */
+  protected haveWholeRows(...tensors: readonly Tensor[]): boolean {
+    return tensors.every(({ type, strides }) => strides[0] === typeTraits(this.ggml, type).blockBytes);
+  }
+
   isContiguous(a: Tensor): boolean {
     return sameShape(a.strides, this.contiguousStrides(a.type, a.shape));
   }
 
+  /** @throws ButterflyError COMPUTE_INVALID while it is computed or filled */
   [Symbol.dispose](): void {
+    this.#uses.ensureNone('A graph');
     if (this.#context !== null) this.ggml.base.ggml_free(this.#context);
     this.#context = null;
     if (this.#room !== null) this.ggml.base.ggml_backend_buffer_free(this.#room);
@@ -256,6 +279,12 @@ export class GraphContext implements Disposable {
     ensure(
       Number.isInteger(offset) && offset >= 0 && bytes >= 0 && offset + bytes <= size,
       () => `${bytes} bytes at ${offset} are not inside ${describe(tensor)}.`,
+    );
+    const type = this.#placed.get(tensor.pointer)?.type;
+    ensure(
+      type === undefined || type.isPlain || !type.isHost,
+      () =>
+        `${describe(tensor)} lies in ${type?.name ?? ''} memory, which is filled as a whole and not read.`,
     );
     ensure(
       this.#memory?.isValid !== false,

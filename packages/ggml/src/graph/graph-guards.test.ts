@@ -33,6 +33,8 @@ const rope: RopeParams = {
 };
 
 describe('operations', () => {
+  const attention = (g: Graph, q: Tensor, k: Tensor, mask: Tensor, v = k): Tensor =>
+    g.flashAttention(q, k, v, mask, 1);
   refuses('getRows', [
     ['ids that are floats', (g, t) => g.getRows(t(F32, 4, 4), t(F32, 2))],
     ['ids of 64 bits', (g, t) => g.getRows(t(F32, 4, 4), t(I64, 2))],
@@ -74,6 +76,28 @@ describe('operations', () => {
       (g, t) => g.matmul(g.view(t(F32, 8), shapeOf(4, 2), [0, 0, 0], 0), t(F32, 4)),
     ],
   ]);
+  const turned = (g: Graph, tensor: Tensor): Tensor => g.transpose(tensor);
+  refuses('an operation', [
+    ['a table whose rows are columns', (g, t) => g.getRows(turned(g, t(F32, 4, 4)), t(I32, 2))],
+    ['rows to write that are columns', (g, t) => g.setRows(t(F16, 4, 8), turned(g, t(F32, 2, 4)), t(I64, 2))],
+    ['to write into columns', (g, t) => g.setRows(turned(g, t(F32, 8, 4)), t(F32, 4, 2), t(I64, 2))],
+    ['to norm columns', (g, t) => g.rmsNorm(turned(g, t(F32, 2, 4)), 1e-5)],
+    ['to add to columns', (g, t) => g.add(turned(g, t(F32, 2, 4)), t(F32, 4, 2))],
+    ['to repeat columns', (g, t) => g.multiply(t(F32, 4, 4), turned(g, t(F32, 2, 4)))],
+    ['to multiply columns', (g, t) => g.matmul(t(F32, 4, 4), turned(g, t(F32, 2, 4)))],
+    ['experts for columns', (g, t) => g.matmulExperts(t(F32, 4, 4, 2), turned(g, t(F32, 2, 4)), t(I32, 2))],
+    ['experts that are columns', (g, t) => g.matmulExperts(turned(g, t(F32, 4, 4)), t(F32, 4, 1), t(I32, 1))],
+    ['to rotate columns', (g, t) => g.rope(turned(g, t(F32, 2, 8, 3)), t(I32, 3), null, rope)],
+    ['factors with gaps', (g, t) => g.rope(t(F32, 8, 2, 3), t(I32, 3), turned(g, t(F32, 2, 4)), rope)],
+    [
+      'queries that are columns',
+      (g, t) => attention(g, turned(g, t(F32, 2, 8, 2)), t(F16, 8, 4, 2), t(F16, 4, 2)),
+    ],
+    [
+      'values that are columns',
+      (g, t) => attention(g, t(F32, 8, 1, 2), t(F16, 8, 4, 2), t(F16, 4), turned(g, t(F16, 4, 8, 2))),
+    ],
+  ]);
   refuses('swiglu', [
     ['other types', (g, t) => g.swiglu(t(F16, 4), t(F16, 4))],
     ['two shapes', (g, t) => g.swiglu(t(F32, 4), t(F32, 4, 2))],
@@ -92,8 +116,6 @@ describe('operations', () => {
     ['too few factors', (g, t) => g.rope(t(F32, 8, 2, 3), t(I32, 3), t(F32, 3), rope)],
     ['factors of another type', (g, t) => g.rope(t(F32, 8, 2, 3), t(I32, 3), t(F16, 4), rope)],
   ]);
-  const attention = (g: Graph, q: Tensor, k: Tensor, mask: Tensor, v = k): Tensor =>
-    g.flashAttention(q, k, v, mask, 1);
   refuses('flashAttention', [
     ['queries that are not F32', (g, t) => attention(g, t(F16, 8, 1, 2), t(F16, 8, 4, 2), t(F16, 4))],
     ['keys of another head size', (g, t) => attention(g, t(F32, 8, 1, 2), t(F16, 4, 4, 2), t(F16, 4))],
@@ -214,6 +236,41 @@ describe('memory', () => {
     expect(() => graph.setData(tensor, small, 256)).toThrow(invalid);
     from[Symbol.dispose]();
     expect(() => graph.setData(tensor, from, 256)).toThrow(invalid);
+  });
+
+  it('neither reads nor changes a part of what lies in a layout of the kernels', () => {
+    const [type] = backend.preferred;
+    // Processors without such a layout have nothing to refuse.
+    if (!type) {
+      expect(backend.preferred).toEqual([]);
+      return;
+    }
+    using graph = new Graph(ggml, 2);
+    const tensor = graph.tensor(dtype.Q8_0, shapeOf(256, 64));
+    const bytes = 64 * 8 * 34;
+    using buffer = backend.allocate(graph.bytesIn(type, tensor), type);
+    graph.place(tensor, buffer, 0);
+    const uses = [
+      () => graph.read(tensor, new Uint8Array(bytes)),
+      () => graph.write(tensor, new Uint8Array(34)),
+      () => graph.zero(tensor, 0, bytes),
+    ];
+    for (const use of uses) expect(use).toThrow(invalid);
+  });
+
+  it('is not freed while a thread fills or clears it', async () => {
+    const bytes = 64 * 2 ** 20;
+    using from = backend.allocate(bytes);
+    using buffer = backend.allocate(bytes);
+    using graph = new Graph(ggml, 2);
+    const tensor = graph.tensor(F32, shapeOf(bytes / 4));
+    graph.place(tensor, buffer, 0);
+    const clearing = buffer.clearAside();
+    expect(() => buffer[Symbol.dispose]()).toThrow(invalid);
+    await clearing;
+    const filling = graph.setData(tensor, from, bytes);
+    for (const each of [from, buffer, graph]) expect(() => each[Symbol.dispose]()).toThrow(invalid);
+    await filling;
   });
 
   it('shows no tensor whose rows are elsewhere', () => {

@@ -4,6 +4,7 @@ import { dtype, isWeightType, rowBytes, typeTraits } from './dtype.js';
 import { GraphContext, type ComputeMemory } from './graph-context.js';
 import type { Ggml } from '../library/library.js';
 import type { Pointer } from '../library/symbols.js';
+import { Uses } from '../library/uses.js';
 import {
   describe,
   elements,
@@ -46,7 +47,11 @@ export class Graph extends GraphContext {
   /** Rows of `table` [n, rows] chosen by `ids` I32 [k]: F32 [n, k]. */
   getRows(table: Tensor, ids: Tensor): Tensor {
     ensure(
-      isWeightType(table.type) && ids.type === dtype.I32 && isVector(ids) && isMatrix(table),
+      isWeightType(table.type) &&
+        ids.type === dtype.I32 &&
+        isVector(ids) &&
+        isMatrix(table) &&
+        this.haveWholeRows(table),
       () => `getRows: ${describe(table)} by ${describe(ids)}`,
     );
     return this.result(
@@ -66,7 +71,8 @@ export class Graph extends GraphContext {
         rows.shape[1] === ids.shape[0] &&
         isMatrix(rows) &&
         isVector(ids) &&
-        isMatrix(table),
+        isMatrix(table) &&
+        this.haveWholeRows(rows, table),
       () => `setRows: ${describe(rows)} into ${describe(table)} by ${describe(ids)}`,
     );
     const pointer = this.ggml.base.ggml_set_rows(this.take(), table.pointer, rows.pointer, ids.pointer);
@@ -75,13 +81,16 @@ export class Graph extends GraphContext {
 
   /** Root mean square norm over the columns (https://arxiv.org/abs/1910.07467), without weights. */
   rmsNorm(a: Tensor, epsilon: number): Tensor {
-    ensure(a.type === dtype.F32 && epsilon >= 0, () => `rmsNorm: ${describe(a)} with epsilon ${epsilon}`);
+    ensure(
+      a.type === dtype.F32 && epsilon >= 0 && this.haveWholeRows(a),
+      () => `rmsNorm: ${describe(a)} with epsilon ${epsilon}`,
+    );
     return this.result(this.ggml.base.ggml_rms_norm(this.take(), a.pointer, epsilon), a.type, a.shape);
   }
 
   add(a: Tensor, b: Tensor): Tensor {
     ensure(
-      a.type === dtype.F32 && b.type === dtype.F32 && repeats(b.shape, a.shape),
+      a.type === dtype.F32 && b.type === dtype.F32 && repeats(b.shape, a.shape) && this.haveWholeRows(a, b),
       () => `add: ${describe(a)} and ${describe(b)}`,
     );
     return this.result(this.ggml.base.ggml_add(this.take(), a.pointer, b.pointer), a.type, a.shape);
@@ -89,7 +98,7 @@ export class Graph extends GraphContext {
 
   multiply(a: Tensor, b: Tensor): Tensor {
     ensure(
-      a.type === dtype.F32 && b.type === dtype.F32 && repeats(b.shape, a.shape),
+      a.type === dtype.F32 && b.type === dtype.F32 && repeats(b.shape, a.shape) && this.haveWholeRows(a, b),
       () => `multiply: ${describe(a)} and ${describe(b)}`,
     );
     return this.result(this.ggml.base.ggml_mul(this.take(), a.pointer, b.pointer), a.type, a.shape);
@@ -102,6 +111,7 @@ export class Graph extends GraphContext {
         isWeightType(weights.type) &&
         weights.shape[0] === a.shape[0] &&
         weights.strides[1] >= weights.strides[0] &&
+        this.haveWholeRows(weights, a) &&
         a.shape[2] % weights.shape[2] === 0 &&
         a.shape[3] % weights.shape[3] === 0,
       () => `matmul: ${describe(weights)} by ${describe(a)}`,
@@ -122,6 +132,7 @@ export class Graph extends GraphContext {
         isMatrix(ids) &&
         experts.shape[0] === a.shape[0] &&
         experts.shape[3] === 1 &&
+        this.haveWholeRows(experts, a) &&
         a.shape[2] === ids.shape[1] &&
         ids.shape[0] % a.shape[1] === 0,
       () => `matmulExperts: ${describe(experts)} by ${describe(a)} and ${describe(ids)}`,
@@ -158,7 +169,9 @@ export class Graph extends GraphContext {
         dimensions > 0 &&
         dimensions % 2 === 0 &&
         dimensions <= a.shape[0] &&
-        (factors === null || (factors.type === dtype.F32 && factors.shape[0] >= dimensions / 2)),
+        this.haveWholeRows(a, positions) &&
+        (factors === null ||
+          (factors.type === dtype.F32 && factors.shape[0] >= dimensions / 2 && this.haveWholeRows(factors))),
       () => `rope: ${describe(a)} at ${describe(positions)} over ${dimensions} dimensions`,
     );
     const pointer = this.ggml.base.ggml_rope_ext(
@@ -191,6 +204,7 @@ export class Graph extends GraphContext {
         isWeightType(k.type) &&
         isWeightType(v.type) &&
         k.strides[1] >= k.strides[0] &&
+        this.haveWholeRows(q, k, v) &&
         sameShape(k.shape, [k.shape[0], v.shape[1], v.shape[2], v.shape[3]]) &&
         k.shape[0] === q.shape[0] &&
         q.shape[2] % k.shape[2] === 0 &&
@@ -312,7 +326,7 @@ export class ComputeAllocator implements Disposable {
   readonly #ggml: Ggml;
   #pointer: Pointer | null;
   #hasFailed = false;
-  #memory: ComputeMemory = { isValid: true };
+  #memory: ComputeMemory = { isValid: true, uses: new Uses() };
 
   constructor(backend: Backend) {
     this.#ggml = backend.ggml;
@@ -334,11 +348,12 @@ export class ComputeAllocator implements Disposable {
         'Memory for a computation could not be allocated before; make a new allocator when there is more.',
       );
     if (this.#pointer === null) throw new ButterflyError('COMPUTE_INVALID', 'The allocator is disposed.');
+    this.#memory.uses.ensureNone('Memory for computations');
     const bytesBefore = this.bytes;
     const isAllocated = this.#ggml.base.ggml_gallocr_alloc_graph(this.#pointer, graph.pointer);
     if (!isAllocated || this.bytes !== bytesBefore) {
       this.#memory.isValid = false;
-      this.#memory = { isValid: true };
+      this.#memory = { isValid: true, uses: new Uses() };
     }
     if (!isAllocated) {
       this[Symbol.dispose]();
@@ -351,7 +366,9 @@ export class ComputeAllocator implements Disposable {
     graph.allocatedIn(this.#memory);
   }
 
+  /** @throws ButterflyError COMPUTE_INVALID while a graph in it is computed */
   [Symbol.dispose](): void {
+    this.#memory.uses.ensureNone('Memory for computations');
     this.#memory.isValid = false;
     if (this.#pointer !== null) this.#ggml.base.ggml_gallocr_free(this.#pointer);
     this.#pointer = null;

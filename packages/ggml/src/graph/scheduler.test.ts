@@ -55,6 +55,21 @@ describe('Scheduler', () => {
     expect(scheduler.deviceBytes + scheduler.hostBytes).toBeGreaterThan(0);
   });
 
+  it('keeps its memory as it is while it computes', async () => {
+    using device = new CpuBackend(ggml, 1);
+    using scheduler = new Scheduler(device, backend);
+    using large = work(2 ** 20, 8);
+    scheduler.allocate(large.graph);
+    const computing = scheduler.compute(large.graph);
+    const uses = [
+      () => scheduler.allocate(large.graph),
+      () => scheduler[Symbol.dispose](),
+      () => large[Symbol.dispose](),
+    ];
+    for (const use of uses) expect(use).toThrow(invalid);
+    await computing;
+  });
+
   it('voids a graph by the next one, instead of computing that in its place', async () => {
     using device = new CpuBackend(ggml, 1);
     using scheduler = new Scheduler(device, backend);

@@ -1,6 +1,7 @@
 import { ButterflyError, ensure } from '@butterfly/common';
 import { type Backend, computed } from '../device/backend.js';
 import type { Pointer } from '../library/symbols.js';
+import { Uses } from '../library/uses.js';
 import type { ComputeMemory } from './graph-context.js';
 import type { Graph } from './graph.js';
 
@@ -17,7 +18,7 @@ const tensorsMin = 1024;
 export class Scheduler implements Disposable {
   #pointer: Pointer | null = null;
   #tensorsMax = 0;
-  #memory: ComputeMemory = { isValid: false };
+  #memory: ComputeMemory = { isValid: false, uses: new Uses() };
 
   constructor(
     private readonly device: Backend,
@@ -44,6 +45,7 @@ export class Scheduler implements Disposable {
    * @throws ButterflyError COMPUTE_FAILED when memory is short, after which it may be tried with another graph
    */
   allocate(graph: Graph): void {
+    this.#memory.uses.ensureNone('Memory for computations');
     this.#memory.isValid = false;
     const { nodes, leaves } = graph.size;
     const { unplaced } = graph;
@@ -60,7 +62,7 @@ export class Scheduler implements Disposable {
         'Memory for a computation on a device and its host could not be allocated; free memory or use a smaller context.',
       );
     }
-    this.#memory = { isValid: true };
+    this.#memory = { isValid: true, uses: new Uses() };
     graph.allocatedIn(this.#memory);
   }
 
@@ -76,9 +78,11 @@ export class Scheduler implements Disposable {
     const releaseHost = this.host.occupy();
     try {
       const releaseDevice = this.device.occupy();
+      const letGo = graph.hold();
       return computed((done) => {
         this.#base.ggml_backend_sched_graph_compute.async(pointer, computable, done);
       }).finally(() => {
+        letGo();
         releaseDevice();
         releaseHost();
       });
@@ -88,7 +92,9 @@ export class Scheduler implements Disposable {
     }
   }
 
+  /** @throws ButterflyError COMPUTE_INVALID while it computes */
   [Symbol.dispose](): void {
+    this.#memory.uses.ensureNone('Memory for computations');
     this.#memory.isValid = false;
     this.#free();
   }

@@ -1,4 +1,5 @@
 import { ensure } from '@butterfly/common';
+import { ownSourcesMax } from '../graph/graph-context.js';
 import { Graph } from '../graph/graph.js';
 import { describe, sameShape, type Tensor } from '../graph/tensor.js';
 import type { Ggml } from '../library/library.js';
@@ -16,10 +17,13 @@ export class CloningGraph extends Graph {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #start: Pointer;
+  /** Operations of llama.cpp may read more than ours do; ggml ends the process where it has no room for what they read. */
+  #furtherSourcesLeft: number;
 
   /** @param tensorsMax as in `GraphContext` */
   constructor(ggml: Ggml, tensorsMax: number) {
-    super(ggml, tensorsMax);
+    super(ggml, tensorsMax, ownSourcesMax + 1);
+    this.#furtherSourcesLeft = tensorsMax;
     const { start, memory } = this.descriptions();
     this.#start = start;
     this.#view = new DataView(memory);
@@ -41,6 +45,7 @@ export class CloningGraph extends Graph {
       sources.length === original.sources.length && (viewOf !== null) === (original.viewOf !== null),
       () => `clone: ${original.op} has other sources than ${sources.length}`,
     );
+    this.#takeSources(sources.length);
     const pointer = this.ggml.base.ggml_new_tensor_4d(this.take(), type, ...shape);
     const at = this.#at(pointer);
     for (const [i, stride] of strides.entries())
@@ -79,6 +84,7 @@ export class CloningGraph extends Graph {
     // How many keys are seen at most is another number here; 0 says that it is not known.
     this.#view.setInt32(at + tensorStruct.params + attentionSeenMax, 0, true);
     // Sinks are the fifth source (ggml_flash_attn_ext_add_sinks).
+    if (sinks) this.#takeSources(ownSourcesMax + 1);
     if (sinks) this.#view.setBigUint64(at + tensorStruct.sources + 8 * 4, sinks.pointer, true);
     return made;
   }
@@ -94,6 +100,11 @@ export class CloningGraph extends Graph {
     const at = this.#at(pointer);
     const root = this.#view.getBigUint64(at + tensorStruct.viewOf, true);
     return root === 0n ? [pointer, 0n] : [root, this.#view.getBigUint64(at + tensorStruct.viewOffset, true)];
+  }
+
+  #takeSources(count: number): void {
+    this.#furtherSourcesLeft -= Math.max(0, count - ownSourcesMax);
+    ensure(this.#furtherSourcesLeft >= 0, () => 'The graph has no room for what its operations read.');
   }
 
   #at(pointer: Pointer): number {

@@ -1,6 +1,7 @@
 import koffi, { type LibraryHandle } from 'koffi';
 import { ButterflyError, type Logger } from '@butterfly/common';
 import { checkLibraries, checkLibrary } from './check-libraries.js';
+import { counted } from './native-objects.js';
 import { findGpuBackends, findLibraries } from './platform.js';
 import {
   baseSymbols,
@@ -38,7 +39,7 @@ function bind<T extends SymbolTable>(table: T, library: LibraryHandle, file: str
   for (const [name, { result, parameters, mangled }] of Object.entries(table)) {
     const exported = process.platform === 'win32' ? mangled?.microsoft : mangled?.itanium;
     try {
-      bound[name] = library.func(exported ?? name, result, [...parameters]);
+      bound[name] = counted(name, library.func(exported ?? name, result, [...parameters]));
     } catch (cause) {
       throw new ButterflyError(
         'LIBRARY_MISMATCH',
@@ -60,7 +61,10 @@ function bindProcAddresses(base: Bound<typeof baseSymbols>, device: Pointer): Bo
         'LIBRARY_MISMATCH',
         `The CPU backend does not offer ${name}; reinstall the ggml libraries.`,
       );
-    bound[name] = koffi.decode(address, koffi.proto(result, [...parameters]));
+    const call = koffi.decode(address, koffi.proto(result, [...parameters])) as (
+      ...args: unknown[]
+    ) => unknown;
+    bound[name] = counted(name, call);
   }
   return bound as Bound<typeof cpuSymbols>;
 }

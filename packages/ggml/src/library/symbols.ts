@@ -141,7 +141,6 @@ export const baseSymbols = {
   ggml_op_name: signature<[number], string>('const char *', 'int'),
   ggml_op_desc: signature<[Ptr], string>('const char *', P),
   ggml_set_name: signature<[Ptr, string], Ptr>(P, P, 'const char *'),
-  ggml_nbytes: signature<[Ptr], number>('size_t', P),
   gguf_init_from_buffer: signature<
     [Uint8Array, number, { noAlloc: boolean; context: null }],
     NullablePointer
@@ -320,9 +319,7 @@ export const llamaSymbols = {
     modelParams,
   ),
   llama_model_n_layer: signature<[Ptr], number>('int32_t', P),
-  llama_model_n_embd: signature<[Ptr], number>('int32_t', P),
   llama_model_n_swa: signature<[Ptr], number>('int32_t', P),
-  llama_model_has_encoder: signature<[Ptr], boolean>('bool', P),
   llama_context_default_params: signature<[], ContextParams>(contextParams),
   llama_init_from_model: signature<[Ptr, ContextParams], NullablePointer>(P, P, contextParams),
   llama_free: signature<[Ptr], undefined>('void', P),

@@ -4,10 +4,8 @@ import { type Address, ButterflyError, type Clock, formatAddress } from '@butter
 import { type Connection, type DialOptions, dialOver } from '@butterfly/wire';
 import { checkOf } from './check.js';
 import { tls13 } from './credentials.js';
+import { shownCertificates } from './shown-certificates.js';
 import { trustError } from './trust-failure.js';
-
-/** Certificates that are looked through: an orchestrator shows its own and the authority's. */
-const chainMax = 4;
 
 /**
  * The certificate, in PEM, of the authority with this fingerprint, which whoever listens there shows beside its own. Nothing
@@ -20,7 +18,7 @@ export async function authorityOf(address: Address, fingerprint: Buffer, clock: 
   const open = ({ host, port }: Address): TLSSocket => {
     // Whether that certificate holds is found out by the next dial, which knows the authority.
     const socket = connect({ host, port, ...tls13, rejectUnauthorized: false });
-    socket.on('secureConnect', () => (shown = chainOf(socket)));
+    socket.on('secureConnect', () => (shown = shownCertificates(socket)));
     return socket;
   };
   const handlers = { onFrame: () => undefined, onClose: () => undefined };
@@ -48,16 +46,6 @@ export function fingerprintOf(certificate: string): Buffer {
 }
 
 const tlsOpening = { openedOn: 'secureConnect', failureOf: trustError } as const;
-
-function chainOf(socket: TLSSocket): readonly Buffer[] {
-  const chain: Buffer[] = [];
-  let link = socket.getPeerX509Certificate();
-  while (link && chain.length < chainMax) {
-    chain.push(link.raw);
-    link = link.issuerCertificate;
-  }
-  return chain;
-}
 
 function sha256Of(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest();

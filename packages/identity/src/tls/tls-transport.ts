@@ -15,6 +15,7 @@ import { identityIn } from '../peer-identity.js';
 import { checkOf, distrustOf } from './check.js';
 import { type Credentials, contextOf, tls13 } from './credentials.js';
 import { HalfOpen } from './half-open.js';
+import { shownCertificate } from './shown-certificates.js';
 import { trustError, trustFailure } from './trust-failure.js';
 
 export interface TlsTransportOptions {
@@ -105,7 +106,7 @@ export class TlsTransport implements Transport {
   }
 
   #identify(socket: TLSSocket): Pick<IncomingStream, 'identity' | 'distrust'> {
-    const certificate = socket.getPeerX509Certificate();
+    const certificate = shownCertificate(socket);
     if (!certificate) return { identity: null };
     if (!socket.authorized)
       return { identity: null, distrust: trustFailure(String(socket.authorizationError)) };
@@ -117,8 +118,8 @@ export class TlsTransport implements Transport {
   }
 
   #remember(socket: TLSSocket): void {
-    const certificate = socket.getPeerX509Certificate();
-    const id = certificate && identityIn(certificate)?.id;
+    const certificate = shownCertificate(socket);
+    const id = certificate ? identityIn(certificate)?.id : undefined;
     if (id === undefined) return;
     this.#members.set(socket, id);
     socket.on('close', () => this.#members.delete(socket));
