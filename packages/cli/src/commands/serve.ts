@@ -235,10 +235,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const { orchestrator } = serving;
   const announcement = announceIfWanted(flags.announce, clusterHost, serving, model.id, log);
   say(`${printableLine(model.spec.name)}: ${model.spec.layers} layers, ${model.spec.architecture}`);
-  if (othersMayJoin)
-    say(
-      `Join with: BUTTERFLY_TOKEN=${serving.token} butterfly worker --join HOST:${orchestrator.clusterPort}`,
-    );
+  if (othersMayJoin) sayHowToJoin(serving);
   const apiAddress = formatAddress({ host: flags.host, port: serving.httpPort });
   say(`API on ${http.tls ? 'https' : 'http'}://${apiAddress}/v1, loading ...`);
   try {
@@ -251,6 +248,10 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     await serving.stop();
     model.vocabulary[Symbol.dispose]();
   }
+}
+
+function sayHowToJoin({ token, orchestrator }: Serving): void {
+  say(`Join with: BUTTERFLY_TOKEN=${token} butterfly worker --join HOST:${orchestrator.clusterPort}`);
 }
 
 /** @throws ButterflyError CONFIG_INVALID for a cluster in the clear that others could reach */

@@ -266,8 +266,8 @@ export class Replica implements Pipeline {
   }
 
   #carryOut(action: ControllerAction): void {
-    const connectionOf = (workerId: string): Connection | undefined =>
-      this.options.fleet.workers.get(workerId)?.connection;
+    const { workers } = this.options.fleet;
+    const connectionOf = (workerId: string): Connection | undefined => workers.get(workerId)?.connection;
     switch (action.kind) {
       case 'prepare':
         this.#prepare(action);
@@ -283,13 +283,13 @@ export class Replica implements Pipeline {
         this.options.observe({ kind: 'stagesLinking', epoch: action.current.epoch });
         for (const { worker, message } of assignments(
           action.current,
-          this.options.fleet.workers,
+          workers,
           randomBytes(16).toString('hex'),
         ))
           worker.connection.send(encodeControl(message));
         // The last stage compiles while the others link.
         this.constraints.begin(
-          this.options.fleet.workers.get(action.current.plan.stages.at(-1)?.workerId ?? ''),
+          workers.get(action.current.plan.stages.at(-1)?.workerId ?? ''),
           this.#handlers,
         );
         return;
