@@ -132,7 +132,7 @@ describe('assignments', () => {
 });
 
 it('the canary is a step that the wire takes, and none of the scheduler', () => {
-  const step = canaryStep(1, 1024, settings.spec);
+  const step = canaryStep(1, { arenaSlots: 1024, spec: settings.spec });
   expect(encodeStep(step).length).toBeGreaterThan(0);
   expect(step.stepId).toBe(canaryStepId);
   expect(Number.isSafeInteger(canaryStepId)).toBe(true);

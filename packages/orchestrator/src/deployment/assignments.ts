@@ -107,8 +107,10 @@ function linkToNext(
 /** One token at the start of the arena, of an encoder a text of one; whatever it leaves there is overwritten. It also warms every stage up. */
 export function canaryStep(
   epoch: number,
-  arenaSlots: number,
-  model: Pick<ModelSpec, 'graph' | 'isEncoder'>,
+  {
+    arenaSlots,
+    spec: model,
+  }: { readonly arenaSlots: number; readonly spec: Pick<ModelSpec, 'graph' | 'isEncoder'> },
 ): Step {
   return {
     epoch,

@@ -56,7 +56,7 @@ async function framesOf(workerId: string): Promise<Frame[]> {
 describe('relay', () => {
   it('passes steps and activations on as they are, in their order, to the next stage alone', async () => {
     const { spec, arenaSlots } = await tinyModelSettings();
-    const step = canaryStep(epoch, arenaSlots, spec);
+    const step = canaryStep(epoch, { arenaSlots, spec });
     const sent = [await arrived(encodeStep(step)), await arrived(encodeActivations(activations))];
     for (const frame of sent) relay(frame, 'a', planned('b'), cluster.workers);
     const [first, second, ...others] = await framesOf('b');

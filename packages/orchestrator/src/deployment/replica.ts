@@ -297,7 +297,9 @@ export class Replica implements Pipeline {
         this.#retire(action.current);
         return;
       case 'canary':
-        connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(this.#canary(action.current.epoch));
+        connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(
+          encodeStep(canaryStep(action.current.epoch, this.options.shards)),
+        );
         return;
       case 'live':
         this.constraints.whenSettled(() => {
@@ -328,14 +330,15 @@ export class Replica implements Pipeline {
   }
 
   #prepare(action: Extract<ControllerAction, { kind: 'prepare' }>): void {
-    const worker = this.options.fleet.workers.get(action.workerId);
-    if (!worker) return;
-    const message = preparation(worker, action, this.#peersOf(worker), this.options.shards);
     const { workerId, shardId, stage } = action;
+    const worker = this.options.fleet.workers.get(workerId);
+    if (!worker) return;
     const layers = [stage.layerStart, stage.layerEnd - 1] as const;
     this.options.observe({ kind: 'shardOrdered', workerId, shardId, layers });
     this.options.fleet.loading(workerId);
-    worker.connection.send(encodeControl(message));
+    worker.connection.send(
+      encodeControl(preparation(worker, action, this.#peersOf(worker), this.options.shards)),
+    );
   }
 
   /** The others that it can dial and that are worth asking, as far as is known: those first from whom bytes come fastest. */
@@ -347,11 +350,6 @@ export class Replica implements Pipeline {
       .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId).isRelayed)
       .filter((each) => speed(each) >= speedMin)
       .sort((a, b) => speed(b) - speed(a));
-  }
-
-  #canary(epoch: number): Uint8Array[] {
-    const { spec, arenaSlots } = this.options.shards;
-    return encodeStep(canaryStep(epoch, arenaSlots, spec));
   }
 
   #retire({ epoch, plan }: EpochPlan): void {

@@ -135,7 +135,7 @@ describe('a proper hello', () => {
     await party.next('welcome');
     client.send(encodeControl({ kind: 'ready', epoch: 1 }));
     const { spec, arenaSlots } = await tinyModelSettings();
-    client.send(encodeStep(canaryStep(1, arenaSlots, spec)));
+    client.send(encodeStep(canaryStep(1, { arenaSlots, spec })));
     await until(() => frames.length === 2);
     expect(frames.map(({ workerId, frame }) => [workerId, frame.type])).toEqual([
       ['w1', 'control'],
@@ -179,7 +179,7 @@ describe('whoever says no proper hello', () => {
     await open();
     const { client, party } = await knock();
     const { spec, arenaSlots } = await tinyModelSettings();
-    client.send(encodeStep(canaryStep(1, arenaSlots, spec)));
+    client.send(encodeStep(canaryStep(1, { arenaSlots, spec })));
     expect((await party.closed).error?.code).toBe('PROTOCOL_INVALID');
     await expectNothingLeft();
   });
