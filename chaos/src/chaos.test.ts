@@ -1,3 +1,4 @@
+import { triedOf } from '@butterfly/testkit';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ChaosCluster } from './cluster.js';
@@ -46,14 +47,14 @@ describe('five workers and sixteen streams', () => {
         workers: 5,
         streams: 16,
         tokens: 200,
-        faults: firstOf(faultKinds.filter((kind) => disk !== null || kind !== 'diskFull')),
+        faults: firstOf(triedOf(faultKinds.filter((kind) => disk !== null || kind !== 'diskFull'))),
         endMs: Infinity,
         cacheDisk: disk?.path ?? null,
       });
       expectSame(report);
       expect(report.streams).toBeGreaterThan(16);
       // The faults were noticed: each but a pause or a crawl of moments costs a plan.
-      expect(report.plans).toBeGreaterThan(5);
+      expect(report.plans).toBeGreaterThan(report.faults.length / 2);
     },
   );
 });

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { silentLogger } from '@butterfly/common';
 import { plainWishes } from '@butterfly/planning';
 import { PromptMaker } from '@butterfly/text';
-import { architectureFixtures, cachedArchitectureModel } from '@butterfly/testkit';
+import { architectureFixtures, cachedArchitectureModel, triedOf } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
 import { type Embedding, type OpenedModel, type Serving, openModel, startServing, vectorOf } from 'butterfly';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -95,7 +95,7 @@ beforeAll(async () => {
       models.set(fixture.name, await cachedArchitectureModel(fixture, 'Q8_0'));
 });
 
-describe.each(names)('embeddings of %s', (name) => {
+describe.each(triedOf(names))('embeddings of %s', (name) => {
   const path = (): string => models.get(name) ?? '';
   const all = texts(150, 320);
   let expected: Float32Array[];

@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { architectureFixtures, writeArchitectureModel } from '@butterfly/testkit';
+import { architectureFixtures, writeArchitectureModel, triedOf } from '@butterfly/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from './testing/butterfly.js';
 import { Folder } from './testing/models.js';
@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.dispose]());
 
-describe.each(names)('%s, whose graph llama.cpp builds', (name) => {
+describe.each(triedOf(names))('%s, whose graph llama.cpp builds', (name) => {
   it('answers from three stages as from one, and as if none of them had died', async () => {
     const tokens = 200;
     const start = (workers: number): Promise<Server> => {

@@ -1,3 +1,4 @@
+import { triedOf } from '@butterfly/testkit';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -27,7 +28,7 @@ async function expectNothingLeft(server: Server): Promise<void> {
   expect(await refusesConnections(server.clusterPort)).toBe(true);
 }
 
-describe.concurrent.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s', (signal) => {
+describe.concurrent.each(triedOf(['SIGINT', 'SIGTERM', 'SIGHUP'] as const, 2))('%s', (signal) => {
   it('ends an idle server, in spite of peers that say nothing', async () => {
     await using server = await new Server().ready();
     using worker = await Peer.connect(server.clusterPort);

@@ -1,4 +1,4 @@
-import { architectureFixtures, writeArchitectureModel } from '@butterfly/testkit';
+import { architectureFixtures, writeArchitectureModel, triedOf } from '@butterfly/testkit';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from './testing/butterfly.js';
@@ -57,7 +57,7 @@ it('inspect tells how large a state is, and plan counts those that are kept', as
   expect((await bytes(28)) - (await bytes(0))).toBeCloseTo(28 * stateBytesPerSequence);
 });
 
-describe.each(names)('%s, whose layers keep states', (name) => {
+describe.each(triedOf(names))('%s, whose layers keep states', (name) => {
   const start = (workers: number, ...more: readonly string[]): Promise<Server> => {
     const usual = ['--ctx', '1024', '--parallel', '2', '--deterministic'];
     const flags = ['--workers', String(workers), ...usual, ...more];

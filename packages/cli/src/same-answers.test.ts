@@ -88,7 +88,10 @@ describe('a seed over HTTP, in deterministic mode', () => {
     for (const victim of [0, -1]) {
       const plans = server.records('The plan is live.').length;
       const together = askTogether(server);
-      await expect.poll(() => server.status(), { timeout: 60_000 }).toMatchObject({ running: 5 });
+      // Not all of them at once: the shortest may end before the last begins.
+      await expect
+        .poll(async () => (await server.status()).running, { timeout: 60_000, interval: 10 })
+        .toBeGreaterThan(1);
       process.kill(server.stages.at(victim)?.pid ?? 0, 'SIGKILL');
       expect(await together).toEqual(alone);
       await server.plans(plans + 1);

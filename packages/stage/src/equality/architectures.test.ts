@@ -11,6 +11,8 @@ import {
   openOracle,
   openOracleSteps,
   writeArchitectureModel,
+  triedOf,
+  isShortened,
 } from '@butterfly/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CacheType } from '@butterfly/wire';
@@ -176,11 +178,7 @@ function expectEqual({ row, among }: Awaited<ReturnType<typeof compare>>): void 
   expect(row.among).not.toContain('(equal)');
 }
 
-/** `ARCHITECTURES=third` takes every third one, for machines whose time is short; `npm test` takes all. */
-const every = process.env.ARCHITECTURES === 'third' ? 3 : 1;
-const rows = fixtures
-  .map((fixture, i) => [fixture.name, fixture, typesOf(i)] as const)
-  .filter((_, i) => i % every === 0);
+const rows = triedOf(fixtures.map((fixture, i) => [fixture.name, fixture, typesOf(i)] as const));
 
 describe('architectures of llama.cpp, in stages cut anywhere', () => {
   it.each(rows)('%s', async (name, fixture, types) => {
@@ -229,7 +227,7 @@ describe('architectures of llama.cpp, in stages cut anywhere', () => {
     table.push(compared.row);
   });
 
-  it.skipIf(every > 1)('are as docs/models.md tells', async () => {
+  it.skipIf(isShortened)('are as docs/models.md tells', async () => {
     const shown = new Set([...table, ...refused].map(({ name }) => name));
     expect(shown.size + encoders.size).toBe(fixtures.length + wide.length);
     await expect(modelsDocument(table, refused)).toMatchFileSnapshot('../../../../docs/models.md');
