@@ -60,13 +60,20 @@ export class SseScanner {
       this.#pieces++;
       this.onText?.(textOf(event));
     } else if (event === `${prefix}[DONE]`) this.#isDone = true;
-    else if (event.includes('"finish_reason":"')) this.onText?.(textOf(event));
-    else {
-      const output = /"completion_tokens":(\d+)/.exec(event)?.[1];
-      if (output === undefined) throw new Error(`The stream failed: ${event}`);
-      this.#outputTokens = Number(output);
-      this.#promptTokens = Number(/"prompt_tokens":(\d+)/.exec(event)?.[1]);
-    }
+    else if (event.includes('"finish_reason":"')) {
+      this.onText?.(textOf(event));
+      // Where llama-server tells it.
+      this.#count(event);
+    } else if (!this.#count(event)) throw new Error(`The stream failed: ${event}`);
+  }
+
+  /** False where it tells no tokens. */
+  #count(event: string): boolean {
+    const output = /"completion_tokens":(\d+)/.exec(event)?.[1];
+    if (output === undefined) return false;
+    this.#outputTokens = Number(output);
+    this.#promptTokens = Number(/"prompt_tokens":(\d+)/.exec(event)?.[1]);
+    return true;
   }
 }
 
