@@ -14,10 +14,18 @@ export interface CompletionRecord extends RequestRecord {
 
 /** Streams completions from a server over kept connections. */
 export class CompletionClient implements Disposable {
-  readonly #agent = new Agent({ keepAlive: true });
+  readonly #agent: Agent;
 
-  /** @param url such as `http://127.0.0.1:8080` */
-  constructor(private readonly url: string) {}
+  /**
+   * @param url such as `http://127.0.0.1:8080`
+   * @param keepAlive false for a server that closes kept connections after seconds, whatever is on its way to it
+   */
+  constructor(
+    private readonly url: string,
+    keepAlive = true,
+  ) {
+    this.#agent = new Agent({ keepAlive });
+  }
 
   /**
    * One request from sending it to its end, past tokens that end the text, so that the work is what was planned. A client that hangs up records what it had by then.

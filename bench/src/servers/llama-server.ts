@@ -54,7 +54,7 @@ export class LlamaServer implements AsyncDisposable {
       for (const child of children) child.kill('SIGKILL');
       throw thrown;
     }
-    return new LlamaServer(children, new CompletionClient(`http://${host}:${port}`));
+    return new LlamaServer(children, new CompletionClient(`http://${host}:${port}`, false));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
