@@ -152,7 +152,9 @@ export class EchoEngine implements Engine, Embedder {
       wake();
     };
     const waitForCancel = () => new Promise<void>((resolve) => (cancelled ? resolve() : (wake = resolve)));
-    const events = this.#events(request, { cancelled: () => cancelled, waitForCancel, free });
+    // As it is now: a test may change it before anybody reads the answer.
+    const { script } = this;
+    const events = this.#events(request, script, { cancelled: () => cancelled, waitForCancel, free });
     return { cancel, [Symbol.asyncIterator]: () => events };
   }
 
@@ -180,6 +182,7 @@ export class EchoEngine implements Engine, Embedder {
 
   async *#events(
     request: GenerateRequest,
+    script: EchoEngine['script'],
     { cancelled, waitForCancel, free }: Hold,
   ): AsyncGenerator<GenerateEvent, void, undefined> {
     const { cachedPromptTokens } = this;
@@ -192,7 +195,7 @@ export class EchoEngine implements Engine, Embedder {
     let left = request.outputTokensMax;
     try {
       if (left === 0) return yield end('length');
-      for (const line of this.script(request)) {
+      for (const line of script(request)) {
         await nextTurn();
         if (line === 'hang') {
           await waitForCancel();
