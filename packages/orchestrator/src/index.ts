@@ -6,6 +6,7 @@ export { Orchestrator } from './orchestrator.js';
 export type { Capacity, Numerics, OrchestratorOptions } from './orchestrator.js';
 export type {
   ClusterDescription,
+  VerificationDescription,
   ClusterView,
   ReplicaDescription,
   WorkerDescription,

@@ -102,6 +102,7 @@ const replica = z.object({
       sequences: z.int(),
       steps: z.int(),
       rows: z.int(),
+      pendingSteps: z.int(),
       abandoned: z.int(),
       differenceMax: z.number(),
     })

@@ -75,6 +75,8 @@ export interface VerificationDescription {
   readonly rate: number;
   /** Stages of the live plan, from 0, that somebody can compute a second time. */
   readonly stages: readonly number[];
+  /** Steps that the second worker has yet to answer for. */
+  readonly pendingSteps: number;
   readonly sequences: number;
   readonly steps: number;
   readonly rows: number;
