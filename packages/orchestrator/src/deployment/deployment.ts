@@ -51,7 +51,7 @@ export class Deployment {
       speedsOf: (groups) => planner.speedsOf(groups, link),
     });
     const shared = new SharedByControllers();
-    this.#distrust = new Distrust(shared.losses, observe);
+    this.#distrust = new Distrust(shared.losses, options.clock, observe);
     const config = {
       ...gathering,
       stagesMin,

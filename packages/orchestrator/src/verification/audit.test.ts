@@ -1,6 +1,7 @@
 import { limits } from '@butterfly/common';
 import type { PlannedStep } from '@butterfly/engine';
 import { type ArenaCopy, type StepSequence, greedySampling, tokenOfStepBefore } from '@butterfly/wire';
+import { plainSequence } from '@butterfly/wire/testing';
 import { describe, expect, it } from 'vitest';
 import { Audit, type AuditedStage } from './audit.js';
 
@@ -14,24 +15,8 @@ const middle: AuditedStage = {
 };
 const first: AuditedStage = { ...middle, index: 0, isFirst: true, inputRowBytes: 0 };
 
-function rowsOf(sequenceId: number, rows: number, changes: Partial<StepSequence> = {}): StepSequence {
-  return {
-    sequenceId,
-    regionStart: 256,
-    regionSlots: 256,
-    positionStart: 0,
-    rows,
-    logitRows: 1,
-    sampling: greedySampling,
-    draftTokens: new Int32Array(0),
-    recentTokens: new Int32Array(0),
-    logprobs: null,
-    scored: null,
-    state: null,
-    window: null,
-    ...changes,
-  };
-}
+const rowsOf = (sequenceId: number, rows: number, changes: Partial<StepSequence> = {}): StepSequence =>
+  plainSequence({ sequenceId, rows, regionStart: 256, sampling: greedySampling, ...changes });
 
 function stepOf(
   stepId: number,

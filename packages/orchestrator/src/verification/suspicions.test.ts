@@ -1,19 +1,30 @@
 import { expect, it } from 'vitest';
 import { Suspicions } from './suspicions.js';
 
+const accusedIn = (suspicions: Suspicions): string[] => suspicions.accused.map(({ identity }) => identity);
+
 it('lets those in again whom nobody accused but one that is accused itself', () => {
   const suspicions = new Suspicions();
-  expect(suspicions.accuse('anna', 'bert').readmitted).toEqual([]);
-  expect(suspicions.accuse('carl', 'bert').readmitted).toEqual([]);
-  suspicions.accuse('carl', 'dora');
-  expect(suspicions.accuse('bert', 'dora').readmitted).toEqual(['anna']);
-  expect(['anna', 'bert', 'carl'].map((name) => suspicions.isAccused(name))).toEqual([false, true, true]);
+  expect(suspicions.accuse('anna', 'bert', 'Anna.').readmitted).toEqual([]);
+  expect(suspicions.accuse('carl', 'bert', 'Carl.').readmitted).toEqual([]);
+  suspicions.accuse('carl', 'dora', 'Carl again.');
+  expect(suspicions.accuse('bert', 'dora', 'Bert.').readmitted).toEqual(['anna']);
+  expect(suspicions.accused).toEqual([
+    { identity: 'carl', words: 'Carl again.' },
+    { identity: 'bert', words: 'Bert.' },
+  ]);
+});
+
+it('lets them in when the last of several accusers is accused', () => {
+  const suspicions = new Suspicions();
+  for (const accuser of ['bert', 'carl']) suspicions.accuse('anna', accuser, '');
+  expect(suspicions.accuse('bert', 'dora', '').readmitted).toEqual([]);
+  expect(suspicions.accuse('carl', 'dora', '').readmitted).toEqual(['anna']);
 });
 
 it('remembers so many and no more', () => {
   const suspicions = new Suspicions();
-  for (let index = 0; index < 1000; index++) suspicions.accuse(`worker ${index}`, 'anna');
-  const remembered = Array.from({ length: 1000 }, (_, index) => suspicions.isAccused(`worker ${index}`));
-  expect(remembered.filter(Boolean)).toHaveLength(64);
-  expect(remembered.at(-1)).toBe(true);
+  for (let index = 0; index < 1000; index++) suspicions.accuse(`worker ${index}`, 'anna', '');
+  expect(accusedIn(suspicions)).toHaveLength(64);
+  expect(accusedIn(suspicions).at(-1)).toBe('worker 999');
 });

@@ -75,7 +75,9 @@ export class Verification {
     const stages = [...this.#auditors.values()]
       .filter(({ isReady }) => isReady)
       .map(({ stage }) => stage.index);
-    return { rate: this.options.rate, stages, ...this.#counted };
+    let pendingSteps = 0;
+    for (const { audit } of this.#running.values()) pendingSteps += audit.pendingSteps;
+    return { rate: this.options.rate, stages, pendingSteps, ...this.#counted };
   }
 
   /** Whether the next request is to be computed twice. */
@@ -110,7 +112,8 @@ export class Verification {
     const nowMs = this.options.clock.nowMs();
     for (const auditor of [...this.#auditors.values()]) {
       const isGone = this.options.workers.get(auditor.worker.workerId) !== auditor.worker;
-      if (isGone || nowMs - auditor.owesSinceMs > auditPauseMs) this.#fail(auditor, nowMs);
+      if (isGone) this.#close(auditor);
+      else if (nowMs - auditor.owesSinceMs > auditPauseMs) this.#fail(auditor, nowMs);
     }
     for (const { audit, movedMs } of [...this.#running.values()])
       if (nowMs - movedMs > auditPauseMs) this.#abandon(audit, audit.pendingSteps > 0);
