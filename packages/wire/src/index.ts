@@ -2,7 +2,7 @@ export { blockSpeed } from './connection/block-speed.js';
 export type { TimedBlock } from './connection/block-speed.js';
 export { Connection } from './connection/connection.js';
 export type { ByteStream, ConnectionHandlers } from './connection/connection.js';
-export { callerOf, Doorkeeper } from './connection/doorkeeper.js';
+export { callerOf, Doorkeeper, turnAway } from './connection/doorkeeper.js';
 export type { Caller } from './connection/doorkeeper.js';
 export { RangeServer } from './connection/range-server.js';
 export type { AskedRange, RangeDigests, RangeReader } from './connection/range-server.js';

@@ -18,6 +18,7 @@ import {
   type IncomingStream,
   decodeControl,
   encodeControl,
+  turnAway,
 } from '@butterfly/wire';
 import { createWorkerRecord, identityOf, type WorkerRecord } from './fleet-worker.js';
 
@@ -36,9 +37,6 @@ export interface ReceptionOptions {
   readonly onClose: (worker: WorkerRecord, error: ButterflyError | null, reason: string) => void;
 }
 
-/** Who is turned away has nothing to say. */
-const deaf = { onFrame: () => undefined, onClose: () => undefined };
-
 /**
  * The door of the cluster: whoever says a proper hello in time is welcomed, and has some time to measure itself. Who breaks the
  * protocol, here or later, is kept out for a while.
@@ -55,7 +53,7 @@ export class Reception {
     const { clock } = this.options;
     const refusal = this.#doorkeeper.refusal(callerOf(stream));
     // Without a word in the log: it was named there when it was kept out, and may come as often as it likes.
-    if (refusal) new Connection(stream, { clock, isStranger: true, handlers: deaf }).fail(refusal);
+    if (refusal) turnAway(stream, refusal, clock);
     else this.#receive(stream);
   }
 

@@ -1,4 +1,5 @@
 import { addressBlock, ButterflyError, type Clock } from '@butterfly/common';
+import { Connection } from './connection.js';
 import { afterOffence, keptOut, type Offender, type Offenders } from './offenders.js';
 import type { IncomingStream } from './transport.js';
 
@@ -21,6 +22,14 @@ export function callerOf({ identity, remoteAddress = '' }: IncomingStream): Call
   return identity
     ? { isProven: true, name: identity.id }
     : { isProven: false, name: addressBlock(remoteAddress) };
+}
+
+/** Who is turned away has nothing to say. */
+const deaf = { onFrame: () => undefined, onClose: () => undefined };
+
+/** Tells somebody why they are not let in, without reading anything of them. */
+export function turnAway(stream: IncomingStream, refusal: ButterflyError, clock: Clock): void {
+  new Connection(stream, { clock, isStranger: true, handlers: deaf }).fail(refusal);
 }
 
 /**

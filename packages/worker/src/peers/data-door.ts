@@ -8,6 +8,7 @@ import {
   type Listener,
   type Transport,
   decodeControl,
+  turnAway,
 } from '@butterfly/wire';
 import type { IncomingLinks } from './stage-links.js';
 import type { PeerGuests } from './peer-guests.js';
@@ -51,9 +52,6 @@ export class DataDoor {
   }
 }
 
-/** Who is turned away has nothing to say. */
-const deaf = { onFrame: () => undefined, onClose: () => undefined };
-
 /**
  * Members that broke the protocol are kept out for a while; what they would have sent goes through the orchestrator then, which
  * sees what they do. Where nobody proves who they are, an address may stand for all stages before this one, so that whoever
@@ -64,7 +62,7 @@ function accept(stream: IncomingStream, doorkeeper: Doorkeeper, options: DataDoo
   const caller = callerOf(stream);
   const refusal = caller.isProven ? doorkeeper.refusal(caller) : null;
   if (refusal) {
-    new Connection(stream, { clock, isStranger: true, handlers: deaf }).fail(refusal);
+    turnAway(stream, refusal, clock);
     return;
   }
   receive(stream, options, (error, { peer }) => {
