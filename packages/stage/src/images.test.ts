@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CpuBackend } from '@butterfly/ggml';
+import type { ModelSpec } from '@butterfly/model';
 import { cachedSyntheticModel } from '@butterfly/testkit';
 import { type TensorSource, WeightCache } from '@butterfly/weights';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -29,6 +30,17 @@ function hasLayouts(): boolean {
   return backend.preferred.some(({ isPlain }) => !isPlain);
 }
 
+const stageOf = (spec: ModelSpec): StageRuntime =>
+  new StageRuntime({
+    ggml,
+    spec,
+    range: { layerStart: 0, layerEnd: spec.layers },
+    threads: 1,
+    arenaSlots: 256,
+    cacheType: 'f16',
+    rowsMax: 64,
+  });
+
 it.runIf(hasLayouts())(
   'a stage computes the same with weights that were kept as its kernels want them',
   async () => {
@@ -51,15 +63,7 @@ it.runIf(hasLayouts())(
         },
         [Symbol.asyncDispose]: () => Promise.resolve(),
       };
-      using stage = new StageRuntime({
-        ggml,
-        spec,
-        range: { layerStart: 0, layerEnd: spec.layers },
-        threads: 1,
-        arenaSlots: 256,
-        cacheType: 'f16',
-        rowsMax: 64,
-      });
+      using stage = stageOf(spec);
       const progress: number[] = [];
       await stage.load(source, (bytes) => progress.push(bytes));
       expect(progress.at(-1)).toBe(stage.fileBytes);
@@ -85,15 +89,7 @@ it.runIf(hasLayouts())('a stage that goes while its weights are kept is no troub
     observe: ({ kind }) => told.push(kind),
   });
   await using files = await openSource(spec);
-  const stage = new StageRuntime({
-    ggml,
-    spec,
-    range: { layerStart: 0, layerEnd: spec.layers },
-    threads: 1,
-    arenaSlots: 256,
-    cacheType: 'f16',
-    rowsMax: 64,
-  });
+  const stage = stageOf(spec);
   await stage.load({
     read: (...args) => files.read(...args),
     images: {

@@ -1,6 +1,7 @@
 import { hostMicros, planPipeline } from '@butterfly/planning';
 import { plain, worker } from '@butterfly/planning/testing';
 import { greedySampling } from '@butterfly/wire';
+import { plainSequence } from '@butterfly/wire/testing';
 import { describe, expect, it } from 'vitest';
 import { StagePaces } from './stage-paces.js';
 
@@ -25,21 +26,7 @@ const profile = {
 function run(paces: StagePaces, count: number, fromMs: number, [a, b]: readonly [number, number]): void {
   for (let index = 0; index < count; index += 1) {
     const stepId = fromMs + index;
-    const sequence = {
-      sequenceId: 1,
-      regionStart: 0,
-      regionSlots: 256,
-      positionStart: 0,
-      rows: 1,
-      logitRows: 1,
-      sampling: greedySampling,
-      draftTokens: new Int32Array(0),
-      recentTokens: new Int32Array(0),
-      logprobs: null,
-      scored: null,
-      state: null,
-      window: null,
-    };
+    const sequence = plainSequence({ sampling: greedySampling });
     paces.sent({ stepId, copies: [], sequences: [sequence], tokens: new Int32Array(1), verified: [] });
     const lastMicros = (last?.micros ?? 0) + 2000;
     const times = [a * (first?.micros ?? 0), b * lastMicros];

@@ -5,6 +5,7 @@ import { describeAny, surveyModel } from '@butterfly/llama-graph';
 import { type ModelSpec, openGguf, stateSlotsOf } from '@butterfly/model';
 import { LocalSource } from '@butterfly/weights';
 import { type Pooling, type Step, type StepSequence, emptyState, firstOwnState } from '@butterfly/wire';
+import { plainSequence } from '@butterfly/wire/testing';
 import type { SplitModel } from '../split-model.js';
 import { StageRuntime, type StageOptions } from '../runtime.js';
 
@@ -59,25 +60,8 @@ export async function loadStage(spec: ModelSpec, options: Partial<StageOptions> 
   return runtime;
 }
 
-/** The part of a sequence in a step: one row at position 0 of the first region, with its logits, unless told otherwise. */
-export function part(change: Partial<StepSequence> = {}): StepSequence {
-  return {
-    sequenceId: 1,
-    regionStart: 0,
-    regionSlots: 256,
-    positionStart: 0,
-    rows: 1,
-    logitRows: 1,
-    sampling: null,
-    draftTokens: new Int32Array(0),
-    recentTokens: new Int32Array(0),
-    logprobs: null,
-    scored: null,
-    state: null,
-    window: null,
-    ...change,
-  };
-}
+/** The part of a sequence in a step. */
+export const part = plainSequence;
 
 export type PlainStep = Pick<Step, 'copies' | 'sequences' | 'payload'>;
 

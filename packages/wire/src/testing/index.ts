@@ -1,1 +1,2 @@
+export { plainSequence } from './plain-sequence.js';
 export { describeTransport } from './transport-contract.js';

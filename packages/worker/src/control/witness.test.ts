@@ -1,22 +1,9 @@
-import { FrameDecoder, type Step, type StepSequence, decodeWitnessed, greedySampling } from '@butterfly/wire';
+import { FrameDecoder, type Step, type StepSequence, decodeWitnessed } from '@butterfly/wire';
+import { plainSequence } from '@butterfly/wire/testing';
 import { expect, it } from 'vitest';
 import { witnessedFrames } from './witness.js';
 
-const rowsOf = (sequenceId: number, rows: number): StepSequence => ({
-  sequenceId,
-  regionStart: 0,
-  regionSlots: 256,
-  positionStart: 0,
-  rows,
-  logitRows: 1,
-  sampling: greedySampling,
-  draftTokens: new Int32Array(0),
-  recentTokens: new Int32Array(0),
-  logprobs: null,
-  scored: null,
-  state: null,
-  window: null,
-});
+const rowsOf = (sequenceId: number, rows: number): StepSequence => plainSequence({ sequenceId, rows });
 
 it('tells of the rows of those sequences alone', () => {
   const sequences = [rowsOf(3, 1), rowsOf(4, 2), rowsOf(5, 1)];
