@@ -1,3 +1,4 @@
+import { residentBytes } from '@butterfly/testkit';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -15,7 +16,6 @@ import { plainWishes } from '@butterfly/planning';
 import { tokenPieces } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
 import type { RequestRecord } from './load/run-load.js';
-import { residentBytes } from './processes/memory.js';
 
 const readyDeadlineMs = 120_000;
 /** As a server has them at least, of models that keep states; and its steps. */

@@ -1,3 +1,4 @@
+import { childProcessIds, peakResidentBytes, residentBytes } from '@butterfly/testkit';
 import { stat } from 'node:fs/promises';
 import { silentLogger } from '@butterfly/common';
 import { type Ggml, HeaderModel, dtype, loadGgml } from '@butterfly/ggml';
@@ -19,7 +20,6 @@ import {
 } from '@butterfly/model';
 import { type PlannerMember, planPipeline, plainWishes, plannerInput } from '@butterfly/planning';
 import { median } from '../load/statistics.js';
-import { childProcessIds, peakResidentBytes, residentBytes } from '../processes/memory.js';
 import type { LargeResult } from './large-result.js';
 
 const pollMs = 5;

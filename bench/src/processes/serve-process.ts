@@ -1,9 +1,9 @@
+import { childProcessIds, residentBytes } from '@butterfly/testkit';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { CompletionClient } from '../load/completion-client.js';
-import { childProcessIds, residentBytes } from './memory.js';
 
 const main = fileURLToPath(new URL('../../../packages/cli/dist/main.js', import.meta.url));
 const readyDeadlineMs = 300_000;

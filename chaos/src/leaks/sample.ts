@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { NativeKind } from '@butterfly/ggml';
+import { residentBytes } from '@butterfly/testkit';
 import type { Process } from '../process.js';
 
 /** What a process holds at one moment, after all garbage was collected. */
@@ -67,11 +68,6 @@ export async function sampleOf(process: Process): Promise<Sample> {
     // Each computes on a backend of its own.
     stages: natives.backends,
   };
-}
-
-function residentBytes(pid: number): number {
-  const kib = /^VmRSS:\s*(\d+) kB$/mu.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return Number(kib) * 1024;
 }
 
 /** What its file descriptors stand for. */

@@ -1,5 +1,6 @@
+import { residentBytes } from '@butterfly/testkit';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as after } from 'node:timers/promises';
@@ -84,11 +85,7 @@ async function idle(): Promise<void> {
 /** Open files, and memory in MiB, of the server and its workers; nothing where there is no /proc. */
 const processes = () => [server.pid, ...server.workerPids].filter((pid) => existsSync(`/proc/${pid}/fd`));
 const openFiles = () => processes().map((pid) => readdirSync(`/proc/${pid}/fd`).length);
-const memoryMiB = () =>
-  processes().map((pid) => {
-    const [, kib] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? [];
-    return Number(kib) / 1024;
-  });
+const memoryMiB = () => processes().map((pid) => residentBytes(pid) / 2 ** 20);
 const grown = (before: readonly number[]) => memoryMiB().map((now, at) => now - (before[at] ?? 0));
 
 /** Sockets close a moment after their requests ended; those with which the test asks for the state come and go. */

@@ -1,5 +1,6 @@
 export { SimulatedClock } from './clock/simulated-clock.js';
 export { isShortened, triedOf } from './matrix.js';
+export { childProcessIds, peakResidentBytes, residentBytes } from './process-memory.js';
 export { freePort } from './network/free-port.js';
 export { SimulatedHost } from './network/simulated-host.js';
 export { SimulatedLink } from './network/simulated-link.js';
