@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { runCommand } from './command.js';
 import { searchLeaks, type SearchReport } from './leaks/search.js';
 import { tableOf } from './leaks/table.js';
 
@@ -11,9 +12,7 @@ grows: memory, files, sockets, threads, timers and native objects. Writes chaos/
 something grew, or a request or stream came to something else than it should have.
 `;
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
-process.exitCode = await main();
-process.once('exit', (code) => process.exit(code));
+await runCommand(main);
 
 async function main(): Promise<number> {
   const { values } = parseArgs({

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { runCommand } from './command.js';
 import { chaosRound, type RoundReport } from './round.js';
 import { faultKinds, faultsOf } from './schedule.js';
 import { SmallDisk } from './small-disk.js';
@@ -14,10 +15,7 @@ stream is compared with that of an undisturbed run. Writes chaos/results/chaos.j
 
 const ownModel = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
-process.exitCode = await main();
-// At its natural end Node 20 cleans up, and waited at full load for requests of sockets that were gone long before.
-process.once('exit', (code) => process.exit(code));
+await runCommand(main);
 
 async function main(): Promise<number> {
   const { values } = parseArgs({

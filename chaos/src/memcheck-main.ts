@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { runCommand } from './command.js';
 import {
   architectureFixtures,
   cachedArchitectureModel,
@@ -23,7 +24,7 @@ const kinds = ['qwen3moe', 'deepseek2', 'gemma3', 'qwen35', 'mamba2'];
 const results = fileURLToPath(new URL('../results/', import.meta.url));
 const driver = fileURLToPath(new URL('memcheck-driver-main.js', import.meta.url));
 
-process.exitCode = await main();
+await runCommand(main);
 
 async function main(): Promise<number> {
   const { values } = parseArgs({

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { logObserver, toButterflyError } from '@butterfly/common';
-import { SharedTokenAdmission } from '@butterfly/identity';
 import { Orchestrator, type OrchestratorOptions, assumedLink, stepRowsMax } from '@butterfly/orchestrator';
 import { type PlannerMember, plainWishes, planPipeline, plannerInput } from '@butterfly/planning';
 import { randomBits, SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
@@ -11,7 +10,7 @@ import { fakeSpec } from './fake-model.js';
 import { commit } from './faults.js';
 import { Journal } from './journal.js';
 import { contextTokens, scheduleOf, type Schedule } from './schedule.js';
-import { clusterPort, clusterToken, orchestratorHost, SimulatedWorker } from './simulated-worker.js';
+import { joinsAt, orchestratorHost, SimulatedWorker } from './simulated-worker.js';
 
 export interface SimulationReport {
   readonly seed: number;
@@ -249,12 +248,7 @@ class Simulation {
     return {
       spec: fakeSpec(schedule.layers),
       modelId: 'simulated',
-      cluster: {
-        host: '0.0.0.0',
-        port: clusterPort,
-        admission: new SharedTokenAdmission(clusterToken),
-        transport: host.transport,
-      },
+      cluster: joinsAt(host),
       capacity: { contextTokens, parallel: schedule.parallel },
       numerics: { kvCacheType: 'f16', isDeterministic: false },
       wishes,

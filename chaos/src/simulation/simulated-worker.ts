@@ -1,5 +1,6 @@
 import { toButterflyError, workerLogObserver } from '@butterfly/common';
-import { plainMembership } from '@butterfly/identity';
+import { plainMembership, SharedTokenAdmission } from '@butterfly/identity';
+import type { OrchestratorOptions } from '@butterfly/orchestrator';
 import type { SimulatedHost, SimulatedNetwork } from '@butterfly/testkit';
 import { Worker } from '@butterfly/worker';
 import { FakeMachine } from './fake-machine.js';
@@ -7,8 +8,16 @@ import type { Journal } from './journal.js';
 import type { WorkerPlan } from './schedule.js';
 
 export const orchestratorHost = 'orchestrator';
-export const clusterPort = 7600;
-export const clusterToken = 'the token of the simulation';
+const clusterPort = 7600;
+const clusterToken = 'the token of the simulation';
+
+/** Where workers of a simulation join. */
+export const joinsAt = ({ transport }: SimulatedHost): OrchestratorOptions['cluster'] => ({
+  host: '0.0.0.0',
+  port: clusterPort,
+  admission: new SharedTokenAdmission(clusterToken),
+  transport,
+});
 
 /** How long a supervisor waits before it starts a worker again that gave up. */
 const restartMs = 1_000;

@@ -1,5 +1,4 @@
 import { Orchestrator } from '@butterfly/orchestrator';
-import { SharedTokenAdmission } from '@butterfly/identity';
 import { plainWishes } from '@butterfly/planning';
 import { randomBits, SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
@@ -7,13 +6,13 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Client } from './client.js';
 import { fakeSpec } from './fake-model.js';
 import { Journal } from './journal.js';
-import { clusterPort, clusterToken, orchestratorHost, SimulatedWorker } from './simulated-worker.js';
+import { joinsAt, orchestratorHost, SimulatedWorker } from './simulated-worker.js';
 
 const layers = 8;
 const mib = 2 ** 20;
 
 /** Three workers, each of which holds half of the model, under simulated time: two stages and a spare. */
-class Trio {
+class VerifiedCluster {
   readonly clock = new SimulatedClock();
   readonly journal = new Journal(this.clock);
   readonly accused: string[] = [];
@@ -46,12 +45,7 @@ class Trio {
     const starting = Orchestrator.start({
       spec: fakeSpec(layers),
       modelId: 'simulated',
-      cluster: {
-        host: '0.0.0.0',
-        port: clusterPort,
-        admission: new SharedTokenAdmission(clusterToken),
-        transport: host.transport,
-      },
+      cluster: joinsAt(host),
       capacity: { contextTokens: 512, parallel: 2 },
       numerics: { kvCacheType: 'f16', isDeterministic: false },
       wishes: { ...plainWishes, stagesMin: 2, spares: 1 },
@@ -128,10 +122,10 @@ class Trio {
   }
 }
 
-let trio: Trio | null = null;
+let cluster: VerifiedCluster | null = null;
 afterEach(async () => {
-  await trio?.stop();
-  trio = null;
+  await cluster?.stop();
+  cluster = null;
 });
 
 function lie({ machine }: SimulatedWorker): void {
@@ -140,46 +134,46 @@ function lie({ machine }: SimulatedWorker): void {
 
 describe('what spare workers compute a second time', () => {
   it('is the same of honest workers', async () => {
-    trio = await new Trio().start(1);
-    for (const seed of [1, 2, 3]) await trio.ask(seed);
-    expect(trio.verification).toMatchObject({ sequences: 3, abandoned: 0, differenceMax: 0 });
-    expect(trio.verification?.rows).toBeGreaterThan(3 * 30);
-    expect([trio.accused, trio.journal.violations]).toEqual([[], []]);
+    cluster = await new VerifiedCluster().start(1);
+    for (const seed of [1, 2, 3]) await cluster.ask(seed);
+    expect(cluster.verification).toMatchObject({ sequences: 3, abandoned: 0, differenceMax: 0 });
+    expect(cluster.verification?.rows).toBeGreaterThan(3 * 30);
+    expect([cluster.accused, cluster.journal.violations]).toEqual([[], []]);
   });
 
   it('finds one that lies within three steps, and what it said is computed anew', async () => {
-    trio = await new Trio().start(1);
-    await trio.ask(1);
-    const { watched } = trio;
-    const steps = trio.verification?.steps ?? 0;
+    cluster = await new VerifiedCluster().start(1);
+    await cluster.ask(1);
+    const { watched } = cluster;
+    const steps = cluster.verification?.steps ?? 0;
     lie(watched);
-    await trio.ask(2);
-    expect(trio.accused).toEqual([watched.name]);
-    expect((trio.verification?.steps ?? 0) - steps).toBeLessThanOrEqual(3);
+    await cluster.ask(2);
+    expect(cluster.accused).toEqual([watched.name]);
+    expect((cluster.verification?.steps ?? 0) - steps).toBeLessThanOrEqual(3);
     // Two cannot hold the model without the spare, so it takes part, whoever was right.
-    expect(trio.states).toEqual(['leftOut', 'serving', 'serving']);
-    expect(trio.orchestrator.describe().notes.join()).toContain(`${watched.name} is left out`);
-    const told = trio.journal.violations.length;
-    await trio.ask(3);
-    expect(trio.journal.violations).toHaveLength(told);
+    expect(cluster.states).toEqual(['leftOut', 'serving', 'serving']);
+    expect(cluster.orchestrator.describe().notes.join()).toContain(`${watched.name} is left out`);
+    const told = cluster.journal.violations.length;
+    await cluster.ask(3);
+    expect(cluster.journal.violations).toHaveLength(told);
   });
 
   it('finds it within twenty requests where one in four is computed twice', async () => {
-    trio = await new Trio().start(0.25);
-    lie(trio.watched);
+    cluster = await new VerifiedCluster().start(0.25);
+    lie(cluster.watched);
     let asked = 0;
-    while (trio.accused.length === 0 && asked < 20) await trio.ask(++asked);
-    expect(trio.accused).toHaveLength(1);
+    while (cluster.accused.length === 0 && asked < 20) await cluster.ask(++asked);
+    expect(cluster.accused).toHaveLength(1);
   });
 
   it('leaves out both where the others can do without', async () => {
-    trio = await new Trio(5).start(1);
-    const { spare } = trio;
+    cluster = await new VerifiedCluster(5).start(1);
+    const { spare } = cluster;
     lie(spare);
-    await trio.ask(1);
-    await trio.until(() => trio?.states.filter((state) => state === 'serving').length === 2);
-    expect(trio.accused).toHaveLength(1);
-    expect(trio.states.filter((state) => state === 'leftOut')).toHaveLength(2);
-    expect(trio.journal.violations).toEqual([]);
+    await cluster.ask(1);
+    await cluster.until(() => cluster?.states.filter((state) => state === 'serving').length === 2);
+    expect(cluster.accused).toHaveLength(1);
+    expect(cluster.states.filter((state) => state === 'leftOut')).toHaveLength(2);
+    expect(cluster.journal.violations).toEqual([]);
   });
 });
