@@ -9,6 +9,8 @@ import { printTable, writeResult } from '../report.js';
 import { hasLlamaServer, LlamaServer } from './llama-server.js';
 import { atOnce, closedLoop, type Load, oneStream, type Round } from './loads.js';
 
+const warmUpStreams = 4;
+
 /** How both sides are run. */
 interface Setting {
   readonly name: string;
@@ -98,17 +100,19 @@ async function measure(
   await using busy = isBusy ? busyThread() : null;
   await busy?.online;
   const rows: Row[] = [];
+  // Memory is touched, and code compiled, before anything counts.
+  for (const client of [theirs.client, ours.client]) await atOnce(warmUpStreams, vocabulary).run(client, 0);
   for (const load of loads(vocabulary, least)) {
     const [llamaServer, butterfly]: [Round[], Round[]] = [[], []];
-    for (let round = 0; round <= repeats; round++) {
-      // Who begins changes from round to round; the first warms up and does not count.
+    for (let round = 1; round <= repeats; round++) {
+      // Who begins changes from round to round.
       const sides = [
         async () => llamaServer.push(await load.run(theirs.client, round)),
         async () => butterfly.push(await load.run(ours.client, round)),
       ];
       for (const side of round % 2 === 0 ? sides : sides.toReversed()) await side();
     }
-    const row = rowOf(name, load, llamaServer.slice(1), butterfly.slice(1));
+    const row = rowOf(name, load, llamaServer, butterfly);
     process.stdout.write(`${name}, ${load.name}: ${row.ratio.toFixed(2)} of llama-server\n`);
     rows.push(row);
   }

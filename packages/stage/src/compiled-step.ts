@@ -32,7 +32,7 @@ export class CompiledStep implements Disposable {
   constructor(
     private readonly step: StepGraph,
     { attention, graph, isEncoder }: Pick<ModelSpec, 'attention' | 'graph' | 'isEncoder'>,
-    private readonly batch: BatchShape,
+    readonly batch: BatchShape,
   ) {
     this.graph = step.graph;
     this.#isEncoder = isEncoder;

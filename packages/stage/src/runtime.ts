@@ -38,6 +38,7 @@ import { checkPayload, checkStep, type PayloadShape } from './steps/step-check.j
 import { batchShape, promptRows } from './steps/step-shape.js';
 import { paddedCurve, paddedRows, stageCurve, wholeGroups, type ModelCurves } from './step-curve.js';
 import { checkInvariance } from './step-measurement.js';
+import { ThreadChoice } from './thread-choice.js';
 import { TokenSampler } from './sampling/token-sampler.js';
 
 export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
@@ -76,6 +77,8 @@ export class StageRuntime implements Stage {
   #curve: readonly StepTime[] = [];
   /** Steps with parts of prompts are filled to whole groups of so many rows. */
   #rowGroup = 1;
+  /** Null until it is warm, and where it always computes with all threads. */
+  #threads: ThreadChoice | null = null;
   #isRunning = false;
   #isDisposed = false;
   /** Counts prepared steps: inputs share memory, so only the latest may be computed. */
@@ -209,6 +212,7 @@ export class StageRuntime implements Stage {
     using sampler = this.isLast ? this.createSampler() : null;
     this.padSteps([]);
     this.#rowGroup = 1;
+    this.#threads = null;
     const { isRowwise, isBatchInvariant, rowGroup } = await checkInvariance({
       ...this.options,
       payloadShape: this.payloadShape,
@@ -226,6 +230,8 @@ export class StageRuntime implements Stage {
     const curve = stageCurve(layers, this.isLast ? profile.outputCurve : null, rowsMax);
     // What a deterministic worker measured is of padded steps already.
     this.#rowGroup = rowGroup;
+    this.#threads =
+      isDeterministic || this.#backend !== this.#host ? null : new ThreadChoice(this.options.threads);
     if (isDeterministic || !isRowwise) return { curve, isBatchInvariant };
     this.padSteps(curve);
     return { curve: paddedCurve(curve), isBatchInvariant };
@@ -254,6 +260,7 @@ export class StageRuntime implements Stage {
     const inherited = this.#faults.prepare(step);
     const compiled = this.#compile(step.sequences);
     compiled.fill(step.sequences);
+    const { paddedRows: rows } = compiled.batch;
     const serial = ++this.#prepared;
     return async (payload, tokens) => {
       ensure(!this.#isDisposed, () => 'The stage was disposed before its step was computed.');
@@ -266,12 +273,15 @@ export class StageRuntime implements Stage {
         else compiled.fillSource(payload, tokens);
         startedMs = performance.now();
         compiled.push();
+        this.#host.useThreads(this.#threads?.next(rows, startedMs) ?? this.options.threads);
         await this.#computer.compute(compiled.graph);
         compiled.pull();
       } finally {
         this.#isRunning = false;
       }
-      const computeMicros = Math.round((performance.now() - startedMs) * 1000);
+      const endedMs = performance.now();
+      const computeMicros = Math.round((endedMs - startedMs) * 1000);
+      this.#threads?.took({ rows, micros: computeMicros }, endedMs);
       const outputs = compiled.outputs();
       const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
       const { activations, logits, vectors, rowSums, logitRowSums } = outputs;

@@ -56,6 +56,22 @@ describe('CpuBackend', () => {
     await backend.compute(work.graph);
   });
 
+  it('computes with fewer of its threads from the next computation on, and with all again', async () => {
+    using backend = new CpuBackend(ggml, 3);
+    using work = prepare(backend, { size: 64, products: 4 });
+    await backend.compute(work.graph);
+    const all = work.result();
+    for (const threads of [1, 1, 2, 3, 2]) {
+      backend.useThreads(threads);
+      await backend.compute(work.graph);
+      expect(work.result()).toEqual(all);
+    }
+    for (const threads of [0, 4, 1.5]) expect(() => backend.useThreads(threads)).toThrow(invalid);
+    const computing = backend.compute(work.graph);
+    expect(() => backend.useThreads(1)).toThrow(invalid);
+    await computing;
+  });
+
   it('gives the same numbers on two threads as on one', async () => {
     const [one, two] = await Promise.all(
       [1, 2].map(async (threads) => {
