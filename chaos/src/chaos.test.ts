@@ -7,7 +7,7 @@ import { faultKinds, faultsOf, type Fault, type FaultKind } from './schedule.js'
 import { SmallDisk } from './small-disk.js';
 import { stream } from './streams.js';
 
-const model = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
+const model = fileURLToPath(new URL('../../packages/butterfly/models/butterfly-stories.gguf', import.meta.url));
 /** Each kind once, in an order that this seed draws. */
 const seed = 5;
 /** Eleven faults with their times, and the streams that run on: a minute on two free cores. */

@@ -22,7 +22,7 @@ import { train } from './train.js';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const workDirectory = `${root}.cache/training/`;
 const logPath = `${root}training/log.jsonl`;
-const modelPath = `${root}models/butterfly-stories.gguf`;
+const modelPath = `${root}packages/butterfly/models/butterfly-stories.gguf`;
 /** Only the first is committed; the others show what quantising costs. */
 const outputs: readonly (readonly [string, Precision])[] = [
   [modelPath, 'Q8_0'],

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   type ApiAccess,
+  type ApiContext,
   type CertificateFiles,
   type HttpSettings,
   type ListeningApi,
@@ -35,32 +36,47 @@ export async function startHttpApi(options: {
   readonly token: string | null;
   readonly observe: Observer;
 }): Promise<ListeningApi> {
-  const { model, prompts, orchestrator, token, observe } = options;
-  const {
-    host,
-    port,
-    access,
-    tls,
+  const { orchestrator, token } = options;
+  const { host, port, access, tls, ...settings } = options.http;
+  const context = apiContext(options, access, settings);
+  return startApi({ ...context, administration: { view: orchestrator.view, token } }, { host, port, tls });
+}
+
+/** What the API serves of a model, without what administrates the cluster. */
+export function apiContext(
+  {
+    model,
+    prompts,
+    orchestrator,
+    observe,
+  }: {
+    readonly model: OpenedModel;
+    readonly prompts: PromptMaker;
+    readonly orchestrator: Orchestrator;
+    readonly observe: Observer;
+  },
+  access: ApiAccess,
+  {
     keepAliveMs = deadlines.keepAliveMs,
     corsOrigins = [],
     hostNames = [],
-  } = options.http;
-  const context = {
+  }: { readonly [K in keyof HttpSettings]?: HttpSettings[K] | undefined } = {},
+): ApiContext {
+  const { engine } = orchestrator;
+  return {
     model: {
       id: model.id,
       createdS: Math.floor(Date.now() / 1000),
-      engine: orchestrator.engine,
+      engine,
       vocabulary: model.vocabulary,
       prompts,
-      facts: factsOf(model, prompts, orchestrator.engine.model),
+      facts: factsOf(model, prompts, engine.model),
     },
-    administration: { view: orchestrator.view, token },
     http: { keepAliveMs, corsOrigins, hostNames },
     access,
     clock: systemClock,
     observe,
   };
-  return startApi(context, { host, port, tls });
 }
 
 function factsOf(

@@ -1,3 +1,10 @@
+export { createCluster } from './cluster/cluster.js';
+export type { ChatRequest, Cluster, EmbedOptions, TextRequest } from './cluster/cluster.js';
+export type { Answer } from './cluster/answers.js';
+export type { ClusterOptions } from './cluster/options.js';
+export { ButterflyError } from '@butterfly/common';
+export type { ButterflyEvent } from '@butterfly/common';
+export type { Embeddings, OutputEvent, WholeAnswer } from '@butterfly/generation';
 export { installBackend, isInstalled, installedFile, removeBackend } from './backends/install.js';
 export { backendPackages } from './backends/packages.js';
 export type { BackendPackage } from './backends/packages.js';

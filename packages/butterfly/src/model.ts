@@ -16,7 +16,7 @@ import { findPulled } from './hub/pulled.js';
 import { isHubReference, parseHubReference } from './hub/reference.js';
 
 /** The small model that ships with Butterfly (models/README.md). */
-export const ownModel = fileURLToPath(new URL('../../../models/butterfly-stories.gguf', import.meta.url));
+export const ownModel = fileURLToPath(new URL('../models/butterfly-stories.gguf', import.meta.url));
 
 export interface OpenOptions {
   readonly ggmlDirectory: string | undefined;

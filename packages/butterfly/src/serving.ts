@@ -63,6 +63,8 @@ export interface ServingOptions {
   /** Of the local workers; undefined leaves that to the environment. */
   readonly logFormat?: LogFormat | undefined;
   readonly log: Logger;
+  /** Hears all that the log does. */
+  readonly onEvent?: Observer | undefined;
 }
 
 /** An orchestrator with its local workers, stopped together. */
@@ -81,7 +83,7 @@ export interface Serving {
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
 export async function startServing(options: ServingOptions): Promise<Serving> {
   const { log } = options;
-  const observe = logObserver(log);
+  const observe = observerOf(options);
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
@@ -141,6 +143,15 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       await orchestrator.stop(0);
       await localWorkers.stop();
     },
+  };
+}
+
+export function observerOf({ log, onEvent }: Pick<ServingOptions, 'log' | 'onEvent'>): Observer {
+  const logged = logObserver(log);
+  if (!onEvent) return logged;
+  return (event) => {
+    logged(event);
+    onEvent(event);
   };
 }
 

@@ -39,7 +39,7 @@ const kinds = {
     end: '<|im_end|>',
   },
   'the vocabulary of the own model': {
-    path: () => Promise.resolve(pathOf('models/butterfly-stories.gguf')),
+    path: () => Promise.resolve(pathOf('packages/butterfly/models/butterfly-stories.gguf')),
     open: '<|user|>',
     end: '<|end|>',
   },
@@ -152,7 +152,7 @@ describe('a template that does not work', () => {
   beforeAll(() => {
     vocabulary = loadVocabulary(
       loadGgml({ directory: undefined, log: silentLogger }),
-      pathOf('models/butterfly-stories.gguf'),
+      pathOf('packages/butterfly/models/butterfly-stories.gguf'),
     );
   });
   afterAll(() => vocabulary[Symbol.dispose]());

@@ -30,10 +30,15 @@ export class Butterfly implements AsyncDisposable {
 
   constructor(
     args: readonly string[],
-    options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+    options: {
+      readonly cwd?: string;
+      readonly env?: Readonly<Record<string, string>>;
+      /** Another script than the command that was built here. */
+      readonly program?: string;
+    } = {},
   ) {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('BUTTERFLY_'));
-    const child = spawn(process.execPath, [main, ...args], {
+    const child = spawn(process.execPath, [options.program ?? main, ...args], {
       cwd: options.cwd,
       env: { ...Object.fromEntries(inherited), ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -44,7 +44,7 @@ const file = (path: string): Promise<string> =>
 /** Trained models, and random ones: of many shapes and weights. */
 const models: Readonly<Record<string, () => Promise<string>>> = {
   'aidreams-260k': () => file('../shared/models/aidreams-260k.gguf'),
-  'butterfly-stories': () => file('models/butterfly-stories.gguf'),
+  'butterfly-stories': () => file('packages/butterfly/models/butterfly-stories.gguf'),
   'random, F32': () => cachedSyntheticModel({ ...synthetic, type: 'F32' }, cacheDirectory),
   'random, Q4_0': () => cachedSyntheticModel({ ...synthetic, type: 'Q4_0' }, cacheDirectory),
   'random, Q4_0, qwen2': () =>

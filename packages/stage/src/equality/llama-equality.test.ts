@@ -22,7 +22,7 @@ const splits = [1, 2, 3, 5];
 const trainedModel = fileURLToPath(
   new URL('../../../../../shared/models/aidreams-260k.gguf', import.meta.url),
 );
-const ownModel = fileURLToPath(new URL('../../../../models/butterfly-stories.gguf', import.meta.url));
+const ownModel = fileURLToPath(new URL('../../../butterfly/models/butterfly-stories.gguf', import.meta.url));
 const twoThreadTokens = 24;
 const twoThreadPrompt = [1, 403, 407, 261, 378];
 const cacheDirectory = '/tmp/butterfly-synthetic';

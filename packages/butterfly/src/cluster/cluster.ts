@@ -1,0 +1,217 @@
+import type * as Api from '@butterfly/api';
+import { ButterflyError, silentLogger, systemClock } from '@butterfly/common';
+import { type AnsweringModel, type EmbedSpec, type Embeddings, EmbeddingRun } from '@butterfly/generation';
+import type { ClusterDescription } from '@butterfly/orchestrator';
+import { PromptMaker } from '@butterfly/text';
+import { surveysDirectory } from '../directories.js';
+import type * as HttpApi from '../http-api.js';
+import { type OpenedModel, openModel, ownModel, resolveModelPath } from '../model.js';
+import { type Serving, type ServingOptions, observerOf, startServing } from '../serving.js';
+import type { WorkerProgram } from '../worker-processes.js';
+import { type Answer, answerOf } from './answers.js';
+import { workerCommand } from './command.js';
+import type { ClusterOptions } from './options.js';
+
+/** A request as OpenAI's `/v1/chat/completions` has it; `stream` changes nothing here. docs/api.md names all fields. */
+export interface ChatRequest {
+  readonly messages: readonly object[];
+  readonly [field: string]: unknown;
+}
+
+/** A request as OpenAI's `/v1/completions` has it. */
+export interface TextRequest {
+  readonly prompt: string | readonly string[] | readonly number[];
+  readonly [field: string]: unknown;
+}
+
+export interface EmbedOptions extends Partial<Pick<EmbedSpec, 'pooling' | 'dimensions' | 'isNormalised'>> {
+  readonly signal?: AbortSignal;
+}
+
+const readyPollMs = 50;
+const parallelDefault = 4;
+const requestMs = 600_000;
+/** The server in front decides who may ask. */
+const open = { keys: null, isKeyRequired: false } as const;
+
+interface Parts {
+  readonly model: OpenedModel;
+  readonly serving: Serving;
+  readonly answering: AnsweringModel;
+  readonly api: typeof Api;
+  readonly handler: Api.FetchHandler;
+}
+
+/** A model on workers, inside a program: an orchestrator in this process, local workers as child processes, others from elsewhere. */
+export class Cluster implements AsyncDisposable {
+  #closing: Promise<void> | null = null;
+
+  constructor(private readonly parts: Parts) {}
+
+  /** Name of the model, as the API has it. */
+  get modelId(): string {
+    return this.parts.model.id;
+  }
+
+  /** What others need to join: `butterfly worker --join HOST:PORT` with this token. */
+  get joining(): { readonly port: number; readonly token: string } {
+    const { orchestrator, token } = this.parts.serving;
+    return { port: orchestrator.clusterPort, token };
+  }
+
+  /** Who is here, what they hold, and the plan in force. */
+  describe(): ClusterDescription {
+    return this.parts.serving.orchestrator.describe();
+  }
+
+  /**
+   * Resolves when the model can be asked.
+   * @throws ButterflyError why it never will; CANCELLED for the signal
+   */
+  async ready(signal?: AbortSignal): Promise<void> {
+    const { serving } = this.parts;
+    const lost: { error: ButterflyError | null } = { error: null };
+    void serving.lost.then((error) => (lost.error = error));
+    while (!serving.orchestrator.engine.status().ready) {
+      if (signal?.aborted || this.#closing) throw new ButterflyError('CANCELLED', 'Nobody waits any more.');
+      const error = lost.error ?? serving.checkTrouble();
+      if (error) throw error;
+      await new Promise((resolve) => setTimeout(resolve, readyPollMs));
+    }
+  }
+
+  /** Answers a conversation. @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field */
+  chat({ signal, ...request }: ChatRequest & { readonly signal?: AbortSignal }): Answer {
+    const { spec } = this.parts.api.parseChatRequest({ model: this.modelId, ...request });
+    return answerOf({ model: this.parts.answering, spec, clock: systemClock, signal });
+  }
+
+  /** Continues a text. @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field */
+  generate({ signal, ...request }: TextRequest & { readonly signal?: AbortSignal }): Answer {
+    const { spec } = this.parts.api.parseTextRequest({ model: this.modelId, ...request });
+    return answerOf({ model: this.parts.answering, spec, clock: systemClock, signal });
+  }
+
+  /**
+   * One vector for each text, of length 1 by default.
+   * @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID, REQUEST_UNSUPPORTED, CANCELLED
+   */
+  async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Embeddings> {
+    const { signal, pooling = null, dimensions = null, isNormalised = true } = options;
+    if (signal?.aborted) throw new ButterflyError('CANCELLED', 'The request was cancelled before it began.');
+    const inputs = texts.map((text) => ({ kind: 'text' as const, text }));
+    const run = new EmbeddingRun(this.parts.answering, {
+      ...{ inputs, inputField: 'input', pooling, dimensions, isNormalised },
+      ...{ isTruncated: false, timeoutMs: requestMs },
+    });
+    const cancel = (): void => run.cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      return await run.run();
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  /**
+   * The HTTP API as a function, to be mounted inside a server that speaks `fetch`: `/v1/...`, `/api/...` and all others of
+   * docs/api.md. That server decides who may ask.
+   */
+  readonly fetch = (request: Request): Promise<Response> => this.parts.handler.fetch(request);
+
+  /** Running answers may end, then workers and sockets go. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { serving, handler, model } = this.parts;
+    await handler.close();
+    await serving.stop();
+    model.vocabulary[Symbol.dispose]();
+  }
+}
+
+/**
+ * Starts a cluster; it loads while this returns: `ready()` waits for that, and so do requests within their time.
+ * @throws ButterflyError as `openModel` and `startServing` do
+ */
+export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const { log = silentLogger, onEvent, cacheDirectory } = options;
+  // A library has no main: this is its edge.
+  // eslint-disable-next-line no-restricted-properties
+  const environment = options.environment ?? process.env;
+  const [api, { apiContext }]: [typeof Api, typeof HttpApi] = await Promise.all([
+    import('@butterfly/api'),
+    import('../http-api.js'),
+  ]);
+  const model = await openModel(
+    options.model === undefined
+      ? ownModel
+      : await resolveModelPath(options.model, environment, cacheDirectory),
+    {
+      ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+      surveys: surveysDirectory(environment, cacheDirectory),
+      log,
+    },
+  );
+  try {
+    const { chatTemplate, rerankTemplate } = model.spec.tokenizer;
+    const { vocabulary } = model;
+    const prompts = new PromptMaker({
+      ...{ vocabulary, chatTemplate, rerankTemplate },
+      readsSpecialInMessages: false,
+    });
+    const serving = await startServing({ ...servingOptions(options, environment), model, prompts, log });
+    const { orchestrator } = serving;
+    const observe = observerOf({ log, onEvent });
+    const context = apiContext({ model, prompts, orchestrator, observe }, open);
+    const handler = api.createFetchHandler(context);
+    return new Cluster({ model, serving, answering: context.model, api, handler });
+  } catch (error) {
+    model.vocabulary[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function servingOptions(
+  options: ClusterOptions,
+  environment: WorkerProgram['environment'],
+): Omit<ServingOptions, 'model' | 'prompts' | 'log'> {
+  const { workers = 1, join } = options;
+  const devices = typeof workers === 'number' ? Array.from({ length: workers }, () => 'cpu') : workers;
+  const { replicas = 1 } = options;
+  return {
+    http: null,
+    clusterHost: join?.host ?? '127.0.0.1',
+    clusterPort: join?.port ?? 0,
+    security: { kind: 'certificates', directory: join?.authorityDirectory ?? null, token: join?.token },
+    workerProgram: workerCommand(environment),
+    devices,
+    workersElsewhere: join?.waitFor ?? 0,
+    othersMayJoin: join !== undefined,
+    threads: options.threads,
+    pin: true,
+    awake: true,
+    numerics: { kvCacheType: 'auto', isDeterministic: options.isDeterministic ?? false },
+    wishes: {
+      objective: options.objective ?? 'throughput',
+      stagesMin: Math.max(1, Math.floor(devices.length / replicas)),
+      spares: options.spares ?? 0,
+      replicasMax: replicas,
+    },
+    speculation: 'auto',
+    cacheDirectory: options.cacheDirectory,
+    capacity: {
+      contextTokens: options.contextTokens,
+      parallel: options.parallel ?? parallelDefault,
+      stateCheckpoints: undefined,
+      windowCache: 'auto',
+    },
+    onEvent: options.onEvent,
+  };
+}
