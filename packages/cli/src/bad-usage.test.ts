@@ -1,3 +1,4 @@
+import { triedOf } from '@butterfly/testkit';
 import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
@@ -34,7 +35,7 @@ const files: Readonly<Record<string, Uint8Array | string>> = {
 };
 
 describe('a model that', () => {
-  it.concurrent.each([
+  const flaws: [string, RegExp][] = [
     ['empty', /^3 butterfly: MODEL_NOT_GGUF: .*download a \.gguf file/],
     ['text', /^3 butterfly: MODEL_NOT_GGUF: .*download a \.gguf file/],
     ['ends in the metadata', /^3 butterfly: MODEL_TRUNCATED: .*Download the file again/],
@@ -53,7 +54,8 @@ describe('a model that', () => {
       'a foreign tensor',
       /^3 butterfly: MODEL_UNSUPPORTED: .*: missing tensor 'blk\.2\.attn_q\.weight'.*Use a file/,
     ],
-  ])('is or has: %s', async (what, line) => {
+  ];
+  it.concurrent.each(triedOf(flaws))('is or has: %s', async (what, line) => {
     const path = folder.write(`${what}.gguf`, files[what] ?? '');
     expect(await failure(['serve', path, '--port', '0', '--cluster-port', '0'])).toMatch(line);
   });
@@ -81,7 +83,7 @@ describe('a model that', () => {
   });
 
   // Each of these ended the process by an exception or an assertion of libllama, at the first emoji or at the start.
-  it.concurrent.each([
+  const tokenizers: [string, string, string, RegExp][] = [
     [
       'lacks a byte token',
       '<0xF0>',
@@ -90,16 +92,20 @@ describe('a model that', () => {
     ],
     ['has a token twice', '<0xF0>', '<0xF1>', /^3 butterfly: MODEL_CORRUPT: .*has "<0xF1>" twice/],
     ['has a tokenizer that is unknown', 'llama', 'xlama', /^3 butterfly: MODEL_/],
-  ])('%s: inspect, serve and generate say the same', async (name, from, to, line) => {
-    const path = folder.write(`${name}.gguf`, patchedModel(from, to));
-    const lines = await Promise.all([
-      failure(['inspect', path]),
-      failure(['serve', path, '--port', '0', '--cluster-port', '0'], { BUTTERFLY_LOG: 'error' }),
-      failure(['generate', path, '🦋'], { BUTTERFLY_LOG: 'error' }),
-    ]);
-    expect(lines[0]).toMatch(line);
-    expect(new Set(lines).size).toBe(1);
-  });
+  ];
+  it.concurrent.each(triedOf(tokenizers))(
+    '%s: inspect, serve and generate say the same',
+    async (name, from, to, line) => {
+      const path = folder.write(`${name}.gguf`, patchedModel(from, to));
+      const lines = await Promise.all([
+        failure(['inspect', path]),
+        failure(['serve', path, '--port', '0', '--cluster-port', '0'], { BUTTERFLY_LOG: 'error' }),
+        failure(['generate', path, '🦋'], { BUTTERFLY_LOG: 'error' }),
+      ]);
+      expect(lines[0]).toMatch(line);
+      expect(new Set(lines).size).toBe(1);
+    },
+  );
 
   it.concurrent('is too large for this machine', async () => {
     const size = ['--ctx', '65536', '--parallel', '256', '--kv-cache-type', 'f16'];
@@ -116,7 +122,7 @@ describe('a model that', () => {
 });
 
 describe('a wrong command line', () => {
-  it.concurrent.each([
+  const lines: [string[], RegExp][] = [
     [['foo'], /^2 .*unknown command 'foo'.*butterfly --help/],
     [['worker'], /^2 .*--join HOST:PORT.*--discover.*butterfly worker --help/],
     [['serve', model, 'more'], /^2 .*too many arguments.*serve --help/],
@@ -148,7 +154,8 @@ describe('a wrong command line', () => {
     [['generate', model, 'Hi', '--threads', '400'], /^2 butterfly: CONFIG_INVALID: .*--threads 400/],
     [['generate', model, 'Hi', '--temperature', 'hot'], /^2 .*number from 0 to 2/],
     [['generate', model, 'word '.repeat(200)], /^2 butterfly: CONTEXT_EXCEEDED: .*--ctx/],
-  ])('is refused, case %$', async (args, line) => {
+  ];
+  it.concurrent.each(triedOf(lines))('is refused, case %$', async (args, line) => {
     const found = await failure(args);
     expect(found).toMatch(line);
     expect(found).toMatch(/^\d butterfly: [A-Z_]+: /);

@@ -1,3 +1,4 @@
+import { triedOf } from '@butterfly/testkit';
 import { open, readFile, rename, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -71,40 +72,44 @@ describe('a model file that changes while it is served', { timeout: timeoutMs },
     expect(worker.ending).toBeNull();
   });
 
-  it.each<[string, (path: string) => Promise<void>]>([
+  const writes: [string, (path: string) => Promise<void>][] = [
     ['one byte of it is overwritten', overwriteByte],
     ['it is truncated', (path) => truncate(path, 700_000)],
     ['another one is written over it', async (path) => writeFile(path, await otherModel())],
-  ])('is refused to those that join once %s, and what is loaded goes on', async (_, change) => {
-    using folder = new Folder();
-    const path = folder.write('aidreams-260k.gguf', await readFile(model));
-    await using server = await new Server(['--workers', '1'], { path }).ready();
-    expect(await answerOf(server)).toBe(right);
-    await change(path);
-    await server.until(
-      'an error',
-      () =>
-        server.records(
-          `${path} was written to while it is served. Restore it, and start serve again; what is loaded goes on.`,
-        )[0] ?? null,
-    );
-    const [loaded] = server.stages;
-    if (!loaded) throw new RangeError('one worker has all layers');
-    expect(await answerOf(server)).toBe(right);
-    const status = await (
-      await fetch(`${server.url}/cluster`, { headers: { authorization: `Bearer ${server.token}` } })
-    ).json();
-    expect(JSON.stringify(status)).toContain('was written to while it is served');
-    // Its successor has to load anew.
-    process.kill(loaded.pid, 'SIGKILL');
-    await server.until(
-      'the refusal',
-      () => server.stderr.find((line) => /"workerId":"w\d+".*"code":"MODEL_/u.test(line)) ?? null,
-    );
-    let { ready, detail } = await server.status();
-    while (!/start serve again/iu.test(detail)) ({ ready, detail } = await server.status());
-    expect(ready).toBe(false);
-  });
+  ];
+  it.each(triedOf(writes))(
+    'is refused to those that join once %s, and what is loaded goes on',
+    async (_, change) => {
+      using folder = new Folder();
+      const path = folder.write('aidreams-260k.gguf', await readFile(model));
+      await using server = await new Server(['--workers', '1'], { path }).ready();
+      expect(await answerOf(server)).toBe(right);
+      await change(path);
+      await server.until(
+        'an error',
+        () =>
+          server.records(
+            `${path} was written to while it is served. Restore it, and start serve again; what is loaded goes on.`,
+          )[0] ?? null,
+      );
+      const [loaded] = server.stages;
+      if (!loaded) throw new RangeError('one worker has all layers');
+      expect(await answerOf(server)).toBe(right);
+      const status = await (
+        await fetch(`${server.url}/cluster`, { headers: { authorization: `Bearer ${server.token}` } })
+      ).json();
+      expect(JSON.stringify(status)).toContain('was written to while it is served');
+      // Its successor has to load anew.
+      process.kill(loaded.pid, 'SIGKILL');
+      await server.until(
+        'the refusal',
+        () => server.stderr.find((line) => /"workerId":"w\d+".*"code":"MODEL_/u.test(line)) ?? null,
+      );
+      let { ready, detail } = await server.status();
+      while (!/start serve again/iu.test(detail)) ({ ready, detail } = await server.status());
+      expect(ready).toBe(false);
+    },
+  );
 
   it('is not served from what a worker has loaded of the one before', async () => {
     using folder = new Folder();

@@ -1,5 +1,5 @@
 import type { ModelSpec } from '@butterfly/model';
-import { cachedSyntheticModel } from '@butterfly/testkit';
+import { cachedSyntheticModel, triedOf } from '@butterfly/testkit';
 import type { StepSequence } from '@butterfly/wire';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { SplitModel } from './split-model.js';
@@ -57,7 +57,7 @@ async function withStages<R>(
   }
 }
 
-describe.each(Object.entries(models))('deterministic mode, %s', (_, path) => {
+describe.each(triedOf(Object.entries(models), 3))('deterministic mode, %s', (_, path) => {
   let spec: ModelSpec;
   let tokens: readonly number[];
   let expected: readonly Float32Array[];
