@@ -45,7 +45,16 @@ const folderRules = Object.entries(folders).map(([name, rooms]) => ({
 }));
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/node_modules/**', '**/.cache/**', 'examples/**', 'vitest.config.ts', 'vitest.setup.ts'] },
+  {
+    ignores: [
+      '**/dist/**',
+      '**/node_modules/**',
+      '**/.cache/**',
+      'examples/**',
+      'vitest.config.ts',
+      'vitest.setup.ts',
+    ],
+  },
   js.configs.recommended,
   {
     files: ['scripts/*.mjs'],

@@ -17,7 +17,9 @@ export interface BenchModel {
 type ModelChanges = Partial<Pick<SyntheticModelOptions, 'circleTokens'>>;
 
 /** The small trained model that ships with Butterfly. */
-export const ownModel = fileURLToPath(new URL('../../packages/butterfly/models/butterfly-stories.gguf', import.meta.url));
+export const ownModel = fileURLToPath(
+  new URL('../../packages/butterfly/models/butterfly-stories.gguf', import.meta.url),
+);
 
 /** The shape of Llama-3.2-1B with a smaller vocabulary and random weights, in Q4_0: made once (622 MB) and cached. */
 export function oneBillion(changes: ModelChanges = {}): Promise<string> {

@@ -13,7 +13,9 @@ Runs a cluster of real processes under faults: kills, pauses, cut and crawling l
 stream is compared with that of an undisturbed run. Writes chaos/results/chaos.json; ends with 1 when a stream broke.
 `;
 
-const ownModel = fileURLToPath(new URL('../../packages/butterfly/models/butterfly-stories.gguf', import.meta.url));
+const ownModel = fileURLToPath(
+  new URL('../../packages/butterfly/models/butterfly-stories.gguf', import.meta.url),
+);
 
 await runCommand(main);
 

@@ -7,7 +7,9 @@ import { expect, it } from 'vitest';
 import { Namespaces, type Host } from './namespaces.js';
 import { Process } from './process.js';
 
-const model = fileURLToPath(new URL('../../packages/butterfly/models/butterfly-stories.gguf', import.meta.url));
+const model = fileURLToPath(
+  new URL('../../packages/butterfly/models/butterfly-stories.gguf', import.meta.url),
+);
 const env = { BUTTERFLY_LOG: 'info' };
 const dataPort = 7700;
 const latencyMs = 5;

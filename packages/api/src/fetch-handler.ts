@@ -1,7 +1,5 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
-import type { ApiContext } from './context.js';
-import { createApi } from './server.js';
 
 /** The API without a socket: for servers that have one already. */
 export interface FetchHandler {
@@ -17,46 +15,68 @@ export interface FetchHandler {
 /** Bodies of such statuses do not exist, and `Response` takes none. */
 const bodiless = new Set([204, 205, 304]);
 
-/**
- * Mounts the API inside any server that speaks `fetch`. Who may ask is that server's business: it stands before this one.
- * Hosts are not looked at either, for the same reason.
- */
-export function createFetchHandler(context: ApiContext): FetchHandler {
-  const app = createApi(context);
+/** Gives requests to an API that does not listen, and is not to. */
+export function fetchHandlerOf(app: FastifyInstance): FetchHandler {
+  const calls = new Map<string, Call>();
+  let count = 0;
   app.addHook('onRequest', ({ raw }, _reply, done) => {
-    // There is no connection that could close, by which the API knows that nobody reads any more.
-    raw.once('error', () => raw.socket.emit('close'));
+    const call = calls.get(String(raw.headers[callHeader]));
+    if (call) call.hangUp = () => raw.socket.emit('close');
     done();
   });
-  return { fetch: (request) => answer(app, request), close: () => app.close() };
+  const fetch = async (request: Request): Promise<Response> => {
+    const id = String(++count);
+    const call: Call = { hangUp: () => undefined };
+    calls.set(id, call);
+    const hangUp = (): void => call.hangUp();
+    request.signal.addEventListener('abort', hangUp, { once: true });
+    try {
+      return await answer(app, request, id, hangUp);
+    } finally {
+      calls.delete(id);
+    }
+  };
+  return { fetch, close: () => app.close() };
 }
 
-async function answer(app: FastifyInstance, request: Request): Promise<Response> {
+/** By which a hook knows for which call a request is; of nobody else, since it is set last. */
+const callHeader = 'x-butterfly-call';
+
+interface Call {
+  /** There is no connection that could close, by which the API knows that nobody reads any more: this does as if. */
+  hangUp: () => void;
+}
+
+async function answer(
+  app: FastifyInstance,
+  request: Request,
+  id: string,
+  hangUp: () => void,
+): Promise<Response> {
   const { pathname, search } = new URL(request.url);
-  const cancelling = new AbortController();
-  const cancel = (): void => cancelling.abort();
-  const signal = AbortSignal.any([request.signal, cancelling.signal]);
-  const payload = request.body ? { payload: Buffer.from(await request.arrayBuffer()) } : {};
+  // As it comes, so that the bounds of bodies hold.
+  const payload = request.body ? { payload: Readable.fromWeb(request.body) } : {};
   const injected = await app.inject({
     method: request.method,
     url: pathname + search,
-    headers: { ...Object.fromEntries(request.headers), host: 'localhost' },
+    headers: { ...Object.fromEntries(request.headers), host: 'localhost', [callHeader]: id },
     ...payload,
     payloadAsStream: true,
-    signal,
+    signal: request.signal,
   });
+  request.signal.throwIfAborted();
   const headers = new Headers();
   for (const [name, value] of Object.entries(injected.headers))
     for (const each of [value ?? []].flat()) headers.append(name, String(each));
   const stream = injected.stream();
   stream.once('close', () => {
     // Whoever reads no further wants nothing more to be computed.
-    if (!stream.readableEnded) cancel();
+    if (!stream.readableEnded) hangUp();
   });
   const { statusCode: status } = injected;
   if (bodiless.has(status)) {
     stream.resume();
     return new Response(null, { status, headers });
   }
-  return new Response(Readable.toWeb(stream) as ReadableStream<Uint8Array>, { status, headers });
+  return new Response(Readable.toWeb(stream), { status, headers });
 }

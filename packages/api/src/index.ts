@@ -1,8 +1,7 @@
 export type { ApiAccess, HttpSettings, ModelFacts } from './context.js';
 export type { CertificateFiles } from './http/served-certificate.js';
-export { startApi } from './server.js';
+export { createFetchHandler, startApi } from './server.js';
 export type { ListeningApi } from './server.js';
-export { createFetchHandler } from './fetch-handler.js';
 export type { FetchHandler } from './fetch-handler.js';
 export type { ApiContext } from './context.js';
 export { parseChatRequest, parseTextRequest } from './openai/parse.js';

@@ -12,6 +12,7 @@ import { boundBodies } from './http/body-budget.js';
 import { boundConnections, type ConnectionBounds, usualBounds } from './http/connection-bounds.js';
 import { cutUnreadAnswers } from './http/unread-answers.js';
 import type { ApiContext } from './context.js';
+import { type FetchHandler, fetchHandlerOf } from './fetch-handler.js';
 import { errorShape } from './error-shapes.js';
 import { letPagesAsk } from './http/cors.js';
 import { HttpRefusal, publicError, toHttpFailure } from './http/errors.js';
@@ -184,6 +185,14 @@ function rawAnswer(status: number, reason: string, thrown: ButterflyError): stri
     ...headers,
   }).map(([name, value]) => `${name}: ${value}`);
   return [`HTTP/1.1 ${status} ${reason}`, ...fields, '', body].join('\r\n');
+}
+
+/**
+ * Mounts the API inside any server that speaks `fetch`. Who may ask is that server's business: it stands before this one.
+ * Hosts are not looked at either, for the same reason.
+ */
+export function createFetchHandler(context: ApiContext): FetchHandler {
+  return fetchHandlerOf(createApi(context));
 }
 
 /** The HTTP API while it listens. */

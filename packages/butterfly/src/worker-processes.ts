@@ -7,6 +7,8 @@ import { deviceFault, lastingError, listenToLastWords } from './last-words.js';
 export interface WorkerProgram {
   /** Of JavaScript. */
   readonly script: string;
+  /** Options of Node before it. */
+  readonly execArgv: readonly string[];
   /** What it inherits of the environment. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
@@ -81,7 +83,7 @@ export class WorkerProcesses {
     const { name } = worker;
     const { program, management, token } = this.options;
     const tokenArgs = token === null ? [] : ['--token-file', '-'];
-    const args = [...process.execArgv, program.script, 'worker', ...worker.args, ...tokenArgs];
+    const args = [...program.execArgv, program.script, 'worker', ...worker.args, ...tokenArgs];
     const child = spawn(process.execPath, args, {
       stdio: ['pipe', management === managements.inCrew ? 'inherit' : 'ignore', 'inherit', 'ipc'],
       env: {

@@ -86,10 +86,16 @@ export class ThreadChoice {
 
   #tried(trial: Trial, micros: number, nowMs: number): void {
     trial.micros.push(micros);
-    if (micros > hopeless * trial.usualMicros) { this.#fail(nowMs); return; }
+    if (micros > hopeless * trial.usualMicros) {
+      this.#fail(nowMs);
+      return;
+    }
     if (trial.micros.length < stepsToTry) return;
     const middle = [...trial.micros].sort((a, b) => a - b)[stepsToTry >> 1] ?? Infinity;
-    if (middle > worthwhile * trial.usualMicros) { this.#fail(nowMs); return; }
+    if (middle > worthwhile * trial.usualMicros) {
+      this.#fail(nowMs);
+      return;
+    }
     this.#threads = trial.threads;
     this.#usual.clear();
     this.#pauseMs = pauseMs.least;

@@ -6,5 +6,6 @@ const script = '@butterfly/cli/dist/main.js';
 
 /** @param environment what workers inherit */
 export function workerCommand(environment: WorkerProgram['environment']): WorkerProgram {
-  return { script: createRequire(import.meta.url).resolve(script), environment };
+  // Of Node's options for this program, such as a loader or an inspector, none is meant for workers.
+  return { script: createRequire(import.meta.url).resolve(script), execArgv: [], environment };
 }

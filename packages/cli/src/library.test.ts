@@ -1,0 +1,87 @@
+import { type ButterflyEvent, type Cluster, createCluster } from 'butterfly';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const events: ButterflyEvent[] = [];
+let cluster: Cluster;
+
+beforeAll(async () => {
+  cluster = await createCluster({
+    workers: 2,
+    threads: 1,
+    isDeterministic: true,
+    join: { host: '127.0.0.1', port: 0 },
+    onEvent: (event) => events.push(event),
+  });
+  await cluster.ready();
+});
+afterAll(() => cluster.close());
+
+const story = { prompt: 'Once upon a time', max_tokens: 40, temperature: 0 };
+
+function pidOfAWorker(): number {
+  for (const event of events) if (event.kind === 'localWorkerStarted') return event.workerPid ?? 0;
+  throw new Error('No worker has started.');
+}
+
+/** Requests that hold a place. */
+function running(): number {
+  return cluster.describe().replicas.reduce((sum, each) => sum + each.running + each.queued, 0);
+}
+
+describe('a cluster inside a program', () => {
+  it('gives the same as events, as a whole and as text', async () => {
+    let text = '';
+    const kinds = new Set<string>();
+    for await (const event of cluster.generate(story)) {
+      kinds.add(event.kind);
+      if (event.kind === 'text') text += event.text;
+    }
+    expect([...kinds]).toEqual(['text', 'finish', 'usage']);
+    expect(await cluster.generate(story).text()).toBe(text);
+    const { choices, usage } = await cluster.generate(story).whole();
+    expect(choices).toMatchObject([{ text, reason: 'length' }]);
+    expect(usage.outputTokens).toBe(40);
+  });
+
+  it('cancels for a signal, and for whoever leaves the loop', async () => {
+    for await (const event of cluster.generate({ ...story, max_tokens: 200 }))
+      if (event.kind === 'text') break;
+    await expect.poll(running).toBe(0);
+    const signal = AbortSignal.abort();
+    await expect(cluster.generate({ ...story, signal }).text()).rejects.toMatchObject({ code: 'CANCELLED' });
+    const stopping = new AbortController();
+    const answer = cluster.generate({ ...story, max_tokens: 200, signal: stopping.signal }).whole();
+    await expect.poll(running).toBe(1);
+    stopping.abort();
+    await expect(answer).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect.poll(running).toBe(0);
+  });
+
+  it('refuses what is wrong by name, and what is read twice', async () => {
+    expect(() => cluster.chat({ messages: [{ role: 'user', content: 'Hi' }], temperature: 9 })).toThrow(
+      expect.objectContaining({ code: 'REQUEST_INVALID', param: 'temperature' }),
+    );
+    const answer = cluster.generate(story);
+    await answer.text();
+    await expect(answer.text()).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+  });
+
+  it('makes embeddings', async () => {
+    const { vectors } = await cluster.embed(['a dog', 'a dog', 'the moon']);
+    expect(vectors).toHaveLength(3);
+    expect(vectors[0]).toEqual(vectors[1]);
+    expect(vectors[0]?.reduce((sum, value) => sum + value * value, 0)).toBeCloseTo(1, 5);
+  });
+
+  it('goes on with the same words when a worker dies in the midst', async () => {
+    const right = await cluster.generate({ ...story, max_tokens: 200 }).text();
+    let text = '';
+    for await (const event of cluster.generate({ ...story, max_tokens: 200 })) {
+      if (event.kind !== 'text') continue;
+      if (text === '') process.kill(pidOfAWorker(), 'SIGKILL');
+      text += event.text;
+    }
+    expect(text).toBe(right);
+    expect(events.map(({ kind }) => kind)).toContain('localWorkerEnded');
+  });
+});
