@@ -96,6 +96,7 @@ export const folders = {
     discovery: [],
     joining: ['environment.ts'],
     crew: [],
+    doctor: ['environment.ts', 'version.ts'],
     'admin-client': ['environment.ts', 'options.ts', 'table.ts', 'server-url.ts'],
     'api-client': ['server-url.ts'],
     chat: ['api-client', 'terminal.ts'],

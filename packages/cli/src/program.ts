@@ -23,12 +23,15 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   key: async () => (await import('./commands/key.js')).keyCommand,
   revoke: async () => (await import('./commands/revoke.js')).revokeCommand,
   devices: async () => (await import('./commands/devices.js')).devicesCommand,
+  doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
   setup: async () => (await import('./commands/setup.js')).setupCommand,
   discover: async () => (await import('./commands/discover.js')).discoverCommand,
 };
 
 /** The command that is asked for, or all of them, where none is. */
 async function loadCommands(asked: string, environment: Environment): Promise<Command[]> {
+  // Whoever asks for the version needs none of them.
+  if (asked === '--version' || asked === '-V') return [];
   const loaders = Object.hasOwn(commands, asked) ? [commands[asked]] : Object.values(commands);
   const made: Command[] = [];
   for (const load of loaders) if (load) made.push((await load())(environment));

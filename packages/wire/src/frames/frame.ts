@@ -228,7 +228,8 @@ function checkIdentity(prelude: Buffer): void {
     throw new ButterflyError(
       'PROTOCOL_VERSION',
       `The peer speaks protocol version ${version} and this side version ${protocolVersion}; ` +
-        `upgrade Butterfly on the older side, which is ${version < protocolVersion ? 'the peer' : 'this one'}.`,
+        `upgrade Butterfly on the older side, which is ${version < protocolVersion ? 'the peer' : 'this one'}: ` +
+        'npm install -g, with the package of the other side.',
     );
 }
 
