@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { limits } from '@butterfly/common';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FetchHandler } from './fetch-handler.js';
@@ -66,6 +67,16 @@ describe('a fetch handler', () => {
     stopping.abort();
     await expect.poll(() => engine.cancellations).toBe(before + 2);
     expect(await whole).toMatchObject({ name: 'AbortError' });
+  });
+
+  it('leaves nothing behind on the signal of a request that is answered', async () => {
+    const { fetch } = handler();
+    engine.script = () => say('abc');
+    for (const stream of [false, true]) {
+      const request = asked({ stream });
+      await (await fetch(request)).text();
+      await expect.poll(() => getEventListeners(request.signal, 'abort')).toEqual([]);
+    }
   });
 
   it('has the bounds of the API: a body that is too large is refused, not read', async () => {

@@ -28,10 +28,8 @@ export function fetchHandlerOf(app: FastifyInstance): FetchHandler {
     const id = String(++count);
     const call: Call = { hangUp: () => undefined };
     calls.set(id, call);
-    const hangUp = (): void => call.hangUp();
-    request.signal.addEventListener('abort', hangUp, { once: true });
     try {
-      return await answer(app, request, id, hangUp);
+      return await answer(app, request, id, () => call.hangUp());
     } finally {
       calls.delete(id);
     }
@@ -53,23 +51,32 @@ async function answer(
   id: string,
   hangUp: () => void,
 ): Promise<Response> {
+  const { signal } = request;
   const { pathname, search } = new URL(request.url);
   // As it comes, so that the bounds of bodies hold.
   const payload = request.body ? { payload: Readable.fromWeb(request.body) } : {};
-  const injected = await app.inject({
-    method: request.method,
-    url: pathname + search,
-    headers: { ...Object.fromEntries(request.headers), host: 'localhost', [callHeader]: id },
-    ...payload,
-    payloadAsStream: true,
-    signal: request.signal,
-  });
-  request.signal.throwIfAborted();
+  signal.addEventListener('abort', hangUp, { once: true });
+  const forget = (): void => signal.removeEventListener('abort', hangUp);
+  const injected = await app
+    .inject({
+      method: request.method,
+      url: pathname + search,
+      headers: { ...Object.fromEntries(request.headers), host: 'localhost', [callHeader]: id },
+      ...payload,
+      payloadAsStream: true,
+      signal,
+    })
+    .catch((error: unknown) => {
+      forget();
+      throw error;
+    });
+  signal.throwIfAborted();
   const headers = new Headers();
   for (const [name, value] of Object.entries(injected.headers))
     for (const each of [value ?? []].flat()) headers.append(name, String(each));
   const stream = injected.stream();
   stream.once('close', () => {
+    forget();
     // Whoever reads no further wants nothing more to be computed.
     if (!stream.readableEnded) hangUp();
   });

@@ -10,7 +10,7 @@ import {
 
 /** An answer under way: its events for those who iterate, or all of it for those who wait. It is read once, in one of both ways. */
 export interface Answer extends AsyncIterable<OutputEvent> {
-  /** @throws ButterflyError what ended it, CANCELLED for a signal; `Error` where it was read already */
+  /** @throws ButterflyError what ended it; CANCELLED for a signal; REQUEST_INVALID where it was read already */
   whole(): Promise<WholeAnswer>;
   /** The text of the first choice, in one piece. @throws ButterflyError as `whole` does */
   text(): Promise<string>;

@@ -1,5 +1,5 @@
 import type * as Api from '@butterfly/api';
-import { ButterflyError, silentLogger, systemClock } from '@butterfly/common';
+import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly/common';
 import { type AnsweringModel, type EmbedSpec, type Embeddings, EmbeddingRun } from '@butterfly/generation';
 import type { ClusterDescription } from '@butterfly/orchestrator';
 import { PromptMaker } from '@butterfly/text';
@@ -30,7 +30,6 @@ export interface EmbedOptions extends Partial<Pick<EmbedSpec, 'pooling' | 'dimen
 
 const readyPollMs = 50;
 const parallelDefault = 4;
-const requestMs = 600_000;
 /** The server in front decides who may ask. */
 const open = { keys: null, isKeyRequired: false } as const;
 
@@ -102,7 +101,7 @@ export class Cluster implements AsyncDisposable {
     const inputs = texts.map((text) => ({ kind: 'text' as const, text }));
     const run = new EmbeddingRun(this.parts.answering, {
       ...{ inputs, inputField: 'input', pooling, dimensions, isNormalised },
-      ...{ isTruncated: false, timeoutMs: requestMs },
+      ...{ isTruncated: false, timeoutMs: deadlines.requestMs },
     });
     const cancel = (): void => run.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
