@@ -81,7 +81,7 @@ export const folders = {
   api: {
     access: ['http', 'context.ts'],
     http: ['context.ts'],
-    admin: ['access', 'http', 'context.ts'],
+    admin: ['access', 'http', 'fields', 'context.ts'],
     fields: [],
     answers: ['access', 'http', 'context.ts'],
     openai: ['access', 'http', 'fields', 'answers', 'context.ts'],

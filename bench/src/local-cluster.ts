@@ -11,7 +11,7 @@ import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
 import { openGguf } from '@butterfly/model';
 import { openSecurity } from '@butterfly/identity';
-import { Orchestrator } from '@butterfly/orchestrator';
+import { type DeployedModel, Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { tokenPieces } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
@@ -72,6 +72,7 @@ export class LocalCluster implements AsyncDisposable {
 
   private constructor(
     private readonly orchestrator: Orchestrator,
+    private readonly model: DeployedModel,
     private readonly options: LocalClusterOptions & { readonly token: string },
     private readonly vocabulary: Vocabulary,
     private readonly traces: TimedStep[],
@@ -99,9 +100,16 @@ export class LocalCluster implements AsyncDisposable {
         : { kind: 'certificates', directory: null, token: undefined },
     );
     const orchestrator = await Orchestrator.start({
+      ...{ host: '127.0.0.1', port: options.clusterPort ?? 0, admission, transport },
+      clock: systemClock,
+      observe: (event) => {
+        if (event.kind === 'stepDone') traces.push({ ...event, endedMs: performance.now() });
+        options.observe?.(event);
+      },
+    });
+    const model = orchestrator.deploy({
       spec,
       modelId: 'bench',
-      cluster: { host: '127.0.0.1', port: options.clusterPort ?? 0, admission, transport },
       capacity: { contextTokens: options.contextTokens, parallel: options.parallel },
       numerics: { kvCacheType: 'auto', isDeterministic: options.isDeterministic ?? false },
       wishes: {
@@ -113,21 +121,17 @@ export class LocalCluster implements AsyncDisposable {
       speculation: options.speculation,
       workersExpected: options.workers,
       vocabulary: () => pieces,
-      clock: systemClock,
-      observe: (event) => {
-        if (event.kind === 'stepDone') traces.push({ ...event, endedMs: performance.now() });
-        options.observe?.(event);
-      },
     });
     const cluster = new LocalCluster(
       orchestrator,
+      model,
       { ...options, token },
       vocabulary,
       traces,
       await mkdtemp(join(tmpdir(), 'butterfly-bench-')),
     );
     for (let index = 1; index <= options.workers; index++) cluster.startWorker(index);
-    await cluster.#until(() => orchestrator.engine.status().ready);
+    await cluster.#until(() => model.engine.status().ready);
     return cluster;
   }
 
@@ -140,7 +144,7 @@ export class LocalCluster implements AsyncDisposable {
     const deadlineMs = performance.now() + readyDeadlineMs;
     while (!isSo()) {
       if (performance.now() > deadlineMs)
-        throw new Error(`The cluster is not ready: ${this.orchestrator.engine.status().detail}`);
+        throw new Error(`The cluster is not ready: ${this.model.engine.status().detail}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -208,7 +212,7 @@ export class LocalCluster implements AsyncDisposable {
     constraint?: Constraint,
   ): Promise<GeneratedText> {
     const startMs = performance.now();
-    const generation = this.orchestrator.engine.submit({
+    const generation = this.model.engine.submit({
       promptTokens: Int32Array.from(prompt),
       outputTokensMax: tokens,
       logprobs: null,
@@ -237,7 +241,7 @@ export class LocalCluster implements AsyncDisposable {
 
   /** Resident memory now, from the system, beside what each worker holds. */
   memory(): WorkerMemory[] {
-    return this.orchestrator.workers().map(({ name, report }) => ({
+    return this.model.workers().map(({ name, report }) => ({
       name,
       shardBytes: report?.shardBytes ?? 0,
       arenaBytes: report?.arenaBytes ?? 0,

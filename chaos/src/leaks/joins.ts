@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { ButterflyError, systemClock } from '@butterfly/common';
 import { CertificateMembership, parseJoinToken } from '@butterfly/identity';
-import { type Connection, type ControlMessage, decodeControl, encodeControl } from '@butterfly/wire';
+import { Channel, type Connection, type ControlMessage, decodeControl, encodeControl } from '@butterfly/wire';
 import type { ChaosCluster } from '../cluster.js';
 
 /** Members that join at once. */
 const atOnce = 4;
 const welcomeMs = 30_000;
-/** Every so many of them measures itself and becomes a member before it leaves; the others leave when they are welcome. */
+/** Every so many of them measures itself and becomes a member before it leaves; the others leave when they know of the model. */
 const measuredEvery = 2;
 /** Every so many of them comes back once, with the certificate that it got. */
 const returnsEvery = 4;
@@ -24,7 +24,6 @@ const identity = {
   threads: 1,
   memoryBytes: 1,
   dataPort: 1,
-  heldShards: [],
 };
 
 const profile: ControlMessage = {
@@ -35,6 +34,7 @@ const profile: ControlMessage = {
   hasFiles: false,
   cachedBytes: 0,
   diskBytesPerSecond: 1e9,
+  heldShards: [],
 };
 
 /**
@@ -70,13 +70,18 @@ async function visit(member: CertificateMembership, port: number, index: number)
     settle = (error) => (error ? reject(error) : resolve());
   });
   welcomed.catch(() => undefined);
+  let channel = 0;
   const connection: Connection = await member.transport.dial({
     ...door,
     peer: { role: 'orchestrator' },
     clock: systemClock,
     handlers: {
       onFrame: (frame) => {
-        if (frame.type === 'control' && decodeControl(frame).kind === 'welcome') settle(null);
+        if (frame.type !== 'control') return;
+        const message = decodeControl(frame);
+        if (message.kind !== 'openModel') return;
+        channel = message.channel;
+        settle(null);
       },
       onClose: (error, reason) => settle(error ?? new Error(reason)),
     },
@@ -85,7 +90,7 @@ async function visit(member: CertificateMembership, port: number, index: number)
   connection.send(encodeControl({ kind: 'hello', token: null, worker: { ...identity, name } }));
   const timer = setTimeout(() => settle(new Error('No welcome came in time.')), welcomeMs);
   await welcomed.finally(() => clearTimeout(timer));
-  if (index % measuredEvery === 0) connection.send(encodeControl(profile));
+  if (index % measuredEvery === 0) new Channel(connection, channel).send(encodeControl(profile));
   if (index % 3 === 0) connection.destroy(new ButterflyError('CANCELLED', 'It left without a word.'));
   else await connection.close('seen enough');
 }

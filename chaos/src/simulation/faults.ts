@@ -127,10 +127,10 @@ async function disk(worker: SimulatedWorker, trouble: DiskTrouble, end: Promise<
 }
 
 function drain({ name }: SimulatedWorker, { orchestrator, journal }: FaultSurroundings): void {
-  const known = orchestrator.workers().find((each) => each.name === name);
+  const known = orchestrator.describe().workers.find((each) => each.name === name);
   if (!known) return;
   try {
-    orchestrator.view.drain(known.workerId);
+    orchestrator.drain(known.workerId);
   } catch (error) {
     if (!(error instanceof ButterflyError)) throw error;
     journal.note('fault', `drain refused: ${error.code} ${error.message}`);

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
-import { logObserver, toButterflyError } from '@butterfly/common';
-import { Orchestrator, type OrchestratorOptions, assumedLink, stepRowsMax } from '@butterfly/orchestrator';
+import { logObserver, type Observer, toButterflyError } from '@butterfly/common';
+import {
+  type DeployedModel,
+  Orchestrator,
+  type ModelOptions,
+  assumedLink,
+  stepRowsMax,
+} from '@butterfly/orchestrator';
 import { type PlannerMember, plainWishes, planPipeline, plannerInput } from '@butterfly/planning';
 import { randomBits, SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
@@ -75,6 +81,7 @@ class Simulation {
   readonly #workers: readonly SimulatedWorker[];
   readonly #clients: Client[] = [];
   #orchestrator: Orchestrator | null = null;
+  #model: DeployedModel | null = null;
   #faultsOpen: number;
   #steps = 0;
   #verifiedSteps = 0;
@@ -96,8 +103,15 @@ class Simulation {
     const [network, workers] = [this.#network, this.#workers];
     const { options, link, faults } = schedule;
     journal.note('schedule', JSON.stringify({ options, link, faults }));
-    const orchestrator = await clock.settle(Orchestrator.start(this.#options()));
+    const host = network.host(orchestratorHost);
+    const starting = Orchestrator.start({
+      ...joinsAt(host),
+      clock: host.clock,
+      observe: this.#observer(),
+    });
+    const orchestrator = await clock.settle(starting);
     this.#orchestrator = orchestrator;
+    this.#model = orchestrator.deploy(this.#modelOptions());
     const hidden = workers[schedule.hidden ?? -1]?.name;
     for (const { name } of workers)
       if (hidden !== undefined && name !== hidden) network.link(hidden, name).cut();
@@ -194,14 +208,14 @@ class Simulation {
 
   /** What is to be seen after every event. */
   #look(): void {
-    const isLive = this.#orchestrator?.isLive === true;
+    const isLive = this.#model?.isLive === true;
     if (!isLive) this.#liveSinceMs = null;
     else this.#liveSinceMs ??= this.clock.nowMs();
   }
 
   #send(request: Schedule['requests'][number]): void {
     const { clock, journal, schedule } = this;
-    const engine = this.#orchestrator?.engine;
+    const engine = this.#model?.engine;
     if (!engine) return;
     const liveSinceMs = (): number | null => this.#liveSinceMs;
     const around = { engine, layers: schedule.layers, clock, journal, liveSinceMs };
@@ -239,16 +253,13 @@ class Simulation {
     }
   }
 
-  #options(): OrchestratorOptions {
+  #modelOptions(): ModelOptions {
     const { schedule } = this;
     const { speculation, verifyRate, workersExpected, ...wishes } = schedule.options;
     const bits = randomBits(`draws ${schedule.seed}`);
-    const host = this.#network.host(orchestratorHost);
-    const tell = logObserver(this.journal.logger(orchestratorHost));
     return {
       spec: fakeSpec(schedule.layers),
       modelId: 'simulated',
-      cluster: joinsAt(host),
       capacity: { contextTokens, parallel: schedule.parallel },
       numerics: { kvCacheType: 'f16', isDeterministic: false },
       wishes,
@@ -256,12 +267,15 @@ class Simulation {
       verifyRate,
       draw: () => (bits() >>> 0) / 2 ** 32,
       workersExpected,
-      clock: host.clock,
-      observe: (event) => {
-        if (event.kind === 'numbersApart') this.journal.violate(event.name, `is accused: ${event.words}`);
-        if (event.kind === 'stepDone') this.#steps += 1;
-        else tell(event);
-      },
+    };
+  }
+
+  #observer(): Observer {
+    const tell = logObserver(this.journal.logger(orchestratorHost));
+    return (event) => {
+      if (event.kind === 'numbersApart') this.journal.violate(event.name, `is accused: ${event.words}`);
+      if (event.kind === 'stepDone') this.#steps += 1;
+      else tell(event);
     };
   }
 }

@@ -12,7 +12,9 @@ const clusterPort = 7600;
 const clusterToken = 'the token of the simulation';
 
 /** Where workers of a simulation join. */
-export const joinsAt = ({ transport }: SimulatedHost): OrchestratorOptions['cluster'] => ({
+export const joinsAt = ({
+  transport,
+}: SimulatedHost): Pick<OrchestratorOptions, 'host' | 'port' | 'admission' | 'transport'> => ({
   host: '0.0.0.0',
   port: clusterPort,
   admission: new SharedTokenAdmission(clusterToken),

@@ -1,4 +1,4 @@
-import { Orchestrator } from '@butterfly/orchestrator';
+import { type DeployedModel, Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { randomBits, SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
@@ -19,6 +19,7 @@ class VerifiedCluster {
   readonly #network = new SimulatedNetwork({ clock: this.clock, seed: 'verified' });
   readonly #workers: readonly SimulatedWorker[];
   #orchestrator: Orchestrator | null = null;
+  #model: DeployedModel | null = null;
 
   constructor(count = 3) {
     this.#workers = Array.from({ length: count }, (_, index) => {
@@ -43,21 +44,23 @@ class VerifiedCluster {
     const bits = randomBits('draws');
     const host = this.#network.host(orchestratorHost);
     const starting = Orchestrator.start({
-      spec: fakeSpec(layers),
-      modelId: 'simulated',
-      cluster: joinsAt(host),
-      capacity: { contextTokens: 512, parallel: 2 },
-      numerics: { kvCacheType: 'f16', isDeterministic: false },
-      wishes: { ...plainWishes, stagesMin: 2, spares: 1 },
-      verifyRate,
-      draw: () => (bits() >>> 0) / 2 ** 32,
-      workersExpected: this.#workers.length,
+      ...joinsAt(host),
       clock: host.clock,
       observe: (event) => {
         if (event.kind === 'numbersApart') this.accused.push(event.name);
       },
     });
     this.#orchestrator = await this.clock.settle(starting);
+    this.#model = this.#orchestrator.deploy({
+      spec: fakeSpec(layers),
+      modelId: 'simulated',
+      capacity: { contextTokens: 512, parallel: 2 },
+      numerics: { kvCacheType: 'f16', isDeterministic: false },
+      wishes: { ...plainWishes, stagesMin: 2, spares: 1 },
+      verifyRate,
+      draw: () => (bits() >>> 0) / 2 ** 32,
+      workersExpected: this.#workers.length,
+    });
     for (const worker of this.#workers) worker.start();
     await this.until(() => (this.verification?.stages.length ?? 0) > 0);
     return this;
@@ -89,7 +92,8 @@ class VerifiedCluster {
   /** One request to its end, with every word held against what the model says unless a worker lies. */
   async ask(seed: number): Promise<Client> {
     const { clock, journal } = this;
-    const { engine } = this.orchestrator;
+    const engine = this.#model?.engine;
+    if (!engine) throw new Error('It has not started.');
     const request = {
       ...{ atMs: 0, timeoutMs: 60_000, priority: 0, promptTokens: Int32Array.of(1, 2, 3, seed % 7) },
       ...{ outputTokensMax: 30, sampling: { ...greedySampling, seed }, stopTokens: new Set<number>() },

@@ -1,4 +1,5 @@
-import type { Clock, Observer } from '@butterfly/common';
+import type { ButterflyError, Clock, Observer } from '@butterfly/common';
+import type { EngineStatus } from '@butterfly/engine';
 import type { KeyRing } from '@butterfly/identity';
 import type { AnsweringModel } from '@butterfly/generation';
 import type { ClusterView } from '@butterfly/orchestrator';
@@ -47,16 +48,60 @@ export interface ModelFacts {
   readonly capabilities: readonly string[];
 }
 
-/** A model as the API offers it. */
-export interface ServedModel extends AnsweringModel {
+/** Whether a model can answer now, or what is in the way. */
+export type ModelState = 'unloaded' | 'loading' | 'loaded' | 'unloading' | 'failed';
+
+/** A model as the API offers it, whether it is loaded or not. */
+export interface OfferedModel {
+  readonly id: string;
+  /** Other names for it. */
+  readonly aliases: readonly string[];
   /** Seconds since 1970. */
   readonly createdS: number;
   readonly facts: ModelFacts;
+  /** Prompt plus output of one request, in tokens. */
+  readonly contextTokens: number;
+  readonly vocabularySize: number;
+  readonly state: ModelState;
+  /** Why it could not be loaded, the last time that this was tried. */
+  readonly failure: ButterflyError | null;
+  /** Memory of all workers that it takes, or will take. */
+  readonly loadedBytes: number;
+  /** When it is unloaded, in milliseconds since 1970, unless somebody asks before; null where it stays, is in use, or is not loaded. */
+  readonly expiresMs: number | null;
+}
+
+/** A model that answers. */
+export interface ServedModel extends AnsweringModel {
+  readonly facts: ModelFacts;
+}
+
+/** A model while somebody uses it: it stays loaded until then. */
+export interface ModelUse extends Disposable {
+  readonly model: ServedModel;
+}
+
+/** The models that a server offers. */
+export interface ModelDirectory {
+  /** In the order in which they were named; the first answers where no model is named. At least one. */
+  list(): readonly OfferedModel[];
+  /** What has this id or alias. */
+  find(name: string): OfferedModel | null;
+  /**
+   * Loads a model where it is not, and keeps it until the use is disposed.
+   * @param keepMs how long it stays loaded after that, instead of what its server says; Infinity for ever
+   * @throws ButterflyError NOT_FOUND; MODEL_TOO_LARGE and others where it cannot be loaded; CANCELLED, TIMEOUT
+   */
+  use(id: string, options?: { readonly signal?: AbortSignal; readonly keepMs?: number }): Promise<ModelUse>;
+  /** Unloads a model once nobody uses it. @throws ButterflyError NOT_FOUND, TIMEOUT; REQUEST_UNSUPPORTED where it cannot be */
+  unload(id: string): Promise<void>;
+  /** Of all that are loaded. */
+  status(): EngineStatus;
 }
 
 /** What the API serves, and with what. */
 export interface ApiContext {
-  readonly model: ServedModel;
+  readonly models: ModelDirectory;
   /** Hears what happens to requests. */
   readonly observe: Observer;
   readonly clock: Clock;

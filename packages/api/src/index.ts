@@ -1,4 +1,14 @@
-export type { ApiAccess, HttpSettings, ModelFacts } from './context.js';
+export type {
+  ApiAccess,
+  HttpSettings,
+  ModelDirectory,
+  ModelFacts,
+  ModelState,
+  ModelUse,
+  OfferedModel,
+  ServedModel,
+} from './context.js';
+export { soleModel } from './sole-model.js';
 export type { CertificateFiles } from './http/served-certificate.js';
 export { createFetchHandler, startApi } from './server.js';
 export type { ListeningApi } from './server.js';

@@ -31,12 +31,13 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
 
   addOpen('GET', '/health', () => ({ status: 'ok' }));
   addOpen('GET', '/ready', (_request, reply) => {
-    const { ready, detail, running, queued } = context.model.engine.status();
+    const { ready, detail, running, queued } = context.models.status();
     if (!ready) void reply.code(503);
     return { ready, detail, running, queued };
   });
 
-  if (context.administration) addClusterRoutes(adder('administrator'), context.administration);
+  if (context.administration)
+    addClusterRoutes(adder('administrator'), context.administration, context.models);
 }
 
 function addPath(app: FastifyInstance, url: string, handlers: RouteHandlers, access: RouteAccess): void {

@@ -53,7 +53,7 @@ export function createApi(
   });
   for (const method of METHODS) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method);
   boundBodies(app);
-  readBodiesAsJson(app, context.model.engine.contextTokensMax);
+  readBodiesAsJson(app, Math.max(...context.models.list().map(({ contextTokens }) => contextTokens)));
   const openResponses = watchResponses(app, context, bounds);
   app.addHook('onRequest', (request, _reply, done) => {
     done(hostRefusal(app, request, context.http.hostNames) ?? undefined);
@@ -132,8 +132,8 @@ function openServer(
 }
 
 /** When a client that was refused for a full queue should come back, in the whole seconds that HTTP has. */
-function retryAfterS({ model: { engine } }: ApiContext): number {
-  return Math.max(1, Math.ceil(engine.status().retryAfterMs / 1000));
+function retryAfterS({ models }: ApiContext): number {
+  return Math.max(1, Math.ceil(models.status().retryAfterMs / 1000));
 }
 
 function noSuchRoute(request: FastifyRequest): ButterflyError {

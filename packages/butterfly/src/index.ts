@@ -14,13 +14,20 @@ export { pull } from './hub/pull.js';
 export type { Pulled } from './hub/pull.js';
 export { findPulled } from './hub/pulled.js';
 export { parseHubReference } from './hub/reference.js';
-export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, servedModel } from './model.js';
+export {
+  contextTokens,
+  openModel,
+  ownModel,
+  readModelSpec,
+  resolveModelPath,
+  servedModel,
+} from './models/model.js';
 export { windowCaches } from '@butterfly/llama-graph';
 export type { WindowCache } from '@butterfly/llama-graph';
-export type { OpenedModel } from './model.js';
+export type { OpenedModel } from './models/model.js';
 export { openApiAccess } from './api-access.js';
 export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
-export type { Serving } from './serving.js';
+export type { ModelSource, Serving } from './serving.js';
 export { vectorOf } from '@butterfly/engine';
 export type { EmbedEvent, EmbedRequest, Embedder, Embedding, EngineModel } from '@butterfly/engine';

@@ -2,28 +2,43 @@ import type { ListeningApi } from '@butterfly/api';
 import {
   ButterflyError,
   deadlines,
-  exitCodes,
   logObserver,
   systemClock,
   type Logger,
   type Observer,
 } from '@butterfly/common';
-import { type ClusterSecurity, openSecurity, type OpenedSecurity } from '@butterfly/identity';
+import { type ClusterSecurity, openSecurity } from '@butterfly/identity';
 import type { WindowCache } from '@butterfly/llama-graph';
-import { FileServer, Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
+import { Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
 import type { ExpertWish, PlanWishes } from '@butterfly/planning';
-import { tokenPieces, type PromptMaker, type TokenPieces } from '@butterfly/text';
+import type { PromptMaker } from '@butterfly/text';
 import type { HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
-import { contextTokens, type OpenedModel, servedModel } from './model.js';
+import type { OpenedModel } from './models/model.js';
+import type { ModelShelf } from './models/model-shelf.js';
+import { isLasting } from './models/shelved-model.js';
+import { stockedShelf } from './models/stocked-shelf.js';
 import { cpusOfWorkers } from './placement.js';
 import type { WorkerProgram } from './worker-processes.js';
 
+/** A model file that is to be offered. */
+export interface ModelSource {
+  readonly path: string;
+  /** Other names than that of the file. */
+  readonly aliases: readonly string[];
+}
+
 export interface ServingOptions {
-  readonly model: OpenedModel;
-  readonly prompts: PromptMaker;
+  /** The first answers where no model is named. At least one. */
+  readonly models: readonly ModelSource[];
+  /** How long a model stays loaded when nobody uses it; Infinity for ever. */
+  readonly keepMs: number;
+  /** Reads what the orchestrator needs of a file. @throws ButterflyError as `openModel` does */
+  readonly openModel: (path: string) => Promise<OpenedModel>;
+  /** What makes prompts for it. @throws ButterflyError CONFIG_INVALID */
+  readonly openPrompts: (model: OpenedModel) => Promise<PromptMaker>;
   /** Null for no API. */
   readonly http: HttpOptions | null;
   readonly clusterHost: string;
@@ -67,30 +82,93 @@ export interface ServingOptions {
   readonly onEvent?: Observer | undefined;
 }
 
-/** An orchestrator with its local workers, stopped together. */
+/** An orchestrator with its models and local workers, stopped together. */
 export interface Serving {
   readonly orchestrator: Orchestrator;
+  readonly models: ModelShelf;
+  /** Of the first model, as it was opened: its name, and what was read of its file. */
+  readonly first: Pick<OpenedModel, 'id' | 'spec'>;
   /** Of the API; 0 without one. */
   readonly httpPort: number;
   readonly token: string;
   /** Resolves when no worker is left and none will come. */
   readonly lost: Promise<ButterflyError>;
-  /** What keeps these workers from running the model. @throws ButterflyError that, when no others will come */
+  /**
+   * What keeps these workers from running a model. One of several that do not fit beside the others is given up, and loaded when
+   * it is asked for. @throws ButterflyError that, when no others will come
+   */
   checkTrouble(): ButterflyError | null;
   stop(): Promise<void>;
 }
 
-/** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
+/** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID, and as `openModel` and `openPrompts` do */
 export async function startServing(options: ServingOptions): Promise<Serving> {
   const { log } = options;
   const observe = observerOf(options);
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
-  const security = await openSecurity(options.security);
-  const { token } = security;
-  const orchestrator = await startOrchestrator(options, security, observe);
-  const api = await startApi(options, orchestrator, token, observe);
+  const { admission, transport, token } = await openSecurity(options.security);
+  const { clusterHost: host, clusterPort: port } = options;
+  const orchestrator = await Orchestrator.start({
+    ...{ host, port, admission, transport, observe },
+    clock: systemClock,
+  });
+  const { models, first } = await stockedShelf({ ...options, orchestrator, observe }).catch(
+    async (error: unknown) => {
+      await orchestrator.stop(0);
+      throw error;
+    },
+  );
+  const api = await startApi(options, { orchestrator, models, token, observe });
+  models.watch();
+  const { localWorkers, lost } = startLocalWorkers(options, { orchestrator, token, threads, observe });
+  return {
+    ...{ orchestrator, models, first, token, lost },
+    httpPort: api?.port ?? 0,
+    checkTrouble: () => checkTrouble(options, orchestrator, models),
+    stop: async () => {
+      models.close();
+      // Answers that are under way end before their connections are closed, and workers go last.
+      await Promise.all(models.deployed.map(({ engine }) => engine.drain(deadlines.drainMs)));
+      await api?.close();
+      await orchestrator.stop(0);
+      await models.unloadAll();
+      await localWorkers.stop();
+    },
+  };
+}
+
+function checkTrouble(
+  { devices, othersMayJoin }: ServingOptions,
+  orchestrator: Orchestrator,
+  models: ModelShelf,
+): ButterflyError | null {
+  const { deployed } = models;
+  const troubled = deployed.find(({ trouble }) => trouble && isLasting(trouble));
+  const trouble = troubled?.trouble;
+  if (!trouble) return null;
+  if (othersMayJoin || orchestrator.workers < devices.length) return trouble;
+  if (deployed.length === 1) throw trouble;
+  void models.giveUp(troubled, trouble);
+  return trouble;
+}
+
+function startLocalWorkers(
+  options: ServingOptions,
+  {
+    orchestrator,
+    token,
+    threads,
+    observe,
+  }: {
+    readonly orchestrator: Orchestrator;
+    readonly token: string;
+    readonly threads: number;
+    readonly observe: Observer;
+  },
+): { readonly localWorkers: LocalWorkers; readonly lost: Promise<ButterflyError> } {
+  const workers = options.devices.length;
   let tellLost: (error: ButterflyError) => void = () => undefined;
   const lost = new Promise<ButterflyError>((resolve) => (tellLost = resolve));
   let givenUp = 0;
@@ -124,26 +202,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
         );
     },
   });
-  return {
-    orchestrator,
-    httpPort: api?.port ?? 0,
-    token,
-    lost,
-    checkTrouble: () => {
-      const { trouble } = orchestrator;
-      if (!trouble || !isLasting(trouble)) return null;
-      if (!options.othersMayJoin && orchestrator.workers().length >= workers) throw trouble;
-      return trouble;
-    },
-    stop: async () => {
-      // Answers that are under way end before their connections are closed, and workers go last.
-      await orchestrator.engine.drain(deadlines.drainMs);
-      await api?.close();
-      await options.prompts.close();
-      await orchestrator.stop(0);
-      await localWorkers.stop();
-    },
-  };
+  return { localWorkers, lost };
 }
 
 export function observerOf({ log, onEvent }: Pick<ServingOptions, 'log' | 'onEvent'>): Observer {
@@ -155,66 +214,22 @@ export function observerOf({ log, onEvent }: Pick<ServingOptions, 'log' | 'onEve
   };
 }
 
-/** With the model's files held open from before anybody may ask for them. */
-async function startOrchestrator(
-  options: ServingOptions,
-  { admission, transport }: OpenedSecurity,
-  observe: Observer,
-): Promise<Orchestrator> {
-  const { model, log } = options;
-  const tokens = contextTokens(model.spec, options.capacity.contextTokens, log);
-  const { parallel, stateCheckpoints: checkpoints, windowCache } = options.capacity;
-  const spec = servedModel(model.spec, { contextTokens: tokens, parallel, checkpoints, windowCache });
-  const files = new FileServer(spec);
-  await files.hold({ clock: systemClock, observe });
-  const starting = Orchestrator.start({
-    spec,
-    modelId: model.id,
-    cluster: { host: options.clusterHost, port: options.clusterPort, admission, transport },
-    capacity: {
-      contextTokens: tokens,
-      parallel,
-    },
-    workersExpected: options.devices.length + options.workersElsewhere,
-    numerics: options.numerics,
-    wishes: options.wishes,
-    speculation: options.speculation,
-    verifyRate: options.verifyRate,
-    files,
-    vocabulary: madeOnce(() => tokenPieces(model.vocabulary)),
-    clock: systemClock,
-    observe,
-  });
-  return await starting.catch(async (error: unknown) => {
-    await files.close();
-    throw error;
-  });
-}
-
-/** Most servers are never asked for it. */
-function madeOnce(make: () => TokenPieces): () => TokenPieces {
-  let made: TokenPieces | null = null;
-  return () => (made ??= make());
-}
-
 async function startApi(
-  { http, model, prompts }: ServingOptions,
-  orchestrator: Orchestrator,
-  token: string,
-  observe: Observer,
+  { http }: ServingOptions,
+  parts: {
+    readonly orchestrator: Orchestrator;
+    readonly models: ModelShelf;
+    readonly token: string;
+    readonly observe: Observer;
+  },
 ): Promise<ListeningApi | null> {
   if (!http) return null;
   try {
     // Takes a while to load, and is for servers alone.
     const { startHttpApi } = await import('./http-api.js');
-    return await startHttpApi({ http, model, prompts, orchestrator, token, observe });
+    return await startHttpApi({ http, ...parts, view: parts.orchestrator });
   } catch (error) {
-    await orchestrator.stop(0);
+    await parts.orchestrator.stop(0);
     throw error;
   }
-}
-
-/** A worker that died or a plan that was replaced may be better the next time; a model that does not fit is not. */
-function isLasting({ code, kind }: ButterflyError): boolean {
-  return kind.exitCode !== exitCodes.network && code !== 'CANCELLED';
 }

@@ -144,7 +144,6 @@ const hello: ControlMessage = {
     threads: 1,
     memoryBytes: 1,
     dataPort: 1,
-    heldShards: [],
   },
 };
 const frame = (message: ControlMessage): Buffer => Buffer.concat(encodeControl(message));

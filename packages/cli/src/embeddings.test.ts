@@ -1,10 +1,11 @@
+import type { DeployedModel } from '@butterfly/orchestrator';
 import { setTimeout as pause } from 'node:timers/promises';
 import { silentLogger } from '@butterfly/common';
 import { plainWishes } from '@butterfly/planning';
 import { PromptMaker } from '@butterfly/text';
 import { architectureFixtures, cachedArchitectureModel, triedOf } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
-import { type Embedding, type OpenedModel, type Serving, openModel, startServing, vectorOf } from 'butterfly';
+import { type Embedding, type Serving, openModel, startServing, vectorOf } from 'butterfly';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Butterfly, run } from './testing/butterfly.js';
 import { workerProgram } from './worker-program.js';
@@ -18,16 +19,14 @@ const names = ['bert', 'gemma-embedding', 'qwen3'] as const;
 class Cluster implements AsyncDisposable {
   readonly #workers = new Map<string, Butterfly>();
 
-  private constructor(
-    private readonly model: OpenedModel,
-    readonly serving: Serving,
-  ) {}
+  private constructor(readonly serving: Serving) {}
 
   static async start(path: string, workers: number): Promise<Cluster> {
-    const model = await openModel(path, { ggmlDirectory: undefined, surveys: null, log: silentLogger });
     const serving = await startServing({
-      model,
-      prompts: new PromptMaker({ vocabulary: model.vocabulary, chatTemplate: null }),
+      models: [{ path, aliases: [] }],
+      keepMs: Infinity,
+      openModel: (file) => openModel(file, { ggmlDirectory: undefined, surveys: null, log: silentLogger }),
+      openPrompts: ({ vocabulary }) => Promise.resolve(new PromptMaker({ vocabulary, chatTemplate: null })),
       http: null,
       clusterHost: '127.0.0.1',
       clusterPort: 0,
@@ -45,14 +44,16 @@ class Cluster implements AsyncDisposable {
       capacity: { contextTokens, parallel: 4, stateCheckpoints: 0, windowCache: 'auto' },
       log: silentLogger,
     });
-    const cluster = new Cluster(model, serving);
+    const cluster = new Cluster(serving);
     for (let i = 1; i <= workers; i++) cluster.add(`w${i}`);
     await cluster.#ready();
     return cluster;
   }
 
-  get engine(): Serving['orchestrator']['engine'] {
-    return this.serving.orchestrator.engine;
+  get engine(): DeployedModel['engine'] {
+    const [model] = this.serving.models.deployed;
+    if (!model) throw new Error('No model is loaded.');
+    return model.engine;
   }
 
   /** One more worker process. */
@@ -73,7 +74,6 @@ class Cluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.serving.stop();
     for (const worker of this.#workers.values()) await worker[Symbol.asyncDispose]();
-    this.model.vocabulary[Symbol.dispose]();
   }
 
   async #ready(): Promise<void> {

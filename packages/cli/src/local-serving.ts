@@ -1,14 +1,5 @@
-import { type Logger } from '@butterfly/common';
 import { plainWishes } from '@butterfly/planning';
-import type { PromptMaker } from '@butterfly/text';
-import {
-  type OpenedModel,
-  type Serving,
-  openModel,
-  resolveModelPath,
-  startServing,
-  surveysDirectory,
-} from 'butterfly';
+import { type Serving, resolveModelPath, startServing } from 'butterfly';
 import type { Command } from 'commander';
 import { openCacheDirectory } from './cache-directory.js';
 import type { Environment } from './environment.js';
@@ -22,7 +13,8 @@ import {
   speculationOption,
   wholeNumber,
 } from './options.js';
-import { openPrompts, promptOptions, type PromptFlags } from './prompts.js';
+import { modelOpening } from './model-opening.js';
+import { promptOptions, type PromptFlags } from './prompts.js';
 import { workerProgram } from './worker-program.js';
 
 /** Nobody else knows the port. */
@@ -62,31 +54,10 @@ export function addLocalOptions(command: Command): Command {
   return command;
 }
 
-/** A model file opened by a command, with what makes prompts for it. */
-export interface LocalModel {
-  readonly model: OpenedModel;
-  readonly prompts: PromptMaker;
-  readonly log: Logger;
-}
-
-/** @param name of the command, for the log. @throws ButterflyError as `openModel` and `openPrompts` do */
-export async function openLocalModel(
-  path: string,
-  flags: LocalFlags,
-  environment: Environment,
-  name: string,
-): Promise<LocalModel> {
-  const log = await openLog(environment, flags, name);
-  const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
-    ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
-    surveys: surveysDirectory(environment, flags.cacheDir),
-    log,
-  });
-  return { model, prompts: await openPrompts(model, flags, log), log };
-}
-
 /** What a command wants of its serving. */
 interface LocalWishes {
+  /** Its name, for the log. */
+  readonly command: string;
   /** Whether the API is there too, on a loopback port of the system's choice. */
   readonly hasApi: boolean;
   /** Requests at once. */
@@ -98,16 +69,19 @@ interface LocalWishes {
 
 /** Starts an orchestrator and its local workers for this command alone. @throws ButterflyError as `startServing` does */
 export async function startLocal(
-  { model, prompts, log }: LocalModel,
+  named: string,
   flags: LocalFlags,
   environment: Environment,
-  { hasApi, parallel, objective, stateCheckpoints }: LocalWishes,
+  { command, hasApi, parallel, objective, stateCheckpoints }: LocalWishes,
 ): Promise<Serving> {
+  const log = await openLog(environment, flags, command);
+  const path = await resolveModelPath(named, environment, flags.cacheDir);
   // Its workers look again, each for itself, without a word.
   await openCacheDirectory(flags.cacheDir, environment, log);
   return startServing({
-    model,
-    prompts,
+    ...modelOpening(flags, environment, log),
+    models: [{ path, aliases: [] }],
+    keepMs: Infinity,
     http: hasApi ? { host: '127.0.0.1', port: 0, access: openToAll } : null,
     clusterHost: '127.0.0.1',
     clusterPort: 0,

@@ -227,11 +227,47 @@ export function deterministicOption(): Option {
   );
 }
 
-/** `--keep-alive`, in milliseconds. */
+/** Another name of a model. */
+export interface Alias {
+  readonly name: string;
+  /** Its path as it was given, or the name of its file. */
+  readonly model: string;
+}
+
+/** `--alias`, which may be given several times. */
+export function aliasOption(): Option {
+  return new Option(
+    '--alias <name=model>',
+    'another name for a model, which is named as it is served, or by its file; can be repeated',
+  ).argParser((text, others: readonly Alias[] | undefined) => {
+    const [name, model] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
+    if (!text.includes('=') || name === '' || model === '')
+      throw new InvalidArgumentError('Write it as NAME=MODEL.');
+    return bounded([...(others ?? []), { name, model }]);
+  });
+}
+
+const durationUnitsMs: Readonly<Record<string, number>> = { '': 1_000, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** `--keep-alive`, in milliseconds; Infinity for ever. */
 export function keepAliveOption(): Option {
+  return new Option(
+    '--keep-alive <duration>',
+    'unload a model that nobody asked for so long, such as 30s, 10m or 2h; it is loaded again when it is asked for (default: it stays)',
+  )
+    .argParser((text) => {
+      const [, count, unit] = /^(\d{1,6})([smh]?)$/.exec(text) ?? [];
+      if (count === undefined) throw new InvalidArgumentError('Write it as 30s, 10m or 2h.');
+      return Number(count) * (durationUnitsMs[unit ?? ''] ?? 0);
+    })
+    .default(Infinity, 'it stays');
+}
+
+/** `--stream-keep-alive`, in milliseconds. */
+export function streamKeepAliveOption(): Option {
   const seconds = wholeNumber(0, 3600);
   return new Option(
-    '--keep-alive <seconds>',
+    '--stream-keep-alive <seconds>',
     `silence on a stream before a comment breaks it, for proxies; 0 for never (default: ${deadlines.keepAliveMs / 1000})`,
   ).argParser((text) => seconds(text) * 1000);
 }
@@ -256,7 +292,7 @@ export function allowHostOption(): Option {
   });
 }
 
-function bounded(texts: readonly string[]): readonly string[] {
+function bounded<T>(texts: readonly T[]): readonly T[] {
   if (texts.length > limits.originsMax)
     throw new InvalidArgumentError(`It may be given ${limits.originsMax} times at most.`);
   return texts;

@@ -13,7 +13,7 @@ const mebibyte = 2 ** 20;
  * @throws ButterflyError when waiting is in vain.
  */
 export async function waitUntilReady(serving: Serving, ending: Promise<unknown>): Promise<boolean> {
-  const { orchestrator } = serving;
+  const { models } = serving;
   const wait = { isOver: false };
   void ending.then(() => (wait.isOver = true));
   let told: string | undefined;
@@ -30,12 +30,14 @@ export async function waitUntilReady(serving: Serving, ending: Promise<unknown>)
     : null;
   const known = new Map<string, SingleBar>();
   try {
-    while (!orchestrator.engine.status().ready) {
+    while (!models.status().ready) {
       if (wait.isOver) return false;
       const trouble = serving.checkTrouble();
       if (trouble && trouble.message !== told) tell(errorLine(trouble));
       told = trouble?.message;
-      if (bars) for (const worker of orchestrator.workers()) update(bars, known, worker);
+      if (bars)
+        for (const model of models.deployed)
+          for (const worker of model.workers()) update(bars, known, model.id, worker);
       await new Promise((resolve) => setTimeout(resolve, pollMs));
     }
   } finally {
@@ -44,12 +46,13 @@ export async function waitUntilReady(serving: Serving, ending: Promise<unknown>)
   return true;
 }
 
-function update(bars: MultiBar, known: Map<string, SingleBar>, worker: WorkerView): void {
+function update(bars: MultiBar, known: Map<string, SingleBar>, modelId: string, worker: WorkerView): void {
   if (!worker.layers || worker.totalBytes === 0) return;
   const total = Math.ceil(worker.totalBytes / mebibyte);
   const fields = { name: printableLine(worker.name), layers: worker.layers.join('-') };
-  const bar = known.get(worker.workerId) ?? bars.create(total, 0, fields);
-  known.set(worker.workerId, bar);
+  const key = `${modelId} ${worker.workerId}`;
+  const bar = known.get(key) ?? bars.create(total, 0, fields);
+  known.set(key, bar);
   bar.update(Math.ceil(worker.loadedBytes / mebibyte), fields);
 }
 

@@ -1,5 +1,5 @@
 import type { Environment } from './environment.js';
-import { openLocalModel, startLocal, type LocalFlags } from './local-serving.js';
+import { startLocal, type LocalFlags } from './local-serving.js';
 import { waitUntilReady } from './progress.js';
 import { stopSignal } from './signals.js';
 import { readerGone } from './terminal.js';
@@ -30,9 +30,9 @@ export async function withServer(
     return;
   }
   const { model, flags, environment, command, parallel } = source;
-  const local = await openLocalModel(model, flags, environment, command);
   const objective = parallel > 1 ? 'throughput' : 'latency';
-  const serving = await startLocal(local, flags, environment, {
+  const serving = await startLocal(model, flags, environment, {
+    command,
     hasApi: true,
     parallel,
     objective,
@@ -46,6 +46,5 @@ export async function withServer(
     if (error) throw error;
   } finally {
     await serving.stop();
-    local.model.vocabulary[Symbol.dispose]();
   }
 }

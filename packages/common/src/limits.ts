@@ -130,8 +130,12 @@ export const limits = Object.freeze({
   templateBytesMax: 1 * mib,
   /** Bytes of generated text that wait for a slow client before its request is cancelled. */
   streamBufferedBytesMax: 1 * mib,
-  /** Shards that a worker holds at once: those of its stage, of the next plan, and a spare. */
+  /** Shards that a worker holds at once of one model: those of its stage, of the next plan, and a spare. */
   shardsHeldMax: 8,
+  /** Models that are served at once; each has its engine, its tokenizer, and a place in every worker. */
+  modelsOpenMax: 32,
+  /** Numbers of models on a connection, which has 16 bits for them; 0 is the connection itself. */
+  channelsMax: 0xffff,
   /** Peers that a worker is told of for the weights of one shard; it asks few of them at once. */
   weightSourcesMax: 16,
   /** Other workers that a worker lets in at once to fetch weights or to measure; the rest asks elsewhere. */

@@ -68,9 +68,11 @@ export type ControllerEvent =
       readonly verifierId: string;
       readonly error: ButterflyError;
     }
-  /** What is known of the links between workers has changed. */
+  /** What is known of the links between workers has changed, or of the memory that others leave. */
   | { readonly kind: 'linksChanged' }
   | { readonly kind: 'drain'; readonly workerId: string }
+  /** It is to be emptied no more. */
+  | { readonly kind: 'keep'; readonly workerId: string }
   | { readonly kind: 'tick'; readonly isIdle: boolean };
 
 export type ControllerAction =

@@ -9,7 +9,7 @@ import type {
   Target,
 } from './controller-types.js';
 import { Drains } from './drains.js';
-import { Members, type Member } from './members.js';
+import { type Claim, Members, type Member } from './members.js';
 import { Orders } from './orders.js';
 import { PlanFinder } from './plan-finder.js';
 import { Spares, type SpareLack } from './spares.js';
@@ -38,7 +38,7 @@ export class Controller {
   readonly #spares: Spares;
 
   constructor(private readonly config: ControllerConfig) {
-    this.#members = new Members(config.shared.losses);
+    this.#members = new Members(config.shared.losses, config.shared.room);
     this.#orders = new Orders(this.#members);
     this.#plans = new PlanFinder(this.#members, config);
     this.#blame = new Blame(this.#members);
@@ -96,6 +96,11 @@ export class Controller {
     return this.#members.shardsOf(workerId);
   }
 
+  /** Memory of workers that is not left for other models. */
+  claims(): readonly Claim[] {
+    return this.#members.claims();
+  }
+
   /** What the cluster waits for, in words for a person. */
   describe(): string {
     const { target, trouble } = this;
@@ -150,6 +155,10 @@ export class Controller {
         break;
       case 'drain':
         this.#drain(event.workerId, nowMs);
+        break;
+      case 'keep':
+        this.#drains.withdraw(event.workerId);
+        this.#plans.changed();
         break;
       case 'tick':
         this.#tick(event.isIdle, nowMs);

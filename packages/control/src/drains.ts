@@ -47,6 +47,12 @@ export class Drains {
     }
   }
 
+  /** It stays, whoever wanted it emptied. */
+  withdraw(workerId: string): void {
+    this.members.drain(workerId, false);
+    this.#dismissed.delete(workerId);
+  }
+
   left(workerId: string): void {
     this.#dismissed.delete(workerId);
   }

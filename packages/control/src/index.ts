@@ -6,8 +6,8 @@ export type {
   Joining,
 } from './controller-types.js';
 export { Controller } from './controller.js';
-export type { Member } from './members.js';
-export { SharedByControllers } from './shared-by-controllers.js';
+export type { Claim, Member } from './members.js';
+export { EpochNumbers, SharedByControllers } from './shared-by-controllers.js';
 export { describeReplicas, replicasInUse } from './status-descriptions.js';
 export { targetOf } from './target.js';
 export { workerStates } from './worker-states.js';

@@ -1,4 +1,4 @@
-import type { MemberHost } from '@butterfly/planning';
+import type { MemberHost, PlanStage } from '@butterfly/planning';
 import type { WorkerProfile } from '@butterfly/wire';
 import { Losses } from './losses.js';
 
@@ -21,9 +21,19 @@ export interface Member {
 /** What a worker has of a shard; `kept` is what it has from before, until it has told of it anew. */
 type Holding = 'kept' | 'loading' | 'held';
 
+/** Memory that a worker's shards take, or will take once they are loaded. */
+export interface Claim {
+  readonly workerId: string;
+  readonly bytes: number;
+  /** Beside a card. */
+  readonly hostBytes: number;
+}
+
 interface Record {
   readonly member: Member;
   readonly holdings: Map<string, Holding>;
+  /** By shard, of those that were ordered. */
+  readonly sizes: Map<string, Pick<PlanStage, 'bytes' | 'host'>>;
   isDraining: boolean;
 }
 
@@ -31,25 +41,32 @@ interface Record {
 export class Members {
   readonly #records = new Map<string, Record>();
 
-  /** @param losses those of other replicas among them, where there are some */
-  constructor(private readonly losses = new Losses()) {}
+  /**
+   * @param losses those of other replicas among them, where there are some
+   * @param room what is left of the memory of a member for this model, where it has shards of others
+   */
+  constructor(
+    private readonly losses = new Losses(),
+    private readonly room: (member: Member) => Member = (member) => member,
+  ) {}
 
   get size(): number {
     return this.#records.size;
   }
 
   get(workerId: string): Member | undefined {
-    return this.#records.get(workerId)?.member;
+    const record = this.#records.get(workerId);
+    return record && this.room(record.member);
   }
 
   all(): Member[] {
-    return [...this.#records.values()].map(({ member }) => member);
+    return [...this.#records.values()].map(({ member }) => this.room(member));
   }
 
   /** @param heldShards what it still has from before */
   add(member: Member, heldShards: readonly string[] = []): void {
     const holdings = new Map<string, Holding>(heldShards.map((shardId) => [shardId, 'kept'] as const));
-    this.#records.set(member.workerId, { member, holdings, isDraining: false });
+    this.#records.set(member.workerId, { member, holdings, sizes: new Map(), isDraining: false });
   }
 
   remove(workerId: string): void {
@@ -60,14 +77,14 @@ export class Members {
   available(nowMs: number): Member[] {
     return [...this.#records.values()]
       .filter(({ member, isDraining }) => !isDraining && !this.losses.isLeftOut(member.identity, nowMs))
-      .map(({ member }) => member);
+      .map(({ member }) => this.room(member));
   }
 
   /** Those that a plan may use where these do not suffice: also those that were lost too often. */
   atNeed(nowMs: number): Member[] {
     return [...this.#records.values()]
       .filter(({ member, isDraining }) => !isDraining && !this.losses.isBarred(member.identity, nowMs))
-      .map(({ member }) => member);
+      .map(({ member }) => this.room(member));
   }
 
   /** When the next one that is left out may take part again; Infinity when nobody is. */
@@ -106,8 +123,27 @@ export class Members {
     this.#records.get(workerId)?.holdings.set(shardId, holding);
   }
 
+  /** A worker is told to load a shard. */
+  order(workerId: string, shardId: string, size: Pick<PlanStage, 'bytes' | 'host'>): void {
+    this.hold(workerId, shardId, 'loading');
+    this.#records.get(workerId)?.sizes.set(shardId, size);
+  }
+
   unhold(workerId: string, shardId: string): void {
     this.#records.get(workerId)?.holdings.delete(shardId);
+    this.#records.get(workerId)?.sizes.delete(shardId);
+  }
+
+  /** What is not left for others. */
+  claims(): Claim[] {
+    return [...this.#records].map(([workerId, { sizes }]) => {
+      const all = [...sizes.values()];
+      return {
+        workerId,
+        bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
+        hostBytes: all.reduce((sum, { host }) => sum + (host?.bytes ?? 0), 0),
+      };
+    });
   }
 
   isDraining(workerId: string): boolean {

@@ -55,7 +55,7 @@ export class Orders {
     if (!stage || shardId === undefined) return;
     const holding = this.members.holds(workerId, shardId);
     if (holding === 'loading' || holding === 'held') return;
-    this.members.hold(workerId, shardId, 'loading');
+    this.members.order(workerId, shardId, stage);
     this.#actions.push({ kind: 'prepare', workerId, shardId, stage, plan });
   }
 }

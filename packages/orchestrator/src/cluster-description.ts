@@ -4,24 +4,28 @@ import type {
   LinkDescription,
   ReplicaDescription,
   WorkerDescription,
+  WorkerView,
 } from './view/cluster-view.js';
 import { replicasInUse } from '@butterfly/control';
 import type { ReplicatedEngine, SchedulerStats } from '@butterfly/engine';
 import type { PlanStage } from '@butterfly/planning';
 import type { Cluster } from './cluster.js';
 import type { Replica } from './deployment/replica.js';
-import type { FleetWorker, WorkerView } from './fleet/fleet-worker.js';
+import type { Deployment } from './deployment/deployment.js';
+import type { FleetWorker } from './fleet/fleet-worker.js';
+import type { ModelWorker } from './fleet/model-worker.js';
 
-/** The cluster as people and tools see it. */
+/** The cluster as people and tools see it, and one of its models. */
 export function describeCluster(
   cluster: Cluster,
+  deployment: Deployment,
   engine: Pick<ReplicatedEngine, 'loads' | 'measured' | 'status'>,
-  model: ClusterDescription['model'],
+  model: NonNullable<ClusterDescription['model']>,
 ): ClusterDescription {
   const { ready, detail } = engine.status();
-  const { trouble } = cluster.deployment;
+  const { trouble } = deployment;
   const loads = engine.loads();
-  const replicas = replicasInUse(cluster.deployment.replicas).map((replica) =>
+  const replicas = replicasInUse(deployment.replicas).map((replica) =>
     describeReplica(replica, loads[replica.number - 1]),
   );
   return {
@@ -32,10 +36,29 @@ export function describeCluster(
     plan: replicas[0]?.plan ?? null,
     replicas,
     measured: engine.measured(),
-    workers: cluster.workers().map((worker) => describeWorker(cluster, worker)),
+    workers: [...deployment.fleet.workers.values()].map((worker) =>
+      describeWorker(cluster, worker, deployment.replicaOf(worker.workerId)),
+    ),
+    drains: cluster.drains,
+    notes: [...cluster.notes, ...deployment.notes],
+    trouble: trouble && { code: trouble.code, message: trouble.message },
+  };
+}
+
+/** The same without any model. */
+export function describeBare(cluster: Cluster): ClusterDescription {
+  return {
+    model: null,
+    isReady: false,
+    detail: 'no model is loaded',
+    epoch: null,
+    plan: null,
+    replicas: [],
+    measured: null,
+    workers: cluster.workers().map((worker) => describeBareWorker(cluster, worker)),
     drains: cluster.drains,
     notes: cluster.notes,
-    trouble: trouble && { code: trouble.code, message: trouble.message },
+    trouble: null,
   };
 }
 
@@ -48,15 +71,15 @@ function describeReplica(replica: Replica, load?: SchedulerStats): ReplicaDescri
 }
 
 /** What `serve` and the demo print of a worker. */
-export function viewOf(cluster: Cluster, worker: FleetWorker): WorkerView {
+export function viewOf(deployment: Deployment, worker: ModelWorker): WorkerView {
   const { workerId, identity, loadedBytes, totalBytes } = worker;
-  const replica = cluster.deployment.replicaOf(workerId);
+  const replica = deployment.replicaOf(workerId);
   return {
     workerId,
     name: identity.name,
     device: identity.device?.name ?? 'cpu',
     threads: identity.threads,
-    replica: cluster.deployment.replicas.length === 1 ? null : (replica?.number ?? null),
+    replica: deployment.replicas.length === 1 ? null : (replica?.number ?? null),
     layers: layersOf(replica, workerId),
     loadedBytes,
     totalBytes,
@@ -83,26 +106,43 @@ function layersOf(replica: Replica | null, workerId: string): readonly [number, 
   return stage ? [stage.layerStart, stage.layerEnd - 1] : null;
 }
 
-function describeWorker(cluster: Cluster, worker: FleetWorker): WorkerDescription {
-  const { workerId, identity, profile, loadedBytes, totalBytes, reports } = worker;
-  const replica = cluster.deployment.replicaOf(workerId);
+function describeWorker(cluster: Cluster, worker: ModelWorker, replica: Replica | null): WorkerDescription {
+  const { workerId, profile, loadedBytes, totalBytes, reports } = worker;
   const report = replica?.reportOf(workerId) ?? [...reports.values()].at(-1) ?? null;
   return {
-    workerId,
-    name: identity.name,
+    ...describeBareWorker(cluster, worker),
     state: replica?.stateOf(workerId) ?? 'measuring',
     replica: replica?.number ?? null,
     layers: layersOf(replica, workerId),
     stepMicros: replica?.rowMicrosOf(workerId) ?? null,
-    device: deviceOf(identity),
-    threads: identity.threads,
-    memoryBytes: identity.memoryBytes,
     residentBytes: report?.residentBytes ?? null,
     host: hostOf(replica, worker),
     loading: loadedBytes < totalBytes ? { loadedBytes, totalBytes } : null,
     loaded: report?.loaded ?? null,
     profile,
     links: linksOf(cluster, replica, workerId),
+  };
+}
+
+/** What is known of a worker whatever it works on. */
+function describeBareWorker(cluster: Cluster, worker: FleetWorker): WorkerDescription {
+  const { workerId, identity } = worker;
+  return {
+    workerId,
+    name: identity.name,
+    state: 'idle',
+    replica: null,
+    layers: null,
+    stepMicros: null,
+    device: deviceOf(identity),
+    threads: identity.threads,
+    memoryBytes: identity.memoryBytes,
+    residentBytes: null,
+    host: hostOf(null, worker),
+    loading: null,
+    loaded: null,
+    profile: null,
+    links: linksOf(cluster, null, workerId),
   };
 }
 

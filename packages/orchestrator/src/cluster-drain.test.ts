@@ -22,7 +22,7 @@ describe('a worker that is to be emptied', () => {
     scripted.worker('a').catchUp();
     await scripted.until(() => back.ending !== null);
     expect(back.ending).toEqual({ error: null, reason: 'drained' });
-    expect(cluster.deployment.isLive).toBe(true);
+    expect(scripted.deployment.isLive).toBe(true);
     await scripted.until(() => cluster.workers().length === 1);
     expect(cluster.drains).toEqual([{ workerId, name: 'b', state: 'gone' }]);
 
@@ -41,7 +41,7 @@ describe('a worker that is to be emptied', () => {
     scripted.worker('a').breakOff();
     await scripted.until(() => cluster.workers().length === 0);
     await scripted.join('b');
-    await scripted.until(() => cluster.deployment.isLive);
+    await scripted.until(() => scripted.deployment.isLive);
     expect([scripted.stages, cluster.drains[0]?.state]).toEqual(['b', 'kept']);
     expect(scripted.warnings.at(-1)).toMatch(/^It stays: /);
   });
@@ -53,7 +53,7 @@ describe('a worker that is to be emptied', () => {
     cluster.drain(scripted.worker('b').workerId);
     scripted.worker('b').breakOff();
     scripted.worker('a').catchUp();
-    await scripted.until(() => cluster.deployment.isLive && scripted.stages === 'a');
+    await scripted.until(() => scripted.deployment.isLive && scripted.stages === 'a');
     await scripted.pass(10 * 60_000);
     await scripted.join('b');
     await scripted.until(() => scripted.stages === 'a,b');

@@ -19,7 +19,7 @@ describe('weights', () => {
     await scripted.join('a');
     await scripted.join('b');
     await scripted.join('c', { unreachable: ['b'] });
-    await scripted.until(() => scripted.cluster.deployment.isLive);
+    await scripted.until(() => scripted.deployment.isLive);
     const sourcesOf = (name: string): string =>
       scripted
         .worker(name)
@@ -45,13 +45,12 @@ describe('a defect of the planner', () => {
     await using scripted = await ScriptedCluster.live(['a', 'b'], { planner: () => ({ repair: fail }) });
     await scripted.join('c');
     await scripted.pass(1000);
-    const { cluster } = scripted;
-    expect([cluster.deployment.isLive, cluster.deployment.trouble]).toEqual([true, defect]);
+    expect([scripted.deployment.isLive, scripted.deployment.trouble]).toEqual([true, defect]);
     expect(scripted.warnings).toContain(defect.message);
     // Without what spares would have made of the old plan there is a new one.
     scripted.worker('a').breakOff();
-    await scripted.until(() => !cluster.deployment.isLive);
-    await scripted.until(() => cluster.deployment.isLive);
+    await scripted.until(() => !scripted.deployment.isLive);
+    await scripted.until(() => scripted.deployment.isLive);
   });
 
   it.each(['split', 'speedsOf'] as const)('in %s leaves everybody where they are', async (what) => {
@@ -59,13 +58,12 @@ describe('a defect of the planner', () => {
       wishes: { replicasMax: 2 },
       planner: () => ({ [what]: fail }),
     });
-    const { cluster } = scripted;
     // The first split is made.
     await scripted.pass(1000);
     for (const name of ['c', 'd']) await scripted.join(name);
     await scripted.pass(60_000);
-    expect([cluster.deployment.isLive, cluster.deployment.trouble]).toEqual([true, defect]);
-    expect(cluster.deployment.replicas.map(({ workers }) => workers)).toEqual([4, 0]);
+    expect([scripted.deployment.isLive, scripted.deployment.trouble]).toEqual([true, defect]);
+    expect(scripted.deployment.replicas.map(({ workers }) => workers)).toEqual([4, 0]);
   });
 
   it('that is no error of ours is one all the same', async () => {
@@ -75,8 +73,8 @@ describe('a defect of the planner', () => {
     await using scripted = await ScriptedCluster.live(['a', 'b'], { planner: () => ({ repair }) });
     await scripted.join('c');
     await scripted.pass(1000);
-    expect(scripted.cluster.deployment.trouble).toMatchObject({ code: 'INTERNAL' });
-    expect(scripted.cluster.deployment.isLive).toBe(true);
+    expect(scripted.deployment.trouble).toMatchObject({ code: 'INTERNAL' });
+    expect(scripted.deployment.isLive).toBe(true);
   });
 });
 
@@ -86,7 +84,7 @@ describe('whoever runs the cluster', () => {
     await scripted.join('b', { cpuVariant: 'zen4' });
     await scripted.join('c', { cpuVariant: 'zen4' });
     expect(scripted.warnings).toEqual([expect.stringMatching(/haswell .* and zen4 .*--deterministic/)]);
-    expect(scripted.cluster.notes).toEqual([
+    expect([...scripted.cluster.notes, ...scripted.deployment.notes]).toEqual([
       expect.stringMatching(/haswell .* \(a\); zen4 .* \(b, c\); with --deterministic/),
     ]);
   });
@@ -98,14 +96,20 @@ describe('whoever runs the cluster', () => {
     });
     await scripted.pass(1000);
     const lack = expect.stringMatching(/^0 of 1 spares held; the others want workers/) as string;
-    expect([scripted.cluster.notes, scripted.warnings]).toEqual([[lack], [lack]]);
+    expect([[...scripted.cluster.notes, ...scripted.deployment.notes], scripted.warnings]).toEqual([
+      [lack],
+      [lack],
+    ]);
     const spare = await scripted.join('d');
     await scripted.until(() => spare.prepares.length > 0);
     await scripted.pass(1000);
-    expect([scripted.cluster.notes, scripted.warnings]).toEqual([[], [lack]]);
+    expect([[...scripted.cluster.notes, ...scripted.deployment.notes], scripted.warnings]).toEqual([
+      [],
+      [lack],
+    ]);
     spare.breakOff();
     await scripted.pass(1000);
-    expect([scripted.cluster.notes, scripted.warnings.slice(1)]).toEqual([
+    expect([[...scripted.cluster.notes, ...scripted.deployment.notes], scripted.warnings.slice(1)]).toEqual([
       [lack],
       [expect.any(String), lack],
     ]);
@@ -128,12 +132,11 @@ describe('workers that go to another replica together', () => {
         speedsOf: (groups) => groups.map(() => 10),
       }),
     });
-    const { cluster } = scripted;
     await scripted.pass(1000);
     const newcomer = await scripted.join('x');
-    await scripted.until(() => cluster.deployment.replicas.every(({ isLive }) => isLive));
+    await scripted.until(() => scripted.deployment.replicas.every(({ isLive }) => isLive));
     expect(scripted.stages).toBe('a,b,x,y');
-    expect(cluster.deployment.replicas.map(({ epoch }) => epoch)).toEqual([2, 3]);
+    expect(scripted.deployment.replicas.map(({ epoch }) => epoch)).toEqual([2, 3]);
     expect(newcomer.prepares).toHaveLength(1);
   });
 });

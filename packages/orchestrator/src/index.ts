@@ -1,13 +1,15 @@
 export { FileServer } from './fleet/file-server.js';
-export type { WorkerView } from './fleet/fleet-worker.js';
 export { assumedLink, loopbackLink } from './links/link-table.js';
-export { stepRowsMax } from './deployment/served-requests.js';
+export { engineModel, stepRowsMax } from './deployment/served-requests.js';
+export { DeployedModel } from './deployed-model.js';
+export type { Capacity, ModelOptions, Numerics } from './deployed-model.js';
 export { Orchestrator } from './orchestrator.js';
-export type { Capacity, Numerics, OrchestratorOptions } from './orchestrator.js';
+export type { OrchestratorOptions } from './orchestrator.js';
 export type {
   ClusterDescription,
   VerificationDescription,
   ClusterView,
   ReplicaDescription,
   WorkerDescription,
+  WorkerView,
 } from './view/cluster-view.js';

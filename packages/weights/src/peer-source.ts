@@ -7,6 +7,7 @@ import {
 } from '@butterfly/common';
 import type { ModelTensor } from '@butterfly/model';
 import {
+  Channel,
   type Connection,
   type ControlMessageOf,
   type FileChunk,
@@ -24,6 +25,8 @@ export type PeerAddress = ControlMessageOf<'prepare'>['sources'][number];
 
 export interface PeerOptions {
   readonly peerToken: string;
+  /** Of the model, which all workers of a cluster know by the same number. */
+  readonly channel: number;
   readonly transport: Pick<Transport, 'dial'>;
   readonly clock: Clock;
   readonly observe: WorkerObserver;
@@ -108,7 +111,7 @@ export class PeerSource {
   }
 
   async #open(): Promise<void> {
-    const { transport, clock, peerToken } = this.options;
+    const { transport, clock, peerToken, channel } = this.options;
     const { host, port } = this.address;
     let settle: (error: ButterflyError | null) => void = () => undefined;
     const welcome = new Promise<void>((resolve, reject) => {
@@ -138,7 +141,7 @@ export class PeerSource {
       await connection.close('no more weights are needed');
       return;
     }
-    this.#remote = new RemoteSource(connection, clock, {
+    this.#remote = new RemoteSource(new Channel(connection, channel), clock, {
       name: this.#name,
       stallMs: deadlines.peerFetchMs,
     });

@@ -1,6 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
-import { type AskedRange, type Connection, type ControlMessageOf, RangeServer } from '@butterfly/wire';
+import { type AskedRange, type Outlet, type ControlMessageOf, RangeServer } from '@butterfly/wire';
 import { LocalSource } from './local-source.js';
 import type { WeightCache } from './weight-cache.js';
 
@@ -28,8 +28,8 @@ export class PeerWeights {
    * Answers one request, with `fetchMissing` where this worker does not have the range.
    * @throws ButterflyError PROTOCOL_INVALID for a range outside the model or too many at once, CONNECTION_CLOSED
    */
-  serve(connection: Connection, request: Fetch): Promise<void> {
-    return this.#ranges.serve(connection, request);
+  serve(outlet: Outlet, request: Fetch): Promise<void> {
+    return this.#ranges.serve(outlet, request);
   }
 
   async close(): Promise<void> {

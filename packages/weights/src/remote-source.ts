@@ -1,6 +1,6 @@
 import { ButterflyError, type Clock, deadlines, isErrorCode, limits, sha256 } from '@butterfly/common';
 import type { ModelTensor } from '@butterfly/model';
-import { type Connection, type ControlMessageOf, type FileChunk, encodeControl } from '@butterfly/wire';
+import { type ControlMessageOf, type FileChunk, type Outlet, encodeControl } from '@butterfly/wire';
 import type { TensorSource } from './tensor-source.js';
 
 /** What may come back; null where the other side does not have what was asked for. */
@@ -40,7 +40,7 @@ export class RemoteSource implements TensorSource {
   #cancelStall: (() => void) | null = null;
 
   constructor(
-    private readonly connection: Pick<Connection, 'send'>,
+    private readonly connection: Pick<Outlet, 'send'>,
     private readonly clock: Clock,
     options: RemoteSourceOptions = {},
   ) {

@@ -33,6 +33,8 @@ export interface ShardSourceOptions {
   readonly sources: readonly PeerAddress[];
   readonly orchestrator: RemoteSource;
   readonly peerToken: string;
+  /** Of the model, on connections between workers. */
+  readonly channel: number;
   readonly transport: Pick<Transport, 'dial'>;
   readonly clock: Clock;
   /** Whether to use the model's files on this machine, if they are the very same. */

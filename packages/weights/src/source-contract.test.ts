@@ -28,6 +28,7 @@ describeTensorSource('whatever is nearest', async ({ spec, content, folder }, ke
     sources: [],
     orchestrator: remote,
     peerToken: 'peer',
+    channel: 1,
     transport: tcpTransport,
     clock: systemClock,
     localFiles: false,

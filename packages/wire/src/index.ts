@@ -1,5 +1,7 @@
 export { blockSpeed } from './connection/block-speed.js';
 export type { TimedBlock } from './connection/block-speed.js';
+export { Channel } from './connection/channel.js';
+export type { Outlet } from './connection/channel.js';
 export { Connection } from './connection/connection.js';
 export type { ByteStream, ConnectionHandlers } from './connection/connection.js';
 export { callerOf, Doorkeeper, turnAway } from './connection/doorkeeper.js';
@@ -27,7 +29,7 @@ export type {
 } from './connection/transport.js';
 export { decodeActivations, encodeActivations } from './frames/activations.js';
 export { FrameDecoder, encodeFrame, protocolVersion } from './frames/frame.js';
-export type { Frame, FrameType } from './frames/frame.js';
+export type { Frame, FrameType, ReceivedFrame } from './frames/frame.js';
 export { poolings } from './frames/pooling.js';
 export type { Pooling } from './frames/pooling.js';
 export { greedySampling } from './frames/sampling.js';

@@ -1,19 +1,18 @@
 import { ButterflyError } from '@butterfly/common';
 import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { findVisit } from '../access/visit.js';
 import { requireAdministrator } from './cluster-access.js';
-import type { ClusterAdministration } from '../context.js';
-
-type AddRoute = (
-  method: 'GET' | 'POST',
-  url: string,
-  handler: (request: FastifyRequest, reply: FastifyReply) => unknown,
-) => void;
+import type { ClusterAdministration, ModelDirectory } from '../context.js';
+import type { AddAdminRoute } from './add-admin-route.js';
+import { addModelRoutes } from './model-routes.js';
 
 /** Adds the routes for those who run the cluster. */
-export function addClusterRoutes(add: AddRoute, { view, token }: ClusterAdministration): void {
-  const guarded: AddRoute = (method, url, handler) =>
+export function addClusterRoutes(
+  add: AddAdminRoute,
+  { view, token }: ClusterAdministration,
+  models: ModelDirectory,
+): void {
+  const guarded: AddAdminRoute = (method, url, handler) =>
     add(method, url, (request, reply) => {
       requireAdministrator(
         {
@@ -26,7 +25,10 @@ export function addClusterRoutes(add: AddRoute, { view, token }: ClusterAdminist
       return handler(request, reply);
     });
 
-  guarded('GET', '/cluster', () => view.describe());
+  guarded('GET', '/cluster', (request) => {
+    const { model } = request.query as { readonly model?: unknown };
+    return view.describe(typeof model === 'string' ? (models.find(model)?.id ?? model) : undefined);
+  });
   guarded('POST', '/cluster/workers/:name/drain', (request, reply) => {
     const { name } = request.params as { readonly name: string };
     const { workerId } = findWorker(view.describe(), name);
@@ -39,6 +41,7 @@ export function addClusterRoutes(add: AddRoute, { view, token }: ClusterAdminist
     await view.revoke(workerId);
     return { workerId, name, state: 'revoked' };
   });
+  addModelRoutes(guarded, models);
 }
 
 /**

@@ -6,16 +6,8 @@ import type { ApiContext, ServedModel } from '../context.js';
 import { publicError, toHttpFailure } from '../http/errors.js';
 import { OpenStream } from '../http/open-stream.js';
 import { onClientGone } from '../http/open-responses.js';
-import type { ParsedRequest, ResponseHead } from './dialect.js';
-import { requireModel } from './models.js';
-
-/** One request on its way to its answer. */
-interface Job {
-  readonly context: ApiContext;
-  readonly reply: FastifyReply;
-  readonly asked: ParsedRequest;
-  readonly head: ResponseHead;
-}
+import type { ParsedRequest, ResponseHead, StreamEncoder } from './dialect.js';
+import { requireModel, useModel } from './models.js';
 
 /**
  * Runs the request and answers it, at once or as a stream. A client that goes away cancels it.
@@ -27,14 +19,9 @@ export async function answer(
   reply: FastifyReply,
   asked: ParsedRequest,
 ): Promise<object | undefined> {
-  const { job, answering, ended } = await begin(context, reply, asked);
-  const stopWatching = onClientGone(reply.request, () => answering.cancel());
-  try {
-    return await (asked.stream ? streamAnswer(job, answering) : wholeAnswer(job, answering));
-  } finally {
-    stopWatching();
-    ended();
-  }
+  nameWithoutEffect(reply, asked.withoutEffect);
+  requireModel(context, reply.request, asked.model);
+  return asked.stream ? streamAnswer(context, reply, asked) : wholeAnswer(context, reply, asked);
 }
 
 /**
@@ -48,49 +35,63 @@ export async function answerInBackground(
   reply: FastifyReply,
   asked: ParsedRequest,
 ): Promise<string> {
-  const { job, answering, ended } = await begin(context, reply, asked);
-  const { id, requestId } = job.head;
-  const encoder = asked.encoding.stream(job.head);
-  answering
+  nameWithoutEffect(reply, asked.withoutEffect);
+  const begun = await begin(context, reply, asked);
+  const { id, requestId } = begun.head;
+  const encoder = asked.encoding.stream(begun.head);
+  begun.answering
     .run((event) => void encoder.encode(event))
     .catch((thrown: unknown) => {
       const { error } = toHttpFailure(thrown);
       context.observe({ kind: 'streamBroken', requestId, isClientGone: error.code === 'CANCELLED', error });
       encoder.failure(publicError(error, requestId));
     })
-    .finally(ended);
+    .finally(() => begun[Symbol.dispose]());
   return id;
 }
 
-interface Begun {
-  readonly job: Job;
+/** A request on its way to its answer, whose model stays loaded until it is disposed. */
+interface Begun extends Disposable {
+  readonly head: ResponseHead;
   readonly answering: Answering;
-  /** To be called at its end. */
-  readonly ended: () => void;
 }
 
+/** Waits for the model, where it is not loaded. */
 async function begin(context: ApiContext, reply: FastifyReply, asked: ParsedRequest): Promise<Begun> {
-  nameWithoutEffect(reply, asked.withoutEffect);
-  const model = requireModel(context, reply.request, asked.model);
+  const use = await useModel(context, reply.request, asked.model, asked.keepMs);
+  const { model } = use;
   const visit = visitOf(reply.request);
-  const answering = await startFor(visit, model, asked, context);
   const startMs = context.clock.nowMs();
   const requestId = reply.request.id;
-  const head: ResponseHead = {
-    id: asked.encoding.newId(),
-    createdS: Math.floor(Date.now() / 1000),
-    model: model.id,
-    requestId,
-    promptTokens: answering.promptTokens,
-  };
-  const watched = asked.encoding.begun?.(head, () => answering.cancel());
-  const ended = (): void => {
-    watched?.();
-    visit.settle(answering.promptTokens + answering.outputTokens);
-    const totalMs = Math.round(context.clock.nowMs() - startMs);
-    context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
-  };
-  return { job: { context, reply, asked, head }, answering, ended };
+  try {
+    const answering = await startFor(visit, model, asked, context);
+    const head: ResponseHead = {
+      ...provisionalHead(reply, asked, model.id),
+      promptTokens: answering.promptTokens,
+    };
+    const watched = asked.encoding.begun?.(head, () => answering.cancel());
+    const ended = (): void => {
+      watched?.();
+      visit.settle(answering.promptTokens + answering.outputTokens);
+      use[Symbol.dispose]();
+      const totalMs = Math.round(context.clock.nowMs() - startMs);
+      context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
+    };
+    return { head, answering, [Symbol.dispose]: ended };
+  } catch (error) {
+    use[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Of an answer that has not begun. */
+export function provisionalHead(
+  reply: FastifyReply,
+  { encoding }: ParsedRequest,
+  model: string,
+): ResponseHead {
+  const createdS = Math.floor(Date.now() / 1000);
+  return { id: encoding.newId(), createdS, model, requestId: reply.request.id, promptTokens: 0 };
 }
 
 /** Starts an answer on behalf of whoever asked, who pays for it in advance, as far as its key is limited. */
@@ -119,30 +120,55 @@ export function nameWithoutEffect(reply: FastifyReply, names: readonly string[])
   reply.header('x-butterfly-no-effect', shown.join(', '));
 }
 
-async function wholeAnswer({ asked, head }: Job, answering: Answering): Promise<object> {
-  const collector = new AnswerCollector();
-  await answering.run((event) => collector.take(event));
-  return asked.encoding.whole(head, collector.whole());
+async function wholeAnswer(context: ApiContext, reply: FastifyReply, asked: ParsedRequest): Promise<object> {
+  using begun = await begin(context, reply, asked);
+  const { answering, head } = begun;
+  const stopWatching = onClientGone(reply.request, () => answering.cancel());
+  try {
+    const collector = new AnswerCollector();
+    await answering.run((event) => collector.take(event));
+    return asked.encoding.whole(head, collector.whole());
+  } finally {
+    stopWatching();
+  }
 }
 
-async function streamAnswer({ context, reply, asked, head }: Job, answering: Answering): Promise<undefined> {
-  const encoder = asked.encoding.stream(head);
+/** It may open, and break its silence, while its model is loaded. */
+async function streamAnswer(
+  context: ApiContext,
+  reply: FastifyReply,
+  asked: ParsedRequest,
+): Promise<undefined> {
   const requestId = reply.request.id;
+  let encoder: StreamEncoder | null = null;
+  let cancel: () => void = () => undefined;
   using stream = new OpenStream(reply, asked.encoding.form, {
     clock: context.clock,
     keepAliveMs: context.http.keepAliveMs,
-    opening: () => encoder.opening?.() ?? '',
+    opening: () => encoder?.opening?.() ?? '',
     onOverflow: () => {
-      answering.cancel();
+      cancel();
       context.observe({ kind: 'readerTooSlow', requestId });
     },
   });
   try {
-    await answering.run((event) => stream.send(encoder.encode(event)));
+    using begun = await begin(context, reply, asked);
+    const { answering, head } = begun;
+    const sending = asked.encoding.stream(head);
+    encoder = sending;
+    cancel = () => answering.cancel();
+    const stopWatching = onClientGone(reply.request, cancel);
+    try {
+      await answering.run((event) => stream.send(sending.encode(event)));
+    } finally {
+      stopWatching();
+    }
   } catch (thrown) {
     if (!stream.opened) throw thrown;
     const { error } = toHttpFailure(thrown);
     context.observe({ kind: 'streamBroken', requestId, isClientGone: reply.raw.destroyed, error });
+    const { id } = requireModel(context, reply.request, asked.model);
+    encoder ??= asked.encoding.stream(provisionalHead(reply, asked, id));
     stream.send(encoder.failure(publicError(error, requestId)));
   }
   stream.end();

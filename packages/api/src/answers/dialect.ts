@@ -38,6 +38,8 @@ export interface AnswerEncoding {
 export interface ParsedRequest {
   /** Null where the request leaves the choice to the server. */
   readonly model: string | null;
+  /** How long the model stays loaded after this; undefined leaves that to the server. */
+  readonly keepMs?: number;
   readonly spec: GenerationSpec;
   readonly stream: boolean;
   /** Names of the fields that were let through and change nothing, for the header of the response. */

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { visitOf } from '../access/visit.js';
 import { nameWithoutEffect } from '../answers/answer.js';
-import { requireModel } from '../answers/models.js';
+import { useModel } from '../answers/models.js';
 import type { ApiContext, ServedModel } from '../context.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
@@ -51,7 +51,8 @@ async function embeddings(
 ): Promise<object> {
   const fields = parseBody(embeddingSchema, request.body);
   nameWithoutEffect(reply, namesWithoutEffect(embeddingFields, fields));
-  const model = requireModel(context, request, isBlank(fields.model) ? null : fields.model);
+  using use = await useModel(context, request, isBlank(fields.model) ? null : fields.model);
+  const { model } = use;
   const { vectors, promptTokens } = await embedded(request, model, {
     inputs: plainInputs(fields.input, 'input', limits.embeddingInputsMax),
     inputField: 'input',
@@ -80,7 +81,8 @@ const base64Of = (vector: Float32Array): string =>
 async function rerank(context: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<object> {
   const fields = parseBody(rerankSchema, request.body);
   nameWithoutEffect(reply, namesWithoutEffect(rerankFields, fields));
-  const model = requireModel(context, request, isBlank(fields.model) ? null : fields.model);
+  using use = await useModel(context, request, isBlank(fields.model) ? null : fields.model);
+  const { model } = use;
   const { query, documents } = fields;
   if (query == null) throw invalid('query', 'expected a text');
   if (documents == null) throw invalid('documents', 'expected an array of texts');

@@ -51,11 +51,11 @@ export const chatEncoding = encodingOf(messageParts);
 export const generateEncoding = encodingOf(textParts);
 
 /** What is said of a model that is only asked for. */
-export const loadedAnswer = (model: string, isChat: boolean): object => ({
+export const loadedAnswer = (model: string, isChat: boolean, reason: 'load' | 'unload'): object => ({
   ...headOf({ model }),
   ...(isChat ? messageParts : textParts).part({}),
   done: true,
-  done_reason: 'load',
+  done_reason: reason,
 });
 
 const headOf = ({ model }: Pick<ResponseHead, 'model'>) => ({ model, created_at: new Date().toISOString() });

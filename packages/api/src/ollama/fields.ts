@@ -1,3 +1,4 @@
+import { keepAliveSchema } from './keep-alive.js';
 import { limits } from '@butterfly/common';
 import { z } from 'zod';
 import { honoured, refused, withoutEffect } from '../fields/field-kinds.js';
@@ -71,7 +72,11 @@ const sharedFields = {
   format: honoured(format, '`json` or a JSON schema', 'text'),
   options: honoured(z.unknown(), 'see below', "Ollama's defaults"),
   think: honoured(z.union([z.boolean(), z.string()]), thinkingWords, 'as the template has it'),
-  keep_alive: ignored,
+  keep_alive: honoured(
+    keepAliveSchema,
+    'seconds or a duration such as `5m`; below 0 for ever, 0 unloads at once',
+    '`serve --keep-alive`',
+  ),
   logprobs: refused('false'),
   top_logprobs: refused('0'),
 };
@@ -139,5 +144,9 @@ export const embedFields = {
     'all that the model has',
   ),
   options: ignored,
-  keep_alive: ignored,
+  keep_alive: honoured(
+    keepAliveSchema,
+    'seconds or a duration such as `5m`; below 0 for ever, 0 unloads at once',
+    '`serve --keep-alive`',
+  ),
 };

@@ -1,9 +1,9 @@
-import type { ServedModel } from '../context.js';
+import type { OfferedModel } from '../context.js';
 
 /** Of Ollama's API: what is here is what that version has. Its clients ask for at least some version. */
 export const apiVersion = '0.12.6';
 
-const detailsOf = ({ facts }: ServedModel) => ({
+const detailsOf = ({ facts }: OfferedModel) => ({
   parent_model: '',
   format: 'gguf',
   family: facts.architecture,
@@ -17,10 +17,10 @@ function inBillions(parameters: number): string {
   return `${size.toFixed(1)}${unit}`;
 }
 
-const dateOf = ({ createdS }: ServedModel): string => new Date(createdS * 1000).toISOString();
+const dateOf = ({ createdS }: OfferedModel): string => new Date(createdS * 1000).toISOString();
 
 /** As `/api/tags` lists it. */
-export const tagEntry = (model: ServedModel): object => ({
+export const tagEntry = (model: OfferedModel): object => ({
   name: model.id,
   model: model.id,
   modified_at: dateOf(model),
@@ -29,16 +29,16 @@ export const tagEntry = (model: ServedModel): object => ({
   details: detailsOf(model),
 });
 
-/** As `/api/ps` lists it: it stays loaded until the server ends. */
-export const runningEntry = (model: ServedModel): object => ({
+/** As `/api/ps` lists it. */
+export const runningEntry = (model: OfferedModel): object => ({
   ...tagEntry(model),
-  expires_at: '9999-12-31T23:59:59Z',
+  expires_at: model.expiresMs === null ? '9999-12-31T23:59:59Z' : new Date(model.expiresMs).toISOString(),
   size_vram: 0,
-  context_length: model.engine.contextTokensMax,
+  context_length: model.contextTokens,
 });
 
 /** What `/api/show` tells. */
-export function showEntry(model: ServedModel): object {
+export function showEntry(model: OfferedModel): object {
   const { architecture, parameters, chatTemplate } = model.facts;
   return {
     license: '',
@@ -50,7 +50,7 @@ export function showEntry(model: ServedModel): object {
       'general.architecture': architecture,
       'general.basename': model.id,
       'general.parameter_count': parameters,
-      [`${architecture}.context_length`]: model.engine.contextTokensMax,
+      [`${architecture}.context_length`]: model.contextTokens,
     },
     capabilities: model.facts.capabilities,
     modified_at: dateOf(model),

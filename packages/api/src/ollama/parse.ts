@@ -16,6 +16,7 @@ import { invalid, parseBody } from '../fields/parse-body.js';
 import { isBlank, topKMax } from '../fields/values.js';
 import { chatEncoding, generateEncoding } from './encoding.js';
 import { chatFields, generateFields, optionFields } from './fields.js';
+import { keepMsOf } from './keep-alive.js';
 
 const chatSchema = z.strictObject(shapeOf(chatFields));
 const generateSchema = z.strictObject(shapeOf(generateFields));
@@ -27,6 +28,8 @@ type Options = z.output<typeof optionsSchema>;
 /** A request, or null for the model that it only asks for: with nothing to answer, Ollama loads it. */
 export interface OllamaRequest {
   readonly model: string | null;
+  /** How long the model stays loaded; undefined leaves that to the server. */
+  readonly keepMs: number | undefined;
   readonly asked: ParsedRequest | null;
 }
 
@@ -62,14 +65,15 @@ interface Own {
 }
 
 function parsed(
-  fields: Pick<ChatFields, 'model' | 'stream' | 'format' | 'options'>,
+  fields: Pick<ChatFields, 'model' | 'stream' | 'format' | 'options' | 'keep_alive'>,
   input: GenerationInput | null,
   { field, names, encoding }: Own,
 ): OllamaRequest {
   const options = parseBody(optionsSchema, fields.options ?? {}, 'options');
   const idleOptions = namesWithoutEffect(optionFields, options).map((name) => `options.${name}`);
   const model = modelName(fields.model);
-  if (input === null) return { model, asked: null };
+  const keepMs = keepMsOf(fields.keep_alive);
+  if (input === null) return { model, keepMs, asked: null };
   const outputTokens = options.num_predict ?? -1;
   const spec = {
     input,
@@ -88,7 +92,12 @@ function parsed(
     timeoutMs: deadlines.requestMs,
   };
   const withoutEffect = [...names, ...idleOptions];
-  return { model, asked: { model, spec, stream: fields.stream ?? true, withoutEffect, encoding } };
+  const kept = keepMs === undefined ? {} : { keepMs };
+  return {
+    model,
+    keepMs,
+    asked: { model, ...kept, spec, stream: fields.stream ?? true, withoutEffect, encoding },
+  };
 }
 
 function samplingOf(options: Options): SamplingParams {

@@ -6,9 +6,10 @@ import { embedded } from '../embeddings/routes.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { plainInputs } from '../fields/plain-inputs.js';
 import { embedFields } from './fields.js';
-import { requireModel } from '../answers/models.js';
+import { keepMsOf } from './keep-alive.js';
+import { requireModel, useModel } from '../answers/models.js';
 import { visitOf } from '../access/visit.js';
-import type { ApiContext, ServedModel } from '../context.js';
+import type { ApiContext, OfferedModel } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';
 import { parseBody } from '../fields/parse-body.js';
 import { loadedAnswer } from './encoding.js';
@@ -19,13 +20,13 @@ const embedSchema = z.strictObject(shapeOf(embedFields));
 const showSchema = z.looseObject({ model: z.string().nullish(), name: z.string().nullish() });
 
 export function addOllamaRoutes(add: AddRoute, context: ApiContext): void {
-  const listed = (request: FastifyRequest, entry: (model: ServedModel) => object): readonly object[] =>
-    visitOf(request).mayUse(context.model.id) ? [entry(context.model)] : [];
+  const listed = (request: FastifyRequest): readonly OfferedModel[] =>
+    context.models.list().filter(({ id }) => visitOf(request).mayUse(id));
   const addAnswers = (url: string, parse: (body: unknown) => OllamaRequest) => {
     add('POST', url, (request, reply) => {
-      const { model, asked } = parse(request.body);
+      const { model, keepMs, asked } = parse(request.body);
       if (asked !== null) return answer(context, reply, asked);
-      return loadedAnswer(requireModel(context, request, model).id, url === '/api/chat');
+      return loadOrUnload(context, request, { model, keepMs, isChat: url === '/api/chat' });
     });
   };
   addAnswers('/api/chat', parseChat);
@@ -36,12 +37,32 @@ export function addOllamaRoutes(add: AddRoute, context: ApiContext): void {
     return { embedding: embeddings[0] ?? [] };
   });
   add('GET', '/api/version', () => ({ version: apiVersion }));
-  add('GET', '/api/tags', (request) => ({ models: listed(request, tagEntry) }));
-  add('GET', '/api/ps', (request) => ({ models: listed(request, runningEntry) }));
+  add('GET', '/api/tags', (request) => ({ models: listed(request).map(tagEntry) }));
+  add('GET', '/api/ps', (request) => ({
+    models: listed(request)
+      .filter(({ state }) => state === 'loaded')
+      .map(runningEntry),
+  }));
   add('POST', '/api/show', (request) => {
     const { model, name } = parseBody(showSchema, request.body);
     return showEntry(requireModel(context, request, modelName(model ?? name)));
   });
+}
+
+/** With nothing to answer a model is loaded, and with `keep_alive` 0 unloaded. */
+async function loadOrUnload(
+  context: ApiContext,
+  request: FastifyRequest,
+  asked: Pick<OllamaRequest, 'model' | 'keepMs'> & { readonly isChat: boolean },
+): Promise<object> {
+  const { model, keepMs, isChat } = asked;
+  const { id } = requireModel(context, request, model);
+  if (keepMs === 0) {
+    await context.models.unload(id);
+    return loadedAnswer(id, isChat, 'unload');
+  }
+  using _use = await useModel(context, request, id, keepMs);
+  return loadedAnswer(id, isChat, 'load');
 }
 
 /** `/api/embed`; the older `/api/embeddings` has one text, as `prompt`. */
@@ -52,7 +73,8 @@ async function embed(
 ): Promise<{ readonly model: string; readonly embeddings: readonly number[][] }> {
   const fields = parseBody(embedSchema, request.body);
   nameWithoutEffect(reply, namesWithoutEffect(embedFields, fields));
-  const model = requireModel(context, request, modelName(fields.model));
+  using use = await useModel(context, request, modelName(fields.model), keepMsOf(fields.keep_alive));
+  const { model } = use;
   const startMs = context.clock.nowMs();
   const { vectors, promptTokens } = await embedded(request, model, {
     inputs: plainInputs(fields.input ?? fields.prompt, 'input', limits.embeddingInputsMax),

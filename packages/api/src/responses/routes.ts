@@ -1,7 +1,8 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { answer, answerInBackground } from '../answers/answer.js';
+import { answer, answerInBackground, provisionalHead } from '../answers/answer.js';
+import { requireModel } from '../answers/models.js';
 import type { ParsedRequest } from '../answers/dialect.js';
 import type { ApiContext } from '../context.js';
 import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
@@ -61,14 +62,7 @@ async function answerOrFail(
     const { encoding } = asked;
     const requestId = reply.request.id;
     context.observe({ kind: 'streamBroken', requestId, isClientGone: false, error: thrown });
-    const createdS = Math.floor(Date.now() / 1000);
-    const head = {
-      id: encoding.newId(),
-      createdS,
-      model: context.model.id,
-      requestId,
-      promptTokens: 0,
-    };
+    const head = provisionalHead(reply, asked, requireModel(context, reply.request, asked.model).id);
     return reply
       .header('content-type', encoding.form.contentType)
       .header('cache-control', 'no-cache')

@@ -1,3 +1,4 @@
+import { soleModel } from '../sole-model.js';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
@@ -274,14 +275,16 @@ export function apiContext(
   { vocabulary, ...templates }: TestModel = { vocabulary: byteVocabulary, chatTemplate: template },
 ): ApiContext {
   return {
-    model: {
-      id: 'echo',
-      createdS: 1_700_000_000,
-      facts: echoFacts,
-      engine,
-      vocabulary,
-      prompts: new PromptMaker({ vocabulary, ...templates }),
-    },
+    models: soleModel(
+      {
+        id: 'echo',
+        facts: echoFacts,
+        engine,
+        vocabulary,
+        prompts: new PromptMaker({ vocabulary, ...templates }),
+      },
+      1_700_000_000,
+    ),
     observe: http.observe ?? (() => undefined),
     access: http.access ?? { keys: null, isKeyRequired: false },
     clock: systemClock,

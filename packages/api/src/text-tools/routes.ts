@@ -1,7 +1,7 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import { type ChatInput, noTools, promptText, promptTokens } from '@butterfly/generation';
 import { z } from 'zod';
-import { requireModel } from '../answers/models.js';
+import { useModel } from '../answers/models.js';
 import type { ApiContext, ServedModel } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
@@ -31,7 +31,8 @@ const templateSchema = z.strictObject({ model: z.string().nullish(), messages })
 export function addTextRoutes(add: AddRoute, context: ApiContext): void {
   add('POST', '/tokenize', async (request) => {
     const asked = parseBody(tokenizeSchema, request.body);
-    const model = requireModel(context, request, asked.model ?? null);
+    using use = await useModel(context, request, asked.model ?? null);
+    const { model } = use;
     const tokens = await tokensOf(model, asked);
     const pieces = [...tokens].map((token) => ({ id: token, piece: pieceOf(model, token) }));
     return {
@@ -43,18 +44,21 @@ export function addTextRoutes(add: AddRoute, context: ApiContext): void {
         : {}),
     };
   });
-  add('POST', '/detokenize', (request) => {
+  add('POST', '/detokenize', async (request) => {
     const asked = parseBody(detokenizeSchema, request.body);
-    const text = textOf(requireModel(context, request, asked.model ?? null), asked.tokens);
+    using use = await useModel(context, request, asked.model ?? null);
+    const text = textOf(use.model, asked.tokens);
     return { content: text, prompt: text };
   });
   add('POST', '/apply-template', async (request) => {
     const asked = parseBody(templateSchema, request.body);
-    return {
-      prompt: await promptText(requireModel(context, request, asked.model ?? null), chatOf(asked.messages)),
-    };
+    using use = await useModel(context, request, asked.model ?? null);
+    return { prompt: await promptText(use.model, chatOf(asked.messages)) };
   });
-  add('GET', '/props', (request) => propsOf(requireModel(context, request, null)));
+  add('GET', '/props', async (request) => {
+    using use = await useModel(context, request, null);
+    return propsOf(use.model);
+  });
 }
 
 const chatOf = (said: z.output<typeof messages>): ChatInput => ({

@@ -1,7 +1,7 @@
+import type { ModelUse } from '@butterfly/api';
 import { ButterflyError, type Clock, toButterflyError } from '@butterfly/common';
 import {
   AnswerCollector,
-  type AnsweringModel,
   type GenerationSpec,
   type OutputEvent,
   type WholeAnswer,
@@ -17,7 +17,8 @@ export interface Answer extends AsyncIterable<OutputEvent> {
 }
 
 export interface AnswerOptions {
-  readonly model: AnsweringModel;
+  /** Loads the model where it is not. */
+  readonly use: (signal: AbortSignal | undefined) => Promise<ModelUse>;
   readonly spec: GenerationSpec;
   readonly clock: Clock;
   readonly signal: AbortSignal | undefined;
@@ -47,9 +48,10 @@ export function answerOf(options: AnswerOptions): Answer {
 }
 
 async function follow(options: AnswerOptions, sink: (event: OutputEvent) => void): Promise<void> {
-  const { model, spec, clock, signal } = options;
+  const { spec, clock, signal } = options;
   if (signal?.aborted) throw cancelled();
-  const answering = await startAnswer(model, spec, clock);
+  using use = await options.use(signal);
+  const answering = await startAnswer(use.model, spec, clock);
   const cancel = (): void => answering.cancel();
   if (signal?.aborted) cancel();
   signal?.addEventListener('abort', cancel, { once: true });

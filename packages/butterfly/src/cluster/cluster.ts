@@ -1,11 +1,11 @@
 import type * as Api from '@butterfly/api';
 import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly/common';
-import { type AnsweringModel, type EmbedSpec, type Embeddings, EmbeddingRun } from '@butterfly/generation';
+import { type EmbedSpec, type Embeddings, EmbeddingRun, type GenerationSpec } from '@butterfly/generation';
 import type { ClusterDescription } from '@butterfly/orchestrator';
 import { PromptMaker } from '@butterfly/text';
 import { surveysDirectory } from '../directories.js';
 import type * as HttpApi from '../http-api.js';
-import { type OpenedModel, openModel, ownModel, resolveModelPath } from '../model.js';
+import { openModel, ownModel, resolveModelPath } from '../models/model.js';
 import { type Serving, type ServingOptions, observerOf, startServing } from '../serving.js';
 import type { WorkerProgram } from '../worker-processes.js';
 import { type Answer, answerOf } from './answers.js';
@@ -25,6 +25,8 @@ export interface TextRequest {
 }
 
 export interface EmbedOptions extends Partial<Pick<EmbedSpec, 'pooling' | 'dimensions' | 'isNormalised'>> {
+  /** By default the first. */
+  readonly model?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -34,22 +36,35 @@ const parallelDefault = 4;
 const open = { keys: null, isKeyRequired: false } as const;
 
 interface Parts {
-  readonly model: OpenedModel;
   readonly serving: Serving;
-  readonly answering: AnsweringModel;
   readonly api: typeof Api;
   readonly handler: Api.FetchHandler;
 }
 
-/** A model on workers, inside a program: an orchestrator in this process, local workers as child processes, others from elsewhere. */
+/** Models on workers, inside a program: an orchestrator in this process, local workers as child processes, others from elsewhere. */
 export class Cluster implements AsyncDisposable {
   #closing: Promise<void> | null = null;
 
   constructor(private readonly parts: Parts) {}
 
-  /** Name of the model, as the API has it. */
+  /** Name of the first model, which answers where none is named. */
   get modelId(): string {
-    return this.parts.model.id;
+    return this.parts.serving.first.id;
+  }
+
+  /** All models, loaded or not: one that is not is when it is asked for. */
+  get models(): readonly Api.OfferedModel[] {
+    return this.parts.serving.models.list();
+  }
+
+  /** Loads a model, and keeps it as long as `ClusterOptions.keepMs` says. @throws ButterflyError NOT_FOUND, MODEL_TOO_LARGE */
+  async load(modelId: string, signal?: AbortSignal): Promise<void> {
+    using _use = await this.#use(modelId, signal);
+  }
+
+  /** Unloads a model once nobody uses it. @throws ButterflyError NOT_FOUND */
+  unload(modelId: string): Promise<void> {
+    return this.parts.serving.models.unload(modelId);
   }
 
   /** What others need to join: `butterfly worker --join HOST:PORT` with this token. */
@@ -71,24 +86,25 @@ export class Cluster implements AsyncDisposable {
     const { serving } = this.parts;
     const lost: { error: ButterflyError | null } = { error: null };
     void serving.lost.then((error) => (lost.error = error));
-    while (!serving.orchestrator.engine.status().ready) {
+    while (!serving.models.status().ready) {
       if (signal?.aborted || this.#closing) throw new ButterflyError('CANCELLED', 'Nobody waits any more.');
       const error = lost.error ?? serving.checkTrouble();
-      if (error) throw error;
+      // One of several that does not fit is loaded when it is asked for, in the place of others.
+      if (error && (error === lost.error || serving.models.deployed.length < 2)) throw error;
       await new Promise((resolve) => setTimeout(resolve, readyPollMs));
     }
   }
 
   /** Answers a conversation. @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field */
   chat({ signal, ...request }: ChatRequest & { readonly signal?: AbortSignal }): Answer {
-    const { spec } = this.parts.api.parseChatRequest({ model: this.modelId, ...request });
-    return answerOf({ model: this.parts.answering, spec, clock: systemClock, signal });
+    const { model, spec } = this.parts.api.parseChatRequest({ model: this.modelId, ...request });
+    return this.#answer(model, spec, signal);
   }
 
   /** Continues a text. @throws ButterflyError REQUEST_INVALID or REQUEST_UNSUPPORTED, naming the field */
   generate({ signal, ...request }: TextRequest & { readonly signal?: AbortSignal }): Answer {
-    const { spec } = this.parts.api.parseTextRequest({ model: this.modelId, ...request });
-    return answerOf({ model: this.parts.answering, spec, clock: systemClock, signal });
+    const { model, spec } = this.parts.api.parseTextRequest({ model: this.modelId, ...request });
+    return this.#answer(model, spec, signal);
   }
 
   /**
@@ -99,7 +115,8 @@ export class Cluster implements AsyncDisposable {
     const { signal, pooling = null, dimensions = null, isNormalised = true } = options;
     if (signal?.aborted) throw new ButterflyError('CANCELLED', 'The request was cancelled before it began.');
     const inputs = texts.map((text) => ({ kind: 'text' as const, text }));
-    const run = new EmbeddingRun(this.parts.answering, {
+    using use = await this.#use(options.model ?? this.modelId, signal);
+    const run = new EmbeddingRun(use.model, {
       ...{ inputs, inputField: 'input', pooling, dimensions, isNormalised },
       ...{ isTruncated: false, timeoutMs: deadlines.requestMs },
     });
@@ -127,11 +144,31 @@ export class Cluster implements AsyncDisposable {
     return this.close();
   }
 
+  /** @throws ButterflyError NOT_FOUND for a model that there is not */
+  #answer(model: string | null, spec: GenerationSpec, signal: AbortSignal | undefined): Answer {
+    const named = model ?? this.modelId;
+    this.#find(named);
+    return answerOf({ use: (stopped) => this.#use(named, stopped), spec, clock: systemClock, signal });
+  }
+
+  #use(named: string, signal: AbortSignal | undefined): Promise<Api.ModelUse> {
+    return this.parts.serving.models.use(this.#find(named).id, signal ? { signal } : {});
+  }
+
+  #find(named: string): Api.OfferedModel {
+    const found = this.parts.serving.models.find(named);
+    if (found) return found;
+    throw new ButterflyError(
+      'NOT_FOUND',
+      `There is no model "${named}" here; this cluster has ${this.models.map(({ id }) => `"${id}"`).join(', ')}.`,
+      { param: 'model' },
+    );
+  }
+
   async #close(): Promise<void> {
-    const { serving, handler, model } = this.parts;
+    const { serving, handler } = this.parts;
     await handler.close();
     await serving.stop();
-    model.vocabulary[Symbol.dispose]();
   }
 }
 
@@ -148,44 +185,44 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     import('@butterfly/api'),
     import('../http-api.js'),
   ]);
-  const model = await openModel(
-    options.model === undefined
-      ? ownModel
-      : await resolveModelPath(options.model, environment, cacheDirectory),
-    {
-      ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
-      surveys: surveysDirectory(environment, cacheDirectory),
-      log,
-    },
+  const wanted = [options.model ?? ownModel].flat();
+  const sources = await Promise.all(
+    wanted.map(async (named) => ({
+      path: named === ownModel ? named : await resolveModelPath(named, environment, cacheDirectory),
+      aliases: Object.entries(options.aliases ?? {}).flatMap(([alias, of]) => (of === named ? [alias] : [])),
+    })),
   );
-  try {
-    const { chatTemplate, rerankTemplate } = model.spec.tokenizer;
-    const { vocabulary } = model;
-    const prompts = new PromptMaker({
-      ...{ vocabulary, chatTemplate, rerankTemplate },
-      readsSpecialInMessages: false,
-    });
-    const serving = await startServing({ ...servingOptions(options, environment), model, prompts, log });
-    const { orchestrator } = serving;
-    const observe = observerOf({ log, onEvent });
-    const context = apiContext({ model, prompts, orchestrator, observe }, open);
-    const handler = api.createFetchHandler(context);
-    return new Cluster({ model, serving, answering: context.model, api, handler });
-  } catch (error) {
-    model.vocabulary[Symbol.dispose]();
-    throw error;
-  }
+  const serving = await startServing({
+    ...servingOptions(options, environment),
+    models: sources,
+    openModel: (path) =>
+      openModel(path, {
+        ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
+        surveys: surveysDirectory(environment, cacheDirectory),
+        log,
+      }),
+    log,
+  });
+  const observe = observerOf({ log, onEvent });
+  const handler = api.createFetchHandler(apiContext({ models: serving.models, observe }, open));
+  return new Cluster({ serving, api, handler });
 }
 
 function servingOptions(
   options: ClusterOptions,
   environment: WorkerProgram['environment'],
-): Omit<ServingOptions, 'model' | 'prompts' | 'log'> {
+): Omit<ServingOptions, 'models' | 'openModel' | 'log'> {
   const { workers = 1, join } = options;
   const devices = typeof workers === 'number' ? Array.from({ length: workers }, () => 'cpu') : workers;
   const { replicas = 1 } = options;
   return {
     http: null,
+    keepMs: options.keepMs ?? Infinity,
+    openPrompts: ({ spec, vocabulary }) => {
+      const { chatTemplate, rerankTemplate } = spec.tokenizer;
+      const templates = { vocabulary, chatTemplate, rerankTemplate };
+      return Promise.resolve(new PromptMaker({ ...templates, readsSpecialInMessages: false }));
+    },
     clusterHost: join?.host ?? '127.0.0.1',
     clusterPort: join?.port ?? 0,
     security: { kind: 'certificates', directory: join?.authorityDirectory ?? null, token: join?.token },

@@ -3,8 +3,15 @@ import type { Objective } from '@butterfly/planning';
 
 /** How a program has a cluster of its own. Everything has a default: `createCluster()` runs the small model that ships with Butterfly. */
 export interface ClusterOptions {
-  /** Path of a GGUF file, or `hf:ORG/REPO:FILE` of what `butterfly pull` brought; by default the small model that ships. */
-  readonly model?: string;
+  /**
+   * Path of a GGUF file, or `hf:ORG/REPO:FILE` of what `butterfly pull` brought, or several of these, of which the first answers
+   * where none is named; by default the small model that ships.
+   */
+  readonly model?: string | readonly string[];
+  /** Other names of models: each stands for one of `model`, written in the same way. */
+  readonly aliases?: Readonly<Record<string, string>>;
+  /** How long a model stays loaded when nobody uses it, in milliseconds; by default for ever. */
+  readonly keepMs?: number;
   /** Worker processes on this machine: on the CPU so many, or one on each of these devices (`butterfly devices`). Default 1. */
   readonly workers?: number | readonly string[];
   /** Of each of them; by default the cores are shared evenly. */

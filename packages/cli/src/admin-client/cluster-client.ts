@@ -3,6 +3,7 @@ import type { ClusterDescription } from '@butterfly/orchestrator';
 import { z } from 'zod';
 import { serverOrigin } from '../server-url.js';
 import { clusterSchema } from './cluster-schema.js';
+import { type ModelDescription, modelSchema, modelsSchema } from './models-schema.js';
 
 const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 const workerSchema = z.object({ workerId: z.string() });
@@ -39,8 +40,29 @@ export class ClusterClient {
     return (await this.#ask('POST', path, workerSchema)).workerId;
   }
 
-  async #ask<T>(method: 'GET' | 'POST', path: string, schema: z.ZodType<T>): Promise<T> {
-    const { status, body } = await this.#fetch(method, path);
+  /** @throws ButterflyError as `describe` */
+  async models(): Promise<readonly ModelDescription[]> {
+    return (await this.#ask('GET', '/models', modelsSchema)).models;
+  }
+
+  /** Loads a model, and waits for that. @throws ButterflyError as `describe`, and what it cannot be loaded for */
+  load(model: string): Promise<ModelDescription> {
+    return this.#ask('POST', '/models/load', modelSchema, { model });
+  }
+
+  /** Unloads a model, and waits for that. @throws ButterflyError as `describe` */
+  unload(model: string): Promise<ModelDescription> {
+    return this.#ask('POST', '/models/unload', modelSchema, { model });
+  }
+
+  /** @param sent as JSON; whoever sends something waits for work to be done */
+  async #ask<T>(
+    method: 'GET' | 'POST',
+    path: string,
+    schema: z.ZodType<T>,
+    sent: object | null = null,
+  ): Promise<T> {
+    const { status, body } = await this.#fetch(method, path, sent);
     if (status >= 400) throw refusal(body) ?? this.#foreign(`status ${status}`);
     const parsed = schema.safeParse(body);
     if (parsed.success) return parsed.data;
@@ -49,14 +71,22 @@ export class ClusterClient {
     );
   }
 
-  async #fetch(method: string, path: string): Promise<{ readonly status: number; readonly body: unknown }> {
+  async #fetch(
+    method: string,
+    path: string,
+    sent: object | null,
+  ): Promise<{ readonly status: number; readonly body: unknown }> {
     try {
       const response = await fetch(this.#origin + path, {
         method,
-        headers: this.token === null ? {} : { authorization: `Bearer ${this.token}` },
+        headers: {
+          ...(this.token === null ? {} : { authorization: `Bearer ${this.token}` }),
+          ...(sent ? { 'content-type': 'application/json' } : {}),
+        },
+        ...(sent ? { body: JSON.stringify(sent) } : {}),
         // A token must not follow where anybody points.
         redirect: 'error',
-        signal: AbortSignal.timeout(deadlines.fetchMs),
+        signal: AbortSignal.timeout(sent ? deadlines.requestMs : deadlines.fetchMs),
       });
       return { status: response.status, body: await response.json() };
     } catch (cause) {

@@ -112,7 +112,7 @@ const replica = z.object({
 
 /** What `GET /cluster` answers; fields of a newer server are left out. */
 export const clusterSchema: z.ZodType<ClusterDescription> = z.object({
-  model: z.object({ id: z.string(), layers: z.int(), arenaSlots: z.int() }),
+  model: z.object({ id: z.string(), layers: z.int(), arenaSlots: z.int() }).nullable(),
   isReady: z.boolean(),
   detail: z.string(),
   epoch: z.int().nullable(),

@@ -9,7 +9,7 @@ export function formatCluster(cluster: ClusterDescription): string {
   const isReplicated = replicas.length > 1;
   const during = epoch === null || isReplicated ? '' : ` (epoch ${epoch})`;
   const said = [
-    `${model.id}, ${model.layers} layers: ${isReady ? 'ready' : 'not ready'}. ${detail}${during}`,
+    `${model ? `${model.id}, ${model.layers} layers: ` : ''}${isReady ? 'ready' : 'not ready'}. ${detail}${during}`,
     ...(trouble ? [`Trouble: ${trouble.code}: ${trouble.message}`] : []),
     ...notes.map((note) => `Note: ${note}`),
   ];

@@ -38,6 +38,7 @@ export function drawRunningPlan(cluster: ClusterDescription): string[] {
 /** What the plan was made from, as far as a picture shows it: of the model the name and the number of layers. */
 function inputOf(cluster: ClusterDescription, plan: Plan, replica: number | null): PlannerInput {
   const { model } = cluster;
+  if (!model) throw new ButterflyError('CLUSTER_NOT_READY', 'No model is loaded; ask for one.');
   const workers = cluster.workers.filter((worker) => replica === null || worker.replica === replica);
   const { members, link } = machinesOf({ ...cluster, workers }, model.id);
   return {

@@ -1,12 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { ButterflyError, deadlines } from '@butterfly/common';
 import type { Generation } from '@butterfly/engine';
+import type { Vocabulary } from '@butterfly/ggml';
 import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
-import { type OpenedModel, ownModel } from 'butterfly';
+import { ownModel } from 'butterfly';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
-import { addLocalOptions, openLocalModel, startLocal, type LocalFlags } from '../local-serving.js';
+import { addLocalOptions, startLocal, type LocalFlags } from '../local-serving.js';
 import { decimal, wholeNumber } from '../options.js';
 import { waitUntilReady } from '../progress.js';
 import { stopSignal } from '../signals.js';
@@ -57,12 +58,10 @@ async function generate(
   flags: GenerateFlags,
   environment: Environment,
 ): Promise<void> {
-  const local = await openLocalModel(path, flags, environment, 'generate');
-  const { model, prompts } = local;
-  const promptTokens = tokenizePrompt(prompts, prompt, flags.chat ?? false);
   // Before there is anything that a signal would leave behind.
   const stopping = stopSignal();
-  const serving = await startLocal(local, flags, environment, {
+  const serving = await startLocal(path, flags, environment, {
+    command: 'generate',
     hasApi: false,
     parallel: 1,
     objective: 'latency',
@@ -71,27 +70,28 @@ async function generate(
   });
   const ending = Promise.race([stopping, readerGone(), serving.lost]);
   const answer = async (): Promise<void> => {
+    using use = await serving.models.use(serving.first.id);
+    const { engine, vocabulary, prompts } = use.model;
+    const promptTokens = tokenizePrompt(prompts, prompt, flags.chat ?? false);
     if (!(await waitUntilReady(serving, ending))) return;
-    const { engine } = serving.orchestrator;
     const generation = engine.submit({
       promptTokens,
       outputTokensMax: flags.maxTokens ?? Math.max(1, engine.contextTokensMax - promptTokens.length),
       logprobs: null,
       promptLogprobs: null,
       sampling: samplingOf(flags),
-      stopTokens: model.vocabulary.endOfGenerationTokens,
+      stopTokens: vocabulary.endOfGenerationTokens,
       priority: 0,
       timeoutMs: deadlines.requestMs,
     });
     void ending.then(() => generation.cancel());
-    await print(generation, model);
+    await print(generation, vocabulary);
   };
   try {
     const error = await Promise.race([answer(), ending]);
     if (error) throw error;
   } finally {
     await serving.stop();
-    model.vocabulary[Symbol.dispose]();
   }
 }
 
@@ -105,7 +105,7 @@ function samplingOf({ temperature, topP, seed }: GenerateFlags): SamplingParams 
   return { ...greedySampling, temperature, topP, seed: seed ?? randomInt(0x1_0000_0000) };
 }
 
-async function print(generation: Generation, { vocabulary }: OpenedModel): Promise<void> {
+async function print(generation: Generation, vocabulary: Vocabulary): Promise<void> {
   const detokenizer = new IncrementalDetokenizer(vocabulary);
   let tokens = 0;
   for await (const event of generation) {

@@ -1,7 +1,9 @@
+import { basename } from 'node:path';
 import {
   ButterflyError,
   type Logger,
   formatAddress,
+  formatBytes,
   isLoopbackHost,
   limits,
   printableLine,
@@ -11,13 +13,12 @@ import type { ExpertWish, Objective, PlanWishes } from '@butterfly/planning';
 import {
   type WindowCache,
   type HttpOptions,
+  type ModelSource,
   type Serving,
   openApiAccess,
-  openModel,
   ownModel,
   resolveModelPath,
   startServing,
-  surveysDirectory,
 } from 'butterfly';
 import { checkInsecure, usualLocalDevices } from 'butterfly/process';
 import { Command } from 'commander';
@@ -26,6 +27,7 @@ import { dataDirectoryOf } from '../joining/data-directory.js';
 import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
+import { modelOpening } from '../model-opening.js';
 import { objectiveOption } from '../objective-option.js';
 import {
   allowHostOption,
@@ -41,7 +43,10 @@ import {
   devicesOption,
   expertsOption,
   insecureOption,
+  type Alias,
+  aliasOption,
   keepAliveOption,
+  streamKeepAliveOption,
   keyRequirementOptions,
   parallelOption,
   port,
@@ -53,7 +58,7 @@ import {
   wholeNumber,
 } from '../options.js';
 import { describeWorkers, waitUntilReady } from '../progress.js';
-import { openPrompts, promptOptions, type PromptFlags } from '../prompts.js';
+import { promptOptions, type PromptFlags } from '../prompts.js';
 import { stopSignal } from '../signals.js';
 import { workerProgram } from '../worker-program.js';
 import { windowCacheOption } from '../window-cache-option.js';
@@ -71,7 +76,9 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly speculation: 'auto' | 'off';
   readonly host: string;
   readonly port: number;
-  readonly keepAlive?: number;
+  readonly alias?: readonly Alias[];
+  readonly keepAlive: number;
+  readonly streamKeepAlive?: number;
   readonly cors?: readonly string[];
   readonly allowHost?: readonly string[];
   readonly requireKey?: boolean;
@@ -107,17 +114,21 @@ Examples:
                                                     wait for two workers from other machines
   butterfly serve model.gguf --workers 0 --wait-for 3 --spares 1
                                                     two that share the layers, and one that takes the place of either
+  butterfly serve large.gguf small.gguf --alias fast=small --keep-alive 10m
+                                                    two models, each unloaded when nobody asked for ten minutes
   butterfly serve model.gguf --wait-for 4 --replicas 2
                                                     two pipelines that share the requests, where each can hold the model`;
 
 export function serveCommand(environment: Environment): Command {
   const command = new Command('serve')
-    .description('Serve a model over an OpenAI-style HTTP API, split across workers.')
+    .description('Serve models over an OpenAI-style HTTP API, split across workers.')
     .argument(
-      '[model]',
-      'GGUF file; of a split model, any part; or hf:ORG/REPO:FILE that was pulled (default: the small one that ships with Butterfly)',
-      ownModel,
+      '[models...]',
+      'GGUF files; of a split model, any part; or hf:ORG/REPO:FILE that was pulled; the first answers where none is named (default: the small one that ships with Butterfly)',
+      [ownModel],
     )
+    .addOption(aliasOption())
+    .addOption(keepAliveOption())
     .option(
       '--workers <n>',
       'local worker processes on the CPU; 0 waits for workers from elsewhere (default: one for each graphics card, else 1)',
@@ -139,7 +150,7 @@ export function serveCommand(environment: Environment): Command {
     .addOption(awakeOption())
     .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
     .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
-    .addOption(keepAliveOption())
+    .addOption(streamKeepAliveOption())
     .addOption(corsOption())
     .addOption(allowHostOption())
     .option(
@@ -175,23 +186,18 @@ export function serveCommand(environment: Environment): Command {
     .addOption(cacheBytesOption())
     .addOption(logFormatOption())
     .addHelpText('after', examples)
-    .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
+    .action((models: readonly string[], flags: ServeFlags) => serve(models, flags, environment));
   for (const option of [...keyRequirementOptions(), ...certificateOptions(), ...promptOptions()])
     command.addOption(option);
   return command;
 }
 
-async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
+async function serve(named: readonly string[], flags: ServeFlags, environment: Environment): Promise<void> {
   const log = await openLog(environment, flags, 'orchestrator');
   const http = await httpOf(flags, environment);
   // Drivers take their time, while the file is read.
   const devicesFound = localDevices(flags, log);
-  const model = await openModel(await resolveModelPath(path, environment, flags.cacheDir), {
-    ggmlDirectory: environment.BUTTERFLY_GGML_DIR,
-    surveys: surveysDirectory(environment, flags.cacheDir),
-    log,
-  });
-  const prompts = await openPrompts(model, flags, log);
+  const models = await sourcesOf(named, flags, environment);
   const devices = await devicesFound;
   const isBare = devices.length === 0;
   const workersElsewhere = flags.waitFor ?? (isBare ? 1 : 0);
@@ -202,8 +208,9 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   // Its workers look again, each for itself, without a word.
   if (devices.length > 0) await openCacheDirectory(flags.cacheDir, environment, log);
   const serving = await startServing({
-    model,
-    prompts,
+    ...modelOpening(flags, environment, log),
+    models,
+    keepMs: flags.keepAlive,
     http,
     clusterHost,
     clusterPort: flags.clusterPort,
@@ -232,22 +239,59 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     log,
   });
   const ending = Promise.race([stopping, serving.lost]);
-  const { orchestrator } = serving;
-  const announcement = announceIfWanted(flags.announce, clusterHost, serving, model.id, log);
-  say(`${printableLine(model.spec.name)}: ${model.spec.layers} layers, ${model.spec.architecture}`);
+  const { first, models: shelf } = serving;
+  const announcement = announceIfWanted(flags.announce, clusterHost, serving, first.id, log);
+  for (const { id, facts } of shelf.list())
+    say(
+      shelf.list().length === 1
+        ? `${printableLine(first.spec.name)}: ${first.spec.layers} layers, ${first.spec.architecture}`
+        : `${printableLine(id)}: ${facts.architecture}, ${formatBytes(facts.bytes)}`,
+    );
   if (othersMayJoin) sayHowToJoin(serving);
   const apiAddress = formatAddress({ host: flags.host, port: serving.httpPort });
   say(`API on ${http.tls ? 'https' : 'http'}://${apiAddress}/v1, loading ...`);
   try {
-    if (await waitUntilReady(serving, ending)) say(`Ready.\n${describeWorkers(orchestrator.workers())}`);
+    if (await waitUntilReady(serving, ending)) sayReady(serving);
     const error = await ending;
     if (error) throw error;
     say('Stopping: running requests may finish ...');
   } finally {
     await announcement?.stop();
     await serving.stop();
-    model.vocabulary[Symbol.dispose]();
   }
+}
+
+/** What is loaded, and where. */
+function sayReady({ models }: Serving): void {
+  const { deployed } = models;
+  const ofModel = (model: (typeof deployed)[number]): string => {
+    const workers = describeWorkers(model.workers());
+    return models.list().length === 1 ? workers : ` ${printableLine(model.id)}\n${workers}`;
+  };
+  say(['Ready.', ...deployed.map(ofModel)].join('\n'));
+}
+
+/** @throws ButterflyError MODEL_NOT_FOUND; CONFIG_INVALID for an alias of what is not served */
+async function sourcesOf(
+  named: readonly string[],
+  { alias = [], cacheDir }: ServeFlags,
+  environment: Environment,
+): Promise<ModelSource[]> {
+  const isOf = (name: string, { model }: Alias): boolean =>
+    model === name || model === basename(name, '.gguf');
+  const stray = alias.find((each) => !named.some((name) => isOf(name, each)));
+  if (stray)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `--alias ${stray.name}=${stray.model} is for a model that is not served; name one of ${named.map((name) => basename(name, '.gguf')).join(', ')}.`,
+      { param: 'alias' },
+    );
+  return Promise.all(
+    named.map(async (name) => ({
+      path: await resolveModelPath(name, environment, cacheDir),
+      aliases: alias.filter((each) => isOf(name, each)).map((each) => each.name),
+    })),
+  );
 }
 
 function sayHowToJoin({ token, orchestrator }: Serving): void {
@@ -281,7 +325,17 @@ function securityOf(
 
 /** @throws ButterflyError CONFIG_INVALID where clients need a key and there is none, or half of a certificate is given */
 async function httpOf(
-  { host, port: httpPort, keepAlive, cors, allowHost, requireKey, tlsCert, tlsKey, dataDir }: ServeFlags,
+  {
+    host,
+    port: httpPort,
+    streamKeepAlive,
+    cors,
+    allowHost,
+    requireKey,
+    tlsCert,
+    tlsKey,
+    dataDir,
+  }: ServeFlags,
   environment: Environment,
 ): Promise<HttpOptions> {
   if ((tlsCert === undefined) !== (tlsKey === undefined))
@@ -302,7 +356,7 @@ async function httpOf(
       tlsCert === undefined || tlsKey === undefined
         ? undefined
         : { certificate: tlsCert, privateKey: tlsKey },
-    keepAliveMs: keepAlive,
+    keepAliveMs: streamKeepAlive,
     corsOrigins: cors,
     hostNames: allowHost,
   };

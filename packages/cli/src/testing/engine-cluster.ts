@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { ensure, silentLogger, systemClock } from '@butterfly/common';
 import type { GenerateEvent, GenerateRequest } from '@butterfly/engine';
 import { SharedTokenAdmission } from '@butterfly/identity';
-import { Orchestrator } from '@butterfly/orchestrator';
+import { type DeployedModel, Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { greedySampling } from '@butterfly/wire';
 import { openModel } from 'butterfly';
@@ -19,29 +19,33 @@ type TokenEvent = Exclude<GenerateEvent, { kind: 'end' | 'error' }>;
 export class EngineCluster implements AsyncDisposable {
   readonly #children: ChildProcess[] = [];
 
-  private constructor(private readonly orchestrator: Orchestrator) {}
+  private constructor(
+    private readonly orchestrator: Orchestrator,
+    private readonly model: DeployedModel,
+  ) {}
 
   /** Deterministic, so that a text has the same numbers to the last bit however it came to be. */
   static async start(modelPath: string, workers: number): Promise<EngineCluster> {
     const model = await openModel(modelPath, { ggmlDirectory: undefined, surveys: null, log: silentLogger });
     model.vocabulary[Symbol.dispose]();
     const orchestrator = await Orchestrator.start({
+      ...{ host: '127.0.0.1', port: 0, admission: new SharedTokenAdmission(null) },
+      ...{ clock: systemClock, observe: () => undefined },
+    });
+    const deployed = orchestrator.deploy({
       spec: model.spec,
       modelId: 'tested',
-      cluster: { host: '127.0.0.1', port: 0, admission: new SharedTokenAdmission(null) },
       capacity: { contextTokens: 256, parallel: 4 },
       numerics: { kvCacheType: 'f16', isDeterministic: true },
       wishes: { ...plainWishes, stagesMin: workers },
       speculation: 'auto',
       workersExpected: workers,
-      clock: systemClock,
-      observe: () => undefined,
     });
-    const cluster = new EngineCluster(orchestrator);
+    const cluster = new EngineCluster(orchestrator, deployed);
     for (let index = 1; index <= workers; index++) cluster.#startWorker(index);
     const endMs = performance.now() + readyMs;
-    while (!orchestrator.engine.status().ready) {
-      ensure(performance.now() < endMs, () => orchestrator.engine.status().detail);
+    while (!deployed.engine.status().ready) {
+      ensure(performance.now() < endMs, () => deployed.engine.status().detail);
       await sleep(50);
     }
     return cluster;
@@ -55,7 +59,7 @@ export class EngineCluster implements AsyncDisposable {
   /** All that is told of a request's tokens. */
   async ask(change: Partial<GenerateRequest>, onEvent: (event: TokenEvent) => void = () => undefined) {
     const events: TokenEvent[] = [];
-    const generation = this.orchestrator.engine.submit({
+    const generation = this.model.engine.submit({
       promptTokens: Int32Array.of(1),
       outputTokensMax: 16,
       sampling: greedySampling,

@@ -73,6 +73,13 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
   localWorkerStarted: (event) => ['info', 'A local worker starts.', fieldsOf(event)],
   localWorkerSentAway: (event) => ['info', 'A local worker was sent away.', fieldsOf(event)],
   localWorkerEnded: (event) => ['warn', 'A local worker ended.', fieldsOf(event)],
+  modelLoaded: ({ modelId }) => ['info', 'A model was loaded.', { modelId }],
+  modelNotLoaded: ({ modelId, error }) => [
+    'warn',
+    `A model could not be loaded: ${error.message}`,
+    { modelId, code: error.code },
+  ],
+  modelUnloading: ({ modelId }) => ['info', 'A model is unloaded.', { modelId }],
   localWorkerGivenUp: ({ name, lasting }) =>
     lasting
       ? ['error', `A local worker is not started again: ${lasting.message}`, { name, code: lasting.code }]

@@ -194,6 +194,10 @@ type ProcessEvent =
       /** What it said at its end. */
       readonly error?: string;
     }
+  /** A model that was asked for is loaded. */
+  | { readonly kind: 'modelLoaded'; readonly modelId: string }
+  | { readonly kind: 'modelNotLoaded'; readonly modelId: string; readonly error: ButterflyError }
+  | { readonly kind: 'modelUnloading'; readonly modelId: string }
   /** A worker is not started again: it ended too often, or for a reason that lasts. */
   | {
       readonly kind: 'localWorkerGivenUp';

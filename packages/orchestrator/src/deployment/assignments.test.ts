@@ -6,8 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { assignments, canaryStep, canaryStepId, preparation, shardIds } from './assignments.js';
 import type { ShardSettings } from './deployment-types.js';
 import { tinyModelSettings } from '../testing/tiny-model.js';
-import { ConnectedWorkers } from '../testing/cluster.js';
-import type { WorkerRecord } from '../fleet/fleet-worker.js';
+import { ConnectedWorkers, type TestWorker } from '../testing/cluster.js';
 
 let settings: ShardSettings;
 let cluster: ConnectedWorkers;
@@ -17,7 +16,7 @@ beforeEach(async () => {
 });
 afterEach(() => cluster.close());
 
-const worker = (id: string): WorkerRecord => {
+const worker = (id: string): TestWorker => {
   const found = cluster.workers.get(id);
   if (!found) throw new Error(`There is no worker ${id}.`);
   return found;
@@ -31,7 +30,7 @@ describe('shardIds', () => {
     const [file] = settings.spec.files;
     if (!file) throw new Error('The model has no file.');
     const moved = { ...settings, spec: { ...settings.spec, files: [{ ...file, path: '/elsewhere.gguf' }] } };
-    expect(shardIds(moved)(range, f16)).toBe(shardIds(settings)(range, f16));
+    expect(shardIds('model', moved)(range, f16)).toBe(shardIds('model', settings)(range, f16));
   });
 
   it('differ in whatever makes another shard', () => {
@@ -42,16 +41,17 @@ describe('shardIds', () => {
       spec: { ...settings.spec, files: [{ ...file, ...change }] },
     });
     const ids = [
-      shardIds(settings)(range, f16),
-      shardIds(settings)({ layerStart: 1, layerEnd: 2 }, f16),
-      shardIds(settings)({ layerStart: 0, layerEnd: 1 }, f16),
-      shardIds(settings)(range, { cacheType: 'q8_0' }),
-      shardIds({ ...settings, arenaSlots: 2048 })(range, f16),
-      shardIds({ ...settings, rowsMax: 128 })(range, f16),
-      shardIds({ ...settings, isDeterministic: true })(range, f16),
-      shardIds(withFile({ bytes: file.bytes + 1 }))(range, f16),
-      shardIds(withFile({ metadataSha256: '1'.repeat(64) }))(range, f16),
-      shardIds(withFile({ weightsSha256: '1'.repeat(64) }))(range, f16),
+      shardIds('model', settings)(range, f16),
+      shardIds('another model', settings)(range, f16),
+      shardIds('model', settings)({ layerStart: 1, layerEnd: 2 }, f16),
+      shardIds('model', settings)({ layerStart: 0, layerEnd: 1 }, f16),
+      shardIds('model', settings)(range, { cacheType: 'q8_0' }),
+      shardIds('model', { ...settings, arenaSlots: 2048 })(range, f16),
+      shardIds('model', { ...settings, rowsMax: 128 })(range, f16),
+      shardIds('model', { ...settings, isDeterministic: true })(range, f16),
+      shardIds('model', withFile({ bytes: file.bytes + 1 }))(range, f16),
+      shardIds('model', withFile({ metadataSha256: '1'.repeat(64) }))(range, f16),
+      shardIds('model', withFile({ weightsSha256: '1'.repeat(64) }))(range, f16),
     ];
     expect(new Set(ids).size).toBe(ids.length);
   });
@@ -102,7 +102,7 @@ describe('preparation', () => {
 
 describe('assignments', () => {
   it('tell each stage of its shard and its ways, later stages first', () => {
-    const target = targetOf(planOf(['a', 'b', 'c'], { relayed: 'c' }), shardIds(settings));
+    const target = targetOf(planOf(['a', 'b', 'c'], { relayed: 'c' }), shardIds('model', settings));
     const told = assignments({ ...target, epoch: 3 }, cluster.workers, 'secret');
     expect(
       told.map(({ worker: { workerId }, message }) => [workerId, message.stageIndex, message.shardId]),
@@ -123,9 +123,9 @@ describe('assignments', () => {
   });
 
   it('reach the workers', async () => {
-    const target = targetOf(planOf(['a', 'b']), shardIds(settings));
+    const target = targetOf(planOf(['a', 'b']), shardIds('model', settings));
     for (const { worker: to, message } of assignments({ ...target, epoch: 1 }, cluster.workers, 'secret')) {
-      to.connection.send(encodeControl(message));
+      to.channel.send(encodeControl(message));
       expect(decodeControl(await cluster.party(to.workerId).frame())).toEqual(message);
     }
   });

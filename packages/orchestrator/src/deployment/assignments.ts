@@ -5,13 +5,18 @@ import { type ModelSpec, modelFingerprint, stateSlotsOf, windowsOf } from '@butt
 import type { Plan, PlanStage } from '@butterfly/planning';
 import { type ControlMessageOf, type Step, emptyState, wasteState } from '@butterfly/wire';
 import type { ShardSettings } from './deployment-types.js';
-import { peerFor, type FleetWorker } from '../fleet/fleet-worker.js';
+import { peerFor } from '../fleet/fleet-worker.js';
+import type { ModelWorker } from '../fleet/model-worker.js';
 
 /** Of no step of the scheduler, which counts from 0. */
 export const canaryStepId = Number.MAX_SAFE_INTEGER;
 
-/** The same for the same layers of the same weights with the same settings, today and tomorrow. */
+/**
+ * The same for the same layers of the same weights with the same settings, today and tomorrow.
+ * @param name of the model, since each has caches of its own
+ */
 export function shardIds(
+  name: string,
   settings: ShardSettings,
 ): (stage: Pick<PlanStage, 'layerStart' | 'layerEnd' | 'host'>, plan: Pick<Plan, 'cacheType'>) => string {
   const { spec, arenaSlots, rowsMax, isDeterministic } = settings;
@@ -22,6 +27,7 @@ export function shardIds(
     createHash('sha256')
       .update(
         JSON.stringify([
+          name,
           files,
           arenaSlots,
           rowsMax,
@@ -39,9 +45,9 @@ export function shardIds(
 
 /** What a worker is told to load, and whom it may ask for the weights, the nearest first. */
 export function preparation(
-  worker: FleetWorker,
+  worker: ModelWorker,
   shard: { readonly shardId: string; readonly stage: PlanStage; readonly plan: Plan },
-  peers: readonly FleetWorker[],
+  peers: readonly ModelWorker[],
   { arenaSlots, rowsMax }: ShardSettings,
 ): ControlMessageOf<'prepare'> {
   const { shardId, stage, plan } = shard;
@@ -67,9 +73,9 @@ export function preparation(
 /** What each worker of a plan is told, later stages first, so that they expect their links when the earlier ones dial. */
 export function assignments(
   { epoch, plan, shardIds: ids }: EpochPlan,
-  workers: ReadonlyMap<string, FleetWorker>,
+  workers: ReadonlyMap<string, ModelWorker>,
   linkToken: string,
-): { readonly worker: FleetWorker; readonly message: ControlMessageOf<'assign'> }[] {
+): { readonly worker: ModelWorker; readonly message: ControlMessageOf<'assign'> }[] {
   return [...plan.stages.entries()].reverse().flatMap(([index, stage]) => {
     const worker = workers.get(stage.workerId);
     const shardId = ids[index];
@@ -89,10 +95,10 @@ export function assignments(
 }
 
 function linkToNext(
-  worker: FleetWorker,
+  worker: ModelWorker,
   stages: readonly PlanStage[],
   index: number,
-  workers: ReadonlyMap<string, FleetWorker>,
+  workers: ReadonlyMap<string, ModelWorker>,
 ): ControlMessageOf<'assign'>['next'] {
   const isLast = index === stages.length - 1;
   const following = stages[isLast ? 0 : index + 1];

@@ -4,7 +4,7 @@ import type { ModelSpec } from '@butterfly/model';
 import type { ButterflyError } from '@butterfly/common';
 import type { NumberedConstraint } from '@butterfly/engine';
 import type { StepResult, TokenTable } from '@butterfly/wire';
-import type { StageReport } from '../fleet/fleet-worker.js';
+import type { StageReport } from '../fleet/model-worker.js';
 
 export type LinkOf = (fromWorkerId: string | null, toWorkerId: string | null) => Link;
 
@@ -46,6 +46,8 @@ export interface VerificationWishes {
 
 /** How a model is to be deployed. */
 export interface DeploymentSettings {
+  /** Under which it is served; no two models at once have the same. */
+  readonly name: string;
   readonly shards: ShardSettings;
   readonly wishes: PlanWishes;
   readonly gathering: Pick<ControllerConfig, 'workersExpected' | 'gatherMs'>;

@@ -1,9 +1,17 @@
 import { ButterflyError, type Clock, isErrorCode, type Observer } from '@butterfly/common';
-import { describeReplicas, replicasInUse, type Member, SharedByControllers } from '@butterfly/control';
+import {
+  type Claim,
+  describeReplicas,
+  type EpochNumbers,
+  replicasInUse,
+  type Member,
+  SharedByControllers,
+} from '@butterfly/control';
 import type { Plan } from '@butterfly/planning';
 import type { ControlMessage, Frame, StepResult } from '@butterfly/wire';
-import type { Fleet } from '../fleet/fleet.js';
-import { joiningOf, type FleetWorker } from '../fleet/fleet-worker.js';
+import type { ModelWorkers } from '../fleet/model-workers.js';
+import type { FleetWorker } from '../fleet/fleet-worker.js';
+import { joiningOf, type ModelWorker } from '../fleet/model-worker.js';
 import type { LinkProber } from '../links/link-prober.js';
 import type { LinkTable } from '../links/link-table.js';
 import { shardIds } from './assignments.js';
@@ -12,12 +20,22 @@ import type { DeploymentSettings, LinkOf } from './deployment-types.js';
 import { ReplicaAssigner } from './replica-assigner.js';
 import { ReplicaTransfers } from './replica-transfers.js';
 import { Replica } from './replica.js';
+import { type Taken, takenBy } from './memory-room.js';
 import { pacedPlanner, Slowness } from './slowness.js';
 import { Distrust } from '../verification/distrust.js';
 import type { Disagreement } from '../verification/verification.js';
 
 export interface DeploymentOptions extends DeploymentSettings {
-  readonly fleet: Fleet;
+  /** As this model sees it. */
+  readonly fleet: ModelWorkers;
+  /** Of all models of the cluster. */
+  readonly epochs: EpochNumbers;
+  /** What the other models leave of the memory of a worker. */
+  readonly room: (member: Member) => Member;
+  /** A worker has no part in any plan, as was wished. */
+  readonly onEmptied: (workerId: string) => void;
+  /** A worker that was to be emptied stays, because the others could not go without it. */
+  readonly onKept: (workerId: string) => void;
   readonly links: LinkTable;
   readonly prober: LinkProber;
   readonly clock: Clock;
@@ -50,7 +68,7 @@ export class Deployment {
       split: (members) => planner.split(members, link),
       speedsOf: (groups) => planner.speedsOf(groups, link),
     });
-    const shared = new SharedByControllers();
+    const shared = new SharedByControllers(options.epochs, options.room);
     this.#distrust = new Distrust(shared.losses, options.clock, observe);
     const config = {
       ...gathering,
@@ -60,7 +78,7 @@ export class Deployment {
       plan: (members: readonly Member[]) => planner.plan(members, link),
       repair: (plan: Plan, substitutes: ReadonlyMap<string, string>, members: readonly Member[]) =>
         planner.repair(plan, substitutes, members, link),
-      shardIdOf: shardIds(shards),
+      shardIdOf: shardIds(options.name, shards),
     };
     const replicaOf = (_: unknown, index: number): Replica =>
       new Replica({
@@ -84,6 +102,26 @@ export class Deployment {
     return describeReplicas(this.replicas);
   }
 
+  get name(): string {
+    return this.options.name;
+  }
+
+  get fleet(): ModelWorkers {
+    return this.options.fleet;
+  }
+
+  get isDeterministic(): boolean {
+    return this.options.shards.isDeterministic;
+  }
+
+  /** What the shards of this model take of each memory. */
+  get taken(): Taken {
+    const members = [...this.options.fleet.workers.values()].flatMap(
+      (worker) => joiningOf(worker)?.member ?? [],
+    );
+    return takenBy(members, this.#claims());
+  }
+
   /** Null for a worker that has not measured itself. */
   replicaOf(workerId: string): Replica | null {
     return this.#replicaOf.get(workerId) ?? null;
@@ -99,11 +137,11 @@ export class Deployment {
     const notes = this.replicas.flatMap(({ note, number }) =>
       note === null ? [] : [this.replicas.length > 1 ? `Replica ${number}: ${note}` : note],
     );
-    return [...notes, ...this.#distrust.notes];
+    return [...this.options.fleet.notes, ...notes, ...this.#distrust.notes];
   }
 
   /** A worker takes part from now on, in the replica that it is given to; false when there is nothing for it to bring. */
-  join(worker: FleetWorker): boolean {
+  join(worker: ModelWorker): boolean {
     const joining = joiningOf(worker);
     if (!joining) return false;
     const states = this.replicas.map((each) => each.look());
@@ -111,9 +149,7 @@ export class Deployment {
       this.replicas[this.#assigner.replicaOf(joining.member, states, this.options.clock.nowMs())];
     if (!replica) return false;
     this.#replicaOf.set(worker.workerId, replica);
-    // And what it has loaded since it said hello, as it was told before.
-    const heldShards = [...new Set([...worker.identity.heldShards, ...joining.heldShards])];
-    replica.handle({ kind: 'joined', member: joining.member, heldShards });
+    replica.handle({ kind: 'joined', ...joining });
     return true;
   }
 
@@ -141,7 +177,13 @@ export class Deployment {
     return null;
   }
 
-  /** What is known of the links between workers has changed, in one replica or all. */
+  /** It is to be emptied no more. */
+  keep(workerId: string): void {
+    this.#transfers.cancel(workerId);
+    this.#replicaOf.get(workerId)?.handle({ kind: 'keep', workerId });
+  }
+
+  /** What is known of the links between workers has changed, or of the memory that other models leave, in one replica or all. */
   linksChanged(workerId?: string): void {
     const replicas = workerId === undefined ? this.replicas : [this.#replicaOf.get(workerId)];
     for (const replica of replicas) replica?.handle({ kind: 'linksChanged' });
@@ -157,7 +199,7 @@ export class Deployment {
   }
 
   /** What a worker tells of its shards and stages. @throws ButterflyError PROTOCOL_INVALID for anything else */
-  handle(worker: FleetWorker, message: ControlMessage): void {
+  handle(worker: ModelWorker, message: ControlMessage): void {
     const { workerId } = worker;
     const replica = this.#replicaOf.get(workerId);
     switch (message.kind) {
@@ -205,16 +247,20 @@ export class Deployment {
 
   /** A worker has no part in any plan of its replica, as was wished. */
   #emptied(workerId: string): void {
-    if (!this.#transfers.emptied(workerId)) this.options.fleet.dismiss(workerId);
+    if (!this.#transfers.emptied(workerId)) this.options.onEmptied(workerId);
   }
 
   /** Its replica cannot go without it. */
   #kept(workerId: string): void {
     this.#transfers.cancel(workerId);
-    this.options.fleet.drains.kept(workerId, this.options.clock.nowMs());
+    this.options.onKept(workerId);
   }
 
-  #errorOf(worker: FleetWorker, { code, message }: { code: string; message: string }): ButterflyError {
+  #claims(): Claim[] {
+    return this.replicas.flatMap((replica) => replica.claims());
+  }
+
+  #errorOf(worker: ModelWorker, { code, message }: { code: string; message: string }): ButterflyError {
     const { workerId, identity } = worker;
     this.options.observe({ kind: 'workerFailed', workerId, name: identity.name, code, message });
     return new ButterflyError(isErrorCode(code) ? code : 'INTERNAL', `${identity.name}: ${message}`);

@@ -1,6 +1,6 @@
 import { type ModelSpec, activationBytes } from '@butterfly/model';
 import { type Link, type Plan, type PlanStage, linksMicros } from '@butterfly/planning';
-import type { FleetWorker } from '../fleet/fleet-worker.js';
+import type { ModelWorker } from '../fleet/model-worker.js';
 import type { LinkProber } from '../links/link-prober.js';
 import type { LinkTable } from '../links/link-table.js';
 
@@ -8,7 +8,7 @@ import type { LinkTable } from '../links/link-table.js';
 export class PlanLinks {
   constructor(
     private readonly around: {
-      readonly fleet: { readonly workers: ReadonlyMap<string, FleetWorker> };
+      readonly fleet: { readonly workers: ReadonlyMap<string, ModelWorker> };
       readonly links: LinkTable;
       readonly prober: LinkProber;
     },
@@ -38,7 +38,7 @@ export class PlanLinks {
     return this.around.prober.complete(this.#ends(plan));
   }
 
-  #ends({ stages }: Plan): (readonly [FleetWorker, FleetWorker])[] {
+  #ends({ stages }: Plan): (readonly [ModelWorker, ModelWorker])[] {
     if (stages.length === 1) return [];
     const { workers } = this.around.fleet;
     return stages.flatMap(({ workerId }, index) => {

@@ -1,7 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import type { EpochPlan } from '@butterfly/control';
 import { type Frame, decodeActivations, decodeStep, encodeFrame } from '@butterfly/wire';
-import type { FleetWorker } from '../fleet/fleet-worker.js';
+import type { ModelWorker } from '../fleet/model-worker.js';
 
 /**
  * Passes a frame of a stage on to the next one, where that cannot be dialled; frames of another epoch are dropped, since
@@ -12,7 +12,7 @@ export function relay(
   frame: Frame,
   workerId: string,
   current: EpochPlan | null,
-  workers: ReadonlyMap<string, FleetWorker>,
+  workers: ReadonlyMap<string, ModelWorker>,
 ): void {
   if (!current) return;
   const index = current.plan.stages.findIndex((stage) => stage.workerId === workerId);
@@ -24,5 +24,5 @@ export function relay(
       'PROTOCOL_INVALID',
       'A stage that can dial the next one sent its activations here.',
     );
-  workers.get(next.workerId)?.connection.send(encodeFrame(frame));
+  workers.get(next.workerId)?.channel.send(encodeFrame(frame));
 }

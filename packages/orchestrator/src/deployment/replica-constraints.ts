@@ -1,14 +1,14 @@
 import { ButterflyError, type Clock, deadlines, isErrorCode, toButterflyError } from '@butterfly/common';
 import type { NumberedConstraint } from '@butterfly/engine';
 import {
-  type Connection,
+  type Channel,
   type ControlMessageOf,
   encodeControl,
   encodeVocabulary,
   type TokenTable,
 } from '@butterfly/wire';
 import type { PipelineHandlers } from './deployment-types.js';
-import type { FleetWorker } from '../fleet/fleet-worker.js';
+import type { ModelWorker } from '../fleet/model-worker.js';
 
 /** The worker compiles no longer than that; and its answer takes its way. */
 const answerMs = 2 * deadlines.constraintMs;
@@ -18,7 +18,7 @@ interface Waiting {
   readonly settle: (error: ButterflyError | null) => void;
 }
 
-/** What a worker was told over its connection. */
+/** What a worker was told over its channel. */
 interface Told {
   readonly ids: Set<number>;
 }
@@ -27,12 +27,12 @@ type Answer = ControlMessageOf<'constraintReady'> | ControlMessageOf<'constraint
 
 /** What the last stage of a replica was told of constraints, and what it has not answered yet. */
 export class ReplicaConstraints {
-  readonly #told = new Map<Connection, Told>();
+  readonly #told = new Map<Channel, Told>();
   /** Orders to the last stage of the plan in force that are not answered. */
   readonly #waiting = new Map<number, Waiting>();
   /** What that stage holds. */
   readonly #ready = new Set<number>();
-  #stage: FleetWorker | null = null;
+  #stage: ModelWorker | null = null;
 
   constructor(
     private readonly clock: Clock,
@@ -50,7 +50,7 @@ export class ReplicaConstraints {
 
   /** A plan begins, with this last stage: it is told all that is in use. */
   begin(
-    stage: FleetWorker | undefined,
+    stage: ModelWorker | undefined,
     handlers: Pick<PipelineHandlers, 'constraintsInUse' | 'onConstraintRefused'> | null,
   ): void {
     this.end();
@@ -76,17 +76,17 @@ export class ReplicaConstraints {
     const known = this.#waiting.get(id);
     if (known) return known.done;
     const waiting = this.#wait(id);
-    this.#introduce(stage.connection).ids.add(id);
-    stage.connection.send(encodeControl({ kind: 'constraint', constraintId: id, grammar }));
+    this.#introduce(stage.channel).ids.add(id);
+    stage.channel.send(encodeControl({ kind: 'constraint', constraintId: id, grammar }));
     return waiting.done;
   }
 
   /** No step will name it any more. */
   drop(id: number): void {
     this.#ready.delete(id);
-    for (const [connection, { ids }] of this.#told) {
-      if (!connection.isOpen) this.#told.delete(connection);
-      else if (ids.delete(id)) connection.send(encodeControl({ kind: 'dropConstraint', constraintId: id }));
+    for (const [channel, { ids }] of this.#told) {
+      if (!channel.isOpen) this.#told.delete(channel);
+      else if (ids.delete(id)) channel.send(encodeControl({ kind: 'dropConstraint', constraintId: id }));
     }
   }
 
@@ -99,14 +99,14 @@ export class ReplicaConstraints {
     waiting.settle(answer.kind === 'constraintReady' ? null : refusalOf(answer));
   }
 
-  /** The vocabulary goes first, once over each connection. */
-  #introduce(connection: Connection): Told {
-    const known = this.#told.get(connection);
+  /** The vocabulary goes first, once over each channel. */
+  #introduce(channel: Channel): Told {
+    const known = this.#told.get(channel);
     if (known) return known;
     for (const each of this.#told.keys()) if (!each.isOpen) this.#told.delete(each);
     const told = { ids: new Set<number>() };
-    this.#told.set(connection, told);
-    connection.send(encodeVocabulary(this.vocabulary()));
+    this.#told.set(channel, told);
+    channel.send(encodeVocabulary(this.vocabulary()));
     return told;
   }
 

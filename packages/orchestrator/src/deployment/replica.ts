@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type ButterflyError, type Clock, type Observer, isLinkError } from '@butterfly/common';
 import {
+  type Claim,
   Controller,
   type ControllerAction,
   type ControllerConfig,
@@ -11,7 +12,7 @@ import type { EngineReplica, Pipeline, PlannedStep } from '@butterfly/engine';
 import { layerKinds } from '@butterfly/model';
 import type { Plan } from '@butterfly/planning';
 import {
-  type Connection,
+  type Channel,
   type ControlMessageOf,
   type Frame,
   type StepResult,
@@ -30,8 +31,8 @@ import { relay } from './relay.js';
 import { type Disagreement, Verification } from '../verification/verification.js';
 import type { Slowness } from './slowness.js';
 import { StagePaces } from './stage-paces.js';
-import type { Fleet } from '../fleet/fleet.js';
-import type { StageReport, FleetWorker } from '../fleet/fleet-worker.js';
+import type { ModelWorkers } from '../fleet/model-workers.js';
+import type { StageReport, ModelWorker } from '../fleet/model-worker.js';
 
 /** A peer that gives weights so many times as slowly as the orchestrator spares it work; a slower one would hold a load up. */
 const slowerThanOrchestratorMax = 4;
@@ -42,7 +43,7 @@ export interface ReplicaOptions {
   readonly controller: ControllerConfig;
   readonly shards: ShardSettings;
   /** All of the cluster, those of other replicas too: weights may come from them. */
-  readonly fleet: Fleet;
+  readonly fleet: ModelWorkers;
   readonly links: LinkTable;
   readonly prober: LinkProber;
   readonly slowness: Slowness;
@@ -68,7 +69,7 @@ export class Replica implements Pipeline {
   readonly #planLinks: PlanLinks;
   /** What its last stage holds answers to. */
   readonly constraints: ReplicaConstraints;
-  #live: { readonly current: EpochPlan; readonly first: FleetWorker } | null = null;
+  #live: { readonly current: EpochPlan; readonly first: ModelWorker } | null = null;
   /** What was last told of spares. */
   #lackTold: string | undefined;
   #closed = false;
@@ -142,6 +143,11 @@ export class Replica implements Pipeline {
     return this.#controller.shardsOf(workerId);
   }
 
+  /** Memory of workers that is not left for other models. */
+  claims(): readonly Claim[] {
+    return this.#controller.claims();
+  }
+
   /** What a worker told of the shard that it serves with; null when it serves nothing. */
   reportOf(workerId: string): StageReport | null {
     const target = this.#controller.target;
@@ -164,7 +170,7 @@ export class Replica implements Pipeline {
     const { tokens } = step;
     this.#paces.sent(step);
     this.verification?.sent(step);
-    this.#live.first.connection.send(
+    this.#live.first.channel.send(
       encodeStep({
         epoch: this.#live.current.epoch,
         stepId: step.stepId,
@@ -267,7 +273,7 @@ export class Replica implements Pipeline {
 
   #carryOut(action: ControllerAction): void {
     const { workers } = this.options.fleet;
-    const connectionOf = (workerId: string): Connection | undefined => workers.get(workerId)?.connection;
+    const channelOf = (workerId: string): Channel | undefined => workers.get(workerId)?.channel;
     switch (action.kind) {
       case 'prepare':
         this.#prepare(action);
@@ -276,7 +282,7 @@ export class Replica implements Pipeline {
         const { workerId, shardId } = action;
         this.verification?.released(workerId, shardId);
         this.options.fleet.released(workerId, shardId);
-        connectionOf(workerId)?.send(encodeControl({ kind: 'release', shardId }));
+        channelOf(workerId)?.send(encodeControl({ kind: 'release', shardId }));
         return;
       }
       case 'assign':
@@ -286,7 +292,7 @@ export class Replica implements Pipeline {
           workers,
           randomBytes(16).toString('hex'),
         ))
-          worker.connection.send(encodeControl(message));
+          worker.channel.send(encodeControl(message));
         // The last stage compiles while the others link.
         this.constraints.begin(
           workers.get(action.current.plan.stages.at(-1)?.workerId ?? ''),
@@ -297,7 +303,7 @@ export class Replica implements Pipeline {
         this.#retire(action.current);
         return;
       case 'canary':
-        connectionOf(action.current.plan.stages[0]?.workerId ?? '')?.send(
+        channelOf(action.current.plan.stages[0]?.workerId ?? '')?.send(
           encodeStep(canaryStep(action.current.epoch, this.options.shards)),
         );
         return;
@@ -311,7 +317,7 @@ export class Replica implements Pipeline {
         void this.#planLinks.remeasure(action.plan).then(() => this.handle({ kind: 'linksChanged' }));
         return;
       case 'drop':
-        connectionOf(action.workerId)?.fail(action.error);
+        channelOf(action.workerId)?.fail(action.error);
         return;
       case 'dismiss':
         this.options.onEmptied(action.workerId);
@@ -336,15 +342,15 @@ export class Replica implements Pipeline {
     const layers = [stage.layerStart, stage.layerEnd - 1] as const;
     this.options.observe({ kind: 'shardOrdered', workerId, shardId, layers });
     this.options.fleet.loading(workerId);
-    worker.connection.send(
+    worker.channel.send(
       encodeControl(preparation(worker, action, this.#peersOf(worker), this.options.shards)),
     );
   }
 
   /** The others that it can dial and that are worth asking, as far as is known: those first from whom bytes come fastest. */
-  #peersOf({ workerId }: FleetWorker): FleetWorker[] {
+  #peersOf({ workerId }: ModelWorker): ModelWorker[] {
     const { fleet, links } = this.options;
-    const speed = (each: FleetWorker): number => links.link(each.workerId, workerId).bytesPerSecond;
+    const speed = (each: ModelWorker): number => links.link(each.workerId, workerId).bytesPerSecond;
     const speedMin = links.link(null, workerId).bytesPerSecond / slowerThanOrchestratorMax;
     return [...fleet.workers.values()]
       .filter((each) => each.workerId !== workerId && !links.link(workerId, each.workerId).isRelayed)
@@ -359,7 +365,7 @@ export class Replica implements Pipeline {
     this.options.observe({ kind: 'planRetired', replica: this.number, epoch });
     this.#handlers?.onDown();
     for (const { workerId } of plan.stages)
-      this.options.fleet.workers.get(workerId)?.connection.send(encodeControl({ kind: 'unassign', epoch }));
+      this.options.fleet.workers.get(workerId)?.channel.send(encodeControl({ kind: 'unassign', epoch }));
   }
 
   #goLive(current: EpochPlan): void {

@@ -52,6 +52,11 @@ export class DrainRequests {
     this.#change(workerId, 'kept', nowMs);
   }
 
+  /** Whether a worker that is here is being emptied. */
+  isDraining(workerId: string): boolean {
+    return this.#requests.some(({ presentId, state }) => presentId === workerId && state === 'draining');
+  }
+
   /** Whether this worker was lost before it was empty. */
   isWanted(worker: Identified, nowMs: number): boolean {
     return this.#requests.some((each) => isLost(each, worker, nowMs));

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { limits } from '@butterfly/common';
 import { type ModelFile, type ModelTensor, sampleWeights, settledStamp } from '@butterfly/model';
 import {
+  Channel,
   Connection,
   type ControlMessage,
   type ControlMessageOf,
@@ -197,11 +198,17 @@ describe('FileServer', () => {
       };
     });
     const asked = request(0, 0, 10);
-    await server.answer({ workerId: 'w1', connection }, asked, () => undefined);
+    await server.answer({ workerId: 'w1', channel: new Channel(connection, 1) }, asked, () => undefined);
     await said;
     const error = { code: 'MODEL_CHANGED', message: expect.stringMatching(/start serve again/iu) as string };
     expect(told).toEqual({ kind: 'fetchMissing', requestId: asked.requestId, error });
     expect(connection.isOpen).toBe(true);
+  });
+
+  it('ends the connection of a worker that asks for a range of no file', async () => {
+    const channel = new Channel(connection, 1);
+    await server.answer({ workerId: 'w1', channel }, request(9, 0, 1), () => undefined);
+    expect([connection.isOpen, channel.isOpen]).toEqual([false, false]);
   });
 
   it('sends the hashes of the chunks of a range', async () => {

@@ -2,14 +2,14 @@ import { ButterflyError, type Clock, type Observer, toButterflyError } from '@bu
 import type { ModelSpec } from '@butterfly/model';
 import {
   type AskedRange,
-  type Connection,
+  type Outlet,
   type ControlMessageOf,
   RangeServer,
   encodeControl,
 } from '@butterfly/wire';
 import { KnownDigests } from './known-digests.js';
 import { ServedFile } from './served-file.js';
-import type { FleetWorker } from './fleet-worker.js';
+import type { ModelWorker } from './model-worker.js';
 
 /** A glance costs two calls of the file system for each file. */
 const lookEveryMs = 2_000;
@@ -26,7 +26,7 @@ export class FileServer {
   /** What was last said of the files, so that it is said once. */
   #notes: readonly string[] = [];
   /** What each worker was last refused with. */
-  readonly #refusals = new WeakMap<Connection, string>();
+  readonly #refusals = new WeakMap<Outlet, string>();
   #cancelLook: () => void = () => undefined;
   #isClosed = false;
 
@@ -55,15 +55,15 @@ export class FileServer {
    * @throws ButterflyError PROTOCOL_INVALID for a range outside the model or too many at once, MODEL_NOT_FOUND,
    * MODEL_TRUNCATED, MODEL_CHANGED, CONNECTION_CLOSED
    */
-  async serve(connection: Connection, request: Asked): Promise<void> {
+  async serve(outlet: Outlet, request: Asked): Promise<void> {
     const { fileIndex, offset, bytes } = request;
     if (offset + bytes > (this.spec.files[fileIndex]?.bytes ?? 0))
       throw new ButterflyError(
         'PROTOCOL_INVALID',
         `A worker asked for bytes ${offset}+${bytes} of file ${fileIndex}, which do not exist.`,
       );
-    if (request.kind === 'fetch') await this.#ranges.serve(connection, request);
-    else await this.#ranges.serveDigests(connection, request);
+    if (request.kind === 'fetch') await this.#ranges.serve(outlet, request);
+    else await this.#ranges.serveDigests(outlet, request);
   }
 
   /**
@@ -71,22 +71,22 @@ export class FileServer {
    * serve meanwhile; a request that is out of place ends the connection.
    */
   async answer(
-    { workerId, connection }: Pick<FleetWorker, 'workerId' | 'connection'>,
+    { workerId, channel }: Pick<ModelWorker, 'workerId' | 'channel'>,
     request: Asked,
     observe: Observer,
   ): Promise<void> {
     try {
-      await this.serve(connection, request);
+      await this.serve(channel, request);
     } catch (thrown) {
       const { code, message } = toButterflyError(thrown);
       // Several ranges are asked for at once, and one word of it is enough.
-      if (this.#refusals.get(connection) !== message)
+      if (this.#refusals.get(channel) !== message)
         observe({ kind: 'weightsRefused', workerId, code, message });
-      this.#refusals.set(connection, message);
-      if (code === 'PROTOCOL_INVALID') connection.fail(toButterflyError(thrown));
+      this.#refusals.set(channel, message);
+      if (code === 'PROTOCOL_INVALID') channel.fail(toButterflyError(thrown));
       else {
         const { requestId } = request;
-        connection.send(encodeControl({ kind: 'fetchMissing', requestId, error: { code, message } }));
+        channel.send(encodeControl({ kind: 'fetchMissing', requestId, error: { code, message } }));
       }
     }
   }

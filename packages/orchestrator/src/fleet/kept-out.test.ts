@@ -19,7 +19,6 @@ import {
 import { afterEach, describe, expect, it } from 'vitest';
 import { identityOf, Party } from '../testing/cluster.js';
 import { type Guest, SecureFleet } from '../testing/secure-fleet.js';
-import { tinyModelSettings } from '../testing/tiny-model.js';
 import { Fleet } from './fleet.js';
 
 const host = '127.0.0.1';
@@ -107,12 +106,6 @@ describe('a member that breaks the protocol', () => {
       'a value out of range',
       'epoch',
       ({ connection }) => connection.send([control('{"kind":"ready","epoch":-1}')]),
-    ],
-    [
-      'a range of no file',
-      'do not exist',
-      ({ connection }) =>
-        connection.send(encodeControl({ kind: 'fetch', requestId: 1, fileIndex: 9, offset: 0, bytes: 1 })),
     ],
   ])(
     'by %s is told what was wrong and for how long it is kept out, and is named',
@@ -208,12 +201,11 @@ describe('a stranger that breaks the protocol', () => {
 
 describe('a worker without certificates that breaks the protocol', () => {
   it('is kept out alone, although others have its address', async () => {
-    const { spec: model, isDeterministic } = await tinyModelSettings();
     const admission = new SharedTokenAdmission('secret');
     const clock = new MovedClock();
-    const fleet = new Fleet({ host, port: 0, model, isDeterministic, clock, admission, observe: none });
+    const fleet = new Fleet({ host, port: 0, channels: () => [], clock, admission, observe: none });
     open.push({ [Symbol.asyncDispose]: () => fleet.close() });
-    await fleet.open({ onWelcome: none, onMeasured: none, onMessage: none, onFrame: none, onLeft: none });
+    await fleet.open({ onWelcome: none, onMessage: none, onFrame: none, onLeft: none });
     const knock = async (name: string) => {
       const party = new Party();
       const connection = await dial({ host, port: fleet.port, handlers: party.handlers });

@@ -11,7 +11,7 @@ const laptop = worker('laptop', { cpuVariant: 'zen4' });
 
 describe('workers of unlike kinds', () => {
   it('are told of once for each two kinds, whoever comes first', () => {
-    const kinds = new KernelKinds(true);
+    const kinds = new KernelKinds(() => true);
     expect(kinds.meet(desk, [desk])).toEqual([]);
     expect(kinds.meet(laptop, [desk, laptop])).toEqual([
       expect.stringMatching(/^There are workers of haswell on linux x64 .* and zen4 on linux x64 .*; with/),
@@ -23,13 +23,13 @@ describe('workers of unlike kinds', () => {
   });
 
   it('are remembered within bounds', () => {
-    const kinds = new KernelKinds(true);
+    const kinds = new KernelKinds(() => true);
     for (let version = 0; version < 200; version += 1)
       expect(kinds.meet(worker('a', { ggmlVersion: `1.${version}` }), [desk])).toHaveLength(1);
   });
 
   it('are listed by name, as far as there is room', () => {
-    const kinds = new KernelKinds(true);
+    const kinds = new KernelKinds(() => true);
     expect(kinds.describe([desk, worker('other')])).toBeNull();
     const many = Array.from({ length: 9 }, (_, index) => worker(`w${index}`, { cpuVariant: 'zen4' }));
     expect(kinds.describe([desk, ...many])).toMatch(
@@ -38,7 +38,7 @@ describe('workers of unlike kinds', () => {
   });
 
   it('make no difference where nothing was promised', () => {
-    const kinds = new KernelKinds(false);
+    const kinds = new KernelKinds(() => false);
     expect([kinds.meet(laptop, [desk]), kinds.describe([desk, laptop])]).toEqual([[], null]);
   });
 });

@@ -17,13 +17,13 @@ export class KernelKinds {
   readonly #told = new Set<string>();
 
   /** @param isDeterministic otherwise nobody was promised anything, and nothing is told */
-  constructor(private readonly isDeterministic: boolean) {}
+  constructor(private readonly isDeterministic: () => boolean) {}
 
   /** What is to be told of a newcomer: once for each two kinds. */
   meet(newcomer: Identified, workers: readonly Identified[]): string[] {
     const kind = kernelsOf(newcomer);
     const unlike = [...new Set(workers.map(kernelsOf))].filter(
-      (other) => this.isDeterministic && other !== kind,
+      (other) => this.isDeterministic() && other !== kind,
     );
     return unlike.flatMap((other) => {
       const pair = [kind, other].sort().join(' and ');
@@ -41,7 +41,7 @@ export class KernelKinds {
       const kind = kernelsOf(worker);
       names.set(kind, [...(names.get(kind) ?? []), worker.identity.name]);
     }
-    if (!this.isDeterministic || names.size < 2) return null;
+    if (!this.isDeterministic() || names.size < 2) return null;
     const kinds = [...names].map(([kind, some]) => `${kind} (${shortened(some, ', ')})`);
     return `There are workers of ${names.size} kinds: ${shortened(kinds, '; ')}; ${promise}.`;
   }

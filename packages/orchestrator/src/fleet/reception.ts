@@ -14,7 +14,7 @@ import {
   type ControlMessage,
   type ControlMessageOf,
   Doorkeeper,
-  type Frame,
+  type ReceivedFrame,
   type IncomingStream,
   decodeControl,
   encodeControl,
@@ -25,20 +25,22 @@ import { createWorkerRecord, identityOf, type WorkerRecord } from './fleet-worke
 export interface ReceptionOptions {
   /** Decides who may join. */
   readonly admission: Admission;
-  /** What all that are let in are told. */
-  readonly welcome: Pick<ControlMessageOf<'welcome'>, 'peerToken' | 'model' | 'isDeterministic'>;
+  /** What all that are let in show each other. */
+  readonly peerToken: string;
+  /** Of the models that are opened for whoever is let in. */
+  readonly channels: () => readonly number[];
   readonly clock: Clock;
   readonly observe: Observer;
   /** Workers that are here. */
   readonly count: () => number;
   readonly onWelcome: (worker: WorkerRecord) => void;
-  readonly onFrame: (worker: WorkerRecord, frame: Frame) => void;
+  readonly onFrame: (worker: WorkerRecord, frame: ReceivedFrame) => void;
   /** Null after a goodbye. */
   readonly onClose: (worker: WorkerRecord, error: ButterflyError | null, reason: string) => void;
 }
 
 /**
- * The door of the cluster: whoever says a proper hello in time is welcomed, and has some time to measure itself. Who breaks the
+ * The door of the cluster: whoever says a proper hello in time is welcomed. Who breaks the
  * protocol, here or later, is kept out for a while.
  */
 export class Reception {
@@ -86,7 +88,6 @@ export class Reception {
         },
         onClose: (error, reason) => {
           cancelDeadline();
-          worker?.cancelDeadline();
           if (worker) onClose(worker, error, reason);
           else if (!isNamed && (error || !isEnrolled))
             observe({ kind: 'strangerLeft', peer: connection.peer, code: error?.code, reason });
@@ -138,7 +139,7 @@ export class Reception {
   }
 
   #greet(connection: Connection, message: ControlMessage, stream: IncomingStream): WorkerRecord {
-    const { admission, welcome, clock, onWelcome } = this.options;
+    const { admission, peerToken, channels, onWelcome } = this.options;
     if (message.kind !== 'hello')
       throw new ButterflyError(
         'PROTOCOL_INVALID',
@@ -161,11 +162,9 @@ export class Reception {
         workerId: worker.workerId,
         heartbeatEveryMs: deadlines.heartbeatEveryMs,
         heartbeatSilenceMs: deadlines.heartbeatSilenceMs,
-        ...welcome,
+        peerToken,
+        channels: channels(),
       }),
-    );
-    worker.cancelDeadline = clock.after(deadlines.profileMs, () =>
-      connection.fail(new ButterflyError('TIMEOUT', `No profile came within ${deadlines.profileMs} ms.`)),
     );
     onWelcome(worker);
     return worker;

@@ -1,5 +1,6 @@
 import { type ButterflyError, ensure } from '@butterfly/common';
 import {
+  Channel,
   Connection,
   type ConnectionHandlers,
   type ControlMessage,
@@ -11,7 +12,13 @@ import {
   dial,
   listen,
 } from '@butterfly/wire';
-import { createWorkerRecord, type WorkerRecord } from '../fleet/fleet-worker.js';
+import { createWorkerRecord } from '../fleet/fleet-worker.js';
+import type { ModelWorker } from '../fleet/model-worker.js';
+
+/** Whose profile a test may choose. */
+export interface TestWorker extends ModelWorker {
+  profile: ModelWorker['profile'];
+}
 
 export function identityOf(name: string, changes: Partial<WorkerIdentity> = {}): WorkerIdentity {
   return {
@@ -26,7 +33,6 @@ export function identityOf(name: string, changes: Partial<WorkerIdentity> = {}):
     threads: 4,
     memoryBytes: 2 ** 30,
     dataPort: 40_000,
-    heldShards: [],
     ...changes,
   };
 }
@@ -65,14 +71,14 @@ export class Party {
 
 /** For tests only: workers whose connections are real ones, over loopback. */
 export class ConnectedWorkers {
-  readonly workers = new Map<string, WorkerRecord>();
+  readonly workers = new Map<string, TestWorker>();
   readonly parties = new Map<string, Party>();
   readonly #connections: Connection[] = [];
 
   private constructor(private readonly listener: Listener) {}
 
   static async open(...workerIds: string[]): Promise<ConnectedWorkers> {
-    let accept: (worker: WorkerRecord) => void = () => undefined;
+    let accept: (worker: TestWorker) => void = () => undefined;
     let workerId = '';
     const all = new ConnectedWorkers(
       await listen({
@@ -81,12 +87,16 @@ export class ConnectedWorkers {
         onConnection: (stream) => {
           const handlers = { onFrame: () => undefined, onClose: () => undefined };
           const connection = new Connection(stream, { handlers });
-          accept(createWorkerRecord(workerId, identityOf(workerId), connection, stream));
+          accept({
+            ...createWorkerRecord(workerId, identityOf(workerId), connection, stream),
+            ...{ channel: new Channel(connection, 1), profile: null, keptShards: [] },
+            ...{ loadedBytes: 0, totalBytes: 0, reports: new Map() },
+          });
         },
       }),
     );
     for (workerId of workerIds) {
-      const accepted = new Promise<WorkerRecord>((resolve) => (accept = resolve));
+      const accepted = new Promise<TestWorker>((resolve) => (accept = resolve));
       const party = new Party();
       const { port } = all.listener;
       all.#connections.push(await dial({ host: '127.0.0.1', port, handlers: party.handlers }));

@@ -4,10 +4,11 @@ import { SharedTokenAdmission } from '@butterfly/identity';
 import { profile } from '@butterfly/control/testing';
 import { SimulatedClock, SimulatedNetwork } from '@butterfly/testkit';
 import {
+  Channel,
   type Connection,
   type ControlMessage,
   type ControlMessageOf,
-  type Frame,
+  type ReceivedFrame,
   type WorkerIdentity,
   decodeControl,
   decodeStep,
@@ -17,8 +18,9 @@ import {
 import { clusterPlanner } from '../deployment/cluster-planner.js';
 import { tinyModelSettings } from './tiny-model.js';
 import { identityOf } from './cluster.js';
-import type { ClusterPlanner } from '../deployment/deployment-types.js';
+import type { ClusterPlanner, DeploymentSettings } from '../deployment/deployment-types.js';
 import { Cluster } from '../cluster.js';
+import type { Deployment } from '../deployment/deployment.js';
 
 const orchestratorHost = 'orchestrator';
 const port = 7600;
@@ -39,6 +41,8 @@ export class ScriptedCluster {
   readonly #network = new SimulatedNetwork({ clock: this.clock, seed: 'scripted' });
   readonly #workers: ScriptedWorker[] = [];
   #cluster: Cluster | null = null;
+  #deployment: Deployment | null = null;
+  #settings: Omit<DeploymentSettings, 'name'> | null = null;
 
   static async start(options: ScriptedOptions = {}): Promise<ScriptedCluster> {
     const scripted = new ScriptedCluster();
@@ -53,21 +57,43 @@ export class ScriptedCluster {
     });
     const host = scripted.#network.host(orchestratorHost);
     const starting = Cluster.start({
-      ...{ host: '0.0.0.0', port, admission: new SharedTokenAdmission(null), shards, wishes },
-      verification: { rate: 0, draw: () => 0 },
-      gathering: { workersExpected, gatherMs: 0 },
-      planner: { ...planner, ...options.planner?.(planner) },
+      ...{ host: '0.0.0.0', port, admission: new SharedTokenAdmission(null) },
       clock: host.clock,
       transport: host.transport,
       observe: logObserver(collecting(scripted.warnings)),
     });
     scripted.#cluster = await scripted.clock.settle(starting);
+    scripted.#settings = {
+      ...{ shards, wishes },
+      verification: { rate: 0, draw: () => 0 },
+      gathering: { workersExpected, gatherMs: 0 },
+      planner: { ...planner, ...options.planner?.(planner) },
+    };
+    scripted.#deployment = await scripted.deploy('scripted');
     return scripted;
   }
 
   get cluster(): Cluster {
     if (!this.#cluster) throw new Error('The cluster has not started.');
     return this.#cluster;
+  }
+
+  /** The same model once more, under another name. */
+  deploy(name: string): Promise<Deployment> {
+    if (!this.#settings) throw new Error('The cluster has not started.');
+    const settings = this.#settings;
+    // What it throws is a rejection, as of whatever else may be awaited.
+    return Promise.resolve().then(() => this.cluster.deploy({ ...settings, name }));
+  }
+
+  async withdraw(deployment: Deployment): Promise<void> {
+    await this.clock.settle(this.cluster.withdraw(deployment));
+  }
+
+  /** Of the first model. */
+  get deployment(): Deployment {
+    if (!this.#deployment) throw new Error('The cluster has not started.');
+    return this.#deployment;
   }
 
   /**
@@ -90,7 +116,7 @@ export class ScriptedCluster {
       .transport.dial({ host: orchestratorHost, port, handlers: worker });
     worker.enter(await this.clock.settle(dialling), identityOf(name, changes));
     await this.clock.runUntil(
-      () => this.cluster.deployment.replicaOf(worker.workerId) !== null || worker.ending !== null,
+      () => this.deployment.replicaOf(worker.workerId) !== null || worker.ending !== null,
     );
     return worker;
   }
@@ -101,7 +127,7 @@ export class ScriptedCluster {
     const wishes = { stagesMin: workersExpected, ...options.wishes };
     const scripted = await ScriptedCluster.start({ workersExpected, ...options, wishes });
     for (const name of names) await scripted.join(name);
-    await scripted.until(() => scripted.cluster.deployment.isLive);
+    await scripted.until(() => scripted.deployment.isLive);
     return scripted;
   }
 
@@ -113,7 +139,7 @@ export class ScriptedCluster {
 
   /** Ids of the workers of the plan in force, or on its way, in words. */
   get stages(): string {
-    const ids = this.cluster.deployment.replicas.flatMap(
+    const ids = this.deployment.replicas.flatMap(
       ({ plan }) => plan?.stages.map(({ workerId }) => workerId) ?? [],
     );
     return ids.map((id) => this.#workers.find(({ workerId }) => workerId === id)?.name).join();
@@ -142,6 +168,9 @@ export class ScriptedWorker {
   isSlow = false;
   ending: { readonly error: ButterflyError | null; readonly reason: string } | null = null;
   readonly prepares: ControlMessageOf<'prepare'>[] = [];
+  /** Channels of models that it was told to let go. */
+  readonly closed: number[] = [];
+  readonly #channelOf = new Map<string, number>();
   #connection: Connection | null = null;
 
   constructor(
@@ -163,14 +192,15 @@ export class ScriptedWorker {
   /** Has loaded all that it was asked for. */
   catchUp(): void {
     this.isSlow = false;
-    for (const { shardId } of this.prepares) this.#send(preparedOf(shardId));
+    for (const { shardId } of this.prepares)
+      this.#send(preparedOf(shardId), this.#channelOf.get(shardId) ?? 0);
   }
 
-  onFrame(frame: Frame): void {
-    if (frame.type === 'control') this.#answer(decodeControl(frame));
+  onFrame(frame: ReceivedFrame): void {
+    if (frame.type === 'control') this.#answer(decodeControl(frame), frame.channel);
     if (frame.type !== 'step') return;
     const { epoch, stepId } = decodeStep(frame);
-    this.lastOf(epoch)?.finish(epoch, stepId);
+    this.lastOf(epoch)?.finish(epoch, stepId, frame.channel);
   }
 
   onClose(error: ButterflyError | null, reason: string): void {
@@ -178,47 +208,58 @@ export class ScriptedWorker {
   }
 
   /** As the last stage. */
-  finish(epoch: number, stepId: number): void {
-    this.#connection?.send(encodeStepResult({ epoch, stepId, outputs: [], stageTimes: [] }));
+  finish(epoch: number, stepId: number, channel: number): void {
+    this.#send(encodeStepResult({ epoch, stepId, outputs: [], stageTimes: [] }), channel);
   }
 
-  #send(message: ControlMessage): void {
-    this.#connection?.send(encodeControl(message));
+  /** @param channel 0 for what is of the connection itself */
+  #send(frame: Uint8Array[], channel: number): void {
+    const connection = this.#connection;
+    if (connection) (channel === 0 ? connection : new Channel(connection, channel)).send(frame);
   }
 
-  #answer(message: ControlMessage): void {
+  #answer(message: ControlMessage, channel: number): void {
     switch (message.kind) {
       case 'welcome':
         this.workerId = message.workerId;
-        this.#send({ kind: 'profile', ...profile, hasFiles: true });
+        return;
+      case 'openModel':
+        this.#send(
+          encodeControl({ kind: 'profile', ...profile, hasFiles: true, heldShards: [] }),
+          message.channel,
+        );
+        return;
+      case 'closeModel':
+        this.closed.push(message.channel);
         return;
       case 'probe': {
         const { requestId } = message;
         const isReached = !this.unreachable.includes(message.host);
         const [latencyMicros, bytesPerSecond] = isReached ? [100, 1e8] : [null, null];
-        this.#send({ kind: 'probed', requestId, latencyMicros, bytesPerSecond });
+        this.#send(encodeControl({ kind: 'probed', requestId, latencyMicros, bytesPerSecond }), 0);
         return;
       }
       case 'prepare':
         this.prepares.push(message);
-        if (!this.isSlow) this.#send(preparedOf(message.shardId));
+        this.#channelOf.set(message.shardId, channel);
+        if (!this.isSlow) this.#send(preparedOf(message.shardId), channel);
         return;
       case 'assign':
         this.lastStageOf = message.stageIndex === message.stageCount - 1 ? message.epoch : null;
-        this.#send({ kind: 'ready', epoch: message.epoch });
+        this.#send(encodeControl({ kind: 'ready', epoch: message.epoch }), channel);
         return;
       default:
     }
   }
 }
 
-function preparedOf(shardId: string): ControlMessageOf<'prepared'> {
-  return {
+function preparedOf(shardId: string): Uint8Array[] {
+  return encodeControl({
     ...{ kind: 'prepared', shardId, shardBytes: 1, arenaBytes: 1, residentBytes: 2 },
     stepCurve: [{ rows: 1, micros: 100 }],
     isBatchInvariant: true,
     loaded: { fileBytes: 0, cacheBytes: 1, peerBytes: 0, orchestratorBytes: 0, elapsedMs: 1 },
-  };
+  });
 }
 
 function collecting(warnings: string[]): Logger {

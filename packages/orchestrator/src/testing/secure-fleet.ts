@@ -3,7 +3,6 @@ import { CertificateMembership, openSecurity, parseJoinToken } from '@butterfly/
 import { type Connection, encodeControl } from '@butterfly/wire';
 import { Fleet } from '../fleet/fleet.js';
 import { identityOf, Party } from './cluster.js';
-import { tinyModelSettings } from './tiny-model.js';
 
 const host = '127.0.0.1';
 const none = (): void => undefined;
@@ -31,13 +30,12 @@ export class SecureFleet implements AsyncDisposable {
   ): Promise<SecureFleet> {
     const security = { kind: 'certificates', directory: null, token: undefined, workerLifeMs } as const;
     const { admission, transport, token } = await openSecurity(security);
-    const { spec: model, isDeterministic } = await tinyModelSettings();
     const fleet = new Fleet({
-      ...{ host, port: 0, model, isDeterministic, clock, observe },
+      ...{ host, port: 0, channels: () => [], clock, observe },
       admission,
       transport,
     });
-    await fleet.open({ onWelcome: none, onMeasured: none, onMessage: none, onFrame: none, onLeft: none });
+    await fleet.open({ onWelcome: none, onMessage: none, onFrame: none, onLeft: none });
     return new SecureFleet(fleet, token);
   }
 

@@ -6,7 +6,7 @@ import {
   encodeActivations,
   encodeStep,
 } from '@butterfly/wire';
-import type { FleetWorker } from '../fleet/fleet-worker.js';
+import type { ModelWorker } from '../fleet/model-worker.js';
 import type { Audit, AuditedStage, FollowedStep } from './audit.js';
 import { comparedLogprobs, type Tolerance } from './comparison.js';
 
@@ -36,7 +36,7 @@ export class Auditor {
 
   constructor(
     readonly epoch: number,
-    readonly worker: FleetWorker,
+    readonly worker: ModelWorker,
     readonly stage: AuditedStage,
     /** Between it and the worker whose stage that is. */
     readonly tolerance: Tolerance,
@@ -60,7 +60,7 @@ export class Auditor {
       this.#nextStepId += 1;
       if (this.#asked.length === 0) this.owesSinceMs = nowMs;
       this.#asked.push({ stepId, audit, step });
-      for (const frame of this.#frames(stepId, step)) this.worker.connection.send(frame);
+      for (const frame of this.#frames(stepId, step)) this.worker.channel.send(frame);
     }
   }
 

@@ -13,7 +13,7 @@ import {
   decodeWitnessed,
   encodeControl,
 } from '@butterfly/wire';
-import type { FleetWorker } from '../fleet/fleet-worker.js';
+import type { ModelWorker } from '../fleet/model-worker.js';
 import { kernelsOf } from '../fleet/kernel-kinds.js';
 import type { VerificationDescription } from '../view/cluster-view.js';
 import { Audit, type AuditedStage, type FollowedStep } from './audit.js';
@@ -28,9 +28,9 @@ const failurePauseMs = 60_000;
 /** Two workers computed the same and came to different numbers. */
 export interface Disagreement {
   /** Whose numbers went into answers. */
-  readonly worker: FleetWorker;
+  readonly worker: ModelWorker;
   /** Who computed them once more. */
-  readonly verifier: FleetWorker;
+  readonly verifier: ModelWorker;
   readonly layers: readonly [first: number, last: number];
   readonly words: string;
 }
@@ -40,7 +40,7 @@ export interface VerificationOptions {
   readonly rate: number;
   readonly spec: ModelSpec;
   /** By id. */
-  readonly workers: ReadonlyMap<string, FleetWorker>;
+  readonly workers: ReadonlyMap<string, ModelWorker>;
   /** Whether a worker has no part in any plan, and may be asked. */
   readonly isFree: (workerId: string) => boolean;
   readonly nextEpoch: () => number;
@@ -204,17 +204,17 @@ export class Verification {
   }
 
   /** Of those that could, the one with the fewest stages. */
-  #verifierOf(shardId: string): FleetWorker | null {
+  #verifierOf(shardId: string): ModelWorker | null {
     const { workers, isFree } = this.options;
     const able = [...workers.values()].filter(
       ({ workerId, reports }) => reports.has(shardId) && isFree(workerId),
     );
-    const stagesOf = (worker: FleetWorker): number =>
+    const stagesOf = (worker: ModelWorker): number =>
       [...this.#auditors.values()].filter((auditor) => auditor.worker === worker).length;
     return able.sort((a, b) => stagesOf(a) - stagesOf(b))[0] ?? null;
   }
 
-  #assign(index: number, worker: FleetWorker, verifier: FleetWorker, nowMs: number): void {
+  #assign(index: number, worker: ModelWorker, verifier: ModelWorker, nowMs: number): void {
     const { nextEpoch } = this.options;
     const shardId = this.#current?.shardIds[index] ?? '';
     const stageCount = this.#current?.plan.stages.length ?? 1;
@@ -230,7 +230,7 @@ export class Verification {
         nowMs,
       ),
     );
-    verifier.connection.send(
+    verifier.channel.send(
       encodeControl({
         kind: 'assign',
         epoch,
@@ -284,7 +284,7 @@ export class Verification {
       const epoch = this.#current?.epoch;
       if (!worker || epoch === undefined) continue;
       const wish = { received: followed(at - 1), sent: followed(at + 1) };
-      worker.connection.send(encodeControl({ kind: 'witness', epoch, ...wish }));
+      worker.channel.send(encodeControl({ kind: 'witness', epoch, ...wish }));
     }
   }
 
@@ -366,12 +366,12 @@ export class Verification {
     this.#auditors.delete(auditor.stage.index);
     for (const running of [...this.#running.values()])
       if (running.auditor === auditor) this.#abandon(running.audit, running.audit.pendingSteps > 0);
-    const { connection } = auditor.worker;
-    if (connection.isOpen) connection.send(encodeControl({ kind: 'unassign', epoch: auditor.epoch }));
+    const { channel } = auditor.worker;
+    if (channel.isOpen) channel.send(encodeControl({ kind: 'unassign', epoch: auditor.epoch }));
   }
 }
 
-function likenessOf(worker: FleetWorker, verifier: FleetWorker, shardId: string): Likeness {
+function likenessOf(worker: ModelWorker, verifier: ModelWorker, shardId: string): Likeness {
   if (kernelsOf(worker) !== kernelsOf(verifier)) return 'unlike';
   const reports = [worker.reports.get(shardId), verifier.reports.get(shardId)];
   return reports.every((report) => report?.isBatchInvariant === true) ? 'exact' : 'alike';

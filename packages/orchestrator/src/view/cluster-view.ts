@@ -112,21 +112,22 @@ export interface DrainDescription {
   readonly state: 'draining' | 'lost' | 'gone' | 'kept';
 }
 
-/** The cluster as people and tools see it: plain values, written as JSON by `GET /cluster`. */
+/** The cluster as people and tools see it, and one of its models: plain values, written as JSON by `GET /cluster`. */
 export interface ClusterDescription {
+  /** Whose plan, replicas and workers' states these are; null where none is loaded. */
   readonly model: {
     readonly id: string;
     readonly layers: number;
     /** Of the KV arena, in tokens. */
     readonly arenaSlots: number;
-  };
+  } | null;
   readonly isReady: boolean;
   /** What is missing, or that nothing is. */
   readonly detail: string;
   /** Of the first replica, for a cluster that has but one. */
   readonly epoch: number | null;
   readonly plan: Plan | null;
-  /** At least one. */
+  /** At least one, of a model that is loaded. */
   readonly replicas: readonly ReplicaDescription[];
   /** Null while no token came within the last minute. */
   readonly measured: SpeedFigures | null;
@@ -139,9 +140,26 @@ export interface ClusterDescription {
   readonly trouble: { readonly code: string; readonly message: string } | null;
 }
 
+/** A worker as the outside sees it. */
+export interface WorkerView {
+  readonly workerId: string;
+  readonly name: string;
+  /** Where it computes. */
+  readonly device: string;
+  readonly threads: number;
+  /** Number of the replica that it belongs to, from 1; null where there can be only one. */
+  readonly replica: number | null;
+  readonly layers: readonly [first: number, last: number] | null;
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+  /** Of the shard that serves; null without one. */
+  readonly report: Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'> | null;
+}
+
 /** What the administration routes need of a cluster. */
 export interface ClusterView {
-  describe(): ClusterDescription;
+  /** @param modelId of a loaded model; by default the first. @throws ButterflyError NOT_FOUND */
+  describe(modelId?: string): ClusterDescription;
   /**
    * Begins to empty a worker: its layers go to others, and then it is told goodbye and leaves the description.
    * @throws ButterflyError NOT_FOUND, or what keeps the others from running the model

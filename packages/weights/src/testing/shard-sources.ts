@@ -76,6 +76,7 @@ export class ShardSourceWorld implements AsyncDisposable {
         sources: [],
         orchestrator: remote,
         peerToken: 'peer',
+        channel: 1,
         transport: tcpTransport,
         clock: systemClock,
         localFiles: false,

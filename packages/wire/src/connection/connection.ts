@@ -9,7 +9,7 @@ import {
 } from '@butterfly/common';
 import { AccrualDetector } from './accrual-detector.js';
 import { FrameDecoder } from '../frames/frame.js';
-import type { Frame } from '../frames/frame.js';
+import type { ReceivedFrame } from '../frames/frame.js';
 import { type ControlMessageOf, decodeControl, encodeControl } from '../messages/messages.js';
 
 /** What a connection needs of its socket; sockets of node:net and node:tls have it, and simulated ones. */
@@ -37,7 +37,7 @@ export interface ConnectionHandlers {
    * it throws is told to the peer and closes the connection. Asynchronous work catches its own errors and passes them
    * to `fail`.
    */
-  onFrame(frame: Frame, connection: Connection): void;
+  onFrame(frame: ReceivedFrame, connection: Connection): void;
   /**
    * Called once, never from within a call of the connection, as soon as the connection is of no more use. Null means
    * that either side closed it in order; `reason` is then what that side gave, and else the message of the error.
@@ -246,8 +246,8 @@ export class Connection {
     }
   }
 
-  #dispatch(frame: Frame): void {
-    if (frame.type !== 'control') {
+  #dispatch(frame: ReceivedFrame): void {
+    if (frame.type !== 'control' || frame.channel !== 0) {
       this.#handlers.onFrame(frame, this);
       return;
     }

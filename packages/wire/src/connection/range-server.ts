@@ -1,5 +1,5 @@
 import { ButterflyError, limits, sha256 } from '@butterfly/common';
-import type { Connection } from './connection.js';
+import type { Outlet } from './channel.js';
 import { FairPlaces } from './fair-places.js';
 import { encodeControl, type ControlMessageOf } from '../messages/messages.js';
 import { encodeFileChunk } from '../frames/step.js';
@@ -28,8 +28,8 @@ const nothingKnown: RangeDigests = { known: () => undefined, found: () => undefi
  * for each connection, and no more for all together than memory is set aside for.
  */
 export class RangeServer {
-  readonly #inFlight = new WeakMap<Connection, number>();
-  readonly #memory = new FairPlaces<Connection>(limits.rangesInMemoryMax);
+  readonly #inFlight = new WeakMap<Outlet, number>();
+  readonly #memory = new FairPlaces<Outlet>(limits.rangesInMemoryMax);
 
   constructor(
     private readonly read: RangeReader,
@@ -40,16 +40,16 @@ export class RangeServer {
    * Answers one request, with `fetchMissing` when the reader gives null.
    * @throws ButterflyError PROTOCOL_INVALID for too many requests at once, CONNECTION_CLOSED, and what the reader throws
    */
-  async serve(connection: Connection, request: Fetch): Promise<void> {
+  async serve(connection: Outlet, request: Fetch): Promise<void> {
     await this.#during(connection, () => this.#answer(connection, request));
   }
 
   /** Answers one request for hashes, as `serve` does. */
-  async serveDigests(connection: Connection, request: Digests): Promise<void> {
+  async serveDigests(connection: Outlet, request: Digests): Promise<void> {
     await this.#during(connection, () => this.#answerDigests(connection, request));
   }
 
-  async #during(connection: Connection, answer: () => Promise<void>): Promise<void> {
+  async #during(connection: Outlet, answer: () => Promise<void>): Promise<void> {
     const inFlight = (this.#inFlight.get(connection) ?? 0) + 1;
     if (inFlight > limits.fileFetchesInFlightMax)
       throw new ButterflyError(
@@ -71,7 +71,7 @@ export class RangeServer {
     }
   }
 
-  async #answer(connection: Connection, request: Fetch): Promise<void> {
+  async #answer(connection: Outlet, request: Fetch): Promise<void> {
     const { requestId } = request;
     const bytes = await this.read(request);
     const hash = bytes && (await sha256(bytes));
@@ -84,7 +84,7 @@ export class RangeServer {
     );
   }
 
-  async #answerDigests(connection: Connection, request: Digests): Promise<void> {
+  async #answerDigests(connection: Outlet, request: Digests): Promise<void> {
     const { requestId, fileIndex, offset } = request;
     const end = offset + request.bytes;
     const hashes: string[] = [];

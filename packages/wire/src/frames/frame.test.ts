@@ -2,8 +2,8 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ButterflyError, limits } from '@butterfly/common';
-import { encodeFrame, FrameDecoder, protocolVersion } from './frame.js';
-import type { Frame } from './frame.js';
+import { encodeFrame, FrameDecoder, protocolVersion, putOnChannel } from './frame.js';
+import type { Frame, ReceivedFrame } from './frame.js';
 
 const sample = encodeFrame({
   type: 'step',
@@ -12,7 +12,7 @@ const sample = encodeFrame({
 });
 const sampleBytes = Buffer.concat(sample);
 
-function decodeAll(...chunks: Uint8Array[]): Frame[] {
+function decodeAll(...chunks: Uint8Array[]): ReceivedFrame[] {
   const decoder = new FrameDecoder();
   return chunks.flatMap((chunk) => {
     decoder.push(chunk);
@@ -58,6 +58,21 @@ const frames = fc.array(
   ),
   { minLength: 1, maxLength: 4 },
 );
+
+describe('putOnChannel', () => {
+  it('is told of each frame, whose other parts stay what they are', () => {
+    const frame = encodeFrame({ type: 'step', header: Buffer.from('h'), payload: Buffer.from('p') });
+    putOnChannel(frame, 0xabcd);
+    const [first, second] = decodeAll(Buffer.concat([...frame, ...sample]));
+    expect([first?.channel, second?.channel]).toEqual([0xabcd, 0]);
+    expect([first?.type, String(first?.header), String(first?.payload)]).toEqual(['step', 'h', 'p']);
+  });
+
+  it('refuses what is no frame', () => {
+    expect(() => putOnChannel([], 1)).toThrow(/no frame/);
+    expect(() => putOnChannel([new Uint8Array(10)], 1)).toThrow(/no frame/);
+  });
+});
 
 describe('encodeFrame', () => {
   it('has the documented layout', () => {
@@ -149,7 +164,6 @@ describe('FrameDecoder', () => {
 
   it.each<[string, (prelude: Buffer) => void, RegExp]>([
     ['type', (prelude) => prelude.writeUInt8(9, 5), /unknown type 9/],
-    ['flags', (prelude) => prelude.writeUInt16LE(2, 6), /unknown flags 0x2/],
     ['header length', (prelude) => prelude.writeUInt32LE(0xffffffff, 8), /header of a step frame/],
     ['payload length', (prelude) => prelude.writeUInt32LE(0xffffffff, 12), /payload of a step frame/],
     ['payload of a control frame', (prelude) => prelude.writeUInt8(1, 5), /payload of a control frame/],

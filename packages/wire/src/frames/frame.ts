@@ -2,11 +2,12 @@ import { crc32 } from 'node:zlib';
 import { ButterflyError, limits, toButterflyError } from '@butterfly/common';
 
 /** Both sides must speak the same version; docs/protocol.md says what raises it. */
-export const protocolVersion = 10;
+export const protocolVersion = 11;
 
 const preludeBytes = 24;
 /** The part of the prelude that the prelude checksum covers. */
 const checkedBytes = 20;
+const channelOffset = 6;
 /** Magic and version: the part of the prelude that no future version may change. */
 const identityBytes = 5;
 /** "BFLY" as a little-endian number. */
@@ -38,6 +39,12 @@ export interface Frame {
   readonly payload: Uint8Array;
 }
 
+/** A frame as it came. */
+export interface ReceivedFrame extends Frame {
+  /** 0 for what is of the connection itself; else the model that it is about. */
+  readonly channel: number;
+}
+
 const invalid = (message: string): ButterflyError => new ButterflyError('PROTOCOL_INVALID', message);
 
 /**
@@ -66,6 +73,18 @@ export function encodeFrameWhole(type: FrameType, header: Uint8Array, payload: U
   return [whole];
 }
 
+/**
+ * Puts a frame that was just laid out, and that nobody else has, on another channel than 0.
+ * @param channel of 16 bits
+ */
+export function putOnChannel(parts: readonly Uint8Array[], channel: number): void {
+  const [head] = parts;
+  if (!head || head.length < preludeBytes) throw invalid('What is no frame cannot be put on a channel.');
+  const prelude = Buffer.from(head.buffer, head.byteOffset, preludeBytes);
+  prelude.writeUInt16LE(channel, channelOffset);
+  prelude.writeUInt32LE(crc32(prelude.subarray(0, checkedBytes)), checkedBytes);
+}
+
 /** Prelude and header, in a buffer with so many bytes more. */
 function startFrame(type: FrameType, header: Uint8Array, payload: Uint8Array, moreBytes: number): Buffer {
   checkLengths(type, header.length, payload.length);
@@ -73,18 +92,19 @@ function startFrame(type: FrameType, header: Uint8Array, payload: Uint8Array, mo
   head.writeUInt32LE(magic, 0);
   head.writeUInt8(protocolVersion, 4);
   head.writeUInt8(frameTypes[type].id, 5);
-  head.writeUInt16LE(0, 6);
+  head.writeUInt16LE(0, channelOffset);
   head.writeUInt32LE(header.length, 8);
   head.writeUInt32LE(payload.length, 12);
   const headerChecksum = crc32(header);
   head.writeUInt32LE(payload.length === 0 ? headerChecksum : crc32(payload, headerChecksum), 16);
-  head.writeUInt32LE(crc32(head.subarray(0, checkedBytes)), 20);
+  head.writeUInt32LE(crc32(head.subarray(0, checkedBytes)), checkedBytes);
   head.set(header, preludeBytes);
   return head;
 }
 
 interface Prelude {
   readonly type: FrameType;
+  readonly channel: number;
   readonly headerBytes: number;
   readonly payloadBytes: number;
   readonly bodyChecksum: number;
@@ -129,10 +149,10 @@ export class FrameDecoder {
    * its framing cannot find it again.
    * @throws ButterflyError PROTOCOL_VERSION, PROTOCOL_INVALID
    */
-  *frames(): Generator<Frame, void, undefined> {
+  *frames(): Generator<ReceivedFrame, void, undefined> {
     if (this.#failure !== null) throw this.#failure;
     for (;;) {
-      let frame: Frame | null;
+      let frame: ReceivedFrame | null;
       try {
         frame = this.#next();
       } catch (thrown) {
@@ -146,7 +166,7 @@ export class FrameDecoder {
     }
   }
 
-  #next(): Frame | null {
+  #next(): ReceivedFrame | null {
     this.#prelude ??= this.#takePrelude();
     if (this.#prelude === null) return null;
     this.#header ??= this.#take(this.#prelude.headerBytes);
@@ -157,7 +177,8 @@ export class FrameDecoder {
       throw invalid(
         'A frame arrived corrupted: its checksum does not match. Check the network between the hosts.',
       );
-    const frame = { type: this.#prelude.type, header: this.#header, payload };
+    const { type, channel } = this.#prelude;
+    const frame = { type, channel, header: this.#header, payload };
     this.#prelude = null;
     this.#header = null;
     this.#preludeFilled = 0;
@@ -239,12 +260,16 @@ function parsePrelude(prelude: Buffer): Prelude {
   const typeId = prelude.readUInt8(5);
   const type = typesById.get(typeId);
   if (type === undefined) throw invalid(`A frame has the unknown type ${typeId}.`);
-  const flags = prelude.readUInt16LE(6);
-  if (flags !== 0) throw invalid(`A frame has the unknown flags 0x${flags.toString(16)}.`);
   const headerBytes = prelude.readUInt32LE(8);
   const payloadBytes = prelude.readUInt32LE(12);
   checkLengths(type, headerBytes, payloadBytes);
-  return { type, headerBytes, payloadBytes, bodyChecksum: prelude.readUInt32LE(16) };
+  return {
+    type,
+    channel: prelude.readUInt16LE(channelOffset),
+    headerBytes,
+    payloadBytes,
+    bodyChecksum: prelude.readUInt32LE(16),
+  };
 }
 
 function checkGreeting({ type, headerBytes }: Prelude): void {

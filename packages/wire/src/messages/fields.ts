@@ -8,6 +8,8 @@ export const count = z.int().min(0);
 export const positive = z.int().min(1);
 export const port = z.int().min(1).max(65_535);
 export const epoch = count.max(0xffff_ffff);
+/** Of a model, on the connection to the orchestrator and between workers. */
+export const channel = positive.max(limits.channelsMax);
 export const requestId = count.max(0xffff_ffff);
 export const layer = count.max(65_535);
 export const stage = count.max(limits.workersMax);

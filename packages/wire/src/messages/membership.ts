@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { limits } from '@butterfly/common';
 import { cacheTypes } from './cache-type.js';
 import {
+  channel,
   count,
   intervalMs,
   layer,
@@ -59,8 +60,6 @@ const worker = z
     /** Where other workers reach it; by default the address that the orchestrator sees it under. */
     dataHost: name.optional(),
     dataPort: port,
-    /** What it has loaded from before, when it comes back. */
-    heldShards: z.array(shardId).max(limits.shardsHeldMax).readonly(),
   })
   .readonly();
 
@@ -77,16 +76,29 @@ export const welcome = z
     heartbeatSilenceMs: intervalMs,
     /** What workers of this orchestrator show each other. */
     peerToken: secret,
-    /** What is to be run: the worker measures itself on it. */
-    model,
-    /** Whether stages compute on the plain path alone, whose numbers depend on nothing else. */
-    isDeterministic: z.boolean(),
+    /** Of the models that are opened right after this: what is held of others is let go. */
+    channels: z.array(channel).max(limits.modelsOpenMax).readonly(),
   })
   .refine((message) => message.heartbeatEveryMs < message.heartbeatSilenceMs, {
     message: 'must be longer than heartbeatEveryMs',
     path: ['heartbeatSilenceMs'],
   })
   .readonly();
+
+/** From now on a channel is about this model: the worker measures itself on it, and says so there. Both of the connection itself. */
+export const openModel = z
+  .object({
+    kind: z.literal('openModel'),
+    channel,
+    /** Under which it is served: what is held of it stays its own. */
+    name,
+    model,
+    /** Whether stages compute on the plain path alone, whose numbers depend on nothing else. */
+    isDeterministic: z.boolean(),
+  })
+  .readonly();
+/** The model is served no more: all that is held of it is let go, and what still comes on its channel is dropped. */
+export const closeModel = z.object({ kind: z.literal('closeModel'), channel }).readonly();
 
 /** Time by rows of one layer of each kind that was measured by itself. */
 const kindCurves = z
@@ -95,7 +107,7 @@ const kindCurves = z
   .readonly()
   .optional();
 
-/** What a worker measured of itself for this model, and holds of it. Follows `welcome`. */
+/** What a worker measured of itself for the model of a channel, and holds of it. Follows `openModel`. */
 export const profile = z
   .object({
     kind: z.literal('profile'),
@@ -115,6 +127,8 @@ export const profile = z
     cachedBytes: count,
     /** Speed at which it reads its disk. */
     diskBytesPerSecond: z.number().positive(),
+    /** What it has loaded from before, when it comes back. */
+    heldShards: z.array(shardId).max(limits.shardsHeldMax).readonly(),
   })
   .readonly();
 

@@ -18,7 +18,6 @@ const worker: WorkerIdentity = {
   threads: 2,
   memoryBytes: 8_000_000_000,
   dataPort: 7601,
-  heldShards: ['0123456789abcdef'],
 };
 const hello = { kind: 'hello', token: null, worker } satisfies ControlMessage;
 
@@ -28,6 +27,13 @@ const welcome = {
   heartbeatEveryMs: 250,
   heartbeatSilenceMs: 10_000,
   peerToken: 'peers',
+  channels: [1, 7],
+} satisfies ControlMessage;
+
+const openModel = {
+  kind: 'openModel',
+  channel: 7,
+  name: 'llama-1b',
   model: { architecture: 'llama', tensors: [{ name: 'blk.0.attn_q.weight', bytes: 12 }] },
   isDeterministic: false,
 } satisfies ControlMessage;
@@ -44,6 +50,7 @@ const profile = {
   hasFiles: true,
   cachedBytes: 0,
   diskBytesPerSecond: 1.5e9,
+  heldShards: ['0123456789abcdef'],
 } satisfies ControlMessage;
 
 const source = { workerId: 'w2', host: '10.0.0.2', port: 7601 };
@@ -84,6 +91,8 @@ const everyMessage: readonly ControlMessage[] = [
   hello,
   { ...hello, token: 'join-token' },
   welcome,
+  openModel,
+  { kind: 'closeModel', channel: limits.channelsMax },
   profile,
   { kind: 'probe', requestId: 1, host: '10.0.0.2', port: 7601 },
   { kind: 'probed', requestId: 1, latencyMicros: 120.5, bytesPerSecond: 1.1e8 },
@@ -139,6 +148,8 @@ const everyKind: Record<ControlMessage['kind'], true> = {
   revoked: true,
   hello: true,
   welcome: true,
+  openModel: true,
+  closeModel: true,
   profile: true,
   probe: true,
   probed: true,
@@ -196,7 +207,7 @@ describe('control messages', () => {
     const message = receivedJson({ ...assign, future: 1, next: { ...assign.next, future: 2 } });
     expect(message).toEqual(assign);
     const model = { any: { depth: [{ of: 'it' }] } };
-    expect(receivedJson({ ...welcome, model, future: 1 })).toEqual({ ...welcome, model });
+    expect(receivedJson({ ...openModel, model, future: 1 })).toEqual({ ...openModel, model });
   });
 
   it('cuts wordy texts instead of losing the report', () => {
@@ -230,10 +241,11 @@ describe('control messages', () => {
     ['a long name', withWorker({ name: 'x'.repeat(257) }), /worker\.name/],
     ['a long list', withWorker({ cpuFeatures: Array(257).fill('a') }), /cpuFeatures/],
     ['a port out of range', withWorker({ dataPort: 65_536 }), /dataPort/],
-    ['a shard that is no hash', withWorker({ heldShards: ['layers 0 to 8'] }), /heldShards\.0/],
+    ['channel 0 for a model', { ...openModel, channel: 0 }, /channel/],
+    ['a shard that is no hash', { ...profile, heldShards: ['layers 0 to 8'] }, /heldShards\.0/],
     [
       'more shards than may be held',
-      withWorker({ heldShards: Array(limits.shardsHeldMax + 1).fill(prepare.shardId) }),
+      { ...profile, heldShards: Array(limits.shardsHeldMax + 1).fill(prepare.shardId) },
       /heldShards/,
     ],
     ['silence as short as the beat', { ...welcome, heartbeatSilenceMs: 250 }, /heartbeatSilenceMs/],

@@ -17,6 +17,8 @@ const controlSchema = z.discriminatedUnion('kind', [
   identity.revoked,
   membership.hello,
   membership.welcome,
+  membership.openModel,
+  membership.closeModel,
   membership.profile,
   membership.probe,
   membership.probed,
@@ -59,7 +61,7 @@ export type ControlMessageOf<K extends ControlMessage['kind']> = Extract<
 /** What a worker tells about itself when it joins. */
 export type WorkerIdentity = ControlMessageOf<'hello'>['worker'];
 /** What a worker measured of itself for a model. */
-export type WorkerProfile = Omit<ControlMessageOf<'profile'>, 'kind'>;
+export type WorkerProfile = Omit<ControlMessageOf<'profile'>, 'kind' | 'heldShards'>;
 
 /**
  * A full frame. Overlong `message` and `reason` texts are cut.

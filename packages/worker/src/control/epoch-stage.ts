@@ -13,7 +13,7 @@ import {
 } from '@butterfly/stage';
 import {
   type Activations,
-  type Connection,
+  type Outlet,
   type StageTime,
   type Step,
   type StepResult,
@@ -21,6 +21,7 @@ import {
   encodeStep,
   encodeStepResult,
 } from '@butterfly/wire';
+import type { ComputeTurns } from './compute-turns.js';
 import { SampledTokens } from './sampled-tokens.js';
 import { type WitnessWish, witnessedFrames } from './witness.js';
 
@@ -36,11 +37,13 @@ export interface EpochStageOptions {
    * Takes every step and its activations: a link, or the orchestrator that relays them. On the last stage a link to the
    * first one, which takes the results, or null.
    */
-  readonly next: Pick<Connection, 'send'> | null;
+  readonly next: Pick<Outlet, 'send'> | null;
   /** Takes the results of the last stage, too. */
-  readonly orchestrator: Pick<Connection, 'send'>;
+  readonly orchestrator: Pick<Outlet, 'send'>;
   /** What the last stage holds answers to; without it no sequence may have a constraint. */
   readonly constraints?: ConstraintHost;
+  /** Which it shares with stages of other models; by default with none. */
+  readonly turns?: ComputeTurns;
   readonly clock: Clock;
   readonly onFailure: (error: ButterflyError) => void;
   /** Told of each sequence whose numbers became NaN or infinite in the layers of this stage. */
@@ -210,12 +213,7 @@ export class EpochStage {
     startedMs: number,
     compute: () => Promise<StageResult>,
   ): Promise<void> {
-    const { activations, logits, vectors = [], faults, computeMicros } = await compute();
-    const outputs = wantsEmbeddings(step)
-      ? this.options.stage.isLast
-        ? embeddingOutputs(step.sequences, vectors, faults)
-        : []
-      : ((await this.#sampler?.sample(step.sequences, logits, faults)) ?? []);
+    const { activations, faults, computeMicros, outputs } = await this.#inTurn(step, compute);
     this.#tellFaults(step, faults, outputs);
     const hostMicros = Math.max(0, (this.options.clock.nowMs() - startedMs) * 1000 - computeMicros);
     const stageTimes = [...before, { computeMicros, hostMicros }];
@@ -228,6 +226,21 @@ export class EpochStage {
     this.#send({ step, activations, tokens, outputs, stageTimes });
     if (!this.#isWhole) this.#proceed();
     this.options.onStep?.();
+  }
+
+  /** The graph and, on the last stage, what is made of its numbers. */
+  async #inTurn(
+    step: Step,
+    compute: () => Promise<StageResult>,
+  ): Promise<Pick<StageResult, 'activations' | 'faults' | 'computeMicros'> & Pick<Computed, 'outputs'>> {
+    using _turn = await this.options.turns?.take();
+    const { activations, logits, vectors = [], faults, computeMicros } = await compute();
+    if (!wantsEmbeddings(step)) {
+      const outputs = (await this.#sampler?.sample(step.sequences, logits, faults)) ?? [];
+      return { activations, faults, computeMicros, outputs };
+    }
+    const outputs = this.options.stage.isLast ? embeddingOutputs(step.sequences, vectors, faults) : [];
+    return { activations, faults, computeMicros, outputs };
   }
 
   /** Null on the first stage while some tokens are yet to be sampled. */
@@ -278,15 +291,10 @@ export class EpochStage {
       this.#testify(step, 'sent', activations);
       return;
     }
-    const result = encodeStepResult({ epoch, stepId, outputs, stageTimes });
     // The first stage may go on with these tokens at once; of what is told of them it has no use.
     if (next && samples(step))
-      next.send(
-        outputs.some(({ logprobs, scored }) => logprobs ?? scored)
-          ? encodeStepResult({ epoch, stepId, outputs: tokensOf(outputs), stageTimes })
-          : result,
-      );
-    orchestrator.send(result);
+      next.send(encodeStepResult({ epoch, stepId, outputs: tokensOf(outputs), stageTimes }));
+    orchestrator.send(encodeStepResult({ epoch, stepId, outputs, stageTimes }));
   }
 }
 

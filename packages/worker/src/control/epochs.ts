@@ -11,10 +11,12 @@ import {
   type Activations,
   type Connection,
   type ControlMessageOf,
+  type Outlet,
   type Step,
   type Transport,
   encodeControl,
 } from '@butterfly/wire';
+import type { ComputeTurns } from './compute-turns.js';
 import { EpochStage } from './epoch-stage.js';
 import { dialNext, type IncomingLinks } from '../peers/stage-links.js';
 import type { ShardHolder, ShardLease } from './shards.js';
@@ -22,12 +24,14 @@ import type { ShardHolder, ShardLease } from './shards.js';
 type Assign = ControlMessageOf<'assign'>;
 
 export interface EpochsOptions {
-  readonly orchestrator: Pick<Connection, 'send'>;
+  readonly orchestrator: Pick<Outlet, 'send'>;
   /** What workers show each other. */
   readonly peerToken: string;
   readonly shards: ShardHolder;
   readonly links: IncomingLinks;
   readonly constraints: ConstraintHost;
+  /** Of all stages of this worker. */
+  readonly turns: ComputeTurns;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly observe: WorkerObserver;
@@ -38,7 +42,7 @@ export interface EpochsOptions {
 /** By then the orchestrator has found a dead worker too: silence takes at most 8 beats to be found on a calm network. */
 const linkGraceMs = 10 * deadlines.heartbeatEveryMs;
 
-/** The stages that this worker is in the plans of one orchestrator: mostly one, and two while plans change. */
+/** The stages that this worker is in the plans of one model: mostly one, and two while plans change. */
 export class Epochs {
   readonly #stages = new Map<number, AssignedStage>();
   /** Of epochs that are over, but for a step that is still computed. */
@@ -157,7 +161,7 @@ class AssignedStage {
 
   async #begin(): Promise<void> {
     const { epoch, shardId } = this.assign;
-    const { shards, orchestrator, constraints, clock, observe, onStep } = this.options;
+    const { shards, orchestrator, constraints, turns, clock, observe, onStep } = this.options;
     const lease = await shards.lease(shardId);
     const { layers } = lease;
     if (this.#hasEnded()) {
@@ -174,6 +178,7 @@ class AssignedStage {
       next,
       orchestrator,
       constraints,
+      turns,
       clock,
       onFailure: (error) => this.#fail(error, null),
       onFault: (sequenceId) => observe({ kind: 'stageNumbersFailed', epoch, sequenceId, layers }),
@@ -184,7 +189,7 @@ class AssignedStage {
   }
 
   /** Who takes what this stage sends: the next stage, or the orchestrator for it; null for a last stage without a link. */
-  async #reachNext(): Promise<Pick<Connection, 'send'> | null> {
+  async #reachNext(): Promise<Pick<Outlet, 'send'> | null> {
     const { next, epoch, linkToken, stageIndex } = this.assign;
     const { orchestrator, peerToken, transport, clock } = this.options;
     if (next?.kind !== 'direct') return next && orchestrator;

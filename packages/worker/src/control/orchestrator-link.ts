@@ -3,6 +3,7 @@ import {
   type Connection,
   type ControlMessageOf,
   type Frame,
+  type ReceivedFrame,
   type Transport,
   decodeControl,
   encodeControl,
@@ -20,7 +21,7 @@ export interface OrchestratorLinkOptions {
   readonly onWelcome: (
     welcome: ControlMessageOf<'welcome'>,
     connection: Connection,
-  ) => (frame: Frame) => void;
+  ) => (frame: ReceivedFrame) => void;
 }
 
 /** A connection to an orchestrator that welcomed this worker. */
@@ -36,7 +37,7 @@ export interface OrchestratorLink {
  */
 export async function joinOrchestrator(options: OrchestratorLinkOptions): Promise<OrchestratorLink> {
   const { host, port, transport, clock, hello, signal } = options;
-  let receive: ((frame: Frame) => void) | null = null;
+  let receive: ((frame: ReceivedFrame) => void) | null = null;
   let settle: (error: ButterflyError | null) => void = () => undefined;
   const welcomed = new Promise<void>((resolve, reject) => {
     settle = (error) => {

@@ -2,17 +2,17 @@ import { ButterflyError, type Clock, type WorkerObserver, limits, toButterflyErr
 import type { ModelSpec } from '@butterfly/model';
 import type { Stage, StageFactory } from '@butterfly/stage';
 import type { ShardSource } from '@butterfly/weights';
-import { type Connection, type ControlMessageOf, type WorkerProfile, encodeControl } from '@butterfly/wire';
+import { type ControlMessageOf, type Outlet, type WorkerProfile, encodeControl } from '@butterfly/wire';
 
 type Prepare = ControlMessageOf<'prepare'>;
 type Prepared = ControlMessageOf<'prepared'>;
 
-/** Who asks for a shard, and what loading it takes: all of one connection to the orchestrator. */
+/** Who asks for a shard, and what loading it takes: all of one model on one connection to the orchestrator. */
 export interface ShardClient {
   /** Takes the answers. */
-  readonly orchestrator: Pick<Connection, 'send'>;
+  readonly orchestrator: Pick<Outlet, 'send'>;
   readonly spec: ModelSpec;
-  /** The same for the same weights and settings. */
+  /** The same for the same model with the same settings, whatever orchestrator asks. */
   readonly modelKey: string;
   readonly isDeterministic: boolean;
   readonly profile: Pick<WorkerProfile, 'layerCurve' | 'kindCurves' | 'hostExperts' | 'outputCurve'>;
@@ -71,14 +71,17 @@ export class ShardHolder {
     },
   ) {}
 
-  /** What is loaded. */
-  get heldIds(): readonly string[] {
-    return [...this.#shards].filter(([, { loaded }]) => loaded !== null).map(([shardId]) => shardId);
+  /** What is loaded of a model. */
+  heldIds(modelKey: string): readonly string[] {
+    return [...this.#shards]
+      .filter(([, shard]) => shard.loaded !== null && shard.modelKey === modelKey)
+      .map(([shardId]) => shardId);
   }
 
   /** Loads a shard; one that is held is answered at once. The answer, `prepared` or `unprepared`, goes to the client. */
   prepare(order: Prepare, client: ShardClient): void {
     const { shardId } = order;
+    const { modelKey } = client;
     const known = this.#shards.get(shardId);
     if (known) {
       known.client = client;
@@ -86,15 +89,16 @@ export class ShardHolder {
       if (known.loaded) client.orchestrator.send(encodeControl(known.loaded.prepared));
       return;
     }
-    for (const [id, { isOrphan, loaded }] of this.#shards) if (isOrphan && !loaded) this.release(id);
-    if (this.#shards.size >= limits.shardsHeldMax) {
-      const message = `This worker holds ${limits.shardsHeldMax} shards already; release one of them first.`;
+    const others = [...this.#shards].filter(([, shard]) => shard.modelKey === modelKey);
+    for (const [id, { isOrphan, loaded }] of others) if (isOrphan && !loaded) this.release(id);
+    if (others.filter(([id]) => this.#shards.has(id)).length >= limits.shardsHeldMax) {
+      const message = `This worker holds ${limits.shardsHeldMax} shards of the model already; release one of them first.`;
       refuse(order, client, new ButterflyError('PROTOCOL_INVALID', message));
       return;
     }
     const shard: Shard = {
       order,
-      modelKey: client.modelKey,
+      modelKey,
       client,
       abort: new AbortController(),
       loaded: null,
@@ -109,17 +113,24 @@ export class ShardHolder {
 
   /**
    * From now on everything is told to this client: what is loaded at once, so that a new orchestrator knows it as the
-   * one before did, and what is still loading as soon as it is, unless something else is asked for before. Shards of
-   * other models are given up.
+   * one before did, and what is still loading as soon as it is, unless something else is asked for before.
    */
   serve(client: ShardClient): void {
-    for (const [shardId, shard] of this.#shards) {
-      if (shard.modelKey !== client.modelKey) this.release(shardId);
-      else {
-        this.prepare(shard.order, client);
-        shard.isOrphan = shard.loaded === null;
-      }
+    for (const shard of this.#shards.values()) {
+      if (shard.modelKey !== client.modelKey) continue;
+      this.prepare(shard.order, client);
+      shard.isOrphan = shard.loaded === null;
     }
+  }
+
+  /** Gives up what is held of all other models. */
+  keepOnly(modelKeys: ReadonlySet<string>): void {
+    for (const [shardId, { modelKey }] of this.#shards) if (!modelKeys.has(modelKey)) this.release(shardId);
+  }
+
+  /** Gives up what is held of a model. */
+  forget(modelKey: string): void {
+    for (const [shardId, shard] of this.#shards) if (shard.modelKey === modelKey) this.release(shardId);
   }
 
   /** Gives a shard up: ends its loading, or disposes it as soon as no epoch uses it. */

@@ -19,7 +19,9 @@ import {
   peerToken,
   prepareOf,
   ScriptedOrchestrator,
-  welcomeTo,
+  modelChannel,
+  openingOf,
+  welcomeOf,
   workerOptions,
 } from '../testing/scripted-orchestrator.js';
 import { Worker } from './worker.js';
@@ -119,7 +121,8 @@ describe('a shard', () => {
     const starting = Worker.start({ ...workerOptions(orchestrator.port), profiler, rejoins: false });
     const member = await orchestrator.accept();
     await member.next('hello');
-    member.send(welcomeTo(spec));
+    member.send(welcomeOf([modelChannel]));
+    member.send(openingOf(spec));
     const worker = await starting;
     member.send(prepareOf(whole, [0, 1]));
     expect(await worker.closed).toMatchObject({ code: 'PROTOCOL_INVALID' });
@@ -153,7 +156,7 @@ describe('an epoch', () => {
       await member.next('ready');
     }
     // What is left of the old one is dropped.
-    member.connection.send(encodeStep(stepOf(1, { stepId: 7 })));
+    member.channel.send(encodeStep(stepOf(1, { stepId: 7 })));
     expect(await sampledBy(member, 2)).toBeGreaterThanOrEqual(0);
     await worker.stop();
   });
@@ -178,7 +181,7 @@ describe('an epoch', () => {
     await member.prepare(prepareOf(whole, [0, spec.layers]));
     member.send(assignOf(1, whole));
     await member.next('ready');
-    member.connection.send(encodeStep(stepOf(1, { sequences: [part({ regionStart: 100 })] })));
+    member.channel.send(encodeStep(stepOf(1, { sequences: [part({ regionStart: 100 })] })));
     expect(await member.next('failed')).toMatchObject({ epoch: 1, code: 'COMPUTE_INVALID' });
     member.send({ kind: 'unassign', epoch: 1 });
     member.send(assignOf(2, whole));
@@ -240,7 +243,7 @@ describe('two stages', () => {
     await last.member.next('ready');
     first.member.send(assignOf(2, front, { stageCount: 2, next: direct }));
     await first.member.next('ready');
-    first.member.connection.send(encodeStep(stepOf(2)));
+    first.member.channel.send(encodeStep(stepOf(2)));
     const linked = decodeStepResult(await last.member.frame('result'));
     expect(linked.outputs[0]?.tokens[0]).toBe(expected);
     for (const { member } of [first, last]) member.send({ kind: 'unassign', epoch: 2 });
@@ -252,14 +255,14 @@ describe('two stages', () => {
     for (const { member } of [first, last]) await member.next('ready');
     const unknown = new Uint8Array(Int32Array.of(tokenOfStepBefore(1)).buffer);
     const sequences = [part({ sampling: greedySampling, positionStart: 1 })];
-    first.member.connection.send(encodeStep(stepOf(3)));
-    first.member.connection.send(encodeStep(stepOf(3, { stepId: 2, sequences, payload: unknown })));
+    first.member.channel.send(encodeStep(stepOf(3)));
+    first.member.channel.send(encodeStep(stepOf(3, { stepId: 2, sequences, payload: unknown })));
     const [one, ahead] = [await last.member.frame('result'), await last.member.frame('result')].map(
       decodeStepResult,
     );
     expect(one?.outputs[0]?.tokens[0]).toBe(expected);
     const inTurn = new Uint8Array(Int32Array.of(expected ?? 0).buffer);
-    first.member.connection.send(encodeStep(stepOf(3, { stepId: 3, sequences, payload: inTurn })));
+    first.member.channel.send(encodeStep(stepOf(3, { stepId: 3, sequences, payload: inTurn })));
     const again = decodeStepResult(await last.member.frame('result'));
     expect(again.outputs).toEqual(ahead?.outputs);
     for (const { member } of [first, last]) member.send({ kind: 'unassign', epoch: 3 });
@@ -268,12 +271,12 @@ describe('two stages', () => {
     await last.member.next('ready');
     first.member.send(assignOf(4, front, { stageCount: 2, next: { kind: 'relay', workerId: 'w2' } }));
     await first.member.next('ready');
-    first.member.connection.send(encodeStep(stepOf(4)));
+    first.member.channel.send(encodeStep(stepOf(4)));
     const step = decodeStep(await first.member.frame('step'));
     expect(step.payload).toEqual(noBytes);
-    last.member.connection.send(encodeStep(step));
+    last.member.channel.send(encodeStep(step));
     const activations = decodeActivations(await first.member.frame('activations'));
-    last.member.connection.send(encodeActivations(activations));
+    last.member.channel.send(encodeActivations(activations));
     const relayed = decodeStepResult(await last.member.frame('result'));
     expect(relayed.outputs[0]?.tokens[0]).toBe(expected);
     expect(relayed.stageTimes).toHaveLength(2);
@@ -286,7 +289,7 @@ describe('two stages', () => {
     await member.prepare(prepareOf(back, [2, spec.layers]));
     member.send(assignOf(1, back, { stageIndex: 1, stageCount: 2 }));
     await member.next('ready');
-    member.connection.send(encodeStep(stepOf(1, { payload: noBytes })));
+    member.channel.send(encodeStep(stepOf(1, { payload: noBytes })));
     expect(await worker.closed).toMatchObject({ code: 'PROTOCOL_INVALID' });
   });
 });

@@ -6,6 +6,7 @@ import {
   deadlines,
   exitCodes,
   isLoopbackHost,
+  limits,
   systemClock,
   toButterflyError,
 } from '@butterfly/common';
@@ -19,14 +20,16 @@ import { joinOrchestrator, type OrchestratorLink } from './orchestrator-link.js'
 import { PeerGuests } from '../peers/peer-guests.js';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
 import { PeerSecret } from '../peers/peer-secret.js';
-import { Session, type SessionParts, type WelcomedModel } from './session.js';
+import { ComputeTurns } from './compute-turns.js';
+import type { WantedModel } from './model-session.js';
+import { Session, type SessionParts } from './session.js';
 import { ShardHolder } from './shards.js';
 
 export interface WorkerOptions extends Machine {
   readonly join: { readonly host: string; readonly port: number };
   /** How it proves itself; by default it does not, over plain sockets. */
   readonly membership?: Membership;
-  readonly identity: Omit<WorkerIdentity, 'dataHost' | 'dataPort' | 'heldShards'>;
+  readonly identity: Omit<WorkerIdentity, 'dataHost' | 'dataPort'>;
   /** How long it dials an orchestrator that was never there; 0, the default, dials once, and Infinity until it is stopped. */
   readonly waitMs?: number;
   /** Stops it when aborted, while it still waits too. */
@@ -76,8 +79,10 @@ export class Worker {
   #pauseMs = dialPauseMinMs;
   /** For how long the orchestrator said that it lets this worker in no more. */
   #keptOutMs = 0;
-  /** Of the model that was measured last: losing the orchestrator changes nothing of it. */
-  #measured: { readonly modelKey: string; readonly profile: Promise<MeasuredProfile> } | null = null;
+  /** By model, the latest last: losing the orchestrator changes nothing of it. */
+  readonly #measured = new Map<string, Promise<MeasuredProfile>>();
+  /** Machines are measured on one model after the other. */
+  #measuring: Promise<unknown> = Promise.resolve();
 
   private constructor(
     private readonly options: WorkerOptions,
@@ -106,7 +111,19 @@ export class Worker {
     const door = await openDoor(options, { transport, clock, observe, ...arrivals });
     const shards = new ShardHolder({ stages, clock, observe });
     const localFiles = options.remoteOnly !== true;
-    const parts = { ...arrivals, shards, cache, localFiles, membership, transport, clock, observe, onStep };
+    const turns = new ComputeTurns();
+    const parts = {
+      ...arrivals,
+      shards,
+      turns,
+      cache,
+      localFiles,
+      membership,
+      transport,
+      clock,
+      observe,
+      onStep,
+    };
     const worker = new Worker(options, parts, door);
     const { signal } = options;
     const stop = (): void => worker.#stopping.abort();
@@ -134,7 +151,7 @@ export class Worker {
 
   async #join(): Promise<OrchestratorLink> {
     const { join, identity, advertise } = this.options;
-    const { shards, membership, transport, clock } = this.parts;
+    const { membership, transport, clock } = this.parts;
     await membership.enrol(join);
     const reached = advertise
       ? { dataHost: advertise.host, dataPort: advertise.port }
@@ -147,10 +164,10 @@ export class Worker {
       hello: {
         kind: 'hello',
         token: membership.token,
-        worker: { ...identity, ...reached, heldShards: shards.heldIds },
+        worker: { ...identity, ...reached },
       },
       onWelcome: (welcome, connection) => {
-        const measure = (model: WelcomedModel): Promise<MeasuredProfile> => this.#measure(model);
+        const measure = (model: WantedModel): Promise<MeasuredProfile> => this.#measure(model);
         const session = new Session(welcome, connection, { ...this.parts, measure });
         this.#session = session;
         return (frame) => session.receive(frame);
@@ -174,13 +191,16 @@ export class Worker {
     throw new ButterflyError('CANCELLED', 'The worker was stopped before the orchestrator answered.');
   }
 
-  #measure({ spec, isDeterministic, modelKey }: WelcomedModel): Promise<MeasuredProfile> {
-    if (this.#measured?.modelKey === modelKey) return this.#measured.profile;
-    const profile = this.options.profiler(spec, isDeterministic);
-    const measured = { modelKey, profile };
-    this.#measured = measured;
+  #measure({ spec, isDeterministic, weightsKey }: WantedModel): Promise<MeasuredProfile> {
+    const known = this.#measured.get(weightsKey);
+    if (known) return known;
+    const profile = this.#measuring.then(() => this.options.profiler(spec, isDeterministic));
+    this.#measuring = profile.catch(() => undefined);
+    this.#measured.set(weightsKey, profile);
+    for (const [key] of this.#measured)
+      if (this.#measured.size > limits.modelsOpenMax) this.#measured.delete(key);
     profile.catch(() => {
-      if (this.#measured === measured) this.#measured = null;
+      if (this.#measured.get(weightsKey) === profile) this.#measured.delete(weightsKey);
     });
     return profile;
   }

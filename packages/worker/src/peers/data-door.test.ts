@@ -3,9 +3,9 @@ import { limits } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { describeFile } from '@butterfly/stage/testing';
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
-import { decodeFileChunk, dial, encodeControl, encodeFileChunk } from '@butterfly/wire';
+import { Channel, decodeFileChunk, dial, encodeControl, encodeFileChunk } from '@butterfly/wire';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Party, peerToken, ScriptedOrchestrator } from '../testing/scripted-orchestrator.js';
+import { modelChannel, Party, peerToken, ScriptedOrchestrator } from '../testing/scripted-orchestrator.js';
 
 let spec: ModelSpec;
 
@@ -38,7 +38,11 @@ describe('a worker at its data port', () => {
     const block = decodeFileChunk(await peer.frame('fileChunk'));
     expect(block.requestId).toBe(1);
     expect(Buffer.from(block.bytes).equals(new Uint8Array(1000))).toBe(true);
-    connection.send(encodeControl({ kind: 'fetch', requestId: 2, fileIndex: 0, offset: 64, bytes: 500 }));
+    const fetch = { kind: 'fetch', requestId: 2, fileIndex: 0, offset: 64, bytes: 500 } as const;
+    // Of a model that is not open there is nothing.
+    new Channel(connection, modelChannel + 1).send(encodeControl(fetch));
+    expect(await peer.next('fetchMissing')).toMatchObject({ requestId: 2 });
+    new Channel(connection, modelChannel).send(encodeControl(fetch));
     const chunk = decodeFileChunk(await peer.frame('fileChunk'));
     expect(Buffer.from(chunk.bytes).equals(readFileSync(spec.files[0]?.path ?? '').subarray(64, 564))).toBe(
       true,
@@ -91,7 +95,7 @@ describe('a worker at its data port', () => {
     await using orchestrator = await ScriptedOrchestrator.open();
     const { worker, member } = await orchestrator.startWorker(spec);
     const unasked = { requestId: 0xffff_ffff, bytes: new Uint8Array(100_000), sha256: new Uint8Array(32) };
-    member.connection.send(encodeFileChunk(unasked));
+    member.channel.send(encodeFileChunk(unasked));
     member.send({ kind: 'probeBlock', requestId: 5, bytes: 2000 });
     const { requestId, bytes } = decodeFileChunk(await member.frame('fileChunk'));
     expect([requestId, bytes.length]).toEqual([5, 2000]);

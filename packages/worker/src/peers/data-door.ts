@@ -88,7 +88,7 @@ function receive(
     handlers: {
       onBreach: (error) => onBreach(error, connection),
       onFrame: (frame) => {
-        if (guests.has(connection)) guests.receive(connection, decodeControl(frame));
+        if (guests.has(connection)) guests.receive(connection, frame);
         else if (isGreeted) links.receive(connection, frame);
         else {
           greet(decodeControl(frame));

@@ -1,15 +1,19 @@
 import { ButterflyError, limits, sha256, toButterflyError } from '@butterfly/common';
 import {
+  Channel,
   type Connection,
   type ControlMessage,
   type ControlMessageOf,
+  decodeControl,
   encodeControl,
   encodeFileChunk,
+  type Outlet,
+  type ReceivedFrame,
 } from '@butterfly/wire';
 
 /** Answers what other workers ask for of the weights. */
 export interface WeightServer {
-  serve(connection: Connection, message: ControlMessageOf<'fetch'>): Promise<void>;
+  serve(outlet: Outlet, message: ControlMessageOf<'fetch'>): Promise<void>;
 }
 
 /**
@@ -17,13 +21,19 @@ export interface WeightServer {
  * need never be trusted with more than a stranger's.
  */
 export class PeerGuests {
-  readonly #connections = new Set<Connection>();
-  #weights: WeightServer | null = null;
+  /** With the channels on which each has asked for weights. */
+  readonly #connections = new Map<Connection, Map<number, Channel>>();
+  /** By the channel of their model. */
+  readonly #weights = new Map<number, WeightServer>();
   #block: { readonly bytes: Uint8Array; readonly sha256: Uint8Array } | null = null;
 
-  /** From now on guests are given these weights. */
-  offer(weights: WeightServer): void {
-    this.#weights = weights;
+  /** From now on guests are given these weights, until they are withdrawn. */
+  offer(channel: number, weights: WeightServer): void {
+    this.#weights.set(channel, weights);
+  }
+
+  withdraw(channel: number): void {
+    this.#weights.delete(channel);
   }
 
   /** Lets in who showed the secret of the cluster. @throws ButterflyError JOIN_REFUSED when there are too many */
@@ -33,7 +43,7 @@ export class PeerGuests {
         'JOIN_REFUSED',
         `This worker serves ${limits.peerGuestsMax} others already; ask another one.`,
       );
-    this.#connections.add(connection);
+    this.#connections.set(connection, new Map());
     connection.send(encodeControl({ kind: 'peerWelcome' }));
   }
 
@@ -46,17 +56,37 @@ export class PeerGuests {
   }
 
   /** Takes what a guest asks for. @throws ButterflyError PROTOCOL_INVALID for anything else */
-  receive(connection: Connection, message: ControlMessage): void {
+  receive(connection: Connection, frame: ReceivedFrame): void {
+    const message: ControlMessage = decodeControl(frame);
     switch (message.kind) {
       case 'probeBlock':
-        this.#answer(connection, this.#sendBlock(connection, message));
+        this.answerProbe(connection, message);
         return;
       case 'fetch':
-        if (this.#weights) this.#answer(connection, this.#weights.serve(connection, message));
+        this.#fetch(connection, frame.channel, message);
         return;
       default:
         throw new ButterflyError('PROTOCOL_INVALID', `A peer does not send "${message.kind}".`);
     }
+  }
+
+  /** Sends a block to be timed, to a guest or to the orchestrator. */
+  answerProbe(connection: Connection, message: ControlMessageOf<'probeBlock'>): void {
+    this.#answer(connection, this.#sendBlock(connection, message));
+  }
+
+  #fetch(connection: Connection, number: number, message: ControlMessageOf<'fetch'>): void {
+    const channels = this.#connections.get(connection);
+    const weights = this.#weights.get(number);
+    if (!channels || !weights) {
+      const missing = encodeControl({ kind: 'fetchMissing', requestId: message.requestId });
+      // Of a model that is served no more, or not yet.
+      new Channel(connection, number).send(missing);
+      return;
+    }
+    const channel = channels.get(number) ?? new Channel(connection, number);
+    channels.set(number, channel);
+    this.#answer(connection, weights.serve(channel, message));
   }
 
   #answer(connection: Connection, work: Promise<void>): void {

@@ -31,7 +31,7 @@ export function describeWorker(
     /** What it may take of the memory of this machine, where it computes on a card. */
     readonly host?: HostOffer;
   },
-): Omit<WorkerIdentity, 'dataPort' | 'heldShards'> {
+): Omit<WorkerIdentity, 'dataPort'> {
   const { device, host } = options;
   return {
     name: options.name,

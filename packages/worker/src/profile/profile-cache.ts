@@ -80,7 +80,7 @@ export class ProfileCache {
       diskBytesPerSecond,
     };
     // The wire's own check, since it must pass it in any case.
-    encodeControl({ kind: 'profile', ...profile, hasFiles: false, cachedBytes: 0 });
+    encodeControl({ kind: 'profile', ...profile, hasFiles: false, cachedBytes: 0, heldShards: [] });
     return profile;
   }
 }

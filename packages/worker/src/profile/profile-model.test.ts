@@ -42,7 +42,7 @@ async function fixturePath(name: string): Promise<string> {
 }
 
 function expectTravels(measured: MeasuredProfile): void {
-  const message = { kind: 'profile', ...measured, hasFiles: true, cachedBytes: 0 } as const;
+  const message = { kind: 'profile', ...measured, hasFiles: true, cachedBytes: 0, heldShards: [] } as const;
   expect(() => encodeControl(message)).not.toThrow();
 }
 

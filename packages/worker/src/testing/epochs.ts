@@ -38,7 +38,7 @@ export const stepOf = (epoch: number, change: Partial<Step> = {}): Step => ({
 
 /** What the whole model samples, in a stage that is ready. */
 export async function sampledBy(member: Member, epoch: number, stepId = 1): Promise<number | undefined> {
-  member.connection.send(encodeStep(stepOf(epoch, { stepId })));
+  member.channel.send(encodeStep(stepOf(epoch, { stepId })));
   const { outputs } = decodeStepResult(await member.frame('result'));
   return outputs[0]?.tokens[0];
 }

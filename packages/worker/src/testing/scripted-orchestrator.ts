@@ -5,6 +5,7 @@ import { type ButterflyError, ensure } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
 import { ggml } from '@butterfly/stage/testing';
 import {
+  Channel,
   Connection,
   type ConnectionHandlers,
   type ControlMessage,
@@ -60,22 +61,30 @@ export class Party {
 /** One worker's connection as the orchestrator has it. */
 export class Member extends Party {
   readonly connection: Connection;
+  /** Of the model. */
+  readonly channel: Channel;
 
   constructor(socket: Socket) {
     super();
     this.connection = new Connection(socket, { handlers: this.handlers });
+    this.channel = new Channel(this.connection, modelChannel);
   }
 
+  /** About the model, or the connection, as it belongs. */
   send(message: ControlMessage): void {
-    this.connection.send(encodeControl(message));
+    const outlet = ofConnection.has(message.kind) ? this.connection : this.channel;
+    outlet.send(encodeControl(message));
   }
 
-  /** Welcomes whoever said hello, and waits for its profile. */
-  async welcome(spec: ModelSpec): Promise<ControlMessageOf<'hello'>['worker']> {
+  /** Welcomes whoever said hello, opens a model and waits for the profile. */
+  async welcome(
+    spec: ModelSpec,
+  ): Promise<ControlMessageOf<'hello'>['worker'] & Pick<ControlMessageOf<'profile'>, 'heldShards'>> {
     const { worker } = await this.next('hello');
-    this.send(welcomeTo(spec));
-    await this.next('profile');
-    return worker;
+    this.send(welcomeOf([modelChannel]));
+    this.send(openingOf(spec));
+    const { heldShards } = await this.next('profile');
+    return { ...worker, heldShards };
   }
 
   /** Orders a shard and waits until it is prepared. */
@@ -88,18 +97,41 @@ export class Member extends Party {
   answer({ requestId, fileIndex, offset, bytes }: ControlMessageOf<'fetch'>, spec: ModelSpec): void {
     const part = readFileSync(spec.files[fileIndex]?.path ?? '').subarray(offset, offset + bytes);
     const sha256 = createHash('sha256').update(part).digest();
-    this.connection.send(encodeFileChunk({ requestId, bytes: part, sha256 }));
+    this.channel.send(encodeFileChunk({ requestId, bytes: part, sha256 }));
   }
 }
 
 export const peerToken = 'the secret of peers';
+/** Of the model that members are welcomed with. */
+export const modelChannel = 1;
+const ofConnection: ReadonlySet<ControlMessage['kind']> = new Set([
+  'welcome',
+  'openModel',
+  'closeModel',
+  'probe',
+  'probeBlock',
+  'renewed',
+  'revoked',
+]);
 
-export const welcomeTo = (spec: ModelSpec): ControlMessageOf<'welcome'> => ({
+/** @param channels of the models that are opened at once */
+export const welcomeOf = (channels: readonly number[]): ControlMessageOf<'welcome'> => ({
   kind: 'welcome',
   workerId: 'w1',
   heartbeatEveryMs: 250,
   heartbeatSilenceMs: 10_000,
   peerToken,
+  channels,
+});
+
+/** Of the one model of a test, unless it says otherwise. */
+export const openingOf = (
+  spec: ModelSpec,
+  { channel = modelChannel, name = 'tested' }: { readonly channel?: number; readonly name?: string } = {},
+): ControlMessageOf<'openModel'> => ({
+  kind: 'openModel',
+  channel,
+  name,
   model: { ...spec },
   isDeterministic: false,
 });

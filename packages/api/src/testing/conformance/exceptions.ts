@@ -49,7 +49,7 @@ const openai: readonly Exception[] = [
     definition: 'Model',
     reason: 'clients are told of the context and of sizes as vLLM and llama-server tell them',
     allow: (schema) =>
-      ['max_model_len', 'context_length', 'capabilities', 'quantization', 'meta'].reduce(
+      ['max_model_len', 'context_length', 'capabilities', 'quantization', 'status', 'meta'].reduce(
         (allowed, name) => withProperty(allowed, name, () => ({})),
         schema,
       ),

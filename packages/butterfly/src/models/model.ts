@@ -11,12 +11,12 @@ import {
 } from '@butterfly/llama-graph';
 import { type ModelSpec, checkFiles, openGguf } from '@butterfly/model';
 import { stepRowsMax } from '@butterfly/orchestrator';
-import { modelsDirectory, type CacheVariables } from './directories.js';
-import { findPulled } from './hub/pulled.js';
-import { isHubReference, parseHubReference } from './hub/reference.js';
+import { modelsDirectory, type CacheVariables } from '../directories.js';
+import { findPulled } from '../hub/pulled.js';
+import { isHubReference, parseHubReference } from '../hub/reference.js';
 
 /** The small model that ships with Butterfly (models/README.md). */
-export const ownModel = fileURLToPath(new URL('../models/butterfly-stories.gguf', import.meta.url));
+export const ownModel = fileURLToPath(new URL('../../models/butterfly-stories.gguf', import.meta.url));
 
 export interface OpenOptions {
   readonly ggmlDirectory: string | undefined;
@@ -126,11 +126,18 @@ interface ServedSizes {
 
 /**
  * The context to serve: what was asked for, else what the model was trained for, within reason.
+ * @param isBound whether what was asked for is for several models, of which each has as much as it was trained for at most
  * @throws ButterflyError CONFIG_INVALID for more tokens than a model has positions for, which its kernels would not look up
  */
-export function contextTokens(spec: ModelSpec, asked: number | undefined, log: Logger): number {
+export function contextTokens(
+  spec: ModelSpec,
+  asked: number | undefined,
+  log: Logger,
+  isBound = false,
+): number {
   const trained = spec.contextTrained * (spec.graph.kind === 'family' ? spec.graph.rope.scaling.factor : 1);
   const positions = spec.tensors.find(({ name }) => name === 'position_embd.weight')?.shape[1] ?? Infinity;
+  if (isBound && asked !== undefined) return Math.min(asked, trained, positions);
   if (asked !== undefined && asked > positions)
     throw new ButterflyError(
       'CONFIG_INVALID',
