@@ -79,13 +79,13 @@ async function wordsOf(
     const { stdout, stderr } = await promisify(execFile)(path, args, { timeout: answerDeadlineMs });
     return stdout + stderr;
   } catch (thrown) {
-    throw wrong(code, `${path} ${args.join(' ')} failed: ${messageOf(thrown)}`, thrown);
+    throw wrong(code, messageOf(thrown), thrown);
   }
 }
 
 function messageOf(thrown: unknown): string {
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return message.slice(0, wordsMax).trim();
+  return message.slice(0, wordsMax).trim().replaceAll(/\s+/g, ' ');
 }
 
 function wrong(code: 'CONFIG_INVALID' | 'LIBRARY_MISMATCH', what: string, cause?: unknown): ButterflyError {
