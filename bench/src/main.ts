@@ -1,3 +1,4 @@
+import { ButterflyError } from '@butterfly/common';
 import { benchConstraints } from './constraints/constraints.js';
 import { benchDepth } from './depth.js';
 import { benchFailover } from './failover.js';
@@ -45,13 +46,14 @@ Options:
   --requests N     requests of one load of serve, or of soak
   --rate N         Poisson arrivals per second for serve (default: 0.7 of what both sides can do)
   --threads N      threads of one process (default: 2)
-  --llama-bin DIR  llama-server and ggml-rpc-server for servers, of the release that is called here
+  --llama-bin DIR  llama-server and ggml-rpc-server, of the release that is called here: servers needs them, and single,
+                   serve and split measure them too
   --profile        see serve
   --quick          tiny models for models, to try it; writes no file
 `;
 
 const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>> = {
-  single: ({ repeats }) => benchSingle(repeats),
+  single: benchSingle,
   serve: (options) => (options.profile ? benchProfile(options) : benchServe(options)),
   servers: benchServers,
   split: benchSplit,
@@ -83,8 +85,18 @@ async function main(): Promise<void> {
     return;
   }
   const bench = Object.hasOwn(benches, chosen.name) ? benches[chosen.name] : undefined;
-  if (bench) await bench(chosen.options);
-  else fail('');
+  if (!bench) {
+    fail('');
+    return;
+  }
+  try {
+    await bench(chosen.options);
+  } catch (thrown) {
+    // What is wrong with an option takes no stack to understand.
+    if (!(thrown instanceof ButterflyError) || thrown.param === undefined) throw thrown;
+    process.stderr.write(`${thrown.code}: ${thrown.message}\n`);
+    process.exitCode = thrown.kind.exitCode;
+  }
 }
 
 function fail(reason: string): void {

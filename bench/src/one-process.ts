@@ -7,18 +7,21 @@ const prefillTokens = 512;
 const decodeTokens = 128;
 const contextTokens = 1024;
 
-interface Speeds {
+export interface OneStreamSpeeds {
   readonly prefillPerSecond: number;
   readonly decodePerSecond: number;
 }
 
 export interface OneProcessResult {
   readonly threads: number;
-  readonly butterfly: Speeds;
-  readonly llamaCpp: Speeds;
+  readonly butterfly: OneStreamSpeeds;
+  readonly llamaCpp: OneStreamSpeeds;
   readonly prefillRatio: number;
   readonly decodeRatio: number;
-  readonly runs: { readonly butterfly: readonly Speeds[]; readonly llamaCpp: readonly Speeds[] };
+  readonly runs: {
+    readonly butterfly: readonly OneStreamSpeeds[];
+    readonly llamaCpp: readonly OneStreamSpeeds[];
+  };
 }
 
 /** Prefill and decode of one stage in this process beside node-llama-cpp in this process, turn by turn. */
@@ -29,8 +32,8 @@ export async function measureOneProcess(
 ): Promise<OneProcessResult> {
   using model = await SplitModel.load(path, { stages: 1, threads, contextTokens });
   await using oracle = await openOracle(path, { threads, contextTokens });
-  const butterfly: Speeds[] = [];
-  const llamaCpp: Speeds[] = [];
+  const butterfly: OneStreamSpeeds[] = [];
+  const llamaCpp: OneStreamSpeeds[] = [];
   // The first round of each warms up and does not count.
   for (let round = 0; round <= repeats; round++) {
     const ours = await runButterfly(model);
@@ -50,7 +53,7 @@ export async function measureOneProcess(
   };
 }
 
-async function runButterfly(model: SplitModel): Promise<Speeds> {
+async function runButterfly(model: SplitModel): Promise<OneStreamSpeeds> {
   const startedMs = performance.now();
   await model.run(promptOf(prefillTokens), 0);
   const prefillMs = performance.now() - startedMs;
@@ -62,19 +65,19 @@ async function runButterfly(model: SplitModel): Promise<Speeds> {
   return speeds(prefillMs, performance.now() - decodeStartedMs);
 }
 
-async function runLlamaCpp(oracle: Oracle): Promise<Speeds> {
+async function runLlamaCpp(oracle: Oracle): Promise<OneStreamSpeeds> {
   const prefillMs = await oracle.timePrefill(promptOf(prefillTokens));
   return speeds(prefillMs, await oracle.timeDecode(promptOf(1), decodeTokens));
 }
 
-function speeds(prefillMs: number, decodeMs: number): Speeds {
+function speeds(prefillMs: number, decodeMs: number): OneStreamSpeeds {
   return {
     prefillPerSecond: (prefillTokens * 1000) / prefillMs,
     decodePerSecond: (decodeTokens * 1000) / decodeMs,
   };
 }
 
-function medianSpeeds(runs: readonly Speeds[]): Speeds {
+function medianSpeeds(runs: readonly OneStreamSpeeds[]): OneStreamSpeeds {
   return {
     prefillPerSecond: median(runs.map((r) => r.prefillPerSecond)),
     decodePerSecond: median(runs.map((r) => r.decodePerSecond)),

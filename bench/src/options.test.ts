@@ -25,6 +25,17 @@ describe('the options of a benchmark', () => {
     expect(options).toMatchObject({ clients: [2, 8], ratePerSecond: 1.5, profile: true });
   });
 
+  it.each(['single', 'serve', 'servers', 'split'])('take the folder of llama.cpp for %s', (name) => {
+    expect(parseOptions([name, '--llama-bin', '/llama/bin']).options.llamaBin).toBe('/llama/bin');
+    expect(parseOptions([name]).options.llamaBin).toBeNull();
+  });
+
+  it.each([['depth'], ['serve', '--profile']])('refuse the folder of llama.cpp for %s %s', (...args) => {
+    expect(() => parseOptions([...args, '--llama-bin', '/llama/bin'])).toThrow(
+      '--llama-bin is for single, serve, servers, split, without --profile',
+    );
+  });
+
   it.each([['--repeats', '0'], ['--repeats', '1.5'], ['--clients', '1,x'], ['--rate', '-1'], ['--unknown']])(
     'refuse %s %s',
     (...args) => {

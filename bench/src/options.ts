@@ -15,11 +15,14 @@ export interface BenchOptions {
   readonly threads: number;
   /** Print where a step spends its time instead. */
   readonly profile: boolean;
-  /** A folder with llama.cpp's own server, for servers; null without. */
+  /** A folder with llama.cpp's own server, for those who measure it; null without. */
   readonly llamaBin: string | null;
   /** Models so small that they only show whether the benchmark runs. */
   readonly isQuick: boolean;
 }
+
+/** Those who measure llama.cpp's own server. */
+const besideLlamaServer: readonly string[] = ['single', 'serve', 'servers', 'split'];
 
 /** Reads the command line after the benchmark's name. @throws Error that says what is wrong */
 export function parseOptions(args: readonly string[]): {
@@ -42,6 +45,10 @@ export function parseOptions(args: readonly string[]): {
     },
   });
   const [name = ''] = positionals;
+  if (values['llama-bin'] !== undefined && (!besideLlamaServer.includes(name) || values.profile))
+    throw new Error(
+      `--llama-bin is for ${besideLlamaServer.join(', ')}, without --profile; leave it out, or choose one of these.`,
+    );
   return {
     name,
     options: {

@@ -1,14 +1,21 @@
 import { measureHops, type StagesResult } from './hops.js';
 import { lightModel, oneBillion } from './models.js';
 import { measureOneProcess } from './one-process.js';
+import type { BenchOptions } from './options.js';
 import { printTable, writeResult } from './report.js';
+import { binariesIfGiven } from './servers/binaries.js';
+import { measureOneStream, printOneStream } from './servers/one-stream.js';
 
 const mebibyte = 2 ** 20;
 /** Of each repeat of the large model: what a hop costs is little beside how much a run differs from the next. */
 const lightRepeats = 5;
 
-/** One stream: against llama.cpp in one process, and what each further stage costs. */
-export async function benchSingle(repeats: number): Promise<void> {
+/**
+ * One stream: against llama.cpp in one process, over HTTP against its own server, and what each further stage costs.
+ * @throws ButterflyError as `openBinaries`
+ */
+export async function benchSingle({ repeats, llamaBin }: BenchOptions): Promise<void> {
+  const binaries = await binariesIfGiven(llamaBin);
   const path = await oneBillion();
   const results = [];
   for (const threads of [1, 2]) results.push(await measureOneProcess(path, threads, repeats));
@@ -32,6 +39,8 @@ export async function benchSingle(repeats: number): Promise<void> {
       ],
     ]),
   );
+  const overHttp = binaries && (await measureOneStream(path, binaries, repeats));
+  if (overHttp) printOneStream(overHttp, repeats);
   const stages = await measureHops(path, repeats);
   printHops('1B shape', stages);
   const lightStages = await measureHops(await lightModel(), repeats * lightRepeats);
@@ -53,6 +62,7 @@ export async function benchSingle(repeats: number): Promise<void> {
   writeResult('single', {
     repeats,
     oneProcess: results,
+    overHttp,
     stages,
     lightStages,
   });

@@ -1,22 +1,22 @@
 import { figuresOf, type LoadFigures, type LoadRun } from './run-load.js';
 import { median, medianSpread } from './statistics.js';
+import { takeTurns } from './turns.js';
 
-/**
- * Loads that are to be compared, turn by turn, so that what the machine does meanwhile meets all of them; who begins
- * changes from round to round. Gives the medians of each.
- */
+/** Loads that are to be compared, turn by turn. Gives the medians of each. */
 export async function interleave<K extends string>(
   rounds: number,
   loads: Readonly<Record<K, () => Promise<LoadRun>>>,
 ): Promise<Record<K, LoadFigures>> {
-  const names = Object.keys(loads) as K[];
-  const runs = new Map<K, LoadFigures[]>(names.map((name) => [name, []]));
-  for (let round = 0; round < rounds; round++) {
-    for (const name of round % 2 === 0 ? names : names.toReversed())
-      runs.get(name)?.push(figuresOf(await loads[name]()));
-  }
-  const medians = names.map((name) => [name, medianFigures(runs.get(name) ?? [])] as const);
-  return Object.fromEntries(medians) as Record<K, LoadFigures>;
+  const sides = mapValues(loads, (load) => async () => figuresOf(await load()));
+  return mapValues(await takeTurns(rounds, sides), medianFigures);
+}
+
+function mapValues<K extends string, V, W>(
+  values: Readonly<Record<K, V>>,
+  map: (value: V) => W,
+): Record<K, W> {
+  const entries = Object.entries<V>(values).map(([name, value]) => [name, map(value)] as const);
+  return Object.fromEntries(entries) as Record<K, W>;
 }
 
 function medianFigures(runs: readonly LoadFigures[]): LoadFigures {

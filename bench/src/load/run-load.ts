@@ -105,6 +105,11 @@ export function figuresOf({ records, windowMs: [startMs, endMs] }: LoadRun): Loa
   };
 }
 
+/** Tokens per second of one side over those of the other. */
+export function tokensRatio(one: LoadFigures, other: LoadFigures): number {
+  return one.tokensPerSecond / other.tokensPerSecond;
+}
+
 /** Titles of `figureCells`. */
 export const figureHeader = ['tok/s', 'first p50', 'p95', 'p99', 'between p50', 'p95', 'p99'] as const;
 

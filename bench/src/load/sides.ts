@@ -1,4 +1,4 @@
-import type { ServeProcess } from '../processes/serve-process.js';
+import type { CompletionClient } from './completion-client.js';
 import { runLoad, type LoadPattern, type LoadRun } from './run-load.js';
 import { chatLengths, trafficOf, type TokenRequest } from './traffic.js';
 
@@ -12,6 +12,11 @@ const firstToken = 300;
 /** Any load in, what its clients saw out. */
 export type Side = (requests: readonly TokenRequest[], pattern: LoadPattern) => Promise<LoadRun>;
 
+/** Ours or llama.cpp's, asked over HTTP. */
+export interface Server {
+  readonly client: CompletionClient;
+}
+
 /** Requests like those of a chat, at least two for each client: fewer would have no steady time. */
 export function requestsFor(clients: number, vocabulary: number, least: number | null): TokenRequest[] {
   return trafficOf({
@@ -23,7 +28,7 @@ export function requestsFor(clients: number, vocabulary: number, least: number |
 }
 
 /** Each run has prompts of its own, as long as those of the others: what one run cached must not help the next. */
-export function serverSide(server: ServeProcess, vocabulary: number): Side {
+export function serverSide({ client }: Server, vocabulary: number): Side {
   let runs = 0;
   return (requests, pattern) => {
     runs += 1;
@@ -34,6 +39,6 @@ export function serverSide(server: ServeProcess, vocabulary: number): Side {
         (token) => firstToken + ((token - firstToken + shift) % (vocabulary - firstToken)),
       ),
     }));
-    return runLoad(fresh, pattern, (request) => server.client.complete(request));
+    return runLoad(fresh, pattern, (request) => client.complete(request));
   };
 }

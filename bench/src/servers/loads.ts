@@ -4,9 +4,13 @@ import { requestsFor } from '../load/sides.js';
 import { median } from '../load/statistics.js';
 import type { TokenRequest } from '../load/traffic.js';
 
-/** Of the loads with streams of one length. */
-const promptTokens = 128;
-const outputTokens = 96;
+/** Tokens of a stream. */
+interface StreamShape {
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+}
+
+const usualShape: StreamShape = { promptTokens: 128, outputTokens: 96 };
 /** Bytes and special tokens come before it. */
 const firstToken = 300;
 
@@ -25,13 +29,13 @@ export interface Load {
 }
 
 /** One stream, alone. */
-export function oneStream(vocabulary: number): Load {
+export function oneStream(vocabulary: number, shape = usualShape): Load {
   return {
     name: 'one stream',
     unit: 'decode tok/s',
     isTime: false,
     run: async (client, round) => {
-      const [request] = equalRequests(1, round, vocabulary);
+      const [request] = equalRequests(1, shape, round, vocabulary);
       if (!request) throw new Error('There is no request.');
       const record = await client.complete(request);
       return { figure: decodePerSecond(record), firstTokenMs: (record.piecesMs[0] ?? NaN) - record.startMs };
@@ -46,7 +50,7 @@ export function atOnce(streams: number, vocabulary: number): Load {
     unit: 's until one ends',
     isTime: true,
     run: async (client, round) => {
-      const requests = equalRequests(streams, round, vocabulary);
+      const requests = equalRequests(streams, usualShape, round, vocabulary);
       const startMs = performance.now();
       const records = await Promise.all(requests.map((request) => client.complete(request)));
       const ends = records.map(({ piecesMs }) => piecesMs.at(-1) ?? NaN);
@@ -73,7 +77,12 @@ export function closedLoop(clients: number, vocabulary: number, least: number | 
   };
 }
 
-function equalRequests(count: number, round: number, vocabulary: number): TokenRequest[] {
+function equalRequests(
+  count: number,
+  { promptTokens, outputTokens }: StreamShape,
+  round: number,
+  vocabulary: number,
+): TokenRequest[] {
   const token = (at: number): number => firstToken + ((at * 7919) % (vocabulary - firstToken));
   const requests = Array.from({ length: count }, (_, index) => ({
     prompt: Array.from({ length: promptTokens }, (_each, at) => token(index * promptTokens + at)),

@@ -1,13 +1,14 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { contextTokens, parallel } from '../load/sides.js';
-import { median } from '../load/statistics.js';
 import { benchModel, vocabularyOf, type BenchModel } from '../models.js';
 import type { BenchOptions } from '../options.js';
 import { ServeProcess } from '../processes/serve-process.js';
 import { printTable, writeResult } from '../report.js';
-import { hasLlamaServer, LlamaServer } from './llama-server.js';
-import { atOnce, closedLoop, type Load, oneStream, type Round } from './loads.js';
+import { type Beside, inTurn } from './beside.js';
+import { type LlamaBinaries, openBinaries } from './binaries.js';
+import { LlamaServer } from './llama-server.js';
+import { atOnce, closedLoop, type Load, oneStream } from './loads.js';
 
 const warmUpStreams = 4;
 
@@ -49,30 +50,23 @@ const settings: readonly Setting[] = [
   },
 ];
 
-interface Row {
+interface Row extends Beside {
   readonly setting: string;
   readonly load: string;
   readonly unit: string;
-  readonly llamaServer: Round;
-  readonly butterfly: Round;
-  /** Above 1 where Butterfly is ahead. */
-  readonly ratio: number;
 }
 
-/** As users run them, over HTTP: `butterfly serve` beside llama.cpp's own server, and its RPC mode. */
+/**
+ * As users run them, over HTTP: `butterfly serve` beside llama.cpp's own server, and its RPC mode.
+ * @throws ButterflyError as `openBinaries`
+ */
 export async function benchServers(options: BenchOptions): Promise<void> {
-  const { llamaBin, repeats, requests } = options;
-  if (llamaBin === null || !hasLlamaServer(llamaBin)) {
-    process.stderr.write(
-      'servers needs --llama-bin DIR, a folder with llama-server and ggml-rpc-server of the release that is called here; see docs/performance.md.\n',
-    );
-    process.exitCode = 2;
-    return;
-  }
+  const { repeats, requests } = options;
+  const binaries = await openBinaries(options.llamaBin);
   const model = await benchModel(options.model);
   const rows: Row[] = [];
   for (const setting of settings) {
-    rows.push(...(await measure(setting, model, llamaBin, repeats, requests)));
+    rows.push(...(await measure(setting, model, binaries, repeats, requests)));
     // After each: a run takes long, and what it has is kept when it is broken off.
     writeResult('servers', { model: model.name, repeats, rows });
   }
@@ -89,7 +83,7 @@ export async function benchServers(options: BenchOptions): Promise<void> {
 async function measure(
   { name, workers, threads, isBusy, loads }: Setting,
   model: BenchModel,
-  binaries: string,
+  binaries: LlamaBinaries,
   repeats: number,
   least: number | null,
 ): Promise<Row[]> {
@@ -103,33 +97,12 @@ async function measure(
   // Memory is touched, and code compiled, before anything counts.
   for (const client of [theirs.client, ours.client]) await atOnce(warmUpStreams, vocabulary).run(client, 0);
   for (const load of loads(vocabulary, least)) {
-    const [llamaServer, butterfly]: [Round[], Round[]] = [[], []];
-    for (let round = 1; round <= repeats; round++) {
-      // Who begins changes from round to round.
-      const sides = [
-        async () => llamaServer.push(await load.run(theirs.client, round)),
-        async () => butterfly.push(await load.run(ours.client, round)),
-      ];
-      for (const side of round % 2 === 0 ? sides : sides.toReversed()) await side();
-    }
-    const row = rowOf(name, load, llamaServer, butterfly);
+    const beside = await inTurn(load, ours.client, theirs.client, repeats);
+    const row = { setting: name, load: load.name, unit: load.unit, ...beside };
     process.stdout.write(`${name}, ${load.name}: ${row.ratio.toFixed(2)} of llama-server\n`);
     rows.push(row);
   }
   return rows;
-}
-
-function rowOf(setting: string, load: Load, llamaServer: readonly Round[], butterfly: readonly Round[]): Row {
-  const [theirs, ours] = [medianOf(llamaServer), medianOf(butterfly)];
-  const ratio = load.isTime ? theirs.figure / ours.figure : ours.figure / theirs.figure;
-  return { setting, load: load.name, unit: load.unit, llamaServer: theirs, butterfly: ours, ratio };
-}
-
-function medianOf(rounds: readonly Round[]): Round {
-  return {
-    figure: median(rounds.map(({ figure }) => figure)),
-    firstTokenMs: median(rounds.map(({ firstTokenMs }) => firstTokenMs)),
-  };
 }
 
 /** Wants one core all the time, as another program of a user's does. */
