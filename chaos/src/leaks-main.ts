@@ -5,9 +5,9 @@ import { runCommand } from './command.js';
 import { searchLeaks, type SearchReport } from './leaks/search.js';
 import { tableOf } from './leaks/table.js';
 
-const usage = `Usage: node chaos/dist/leaks-main.js [--requests N] [--joins N] [--failures N] [--samples N] [--workers N]
+const usage = `Usage: node chaos/dist/leaks-main.js [--requests N] [--loads N] [--joins N] [--failures N] [--samples N] [--workers N]
 
-Puts a cluster of real processes over TLS through requests, joins and failures, and looks whether what each process holds
+Puts a cluster of real processes over TLS through requests, loads of its model, joins and failures, and looks whether what each process holds
 grows: memory, files, sockets, threads, timers and native objects. Writes chaos/results/leaks.json; ends with 1 when
 something grew, or a request or stream came to something else than it should have.
 `;
@@ -18,6 +18,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       requests: { type: 'string', default: '10000' },
+      loads: { type: 'string', default: '100' },
       joins: { type: 'string', default: '1000' },
       failures: { type: 'string', default: '1000' },
       samples: { type: 'string', default: '24' },

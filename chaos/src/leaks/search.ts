@@ -4,6 +4,7 @@ import { ChaosCluster } from '../cluster.js';
 import { failMany, mayBeKilled, noFailures, type Failures } from './failures.js';
 import { coursesOf, type Course, type SampleAt } from './flatness.js';
 import { joinMany } from './joins.js';
+import { loadMany } from './loads.js';
 import { askMany } from './requests.js';
 import { RunningStream } from './running-stream.js';
 import { probedNode, sampleOf } from './sample.js';
@@ -12,6 +13,8 @@ export interface SearchOptions {
   readonly requests: number;
   readonly joins: number;
   readonly failures: number;
+  /** How often the model is unloaded and loaded again. */
+  readonly loads: number;
   /** Samples of each phase, beside that at its beginning. */
   readonly samples: number;
   readonly workers: number;
@@ -65,7 +68,7 @@ const model = {
     '{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:',
 } as const;
 
-/** Puts a cluster of real processes through requests, joins and failures, and looks at what each holds meanwhile. */
+/** Puts a cluster of real processes through requests, loads, joins and failures, and looks at what each holds meanwhile. */
 export async function searchLeaks(options: SearchOptions): Promise<SearchReport> {
   await using cluster = await ChaosCluster.start({
     model: await cachedSyntheticModel(model),
@@ -100,12 +103,13 @@ class Search {
   ) {}
 
   async run(): Promise<SearchReport> {
-    const { requests, joins, failures } = this.options;
+    const { requests, joins, failures, loads } = this.options;
     const { cluster } = this;
     const all = ['orchestrator', ...cluster.workers.map(({ name }) => name)];
     // What is compiled, cached and opened once.
     await this.#requests(0, Math.ceil(requests / 20));
     await this.#phase('requests', requests, all, (from, count) => this.#requests(from, count));
+    await this.#phase('loads', loads, all, (_, count) => this.#loads(count));
     await this.#phase('joins', joins, all, (from, count) => this.#joins(from, count));
     const lasting = all.filter((name) => !mayBeKilled(cluster).some((worker) => worker.name === name));
     await this.#phase('failures', failures, lasting, (from, count) => this.#fail(from, count));
@@ -159,6 +163,10 @@ class Search {
   async #requests(from: number, count: number): Promise<void> {
     const { wrong } = await askMany(this.cluster.url, from, count);
     this.#wrong.push(...wrong);
+  }
+
+  async #loads(count: number): Promise<void> {
+    this.#wrong.push(...(await loadMany(this.cluster.url, count)));
   }
 
   /** Of which one is a real worker, that is stopped or killed when it has joined. */

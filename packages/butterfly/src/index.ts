@@ -28,6 +28,7 @@ export type { OpenedModel } from './models/model.js';
 export { openApiAccess } from './api-access.js';
 export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
-export type { ModelSource, Serving } from './serving.js';
+export type { Serving } from './serving.js';
+export type { ModelSource } from './serving-options.js';
 export { vectorOf } from '@butterfly/engine';
 export type { EmbedEvent, EmbedRequest, Embedder, Embedding, EngineModel } from '@butterfly/engine';

@@ -1,19 +1,7 @@
 import type { ListeningApi } from '@butterfly/api';
-import {
-  ButterflyError,
-  deadlines,
-  logObserver,
-  systemClock,
-  type Logger,
-  type Observer,
-} from '@butterfly/common';
-import { type ClusterSecurity, openSecurity } from '@butterfly/identity';
-import type { WindowCache } from '@butterfly/llama-graph';
-import { Orchestrator, type Capacity, type Numerics } from '@butterfly/orchestrator';
-import type { ExpertWish, PlanWishes } from '@butterfly/planning';
-import type { PromptMaker } from '@butterfly/text';
-import type { HttpOptions } from './http-api.js';
-import type { LogFormat } from './log-formats.js';
+import { ButterflyError, deadlines, logObserver, systemClock, type Observer } from '@butterfly/common';
+import { openSecurity } from '@butterfly/identity';
+import { Orchestrator } from '@butterfly/orchestrator';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import type { OpenedModel } from './models/model.js';
@@ -21,66 +9,7 @@ import type { ModelShelf } from './models/model-shelf.js';
 import { isLasting } from './models/shelved-model.js';
 import { stockedShelf } from './models/stocked-shelf.js';
 import { cpusOfWorkers } from './placement.js';
-import type { WorkerProgram } from './worker-processes.js';
-
-/** A model file that is to be offered. */
-export interface ModelSource {
-  readonly path: string;
-  /** Other names than that of the file. */
-  readonly aliases: readonly string[];
-}
-
-export interface ServingOptions {
-  /** The first answers where no model is named. At least one. */
-  readonly models: readonly ModelSource[];
-  /** How long a model stays loaded when nobody uses it; Infinity for ever. */
-  readonly keepMs: number;
-  /** Reads what the orchestrator needs of a file. @throws ButterflyError as `openModel` does */
-  readonly openModel: (path: string) => Promise<OpenedModel>;
-  /** What makes prompts for it. @throws ButterflyError CONFIG_INVALID */
-  readonly openPrompts: (model: OpenedModel) => Promise<PromptMaker>;
-  /** Null for no API. */
-  readonly http: HttpOptions | null;
-  readonly clusterHost: string;
-  readonly clusterPort: number;
-  readonly security: ClusterSecurity;
-  /** Local worker processes, and what they run. */
-  readonly workerProgram: WorkerProgram;
-  /** Where each of them computes, as `listDevices` calls it. */
-  readonly devices: readonly string[];
-  /** Where those of them on cards have the experts of a model; undefined for their default. */
-  readonly experts?: ExpertWish | undefined;
-  /** Workers from elsewhere to wait for before the first plan. */
-  readonly workersElsewhere: number;
-  /** Whether workers from elsewhere may come at any time, so that no lack of workers is final. */
-  readonly othersMayJoin: boolean;
-  readonly threads: number | undefined;
-  /** Whether each of several local workers keeps to cores of its own, where there are enough. */
-  readonly pin: boolean;
-  /** Whether local workers keep the cores from deep sleep while steps come and go. */
-  readonly awake: boolean;
-  readonly numerics: Numerics;
-  readonly wishes: PlanWishes;
-  readonly speculation: 'auto' | 'off';
-  /** The share of requests whose steps spare workers compute too, to be compared; by default none. */
-  readonly verifyRate?: number | undefined;
-  /** Of the local workers; undefined for their defaults. */
-  readonly cacheDirectory?: string | undefined;
-  readonly cacheBytes?: number | undefined;
-  /** Without a context, that of the model within reason. */
-  readonly capacity: Pick<Capacity, 'parallel'> & {
-    readonly contextTokens: number | undefined;
-    /** States kept where layers have such; undefined for as many as are usual. */
-    readonly stateCheckpoints: number | undefined;
-    /** What layers with a sliding window keep. */
-    readonly windowCache: WindowCache;
-  };
-  /** Of the local workers; undefined leaves that to the environment. */
-  readonly logFormat?: LogFormat | undefined;
-  readonly log: Logger;
-  /** Hears all that the log does. */
-  readonly onEvent?: Observer | undefined;
-}
+import type { ServingOptions } from './serving-options.js';
 
 /** An orchestrator with its models and local workers, stopped together. */
 export interface Serving {
@@ -140,7 +69,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
 }
 
 function checkTrouble(
-  { devices, othersMayJoin }: ServingOptions,
+  { devices, workersElsewhere, othersMayJoin }: ServingOptions,
   orchestrator: Orchestrator,
   models: ModelShelf,
 ): ButterflyError | null {
@@ -148,9 +77,10 @@ function checkTrouble(
   const troubled = deployed.find(({ trouble }) => trouble && isLasting(trouble));
   const trouble = troubled?.trouble;
   if (!trouble) return null;
-  if (othersMayJoin || orchestrator.workers < devices.length) return trouble;
-  if (deployed.length === 1) throw trouble;
-  void models.giveUp(troubled, trouble);
+  const isLate = orchestrator.workers >= devices.length + workersElsewhere;
+  // One of several is loaded when it is asked for, in the place of others.
+  if (isLate && deployed.length > 1) void models.giveUp(troubled, trouble);
+  else if (isLate && !othersMayJoin) throw trouble;
   return trouble;
 }
 

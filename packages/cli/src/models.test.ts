@@ -128,3 +128,57 @@ describe('several models of a server', () => {
     expect(trained).toContain(trainedId);
   });
 });
+
+describe('models that do not fit together', () => {
+  it('take turns: who is asked for is loaded in the place of what nobody uses', async () => {
+    // What either takes on two workers is enough for it on one, and not for both.
+    const took = [...(await listed()).values()].filter(({ id }) => id !== embedderId);
+    const memory = String(Math.max(...took.map(({ loadedBytes }) => loadedBytes)));
+    const crowdedArgs = [ownModel, '--workers', '0', '--wait-for', '1', '--deterministic', '--ctx', '128'];
+    await using crowded = new Server(crowdedArgs);
+    await crowded.line(/^Join with/);
+    await using _worker = startWorker(crowded, ['--memory', memory]);
+    await crowded.ready();
+    const states = async (): Promise<string> => {
+      const { models } = (await (await fetch(`${crowded.url}/models`)).json()) as { models: ListedModel[] };
+      return models.map(({ id, state, loadedBytes }) => `${id} ${state} ${loadedBytes > 0}`).join();
+    };
+    const ask = async (model: string): Promise<number> =>
+      (await crowded.post('/v1/completions', { model, prompt: 'A', max_tokens: 2, temperature: 0 })).status;
+    expect(await states()).toMatch(/loaded true.*failed false|failed false.*loaded true/);
+    for (const id of [ownId, trainedId, ownId]) {
+      expect(await ask(id)).toBe(200);
+      const other = id === ownId ? trainedId : ownId;
+      expect(await states()).toMatch(new RegExp(`${id} loaded true`));
+      expect(await states()).toMatch(new RegExp(`${other} (unloaded|failed) false`));
+    }
+    // Both in use at once: one is refused, and the other goes on.
+    const streaming = crowded.openai.completions.create({
+      ...{ model: ownId, prompt: 'Once', max_tokens: 120, temperature: 0, stream: true },
+    });
+    const pieces: string[] = [];
+    let refused = 0;
+    for await (const { choices } of await streaming) {
+      if (pieces.length === 3) refused = await ask(trainedId);
+      pieces.push(choices[0]?.text ?? '');
+    }
+    expect([refused, pieces.length > 50]).toEqual([503, true]);
+    expect(await ask(trainedId)).toBe(200);
+  });
+
+  it('are unloaded when nobody asked for a while, and loaded again for who does', async () => {
+    await using idle = new Server(['--keep-alive', '1s', '--ctx', '128']);
+    await idle.ready();
+    const state = async (): Promise<string | undefined> =>
+      ((await (await fetch(`${idle.url}/models`)).json()) as { models: ListedModel[] }).models[0]?.state;
+    const ask = async (): Promise<string> => {
+      const response = await idle.post('/v1/completions', { prompt: 'Once', max_tokens: 8, temperature: 0 });
+      return ((await response.json()) as { choices: { text: string }[] }).choices[0]?.text ?? '';
+    };
+    const told = await ask();
+    while ((await state()) !== 'unloaded') await new Promise((resolve) => setTimeout(resolve, 50));
+    expect((await idle.status()).ready).toBe(true);
+    expect(await ask()).toBe(told);
+    expect(await state()).toBe('loaded');
+  });
+});

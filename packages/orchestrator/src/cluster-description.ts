@@ -1,5 +1,6 @@
 import type {
   ClusterDescription,
+  DrainDescription,
   HostDescription,
   LinkDescription,
   ReplicaDescription,
@@ -8,16 +9,24 @@ import type {
 } from './view/cluster-view.js';
 import { replicasInUse } from '@butterfly/control';
 import type { ReplicatedEngine, SchedulerStats } from '@butterfly/engine';
-import type { PlanStage } from '@butterfly/planning';
-import type { Cluster } from './cluster.js';
+import type { Link, PlanStage } from '@butterfly/planning';
 import type { Replica } from './deployment/replica.js';
 import type { Deployment } from './deployment/deployment.js';
 import type { FleetWorker } from './fleet/fleet-worker.js';
 import type { ModelWorker } from './fleet/model-worker.js';
 
+/** What is the same for all models. */
+export interface DescribedCluster {
+  workers(): readonly FleetWorker[];
+  /** Null stands for the orchestrator. */
+  link(from: string | null, to: string | null): Link;
+  readonly drains: readonly DrainDescription[];
+  readonly notes: readonly string[];
+}
+
 /** The cluster as people and tools see it, and one of its models. */
 export function describeCluster(
-  cluster: Cluster,
+  cluster: DescribedCluster,
   deployment: Deployment,
   engine: Pick<ReplicatedEngine, 'loads' | 'measured' | 'status'>,
   model: NonNullable<ClusterDescription['model']>,
@@ -46,7 +55,7 @@ export function describeCluster(
 }
 
 /** The same without any model. */
-export function describeBare(cluster: Cluster): ClusterDescription {
+export function describeBare(cluster: DescribedCluster): ClusterDescription {
   return {
     model: null,
     isReady: false,
@@ -106,7 +115,11 @@ function layersOf(replica: Replica | null, workerId: string): readonly [number, 
   return stage ? [stage.layerStart, stage.layerEnd - 1] : null;
 }
 
-function describeWorker(cluster: Cluster, worker: ModelWorker, replica: Replica | null): WorkerDescription {
+function describeWorker(
+  cluster: DescribedCluster,
+  worker: ModelWorker,
+  replica: Replica | null,
+): WorkerDescription {
   const { workerId, profile, loadedBytes, totalBytes, reports } = worker;
   const report = replica?.reportOf(workerId) ?? [...reports.values()].at(-1) ?? null;
   return {
@@ -125,7 +138,7 @@ function describeWorker(cluster: Cluster, worker: ModelWorker, replica: Replica 
 }
 
 /** What is known of a worker whatever it works on. */
-function describeBareWorker(cluster: Cluster, worker: FleetWorker): WorkerDescription {
+function describeBareWorker(cluster: DescribedCluster, worker: FleetWorker): WorkerDescription {
   const { workerId, identity } = worker;
   return {
     workerId,
@@ -153,7 +166,7 @@ function deviceOf({ device, cpuVariant }: FleetWorker['identity']): WorkerDescri
 }
 
 /** To the orchestrator and to the worker's neighbours in the pipeline: all of them would be a thousand times a thousand. */
-function linksOf(cluster: Cluster, replica: Replica | null, workerId: string): LinkDescription[] {
+function linksOf(cluster: DescribedCluster, replica: Replica | null, workerId: string): LinkDescription[] {
   const stages = replica?.plan?.stages ?? [];
   const index = stages.findIndex((stage) => stage.workerId === workerId);
   const next = index === -1 ? undefined : stages[index + 1]?.workerId;

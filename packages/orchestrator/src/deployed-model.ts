@@ -4,10 +4,10 @@ import { ConstraintDesk, EngineLedger, PipelineEngine, ReplicatedEngine } from '
 import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
 import type { TokenTable } from '@butterfly/wire';
-import type { Cluster } from './cluster.js';
-import { describeCluster, viewOf } from './cluster-description.js';
+import { describeCluster, type DescribedCluster, viewOf } from './cluster-description.js';
 import { clusterPlanner } from './deployment/cluster-planner.js';
 import type { Deployment } from './deployment/deployment.js';
+import type { DeploymentSettings } from './deployment/deployment-types.js';
 import { engineModel, stepRowsMax } from './deployment/served-requests.js';
 import type { FileServer } from './fleet/file-server.js';
 import type { ClusterDescription, WorkerView } from './view/cluster-view.js';
@@ -56,6 +56,13 @@ export interface Surroundings {
   readonly observe: Observer;
 }
 
+/** The cluster as a model needs it. */
+export interface ServingCluster extends DescribedCluster {
+  /** @throws ButterflyError QUEUE_FULL, CONFIG_INVALID */
+  deploy(settings: DeploymentSettings & { readonly files?: FileServer | undefined }): Deployment;
+  withdraw(deployment: Deployment): Promise<void>;
+}
+
 /** How long after one worker joined others are waited for. */
 const gatherMs = 300;
 
@@ -67,7 +74,7 @@ export class DeployedModel {
 
   /** @throws ButterflyError CONFIG_INVALID, QUEUE_FULL where there are too many models */
   constructor(
-    private readonly cluster: Cluster,
+    private readonly cluster: ServingCluster,
     private readonly options: ModelOptions,
     around: Surroundings,
   ) {

@@ -69,4 +69,10 @@ export type {
 export { cacheTypes } from './messages/cache-type.js';
 export type { CacheType } from './messages/cache-type.js';
 export { decodeControl, encodeControl } from './messages/messages.js';
-export type { ControlMessage, ControlMessageOf, WorkerIdentity, WorkerProfile } from './messages/messages.js';
+export type {
+  ControlMessage,
+  ControlMessageOf,
+  StageReport,
+  WorkerIdentity,
+  WorkerProfile,
+} from './messages/messages.js';

@@ -2,7 +2,7 @@ import type { ModelDirectory, ModelUse, OfferedModel } from '@butterfly/api';
 import { ButterflyError, type Clock } from '@butterfly/common';
 import type { EngineStatus } from '@butterfly/engine';
 import type { DeployedModel } from '@butterfly/orchestrator';
-import type { ShelvedModel } from './shelved-model.js';
+import type { Room, ShelvedModel } from './shelved-model.js';
 
 /** Models that were loaded and lost their place are looked for this often. */
 const lookEveryMs = 200;
@@ -75,14 +75,14 @@ export class ModelShelf implements ModelDirectory {
     };
   }
 
-  /** Unloads what nobody uses, the longest unused first, for a model that lacks memory; false where there is nothing. */
-  async makeRoom(wanted: ShelvedModel): Promise<boolean> {
-    const [idle] = this.#models
-      .filter((model) => model !== wanted && model.isIdle)
-      .sort((a, b) => a.usedMs - b.usedMs);
-    if (!idle) return false;
+  /** Unloads what nobody uses, the longest unused first, for a model that lacks memory. */
+  async makeRoom(wanted: ShelvedModel): Promise<Room> {
+    const others = this.#models.filter((model) => model !== wanted && model.deployed !== null);
+    if (others.length === 0) return { kind: 'none' };
+    const [idle] = others.filter(({ isIdle }) => isIdle).sort((a, b) => a.usedMs - b.usedMs);
+    if (!idle) return { kind: 'inUse', by: others.map(({ id }) => id) };
     await idle.unload();
-    return true;
+    return { kind: 'made' };
   }
 
   /** Nothing is looked after any more. What is loaded ends with the orchestrator. */

@@ -29,11 +29,19 @@ export interface ShelvedModelOptions {
   readonly orchestrator: Pick<Orchestrator, 'withdraw'>;
   /** How long it stays loaded when nobody uses it; Infinity for ever. */
   readonly keepMs: number;
-  /** Unloads something that nobody uses, for this one; false where there is nothing. */
-  readonly makeRoom: () => Promise<boolean>;
+  /** Unloads something that nobody uses, for this one. */
+  readonly makeRoom: () => Promise<Room>;
   readonly clock: Clock;
   readonly observe: Observer;
 }
+
+/** Whether room was made for a model, or what is in the way. */
+export type Room =
+  | { readonly kind: 'made' }
+  /** All else that is loaded is in use. */
+  | { readonly kind: 'inUse'; readonly by: readonly string[] }
+  /** Nothing else is loaded. */
+  | { readonly kind: 'none' };
 
 interface Loaded {
   readonly read: ReadModel;
@@ -235,10 +243,20 @@ export class ShelvedModel {
       const { trouble } = deployed;
       if (trouble && trouble !== seen && isLasting(trouble)) {
         seen = trouble;
-        if (trouble.code !== 'MODEL_TOO_LARGE' || !(await this.options.makeRoom())) throw trouble;
+        if (trouble.code !== 'MODEL_TOO_LARGE') throw trouble;
+        const room = await this.options.makeRoom();
+        if (room.kind === 'none') throw trouble;
+        if (room.kind === 'inUse') throw this.#crowded(room.by);
       }
       await this.#pause();
     }
+  }
+
+  #crowded(by: readonly string[]): ButterflyError {
+    return new ButterflyError(
+      'CLUSTER_NOT_READY',
+      `"${this.id}" does not fit beside ${by.map((id) => `"${id}"`).join(', ')}, which ${by.length === 1 ? 'is' : 'are'} in use; try again when nobody uses ${by.length === 1 ? 'it' : 'them'}, or let more workers join.`,
+    );
   }
 
   #pause(): Promise<void> {

@@ -4,7 +4,7 @@ import { tokenPieces, type TokenPieces } from '@butterfly/text';
 import { contextTokens, servedModel } from './model.js';
 import { ModelShelf } from './model-shelf.js';
 import { type ReadModel, ShelvedModel } from './shelved-model.js';
-import type { ModelSource, ServingOptions } from '../serving.js';
+import type { ModelSource, ServingOptions } from '../serving-options.js';
 
 type StockOptions = Pick<
   ServingOptions,

@@ -3,8 +3,7 @@ import type { Link, Plan, PlanWishes, ReplicaGroups } from '@butterfly/planning'
 import type { ModelSpec } from '@butterfly/model';
 import type { ButterflyError } from '@butterfly/common';
 import type { NumberedConstraint } from '@butterfly/engine';
-import type { StepResult, TokenTable } from '@butterfly/wire';
-import type { StageReport } from '../fleet/model-worker.js';
+import type { StageReport, StepResult, TokenTable } from '@butterfly/wire';
 
 export type LinkOf = (fromWorkerId: string | null, toWorkerId: string | null) => Link;
 

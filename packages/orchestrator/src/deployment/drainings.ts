@@ -1,10 +1,16 @@
 import { ButterflyError, type Clock, type Observer } from '@butterfly/common';
-import type { Deployment } from './deployment.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { FleetWorker } from '../fleet/fleet-worker.js';
 
 /** What emptying a worker takes of a deployment. */
-type Emptying = Pick<Deployment, 'drain' | 'keep' | 'replicaOf'>;
+interface Emptying {
+  /** Gives why it stays, if it must. @throws ButterflyError CLUSTER_NOT_READY for a worker that measures itself */
+  drain(worker: FleetWorker): ButterflyError | null;
+  /** It is to be emptied no more. */
+  keep(workerId: string): void;
+  /** Null for a worker that takes no part. */
+  replicaOf(workerId: string): object | null;
+}
 
 /** Workers that are to be emptied of all models, and then sent away. */
 export class Drainings {

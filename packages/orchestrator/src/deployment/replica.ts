@@ -15,6 +15,7 @@ import {
   type Channel,
   type ControlMessageOf,
   type Frame,
+  type StageReport,
   type StepResult,
   type TokenTable,
   encodeControl,
@@ -32,7 +33,7 @@ import { type Disagreement, Verification } from '../verification/verification.js
 import type { Slowness } from './slowness.js';
 import { StagePaces } from './stage-paces.js';
 import type { ModelWorkers } from '../fleet/model-workers.js';
-import type { StageReport, ModelWorker } from '../fleet/model-worker.js';
+import type { ModelWorker } from '../fleet/model-worker.js';
 
 /** A peer that gives weights so many times as slowly as the orchestrator spares it work; a slower one would hold a load up. */
 const slowerThanOrchestratorMax = 4;

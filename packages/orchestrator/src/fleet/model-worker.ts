@@ -1,9 +1,6 @@
 import type { Joining, Member } from '@butterfly/control';
-import type { Channel, ControlMessageOf, WorkerIdentity, WorkerProfile } from '@butterfly/wire';
+import type { Channel, StageReport, WorkerIdentity, WorkerProfile } from '@butterfly/wire';
 import { identityOf, type FleetWorker } from './fleet-worker.js';
-
-/** What a worker tells about a shard that it holds. */
-export type StageReport = Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'>;
 
 /** What a worker is to one model. `ModelWorkers` alone changes it. */
 export interface ModelWorker extends FleetWorker {

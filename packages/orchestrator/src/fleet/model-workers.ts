@@ -7,10 +7,11 @@ import {
   decodeControl,
   encodeControl,
   type Frame,
+  type StageReport,
 } from '@butterfly/wire';
 import type { FileServer } from './file-server.js';
 import type { FleetWorker } from './fleet-worker.js';
-import type { ModelWorker, StageReport } from './model-worker.js';
+import type { ModelWorker } from './model-worker.js';
 
 export interface ModelWorkersOptions {
   /** Of the model, on every connection. */

@@ -5,8 +5,8 @@ import {
   type StepSequence,
   encodeActivations,
   encodeStep,
+  type Outlet,
 } from '@butterfly/wire';
-import type { ModelWorker } from '../fleet/model-worker.js';
 import type { Audit, AuditedStage, FollowedStep } from './audit.js';
 import { comparedLogprobs, type Tolerance } from './comparison.js';
 
@@ -24,6 +24,12 @@ interface Asked {
   readonly step: FollowedStep;
 }
 
+/** Who computes a second time. */
+interface Verifier {
+  readonly workerId: string;
+  readonly channel: Outlet;
+}
+
 /** A worker that computes the steps of a stage a second time, as the only stage of an epoch of its own. */
 export class Auditor {
   isReady = false;
@@ -36,7 +42,7 @@ export class Auditor {
 
   constructor(
     readonly epoch: number,
-    readonly worker: ModelWorker,
+    readonly worker: Verifier,
     readonly stage: AuditedStage,
     /** Between it and the worker whose stage that is. */
     readonly tolerance: Tolerance,

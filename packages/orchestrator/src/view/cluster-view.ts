@@ -3,7 +3,7 @@ import type { WorkerState } from '@butterfly/control';
 import type { SpeedFigures } from '@butterfly/engine';
 import type { KindTimes } from '@butterfly/model';
 import type { Link, Plan } from '@butterfly/planning';
-import type { CacheType, ControlMessageOf } from '@butterfly/wire';
+import type { CacheType, ControlMessageOf, StageReport } from '@butterfly/wire';
 
 /** What was measured of a link; times and speeds as in a plan. */
 export interface LinkDescription extends Link {
@@ -153,7 +153,7 @@ export interface WorkerView {
   readonly loadedBytes: number;
   readonly totalBytes: number;
   /** Of the shard that serves; null without one. */
-  readonly report: Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'> | null;
+  readonly report: StageReport | null;
 }
 
 /** What the administration routes need of a cluster. */

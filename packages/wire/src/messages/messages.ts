@@ -63,6 +63,9 @@ export type WorkerIdentity = ControlMessageOf<'hello'>['worker'];
 /** What a worker measured of itself for a model. */
 export type WorkerProfile = Omit<ControlMessageOf<'profile'>, 'kind' | 'heldShards'>;
 
+/** What a worker tells about a shard that it holds. */
+export type StageReport = Omit<ControlMessageOf<'prepared'>, 'kind' | 'shardId'>;
+
 /**
  * A full frame. Overlong `message` and `reason` texts are cut.
  * @throws ButterflyError PROTOCOL_INVALID when a field is out of its bounds.
