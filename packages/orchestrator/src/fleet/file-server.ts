@@ -9,7 +9,6 @@ import {
 } from '@butterfly/wire';
 import { KnownDigests } from './known-digests.js';
 import { ServedFile } from './served-file.js';
-import type { ModelWorker } from './model-worker.js';
 
 /** A glance costs two calls of the file system for each file. */
 const lookEveryMs = 2_000;
@@ -71,7 +70,7 @@ export class FileServer {
    * serve meanwhile; a request that is out of place ends the connection.
    */
   async answer(
-    { workerId, channel }: Pick<ModelWorker, 'workerId' | 'channel'>,
+    { workerId, channel }: { readonly workerId: string; readonly channel: Outlet },
     request: Asked,
     observe: Observer,
   ): Promise<void> {

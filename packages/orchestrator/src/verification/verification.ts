@@ -341,10 +341,11 @@ export class Verification {
     return isDrifting ? 'more tokens differ than chance explains' : null;
   }
 
-  #disagree({ worker: verifier, stage }: Auditor, words: string): void {
+  #disagree({ worker: { workerId }, stage }: Auditor, words: string): void {
     const planned = this.#current?.plan.stages[stage.index];
     const worker = this.options.workers.get(planned?.workerId ?? '');
-    if (!planned || !worker) return;
+    const verifier = this.options.workers.get(workerId);
+    if (!planned || !worker || !verifier) return;
     const layers = [planned.layerStart, planned.layerEnd - 1] as const;
     this.options.onDisagreement({ worker, verifier, layers, words });
   }
