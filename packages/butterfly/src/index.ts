@@ -4,6 +4,7 @@ export type { Answer } from './cluster/answers.js';
 export type { ClusterOptions } from './cluster/options.js';
 export { ButterflyError } from '@butterfly/common';
 export type { ButterflyEvent } from '@butterfly/common';
+export type { JudgedPlan, JudgedStage, Objective, OwnObjective } from '@butterfly/planning';
 export type { Embeddings, OutputEvent, WholeAnswer } from '@butterfly/generation';
 export { installBackend, isInstalled, installedFile, removeBackend } from './backends/install.js';
 export { backendPackages } from './backends/packages.js';

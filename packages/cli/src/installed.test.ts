@@ -72,7 +72,7 @@ it('serves the model that ships, and a second process joins with the line that i
 
 it('has types and a library with which the examples run', async () => {
   run('npm', 'install', ...ofNpm, 'hono@4.13.19', '@hono/node-server@2.1.9');
-  const examples = ['chat', 'batch', 'inside-a-server'];
+  const examples = ['chat', 'batch', 'objective', 'inside-a-server'];
   for (const name of examples) copyFileSync(join(root, 'examples', `${name}.ts`), join(folder, `${name}.ts`));
   const options = {
     ...{
@@ -95,6 +95,11 @@ it('has types and a library with which the examples run', async () => {
   const lines = (await node('batch.js', 'prompts.txt')).map((line) => JSON.parse(line) as object);
   expect(lines).toHaveLength(3);
   for (const line of lines) expect(line).toMatchObject({ text: expect.stringMatching(/\w/) as string });
+
+  const reasons = (await node('objective.js')).sort();
+  expect(reasons).toHaveLength(3);
+  expect(reasons[0]).toMatch(/^\+ local-2: Takes layers 0 to /);
+  expect(reasons[1]).toMatch(/^- local-1: With it joules per token would be [\d.e-]+ instead of [\d.e-]+, /);
 
   await using server = new Butterfly([], { cwd: folder, program: 'inside-a-server.js' });
   const [url] = await server.line(/^http:.*/);

@@ -28,6 +28,16 @@ function running(): number {
   return cluster.describe().replicas.reduce((sum, each) => sum + each.running + each.queued, 0);
 }
 
+it('says by its name what is no objective', async () => {
+  const objective = { name: 'energy', costOf: () => NaN };
+  await expect(createCluster({ objective, replicas: 2 })).rejects.toMatchObject({ param: 'objective' });
+  await using broken = await createCluster({ objective, threads: 1 });
+  await expect(broken.ready()).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringContaining('"energy" gave NaN for a plan of 1 stage') as string,
+  });
+});
+
 describe('a cluster inside a program', () => {
   it('gives the same as events, as a whole and as text', async () => {
     let text = '';

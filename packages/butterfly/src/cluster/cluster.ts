@@ -2,6 +2,7 @@ import type * as Api from '@butterfly/api';
 import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly/common';
 import { type AnsweringModel, type EmbedSpec, type Embeddings, EmbeddingRun } from '@butterfly/generation';
 import type { ClusterDescription } from '@butterfly/orchestrator';
+import { isOwn } from '@butterfly/planning';
 import { PromptMaker } from '@butterfly/text';
 import { surveysDirectory } from '../directories.js';
 import type * as HttpApi from '../http-api.js';
@@ -183,7 +184,7 @@ function servingOptions(
 ): Omit<ServingOptions, 'model' | 'prompts' | 'log'> {
   const { workers = 1, join } = options;
   const devices = typeof workers === 'number' ? Array.from({ length: workers }, () => 'cpu') : workers;
-  const { replicas = 1 } = options;
+  const { replicas = 1, objective = 'throughput' } = options;
   return {
     http: null,
     clusterHost: join?.host ?? '127.0.0.1',
@@ -198,8 +199,8 @@ function servingOptions(
     awake: true,
     numerics: { kvCacheType: 'auto', isDeterministic: options.isDeterministic ?? false },
     wishes: {
-      objective: options.objective ?? 'throughput',
-      stagesMin: Math.max(1, Math.floor(devices.length / replicas)),
+      objective,
+      stagesMin: isOwn(objective) ? 1 : Math.max(1, Math.floor(devices.length / replicas)),
       spares: options.spares ?? 0,
       replicasMax: replicas,
     },
