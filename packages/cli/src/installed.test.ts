@@ -71,8 +71,16 @@ it('serves the model that ships, and a second process joins with the line that i
 });
 
 it('has types and a library with which the examples run', async () => {
-  run('npm', 'install', ...ofNpm, 'hono@4.13.19', '@hono/node-server@2.1.9');
-  const examples = ['chat', 'batch', 'objective', 'inside-a-server'];
+  run(
+    'npm',
+    'install',
+    ...ofNpm,
+    'hono@4.13.19',
+    '@hono/node-server@2.1.9',
+    'ai@6.0.326',
+    '@ai-sdk/openai-compatible@2.0.92',
+  );
+  const examples = ['agent', 'chat', 'batch', 'objective', 'inside-a-server', 'ai-sdk'];
   for (const name of examples) copyFileSync(join(root, 'examples', `${name}.ts`), join(folder, `${name}.ts`));
   const options = {
     ...{
@@ -97,9 +105,11 @@ it('has types and a library with which the examples run', async () => {
   for (const line of lines) expect(line).toMatchObject({ text: expect.stringMatching(/\w/) as string });
 
   const reasons = (await node('objective.js')).sort();
-  expect(reasons).toHaveLength(3);
+  expect(reasons).toHaveLength(2);
   expect(reasons[0]).toMatch(/^\+ local-2: Takes layers 0 to /);
   expect(reasons[1]).toMatch(/^- local-1: With it joules per token would be [\d.e-]+ instead of [\d.e-]+, /);
+
+  expect(await node('ai-sdk.js')).toEqual([said]);
 
   await using server = new Butterfly([], { cwd: folder, program: 'inside-a-server.js' });
   const [url] = await server.line(/^http:.*/);

@@ -1,8 +1,13 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { embedMany, generateText, Output, streamText, tool } from 'ai';
 import { type Cluster, createCluster } from 'butterfly';
 import { type ButterflyProvider, createButterfly } from 'butterfly/ai';
+import ts from 'typescript';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
+import { Butterfly } from './testing/butterfly.js';
 import { model as path } from './testing/models.js';
 
 let cluster: Cluster;
@@ -48,6 +53,27 @@ it('calls a tool, makes an object, and makes vectors', async () => {
   });
   const { vectors } = await cluster.embed(['a dog', 'the moon']);
   expect(embeddings).toEqual(vectors.map((vector) => [...vector]));
+});
+
+it('runs the example with a tool', async () => {
+  const examples = new URL('../../../examples/agent.ts', import.meta.url);
+  // Where the packages of the workspace are found.
+  const program = fileURLToPath(new URL('../.cache/agent.mjs', import.meta.url));
+  mkdirSync(dirname(program), { recursive: true });
+  const { outputText } = ts.transpileModule(readFileSync(examples, 'utf8'), {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 },
+  });
+  writeFileSync(program, outputText);
+  await using agent = new Butterfly([path], { program });
+  expect(await agent.ended(), agent.stderr.join('\n')).toEqual({ code: 0, signal: null });
+  const lines = agent.stdout.map(
+    (line) => JSON.parse(line) as { readonly name?: string; readonly result: string },
+  );
+  expect(lines[0]).toMatchObject({
+    name: 'weather',
+    result: expect.stringMatching(/^[\d.]+ (?:celsius|fahrenheit)$/) as string,
+  });
+  expect(lines.at(-1)).toEqual({ text: expect.any(String) as string });
 });
 
 it('tells what is refused, and stops for a signal', async () => {

@@ -8,7 +8,7 @@ import {
   resolveModelPath,
   startServing,
   surveysDirectory,
-} from 'butterfly';
+} from 'butterfly/command';
 import type { Command } from 'commander';
 import { openCacheDirectory } from './cache-directory.js';
 import type { Environment } from './environment.js';

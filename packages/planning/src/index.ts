@@ -25,4 +25,5 @@ export type {
   PlannerInput,
   PlannerMember,
   PlanWishes,
+  Prediction,
 } from './types.js';

@@ -2,8 +2,8 @@ import type { StepTime } from '@butterfly/common';
 import type { CacheType, WorkerProfile } from '@butterfly/wire';
 
 /** What a plan is to be best at: the time of one token of a single stream, or tokens per second of many. */
-export const objectives = ['latency', 'throughput'] as const;
-export type Objective = (typeof objectives)[number];
+export type Objective = 'latency' | 'throughput';
+export const objectives = ['latency', 'throughput'] as const satisfies readonly Objective[];
 
 /** A stage of a plan that is judged, with the name of its worker: `local-1` and so on for those that a program starts. */
 export interface JudgedStage extends PlanStage {
@@ -198,6 +198,7 @@ export interface PlanStage {
   readonly isRelayed: boolean;
 }
 
+/** What a plan is predicted to reach. */
 export interface Prediction {
   /** Time of one token of a single stream: all stages and links once. */
   readonly latencyMicros: number;

@@ -25,6 +25,7 @@ export interface TextRequest {
   readonly [field: string]: unknown;
 }
 
+/** How vectors are made of texts; by default as the model has it, of length 1. */
 export interface EmbedOptions extends Partial<Pick<EmbedSpec, 'pooling' | 'dimensions' | 'isNormalised'>> {
   readonly signal?: AbortSignal;
 }
@@ -124,6 +125,7 @@ export class Cluster implements AsyncDisposable {
     return (this.#closing ??= this.#close());
   }
 
+  /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

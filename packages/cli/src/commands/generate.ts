@@ -3,7 +3,7 @@ import { ButterflyError, deadlines } from '@butterfly/common';
 import type { Generation } from '@butterfly/engine';
 import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
-import { type OpenedModel, ownModel } from 'butterfly';
+import { type OpenedModel, ownModel } from 'butterfly/command';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { addLocalOptions, openLocalModel, startLocal, type LocalFlags } from '../local-serving.js';

@@ -18,7 +18,7 @@ import {
   resolveModelPath,
   startServing,
   surveysDirectory,
-} from 'butterfly';
+} from 'butterfly/command';
 import { checkInsecure, usualLocalDevices } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';
