@@ -32,7 +32,7 @@ for (let round = 1; round <= roundsMax; round += 1) {
       // The first answer must be a call and the last one words; between them the model decides.
       tool_choice: round === 1 ? 'required' : round === roundsMax ? 'none' : 'auto',
       parallel_tool_calls: false,
-      max_tokens: 200,
+      max_tokens: 96,
       temperature: 0,
     })
     .whole();
