@@ -48,6 +48,7 @@ export default tseslint.config(
   {
     ignores: [
       '**/dist/**',
+      'build/**',
       '**/node_modules/**',
       '**/.cache/**',
       'examples/**',

@@ -72,6 +72,8 @@ writeFileSync(
   { mode: 0o755 },
 );
 const sorted = (all) => Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1)));
+// What the provider for the AI SDK needs, and nobody else.
+const { peerDependencies, peerDependenciesMeta } = manifestOf(library);
 const { version, license, type, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const manifest = {
   ...{ name: library, version, description: 'Distributed LLM inference over ggml', license, type, engines },
@@ -80,6 +82,7 @@ const manifest = {
   files: ['bin', 'dist', 'models'],
   dependencies: sorted({ ...dependencies, ...Object.fromEntries(bundled.map((name) => [name, version])) }),
   optionalDependencies: sorted(optionalDependencies),
+  ...{ peerDependencies, peerDependenciesMeta },
   bundleDependencies: bundled.sort(),
 };
 writeFileSync(join(staging, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);

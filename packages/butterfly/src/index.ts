@@ -2,33 +2,60 @@ export { createCluster } from './cluster/cluster.js';
 export type { ChatRequest, Cluster, EmbedOptions, TextRequest } from './cluster/cluster.js';
 export type { Answer } from './cluster/answers.js';
 export type { ClusterOptions } from './cluster/options.js';
-export { ButterflyError } from '@butterfly/common';
-export type { ButterflyEvent } from '@butterfly/common';
-export type { Embeddings, OutputEvent, WholeAnswer } from '@butterfly/generation';
-export { installBackend, isInstalled, installedFile, removeBackend } from './backends/install.js';
-export { backendPackages } from './backends/packages.js';
-export type { BackendPackage } from './backends/packages.js';
-export { surveysDirectory } from './directories.js';
-export { Hub } from './hub/hub.js';
-export { pull } from './hub/pull.js';
-export type { Pulled } from './hub/pull.js';
-export { findPulled } from './hub/pulled.js';
-export { parseHubReference } from './hub/reference.js';
-export {
-  contextTokens,
-  openModel,
-  ownModel,
-  readModelSpec,
-  resolveModelPath,
-  servedModel,
-} from './models/model.js';
-export { windowCaches } from '@butterfly/llama-graph';
-export type { WindowCache } from '@butterfly/llama-graph';
-export type { OpenedModel } from './models/model.js';
-export { openApiAccess } from './api-access.js';
-export type { HttpOptions } from './http-api.js';
-export { startServing } from './serving.js';
-export type { Serving } from './serving.js';
-export type { ModelSource } from './serving-options.js';
-export { vectorOf } from '@butterfly/engine';
-export type { EmbedEvent, EmbedRequest, Embedder, Embedding, EngineModel } from '@butterfly/engine';
+export type { ModelFacts, ModelState, OfferedModel } from '@butterfly/api';
+export { ButterflyError, errorTable } from '@butterfly/common';
+export type {
+  BrokenProtocol,
+  ButterflyEvent,
+  ClusterEvent,
+  ErrorCode,
+  ErrorKind,
+  EventStage,
+  LayerRange,
+  LoadedBytes,
+  Logger,
+  Observer,
+  ProcessEvent,
+  RequestEvent,
+  StepTime,
+} from '@butterfly/common';
+export type {
+  AnswerTiming,
+  Choice,
+  EmbedSpec,
+  Embeddings,
+  FinishReason,
+  OutputEvent,
+  PlainInput,
+  ScoredToken,
+  TokenLogprob,
+  ToolCall,
+  Usage,
+  WholeAnswer,
+} from '@butterfly/generation';
+export type { KindTimes } from '@butterfly/model';
+export type { SpeedFigures } from '@butterfly/engine';
+export { cacheTypes, workerStates } from '@butterfly/orchestrator';
+export type {
+  CacheType,
+  ClusterDescription,
+  DrainDescription,
+  HostDescription,
+  LinkDescription,
+  ProfileDescription,
+  ReplicaDescription,
+  VerificationDescription,
+  WorkerDescription,
+  WorkerState,
+} from '@butterfly/orchestrator';
+export type {
+  JudgedPlan,
+  JudgedStage,
+  Link,
+  Objective,
+  OwnCost,
+  OwnObjective,
+  Plan,
+  PlanStage,
+  Prediction,
+} from '@butterfly/planning';

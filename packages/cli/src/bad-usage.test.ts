@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
 import { encodeControl, protocolVersion } from '@butterfly/wire';
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeToken } from './testing/tokens.js';
 import { run } from './testing/butterfly.js';

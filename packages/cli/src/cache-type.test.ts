@@ -1,5 +1,5 @@
 import { cacheTypes } from '@butterfly/wire';
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { describe, expect, it } from 'vitest';
 import { run } from './testing/butterfly.js';
 import { model } from './testing/models.js';

@@ -5,7 +5,7 @@ import { plainWishes } from '@butterfly/planning';
 import { PromptMaker } from '@butterfly/text';
 import { architectureFixtures, cachedArchitectureModel, triedOf } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
-import { type Embedding, type Serving, openModel, startServing, vectorOf } from 'butterfly';
+import { type Embedding, type Serving, openModel, startServing, vectorOf } from 'butterfly/command';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Butterfly, run } from './testing/butterfly.js';
 import { workerProgram } from './worker-program.js';

@@ -38,7 +38,14 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 it('has no tests in it, no sources, and is small beside the native libraries', () => {
   const files = readdirSync(join(folder, 'node_modules/butterfly'), { recursive: true, encoding: 'utf8' });
   expect(files.filter((name) => /\.test\.|\/testing\/|\.map$|(?<!\.d)\.ts$/.test(name))).toEqual([]);
-  expect(files).toContain('dist/index.d.ts');
+  const manifest = JSON.parse(readFileSync(join(folder, 'node_modules/butterfly/package.json'), 'utf8')) as {
+    readonly exports: Readonly<Record<string, Readonly<Record<'types' | 'default', string>>>>;
+    readonly peerDependencies: object;
+  };
+  expect(Object.keys(manifest.exports)).toEqual(['.', './ai', './command', './process']);
+  for (const { types, default: main } of Object.values(manifest.exports))
+    expect(files).toEqual(expect.arrayContaining([types.slice(2), main.slice(2)]));
+  expect(Object.keys(manifest.peerDependencies)).toEqual(['@ai-sdk/openai-compatible']);
   const ours = run('du', '-sm', '--apparent-size', 'node_modules/butterfly');
   expect(Number(ours.split('\t')[0])).toBeLessThan(10);
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
@@ -72,7 +79,7 @@ it('serves the model that ships, and a second process joins with the line that i
 
 it('has types and a library with which the examples run', async () => {
   run('npm', 'install', ...ofNpm, 'hono@4.13.19', '@hono/node-server@2.1.9');
-  const examples = ['chat', 'batch', 'inside-a-server'];
+  const examples = ['agent', 'chat', 'batch', 'objective', 'inside-a-server'];
   for (const name of examples) copyFileSync(join(root, 'examples', `${name}.ts`), join(folder, `${name}.ts`));
   const options = {
     ...{
@@ -95,6 +102,11 @@ it('has types and a library with which the examples run', async () => {
   const lines = (await node('batch.js', 'prompts.txt')).map((line) => JSON.parse(line) as object);
   expect(lines).toHaveLength(3);
   for (const line of lines) expect(line).toMatchObject({ text: expect.stringMatching(/\w/) as string });
+
+  const reasons = (await node('objective.js')).sort();
+  expect(reasons).toHaveLength(2);
+  expect(reasons[0]).toMatch(/^\+ local-2: Takes layers 0 to /);
+  expect(reasons[1]).toMatch(/^- local-1: With it joules per token would be [\d.e-]+ instead of [\d.e-]+, /);
 
   await using server = new Butterfly([], { cwd: folder, program: 'inside-a-server.js' });
   const [url] = await server.line(/^http:.*/);

@@ -1,4 +1,6 @@
+import { embedMany, generateText, streamText } from 'ai';
 import { type ButterflyEvent, type Cluster, createCluster } from 'butterfly';
+import { createButterfly } from 'butterfly/ai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const events: ButterflyEvent[] = [];
@@ -27,6 +29,16 @@ function pidOfAWorker(): number {
 function running(): number {
   return cluster.describe().replicas.reduce((sum, each) => sum + each.running + each.queued, 0);
 }
+
+it('says by its name what is no objective', async () => {
+  const objective = { name: 'energy', costOf: () => NaN };
+  await expect(createCluster({ objective, replicas: 2 })).rejects.toMatchObject({ param: 'objective' });
+  await using broken = await createCluster({ objective, threads: 1 });
+  await expect(broken.ready()).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringContaining('"energy" gave NaN for a plan of 1 stage') as string,
+  });
+});
 
 describe('a cluster inside a program', () => {
   it('gives the same as events, as a whole and as text', async () => {
@@ -71,6 +83,32 @@ describe('a cluster inside a program', () => {
     expect(vectors).toHaveLength(3);
     expect(vectors[0]).toEqual(vectors[1]);
     expect(vectors[0]?.reduce((sum, value) => sum + value * value, 0)).toBeCloseTo(1, 5);
+  });
+
+  it('is a provider of the AI SDK', async () => {
+    const butterfly = createButterfly(cluster);
+    const prompt = 'Tell me of a dog.';
+    const model = butterfly(cluster.modelId);
+    const asked = { model, prompt, temperature: 0, maxOutputTokens: 24, maxRetries: 0 };
+    const { text, usage } = await generateText(asked);
+    const messages = [{ role: 'user', content: prompt }];
+    expect(text).toBe(await cluster.chat({ messages, temperature: 0, max_tokens: 24 }).text());
+    const stream = streamText(asked);
+    let streamed = '';
+    for await (const piece of stream.textStream) streamed += piece;
+    expect([streamed, (await stream.usage).outputTokens]).toEqual([text, usage.outputTokens]);
+
+    const values = ['a dog', 'the moon'];
+    const { embeddings } = await embedMany({ model: butterfly.embeddingModel(cluster.modelId), values });
+    const { vectors } = await cluster.embed(values);
+    expect(embeddings).toEqual(vectors.map((vector) => [...vector]));
+
+    const options = { providerOptions: { butterfly: { top_k: -7 } } };
+    await expect(generateText({ ...asked, ...options })).rejects.toThrow(/top_k/);
+    const stopping = new AbortController();
+    const long = streamText({ ...asked, abortSignal: stopping.signal, maxOutputTokens: 200 });
+    for await (const piece of long.textStream) if (piece.length > 0) stopping.abort();
+    await expect.poll(running).toBe(0);
   });
 
   it('goes on with the same words when a worker dies in the midst', async () => {

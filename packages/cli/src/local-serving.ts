@@ -1,5 +1,5 @@
 import { plainWishes } from '@butterfly/planning';
-import { type Serving, resolveModelPath, startServing } from 'butterfly';
+import { type Serving, resolveModelPath, startServing } from 'butterfly/command';
 import type { Command } from 'commander';
 import { openCacheDirectory } from './cache-directory.js';
 import type { Environment } from './environment.js';

@@ -1,7 +1,7 @@
 import type { GenerateRequest } from '@butterfly/engine';
 import { type Oracle, openOracle } from '@butterfly/testkit';
 import { greedySampling } from '@butterfly/wire';
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EngineCluster } from './testing/engine-cluster.js';
 

@@ -1,6 +1,6 @@
 import type { Logger } from '@butterfly/common';
 import type { PromptMaker } from '@butterfly/text';
-import { type OpenedModel, openModel, surveysDirectory } from 'butterfly';
+import { type OpenedModel, openModel, surveysDirectory } from 'butterfly/command';
 import type { Environment } from './environment.js';
 import { openPrompts, type PromptFlags } from './prompts.js';
 

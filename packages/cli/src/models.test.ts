@@ -1,4 +1,4 @@
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { architectureFixtures, cachedArchitectureModel } from '@butterfly/testkit';
 import { type Butterfly, run } from './testing/butterfly.js';

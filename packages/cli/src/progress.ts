@@ -1,6 +1,6 @@
 import { formatBytes, printableLine } from '@butterfly/common';
 import type { WorkerView } from '@butterfly/orchestrator';
-import type { Serving } from 'butterfly';
+import type { Serving } from 'butterfly/command';
 import { MultiBar, Presets, SingleBar } from 'cli-progress';
 import { errorLine, tell } from './terminal.js';
 

@@ -1,7 +1,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { ButterflyError, type Logger, limits } from '@butterfly/common';
 import { ChatTemplate, PromptMaker } from '@butterfly/text';
-import type { OpenedModel } from 'butterfly';
+import type { OpenedModel } from 'butterfly/command';
 import { Option } from 'commander';
 
 export interface PromptFlags {

@@ -3,7 +3,7 @@ import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:f
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ButterflyError } from '@butterfly/common';
-import { Hub, type Pulled, findPulled, parseHubReference, pull } from 'butterfly';
+import { Hub, type Pulled, findPulled, parseHubReference, pull } from 'butterfly/command';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HubServer } from './testing/hub-server.js';
 import { Folder } from './testing/models.js';

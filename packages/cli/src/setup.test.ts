@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expectedVersions } from '@butterfly/ggml';
-import { backendPackages } from 'butterfly';
+import { backendPackages } from 'butterfly/command';
 import { afterAll, describe, expect, it } from 'vitest';
 import { run } from './testing/butterfly.js';
 import { Folder } from './testing/models.js';

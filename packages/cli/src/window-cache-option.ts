@@ -1,5 +1,5 @@
 import { type ModelSpec, windowsOf } from '@butterfly/model';
-import { windowCaches } from 'butterfly';
+import { windowCaches } from 'butterfly/command';
 import { Option } from 'commander';
 
 /** `--window-cache`, for the commands that reserve the KV cache of a model. */

@@ -106,6 +106,7 @@ export const errorTable = {
   INTERNAL: server(500, exitCodes.internal, 'A defect in Butterfly.'),
 } as const satisfies Record<string, ErrorKind>;
 
+/** docs/errors.md has them all with what they mean. */
 export type ErrorCode = keyof typeof errorTable;
 
 /** An error of the table. `message` says what was wrong and what to do about it. */
@@ -116,6 +117,7 @@ export class ButterflyError extends Error {
   /** How long whoever is told need not try again, where that is known. */
   readonly retryAfterMs: number | undefined;
 
+  /** An error with a code of docs/errors.md, and a message that says what to do. */
   constructor(
     readonly code: ErrorCode,
     message: string,
@@ -126,6 +128,7 @@ export class ButterflyError extends Error {
     this.retryAfterMs = options.retryAfterMs;
   }
 
+  /** The row of the table: HTTP status, exit code, meaning. */
   get kind(): ErrorKind {
     return errorTable[this.code];
   }

@@ -7,14 +7,26 @@ export {
   ButterflyError,
   ensure,
   errorCodeOf,
+  errorTable,
   exitCodes,
   isErrorCode,
   isLinkError,
   toButterflyError,
 } from './errors.js';
-export type { ErrorCode } from './errors.js';
+export type { ErrorCode, ErrorKind } from './errors.js';
 export { logObserver } from './events/event-log.js';
-export type { ButterflyEvent, EventOf, Observer } from './events/events.js';
+export type {
+  BrokenProtocol,
+  ButterflyEvent,
+  ClusterEvent,
+  EventOf,
+  EventStage,
+  LayerRange,
+  LoadedBytes,
+  Observer,
+  ProcessEvent,
+  RequestEvent,
+} from './events/events.js';
 export { workerLogObserver } from './events/worker-event-log.js';
 export type { WorkerEvent, WorkerObserver } from './events/worker-events.js';
 export { deadlines, limits, runningMaxOf } from './limits.js';

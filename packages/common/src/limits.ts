@@ -42,6 +42,8 @@ export const limits = Object.freeze({
   embeddingNumbersMax: 65_536,
   /** States kept of prompts and answers; one of a large hybrid model takes 150 MiB, as much as 2,400 tokens of its cache. */
   stateCheckpointsMax: 1024,
+  /** What an objective of a program's own is called in a table and in sentences. */
+  objectiveNameCharactersMax: 64,
   /** Requests that wait for a place before clients get 429; each holds a connection and its prompt. */
   queuedRequestsMax: 1024,
   /** Tokens of all waiting prompts together: 64 MB. */

@@ -6,9 +6,13 @@ export type LogLevel = (typeof logLevels)[number];
 
 /** Structured log: `log.info({ fields }, 'sentence')`. */
 export interface Logger {
+  /** For whoever looks for a fault. */
   debug(fields: object, message: string): void;
+  /** What happens: workers that come and go, plans. */
   info(fields: object, message: string): void;
+  /** What somebody should know, although all goes on. */
   warn(fields: object, message: string): void;
+  /** What failed. */
   error(fields: object, message: string): void;
 }
 

@@ -100,7 +100,10 @@ export class PlanFinder {
   /** A plan with what is known of workers and links now. */
   #predictedAnew(current: Target, nowMs: number): Target {
     const plan = this.#repair(current.plan, new Map(), this.members.available(nowMs));
-    return { ...current, plan: plan ? { ...current.plan, predicted: plan.predicted } : current.plan };
+    return {
+      ...current,
+      plan: plan ? { ...current.plan, predicted: plan.predicted, objective: plan.objective } : current.plan,
+    };
   }
 
   /** A defect of the planner costs the plan that was asked for, and not what is live. */

@@ -29,5 +29,11 @@ describe('gainOf', () => {
       predicted: { latencyMicros, tokensPerSecond: 1 },
     });
     expect(gainOf(latency(100), latency(300))).toBe(3);
+    const own = (cost: number): Plan => ({ ...slow, objective: { name: 'energy', cost } });
+    expect([gainOf(own(2), own(5)), gainOf(own(0), own(0)), gainOf(own(0), own(1))]).toEqual([
+      2.5,
+      1,
+      Infinity,
+    ]);
   });
 });

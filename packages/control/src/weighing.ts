@@ -43,6 +43,8 @@ export function fitsBeside(target: Target, current: Target, members: Members): b
 
 /** How many times as good as the other plan it is predicted to be, at what both were made for. */
 export function gainOf(plan: Plan, over: Plan): number {
+  if (typeof plan.objective === 'object' && typeof over.objective === 'object')
+    return plan.objective.cost === over.objective.cost ? 1 : over.objective.cost / plan.objective.cost;
   return plan.objective === 'latency'
     ? over.predicted.latencyMicros / plan.predicted.latencyMicros
     : plan.predicted.tokensPerSecond / over.predicted.tokensPerSecond;

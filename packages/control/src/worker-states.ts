@@ -11,4 +11,5 @@ export const workerStates = [
   'draining',
   'leftOut',
 ] as const;
+/** One of `workerStates`. */
 export type WorkerState = (typeof workerStates)[number];

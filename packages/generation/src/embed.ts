@@ -23,6 +23,7 @@ export interface EmbedSpec {
   readonly tenant?: string | undefined;
 }
 
+/** Vectors of texts, in the order in which they were asked for. */
 export interface Embeddings {
   /** One for each input. */
   readonly vectors: readonly Float32Array[];

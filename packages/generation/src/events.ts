@@ -1,6 +1,7 @@
 /** Why an answer ended: the model or a stop text ended it, its room was used up, or it called tools. */
 export type FinishReason = 'stop' | 'length' | 'toolCalls';
 
+/** Tokens that a request took. */
 export interface Usage {
   readonly promptTokens: number;
   /** Of all choices. */

@@ -1,6 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import type { AnswerTiming, FinishReason, OutputEvent, ScoredToken, Usage } from './events.js';
 
+/** A tool that the model asks for. */
 export interface ToolCall {
   readonly id: string;
   readonly name: string;
@@ -20,6 +21,7 @@ export interface Choice {
   readonly stop: string | null;
 }
 
+/** All answers of a request, with what they took. */
 export interface WholeAnswer {
   readonly choices: readonly Choice[];
   readonly usage: Usage;

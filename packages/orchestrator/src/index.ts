@@ -7,9 +7,18 @@ export { Orchestrator } from './orchestrator.js';
 export type { OrchestratorOptions } from './orchestrator.js';
 export type {
   ClusterDescription,
-  VerificationDescription,
   ClusterView,
+  DrainDescription,
+  HostDescription,
+  LinkDescription,
+  ProfileDescription,
   ReplicaDescription,
+  VerificationDescription,
   WorkerDescription,
   WorkerView,
 } from './view/cluster-view.js';
+// What descriptions are made of.
+export { workerStates } from '@butterfly/control';
+export type { WorkerState } from '@butterfly/control';
+export { cacheTypes } from '@butterfly/wire';
+export type { CacheType } from '@butterfly/wire';

@@ -1,9 +1,12 @@
 import { ButterflyError, formatBytes } from '@butterfly/common';
+import { checkObjective } from './own-cost.js';
 import { offeredBytes } from './stage-memory.js';
 import type { Plan, PlannerInput, PlannerWorker } from './types.js';
 
 /** @throws ButterflyError CONFIG_INVALID for an input that makes no sense. */
-export function checkInput({ model, workers, concurrency, stagesMin = 1, spares = 0 }: PlannerInput): void {
+export function checkInput(input: PlannerInput): void {
+  const { model, workers, concurrency, stagesMin = 1, spares = 0 } = input;
+  checkObjective(input.objective);
   const { layerBytes, inputBytes, outputBytes, kvBytesPerSlot, arenaSlots, overheadBytes } = model;
   const sizes = { inputBytes, outputBytes, arenaSlots, overheadBytes };
   check(layerBytes.length, 'number of layers', 1);

@@ -9,15 +9,21 @@ export { repairPlan } from './repair.js';
 export { holds } from './stage-memory.js';
 export { planReplicas, speedsOfReplicas } from './replicas.js';
 export type { ReplicaGroups } from './replicas.js';
+export { checkObjective, isOwn, objectiveInWords } from './own-cost.js';
 export { expertWishes, objectives, plainWishes } from './types.js';
 export type {
   ExpertWish,
+  JudgedPlan,
+  JudgedStage,
   Link,
   MemberHost,
   Objective,
+  OwnCost,
+  OwnObjective,
   Plan,
   PlanStage,
   PlannerInput,
   PlannerMember,
   PlanWishes,
+  Prediction,
 } from './types.js';

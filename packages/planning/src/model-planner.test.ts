@@ -40,6 +40,18 @@ describe('modelPlanner', () => {
     ]);
   });
 
+  it('refuses replicas beside an objective of one’s own, which judges one pipeline', () => {
+    const objective = { name: 'joules per token', costOf: () => 1 };
+    const planner = (replicasMax: number) =>
+      modelPlanner({
+        ...options(),
+        wishes: { ...plainWishes, objective, replicasMax },
+        observe: () => undefined,
+      });
+    expect(planner(1).plan([member('a', 10, 5)], link).objective).toEqual({ name: objective.name, cost: 1 });
+    expect(() => planner(2)).toThrow(/"joules per token" judges one pipeline, and 2 replicas are several/);
+  });
+
   it('chooses again after a plan that could not be made, since no number came of it', () => {
     const plan = plannerFor();
     expect(() => plan([member('a', 10, 5, 1000)], link)).toThrow(

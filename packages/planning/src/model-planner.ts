@@ -1,4 +1,4 @@
-import type { Observer } from '@butterfly/common';
+import { ButterflyError, type Observer } from '@butterfly/common';
 import {
   type ModelSpec,
   activationBytes,
@@ -18,6 +18,7 @@ import {
 } from '@butterfly/model';
 import type { CacheType } from '@butterfly/wire';
 import { checkCacheWish, chooseCacheType, type CacheChoice } from './cache-choice.js';
+import { checkObjective, isOwn } from './own-cost.js';
 import { planPipeline } from './plan.js';
 import { shareMemory } from './memory-shares.js';
 import type { Plan, PlannerHost, PlannerInput, PlannerMember, PlanWishes } from './types.js';
@@ -50,10 +51,12 @@ export interface ModelPlanner {
 /**
  * Makes plans, all with one type of cache: the one that is best for the workers of the first plan. A later plan with
  * another type would change the numbers of requests under way.
- * @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have
+ * @throws ButterflyError CONFIG_INVALID for a type that there is not, or that this model cannot have, for what is no objective,
+ * and for one of one's own with several replicas
  */
 export function modelPlanner(options: ModelPlannerOptions): ModelPlanner {
-  const { spec, observe, kvCacheType = 'auto' } = options;
+  const { spec, observe, wishes, kvCacheType = 'auto' } = options;
+  checkWishes(wishes);
   checkCacheWish(spec, kvCacheType);
   let choice: CacheChoice | null = null;
   const choose = (members: readonly PlannerMember[]): CacheChoice =>
@@ -68,6 +71,16 @@ export function modelPlanner(options: ModelPlannerOptions): ModelPlanner {
     },
     cacheTypeOf: (members) => choose(members).type,
   };
+}
+
+function checkWishes({ objective, replicasMax }: PlanWishes): void {
+  checkObjective(objective);
+  if (isOwn(objective) && replicasMax > 1)
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      `The objective "${objective.name}" judges one pipeline, and ${replicasMax} replicas are several; leave out one of both.`,
+      { param: 'objective' },
+    );
 }
 
 /**

@@ -1,5 +1,6 @@
 import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
 import { countedLayers } from '@butterfly/model';
+import { objectiveInWords } from './own-cost.js';
 import { stageParts } from './stage-memory.js';
 import type { Plan, PlanExplanation, PlannerInput, PlanStage } from './types.js';
 
@@ -44,7 +45,7 @@ function drawHead({ model, workers }: PlannerInput, plan: Plan): string[] {
   const stages = `${plan.stages.length} of ${workers.length} workers`;
   const load = plan.concurrency === 1 ? 'one sequence' : `${plan.concurrency} sequences at once`;
   const what = `${model.layerBytes.length} layers, KV cache ${plan.cacheType} of ${model.arenaSlots} tokens`;
-  return wrap(`${model.name}: ${stages}, ${what}; best ${plan.objective}, ${load}.`, 0);
+  return wrap(`${model.name}: ${stages}, ${what}; best ${objectiveInWords(plan.objective)}, ${load}.`, 0);
 }
 
 function drawPrediction({ predicted }: Plan, measured: MeasuredPlan | null): string[] {

@@ -1,3 +1,5 @@
+import { leastByOwn } from './own-search.js';
+import { isOwn, ownCosts } from './own-cost.js';
 import { assertPlan, checkInput, tooLarge } from './check.js';
 import { predict } from './cost.js';
 import { compileProblem, placementsOf, type Problem } from './search/problem.js';
@@ -7,14 +9,16 @@ import { heuristicSearch } from './search/search-heuristic.js';
 import { shortlist } from './shortlist.js';
 import { isBetter, solve, type Candidate } from './search/solve.js';
 import { keepSpares, sparesOf } from './spares.js';
-import type { Effort, Plan, PlannerInput, Placement } from './types.js';
+import type { Effort, NamedInput, OwnCost, Plan, PlannerInput, Placement } from './types.js';
 
 /**
  * Chooses which workers take part, in which order, and with which layers: every layer once, nobody over its memory. For
  * latency the time of one token of a single stream is the least; for throughput the time per token of all sequences
- * together, and then the former. Exact for small clusters. Workers that would not help are left out, and so are as
+ * together, and then the former. Exact for small clusters. By an objective of one's own it costs least of those that
+ * `leastByOwn` looks at. Workers that would not help are left out, and so are as
  * many as are to be spares; of the others there are at least `stagesMin` stages where layers and memory allow that many.
- * @throws ButterflyError MODEL_TOO_LARGE when no plan fits; CONFIG_INVALID for an input that makes no sense.
+ * @throws ButterflyError MODEL_TOO_LARGE when no plan fits; CONFIG_INVALID for an input that makes no sense,
+ * and where an objective of one's own fails.
  */
 export function planPipeline(input: PlannerInput, effort: Effort = 'thorough'): Plan {
   const { placements, spareIds } = choose(input, effort);
@@ -39,8 +43,21 @@ function choose(
 }
 
 function place(input: PlannerInput, effort: Effort): readonly Placement[] | null {
+  const { objective } = input;
+  if (!isOwn(objective)) return placeByName({ ...input, objective }, effort);
+  return leastByOwn(input, objective, { best: placeByName, withStages: placeWithStages }, effort);
+}
+
+function placeByName(input: NamedInput, effort: Effort): readonly Placement[] | null {
   const problem = compileProblem(input, shortlist(input));
   const best = withStages(problem, input.stagesMin ?? 1, effort);
+  return best && placementsOf(best.parts, problem);
+}
+
+function placeWithStages(input: NamedInput, stages: number, effort: Effort): readonly Placement[] | null {
+  const problem = compileProblem(input, shortlist(input));
+  if (stages > problem.workers.length) return null;
+  const best = search(problem, stages, effort);
   return best && placementsOf(best.parts, problem);
 }
 
@@ -54,7 +71,8 @@ export function assemblePlan(
   spareIds: ReadonlySet<string> = new Set(),
 ): Plan {
   const { predicted, stages } = predict(placements, input);
-  const { objective, concurrency, model } = input;
+  const { concurrency, model } = input;
+  const objective = objectiveOf(input, placements);
   const plan: Plan = Object.freeze({
     objective,
     concurrency,
@@ -62,11 +80,18 @@ export function assemblePlan(
     cacheType: model.cacheType,
     predicted: Object.freeze(predicted),
     reasons: Object.freeze(
-      reasonsFor(input, stages, predicted, spareIds).map((reason) => Object.freeze(reason)),
+      reasonsFor(input, { objective, stages, predicted }, spareIds).map((reason) => Object.freeze(reason)),
     ),
   });
   assertPlan(plan, model.layerBytes.length, model.joinedLayers);
   return plan;
+}
+
+function objectiveOf(input: PlannerInput, placements: readonly Placement[]): Plan['objective'] {
+  const { objective } = input;
+  if (!isOwn(objective)) return objective;
+  const own: OwnCost = { name: objective.name, cost: ownCosts(input, objective)(placements) };
+  return Object.freeze(own);
 }
 
 /** With as many stages as are wanted, or else with the most that there is a plan for. */

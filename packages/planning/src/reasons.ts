@@ -1,7 +1,17 @@
 import { formatBytes, formatMicros, formatRate } from '@butterfly/common';
 import { predict } from './cost.js';
-import { fitsWorker, holdsSomeLayer, offeredBytes, stageBytes } from './stage-memory.js';
-import type { Plan, PlannerInput, PlannerWorker, PlanStage, Prediction, Placement } from './types.js';
+import { costBy, formatCost } from './own-cost.js';
+import { holdsSomeLayer, offeredBytes, stageBytes } from './stage-memory.js';
+import type {
+  OwnCost,
+  Plan,
+  PlannerInput,
+  PlannerWorker,
+  PlanStage,
+  Prediction,
+  Placement,
+} from './types.js';
+import { fits, variantsWith } from './variants.js';
 
 const reasonOfSpare = 'Is kept as a spare, as --spares asks: it takes the place of one that is lost.';
 
@@ -16,10 +26,10 @@ const predictedStagesMax = 30_000;
  */
 export function reasonsFor(
   input: PlannerInput,
-  stages: readonly PlanStage[],
-  predicted: Prediction,
+  plan: Pick<Plan, 'objective' | 'stages' | 'predicted'>,
   spareIds: ReadonlySet<string>,
 ): readonly Reason[] {
+  const { stages, predicted } = plan;
   const places = new Map(stages.map((stage) => [stage.workerId, stage]));
   const leftOut = input.workers.length - stages.length;
   const isAffordable =
@@ -41,9 +51,7 @@ export function reasonsFor(
     if (spareIds.has(workerId)) return { workerId, isUsed: false, reason: reasonOfSpare };
     const reason =
       reasonOfMemory(input, worker) ??
-      (isAffordable
-        ? reasonByPrediction(input, stages, worker, predicted)
-        : reasonBySpeed(input, stages, worker));
+      (isAffordable ? reasonByPrediction(input, plan, worker) : reasonBySpeed(input, stages, worker));
     return { workerId, isUsed: false, reason };
   });
 }
@@ -82,13 +90,12 @@ function reasonOfMemory({ model }: PlannerInput, worker: PlannerWorker): string 
 
 function reasonByPrediction(
   input: PlannerInput,
-  stages: readonly PlanStage[],
+  { objective, stages, predicted }: Pick<Plan, 'objective' | 'stages' | 'predicted'>,
   worker: PlannerWorker,
-  predicted: Prediction,
 ): string {
+  if (typeof objective === 'object') return reasonByOwn(input, objective, stages, worker);
   const best = bestWith(input, stages, worker);
-  if (best === null)
-    return `Its ${formatBytes(offeredBytes(worker))} do not suffice for any place in this pipeline.`;
+  if (best === null) return reasonOfRoom(worker);
   const [slow, now] = [formatMicros(best.latencyMicros), formatMicros(predicted.latencyMicros)];
   if (input.objective === 'latency')
     return best.latencyMicros > predicted.latencyMicros
@@ -100,25 +107,31 @@ function reasonByPrediction(
     : `Would gain nothing: ${rate} with it, ${rateNow} without, and each token would take ${slow} instead of ${now}.`;
 }
 
+function reasonOfRoom(worker: PlannerWorker): string {
+  return `Its ${formatBytes(offeredBytes(worker))} do not suffice for any place in this pipeline.`;
+}
+
+function reasonByOwn(
+  input: PlannerInput,
+  { name, cost }: OwnCost,
+  stages: readonly PlanStage[],
+  worker: PlannerWorker,
+): string {
+  const costs = variantsWith(stages, worker.workerId)
+    .filter((placements) => fits(input, placements))
+    .map((placements) => costBy(input, placements));
+  if (costs.length === 0) return reasonOfRoom(worker);
+  return `With it ${name} would be ${formatCost(Math.min(...costs))} instead of ${formatCost(cost)}, at the place where it does least harm.`;
+}
+
 /** The best of the plans with this worker in the place of another one, or with one layer of a neighbour. */
 function bestWith(
   input: PlannerInput,
   stages: readonly Placement[],
   { workerId }: PlannerWorker,
 ): Prediction | null {
-  const variants: Placement[][] = [];
-  for (const [index, stage] of stages.entries()) {
-    const { layerStart, layerEnd } = stage;
-    variants.push(stages.with(index, { ...stage, workerId }));
-    if (layerEnd - layerStart < 2) continue;
-    const own = (from: number, to: number): Placement => ({ workerId, layerStart: from, layerEnd: to });
-    const shorter = { ...stage, layerEnd: layerEnd - 1 };
-    const later = { ...stage, layerStart: layerStart + 1 };
-    variants.push(stages.toSpliced(index, 1, shorter, own(layerEnd - 1, layerEnd)));
-    variants.push(stages.toSpliced(index, 1, own(layerStart, layerStart + 1), later));
-  }
   let best: Prediction | null = null;
-  for (const placements of variants) {
+  for (const placements of variantsWith(stages, workerId)) {
     if (!fits(input, placements)) continue;
     const { predicted } = predict(placements, input);
     const isBetter =
@@ -129,16 +142,6 @@ function bestWith(
     if (isBetter) best = predicted;
   }
   return best;
-}
-
-/** Whether layers may be parted so, and every stage fits the memory of its worker. */
-export function fits({ model, workers }: PlannerInput, placements: readonly Placement[]): boolean {
-  const byId = new Map(workers.map((worker) => [worker.workerId, worker]));
-  return placements.every((placement) => {
-    const worker = byId.get(placement.workerId);
-    const mayBegin = model.joinedLayers?.has(placement.layerStart) !== true;
-    return mayBegin && worker !== undefined && fitsWorker(model, worker, placement);
-  });
 }
 
 function reasonBySpeed(

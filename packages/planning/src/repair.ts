@@ -1,6 +1,6 @@
 import type { Placement } from './types.js';
 import { assemblePlan } from './plan.js';
-import { fits } from './reasons.js';
+import { fits } from './variants.js';
 import type { Plan, PlannerInput } from './types.js';
 
 /**
@@ -30,7 +30,8 @@ export function repairPlan(
   const now = {
     ...input,
     workers,
-    objective: plan.objective,
+    // What somebody's own objective does is not in a plan; of a planner it is the same one always.
+    objective: typeof plan.objective === 'object' ? input.objective : plan.objective,
     concurrency: plan.concurrency,
     model: { ...input.model, cacheType: plan.cacheType },
   };

@@ -1,5 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
 import { predict } from './cost.js';
+import { isOwn } from './own-cost.js';
 import { bestPlacements } from './plan.js';
 import { dealt, improved } from './replicas-search.js';
 import { shortlist } from './shortlist.js';
@@ -28,7 +29,8 @@ const manyWorkers = 32;
  * @throws ButterflyError MODEL_TOO_LARGE when not even all workers together hold the model; CONFIG_INVALID for an input
  * that makes no sense
  */
-export function planReplicas(input: PlannerInput, replicasMax: number): ReplicaGroups {
+export function planReplicas(asked: PlannerInput, replicasMax: number): ReplicaGroups {
+  const input = bySpeed(asked);
   const { workers } = input;
   let best: { readonly groups: Split; readonly tokensPerSecond: number } = {
     groups: [workers],
@@ -47,6 +49,11 @@ export function planReplicas(input: PlannerInput, replicasMax: number): ReplicaG
   return { groups, tokensPerSecond: best.tokensPerSecond };
 }
 
+/** Groups are compared by speed; an objective of one's own is for one pipeline, and is not asked here. */
+function bySpeed(input: PlannerInput): PlannerInput {
+  return isOwn(input.objective) ? { ...input, objective: 'throughput' } : input;
+}
+
 /** All numbers of groups from two on; for large clusters, whose plans take their time, the most and ever half of that. */
 function countsToTry(most: number, workers: number): number[] {
   if (workers <= manyWorkers) return Array.from({ length: Math.max(0, most - 1) }, (_, index) => index + 2);
@@ -56,7 +63,8 @@ function countsToTry(most: number, workers: number): number[] {
 }
 
 /** What each of these groups is predicted to make; 0 for one that cannot hold the model. */
-export function speedsOfReplicas(input: PlannerInput, groups: readonly (readonly string[])[]): number[] {
+export function speedsOfReplicas(asked: PlannerInput, groups: readonly (readonly string[])[]): number[] {
+  const input = bySpeed(asked);
   const byId = new Map(input.workers.map((worker) => [worker.workerId, worker]));
   const speedOf = groupSpeed(input, 1);
   return groups.map((group) => speedOf(group.flatMap((workerId) => byId.get(workerId) ?? [])));

@@ -1,4 +1,4 @@
-import { predict } from './cost.js';
+import { costBy } from './own-cost.js';
 import { fitsWorker } from './stage-memory.js';
 import type { Effort, PlannerInput, PlannerWorker, Placement } from './types.js';
 
@@ -85,10 +85,6 @@ function leastUsefulFirst(placements: Placements, workers: readonly PlannerWorke
 }
 
 function fastest(input: PlannerInput, found: readonly Placements[]): Placements | null {
-  const costOf = (placements: Placements): number => {
-    const { latencyMicros, tokensPerSecond } = predict(placements, input).predicted;
-    return input.objective === 'latency' ? latencyMicros : 1 / tokensPerSecond;
-  };
-  const ranked = found.map((placements) => ({ placements, cost: costOf(placements) }));
+  const ranked = found.map((placements) => ({ placements, cost: costBy(input, placements) }));
   return ranked.sort((a, b) => a.cost - b.cost)[0]?.placements ?? null;
 }

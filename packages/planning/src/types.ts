@@ -2,12 +2,43 @@ import type { StepTime } from '@butterfly/common';
 import type { CacheType, WorkerProfile } from '@butterfly/wire';
 
 /** What a plan is to be best at: the time of one token of a single stream, or tokens per second of many. */
-export const objectives = ['latency', 'throughput'] as const;
-export type Objective = (typeof objectives)[number];
+export type Objective = 'latency' | 'throughput';
+export const objectives = ['latency', 'throughput'] as const satisfies readonly Objective[];
+
+/** A stage of a plan that is judged, with the name of its worker: `local-1` and so on for those that a program starts. */
+export interface JudgedStage extends PlanStage {
+  readonly name: string;
+}
+
+/** A plan that fits, before it is chosen: what an objective of one's own judges. Frozen. */
+export interface JudgedPlan {
+  /** In the order of the pipeline. */
+  readonly stages: readonly JudgedStage[];
+  readonly predicted: Prediction;
+  /** Sequences at once that the throughput is predicted for. */
+  readonly concurrency: number;
+}
+
+/** What plans are to be best at, as a program has it: energy, money, as few machines as can be. */
+export interface OwnObjective {
+  /** What is counted, for explanations: `joules per token`. */
+  readonly name: string;
+  /**
+   * What such a plan costs: the least is chosen. Finite and at least 0, since a running cluster changes its plan where that costs a
+   * tenth less. Pure and quick: it is asked about up to some thousand plans, while the cluster waits.
+   */
+  readonly costOf: (plan: JudgedPlan) => number;
+}
+
+/** What a plan costs by an objective of somebody's own. */
+export interface OwnCost {
+  readonly name: string;
+  readonly cost: number;
+}
 
 /** What is wished of plans, from the command line down to whoever makes them. */
 export interface PlanWishes {
-  readonly objective: Objective;
+  readonly objective: Objective | OwnObjective;
   /** Pipeline stages at least, where there are as many workers. */
   readonly stagesMin: number;
   /** Workers of each pipeline that hold a second copy of a shard instead of having a stage, where memory allows. */
@@ -124,7 +155,7 @@ export interface PlannerInput {
   readonly workers: readonly PlannerWorker[];
   /** Null stands for the orchestrator. Pure and total. */
   readonly link: (fromWorkerId: string | null, toWorkerId: string | null) => Link;
-  readonly objective: Objective;
+  readonly objective: Objective | OwnObjective;
   /** Sequences that run at once, which the throughput is predicted for. */
   readonly concurrency: number;
   /** As many stages at least, where there are as many workers and layers; default 1. */
@@ -134,6 +165,11 @@ export interface PlannerInput {
    * They come before `stagesMin`.
    */
   readonly spares?: number;
+}
+
+/** With an objective that searches know. */
+export interface NamedInput extends PlannerInput {
+  readonly objective: Objective;
 }
 
 /** Who computes which layers, before anything is predicted. Ends are exclusive. */
@@ -162,6 +198,7 @@ export interface PlanStage {
   readonly isRelayed: boolean;
 }
 
+/** What a plan is predicted to reach. */
 export interface Prediction {
   /** Time of one token of a single stream: all stages and links once. */
   readonly latencyMicros: number;
@@ -171,7 +208,7 @@ export interface Prediction {
 
 /** Immutable; `assertPlan` checks it. */
 export interface Plan {
-  readonly objective: Objective;
+  readonly objective: Objective | OwnCost;
   readonly concurrency: number;
   readonly stages: readonly PlanStage[];
   /** Of all stages. */

@@ -2,6 +2,7 @@ import type * as Api from '@butterfly/api';
 import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly/common';
 import { type EmbedSpec, type Embeddings, EmbeddingRun, type GenerationSpec } from '@butterfly/generation';
 import type { ClusterDescription } from '@butterfly/orchestrator';
+import { isOwn } from '@butterfly/planning';
 import { PromptMaker } from '@butterfly/text';
 import { surveysDirectory } from '../directories.js';
 import type * as HttpApi from '../http-api.js';
@@ -25,6 +26,7 @@ export interface TextRequest {
   readonly [field: string]: unknown;
 }
 
+/** How vectors are made of texts; by default as the model has it, of length 1. */
 export interface EmbedOptions extends Partial<Pick<EmbedSpec, 'pooling' | 'dimensions' | 'isNormalised'>> {
   /** By default the first. */
   readonly model?: string;
@@ -141,6 +143,7 @@ export class Cluster implements AsyncDisposable {
     return (this.#closing ??= this.#close());
   }
 
+  /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -215,7 +218,7 @@ function servingOptions(
 ): Omit<ServingOptions, 'models' | 'openModel' | 'log'> {
   const { workers = 1, join } = options;
   const devices = typeof workers === 'number' ? Array.from({ length: workers }, () => 'cpu') : workers;
-  const { replicas = 1 } = options;
+  const { replicas = 1, objective = 'throughput' } = options;
   return {
     http: null,
     keepMs: options.keepMs ?? Infinity,
@@ -236,8 +239,8 @@ function servingOptions(
     awake: true,
     numerics: { kvCacheType: 'auto', isDeterministic: options.isDeterministic ?? false },
     wishes: {
-      objective: options.objective ?? 'throughput',
-      stagesMin: Math.max(1, Math.floor(devices.length / replicas)),
+      objective,
+      stagesMin: isOwn(objective) ? 1 : Math.max(1, Math.floor(devices.length / replicas)),
       spares: options.spares ?? 0,
       replicasMax: replicas,
     },

@@ -1,5 +1,5 @@
 import type { Logger, Observer } from '@butterfly/common';
-import type { Objective } from '@butterfly/planning';
+import type { Objective, OwnObjective } from '@butterfly/planning';
 
 /** How a program has a cluster of its own. Everything has a default: `createCluster()` runs the small model that ships with Butterfly. */
 export interface ClusterOptions {
@@ -32,8 +32,11 @@ export interface ClusterOptions {
   readonly contextTokens?: number;
   /** Requests at once; default 4. */
   readonly parallel?: number;
-  /** What the plan is made for; default `throughput`. */
-  readonly objective?: Objective;
+  /**
+   * What the plan is made for; default `throughput`. With one of your own, workers of this machine have a stage only where that
+   * costs less, instead of all of them.
+   */
+  readonly objective?: Objective | OwnObjective;
   /** Workers that hold a second copy of a shard; default 0. */
   readonly spares?: number;
   /** Pipelines that share the requests; default 1. */

@@ -68,7 +68,7 @@ const worker = z.object({
 });
 
 const plan = z.object({
-  objective: z.enum(objectives),
+  objective: z.union([z.enum(objectives), z.object({ name: z.string(), cost: z.number() })]),
   concurrency: z.number(),
   stages: z.array(
     z.object({

@@ -6,6 +6,7 @@ import type { ClusterDescription } from '@butterfly/orchestrator';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { describedCluster, describedReplicas, describedWorker } from '../testing/cluster.js';
 import { ClusterClient } from './cluster-client.js';
+import { clusterSchema } from './cluster-schema.js';
 import { drainWorker } from './drain.js';
 import { formatCluster } from './format-cluster.js';
 import { drawRunningPlan } from './running-plan.js';
@@ -24,6 +25,16 @@ describe('a cluster in the terminal', () => {
     expect(text).toMatch(
       /^name-of-w1 +w1 +serving +0-3 +- +2 threads +1\.50 GiB of 8\.00 GiB +cache 1\.00 GiB, orchestrator 1\.0 MiB +Takes layers 0 to 3\.$/m,
     );
+  });
+
+  it('has a plan by an objective of a program’s own, with what it costs', () => {
+    const cluster = describedCluster();
+    if (!cluster.plan) throw new RangeError('the cluster has a plan');
+    const plan = { ...cluster.plan, objective: { name: 'joules per token', cost: 0.0034567 } };
+    const replicas = cluster.replicas.map((each) => ({ ...each, plan }));
+    const own = clusterSchema.parse(JSON.parse(JSON.stringify({ ...cluster, plan, replicas })));
+    expect(formatCluster(own)).toMatch(/^Plan for joules per token \(0\.00346\): 2 stages, cache f16\.$/m);
+    expect(drawRunningPlan(own).join('\n')).toMatch(/; best\s+joules\s+per\s+token\s+\(0\.00346\)/u);
   });
 
   it('tells of every stage how long it takes beside what was predicted', () => {

@@ -1,6 +1,6 @@
 import { formatBytes, formatMicros, formatRate, printableLine } from '@butterfly/common';
 import type { ClusterDescription, ReplicaDescription, WorkerDescription } from '@butterfly/orchestrator';
-import type { Plan } from '@butterfly/planning';
+import { type Plan, objectiveInWords } from '@butterfly/planning';
 import { formatTable } from '../table.js';
 
 /** A cluster in words and tables for a terminal. */
@@ -155,7 +155,7 @@ function formatSpeed(cluster: ClusterDescription): string[] {
   const stages = sum((each) => each.stages.length);
   const count = `${stages} stage${stages === 1 ? '' : 's'}${plans.length === 1 ? '' : ` in ${plans.length} replicas`}`;
   return [
-    `Plan for ${plan.objective}: ${count}, cache ${plan.cacheType}.`,
+    `Plan for ${printableLine(objectiveInWords(plan.objective))}: ${count}, cache ${plan.cacheType}.`,
     formatTable(rows).trimEnd(),
     measured
       ? `Measured over the last ${(measured.windowMs / 1000).toFixed(0)} s. The prediction for one stream is of one that runs alone.`

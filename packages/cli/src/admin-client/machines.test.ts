@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { type ModelSpec, describeFamilyModel, layerBytes, openGguf, outputBytes } from '@butterfly/model';
 import { type PlannerInputOptions, planPipeline, plannerInput, plainWishes } from '@butterfly/planning';
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { describedCluster, describedWorker } from '../testing/cluster.js';
 import { parseMachines, readMachines } from './machines.js';

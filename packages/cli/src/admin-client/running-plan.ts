@@ -1,6 +1,6 @@
 import { ButterflyError, formatMicros, formatRate } from '@butterfly/common';
 import type { ClusterDescription } from '@butterfly/orchestrator';
-import { type MeasuredPlan, type Plan, type PlannerInput, drawPlan } from '@butterfly/planning';
+import { type MeasuredPlan, type Plan, type PlannerInput, drawPlan, plainWishes } from '@butterfly/planning';
 import { machinesOf } from './machines.js';
 
 /** A rate is held against the prediction only where about as many streams ran as it was made for. */
@@ -62,7 +62,7 @@ function inputOf(cluster: ClusterDescription, plan: Plan, replica: number | null
       ...(host ? { host: { ...host, curvesByKind: [profile.layerCurve] } } : {}),
     })),
     link,
-    objective: plan.objective,
+    objective: typeof plan.objective === 'object' ? plainWishes.objective : plan.objective,
     concurrency: plan.concurrency,
   };
 }

@@ -1,5 +1,4 @@
 import { createOpenAI, type OpenAIProvider } from '@ai-sdk/openai';
-import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import {
   embedMany,
   generateObject,
@@ -10,6 +9,7 @@ import {
   streamText,
   tool,
 } from 'ai';
+import { type ButterflyProvider, createButterfly } from 'butterfly/ai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formTokens, question, threeStages, weatherFault, weatherShape } from '../testing/asked.js';
 import type { Server } from '../testing/server.js';
@@ -18,24 +18,19 @@ const hot = { temperature: 1, maxOutputTokens: formTokens, maxRetries: 0 };
 
 let server: Server;
 let openai: OpenAIProvider;
-let compatible: ReturnType<typeof createOpenAICompatible>;
+let butterfly: ButterflyProvider;
 beforeAll(async () => {
   server = await threeStages();
   const baseURL = `${server.url}/v1`;
   openai = createOpenAI({ baseURL, apiKey: 'none' });
-  compatible = createOpenAICompatible({
-    name: 'butterfly',
-    baseURL,
-    includeUsage: true,
-    supportsStructuredOutputs: true,
-  });
+  butterfly = createButterfly({ baseURL, apiKey: 'none' });
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
 /** The ways that the SDK has to ask; the first two are what its users come upon. */
 const ways: readonly (readonly [name: string, (id: string) => LanguageModel])[] = [
   ['openai(id), which is Responses', (id) => openai(id)],
-  ['openai-compatible(id), which is chats', (id) => compatible(id)],
+  ['butterfly(id), which is openai-compatible and chats', (id) => butterfly(id)],
   ['openai.chat(id)', (id) => openai.chat(id)],
 ];
 
@@ -147,7 +142,7 @@ describe.each(ways)('%s', (_, modelOf) => {
 
 describe('the other models of the SDK', () => {
   it('complete', async () => {
-    for (const model of [openai.completion(server.modelName), compatible.completionModel(server.modelName)]) {
+    for (const model of [openai.completion(server.modelName), butterfly.completionModel(server.modelName)]) {
       const { text, usage } = await generateText({
         model,
         prompt: 'Once',
@@ -161,7 +156,7 @@ describe('the other models of the SDK', () => {
   it('embed', async () => {
     const values = ['a moth', 'a cat'];
     const made = [];
-    for (const model of [openai.embedding(server.modelName), compatible.embeddingModel(server.modelName)])
+    for (const model of [openai.embedding(server.modelName), butterfly.embeddingModel(server.modelName)])
       made.push((await embedMany({ model, values })).embeddings);
     expect(made[0]?.map(({ length }) => length)).toEqual([64, 64]);
     expect(made[1]).toEqual(made[0]);

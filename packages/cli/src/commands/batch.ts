@@ -1,5 +1,5 @@
 import { ButterflyError, systemClock } from '@butterfly/common';
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { SingleBar, Presets } from 'cli-progress';
 import { Command } from 'commander';
 import { ApiClient } from '../api-client/api-client.js';

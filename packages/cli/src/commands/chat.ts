@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { ButterflyError, systemClock } from '@butterfly/common';
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { Command } from 'commander';
 import { ApiClient } from '../api-client/api-client.js';
 import { ChatSession } from '../chat/chat-session.js';

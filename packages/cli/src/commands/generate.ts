@@ -4,7 +4,7 @@ import type { Generation } from '@butterfly/engine';
 import type { Vocabulary } from '@butterfly/ggml';
 import { IncrementalDetokenizer, type PromptMaker } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { addLocalOptions, startLocal, type LocalFlags } from '../local-serving.js';

@@ -18,7 +18,7 @@ import {
   quantisation,
   stateBytesPerSlot,
 } from '@butterfly/model';
-import { openModel, ownModel, resolveModelPath, surveysDirectory } from 'butterfly';
+import { openModel, ownModel, resolveModelPath, surveysDirectory } from 'butterfly/command';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';

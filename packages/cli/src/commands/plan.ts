@@ -23,7 +23,7 @@ import {
   resolveModelPath,
   servedModel,
   surveysDirectory,
-} from 'butterfly';
+} from 'butterfly/command';
 import { availableMemoryBytes, checkThreads, threadsPerWorker } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { ButterflyError, formatBytes } from '@butterfly/common';
-import { Hub, parseHubReference, pull } from 'butterfly';
+import { Hub, parseHubReference, pull } from 'butterfly/command';
 import { modelsDirectory } from 'butterfly/process';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';

@@ -19,7 +19,7 @@ import {
   ownModel,
   resolveModelPath,
   startServing,
-} from 'butterfly';
+} from 'butterfly/command';
 import { checkInsecure, usualLocalDevices } from 'butterfly/process';
 import { Command } from 'commander';
 import { openCacheDirectory } from '../cache-directory.js';

@@ -3,7 +3,13 @@ import { createInterface } from 'node:readline/promises';
 import { promisify } from 'node:util';
 import { ButterflyError, deadlines, formatBytes } from '@butterfly/common';
 import { expectedVersions } from '@butterfly/ggml';
-import { type BackendPackage, backendPackages, installBackend, isInstalled, removeBackend } from 'butterfly';
+import {
+  type BackendPackage,
+  backendPackages,
+  installBackend,
+  isInstalled,
+  removeBackend,
+} from 'butterfly/command';
 import { backendsDirectory } from 'butterfly/process';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readEnvironment } from '../environment.js';
-import { ownModel } from 'butterfly';
+import { ownModel } from 'butterfly/command';
 import { print, printAnswer } from '../terminal.js';
 
 /** Three workers, so that every kind of stage is there: first, middle and last. */

@@ -8,7 +8,7 @@ import { SharedTokenAdmission } from '@butterfly/identity';
 import { type DeployedModel, Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { greedySampling } from '@butterfly/wire';
-import { openModel } from 'butterfly';
+import { openModel } from 'butterfly/command';
 
 const program = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const readyMs = 60_000;

@@ -28,14 +28,14 @@ export interface BrokenProtocol {
 export type LayerRange = readonly [first: number, last: number];
 
 /** A stage of a plan: which worker computes which layers. */
-interface EventStage {
+export interface EventStage {
   readonly workerId: string;
   readonly layerStart: number;
   readonly layerEnd: number;
 }
 
 /** What happens to the workers of a cluster and to its plans, told by the orchestrator. */
-type ClusterEvent =
+export type ClusterEvent =
   /** It has measured itself, and its links are measured. */
   | {
       readonly kind: 'workerJoined';
@@ -137,7 +137,7 @@ type ClusterEvent =
     };
 
 /** What happens to steps and requests, told by the engine and the API. */
-type RequestEvent =
+export type RequestEvent =
   | {
       readonly kind: 'stepDone';
       readonly rows: number;
@@ -182,7 +182,7 @@ type RequestEvent =
     };
 
 /** What happens to the worker processes of this machine, told by who started them. */
-type ProcessEvent =
+export type ProcessEvent =
   | { readonly kind: 'localWorkerStarted'; readonly name: string; readonly workerPid: number | undefined }
   | { readonly kind: 'localWorkerSentAway'; readonly name: string }
   | {

@@ -1,9 +1,9 @@
-import type { StepTime } from '@butterfly/common';
+import type { LoadedBytes, StepTime } from '@butterfly/common';
 import type { WorkerState } from '@butterfly/control';
 import type { SpeedFigures } from '@butterfly/engine';
 import type { KindTimes } from '@butterfly/model';
 import type { Link, Plan } from '@butterfly/planning';
-import type { CacheType, ControlMessageOf, StageReport } from '@butterfly/wire';
+import type { CacheType, StageReport } from '@butterfly/wire';
 
 /** What was measured of a link; times and speeds as in a plan. */
 export interface LinkDescription extends Link {
@@ -36,6 +36,7 @@ export interface HostDescription {
   readonly expertLayers: number;
 }
 
+/** A worker, what it holds, and what is known of it. */
 export interface WorkerDescription {
   readonly workerId: string;
   /** As people call it; not necessarily unique. */
@@ -63,7 +64,7 @@ export interface WorkerDescription {
   /** While it loads. */
   readonly loading: { readonly loadedBytes: number; readonly totalBytes: number } | null;
   /** Where the bytes of its last shard came from. */
-  readonly loaded: ControlMessageOf<'prepared'>['loaded'] | null;
+  readonly loaded: LoadedBytes | null;
   /** Null until it has measured itself. */
   readonly profile: ProfileDescription | null;
   readonly links: readonly LinkDescription[];

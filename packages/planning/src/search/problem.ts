@@ -11,7 +11,7 @@ import {
   type Measure,
 } from '../cost.js';
 import { fitsWorker, stageBytes, stageMemory } from '../stage-memory.js';
-import type { PlannerInput, PlannerWorker, Placement } from '../types.js';
+import type { NamedInput, PlannerInput, PlannerWorker, Placement } from '../types.js';
 
 /** Costs of everything by one measure, in arrays, since searches look at millions of stages. */
 export interface Rates {
@@ -75,7 +75,7 @@ export interface Problem {
 }
 
 /** The input as arrays, over some of its workers. */
-export function compileProblem(input: PlannerInput, workers: readonly PlannerWorker[]): Problem {
+export function compileProblem(input: NamedInput, workers: readonly PlannerWorker[]): Problem {
   const layers = input.model.layerBytes.length;
   const ratesOf = rateTables(input, workers);
   const latency = ratesOf(latencyMeasure);

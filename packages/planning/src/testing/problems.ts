@@ -6,6 +6,7 @@ import { fitsWorker, stageBytes } from '../stage-memory.js';
 import {
   expertWishes,
   type Link,
+  type NamedInput,
   type PlannerInput,
   type PlannerModel,
   type PlannerWorker,
@@ -119,7 +120,7 @@ export function clusters(workersMin: number, workersMax: number, layersMin: numb
           { minLength: (count + 1) ** 2, maxLength: (count + 1) ** 2 },
         ),
       })
-      .map(({ workers, links, objective, concurrency, kindsMax, joined, ...generated }): PlannerInput => {
+      .map(({ workers, links, objective, concurrency, kindsMax, joined, ...generated }): NamedInput => {
         const layerKinds = generated.layerKinds.map((kind) => kind % kindsMax);
         const joinedLayers = new Set(joined.filter((layer) => layer < generated.layerBytes.length));
         const model = { ...plainModel, ...generated, layerKinds, joinedLayers };
