@@ -136,6 +136,7 @@ describe('the other routes', () => {
       context_length: 256,
       capabilities: ['completion'],
       quantization: 'F32',
+      status: { value: 'loaded' },
       meta: { n_vocab: 259, n_ctx_train: 512, n_params: 1_234_567_890, size: 4_938_271_560 },
     };
     expect(await (await get('/v1/models')).json()).toEqual({ object: 'list', data: [model] });

@@ -125,12 +125,13 @@ describe('a wrong command line', () => {
   const lines: [string[], RegExp][] = [
     [['foo'], /^2 .*unknown command 'foo'.*butterfly --help/],
     [['worker'], /^2 .*--join HOST:PORT.*--discover.*butterfly worker --help/],
-    [['serve', model, 'more'], /^2 .*too many arguments.*serve --help/],
+
     [['serve', model, '--bogus'], /^2 .*unknown option '--bogus'.*serve --help/],
     [['serve', model, '--workers', '65'], /^2 .*whole number from 0 to 64.*serve --help/],
     [['serve', model, '--workers', '1.5'], /^2 .*whole number from 0 to 64/],
     [['serve', model, '--port', '65536'], /^2 .*from 0 to 65535/],
-    [['serve', model, '--keep-alive', '-1'], /^2 .*whole number from 0 to 3600/],
+    [['serve', model, '--keep-alive', '-1'], /^2 .*30s, 10m or 2h/],
+    [['serve', model, '--stream-keep-alive', '-1'], /^2 .*whole number from 0 to 3600/],
     [['serve', model, '--cors', 'chat.example'], /^2 .*origin such as https:/],
     [['serve', model, '--cors', ''], /^2 .*blank/],
     [['serve', model, '--cors', 'https://chat.example/path'], /^2 .*origin such as https:/],

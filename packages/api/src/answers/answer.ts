@@ -140,6 +140,8 @@ async function streamAnswer(
   asked: ParsedRequest,
 ): Promise<undefined> {
   const requestId = reply.request.id;
+  const { id, state } = requireModel(context, reply.request, asked.model);
+  const atOnce = state === 'loaded' ? await begin(context, reply, asked) : null;
   let encoder: StreamEncoder | null = null;
   let cancel: () => void = () => undefined;
   using stream = new OpenStream(reply, asked.encoding.form, {
@@ -152,10 +154,11 @@ async function streamAnswer(
     },
   });
   try {
-    using begun = await begin(context, reply, asked);
+    using begun = atOnce ?? (await begin(context, reply, asked));
     const { answering, head } = begun;
     const sending = asked.encoding.stream(head);
     encoder = sending;
+    if (stream.opened) stream.send(sending.opening?.() ?? '');
     cancel = () => answering.cancel();
     const stopWatching = onClientGone(reply.request, cancel);
     try {
@@ -167,7 +170,6 @@ async function streamAnswer(
     if (!stream.opened) throw thrown;
     const { error } = toHttpFailure(thrown);
     context.observe({ kind: 'streamBroken', requestId, isClientGone: reply.raw.destroyed, error });
-    const { id } = requireModel(context, reply.request, asked.model);
     encoder ??= asked.encoding.stream(provisionalHead(reply, asked, id));
     stream.send(encoder.failure(publicError(error, requestId)));
   }
