@@ -18,6 +18,10 @@ export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, se
 export { windowCaches } from '@butterfly/llama-graph';
 export type { WindowCache } from '@butterfly/llama-graph';
 export type { OpenedModel } from './model.js';
+export { readCatalogue } from './offers/catalogue.js';
+export { localModels } from './offers/local-models.js';
+export { offers } from './offers/offers.js';
+export type { Misfit, Offer, OfferFacts, Offers } from './offers/offers.js';
 export { openApiAccess } from './api-access.js';
 export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';
