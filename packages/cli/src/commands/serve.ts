@@ -110,7 +110,8 @@ Examples:
   butterfly serve model.gguf --wait-for 4 --replicas 2
                                                     two pipelines that share the requests, where each can hold the model`;
 
-export function serveCommand(environment: Environment): Command {
+/** @param sayHow tells how workers join, where they may come from elsewhere */
+export function serveCommand(environment: Environment, sayHow: SayHow = sayHowToJoin): Command {
   const command = new Command('serve')
     .description('Serve a model over an OpenAI-style HTTP API, split across workers.')
     .argument(
@@ -175,13 +176,13 @@ export function serveCommand(environment: Environment): Command {
     .addOption(cacheBytesOption())
     .addOption(logFormatOption())
     .addHelpText('after', examples)
-    .action((model: string, flags: ServeFlags) => serve(model, flags, environment));
+    .action((model: string, flags: ServeFlags) => serve(model, flags, environment, sayHow));
   for (const option of [...keyRequirementOptions(), ...certificateOptions(), ...promptOptions()])
     command.addOption(option);
   return command;
 }
 
-async function serve(path: string, flags: ServeFlags, environment: Environment): Promise<void> {
+async function serve(path: string, flags: ServeFlags, environment: Environment, how: SayHow): Promise<void> {
   const log = await openLog(environment, flags, 'orchestrator');
   const http = await httpOf(flags, environment);
   // Drivers take their time, while the file is read.
@@ -235,7 +236,7 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
   const { orchestrator } = serving;
   const announcement = announceIfWanted(flags.announce, clusterHost, serving, model.id, log);
   say(`${printableLine(model.spec.name)}: ${model.spec.layers} layers, ${model.spec.architecture}`);
-  if (othersMayJoin) sayHowToJoin(serving);
+  if (othersMayJoin) how(serving);
   const apiAddress = formatAddress({ host: flags.host, port: serving.httpPort });
   say(`API on ${http.tls ? 'https' : 'http'}://${apiAddress}/v1, loading ...`);
   try {
@@ -249,6 +250,8 @@ async function serve(path: string, flags: ServeFlags, environment: Environment):
     model.vocabulary[Symbol.dispose]();
   }
 }
+
+type SayHow = (serving: Serving) => void;
 
 function sayHowToJoin({ token, orchestrator }: Serving): void {
   say(`Join with: BUTTERFLY_TOKEN=${token} butterfly worker --join HOST:${orchestrator.clusterPort}`);
