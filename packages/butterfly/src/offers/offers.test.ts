@@ -20,8 +20,8 @@ let shipped: LocalModel;
 beforeAll(async () => {
   catalogue = await readCatalogue();
   const options = { ggmlDirectory: undefined, surveys: null, log: silentLogger };
-  const { models } = await localModels(null, options);
-  shipped = models[0] as LocalModel;
+  const [model] = (await localModels(null, options)).models;
+  if (model) shipped = model;
 });
 
 /** Such as `qwen3-8b cpu x4`, with `slow` where it is. */
