@@ -27,6 +27,10 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
   setup: async () => (await import('./commands/setup.js')).setupCommand,
   discover: async () => (await import('./commands/discover.js')).discoverCommand,
+  completion: async () => {
+    const { completionCommand } = await import('./commands/completion.js');
+    return (environment) => completionCommand(() => createProgram('', environment, null));
+  },
 };
 
 /** The command that is asked for, or all of them, where none is. */

@@ -14,7 +14,7 @@ Examples:
 export function pullCommand(environment: Environment): Command {
   return new Command('pull')
     .description('Download a model from a hub, on from where it was cut, and check it.')
-    .argument('<model>', 'hf:ORG/REPO or hf:ORG/REPO:FILE; of a split model, any part')
+    .argument('<name>', 'hf:ORG/REPO or hf:ORG/REPO:FILE; of a split model, any part')
     .option('--directory <path>', 'where models go (default: butterfly/models in the cache of the user)')
     .addOption(cacheDirectoryOption())
     .addOption(hubUrlOption())
