@@ -9,6 +9,7 @@ import { replicasInUse } from '@butterfly/control';
 import type { ReplicatedEngine, SchedulerStats } from '@butterfly/engine';
 import type { PlanStage } from '@butterfly/planning';
 import type { Cluster } from './cluster.js';
+import { kernelsOf } from './fleet/kernel-kinds.js';
 import type { Replica } from './deployment/replica.js';
 import type { FleetWorker, WorkerView } from './fleet/fleet-worker.js';
 
@@ -90,6 +91,8 @@ function describeWorker(cluster: Cluster, worker: FleetWorker): WorkerDescriptio
   return {
     workerId,
     name: identity.name,
+    version: identity.butterflyVersion,
+    kernels: kernelsOf(worker),
     state: replica?.stateOf(workerId) ?? 'measuring',
     replica: replica?.number ?? null,
     layers: layersOf(replica, workerId),

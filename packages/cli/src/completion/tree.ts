@@ -73,7 +73,7 @@ function describeOption(option: Option): CompletedOption {
 /** What people are shown of the value says what it is: `--tls-cert <file>`. */
 function valueOfOption({ argChoices, flags, long }: Option): Value {
   if (argChoices) return { kind: 'choice', choices: argChoices };
-  const shown = /[<[](?<name>[^>\]]+)/u.exec(flags)?.groups?.['name'] ?? '';
+  const shown = /[<[](?<name>[^>\]]+)/u.exec(flags)?.groups?.name ?? '';
   if (shown !== 'file' && shown !== 'path') return { kind: 'word' };
   return { kind: /-dir$|directory$/u.test(long ?? '') ? 'folder' : 'file' };
 }
