@@ -42,9 +42,12 @@ async function parsed(commandLine: string): Promise<Record<string, unknown> & { 
   const [command] = program.commands;
   if (!command) throw new RangeError(`There is no command in: ${commandLine}`);
   let args: string[] = [];
-  command.action(() => (args = command.args));
+  command.action(() => {
+    args = command.args;
+  });
   await program.parseAsync(words, { from: 'user' });
-  return { ...command.opts(), args };
+  const options: Record<string, unknown> = command.opts();
+  return { ...options, args };
 }
 
 describe('the compose file', () => {

@@ -3,7 +3,7 @@ import { parseConfig } from '@butterfly/common';
 import { z } from 'zod';
 import { isHubReference, parseHubReference } from '../hub/reference.js';
 
-/** The file that ships with Butterfly (models/README.md says how it is refreshed). */
+/** The file that ships with Butterfly (models/catalogue.md says how it is refreshed). */
 const shippedFile = new URL('../../models/catalogue.json', import.meta.url);
 
 /** More than anybody wants to choose from. */
