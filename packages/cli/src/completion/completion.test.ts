@@ -107,9 +107,3 @@ describe.runIf(has('zsh') && hasPseudoTerminals)('zsh', () => {
     expect((await shell.ended()).output).not.toMatch(/command not found|parse error/);
   });
 });
-
-it('has no script for a shell that it does not know', async () => {
-  const { code, stderr } = await run(['completion', 'csh']);
-  expect(code).toBe(2);
-  expect(stderr.join()).toMatch(/CONFIG_INVALID: .*Allowed choices are bash, zsh, fish/);
-});
