@@ -8,10 +8,21 @@ export { pull } from './hub/pull.js';
 export type { Pulled } from './hub/pull.js';
 export { findPulled } from './hub/pulled.js';
 export { parseHubReference } from './hub/reference.js';
-export { contextTokens, openModel, ownModel, readModelSpec, resolveModelPath, servedModel } from './models/model.js';
+export {
+  contextTokens,
+  openModel,
+  ownModel,
+  readModelSpec,
+  resolveModelPath,
+  servedModel,
+} from './models/model.js';
 export { windowCaches } from '@butterfly/llama-graph';
 export type { WindowCache } from '@butterfly/llama-graph';
 export type { OpenedModel } from './models/model.js';
+export { readCatalogue } from './offers/catalogue.js';
+export { localModels } from './offers/local-models.js';
+export { offers } from './offers/offers.js';
+export type { Misfit, Offer, OfferFacts, Offers } from './offers/offers.js';
 export { openApiAccess } from './api-access.js';
 export type { HttpOptions } from './http-api.js';
 export { startServing } from './serving.js';

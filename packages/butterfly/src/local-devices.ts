@@ -13,12 +13,21 @@ const detectionTimeoutMs = 15_000;
 const cardPaths = ['/dev/dri', '/dev/nvidia0', '/dev/nvidiactl', '/dev/kfd', '/dev/dxg'];
 
 /**
- * Where local workers compute if nobody says: on each graphics card, else on the CPU. Asked of a process of its own, since a
- * broken driver may end or hang whatever loads it.
+ * Where local workers compute if nobody says: on each graphics card, else on the CPU.
  * @param log is told what keeps a card from use, and the remedy
  */
 export async function usualLocalDevices(program: WorkerProgram, log: Logger): Promise<readonly string[]> {
-  if (!mayHaveCards(program.environment)) return ['cpu'];
+  const cards = await localCards(program, log);
+  return cards.length === 0 ? ['cpu'] : cards.map(({ name }) => name);
+}
+
+/**
+ * The graphics cards of this machine that have a worker each if nobody says otherwise. Asked of a process of its own, since a
+ * broken driver may end or hang whatever loads it.
+ * @param log is told what keeps a card from use, and the remedy
+ */
+export async function localCards(program: WorkerProgram, log: Logger): Promise<readonly Device[]> {
+  if (!mayHaveCards(program.environment)) return [];
   try {
     const { stdout, stderr } = await promisify(execFile)(
       process.execPath,
@@ -31,11 +40,11 @@ export async function usualLocalDevices(program: WorkerProgram, log: Logger): Pr
     );
     for (const line of stderr.split('\n')) relay(line, log);
     const devices = JSON.parse(stdout) as readonly Device[];
-    return usualDevices(devices).map(({ name }) => name);
+    return usualDevices(devices).filter(({ kind }) => kind !== 'cpu');
   } catch (thrown) {
     const { message } = toButterflyError(thrown);
     log.warn({ reason: message }, 'The devices of this machine could not be listed; going on with the CPU.');
-    return ['cpu'];
+    return [];
   }
 }
 

@@ -2,7 +2,7 @@
 export { checkInsecure } from './insecure.js';
 export { backendsDirectory, dataDirectory, modelsDirectory, workerDirectory } from './directories.js';
 export { tellParent } from './last-words.js';
-export { usualLocalDevices } from './local-devices.js';
+export { localCards, usualLocalDevices } from './local-devices.js';
 export { logFormats } from './log-formats.js';
 export type { LogFormat } from './log-formats.js';
 export {

@@ -6,6 +6,7 @@ import { Butterfly } from './testing/butterfly.js';
 import { Folder, model } from './testing/models.js';
 import { hasPseudoTerminals, shellCommand, startInTerminal } from './testing/pseudo-terminal.js';
 import { Server, startWorker } from './testing/server.js';
+import { makeToken } from './testing/tokens.js';
 
 const folder = new Folder();
 afterAll(() => folder[Symbol.dispose]());
@@ -41,7 +42,8 @@ describe.runIf(hasPseudoTerminals)('a terminal that closes', () => {
     const path = `${folder.path}/${name}`;
     // As a shell does, it passes the news on; unlike one it stays, to tell how the command ended.
     const command = `trap 'kill -HUP $!' HUP; ${shellCommand(args)} & wait $!; wait $!; echo $? > '${path}'`;
-    const terminal = startInTerminal(command, { BUTTERFLY_LOG: 'debug' });
+    // A worker without a certificate or a token has nothing to wait for.
+    const terminal = startInTerminal(command, { BUTTERFLY_LOG: 'debug', BUTTERFLY_TOKEN: await makeToken() });
     let shown = '';
     terminal.stdout.setEncoding('utf8');
     for await (const text of terminal.stdout) {

@@ -6,7 +6,14 @@ const page = 'https://chat.example';
 const comment = ': keep-alive\n\n';
 let server: Server;
 beforeAll(async () => {
-  const options = ['--cors', 'HTTPS://Chat.example/', '--allow-host', 'LLM.example', '--stream-keep-alive', '1'];
+  const options = [
+    '--cors',
+    'HTTPS://Chat.example/',
+    '--allow-host',
+    'LLM.example',
+    '--stream-keep-alive',
+    '1',
+  ];
   server = new Server(['--workers', '0', '--wait-for', '1', ...options]);
   await server.line(/^API on/);
 });

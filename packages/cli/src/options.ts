@@ -40,6 +40,8 @@ export function decimal(min: number, max: number): (text: string) => number {
   };
 }
 
+export const defaultHubUrl = 'https://huggingface.co';
+
 const units: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 /** Bytes, with an optional binary unit: `6000000000`, `512M`, `6G`. */
@@ -154,6 +156,11 @@ export function cacheDirectoryOption(): Option {
     '--cache-dir <path>',
     'where weights from elsewhere and measurements are kept (default: butterfly/weights in the cache of the user)',
   );
+}
+
+/** `--hub-url`, for the commands that fetch models. */
+export function hubUrlOption(): Option {
+  return new Option('--hub-url <url>', `URL of the hub (default: HF_ENDPOINT, else ${defaultHubUrl})`);
 }
 
 /** `--data-dir`, for the commands that keep certificates. */

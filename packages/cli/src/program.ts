@@ -9,6 +9,7 @@ type MakeCommand = (environment: Environment) => Command;
 
 /** In the order of the help; each is loaded only when it is asked for, since a worker needs nothing of the API. */
 const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
+  up: async () => (await import('./commands/up.js')).upCommand,
   serve: async () => (await import('./commands/serve.js')).serveCommand,
   worker: async () => (await import('./commands/worker.js')).workerCommand,
   generate: async () => (await import('./commands/generate.js')).generateCommand,
@@ -29,6 +30,10 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
   setup: async () => (await import('./commands/setup.js')).setupCommand,
   discover: async () => (await import('./commands/discover.js')).discoverCommand,
+  completion: async () => {
+    const { completionCommand } = await import('./commands/completion.js');
+    return (environment) => completionCommand(() => createProgram('', environment, null));
+  },
 };
 
 /** The command that is asked for, or all of them, where none is. */

@@ -170,6 +170,8 @@ export const limits = Object.freeze({
   replicasMax: 16,
   /** Worker processes that one command starts: more than any machine has cards, and each takes some 100 MB. */
   localWorkersMax: 64,
+  /** Pulled models that `up` opens to see whether they fit, the latest first: one that was never opened takes seconds. */
+  pulledModelsListedMax: 16,
   /** Files of one split GGUF. */
   modelFilesMax: 512,
   /** Metadata of one GGUF file: the largest vocabularies with merges take some 20 MB. */

@@ -10,6 +10,7 @@ import type {
 import { replicasInUse } from '@butterfly/control';
 import type { ReplicatedEngine, SchedulerStats } from '@butterfly/engine';
 import type { Link, PlanStage } from '@butterfly/planning';
+import { kernelsOf } from './fleet/kernel-kinds.js';
 import type { Replica } from './deployment/replica.js';
 import type { Deployment } from './deployment/deployment.js';
 import type { FleetWorker } from './fleet/fleet-worker.js';
@@ -143,6 +144,8 @@ function describeBareWorker(cluster: DescribedCluster, worker: FleetWorker): Wor
   return {
     workerId,
     name: identity.name,
+    version: identity.butterflyVersion,
+    kernels: kernelsOf(worker),
     state: 'idle',
     replica: null,
     layers: null,

@@ -7,6 +7,8 @@ import { startApi, type TestApi } from '../testing/api.js';
 const worker = (workerId: string, name: string): WorkerDescription => ({
   workerId,
   name,
+  version: '0.1.0',
+  kernels: 'haswell on linux x64 with ggml 0.25.1',
   state: 'idle',
   replica: 1,
   layers: null,

@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
-import { ButterflyError } from '@butterfly/common';
+import { join } from 'node:path';
+import { ButterflyError, limits } from '@butterfly/common';
 import { localPath, modelsAmong, partsOf, type HubReference } from './reference.js';
 
 /**
@@ -20,6 +21,47 @@ export async function findPulled({ repo, file }: HubReference, directory: string
       `${missing ?? `A model of ${repo}`} is not in ${directory}; fetch it first: butterfly pull hf:${repo}${file === null ? '' : `:${file}`}`,
     );
   return localPath(directory, repo, model);
+}
+
+/** A model that was pulled as a whole. */
+export interface PulledModel {
+  /** `hf:ORG/REPO:FILE` */
+  readonly reference: string;
+  /** Of its first part. */
+  readonly path: string;
+  /** Of all parts. */
+  readonly bytes: number;
+}
+
+/** The models that were pulled into this folder, the latest first. */
+export async function listPulled(directory: string): Promise<readonly PulledModel[]> {
+  const found: (PulledModel & { readonly pulledMs: number })[] = [];
+  for (const org of await foldersIn(directory))
+    for (const name of await foldersIn(join(directory, org))) {
+      const repo = `${org}/${name}`;
+      for (const file of modelsAmong(await filesIn(directory, repo))) {
+        const parts = await Promise.all(
+          partsOf(file).map((part) => stat(localPath(directory, repo, part)).catch(() => null)),
+        );
+        const whole = parts.filter((part) => part?.isFile()).flatMap((part) => part ?? []);
+        if (whole.length < parts.length) continue;
+        found.push({
+          reference: `hf:${repo}:${file}`,
+          path: localPath(directory, repo, file),
+          bytes: whole.reduce((sum, { size }) => sum + size, 0),
+          pulledMs: Math.max(...whole.map(({ mtimeMs }) => mtimeMs)),
+        });
+      }
+    }
+  return found
+    .sort((a, b) => b.pulledMs - a.pulledMs)
+    .slice(0, limits.pulledModelsListedMax)
+    .map(({ reference, path, bytes }) => ({ reference, path, bytes }));
+}
+
+async function foldersIn(directory: string): Promise<readonly string[]> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
 }
 
 async function filesIn(directory: string, repo: string): Promise<readonly string[]> {

@@ -6,7 +6,27 @@ import { clusterSchema } from './cluster-schema.js';
 import { type ModelDescription, modelSchema, modelsSchema } from './models-schema.js';
 
 const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+/** When the clock of this machine showed what, and the server's between that; in ms since 1970. */
+export interface ClockReading {
+  readonly askedMs: number;
+  readonly answeredMs: number;
+  /** Cut to whole seconds; null of a server that does not tell. */
+  readonly serverMs: number | null;
+}
+
+/** What a server answered, and when. */
+interface Answer<T> {
+  readonly value: T;
+  readonly clocks: ClockReading;
+}
+
 const workerSchema = z.object({ workerId: z.string() });
+
+interface RawAnswer {
+  readonly status: number;
+  readonly body: unknown;
+  readonly clocks: ClockReading;
+}
 
 /** Asks a running `butterfly serve` about its cluster. */
 export class ClusterClient {
@@ -25,34 +45,39 @@ export class ClusterClient {
 
   /** @throws ButterflyError PEER_UNREACHABLE, ACCESS_DENIED, PROTOCOL_INVALID, TIMEOUT */
   async describe(): Promise<ClusterDescription> {
+    return (await this.describeWithClocks()).value;
+  }
+
+  /** The same, with what tells how far the clocks of both machines are apart. @throws ButterflyError as `describe` */
+  async describeWithClocks(): Promise<Answer<ClusterDescription>> {
     return this.#ask('GET', '/cluster', clusterSchema);
   }
 
   /** Begins to empty a worker, and gives its id. @throws ButterflyError as `describe`, and what the server refuses it for */
   async drain(name: string): Promise<string> {
     const path = `/cluster/workers/${encodeURIComponent(name)}/drain`;
-    return (await this.#ask('POST', path, workerSchema)).workerId;
+    return (await this.#ask('POST', path, workerSchema)).value.workerId;
   }
 
   /** Cuts a worker off for good, and gives its id. @throws ButterflyError as `describe`, and what the server refuses it for */
   async revoke(name: string): Promise<string> {
     const path = `/cluster/workers/${encodeURIComponent(name)}/revoke`;
-    return (await this.#ask('POST', path, workerSchema)).workerId;
+    return (await this.#ask('POST', path, workerSchema)).value.workerId;
   }
 
   /** @throws ButterflyError as `describe` */
   async models(): Promise<readonly ModelDescription[]> {
-    return (await this.#ask('GET', '/models', modelsSchema)).models;
+    return (await this.#ask('GET', '/models', modelsSchema)).value.models;
   }
 
   /** Loads a model, and waits for that. @throws ButterflyError as `describe`, and what it cannot be loaded for */
-  load(model: string): Promise<ModelDescription> {
-    return this.#ask('POST', '/models/load', modelSchema, { model });
+  async load(model: string): Promise<ModelDescription> {
+    return (await this.#ask('POST', '/models/load', modelSchema, { model })).value;
   }
 
   /** Unloads a model, and waits for that. @throws ButterflyError as `describe` */
-  unload(model: string): Promise<ModelDescription> {
-    return this.#ask('POST', '/models/unload', modelSchema, { model });
+  async unload(model: string): Promise<ModelDescription> {
+    return (await this.#ask('POST', '/models/unload', modelSchema, { model })).value;
   }
 
   /** @param sent as JSON; whoever sends something waits for work to be done */
@@ -61,22 +86,19 @@ export class ClusterClient {
     path: string,
     schema: z.ZodType<T>,
     sent: object | null = null,
-  ): Promise<T> {
-    const { status, body } = await this.#fetch(method, path, sent);
+  ): Promise<Answer<T>> {
+    const { status, body, clocks } = await this.#fetch(method, path, sent);
     if (status >= 400) throw refusal(body) ?? this.#foreign(`status ${status}`);
     const parsed = schema.safeParse(body);
-    if (parsed.success) return parsed.data;
+    if (parsed.success) return { value: parsed.data, clocks };
     throw this.#foreign(
       `${parsed.error.issues[0]?.path.join('.') ?? 'answer'}: ${parsed.error.issues[0]?.message ?? ''}`,
     );
   }
 
-  async #fetch(
-    method: string,
-    path: string,
-    sent: object | null,
-  ): Promise<{ readonly status: number; readonly body: unknown }> {
+  async #fetch(method: string, path: string, sent: object | null): Promise<RawAnswer> {
     try {
+      const askedMs = Date.now();
       const response = await fetch(this.#origin + path, {
         method,
         headers: {
@@ -88,7 +110,10 @@ export class ClusterClient {
         redirect: 'error',
         signal: AbortSignal.timeout(sent ? deadlines.requestMs : deadlines.fetchMs),
       });
-      return { status: response.status, body: await response.json() };
+      const answeredMs = Date.now();
+      const serverMs = Date.parse(response.headers.get('date') ?? '');
+      const clocks = { askedMs, answeredMs, serverMs: Number.isNaN(serverMs) ? null : serverMs };
+      return { status: response.status, body: await response.json(), clocks };
     } catch (cause) {
       if (cause instanceof SyntaxError) throw this.#foreign('no JSON');
       if (cause instanceof DOMException && cause.name === 'TimeoutError')

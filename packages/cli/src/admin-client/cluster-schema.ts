@@ -37,6 +37,8 @@ const profile = z.object({
 const worker = z.object({
   workerId: z.string(),
   name: z.string(),
+  version: z.string().nullable().default(null),
+  kernels: z.string().nullable().default(null),
   state: z.enum(workerStates),
   replica: z.int().nullable().default(null),
   layers: z.tuple([z.int(), z.int()]).nullable(),

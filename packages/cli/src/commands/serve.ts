@@ -119,7 +119,8 @@ Examples:
   butterfly serve model.gguf --wait-for 4 --replicas 2
                                                     two pipelines that share the requests, where each can hold the model`;
 
-export function serveCommand(environment: Environment): Command {
+/** @param sayHow tells how workers join, where they may come from elsewhere */
+export function serveCommand(environment: Environment, sayHow: SayHow = sayHowToJoin): Command {
   const command = new Command('serve')
     .description('Serve models over an OpenAI-style HTTP API, split across workers.')
     .argument(
@@ -186,13 +187,18 @@ export function serveCommand(environment: Environment): Command {
     .addOption(cacheBytesOption())
     .addOption(logFormatOption())
     .addHelpText('after', examples)
-    .action((models: readonly string[], flags: ServeFlags) => serve(models, flags, environment));
+    .action((models: readonly string[], flags: ServeFlags) => serve(models, flags, environment, sayHow));
   for (const option of [...keyRequirementOptions(), ...certificateOptions(), ...promptOptions()])
     command.addOption(option);
   return command;
 }
 
-async function serve(named: readonly string[], flags: ServeFlags, environment: Environment): Promise<void> {
+async function serve(
+  named: readonly string[],
+  flags: ServeFlags,
+  environment: Environment,
+  how: SayHow,
+): Promise<void> {
   const log = await openLog(environment, flags, 'orchestrator');
   const http = await httpOf(flags, environment);
   // Drivers take their time, while the file is read.
@@ -247,7 +253,7 @@ async function serve(named: readonly string[], flags: ServeFlags, environment: E
         ? `${printableLine(first.spec.name)}: ${first.spec.layers} layers, ${first.spec.architecture}`
         : `${printableLine(id)}: ${facts.architecture}, ${formatBytes(facts.bytes)}`,
     );
-  if (othersMayJoin) sayHowToJoin(serving);
+  if (othersMayJoin) how(serving);
   const apiAddress = formatAddress({ host: flags.host, port: serving.httpPort });
   say(`API on ${http.tls ? 'https' : 'http'}://${apiAddress}/v1, loading ...`);
   try {
@@ -293,6 +299,8 @@ async function sourcesOf(
     })),
   );
 }
+
+type SayHow = (serving: Serving) => void;
 
 function sayHowToJoin({ token, orchestrator }: Serving): void {
   say(`Join with: BUTTERFLY_TOKEN=${token} butterfly worker --join HOST:${orchestrator.clusterPort}`);

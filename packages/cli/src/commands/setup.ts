@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { createInterface } from 'node:readline/promises';
 import { promisify } from 'node:util';
 import { ButterflyError, deadlines, formatBytes } from '@butterfly/common';
 import { expectedVersions } from '@butterfly/ggml';
@@ -13,6 +12,7 @@ import {
 import { backendsDirectory } from 'butterfly/process';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
+import { confirmDownload } from '../fetching/confirm.js';
 import { downloadBar } from '../progress.js';
 import { stopSignal } from '../signals.js';
 import { formatTable } from '../table.js';
@@ -82,7 +82,7 @@ async function install(
   tell(
     `${backends.map((backend) => `${backend.package}@${backend.version}`).join(', ')} from ${registry}: ${sum(({ bytes }) => bytes)} to download, ${sum(({ entry }) => entry.bytes)} in ${directory}.\n`,
   );
-  if (!flags.yes) await confirm();
+  if (!flags.yes) await confirmDownload();
   const stopping = new AbortController();
   void stopSignal().then(() =>
     stopping.abort(new ButterflyError('CANCELLED', 'Stopped; running the same again goes on from there.')),
@@ -140,19 +140,6 @@ function directoryOf(environment: Environment): string {
     'CONFIG_INVALID',
     'This user has no home directory; say where with XDG_DATA_HOME.',
   );
-}
-
-/** @throws ButterflyError CONFIG_INVALID where nobody can answer, CANCELLED for a no */
-async function confirm(): Promise<void> {
-  if (!process.stdin.isTTY)
-    throw new ButterflyError('CONFIG_INVALID', 'Nobody is there to say yes; add --yes to download that.');
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question('Download it? [y/N] ');
-    if (!/^y(?:es)?$/iu.test(answer.trim())) throw new ButterflyError('CANCELLED', 'Nothing was downloaded.');
-  } finally {
-    terminal.close();
-  }
 }
 
 /** What npm says, for packages of this scope or for all; the usual one where there is no npm. */

@@ -104,7 +104,8 @@ async function hugePagesMode(): Promise<string | null> {
   return /\[(\w+)\]/.exec(modes)?.[1] ?? null;
 }
 
-async function placeFacts(use: string, path: string | null): Promise<PlaceFacts> {
+/** Makes the folder if it is missing. */
+export async function placeFacts(use: string, path: string | null): Promise<PlaceFacts> {
   if (path === null) return { use, path, isWritable: false, freeBytes: null };
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });

@@ -42,15 +42,15 @@ export function hasFault(findings: readonly Finding[]): boolean {
   return findings.some(({ verdict }) => verdict === 'fault');
 }
 
-function ok(what: string, found: string): Finding {
+export function ok(what: string, found: string): Finding {
   return { verdict: 'ok', what, found, remedy: null };
 }
 
-function hint(what: string, found: string, remedy: string): Finding {
+export function hint(what: string, found: string, remedy: string): Finding {
   return { verdict: 'hint', what, found, remedy };
 }
 
-function fault(what: string, found: string, remedy: string): Finding {
+export function fault(what: string, found: string, remedy: string): Finding {
   return { verdict: 'fault', what, found, remedy };
 }
 

@@ -13,6 +13,8 @@ export function describedWorker(
   return {
     workerId,
     name: `name-of-${workerId}`,
+    version: '0.1.0',
+    kernels: 'haswell on linux x64 with ggml 0.25.1',
     state: 'serving',
     replica: 1,
     layers: null,

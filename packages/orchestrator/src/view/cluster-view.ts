@@ -41,6 +41,10 @@ export interface WorkerDescription {
   readonly workerId: string;
   /** As people call it; not necessarily unique. */
   readonly name: string;
+  /** Of Butterfly there; null of servers that do not tell. */
+  readonly version: string | null;
+  /** With what it computes: the same words for those that compute alike; null of servers that do not tell. */
+  readonly kernels: string | null;
   readonly state: WorkerState;
   /** Number of the replica that it belongs to, from 1; null until it has measured itself. */
   readonly replica: number | null;
