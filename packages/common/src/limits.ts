@@ -230,6 +230,10 @@ export const deadlines = Object.freeze({
   /** Loading must make progress at least this often. */
   loadStallMs: 60_000,
   stepMs: 120_000,
+  /** A sequence waits for guesses of another model four times as long as these usually take, and so long at most: a moment that nobody misses. */
+  guessesMs: 1_000,
+  /** That model computes a prompt, for which nobody waits; later it would be of no use. */
+  draftPromptMs: 30_000,
   /** The first step through all stages: one token, with cold caches. */
   canaryMs: 30_000,
   /** A worker that takes longer to measure its link to another one cannot use it either. */
