@@ -176,6 +176,8 @@ export const limits = Object.freeze({
   surveyBytesMax: 16 * mib,
   /** Tokens of one vocabulary, four times the largest in use; libllama takes some 200 bytes for each. */
   vocabularyTokensMax: mib,
+  /** Tokens that a model may have more than its draft, or fewer, as in llama.cpp: vocabularies are filled up to whole blocks. */
+  vocabularyPaddingMax: 128,
   /** Merges of one vocabulary, eight times the largest in use. */
   vocabularyMergesMax: 4 * mib,
   /** Text of one token: four times the longest in use. libllama's tries recurse once for each byte of it. */

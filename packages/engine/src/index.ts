@@ -7,6 +7,7 @@ export { EngineLedger } from './ledger.js';
 export type { SpeedFigures } from './measured-speed.js';
 export { ReplicatedEngine } from './replicated-engine.js';
 export type { EngineReplica } from './replicated-engine.js';
+export { sharedTokens } from './guesses/shared-tokens.js';
 export type { DraftFigures } from './scheduler/drafting.js';
 export type { PlannedStep, SchedulerConfig, SchedulerStats } from './scheduler/scheduler-types.js';
 export { Scheduler } from './scheduler/scheduler.js';

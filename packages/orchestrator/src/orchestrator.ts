@@ -1,6 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { ButterflyError, type Clock, type Observer, deadlines, runningMaxOf } from '@butterfly/common';
-import { ConstraintDesk, EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
+import {
+  ConstraintDesk,
+  type DraftModel,
+  EngineLedger,
+  PipelineEngine,
+  ReplicatedEngine,
+  sharedTokens,
+} from '@butterfly/engine';
 import type { Admission } from '@butterfly/identity';
 import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
@@ -51,6 +58,11 @@ export interface OrchestratorOptions {
   readonly draw?: (() => number) | undefined;
   /** Whether tokens are guessed by prompt lookup where that pays and changes nothing; by default they are. */
   readonly speculation?: 'auto' | 'off' | undefined;
+  /**
+   * Another model with the same vocabulary, which guesses what this one will say where that pays; by default there is none.
+   * Whoever started it stops it, after this one. Needs `vocabulary`.
+   */
+  readonly draft?: DraftOptions | undefined;
   /** The model's files, held open, which the orchestrator closes in the end; by default they are opened when they are first asked for. */
   readonly files?: FileServer | undefined;
   /** What tokens stand for, asked for with the first constraint; without it no answer can be held to one. */
@@ -58,6 +70,13 @@ export interface OrchestratorOptions {
   readonly clock: Clock;
   /** Hears what happens. */
   readonly observe: Observer;
+}
+
+/** A model that guesses. */
+export interface DraftOptions {
+  /** Over workers of its own: that of another orchestrator. */
+  readonly engine: DraftModel['engine'];
+  readonly vocabulary: () => TokenTable;
 }
 
 /** How long after one worker joined others are waited for. */
@@ -72,8 +91,9 @@ export class Orchestrator {
     readonly view: ClusterView,
   ) {}
 
-  /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
+  /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID, also for a draft of which no guesses can be had */
   static async start(options: OrchestratorOptions): Promise<Orchestrator> {
+    const draft = draftModel(options);
     const { spec, capacity, wishes, numerics, files, clock, observe } = options;
     const contextSlots = Math.ceil(capacity.contextTokens / cacheBlockSlots) * cacheBlockSlots;
     const sizes = {
@@ -95,7 +115,7 @@ export class Orchestrator {
       observe,
     });
     try {
-      const engine = startEngine(options, cluster, sizes.arenaSlots);
+      const engine = startEngine(options, draft, cluster, sizes.arenaSlots);
       return new Orchestrator(engine, cluster, clusterView(options, cluster, engine, sizes.arenaSlots));
     } catch (error) {
       await cluster.close();
@@ -134,8 +154,27 @@ export class Orchestrator {
 
 const unforeseeable = (): number => randomInt(2 ** 47) / 2 ** 47;
 
+/** @throws ButterflyError CONFIG_INVALID for a draft of which no guesses can be had */
+function draftModel({ draft, vocabulary, speculation }: OrchestratorOptions): DraftModel | undefined {
+  if (!draft) return undefined;
+  const refused = (reason: string): ButterflyError =>
+    new ButterflyError('CONFIG_INVALID', reason, { param: 'draft' });
+  if (speculation === 'off')
+    throw refused('A draft model guesses tokens, and speculation is off; leave out one or the other.');
+  if (!draft.engine.model.generates)
+    throw refused('The draft model continues no texts; choose one that generates text.');
+  if (!vocabulary)
+    throw refused('Nothing is known of the vocabulary that a draft model must have; start with one.');
+  return { engine: draft.engine, sharedTokens: sharedTokens(vocabulary(), draft.vocabulary()) };
+}
+
 /** An engine for each replica, and one in front of them. @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
-function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots: number): ReplicatedEngine {
+function startEngine(
+  options: OrchestratorOptions,
+  draft: DraftModel | undefined,
+  cluster: Cluster,
+  arenaSlots: number,
+): ReplicatedEngine {
   const { clock, observe } = options;
   const { contextTokens, parallel } = options.capacity;
   const ledger = new EngineLedger(clock.nowMs());
@@ -151,6 +190,7 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
     stateSlots,
     windows: windowsOf(options.spec),
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
+    draftTokensMax: draft?.engine.contextTokensMax ?? 0,
   };
   const onIdle = (): void => replicated.idle();
   const replicas = cluster.deployment.replicas.map((replica) => ({
@@ -161,6 +201,7 @@ function startEngine(options: OrchestratorOptions, cluster: Cluster, arenaSlots:
       ledger,
       clock,
       observe,
+      draft,
       isToVerify: () => replica.verification?.isWanted ?? false,
       onIdle,
     }),
