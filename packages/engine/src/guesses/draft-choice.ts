@@ -1,56 +1,69 @@
 import { expectedRepeats, expectedTokens } from './acceptance.js';
 
-/** What is known of the next token of a sequence, and of those that could be guessed behind it. */
-export interface DraftOutlook {
-  /** How often a guess of the draft is right once all before it were. */
+/** A sequence for which guesses could be had. */
+export interface DraftCandidate {
+  /** How often a guess is right once all before it were. */
   readonly rate: number;
-  /** How often one by lookup is, and how many there are. */
-  readonly lookup: { readonly rate: number; readonly guesses: number };
-  /** Most guesses that may be asked for. */
+  /** Most guesses. */
   readonly countMax: number;
   /** As in `Guesser`. */
   readonly repeated: number | null;
-  /** From one token to the next without guesses. */
+}
+
+/** What a round of a sequence takes, until it has its next token or tokens. */
+export interface RoundTimes {
+  /** Without guesses. */
   readonly plainMicros: number;
-  /** The way of a step with so many guesses of each sequence, from the orchestrator and back. */
+  /** With so many guesses that are there at once. */
   readonly verifyMicros: (guesses: number) => number;
+  /** With so many that another model must make first. */
+  readonly draftMicros: (guesses: number) => number;
   /** What it takes longer where so many rows more are computed. */
   readonly repeatMicros: (rows: number) => number;
-  /** From asking for so many guesses to having them. */
-  readonly draftMicros: (guesses: number) => number;
 }
 
 /** Guesses are asked for where that gives so many times the tokens per time: they cost others something too. */
 const gainMin = 1.05;
 
-/** Whose guesses give the most tokens per time, and how many those of a draft are. */
-export type DraftChoice =
-  { readonly by: 'nobody' } | { readonly by: 'lookup' } | { readonly by: 'draft'; readonly count: number };
-
-/** Those by lookup are there at once, so a draft must give more. */
-export function draftsWorthwhile(outlook: DraftOutlook): DraftChoice {
-  const { rate, lookup, countMax, plainMicros, draftMicros } = outlook;
-  let choice: DraftChoice = { by: 'nobody' };
-  let best = 1 / plainMicros;
-  for (let count = 1; count <= Math.min(lookup.guesses, countMax); count += 1) {
-    const gained = perMicro(outlook, lookup.rate, count, 0);
-    if (gained > best) [choice, best] = [{ by: 'lookup' }, gained];
-  }
-  best *= gainMin;
+/**
+ * How many guesses each of these sequences should ask another model for, so that all together get the most tokens per time; 0
+ * where none pay. All ask for as many, so that they go on together: a step of few sequences takes little less than one of many.
+ */
+export function draftsWorthwhile(candidates: readonly DraftCandidate[], times: RoundTimes): number {
+  const countMax = Math.max(0, ...candidates.map((candidate) => candidate.countMax));
+  let best = 0;
+  let bestPerMicro = (candidates.length * gainMin) / times.plainMicros;
   for (let count = 1; count <= countMax; count += 1) {
-    const gained = perMicro(outlook, rate, count, draftMicros(count));
-    if (gained > best) [choice, best] = [{ by: 'draft', count }, gained];
+    const gained = perMicro(candidates, count, times, times.draftMicros(count));
+    if (gained > bestPerMicro) [best, bestPerMicro] = [count, gained];
   }
-  return choice;
+  return best;
+}
+
+/** Whether guesses by lookup, which are there at once, give a sequence more than any of another model, and than none. */
+export function prefersLookup(candidate: DraftCandidate, lookup: DraftCandidate, times: RoundTimes): boolean {
+  const bestOf = (each: DraftCandidate, roundMicros: (guesses: number) => number): number =>
+    Math.max(
+      0,
+      ...Array.from({ length: each.countMax }, (_, index) =>
+        perMicro([each], index + 1, times, roundMicros(index + 1)),
+      ),
+    );
+  const byLookup = bestOf(lookup, times.verifyMicros);
+  return byLookup > 1 / times.plainMicros && byLookup * gainMin > bestOf(candidate, times.draftMicros);
 }
 
 function perMicro(
-  { repeated, verifyMicros, repeatMicros }: DraftOutlook,
-  rate: number,
-  guesses: number,
-  waitMicros: number,
+  candidates: readonly DraftCandidate[],
+  count: number,
+  { repeatMicros }: RoundTimes,
+  roundMicros: number,
 ): number {
-  const guesser = { rate, guesses, repeated };
-  const repeats = repeatMicros(expectedRepeats(guesser, guesses));
-  return expectedTokens(guesser, guesses) / (waitMicros + verifyMicros(guesses) + repeats);
+  let [tokens, repeats] = [0, 0];
+  for (const { rate, countMax, repeated } of candidates) {
+    const guesser = { rate, guesses: countMax, repeated };
+    tokens += expectedTokens(guesser, count);
+    repeats += expectedRepeats(guesser, count);
+  }
+  return tokens / (roundMicros + repeatMicros(repeats));
 }

@@ -1,9 +1,6 @@
-import { Acceptance } from './acceptance.js';
 import { noTokens } from '../kv/token-list.js';
-
-/** Tokens that are decoded before a draft is asked again that failed or did not pay, at first and at most. */
-const restTokensMin = 16;
-const restTokensMax = 512;
+import { Acceptance } from './acceptance.js';
+import { Resting } from './resting.js';
 
 /** What a draft was asked for. */
 export interface AskedDraft {
@@ -15,18 +12,17 @@ export interface AskedDraft {
   readonly dueMs: number;
 }
 
-/** What one sequence has to do with the draft: it asks for guesses, waits for them, and rests where they do not pay. */
+/** What one sequence has to do with the draft: it asks for guesses, waits for them, and rests where they come to nothing. */
 export class SequenceDrafts {
+  /** After answers that did not come, or were wrong. */
+  readonly resting = new Resting();
+  /** When its latest token came. */
+  tokenMs: number | null = null;
   #asked: AskedDraft | null = null;
   #askedAt = -1;
   #came: { readonly atTokens: number; readonly tokens: Int32Array } | null = null;
-  #restUntil = 0;
-  #restTokens = restTokensMin;
-  #isTrialDue = false;
   #isWarm = false;
   #acceptance: Acceptance | null = null;
-  /** When its latest token came, if a step without guesses brought it. */
-  plainMs: number | null = null;
 
   /** What was asked for and has not come. */
   get asked(): AskedDraft | null {
@@ -40,12 +36,12 @@ export class SequenceDrafts {
 
   /** Whether it may be asked with so many known tokens: once, and not while it rests or something is under way. */
   mayAsk(knownTokens: number): boolean {
-    return this.#asked === null && knownTokens > this.#askedAt && knownTokens >= this.#restUntil;
+    return this.#asked === null && knownTokens > this.#askedAt && !this.resting.isResting(knownTokens);
   }
 
-  /** Whether it has rested, so that guesses are tried although they do not seem to pay. */
-  get isTrialDue(): boolean {
-    return this.#isTrialDue;
+  /** Whether guesses were asked for behind so many known tokens, whatever came. */
+  wasAskedAt(knownTokens: number): boolean {
+    return this.#askedAt === knownTokens;
   }
 
   /** How often guesses come true; a new sequence is credited with what others had. */
@@ -56,7 +52,6 @@ export class SequenceDrafts {
   ask(asked: AskedDraft): void {
     this.#asked = asked;
     this.#askedAt = asked.atTokens;
-    this.#isTrialDue = false;
   }
 
   /** The draft computes the prompt; what it says behind it is not waited for. */
@@ -77,19 +72,6 @@ export class SequenceDrafts {
   /** They are not waited for any longer. */
   giveUp(): void {
     this.#asked = null;
-  }
-
-  /** They came to nothing, or would not pay: the sequence goes on without for a while, each time for longer. */
-  rest(knownTokens: number): void {
-    this.#restUntil = knownTokens + this.#restTokens;
-    this.#restTokens = Math.min(restTokensMax, 2 * this.#restTokens);
-    this.#isTrialDue = true;
-  }
-
-  /** They pay. */
-  goOn(): void {
-    this.#restTokens = restTokensMin;
-    this.#isTrialDue = false;
   }
 
   /** The guesses behind so many known tokens; empty where there are none. */

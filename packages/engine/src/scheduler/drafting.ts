@@ -1,7 +1,13 @@
 import { type StepCurve, deadlines } from '@butterfly/common';
 import type { SamplingParams } from '@butterfly/wire';
-import { type DraftOutlook, draftsWorthwhile } from '../guesses/draft-choice.js';
+import {
+  type DraftCandidate,
+  type RoundTimes,
+  draftsWorthwhile,
+  prefersLookup,
+} from '../guesses/draft-choice.js';
 import { DraftTimes, TimesBeyond } from '../guesses/measured-times.js';
+import { Resting } from '../guesses/resting.js';
 import type { AskedDraft } from '../guesses/sequence-drafts.js';
 import type { Roster } from './roster.js';
 import type { Sequence } from './scheduler-sequence.js';
@@ -35,28 +41,23 @@ export interface DraftFigures {
   readonly confirmed: number;
 }
 
-/** Asked for where nothing is known of the draft, or it is tried whether it pays by now. */
+/** Asked for where nothing is known of the draft, or it is tried whether it pays by now; and how often in a row. */
 const trialGuesses = 4;
-/** Steps without guesses that must have been seen before any are asked for. */
-const plainStepsMin = 4;
+const trialsInARow = 4;
+/** Tokens without guesses that must have been seen before any are asked for. */
+const plainTokensMin = 4;
 /** Guesses are waited for so many times as long as they usually take, and a moment in any case. */
 const patience = 4;
 const patienceMsMin = 5;
 /** As which share of guesses is right where nothing is known, and as how many guesses what others had counts for a new sequence. */
 const rateAssumed = 0.6;
 const creditGuesses = 4;
-const noLookup = { rate: 0, guesses: 0 } as const;
+/** A sequence whose guesses are right more seldom takes no part, as its rows cost the others time. */
+const rateMin = 0.15;
 
 type DraftingConfig = Required<
   Pick<SchedulerConfig, 'stages' | 'guessesMax' | 'draftTokensMax' | 'stateSlots'>
 >;
-
-type Verdict =
-  | { readonly kind: 'ask'; readonly count: number; readonly isTrial: boolean }
-  /** They would not pay. */
-  | { readonly kind: 'rest' }
-  | { readonly kind: 'none' };
-const none: Verdict = { kind: 'none' };
 
 /**
  * Decides which sequences ask another model for guesses, how many, and how long they wait for them (decision 0048): as many as
@@ -64,9 +65,14 @@ const none: Verdict = { kind: 'none' };
  * longer ready, so that all others go on without them.
  */
 export class Drafting {
+  /** From one token of a sequence to the next, without guesses and with such of the draft. */
   readonly #plain = new TimesBeyond();
-  readonly #verified = new TimesBeyond();
+  readonly #guessed = new TimesBeyond();
   readonly #drafted = new DraftTimes();
+  /** After rounds that did not pay, by tokens of all sequences. */
+  readonly #resting = new Resting();
+  #trialsDue = trialsInARow;
+  #plainTokens = 0;
   readonly #figures = { asked: 0, missed: 0, guessed: 0, confirmed: 0 };
   /** Share of guesses that were right of late, in all sequences. */
   #rate = rateAssumed;
@@ -106,10 +112,14 @@ export class Drafting {
       if (this.#isToWarm(sequence)) wanted.push(this.#warm(sequence, nowMs));
     // Beside a part of a prompt every row is dear.
     if (this.roster.prefilling.size > 0 || this.roster.waiting > 0) return wanted;
-    for (const sequence of [...this.roster.ready]) {
-      const asked = this.#ask(sequence, nowMs);
-      if (asked) wanted.push(asked);
+    const group = this.#group(nowMs);
+    const count = this.#count(group, 0);
+    if (count === 0) {
+      if (group.length > 0 && !this.#resting.isResting(this.#plainTokens)) this.#rest();
+      return wanted;
     }
+    if (this.#trialsDue > 0) this.#trialsDue -= 1;
+    for (const sequence of group) wanted.push(this.#ask(sequence, count, nowMs));
     return wanted;
   }
 
@@ -123,32 +133,37 @@ export class Drafting {
     if (tokens.length > 0) this.#drafted.observe(tokens.length, (nowMs - asked.askedMs) * 1000);
     else {
       this.#figures.missed += 1;
-      sequence.drafts.rest(sequence.known.length);
+      sequence.drafts.resting.rest(sequence.known.length);
     }
   }
 
-  /** Whether one of these will ask for guesses once its next token is known. */
+  /** Whether these, all or some, will ask for guesses once their next tokens are known. */
   isWantedNext(sequences: readonly Sequence[]): boolean {
+    if (!this.#isOn) return false;
     return (
-      this.#isOn &&
-      sequences.some(
-        (sequence) => this.#verdict(sequence, sequence.known.length + 1, noLookup).kind === 'ask',
-      )
+      this.#count(
+        sequences.filter((sequence) => this.#mayAsk(sequence, 1)),
+        1,
+      ) > 0
     );
   }
 
   /** What a step brought of a sequence, before the sequence is told of it. */
-  came(step: StepInFlight, { expected, output: { tokens } }: Answer, nowMs: number): void {
+  came({ isDecoding }: StepInFlight, { expected, output: { tokens } }: Answer, nowMs: number): void {
     const { sequence, guesses, isSampled } = expected;
     if (!this.#isOn || !isSampled || tokens.length === 0 || !isCurrent(this.roster, expected)) return;
+    const { tokenMs } = sequence.drafts;
+    sequence.drafts.tokenMs = nowMs;
     const guessed = guesses.tokens.length;
-    if (guesses.by === 'draft') this.#judge(sequence, guessed, tokens.length - 1);
-    const { plainMs } = sequence.drafts;
-    sequence.drafts.plainMs = guessed > 0 ? null : nowMs;
-    if (!step.isDecoding) return;
-    const expectedMicros = this.#roundMicros(step.rows);
-    if (guessed > 0) this.#verified.observe((nowMs - step.sentMs) * 1000, expectedMicros);
-    else if (plainMs !== null) this.#plain.observe((nowMs - plainMs) * 1000, expectedMicros);
+    const isDrafted = guesses.by === 'draft' && guessed > 0;
+    if (isDrafted) this.#judge(sequence, guessed, tokens.length - 1);
+    else this.#plainTokens += 1;
+    // What it waited for in vain is no part of either.
+    const isWaiting = sequence.drafts.wasAskedAt(expected.position);
+    if (!isDecoding || tokenMs === null) return;
+    const micros = (nowMs - tokenMs) * 1000;
+    if (isDrafted) this.#guessed.observe(micros, this.#draftRoundMicros(guessed));
+    else if (guessed === 0 && !isWaiting) this.#plain.observe(micros, this.#roundMicros(1));
   }
 
   get #isOn(): boolean {
@@ -159,6 +174,8 @@ export class Drafting {
     this.#figures.guessed += guessed;
     this.#figures.confirmed += confirmed;
     sequence.drafts.acceptance(this.#credit).judged(guessed, confirmed);
+    if (sequence.drafts.acceptance(this.#credit).rate < rateMin)
+      sequence.drafts.resting.rest(sequence.known.length);
     const trials = Math.min(guessed, confirmed + 1);
     const keep = 0.98 ** trials;
     this.#rate = this.#rate * keep + (confirmed / trials) * (1 - keep);
@@ -174,8 +191,14 @@ export class Drafting {
     if (drafts.asked) this.#drafted.observe(drafts.asked.count, (nowMs - drafts.asked.askedMs) * 1000);
     this.#figures.missed += 1;
     drafts.giveUp();
-    drafts.rest(known.length);
+    drafts.resting.rest(known.length);
     this.roster.becomesReady(sequence);
+  }
+
+  /** Guesses do not pay: after a while it is tried whether they do by then. */
+  #rest(): void {
+    this.#resting.rest(this.#plainTokens, Math.max(1, this.roster.decoding));
+    this.#trialsDue = trialsInARow;
   }
 
   #isToWarm(sequence: Sequence): boolean {
@@ -190,32 +213,46 @@ export class Drafting {
     return wantedOf(sequence, asked, timeoutMs);
   }
 
-  #ask(sequence: Sequence, nowMs: number): WantedGuesses | null {
-    const { drafts, known, lookup } = sequence;
-    // What the draft was to begin with takes too long.
-    if (drafts.asked && drafts.asked.dueMs <= nowMs) drafts.giveUp();
-    if (!drafts.mayAsk(known.length)) return null;
-    const found = lookup.guess(this.#countMax(sequence, known.length));
-    const byLookup = { rate: sequence.acceptance.rate, guesses: found.length };
-    const verdict = this.#verdict(sequence, known.length, byLookup);
-    switch (verdict.kind) {
-      case 'none':
-        return null;
-      case 'rest':
-        drafts.rest(known.length);
-        return null;
-      case 'ask':
-        break;
-      default:
-        verdict satisfies never;
-    }
-    const { count, isTrial } = verdict;
-    if (!isTrial) drafts.goOn();
-    if (found.length > 0) sequence.acceptance.foresaw(found[0] ?? 0);
+  /** Those that are ready and could ask, but for those that lookup guesses better for. */
+  #group(nowMs: number): Sequence[] {
+    const times = this.#times();
+    return [...this.roster.ready].filter((sequence) => {
+      const { drafts, lookup, acceptance } = sequence;
+      // What the draft was to begin with takes too long.
+      if (drafts.asked && drafts.asked.dueMs <= nowMs) drafts.giveUp();
+      if (!this.#mayAsk(sequence, 0)) return false;
+      const candidate = this.#candidate(sequence, 0);
+      const { length } = lookup.guess(candidate.countMax);
+      if (length === 0) return true;
+      return !prefersLookup(candidate, { ...candidate, rate: acceptance.rate, countMax: length }, times);
+    });
+  }
+
+  /** @param more tokens that will be known by then */
+  #mayAsk(sequence: Sequence, more: number): boolean {
+    const knownTokens = sequence.known.length + more;
+    return sequence.drafts.mayAsk(knownTokens) && this.#countMax(sequence, knownTokens) > 0;
+  }
+
+  /** How many guesses each of these is to ask for; 0 for none. */
+  #count(group: readonly Sequence[], more: number): number {
+    if (group.length === 0 || this.#plain.observed < plainTokensMin) return 0;
+    if (this.#resting.isResting(this.#plainTokens)) return 0;
+    const candidates = group.map((sequence) => this.#candidate(sequence, more));
+    const trial = Math.min(trialGuesses, Math.max(...candidates.map(({ countMax }) => countMax)));
+    if (this.#drafted.observed === 0) return trial;
+    const count = draftsWorthwhile(candidates, this.#times());
+    return count === 0 && this.#trialsDue > 0 ? trial : count;
+  }
+
+  #ask(sequence: Sequence, countMax: number, nowMs: number): WantedGuesses {
+    const { drafts, known, lookup, acceptance } = sequence;
+    const [foreseen] = lookup.guess(1);
+    if (foreseen !== undefined) acceptance.foresaw(foreseen);
+    const count = Math.min(countMax, this.#candidate(sequence, 0).countMax);
     const timeoutMs = this.#patienceMs(count);
     const asked = { atTokens: known.length, count, askedMs: nowMs, dueMs: nowMs + timeoutMs };
     drafts.ask(asked);
-    drafts.plainMs = null;
     this.#figures.asked += 1;
     this.roster.awaitsGuesses(sequence);
     return wantedOf(sequence, asked, timeoutMs);
@@ -237,47 +274,39 @@ export class Drafting {
     );
   }
 
-  #verdict(sequence: Sequence, knownTokens: number, lookup: DraftOutlook['lookup']): Verdict {
-    const { drafts } = sequence;
-    const countMax = this.#countMax(sequence, knownTokens);
-    if (countMax === 0 || !drafts.mayAsk(knownTokens) || this.#plain.observed < plainStepsMin) return none;
-    const trial = { kind: 'ask', count: Math.min(trialGuesses, countMax), isTrial: true } as const;
-    if (this.#drafted.micros(1) === null) return trial;
-    const choice = draftsWorthwhile(this.#outlook(sequence, countMax, lookup));
-    switch (choice.by) {
-      case 'draft':
-        return { kind: 'ask', count: choice.count, isTrial: false };
-      case 'lookup':
-        return none;
-      case 'nobody':
-        return drafts.isTrialDue ? trial : { kind: 'rest' };
-      default:
-        return choice satisfies never;
-    }
-  }
-
-  #outlook(sequence: Sequence, countMax: number, lookup: DraftOutlook['lookup']): DraftOutlook {
-    const { decoding } = this.roster;
-    const rows = Math.ceil(decoding / decodeGroups(decoding, this.config.stages, this.curve));
-    const expectedMicros = (guesses: number): number => this.#roundMicros(rows * (1 + guesses));
-    const way = this.#verified.observed > 0 ? this.#verified : this.#plain;
+  #candidate(sequence: Sequence, more: number): DraftCandidate {
     return {
       rate: sequence.drafts.acceptance(this.#credit).rate,
-      lookup,
-      countMax,
+      countMax: this.#countMax(sequence, sequence.known.length + more),
       repeated: this.config.stateSlots > 0 ? Math.max(1, sequence.pending) : null,
-      plainMicros: this.#plain.micros(expectedMicros(0)),
-      verifyMicros: (guesses) => way.micros(expectedMicros(guesses)),
-      repeatMicros: (more) => this.#roundMicros(rows + more) - this.#roundMicros(rows),
-      draftMicros: (guesses) => this.#drafted.micros(guesses) ?? 0,
     };
   }
 
-  /** Until a sequence has its next token, when all steps have so many rows: time in stages alone. */
-  #roundMicros(rows: number): number {
+  #times(): RoundTimes {
+    const plainMicros = this.#plain.micros(this.#roundMicros(1));
+    const isKnown = this.#guessed.observed > 0;
+    // Links and queues, as they are with guesses of late.
+    const way = isKnown ? this.#guessed : this.#plain;
+    return {
+      // Where all have guesses, nobody shows what a round without takes by now; that is no more than one with none.
+      plainMicros: isKnown ? Math.min(plainMicros, way.micros(this.#roundMicros(1))) : plainMicros,
+      verifyMicros: (guesses) => this.#plain.micros(this.#roundMicros(1 + guesses)),
+      draftMicros: (guesses) => way.micros(this.#draftRoundMicros(guesses)),
+      repeatMicros: (rows) => this.#roundMicros(1 + rows) - this.#roundMicros(1),
+    };
+  }
+
+  /** Until guesses of the draft are there and judged. */
+  #draftRoundMicros(guesses: number): number {
+    return (this.#drafted.micros(guesses) ?? 0) + this.#roundMicros(1 + guesses);
+  }
+
+  /** Until every sequence has had a step, where all have so many rows in it: time in stages alone. */
+  #roundMicros(rowsOfEach: number): number {
     const { stages } = this.config;
-    const groups = decodeGroups(this.roster.decoding, stages, this.curve);
-    return Math.max(groups, stages) * this.curve.micros(rows);
+    const { decoding } = this.roster;
+    const groups = decodeGroups(decoding, stages, this.curve);
+    return Math.max(groups, stages) * this.curve.micros(Math.ceil(decoding / groups) * rowsOfEach);
   }
 }
 
