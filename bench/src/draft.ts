@@ -6,7 +6,7 @@ import { TcpProxy, cachedSyntheticModel, freePort, randomBits, successorsOf } fr
 import { LocalCluster } from './local-cluster.js';
 import { decodePerSecond } from './load/run-load.js';
 import { median } from './load/statistics.js';
-import { halfBillion } from './models.js';
+import { lightModel } from './models.js';
 import type { BenchOptions } from './options.js';
 import { printTable, writeResult } from './report.js';
 
@@ -33,9 +33,9 @@ interface DraftResult {
 /** A small model guesses for one that is spread over stages that are 5 ms apart, and is wrong at a seeded rate. */
 export async function benchDraft(options: BenchOptions): Promise<void> {
   const { repeats } = options;
-  const path = options.model ?? (await halfBillion({ circleTokens }));
+  const path = options.model ?? (await lightModel({ circleTokens }));
   await using draft = await LocalCluster.start(await smallDraft(), {
-    ...{ workers: 1, threads: 1, contextTokens: 1024, parallel: 1, speculation: 'off' },
+    ...{ workers: 1, threads: 1, contextTokens: 512, parallel: 1, speculation: 'off' },
   });
   const results: DraftResult[] = [];
   for (const stages of [2, 3])
@@ -57,22 +57,22 @@ export async function benchDraft(options: BenchOptions): Promise<void> {
   writeResult('draft', { repeats, hopMs, rightRate, results });
 }
 
-/** The same vocabulary and the same texts as `halfBillion`, in a hundredth of the time. */
+/** The same vocabulary and the same texts as the model, in a fraction of the time. */
 function smallDraft(): Promise<string> {
   return cachedSyntheticModel(
     {
       architecture: 'llama',
-      layers: 2,
-      hidden: 256,
-      heads: 4,
-      kvHeads: 2,
+      layers: 1,
+      hidden: 128,
+      heads: 2,
+      kvHeads: 1,
       headSize: 64,
-      feedForward: 512,
-      vocabulary: 32_000,
+      feedForward: 256,
+      vocabulary: 10_000,
       tiedEmbeddings: false,
-      type: 'Q4_0',
+      type: 'Q8_0',
       seed: 3,
-      contextTrained: 4096,
+      contextTrained: 512,
       circleTokens,
     },
     join(tmpdir(), 'butterfly-synthetic'),
@@ -88,7 +88,7 @@ async function measureDraft(
   const shape = {
     workers: stages,
     threads: 1,
-    contextTokens: 1024,
+    contextTokens: 512,
     parallel: 1,
     speculation: 'auto',
   } as const;

@@ -282,7 +282,6 @@ export class PipelineEngine {
     if (!this.options.pipeline.isLive) return;
     this.#guesser?.ask();
     this.#send();
-    // Of prompts that are computed from now on the draft is told.
     this.#guesser?.ask();
   }
 

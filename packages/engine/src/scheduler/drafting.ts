@@ -114,10 +114,7 @@ export class Drafting {
     if (this.roster.prefilling.size > 0 || this.roster.waiting > 0) return wanted;
     const group = this.#group(nowMs);
     const count = this.#count(group, 0);
-    if (count === 0) {
-      if (group.length > 0 && !this.#resting.isResting(this.#plainTokens)) this.#rest();
-      return wanted;
-    }
+    if (count === 0) return wanted;
     if (this.#trialsDue > 0) this.#trialsDue -= 1;
     for (const sequence of group) wanted.push(this.#ask(sequence, count, nowMs));
     return wanted;
@@ -195,12 +192,6 @@ export class Drafting {
     this.roster.becomesReady(sequence);
   }
 
-  /** Guesses do not pay: after a while it is tried whether they do by then. */
-  #rest(): void {
-    this.#resting.rest(this.#plainTokens, Math.max(1, this.roster.decoding));
-    this.#trialsDue = trialsInARow;
-  }
-
   #isToWarm(sequence: Sequence): boolean {
     const { drafts, known, pooling } = sequence;
     return !drafts.isWarm && pooling === null && this.#countMax(sequence, known.length + 1) > 0;
@@ -234,7 +225,7 @@ export class Drafting {
     return sequence.drafts.mayAsk(knownTokens) && this.#countMax(sequence, knownTokens) > 0;
   }
 
-  /** How many guesses each of these is to ask for; 0 for none. */
+  /** How many guesses each of these is to ask for; 0 for none. Where they do not pay, it is tried after a while whether they do by then. */
   #count(group: readonly Sequence[], more: number): number {
     if (group.length === 0 || this.#plain.observed < plainTokensMin) return 0;
     if (this.#resting.isResting(this.#plainTokens)) return 0;
@@ -242,7 +233,11 @@ export class Drafting {
     const trial = Math.min(trialGuesses, Math.max(...candidates.map(({ countMax }) => countMax)));
     if (this.#drafted.observed === 0) return trial;
     const count = draftsWorthwhile(candidates, this.#times());
-    return count === 0 && this.#trialsDue > 0 ? trial : count;
+    if (count > 0) this.#resting.reset();
+    if (count > 0 || this.#trialsDue > 0) return count || trial;
+    this.#resting.rest(this.#plainTokens, Math.max(1, this.roster.decoding));
+    this.#trialsDue = trialsInARow;
+    return 0;
   }
 
   #ask(sequence: Sequence, countMax: number, nowMs: number): WantedGuesses {
@@ -259,9 +254,11 @@ export class Drafting {
   }
 
   #patienceMs(count: number): number {
-    const micros = this.#drafted.micros(count);
-    if (micros === null) return deadlines.guessesMs;
-    return Math.min(deadlines.guessesMs, Math.max(patienceMsMin, (patience * micros) / 1000));
+    const micros = this.#drafted.micros(count) ?? Infinity;
+    // Beyond that they cannot pay, were they all right.
+    const most = (1 + this.config.guessesMax) * this.#times().plainMicros;
+    const waitMs = Math.min(patience * micros, most) / 1000;
+    return Math.min(deadlines.guessesMs, Math.max(patienceMsMin, waitMs));
   }
 
   /** How many guesses a sequence may have behind so many known tokens. */
