@@ -62,7 +62,7 @@ function smallDraft(): Promise<string> {
   return cachedSyntheticModel(
     {
       architecture: 'llama',
-      layers: 1,
+      layers: 2,
       hidden: 128,
       heads: 2,
       kvHeads: 1,
