@@ -1,6 +1,6 @@
 import type { Clock } from '@butterfly/common';
 import type { SamplingParams } from '@butterfly/wire';
-import type { Drafting, WantedGuesses } from './scheduler/drafting.js';
+import type { WantedGuesses, WantsGuesses } from './guesses/wanted-guesses.js';
 import type { Engine, EngineModel, GenerateRequest, Generation } from './types.js';
 
 /** Another model that guesses what a model will say. */
@@ -37,7 +37,7 @@ export class DraftGuesser {
   /** @param resume goes on with the steps: sequences wait no longer. Never called within a call of `ask`. */
   constructor(
     private readonly draft: DraftModel,
-    private readonly drafting: Drafting,
+    private readonly drafting: WantsGuesses,
     private readonly clock: Clock,
     private readonly resume: () => void,
   ) {}

@@ -4,7 +4,7 @@ import { type Pooling, type StepResult, greedySampling } from '@butterfly/wire';
 import { DraftGuesser, type DraftModel } from './draft-guesser.js';
 import { EmbeddingStream, GenerationStream } from './generation.js';
 import type { EngineLedger } from './ledger.js';
-import type { DraftFigures } from './scheduler/drafting.js';
+import type { DraftFigures } from './guesses/wanted-guesses.js';
 import { checkSubmission, textTokensMax } from './scheduler/request-checks.js';
 import { checkedConfig } from './scheduler/scheduler-checks.js';
 import type { Sequence } from './scheduler/scheduler-sequence.js';

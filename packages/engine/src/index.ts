@@ -8,7 +8,7 @@ export type { SpeedFigures } from './measured-speed.js';
 export { ReplicatedEngine } from './replicated-engine.js';
 export type { EngineReplica } from './replicated-engine.js';
 export { sharedTokens } from './guesses/shared-tokens.js';
-export type { DraftFigures } from './scheduler/drafting.js';
+export type { DraftFigures } from './guesses/wanted-guesses.js';
 export type { PlannedStep, SchedulerConfig, SchedulerStats } from './scheduler/scheduler-types.js';
 export { Scheduler } from './scheduler/scheduler.js';
 export { vectorOf } from './generation.js';

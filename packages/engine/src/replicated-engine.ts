@@ -4,7 +4,7 @@ import type { ConstraintDesk } from './constraints/constraint-desk.js';
 import type { PipelineEngine } from './engine.js';
 import type { EngineLedger } from './ledger.js';
 import type { SpeedFigures } from './measured-speed.js';
-import type { DraftFigures } from './scheduler/drafting.js';
+import type { DraftFigures } from './guesses/wanted-guesses.js';
 import type { SchedulerStats } from './scheduler/scheduler-types.js';
 import type {
   EmbedRequest,

@@ -27,7 +27,7 @@ describe('sharedTokens', () => {
     ['another word', tableOf(['<end>', 'a', 'bd'], [0]), /token 2 as "bd" and the model as "bc"/u],
     ['another cut', tableOf(['<end>', 'ab', 'c'], [0]), /token 1/u],
     ['another control token', tableOf(['<end>', 'a', 'bc'], [0, 2]), /token 2 as a control token/u],
-    ['far more tokens', tableOf([...'x'.repeat(200)]), /has 200 tokens and the model 3/u],
+    ['far more tokens', tableOf(Array.from({ length: 200 }, () => 'x')), /has 200 tokens and the model 3/u],
   ])('are refused with %s', (_, draft, message) => {
     expect(() => sharedTokens(model, draft)).toThrow(message);
     expect(() => sharedTokens(model, draft)).toThrow(

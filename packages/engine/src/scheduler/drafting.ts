@@ -1,5 +1,4 @@
 import { type StepCurve, deadlines } from '@butterfly/common';
-import type { SamplingParams } from '@butterfly/wire';
 import {
   type DraftCandidate,
   type RoundTimes,
@@ -7,38 +6,30 @@ import {
   prefersLookup,
 } from '../guesses/draft-choice.js';
 import { DraftTimes, TimesBeyond } from '../guesses/measured-times.js';
+import type { Guesses } from '../guesses/guesses.js';
 import { Resting } from '../guesses/resting.js';
 import type { AskedDraft } from '../guesses/sequence-drafts.js';
-import type { Roster } from './roster.js';
+import type { DraftFigures, WantedGuesses, WantsGuesses } from '../guesses/wanted-guesses.js';
 import type { Sequence } from './scheduler-sequence.js';
 import type { SchedulerConfig } from './scheduler-types.js';
-import { type Answer, type StepInFlight, isCurrent } from './step-in-flight.js';
 import { decodeGroups } from './step-sizes.js';
 
-/** Guesses that a sequence would have of another model, behind all that is known of it. */
-export interface WantedGuesses {
-  readonly sequenceId: number;
-  /** Prompt, then output. */
-  readonly known: Int32Array;
-  readonly count: number;
-  /** How the sequence itself draws its tokens, and which of them end it. */
-  readonly sampling: SamplingParams;
-  readonly stopTokens: ReadonlySet<number>;
-  readonly priority: number;
-  readonly tenant: string;
-  /** How long they are of use. */
-  readonly timeoutMs: number;
+/** What a step tried behind the known tokens of a sequence. */
+interface TriedGuesses {
+  readonly sequence: Sequence;
+  readonly guesses: Guesses;
 }
 
-/** What became of guesses of another model since the start. */
-export interface DraftFigures {
-  /** How often the draft was asked by sequences that waited for it. */
-  readonly asked: number;
-  /** How often it answered too late, or nothing. */
-  readonly missed: number;
-  /** Guesses that steps computed, and how many of these were right. */
-  readonly guessed: number;
-  readonly confirmed: number;
+/** Who lives and what becomes of them: a part of `Roster`. */
+interface DraftingSequences {
+  readonly sequences: ReadonlyMap<number, Sequence>;
+  readonly prefilling: ReadonlySet<Sequence>;
+  readonly ready: ReadonlySet<Sequence>;
+  readonly guessing: ReadonlySet<Sequence>;
+  readonly waiting: number;
+  readonly decoding: number;
+  becomesReady(sequence: Sequence): void;
+  awaitsGuesses(sequence: Sequence): void;
 }
 
 /** Asked for where nothing is known of the draft, or it is tried whether it pays by now; and how often in a row. */
@@ -64,7 +55,7 @@ type DraftingConfig = Required<
  * give the most tokens per time by the times measured here and by how often guesses came true. Sequences that wait are no
  * longer ready, so that all others go on without them.
  */
-export class Drafting {
+export class Drafting implements WantsGuesses {
   /** From one token of a sequence to the next, without guesses and with such of the draft. */
   readonly #plain = new TimesBeyond();
   readonly #guessed = new TimesBeyond();
@@ -78,7 +69,7 @@ export class Drafting {
   #rate = rateAssumed;
 
   constructor(
-    private readonly roster: Roster,
+    private readonly roster: DraftingSequences,
     private config: DraftingConfig,
     private curve: StepCurve,
   ) {}
@@ -145,18 +136,20 @@ export class Drafting {
     );
   }
 
-  /** What a step brought of a sequence, before the sequence is told of it. */
-  came({ isDecoding }: StepInFlight, { expected, output: { tokens } }: Answer, nowMs: number): void {
-    const { sequence, guesses, isSampled } = expected;
-    if (!this.#isOn || !isSampled || tokens.length === 0 || !isCurrent(this.roster, expected)) return;
+  /**
+   * So many tokens are the next ones of a sequence, which is yet to be told of them.
+   * @param isDecoding whether the step that gave them had no part of a prompt
+   */
+  came({ sequence, guesses }: TriedGuesses, tokens: number, isDecoding: boolean, nowMs: number): void {
+    if (!this.#isOn || tokens === 0) return;
     const { tokenMs } = sequence.drafts;
     sequence.drafts.tokenMs = nowMs;
     const guessed = guesses.tokens.length;
     const isDrafted = guesses.by === 'draft' && guessed > 0;
-    if (isDrafted) this.#judge(sequence, guessed, tokens.length - 1);
+    if (isDrafted) this.#judge(sequence, guessed, tokens - 1);
     else this.#plainTokens += 1;
     // What it waited for in vain is no part of either.
-    const isWaiting = sequence.drafts.wasAskedAt(expected.position);
+    const isWaiting = sequence.drafts.wasAskedAt(sequence.known.length);
     if (!isDecoding || tokenMs === null) return;
     const micros = (nowMs - tokenMs) * 1000;
     if (isDrafted) this.#guessed.observe(micros, this.#draftRoundMicros(guessed));

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { FakePipeline, randomSource, reference, vocabulary } from '../testing/fake-pipeline.js';
 import { type SimulatedModel, randomConfig, randomModel } from '../testing/random-config.js';
 import { check } from '../testing/simulated-client.js';
-import type { WantedGuesses } from './drafting.js';
+import type { WantedGuesses } from '../guesses/wanted-guesses.js';
 import { Scheduler } from './scheduler.js';
 import type { PlannedStep, SchedulerConfig, SchedulerRequest } from './scheduler-types.js';
 

@@ -143,7 +143,8 @@ export class Scheduler {
     if (slowest > 0) this.#curve.observe(step.rows, slowest);
     const events: SchedulerEvent[] = [];
     for (const answer of answers.given) {
-      this.drafting.came(step, answer, nowMs);
+      if (answer.expected.isSampled && isCurrent(this.#roster, answer.expected))
+        this.drafting.came(answer.expected, answer.output.tokens.length, step.isDecoding, nowMs);
       takeAnswer(this.#roster, answer, nowMs, events);
     }
     for (const sequence of answers.failed)
@@ -213,7 +214,6 @@ export class Scheduler {
   /** One row for each sequence that waits for nothing else, least recently served first, and guesses where they pay. */
   #chooseDecodes(draft: StepDraft): void {
     const { ready, decoding } = this.#roster;
-    const { guessesMax } = this.#config;
     if (ready.size === 0) return;
     // Those in flight count too: only then do the steps under way get equal shares.
     const groups = decodeGroups(decoding, this.#config.stages, this.#curve);
@@ -224,12 +224,12 @@ export class Scheduler {
       if (this.#choose(draft, sequence, sequence.pending)) left -= 1;
     }
     const sequences = [...draft.sequences];
-    for (const sequence of sequences) this.#addGuesses(draft, sequence, sequence.draftGuesses(guessesMax));
+    for (const each of sequences) this.#addGuesses(draft, each, each.draftGuesses(this.#config.guessesMax));
     // Beside a part of a prompt every row is dear; for what another model guessed the price was paid.
     if (this.#hasPrompts) return;
-    const others = sequences.filter((sequence) => draft.guessesOf(sequence) === noGuesses);
-    for (const [sequence, tokens] of this.#guessesFor(others, draft.rows))
-      this.#addGuesses(draft, sequence, { by: 'lookup', tokens });
+    const others = sequences.filter((each) => draft.guessesOf(each) === noGuesses);
+    for (const [each, tokens] of this.#guessesFor(others, draft.rows))
+      this.#addGuesses(draft, each, { by: 'lookup', tokens });
   }
 
   #addGuesses(draft: StepDraft, sequence: Sequence, guesses: Guesses): void {

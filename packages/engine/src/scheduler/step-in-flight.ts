@@ -106,7 +106,10 @@ interface LivingSequences {
 }
 
 /** Whether the tokens that a step brings are the next ones of their sequence. */
-export function isCurrent(roster: LivingSequences, { sequence, life, position }: Expected): boolean {
+export function isCurrent(
+  roster: Pick<LivingSequences, 'sequences' | 'running'>,
+  { sequence, life, position }: Expected,
+): boolean {
   return (
     roster.sequences.get(sequence.id) === sequence &&
     sequence.known.length === position &&

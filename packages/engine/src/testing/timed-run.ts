@@ -1,5 +1,5 @@
 import { StepCurve, type StepTime } from '@butterfly/common';
-import type { WantedGuesses } from '../scheduler/drafting.js';
+import type { WantedGuesses } from '../guesses/wanted-guesses.js';
 import type { PlannedStep, SchedulerConfig } from '../scheduler/scheduler-types.js';
 import { randomSource } from './fake-pipeline.js';
 import { ScriptedRun } from './scripted-run.js';
