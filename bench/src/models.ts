@@ -65,7 +65,7 @@ export function hybridModel(circleTokens: number): Promise<string> {
 }
 
 /** Wide activations and little arithmetic, so that what passes between the stages weighs most; Q8_0, 37 MB. */
-export function lightModel(changes: ModelChanges = {}): Promise<string> {
+export function lightModel(): Promise<string> {
   return cached({
     architecture: 'llama',
     layers: 9,
@@ -79,7 +79,6 @@ export function lightModel(changes: ModelChanges = {}): Promise<string> {
     type: 'Q8_0',
     seed: 7,
     contextTrained: 512,
-    ...changes,
   });
 }
 
