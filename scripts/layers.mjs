@@ -66,7 +66,8 @@ export const folders = {
   engine: {
     kv: [],
     queue: [],
-    scheduler: ['kv', 'queue', 'types.ts'],
+    guesses: ['kv'],
+    scheduler: ['guesses', 'kv', 'queue', 'types.ts'],
     constraints: ['generation.ts', 'types.ts'],
   },
   worker: { profile: [], peers: [], control: ['peers', 'profile'] },

@@ -11,7 +11,7 @@ import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
 import { describeAny, servedSpec, surveyInChild } from '@butterfly/llama-graph';
 import { openGguf } from '@butterfly/model';
 import { openSecurity } from '@butterfly/identity';
-import { type DeployedModel, Orchestrator } from '@butterfly/orchestrator';
+import { type DeployedModel, type DraftOptions, Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
 import { tokenPieces } from '@butterfly/text';
 import { type SamplingParams, greedySampling } from '@butterfly/wire';
@@ -38,6 +38,8 @@ export interface LocalClusterOptions {
   readonly contextTokens: number;
   readonly parallel: number;
   readonly speculation: 'auto' | 'off';
+  /** Another model that guesses. */
+  readonly draft?: DraftOptions;
   readonly isDeterministic?: boolean;
   /** Pipeline stages at least; by default all workers. */
   readonly stagesMin?: number;
@@ -45,6 +47,8 @@ export interface LocalClusterOptions {
   readonly replicasMax?: number;
   /** Where workers join; by default a port that the system chooses. */
   readonly clusterPort?: number;
+  /** Where workers dial instead, if something stands before that port. */
+  readonly joinPort?: number;
   /** Whether nothing is encrypted; by default everything is, as it is for users. */
   readonly isInsecure?: boolean;
   /** Hears what happens in the orchestrator. */
@@ -119,6 +123,7 @@ export class LocalCluster implements AsyncDisposable {
         replicasMax: options.replicasMax ?? 1,
       },
       speculation: options.speculation,
+      draft: options.draft,
       workersExpected: options.workers,
       vocabulary: () => pieces,
     });
@@ -151,10 +156,10 @@ export class LocalCluster implements AsyncDisposable {
 
   /** Starts one more worker, or one again. */
   startWorker(index: number): void {
-    const { threads, workerArguments, token, isInsecure = false } = this.options;
+    const { threads, workerArguments, token, isInsecure = false, joinPort } = this.options;
     const name = `worker-${index}`;
     const args = [
-      [main, 'worker', '--join', `127.0.0.1:${this.orchestrator.clusterPort}`],
+      [main, 'worker', '--join', `127.0.0.1:${joinPort ?? this.orchestrator.clusterPort}`],
       ['--threads', String(threads), '--name', name, '--token-file', '-'],
       isInsecure ? ['--insecure'] : ['--data-dir', this.directory],
       workerArguments?.(index) ?? [],
@@ -162,6 +167,17 @@ export class LocalCluster implements AsyncDisposable {
     const child = spawn(process.execPath, args.flat(), { stdio: ['pipe', 'ignore', 'inherit'] });
     child.stdin.end(token);
     this.#children.set(name, child);
+  }
+
+  /** As what guesses for another model. */
+  get draft(): DraftOptions {
+    const { engine } = this.orchestrator;
+    return { engine, vocabulary: () => tokenPieces(this.vocabulary) };
+  }
+
+  /** What became of guesses of another model. */
+  draftFigures(): ReturnType<Orchestrator['engine']['draftFigures']> {
+    return this.model.engine.draftFigures();
   }
 
   /** Sends a signal to a worker's process. */

@@ -1,6 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import { benchConstraints } from './constraints/constraints.js';
 import { benchDepth } from './depth.js';
+import { benchDraft } from './draft.js';
 import { benchFailover } from './failover.js';
 import { benchImported } from './imported.js';
 import { benchLookup } from './lookup.js';
@@ -27,6 +28,7 @@ const usage = `Usage: npm run bench -- NAME [options]
   split      two workers with half the threads each beside one with all of them, over HTTP
   prefix     time to the first token of a prompt whose beginning is cached
   lookup     speculative decoding by prompt lookup, on against off
+  draft      guesses of a small model for one of two and three stages that are 5 ms apart, on against off
   constraints  decode of eight streams with a schema of twenty fields against the same without
   depth      decode behind a long prompt with each type of KV cache beside llama.cpp
   models     models whose graphs are llama.cpp's beside llama.cpp and beside own graphs, and headers of very large models
@@ -60,6 +62,7 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>
   prefix: benchPrefix,
   lookup: benchLookup,
   depth: benchDepth,
+  draft: benchDraft,
   constraints: benchConstraints,
   models: benchImported,
   security: benchSecurity,

@@ -19,6 +19,8 @@ export interface ModelSource {
 export interface ServingOptions {
   /** The first answers where no model is named. At least one. */
   readonly models: readonly ModelSource[];
+  /** A small one of the same vocabulary, which guesses for the first and is offered too. */
+  readonly draft?: ModelSource | undefined;
   /** How long a model stays loaded when nobody uses it; Infinity for ever. */
   readonly keepMs: number;
   /** Reads what the orchestrator needs of a file. @throws ButterflyError as `openModel` does */

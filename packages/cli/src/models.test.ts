@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { ownModel } from 'butterfly/command';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { architectureFixtures, cachedArchitectureModel } from '@butterfly/testkit';
 import { type Butterfly, run } from './testing/butterfly.js';
-import { model as trained } from './testing/models.js';
+import { Folder, model as trained } from './testing/models.js';
 import { Server, startWorker } from './testing/server.js';
 
 const trainedId = 'aidreams-260k';
@@ -180,5 +181,36 @@ describe('models that do not fit together', () => {
     expect((await idle.status()).ready).toBe(true);
     expect(await ask()).toBe(told);
     expect(await state()).toBe('loaded');
+  });
+});
+
+describe('a draft model', () => {
+  it('guesses for the first one, whose answers stay what they are, and stays loaded as long as that', async () => {
+    using folder = new Folder();
+    // The same model under another name guesses what the first one says.
+    const draft = folder.write('guesser.gguf', readFileSync(ownModel));
+    const args = ['--deterministic', '--ctx', '128'];
+    const request = { prompt: 'Once upon a time', max_tokens: 60, temperature: 0 };
+    const told = async (server_: Server): Promise<unknown> =>
+      ((await (await server_.post('/v1/completions', request)).json()) as { choices: unknown }).choices;
+    await using plain = new Server(args, { path: ownModel });
+    await plain.ready();
+    await using guessed = new Server([...args, '--draft', draft], { path: ownModel });
+    await guessed.ready();
+    expect(await told(guessed)).toEqual(await told(plain));
+    const describe_ = async (): Promise<{ measured: object | null }> =>
+      (await (await fetch(`${guessed.url}/cluster?model=guesser`)).json()) as { measured: object | null };
+    expect((await describe_()).measured).not.toBeNull();
+    const states = async (): Promise<string> => {
+      const { models } = (await (await fetch(`${guessed.url}/models`)).json()) as { models: ListedModel[] };
+      return models.map(({ id, state }) => `${id} ${state}`).join();
+    };
+    await guessed.post('/models/unload', { model: ownId });
+    expect(await states()).toBe(`${ownId} unloaded,guesser loaded`);
+    await guessed.post('/models/unload', { model: 'guesser' });
+    expect(await states()).toBe(`${ownId} unloaded,guesser unloaded`);
+    // Whoever is guessed for brings its draft back.
+    expect(await told(guessed)).toEqual(await told(plain));
+    expect(await states()).toBe(`${ownId} loaded,guesser loaded`);
   });
 });

@@ -184,6 +184,8 @@ export const limits = Object.freeze({
   surveyBytesMax: 16 * mib,
   /** Tokens of one vocabulary, four times the largest in use; libllama takes some 200 bytes for each. */
   vocabularyTokensMax: mib,
+  /** Tokens that a model may have more than its draft, or fewer, as in llama.cpp: vocabularies are filled up to whole blocks. */
+  vocabularyPaddingMax: 128,
   /** Merges of one vocabulary, eight times the largest in use. */
   vocabularyMergesMax: 4 * mib,
   /** Text of one token: four times the longest in use. libllama's tries recurse once for each byte of it. */
@@ -238,6 +240,10 @@ export const deadlines = Object.freeze({
   /** Loading must make progress at least this often. */
   loadStallMs: 60_000,
   stepMs: 120_000,
+  /** A sequence waits for guesses of another model four times as long as these usually take, and so long at most: a moment that nobody misses. */
+  guessesMs: 1_000,
+  /** That model computes a prompt, for which nobody waits; later it would be of no use. */
+  draftPromptMs: 30_000,
   /** The first step through all stages: one token, with cold caches. */
   canaryMs: 30_000,
   /** A worker that takes longer to measure its link to another one cannot use it either. */

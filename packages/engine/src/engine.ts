@@ -1,8 +1,10 @@
 import { ButterflyError, type Clock, type Observer, type StepTime, deadlines } from '@butterfly/common';
 import type { PlanStage } from '@butterfly/planning';
 import { type Pooling, type StepResult, greedySampling } from '@butterfly/wire';
+import { DraftGuesser, type DraftModel } from './draft-guesser.js';
 import { EmbeddingStream, GenerationStream } from './generation.js';
 import type { EngineLedger } from './ledger.js';
+import type { DraftFigures } from './guesses/wanted-guesses.js';
 import { checkSubmission, textTokensMax } from './scheduler/request-checks.js';
 import { checkedConfig } from './scheduler/scheduler-checks.js';
 import type { Sequence } from './scheduler/scheduler-sequence.js';
@@ -71,6 +73,8 @@ export interface PipelineEngineOptions {
   readonly ledger: EngineLedger;
   readonly clock: Clock;
   readonly observe: Observer;
+  /** Another model that guesses, with its context in `scheduler.draftTokensMax`; by default there is none. */
+  readonly draft?: DraftModel | undefined;
   /** Whether another worker is to compute the steps of the next request too; by default none is. */
   readonly isToVerify?: () => boolean;
   /** The last request is gone. */
@@ -95,11 +99,15 @@ export class PipelineEngine {
   readonly #bounds: ReturnType<typeof checkedConfig>;
   readonly #requests = new Map<number, Request>();
   readonly #sent = new Map<number, Sent>();
+  readonly #guesser: DraftGuesser | null;
   #cancelTick: () => void;
 
   constructor(private readonly options: PipelineEngineOptions) {
     this.#scheduler = new Scheduler(options.scheduler, options.ledger.shares);
     this.#bounds = checkedConfig(options.scheduler);
+    const { draft, clock } = options;
+    const { drafting } = this.#scheduler;
+    this.#guesser = draft ? new DraftGuesser(draft, drafting, clock, () => this.#pump()) : null;
     this.#cancelTick = this.#scheduleTick();
   }
 
@@ -110,6 +118,11 @@ export class PipelineEngine {
 
   stats(): SchedulerStats {
     return this.#scheduler.stats();
+  }
+
+  /** What became of guesses of another model. */
+  draftFigures(): DraftFigures {
+    return this.#scheduler.drafting.figures;
   }
 
   /** How many tokens of this prompt need not be computed here. */
@@ -183,6 +196,7 @@ export class PipelineEngine {
     return this.#scheduler.release(which).flatMap((sequence) => {
       const request = this.#requests.get(sequence.id);
       this.#requests.delete(sequence.id);
+      this.#guesser?.forget(sequence.id);
       return request ? [{ sequence, request }] : [];
     });
   }
@@ -254,6 +268,7 @@ export class PipelineEngine {
       this.#end(id, new ButterflyError('CANCELLED', 'The server was stopped before this request was done.'));
     }
     this.#cancelTick();
+    this.#guesser?.close();
   }
 
   /** Its client wants no more of it. */
@@ -264,6 +279,13 @@ export class PipelineEngine {
   }
 
   #pump(): void {
+    if (!this.options.pipeline.isLive) return;
+    this.#guesser?.ask();
+    this.#send();
+    this.#guesser?.ask();
+  }
+
+  #send(): void {
     const { pipeline, clock } = this.options;
     while (pipeline.isLive) {
       const nowMs = clock.nowMs();
@@ -359,6 +381,7 @@ export class PipelineEngine {
   }
 
   #forget(id: number): void {
+    this.#guesser?.forget(id);
     if (this.#requests.delete(id) && this.isIdle) this.options.onIdle?.();
   }
 

@@ -4,6 +4,7 @@ import type { ConstraintDesk } from './constraints/constraint-desk.js';
 import type { PipelineEngine } from './engine.js';
 import type { EngineLedger } from './ledger.js';
 import type { SpeedFigures } from './measured-speed.js';
+import type { DraftFigures } from './guesses/wanted-guesses.js';
 import type { SchedulerStats } from './scheduler/scheduler-types.js';
 import type {
   EmbedRequest,
@@ -100,6 +101,18 @@ export class ReplicatedEngine implements Engine, Embedder {
   /** Of each replica, in order. */
   loads(): SchedulerStats[] {
     return this.options.replicas.map(({ engine }) => engine.stats());
+  }
+
+  /** What became of guesses of another model, in all replicas since the start. */
+  draftFigures(): DraftFigures {
+    const each = this.options.replicas.map(({ engine }) => engine.draftFigures());
+    const sum = (of: keyof DraftFigures): number => each.reduce((total, figures) => total + figures[of], 0);
+    return {
+      asked: sum('asked'),
+      missed: sum('missed'),
+      guessed: sum('guessed'),
+      confirmed: sum('confirmed'),
+    };
   }
 
   /** What came out of all within the last minute; null when nothing did. */

@@ -1,6 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { ButterflyError, type Clock, type Observer, deadlines, runningMaxOf } from '@butterfly/common';
-import { ConstraintDesk, EngineLedger, PipelineEngine, ReplicatedEngine } from '@butterfly/engine';
+import {
+  ConstraintDesk,
+  type DraftModel,
+  EngineLedger,
+  PipelineEngine,
+  ReplicatedEngine,
+  sharedTokens,
+} from '@butterfly/engine';
 import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
 import type { TokenTable } from '@butterfly/wire';
@@ -44,10 +51,21 @@ export interface ModelOptions {
   readonly draw?: (() => number) | undefined;
   /** Whether tokens are guessed by prompt lookup where that pays and changes nothing; by default they are. */
   readonly speculation?: 'auto' | 'off' | undefined;
+  /**
+   * Another model with the same vocabulary, which guesses what this one will say where that pays; by default there is none. It is
+   * to serve as long as this one does. Needs `vocabulary`.
+   */
+  readonly draft?: DraftOptions | undefined;
   /** The model's files, held open, which are closed with it; by default they are opened when they are first asked for. */
   readonly files?: FileServer | undefined;
   /** What tokens stand for, asked for with the first constraint; without it no answer can be held to one. */
   readonly vocabulary?: (() => TokenTable) | undefined;
+}
+
+/** A model that guesses. */
+export interface DraftOptions {
+  readonly engine: DraftModel['engine'];
+  readonly vocabulary: () => TokenTable;
 }
 
 /** What all models of an orchestrator have in common. */
@@ -72,12 +90,13 @@ export class DeployedModel {
   readonly #deployment: Deployment;
   readonly engine: ReplicatedEngine;
 
-  /** @throws ButterflyError CONFIG_INVALID, QUEUE_FULL where there are too many models */
+  /** @throws ButterflyError CONFIG_INVALID, also for a draft of which no guesses can be had; QUEUE_FULL where there are too many models */
   constructor(
     private readonly cluster: ServingCluster,
     private readonly options: ModelOptions,
     around: Surroundings,
   ) {
+    const draft = draftModel(options);
     const { spec, modelId, capacity, wishes, numerics, files, vocabulary } = options;
     const contextSlots = Math.ceil(capacity.contextTokens / cacheBlockSlots) * cacheBlockSlots;
     this.#arenaSlots = contextSlots * capacity.parallel;
@@ -95,7 +114,7 @@ export class DeployedModel {
       files,
       vocabulary,
     });
-    this.engine = startEngine(options, this.#deployment, this.#arenaSlots, around);
+    this.engine = startEngine(options, draft, this.#deployment, this.#arenaSlots, around);
   }
 
   get id(): string {
@@ -137,9 +156,24 @@ export class DeployedModel {
 
 const unforeseeable = (): number => randomInt(2 ** 47) / 2 ** 47;
 
+/** @throws ButterflyError CONFIG_INVALID for a draft of which no guesses can be had */
+function draftModel({ draft, vocabulary, speculation }: ModelOptions): DraftModel | undefined {
+  if (!draft) return undefined;
+  const refused = (reason: string): ButterflyError =>
+    new ButterflyError('CONFIG_INVALID', reason, { param: 'draft' });
+  if (speculation === 'off')
+    throw refused('A draft model guesses tokens, and speculation is off; leave out one or the other.');
+  if (!draft.engine.model.generates)
+    throw refused('The draft model continues no texts; choose one that generates text.');
+  if (!vocabulary)
+    throw refused('Nothing is known of the vocabulary that a draft model must have; start with one.');
+  return { engine: draft.engine, sharedTokens: sharedTokens(vocabulary(), draft.vocabulary()) };
+}
+
 /** An engine for each replica, and one in front of them. @throws ButterflyError CONFIG_INVALID for an arena that cannot be scheduled */
 function startEngine(
   options: ModelOptions,
+  draft: DraftModel | undefined,
   deployment: Deployment,
   arenaSlots: number,
   { clock, observe }: Surroundings,
@@ -158,6 +192,7 @@ function startEngine(
     stateSlots,
     windows: windowsOf(options.spec),
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
+    draftTokensMax: draft?.engine.contextTokensMax ?? 0,
   };
   const onIdle = (): void => replicated.idle();
   const replicas = deployment.replicas.map((replica) => ({
@@ -168,6 +203,7 @@ function startEngine(
       ledger,
       clock,
       observe,
+      draft,
       isToVerify: () => replica.verification?.isWanted ?? false,
       onIdle,
     }),

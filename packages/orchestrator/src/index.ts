@@ -2,7 +2,7 @@ export { FileServer } from './fleet/file-server.js';
 export { assumedLink, loopbackLink } from './links/link-table.js';
 export { engineModel, stepRowsMax } from './deployment/served-requests.js';
 export { DeployedModel } from './deployed-model.js';
-export type { Capacity, ModelOptions, Numerics } from './deployed-model.js';
+export type { Capacity, DraftOptions, ModelOptions, Numerics } from './deployed-model.js';
 export { Orchestrator } from './orchestrator.js';
 export type { OrchestratorOptions } from './orchestrator.js';
 export type {

@@ -199,6 +199,10 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
   const serving = await startServing({
     ...servingOptions(options, environment),
     models: sources,
+    draft:
+      options.draft === undefined
+        ? undefined
+        : { path: await resolveModelPath(options.draft, environment, cacheDirectory), aliases: [] },
     openModel: (path) =>
       openModel(path, {
         ggmlDirectory: environment.BUTTERFLY_GGML_DIR,

@@ -10,6 +10,8 @@ export interface ClusterOptions {
   readonly model?: string | readonly string[];
   /** Other names of models: each stands for one of `model`, written in the same way. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /** A small model of the same vocabulary that guesses tokens for the first one, where that makes it faster; answers stay the same. */
+  readonly draft?: string;
   /** How long a model stays loaded when nobody uses it, in milliseconds; by default for ever. */
   readonly keepMs?: number;
   /** Worker processes on this machine: on the CPU so many, or one on each of these devices (`butterfly devices`). Default 1. */

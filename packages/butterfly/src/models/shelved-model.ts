@@ -25,7 +25,7 @@ export interface ShelvedModelOptions {
   /** Reads the file anew. @throws ButterflyError as `openModel` does */
   readonly read: () => Promise<ReadModel>;
   /** @throws ButterflyError as `Orchestrator.deploy` does */
-  readonly deploy: (read: ReadModel) => Promise<DeployedModel>;
+  readonly deploy: (read: ReadModel) => Promise<Placed>;
   readonly orchestrator: Pick<Orchestrator, 'withdraw'>;
   /** How long it stays loaded when nobody uses it; Infinity for ever. */
   readonly keepMs: number;
@@ -33,6 +33,11 @@ export interface ShelvedModelOptions {
   readonly makeRoom: () => Promise<Room>;
   readonly clock: Clock;
   readonly observe: Observer;
+}
+
+/** A model on its workers; disposing it lets go of what it needs beside them. */
+export interface Placed extends Disposable {
+  readonly deployed: DeployedModel;
 }
 
 /** Whether room was made for a model, or what is in the way. */
@@ -46,6 +51,8 @@ export type Room =
 interface Loaded {
   readonly read: ReadModel;
   readonly deployed: DeployedModel;
+  /** What it needs beside its workers is let go with it. */
+  readonly placed: Placed;
   readonly served: ServedModel;
   uses: number;
   /** Called when nobody uses it any more. */
@@ -213,7 +220,8 @@ export class ShelvedModel {
 
   async #deploy(read: ReadModel): Promise<Loaded> {
     try {
-      const deployed = await this.options.deploy(read);
+      const placed = await this.options.deploy(read);
+      const { deployed } = placed;
       const { vocabulary } = read.model;
       const served = {
         id: this.id,
@@ -222,7 +230,7 @@ export class ShelvedModel {
         prompts: read.prompts,
         facts: read.facts,
       };
-      return { read, deployed, served, uses: 0, onUnused: () => undefined };
+      return { read, deployed, placed, served, uses: 0, onUnused: () => undefined };
     } catch (error) {
       await closeRead(read);
       throw error;
@@ -288,6 +296,7 @@ export class ShelvedModel {
   async #letGo(loaded: Loaded, timeoutMs: number): Promise<void> {
     this.options.observe({ kind: 'modelUnloading', modelId: this.id });
     await this.options.orchestrator.withdraw(loaded.deployed, timeoutMs);
+    loaded.placed[Symbol.dispose]();
     // Words and tokens are turned into each other until the last answer is out.
     if (loaded.uses > 0)
       await new Promise<void>((resolve) => {

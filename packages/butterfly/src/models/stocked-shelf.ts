@@ -1,14 +1,20 @@
 import { type Observer, systemClock } from '@butterfly/common';
-import { type DeployedModel, FileServer, type Orchestrator } from '@butterfly/orchestrator';
+import {
+  type DeployedModel,
+  type DraftOptions,
+  FileServer,
+  type Orchestrator,
+} from '@butterfly/orchestrator';
 import { tokenPieces, type TokenPieces } from '@butterfly/text';
 import { contextTokens, servedModel } from './model.js';
 import { ModelShelf } from './model-shelf.js';
-import { type ReadModel, ShelvedModel } from './shelved-model.js';
+import { type Placed, type ReadModel, ShelvedModel } from './shelved-model.js';
 import type { ModelSource, ServingOptions } from '../serving-options.js';
 
 type StockOptions = Pick<
   ServingOptions,
   | 'models'
+  | 'draft'
   | 'keepMs'
   | 'openModel'
   | 'openPrompts'
@@ -22,6 +28,11 @@ type StockOptions = Pick<
   | 'log'
 > & { readonly orchestrator: Orchestrator; readonly observe: Observer };
 
+interface Stocked {
+  readonly shelved: ShelvedModel;
+  readonly read: ReadModel;
+}
+
 /**
  * A shelf with all models that are to be offered, which begin to load: the smallest first, since what others leave of the memory
  * of a worker is still enough for some layers of a large one.
@@ -32,14 +43,20 @@ export async function stockedShelf(
 ): Promise<{ readonly models: ModelShelf; readonly first: ReadModel['model'] }> {
   const { orchestrator } = options;
   const shelf = new ModelShelf({ clock: systemClock, workers: () => orchestrator.workers });
-  const stocked: { readonly shelved: ShelvedModel; readonly read: ReadModel }[] = [];
-  for (const source of options.models) {
+  const stock = async (source: ModelSource, draft: ShelvedModel | null): Promise<Stocked> => {
     const read = await readModel(source, options);
-    const shelved = shelvedModel(source, read, shelf, options);
-    stocked.push({ shelved, read });
-    shelf.add(shelved);
-  }
-  const bySize = [...stocked].sort((a, b) => a.read.facts.bytes - b.read.facts.bytes);
+    const shelved = shelvedModel({ source, read, draft }, shelf, options);
+    return { shelved, read };
+  };
+  const draft = options.draft ? await stock(options.draft, null) : null;
+  const stocked: Stocked[] = [];
+  for (const source of options.models)
+    stocked.push(await stock(source, stocked.length === 0 ? (draft?.shelved ?? null) : null));
+  if (draft) stocked.push(draft);
+  for (const { shelved } of stocked) shelf.add(shelved);
+  // Whoever is guessed for needs it there.
+  const orderOf = (each: Stocked): number => (each === draft ? 0 : each.read.facts.bytes);
+  const bySize = [...stocked].sort((a, b) => orderOf(a) - orderOf(b));
   for (const { shelved, read } of bySize) await shelved.begin(read);
   const [first] = stocked;
   if (!first) throw new RangeError('A server offers some model.');
@@ -62,8 +79,16 @@ async function readModel({ path }: ModelSource, options: StockOptions): Promise<
 }
 
 function shelvedModel(
-  source: ModelSource,
-  { model, facts, contextTokens: tokens }: ReadModel,
+  {
+    source,
+    read: { model, facts, contextTokens: tokens },
+    draft,
+  }: {
+    readonly source: ModelSource;
+    readonly read: ReadModel;
+    /** Guesses for it, and stays loaded as long as it does. */
+    readonly draft: ShelvedModel | null;
+  },
   shelf: ModelShelf,
   options: StockOptions,
 ): ShelvedModel {
@@ -73,7 +98,7 @@ function shelvedModel(
       ...{ id: model.id, aliases: source.aliases, orchestrator, keepMs, observe },
       clock: systemClock,
       read: () => readModel(source, options),
-      deploy: (read) => deploy(read, options),
+      deploy: (read) => place(read, draft, options),
       makeRoom: () => shelf.makeRoom(shelved),
     },
     { facts, contextTokens: tokens, vocabularySize: model.vocabulary.size },
@@ -81,9 +106,24 @@ function shelvedModel(
   return shelved;
 }
 
+/** With its draft model loaded, where it has one. */
+async function place(read: ReadModel, draft: ShelvedModel | null, options: StockOptions): Promise<Placed> {
+  const use = draft && (await draft.use());
+  try {
+    const vocabulary = madeOnce(() => tokenPieces(use?.model.vocabulary ?? read.model.vocabulary));
+    const guessing = use ? { engine: use.model.engine, vocabulary } : undefined;
+    const deployed = await deploy(read, guessing, options);
+    return { deployed, [Symbol.dispose]: () => use?.[Symbol.dispose]() };
+  } catch (error) {
+    use?.[Symbol.dispose]();
+    throw error;
+  }
+}
+
 /** With the model's files held open from before anybody may ask for them. */
 async function deploy(
   { model, contextTokens: tokens }: ReadModel,
+  draft: DraftOptions | undefined,
   options: StockOptions,
 ): Promise<DeployedModel> {
   const { orchestrator, observe, numerics, wishes, speculation, verifyRate } = options;
@@ -94,7 +134,7 @@ async function deploy(
   try {
     const expected = options.devices.length + options.workersElsewhere;
     return orchestrator.deploy({
-      ...{ spec, modelId: model.id, numerics, wishes, speculation, verifyRate, files },
+      ...{ spec, modelId: model.id, numerics, wishes, speculation, verifyRate, files, draft },
       capacity: { contextTokens: tokens, parallel },
       // Whoever is gone is not waited for again.
       workersExpected: orchestrator.workers === 0 ? expected : Math.min(expected, orchestrator.workers),

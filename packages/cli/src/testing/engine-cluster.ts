@@ -5,13 +5,22 @@ import { fileURLToPath } from 'node:url';
 import { ensure, silentLogger, systemClock } from '@butterfly/common';
 import type { GenerateEvent, GenerateRequest } from '@butterfly/engine';
 import { SharedTokenAdmission } from '@butterfly/identity';
-import { type DeployedModel, Orchestrator } from '@butterfly/orchestrator';
+import { type DeployedModel, type DraftOptions, Orchestrator } from '@butterfly/orchestrator';
 import { plainWishes } from '@butterfly/planning';
-import { greedySampling } from '@butterfly/wire';
+import { TcpProxy, freePort } from '@butterfly/testkit';
+import { tokenPieces } from '@butterfly/text';
+import { type TokenTable, greedySampling } from '@butterfly/wire';
 import { openModel } from 'butterfly/command';
 
 const program = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const readyMs = 60_000;
+
+interface EngineClusterOptions {
+  /** Another model that guesses. */
+  readonly draft?: DraftOptions;
+  /** From any process of it to any other, one way; by default they reach each other directly. */
+  readonly hopMs?: number;
+}
 
 type TokenEvent = Exclude<GenerateEvent, { kind: 'end' | 'error' }>;
 
@@ -22,14 +31,23 @@ export class EngineCluster implements AsyncDisposable {
   private constructor(
     private readonly orchestrator: Orchestrator,
     private readonly model: DeployedModel,
+    private readonly vocabulary: TokenTable,
+    private readonly doors: readonly Door[],
   ) {}
 
   /** Deterministic, so that a text has the same numbers to the last bit however it came to be. */
-  static async start(modelPath: string, workers: number): Promise<EngineCluster> {
+  static async start(
+    modelPath: string,
+    workers: number,
+    { draft, hopMs }: EngineClusterOptions = {},
+  ): Promise<EngineCluster> {
     const model = await openModel(modelPath, { ggmlDirectory: undefined, surveys: null, log: silentLogger });
+    const pieces = tokenPieces(model.vocabulary);
     model.vocabulary[Symbol.dispose]();
+    // The first stands before the orchestrator.
+    const doors = hopMs === undefined ? [] : await openDoors(1 + workers, hopMs);
     const orchestrator = await Orchestrator.start({
-      ...{ host: '127.0.0.1', port: 0, admission: new SharedTokenAdmission(null) },
+      ...{ host: '127.0.0.1', port: doors[0]?.port ?? 0, admission: new SharedTokenAdmission(null) },
       ...{ clock: systemClock, observe: () => undefined },
     });
     const deployed = orchestrator.deploy({
@@ -40,15 +58,26 @@ export class EngineCluster implements AsyncDisposable {
       wishes: { ...plainWishes, stagesMin: workers },
       speculation: 'auto',
       workersExpected: workers,
+      vocabulary: () => pieces,
+      draft,
     });
-    const cluster = new EngineCluster(orchestrator, deployed);
-    for (let index = 1; index <= workers; index++) cluster.#startWorker(index);
+    const cluster = new EngineCluster(orchestrator, deployed, pieces, doors);
+    for (let index = 1; index <= workers; index++) cluster.startWorker(index);
     const endMs = performance.now() + readyMs;
     while (!deployed.engine.status().ready) {
       ensure(performance.now() < endMs, () => deployed.engine.status().detail);
       await sleep(50);
     }
     return cluster;
+  }
+
+  /** As what guesses for another model. */
+  get draft(): DraftOptions {
+    return { engine: this.model.engine, vocabulary: () => this.vocabulary };
+  }
+
+  draftFigures(): ReturnType<DeployedModel['engine']['draftFigures']> {
+    return this.model.engine.draftFigures();
   }
 
   /** Ends a worker without a goodbye. */
@@ -79,8 +108,10 @@ export class EngineCluster implements AsyncDisposable {
     throw new RangeError('The request ended without an end.');
   }
 
-  #startWorker(index: number): void {
-    const where = `127.0.0.1:${this.orchestrator.clusterPort}`;
+  /** One more worker, or one that was killed once more, from 1. */
+  startWorker(index: number): void {
+    const door = this.doors[index];
+    const where = `127.0.0.1:${this.doors[0]?.proxy.port ?? this.orchestrator.clusterPort}`;
     const args = [
       program,
       'worker',
@@ -91,6 +122,7 @@ export class EngineCluster implements AsyncDisposable {
       '1',
       '--name',
       `worker-${index}`,
+      ...(door ? ['--data-port', `${door.port}`, '--advertise', `127.0.0.1:${door.proxy.port}`] : []),
     ];
     this.#children.push(spawn(process.execPath, args, { stdio: 'ignore' }));
   }
@@ -102,5 +134,21 @@ export class EngineCluster implements AsyncDisposable {
     await this.orchestrator.stop();
     for (const child of this.#children) child.kill('SIGKILL');
     await Promise.all(exits);
+    await Promise.all(this.doors.map(({ proxy }) => proxy.close()));
   }
+}
+
+/** Where a process listens, and what stands before it. */
+interface Door {
+  readonly port: number;
+  readonly proxy: TcpProxy;
+}
+
+function openDoors(count: number, latencyMs: number): Promise<Door[]> {
+  return Promise.all(
+    Array.from({ length: count }, async () => {
+      const port = await freePort();
+      return { port, proxy: await TcpProxy.start({ to: { host: '127.0.0.1', port }, latencyMs }) };
+    }),
+  );
 }

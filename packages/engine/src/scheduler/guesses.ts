@@ -1,4 +1,4 @@
-import { guessesWorthwhile, type GuessedStep } from './prompt-lookup.js';
+import { guessesWorthwhile, type GuessedStep } from '../guesses/acceptance.js';
 import type { Sequence } from './scheduler-sequence.js';
 
 /** What guesses a model may have. */
@@ -10,7 +10,7 @@ interface Guessing {
 }
 
 /**
- * Guesses for those of the decoding sequences that have any, as many as give the most tokens per time: all may have the
+ * Guesses by lookup for those of the decoding sequences that have any, as many as give the most tokens per time: all may have the
  * same number of them, which is 0 where none pay.
  */
 export function chooseGuesses(

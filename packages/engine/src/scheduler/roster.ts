@@ -31,7 +31,7 @@ const noCuts: readonly number[] = [];
 
 /**
  * All living sequences and where they are: a sequence waits in order of rank, or it runs, which is to hold a region of
- * the arena. One that runs is prefilling, ready to decode, or awaits the token of a step in flight.
+ * the arena. One that runs is prefilling, ready to decode, waits for guesses, or awaits the token of a step in flight.
  */
 export class Roster {
   #config: RosterConfig;
@@ -42,6 +42,8 @@ export class Roster {
   readonly #waitingTokensOf = new Map<string, number>();
   readonly #running = new Set<Sequence>();
   readonly #ready = new Set<Sequence>();
+  /** Those that would be ready, but wait for guesses. */
+  readonly #guessing = new Set<Sequence>();
   readonly #prefilling = new Set<Sequence>();
   /** Those that run and await their embedding. */
   readonly #embedding = new Set<Sequence>();
@@ -69,6 +71,10 @@ export class Roster {
   /** Those with one token to compute, and what guesses had computed again before it; least recently served first. */
   get ready(): ReadonlySet<Sequence> {
     return this.#ready;
+  }
+
+  get guessing(): ReadonlySet<Sequence> {
+    return this.#guessing;
   }
 
   get prefilling(): ReadonlySet<Sequence> {
@@ -200,9 +206,16 @@ export class Roster {
     return this.#keeper?.confirmed(sequence, computed) ?? computed;
   }
 
-  /** A running sequence has its next token. */
+  /** A running sequence has its next token, or waits for guesses behind it no longer. */
   becomesReady(sequence: Sequence): void {
+    this.#guessing.delete(sequence);
     this.#ready.add(sequence);
+  }
+
+  /** One that is ready waits for guesses first. */
+  awaitsGuesses(sequence: Sequence): void {
+    this.#ready.delete(sequence);
+    this.#guessing.add(sequence);
   }
 
   /** All caches are lost: everybody waits again, with what is known. */
@@ -287,6 +300,7 @@ export class Roster {
   #stopRunning(sequence: Sequence): void {
     this.#running.delete(sequence);
     this.#ready.delete(sequence);
+    this.#guessing.delete(sequence);
     this.#prefilling.delete(sequence);
     this.#embedding.delete(sequence);
     sequence.left();

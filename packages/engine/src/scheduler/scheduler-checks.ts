@@ -21,6 +21,7 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     arenaGranularity: 256,
     prefixBlockTokens: 32,
     guessesMax: 15,
+    draftTokensMax: 0,
     stateSlots: 0,
     windows: null,
     checkpointTokens: 256,
@@ -29,7 +30,7 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     goesAhead: config.stages === 1,
     ...config,
   };
-  const { guessesMax, stateSlots } = checked;
+  const { guessesMax, draftTokensMax, stateSlots } = checked;
   if (stateSlots > 0 && stateSlots < firstOwnState + 2)
     throw new ButterflyError('CONFIG_INVALID', `stateSlots is ${stateSlots}, too few for one sequence.`, {
       param: 'stateSlots',
@@ -40,7 +41,11 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
       'windows are rooms that are too small for steps, or of a model with states.',
       { param: 'windows' },
     );
-  const above = { guessesMax: guessesMax + 1, stateSlots: stateSlots + 1 };
+  const above = {
+    guessesMax: guessesMax + 1,
+    draftTokensMax: draftTokensMax + 1,
+    stateSlots: stateSlots + 1,
+  };
   for (const [param, value] of Object.entries({ ...checked, ...above }))
     if (typeof value === 'number' && (!Number.isSafeInteger(value) || value < 1))
       throw new ButterflyError('CONFIG_INVALID', `${param} must be a positive integer, not ${value}.`, {

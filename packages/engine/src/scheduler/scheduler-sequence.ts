@@ -1,10 +1,13 @@
 import type { Pooling, SamplingParams, SequenceConstraint } from '@butterfly/wire';
 import { DryWindow } from './dry-window.js';
 import { PromptScores } from './prompt-scores.js';
-import { Acceptance, PromptLookup } from './prompt-lookup.js';
+import { PromptLookup } from './prompt-lookup.js';
 import type { SchedulerRequest } from './scheduler-types.js';
 import { noTokens, TokenList } from '../kv/token-list.js';
 import { nobody } from '../queue/tenant-shares.js';
+import { Acceptance } from '../guesses/acceptance.js';
+import { type Guesses, noGuesses } from '../guesses/guesses.js';
+import { SequenceDrafts } from '../guesses/sequence-drafts.js';
 import type { RequestTiming } from '../types.js';
 
 /** What one step of `priority` counts in waiting, and how long before its deadline a request goes before others. */
@@ -39,7 +42,9 @@ export class Sequence {
   /** Known tokens when the sequence has its full output. */
   readonly tokensMax: number;
   readonly lookup: PromptLookup;
+  /** How often guesses by lookup come true. */
   readonly acceptance = new Acceptance();
+  readonly drafts = new SequenceDrafts();
   /** Its region of the arena; null while it waits. */
   regionId: number | null = null;
   /** Behind how many known tokens its steps end, so that the state is kept; ascending, and empty in models without states. */
@@ -152,6 +157,7 @@ export class Sequence {
     this.again = 0;
     this.awaited = 0;
     this.life += 1;
+    this.drafts.giveUp();
   }
 
   /** A step computes its tokens up to `end` and guesses behind them. */
@@ -231,6 +237,19 @@ export class Sequence {
       start,
       tokens: isTold ? null : this.known.slice(start, this.known.length),
     };
+  }
+
+  /** Those that another model has for it now, at most so many. */
+  draftGuesses(guessesMax: number): Guesses {
+    const tokens = this.drafts.guessesAt(this.known.length);
+    if (tokens.length === 0) return noGuesses;
+    const most = Math.min(guessesMax - this.again, this.tokensMax - this.known.length - 1);
+    return { by: 'draft', tokens: tokens.subarray(0, Math.max(0, most)) };
+  }
+
+  /** What another model must know that is to guess as this one draws. */
+  get draw(): { readonly sampling: SamplingParams; readonly stopTokens: ReadonlySet<number> } {
+    return { sampling: this.#sampling, stopTokens: this.#stopTokens };
   }
 
   timing(nowMs: number): RequestTiming {

@@ -42,6 +42,8 @@ export interface SchedulerConfig {
   readonly checkpointTokens?: number;
   /** Most guessed tokens of one sequence in one step; 0 turns speculation off; default 15. */
   readonly guessesMax?: number;
+  /** Context of another model that guesses, in tokens; 0, the default, where there is none. */
+  readonly draftTokensMax?: number;
   /** What may be asked of the model; by default to continue texts, and embeddings pooled in any way but by scores. */
   readonly model?: EngineModel;
   /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */

@@ -2,6 +2,8 @@ import { ButterflyError, StepCurve } from '@butterfly/common';
 import { checkQueue } from '../queue/queue-bounds.js';
 import { TenantShares } from '../queue/tenant-shares.js';
 import { precedes } from '../queue/waiting-queue.js';
+import { type Guesses, noGuesses } from '../guesses/guesses.js';
+import { Drafting } from './drafting.js';
 import { chooseGuesses } from './guesses.js';
 import { checkSubmission } from './request-checks.js';
 import { Roster } from './roster.js';
@@ -51,6 +53,8 @@ export class Scheduler {
   #config: Required<SchedulerConfig>;
   #curve: StepCurve;
   readonly #roster: Roster;
+  /** Guesses of another model: whom to ask for, and what comes of it. */
+  readonly drafting: Drafting;
   /** Steps in flight by id, oldest first. */
   readonly #inFlight = new Map<number, StepInFlight>();
   readonly #turns = new Turns();
@@ -69,6 +73,7 @@ export class Scheduler {
     this.#config = checkedConfig(config);
     this.#curve = StepCurve.slowest(this.#config.stepCurves);
     this.#roster = new Roster(this.#config, shares);
+    this.drafting = new Drafting(this.#roster, this.#config, this.#curve);
   }
 
   /** @throws ButterflyError CONTEXT_EXCEEDED, REQUEST_INVALID, REQUEST_UNSUPPORTED or QUEUE_FULL */
@@ -137,7 +142,11 @@ export class Scheduler {
     const slowest = Math.max(0, ...(result.stageTimes ?? []).map(({ computeMicros }) => computeMicros));
     if (slowest > 0) this.#curve.observe(step.rows, slowest);
     const events: SchedulerEvent[] = [];
-    for (const answer of answers.given) takeAnswer(this.#roster, answer, nowMs, events);
+    for (const answer of answers.given) {
+      if (answer.expected.isSampled && isCurrent(this.#roster, answer.expected))
+        this.drafting.came(answer.expected, answer.output.tokens.length, step.isDecoding, nowMs);
+      takeAnswer(this.#roster, answer, nowMs, events);
+    }
     for (const sequence of answers.failed)
       if (discard(this.#roster, sequence)) events.push({ kind: 'failed', id: sequence.id });
     return events;
@@ -184,6 +193,7 @@ export class Scheduler {
         );
     this.#config = checked;
     this.#curve = StepCurve.slowest(checked.stepCurves);
+    this.drafting.reconfigure(checked, this.#curve);
     this.rewind();
   }
 
@@ -213,16 +223,20 @@ export class Scheduler {
       if (sequence.pending > draft.rowsLeft) continue;
       if (this.#choose(draft, sequence, sequence.pending)) left -= 1;
     }
-    // Beside a part of a prompt every row is dear.
-    if (!this.#hasPrompts) this.#addGuesses(draft);
+    const sequences = [...draft.sequences];
+    for (const each of sequences) this.#addGuesses(draft, each, each.draftGuesses(this.#config.guessesMax));
+    // Beside a part of a prompt every row is dear; for what another model guessed the price was paid.
+    if (this.#hasPrompts) return;
+    const others = sequences.filter((each) => draft.guessesOf(each) === noGuesses);
+    for (const [each, tokens] of this.#guessesFor(others, draft.rows))
+      this.#addGuesses(draft, each, { by: 'lookup', tokens });
   }
 
-  #addGuesses(draft: StepDraft): void {
-    for (const [sequence, guesses] of this.#guessesFor([...draft.sequences], draft.rows)) {
-      const rows = sequence.pending;
-      if (guesses.length > 0 && this.#roster.grow(sequence, sequence.scheduled + rows + guesses.length))
-        draft.add(sequence, rows, guesses);
-    }
+  #addGuesses(draft: StepDraft, sequence: Sequence, guesses: Guesses): void {
+    const { pending, scheduled } = sequence;
+    const { length } = guesses.tokens;
+    if (length === 0 || length > draft.rowsLeft || !this.#roster.running.has(sequence)) return;
+    if (this.#roster.grow(sequence, scheduled + pending + length)) draft.add(sequence, pending, guesses);
   }
 
   #guessesFor(sequences: readonly Sequence[], rows: number): ReadonlyMap<Sequence, Int32Array> {
@@ -266,7 +280,8 @@ export class Scheduler {
     if (draft.isEmpty) return null;
     const guesses = this.#guessesFor(sequences, draft.rows);
     // Where guesses pay, the next token must be known first.
-    if ([...guesses.values()].some(({ length }) => length > 0)) return null;
+    if ([...guesses.values()].some(({ length }) => length > 0) || this.drafting.isWantedNext(sequences))
+      return null;
     this.#aheadOfStepId = oldestStepId;
     return this.#dispatch(draft, nowMs);
   }
@@ -361,12 +376,13 @@ export class Scheduler {
     this.#nextStepId += 1;
     this.#roster.prepare(draft.placedRows());
     const { sequences, tokens, parts } = draft.form(stepId, this.#roster);
+    const isDecoding = parts.every(([sequence]) => !this.#roster.prefilling.has(sequence));
     const expected: Expected[] = [];
     for (const [sequence, { rows, guesses, scored }] of parts) {
       const end = sequence.scheduled + rows;
       const isSampled = end >= sequence.known.length;
-      this.#roster.dispatched(sequence, end, guesses.length, isSampled);
-      sequence.dispatched(stepId, end, guesses.length, isSampled, nowMs);
+      this.#roster.dispatched(sequence, end, guesses.tokens.length, isSampled);
+      sequence.dispatched(stepId, end, guesses.tokens.length, isSampled, nowMs);
       if (isSampled) this.shares.give(sequence.tenant, outputTokenCost);
       if (isSampled || scored)
         expected.push({ sequence, life: sequence.life, position: end, guesses, isSampled, scored });
@@ -375,6 +391,8 @@ export class Scheduler {
       rows: tokens.length,
       sequences: parts.map(([sequence]) => sequence),
       expected,
+      sentMs: nowMs,
+      isDecoding,
     });
     const verified = parts.flatMap(([{ id, isVerified }]) => (isVerified ? [id] : []));
     return { stepId, copies: this.#roster.takeCopies(), sequences, tokens, verified };

@@ -4,13 +4,14 @@ import type { Region } from '../kv/arena.js';
 import type { PlacedRows, SequencePlaces } from './place-keeper.js';
 import type { ScoredRange } from './prompt-scores.js';
 import type { Sequence } from './scheduler-sequence.js';
+import { type Guesses, noGuesses } from '../guesses/guesses.js';
 import { noTokens } from '../kv/token-list.js';
 
 /** What one sequence takes of a step. */
 interface Part {
   /** Known tokens to compute. */
   readonly rows: number;
-  readonly guesses: Int32Array;
+  readonly guesses: Guesses;
   /** The tokens of its prompt that its rows score. */
   readonly scored: ScoredRange | null;
 }
@@ -59,17 +60,22 @@ export class StepDraft {
     return this.#parts.keys();
   }
 
+  /** The guesses that it has of one of them. */
+  guessesOf(sequence: Sequence): Guesses {
+    return this.#parts.get(sequence)?.guesses ?? noGuesses;
+  }
+
   /** Which tokens the step will compute of each sequence. */
   *placedRows(): IterableIterator<PlacedRows<Sequence>> {
     for (const [owner, { rows, guesses }] of this.#parts)
-      yield { owner, start: owner.scheduled, end: owner.scheduled + rows + guesses.length };
+      yield { owner, start: owner.scheduled, end: owner.scheduled + rows + guesses.tokens.length };
   }
 
-  add(sequence: Sequence, rows: number, guesses: Int32Array = noTokens): void {
+  add(sequence: Sequence, rows: number, guesses = noGuesses): void {
     this.remove(sequence);
     const scored = sequence.scores?.range(sequence.scheduled, sequence.scheduled + rows) ?? null;
     this.#parts.set(sequence, { rows, guesses, scored });
-    this.#rows += rows + guesses.length;
+    this.#rows += rows + guesses.tokens.length;
     this.#constraintTokens += sequence.constraintTokens;
     this.#scoredRows += scoredRows(scored);
   }
@@ -78,7 +84,7 @@ export class StepDraft {
     const part = this.#parts.get(sequence);
     if (part === undefined) return;
     this.#parts.delete(sequence);
-    this.#rows -= part.rows + part.guesses.length;
+    this.#rows -= part.rows + part.guesses.tokens.length;
     this.#constraintTokens -= sequence.constraintTokens;
     this.#scoredRows -= scoredRows(part.scored);
   }
@@ -96,7 +102,8 @@ export class StepDraft {
     const sequences: StepSequence[] = [];
     let offset = 0;
     for (const [sequence, part] of this.#parts) {
-      const { rows, guesses } = part;
+      const { rows } = part;
+      const guesses = part.guesses.tokens;
       const end = sequence.scheduled + rows;
       sequences.push(stepSequence(sequence, part, places));
       if (sequence.scheduled >= sequence.known.length)
@@ -111,7 +118,11 @@ export class StepDraft {
 
 const scoredRows = (scored: ScoredRange | null): number => (scored ? scored.to - scored.from : 0);
 
-function stepSequence(sequence: Sequence, { rows, guesses, scored }: Part, places: Places): StepSequence {
+function stepSequence(
+  sequence: Sequence,
+  { rows, guesses: { tokens: guesses }, scored }: Part,
+  places: Places,
+): StepSequence {
   const region = places.region(sequence);
   const { pooling } = sequence;
   const isSampled = sequence.scheduled + rows >= sequence.known.length;

@@ -1,5 +1,6 @@
 import type { Logprobs, StepOutput } from '@butterfly/wire';
 import { tokenLogprobs, type ScoredRange } from './prompt-scores.js';
+import type { Guesses } from '../guesses/guesses.js';
 import type { Sequence } from './scheduler-sequence.js';
 import type { SchedulerEvent, SchedulerResult } from './scheduler-types.js';
 
@@ -9,7 +10,7 @@ export interface Expected {
   /** The life of the sequence in which the step was made. */
   readonly life: number;
   readonly position: number;
-  readonly guesses: Int32Array;
+  readonly guesses: Guesses;
   /** Whether it computes the last known token, behind which a token or the embedding comes. */
   readonly isSampled: boolean;
   readonly scored: ScoredRange | null;
@@ -21,6 +22,9 @@ export interface StepInFlight {
   /** All that are in it. */
   readonly sequences: readonly Sequence[];
   readonly expected: readonly Expected[];
+  readonly sentMs: number;
+  /** Whether it has no part of a prompt. */
+  readonly isDecoding: boolean;
 }
 
 /** What a step brought of one sequence. */
@@ -73,7 +77,7 @@ function answers(
   const wantedLogprobs = isDrawn && sequence.logprobs !== null ? tokens.length : 0;
   return (
     sequenceId === sequence.id &&
-    (isDrawn ? confirms(tokens, guesses) : tokens.length === 0) &&
+    (isDrawn ? confirms(tokens, guesses.tokens) : tokens.length === 0) &&
     (vector !== undefined) === isPooled &&
     countOf(logprobs) === wantedLogprobs &&
     countOf(scored) === (range ? range.to - range.from : 0)
@@ -102,7 +106,10 @@ interface LivingSequences {
 }
 
 /** Whether the tokens that a step brings are the next ones of their sequence. */
-export function isCurrent(roster: LivingSequences, { sequence, life, position }: Expected): boolean {
+export function isCurrent(
+  roster: Pick<LivingSequences, 'sequences' | 'running'>,
+  { sequence, life, position }: Expected,
+): boolean {
   return (
     roster.sequences.get(sequence.id) === sequence &&
     sequence.known.length === position &&
@@ -165,7 +172,9 @@ function takeTokens(
     end('length');
     return;
   }
-  if (guesses.length > 0) sequence.acceptance.judged(guesses.length, confirmed);
+  // What a draft guesses says nothing of what lookup would have.
+  const byLookup = guesses.by === 'lookup' ? guesses.tokens.length : 0;
+  if (byLookup > 0) sequence.acceptance.judged(byLookup, confirmed);
   else sequence.acceptance.came(tokens[0] ?? 0);
   for (const [index, token] of tokens.entries()) {
     const reason = sequence.extend(token, nowMs);
