@@ -94,6 +94,7 @@ export const folders = {
     'text-tools': ['http', 'fields', 'answers', 'context.ts'],
   },
   cli: {
+    offering: ['environment.ts', 'options.ts', 'progress.ts', 'prompts.ts', 'terminal.ts'],
     discovery: [],
     joining: ['environment.ts'],
     crew: [],

@@ -171,12 +171,12 @@ export class LocalCluster implements AsyncDisposable {
 
   /** As what guesses for another model. */
   get draft(): DraftOptions {
-    const { engine } = this.orchestrator;
+    const { engine } = this.model;
     return { engine, vocabulary: () => tokenPieces(this.vocabulary) };
   }
 
   /** What became of guesses of another model. */
-  draftFigures(): ReturnType<Orchestrator['engine']['draftFigures']> {
+  draftFigures(): ReturnType<DeployedModel['engine']['draftFigures']> {
     return this.model.engine.draftFigures();
   }
 

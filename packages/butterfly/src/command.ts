@@ -18,7 +18,7 @@ export {
 } from './models/model.js';
 export { windowCaches } from '@butterfly/llama-graph';
 export type { WindowCache } from '@butterfly/llama-graph';
-export type { OpenedModel } from './models/model.js';
+export type { OpenedModel } from './models/opened-model.js';
 export { readCatalogue } from './offers/catalogue.js';
 export { localModels } from './offers/local-models.js';
 export { offers } from './offers/offers.js';

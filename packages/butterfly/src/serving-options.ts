@@ -6,7 +6,7 @@ import type { ExpertWish, PlanWishes } from '@butterfly/planning';
 import type { PromptMaker } from '@butterfly/text';
 import type { HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
-import type { OpenedModel } from './models/model.js';
+import type { OpenedModel } from './models/opened-model.js';
 import type { WorkerProgram } from './worker-processes.js';
 
 /** A model file that is to be offered. */

@@ -4,7 +4,7 @@ import { openSecurity } from '@butterfly/identity';
 import { Orchestrator } from '@butterfly/orchestrator';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
-import type { OpenedModel } from './models/model.js';
+import type { OpenedModel } from './models/opened-model.js';
 import type { ModelShelf } from './models/model-shelf.js';
 import { isLasting } from './models/shelved-model.js';
 import { stockedShelf } from './models/stocked-shelf.js';

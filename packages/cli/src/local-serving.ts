@@ -13,7 +13,7 @@ import {
   speculationOption,
   wholeNumber,
 } from './options.js';
-import { modelOpening } from './model-opening.js';
+import { modelOpening } from './offering/model-opening.js';
 import { promptOptions, type PromptFlags } from './prompts.js';
 import { workerProgram } from './worker-program.js';
 

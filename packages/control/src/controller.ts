@@ -9,7 +9,7 @@ import type {
   Target,
 } from './controller-types.js';
 import { Drains } from './drains.js';
-import { type Claim, Members, type Member } from './members.js';
+import { Members, type Member } from './members.js';
 import { Orders } from './orders.js';
 import { PlanFinder } from './plan-finder.js';
 import { Spares, type SpareLack } from './spares.js';
@@ -25,6 +25,8 @@ type EventOf<K extends ControllerEvent['kind']> = Extract<ControllerEvent, { rea
  * ready and a canary token came through, and ends with `retire`.
  */
 export class Controller {
+  /** What workers hold, or were told to load. */
+  readonly holdings: Pick<Members, 'shardsOf' | 'claims'>;
   #phase: Phase = { kind: 'waiting' };
   /** Whether nobody is waited for any more. */
   #isGathered = false;
@@ -39,6 +41,7 @@ export class Controller {
 
   constructor(private readonly config: ControllerConfig) {
     this.#members = new Members(config.shared.losses, config.shared.room);
+    this.holdings = this.#members;
     this.#orders = new Orders(this.#members);
     this.#plans = new PlanFinder(this.#members, config);
     this.#blame = new Blame(this.#members);
@@ -89,16 +92,6 @@ export class Controller {
   /** Why a live plan has fewer spares than asked for; null where it has them, or is not live. */
   get spareLack(): SpareLack | null {
     return this.#phase.kind === 'live' ? this.#spares.lack(this.#phase.current) : null;
-  }
-
-  /** What a worker holds, or was told to load. */
-  shardsOf(workerId: string): readonly string[] {
-    return this.#members.shardsOf(workerId);
-  }
-
-  /** Memory of workers that is not left for other models. */
-  claims(): readonly Claim[] {
-    return this.#members.claims();
   }
 
   /** What the cluster waits for, in words for a person. */

@@ -4,7 +4,7 @@ import { modelCapabilities } from '@butterfly/generation';
 import { modelFingerprint, parameterCount, quantisation } from '@butterfly/model';
 import { engineModel } from '@butterfly/orchestrator';
 import type { PromptMaker } from '@butterfly/text';
-import type { OpenedModel } from './model.js';
+import type { OpenedModel } from './opened-model.js';
 
 /** What clients are told of a model. */
 export function factsOf({ spec, vocabulary }: OpenedModel, prompts: PromptMaker): ModelFacts {

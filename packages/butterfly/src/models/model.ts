@@ -1,7 +1,7 @@
 import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ButterflyError, type Logger, toButterflyError } from '@butterfly/common';
-import { type Vocabulary, loadGgml, loadVocabulary } from '@butterfly/ggml';
+import { loadGgml, loadVocabulary } from '@butterfly/ggml';
 import {
   SurveyCache,
   type WindowCache,
@@ -12,6 +12,7 @@ import {
 import { type ModelSpec, checkFiles, openGguf } from '@butterfly/model';
 import { stepRowsMax } from '@butterfly/orchestrator';
 import { modelsDirectory, type CacheVariables } from '../directories.js';
+import type { OpenedModel } from './opened-model.js';
 import { findPulled } from '../hub/pulled.js';
 import { isHubReference, parseHubReference } from '../hub/reference.js';
 
@@ -23,13 +24,6 @@ export interface OpenOptions {
   /** Where what a survey found is kept for the next time; null keeps nothing. See `surveysDirectory`. */
   readonly surveys: string | null;
   readonly log: Logger;
-}
-
-export interface OpenedModel {
-  readonly spec: ModelSpec;
-  readonly vocabulary: Vocabulary;
-  /** Name under which the API offers it: that of the file. */
-  readonly id: string;
 }
 
 /**

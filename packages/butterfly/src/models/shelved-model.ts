@@ -9,7 +9,7 @@ import {
 } from '@butterfly/common';
 import type { DeployedModel, Orchestrator } from '@butterfly/orchestrator';
 import type { PromptMaker } from '@butterfly/text';
-import type { OpenedModel } from './model.js';
+import type { OpenedModel } from './opened-model.js';
 
 /** A model file that was opened, with what makes prompts for it. */
 export interface ReadModel {

@@ -1,23 +1,11 @@
-import { basename } from 'node:path';
-import {
-  ButterflyError,
-  type Logger,
-  formatAddress,
-  formatBytes,
-  isLoopbackHost,
-  limits,
-  printableLine,
-} from '@butterfly/common';
+import { ButterflyError, type Logger, formatAddress, isLoopbackHost, limits } from '@butterfly/common';
 import { authorityDirectory, type ClusterSecurity, keysDirectory } from '@butterfly/identity';
 import type { ExpertWish, Objective, PlanWishes } from '@butterfly/planning';
 import {
   type WindowCache,
   type HttpOptions,
-  type ModelSource,
   type Serving,
   openApiAccess,
-  ownModel,
-  resolveModelPath,
   startServing,
 } from 'butterfly/command';
 import { checkInsecure, usualLocalDevices } from 'butterfly/process';
@@ -27,7 +15,7 @@ import { dataDirectoryOf } from '../joining/data-directory.js';
 import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { modelOpening } from '../model-opening.js';
+import { modelOpening } from '../offering/model-opening.js';
 import { objectiveOption } from '../objective-option.js';
 import {
   allowHostOption,
@@ -43,9 +31,6 @@ import {
   devicesOption,
   expertsOption,
   insecureOption,
-  type Alias,
-  aliasOption,
-  keepAliveOption,
   streamKeepAliveOption,
   keyRequirementOptions,
   parallelOption,
@@ -57,14 +42,22 @@ import {
   verifyOption,
   wholeNumber,
 } from '../options.js';
-import { describeWorkers, waitUntilReady } from '../progress.js';
+import { waitUntilReady } from '../progress.js';
 import { promptOptions, type PromptFlags } from '../prompts.js';
+import {
+  addModelOptions,
+  draftOf,
+  type ModelFlags,
+  sayModels,
+  sayReady,
+  sourcesOf,
+} from '../offering/served-models.js';
 import { stopSignal } from '../signals.js';
 import { workerProgram } from '../worker-program.js';
 import { windowCacheOption } from '../window-cache-option.js';
 import { print } from '../terminal.js';
 
-interface ServeFlags extends LogFlags, PromptFlags {
+interface ServeFlags extends LogFlags, PromptFlags, ModelFlags {
   readonly workers?: number;
   readonly device?: readonly string[];
   readonly experts: ExpertWish;
@@ -76,9 +69,6 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly speculation: 'auto' | 'off';
   readonly host: string;
   readonly port: number;
-  readonly alias?: readonly Alias[];
-  readonly keepAlive: number;
-  readonly draft?: string;
   readonly streamKeepAlive?: number;
   readonly cors?: readonly string[];
   readonly allowHost?: readonly string[];
@@ -100,7 +90,6 @@ interface ServeFlags extends LogFlags, PromptFlags {
   readonly verify: number;
   readonly replicas: number;
   readonly deterministic?: boolean;
-  readonly cacheDir?: string;
   readonly cacheBytes?: number;
   readonly announce?: boolean;
 }
@@ -122,19 +111,10 @@ Examples:
 
 /** @param sayHow tells how workers join, where they may come from elsewhere */
 export function serveCommand(environment: Environment, sayHow: SayHow = sayHowToJoin): Command {
-  const command = new Command('serve')
-    .description('Serve models over an OpenAI-style HTTP API, split across workers.')
-    .argument(
-      '[models...]',
-      'GGUF files; of a split model, any part; or hf:ORG/REPO:FILE that was pulled; the first answers where none is named (default: the small one that ships with Butterfly)',
-      [ownModel],
-    )
-    .addOption(aliasOption())
-    .addOption(keepAliveOption())
-    .option(
-      '--draft <model>',
-      'small model of the same vocabulary that guesses tokens for the first one, where that makes it faster; answers stay the same',
-    )
+  const described = new Command('serve').description(
+    'Serve models over an OpenAI-style HTTP API, split across workers.',
+  );
+  const command = addModelOptions(described)
     .option(
       '--workers <n>',
       'local worker processes on the CPU; 0 waits for workers from elsewhere (default: one for each graphics card, else 1)',
@@ -251,14 +231,8 @@ async function serve(
     log,
   });
   const ending = Promise.race([stopping, serving.lost]);
-  const { first, models: shelf } = serving;
-  const announcement = announceIfWanted(flags.announce, clusterHost, serving, first.id, log);
-  for (const { id, facts } of shelf.list())
-    say(
-      shelf.list().length === 1
-        ? `${printableLine(first.spec.name)}: ${first.spec.layers} layers, ${first.spec.architecture}`
-        : `${printableLine(id)}: ${facts.architecture}, ${formatBytes(facts.bytes)}`,
-    );
+  const announcement = announceIfWanted(flags.announce, clusterHost, serving, serving.first.id, log);
+  sayModels(serving);
   if (othersMayJoin) how(serving);
   const apiAddress = formatAddress({ host: flags.host, port: serving.httpPort });
   say(`API on ${http.tls ? 'https' : 'http'}://${apiAddress}/v1, loading ...`);
@@ -271,48 +245,6 @@ async function serve(
     await announcement?.stop();
     await serving.stop();
   }
-}
-
-/** What is loaded, and where. */
-function sayReady({ models }: Serving): void {
-  const { deployed } = models;
-  const ofModel = (model: (typeof deployed)[number]): string => {
-    const workers = describeWorkers(model.workers());
-    return models.list().length === 1 ? workers : ` ${printableLine(model.id)}\n${workers}`;
-  };
-  say(['Ready.', ...deployed.map(ofModel)].join('\n'));
-}
-
-/** @throws ButterflyError MODEL_NOT_FOUND */
-async function draftOf(
-  { draft, cacheDir }: ServeFlags,
-  environment: Environment,
-): Promise<ModelSource | undefined> {
-  if (draft === undefined) return undefined;
-  return { path: await resolveModelPath(draft, environment, cacheDir), aliases: [] };
-}
-
-/** @throws ButterflyError MODEL_NOT_FOUND; CONFIG_INVALID for an alias of what is not served */
-async function sourcesOf(
-  named: readonly string[],
-  { alias = [], cacheDir }: ServeFlags,
-  environment: Environment,
-): Promise<ModelSource[]> {
-  const isOf = (name: string, { model }: Alias): boolean =>
-    model === name || model === basename(name, '.gguf');
-  const stray = alias.find((each) => !named.some((name) => isOf(name, each)));
-  if (stray)
-    throw new ButterflyError(
-      'CONFIG_INVALID',
-      `--alias ${stray.name}=${stray.model} is for a model that is not served; name one of ${named.map((name) => basename(name, '.gguf')).join(', ')}.`,
-      { param: 'alias' },
-    );
-  return Promise.all(
-    named.map(async (name) => ({
-      path: await resolveModelPath(name, environment, cacheDir),
-      aliases: alias.filter((each) => isOf(name, each)).map((each) => each.name),
-    })),
-  );
 }
 
 type SayHow = (serving: Serving) => void;

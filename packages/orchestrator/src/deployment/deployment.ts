@@ -257,7 +257,7 @@ export class Deployment {
   }
 
   #claims(): Claim[] {
-    return this.replicas.flatMap((replica) => replica.claims());
+    return this.replicas.flatMap((replica) => replica.holdings.claims());
   }
 
   #errorOf(worker: ModelWorker, { code, message }: { code: string; message: string }): ButterflyError {

@@ -8,8 +8,8 @@ export interface TransferReplica {
   drain(workerId: string): Error | null;
   /** Whether a plan in force, or on its way to be, has a part for the worker. */
   isUsing(workerId: string): boolean;
-  /** What a worker holds, or was told to load. */
-  shardsOf(workerId: string): readonly string[];
+  /** What workers hold, or were told to load. */
+  readonly holdings: { shardsOf(workerId: string): readonly string[] };
   handle(event: ControllerEvent): void;
 }
 
@@ -79,7 +79,7 @@ export class ReplicaTransfers<L extends TransferReplica> {
       if (arriving.some(([, { isEmpty }]) => !isEmpty)) continue;
       const joining = arriving.flatMap(([workerId, { from }]): Joining[] => {
         this.#transfers.delete(workerId);
-        const shards = from.shardsOf(workerId);
+        const shards = from.holdings.shardsOf(workerId);
         from.handle({ kind: 'left', workerId, isOrderly: true });
         onArrived(workerId, to);
         const each = this.joiningOf(workerId);

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type ButterflyError, type Clock, type Observer, isLinkError } from '@butterfly/common';
 import {
-  type Claim,
   Controller,
   type ControllerAction,
   type ControllerConfig,
@@ -139,14 +138,9 @@ export class Replica implements Pipeline {
     return this.#controller.isUsing(workerId);
   }
 
-  /** What a worker holds, or was told to load. */
-  shardsOf(workerId: string): readonly string[] {
-    return this.#controller.shardsOf(workerId);
-  }
-
-  /** Memory of workers that is not left for other models. */
-  claims(): readonly Claim[] {
-    return this.#controller.claims();
+  /** What workers hold, or were told to load. */
+  get holdings(): Controller['holdings'] {
+    return this.#controller.holdings;
   }
 
   /** What a worker told of the shard that it serves with; null when it serves nothing. */

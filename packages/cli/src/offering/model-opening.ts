@@ -1,8 +1,8 @@
 import type { Logger } from '@butterfly/common';
 import type { PromptMaker } from '@butterfly/text';
 import { type OpenedModel, openModel, surveysDirectory } from 'butterfly/command';
-import type { Environment } from './environment.js';
-import { openPrompts, type PromptFlags } from './prompts.js';
+import type { Environment } from '../environment.js';
+import { openPrompts, type PromptFlags } from '../prompts.js';
 
 /** How a command reads models, and makes prompts for them. */
 export function modelOpening(
