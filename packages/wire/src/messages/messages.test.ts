@@ -249,7 +249,7 @@ describe('control messages', () => {
       /heldShards/,
     ],
     ['silence as short as the beat', { ...welcome, heartbeatSilenceMs: 250 }, /heartbeatSilenceMs/],
-    ['a welcome without a model', { ...welcome, model: undefined }, /model/],
+    ['a channel without a model', { ...openModel, model: undefined }, /model/],
     ['an empty secret', { ...welcome, peerToken: '' }, /peerToken/],
     ['a link of no cluster', { kind: 'link', linkToken: 'secret', epoch: 3, fromStage: 0 }, /peerToken/],
   ])('refuses, of joining, %s', refuses);
