@@ -6,6 +6,7 @@ import {
   type ControlMessageOf,
   type ReceivedFrame,
   decodeControl,
+  decodeFileChunk,
   encodeControl,
 } from '@butterfly/wire';
 import { ModelSession, type ModelParts } from './model-session.js';
@@ -49,8 +50,10 @@ export class Session {
    * @throws ButterflyError PROTOCOL_INVALID for one that is out of place
    */
   receive(frame: ReceivedFrame): void {
-    if (frame.channel === 0) this.#obey(frame);
-    else this.#models.get(frame.channel)?.receive(frame);
+    if (frame.channel !== 0) this.#models.get(frame.channel)?.receive(frame);
+    // Bytes that nobody asked for, before a block: the orchestrator times the way here by them.
+    else if (frame.type === 'fileChunk') decodeFileChunk(frame);
+    else this.#obey(frame);
   }
 
   /** The connection is closed: ends the work on all models. */

@@ -95,7 +95,7 @@ describe('a worker at its data port', () => {
     await using orchestrator = await ScriptedOrchestrator.open();
     const { worker, member } = await orchestrator.startWorker(spec);
     const unasked = { requestId: 0xffff_ffff, bytes: new Uint8Array(100_000), sha256: new Uint8Array(32) };
-    member.channel.send(encodeFileChunk(unasked));
+    member.connection.send(encodeFileChunk(unasked));
     member.send({ kind: 'probeBlock', requestId: 5, bytes: 2000 });
     const { requestId, bytes } = decodeFileChunk(await member.frame('fileChunk'));
     expect([requestId, bytes.length]).toEqual([5, 2000]);
