@@ -25,7 +25,7 @@ describe('describeWorker', () => {
       platform: process.platform,
       arch: process.arch,
     });
-    const worker = { ...described, dataPort: 1, heldShards: [] };
+    const worker = { ...described, dataPort: 1 };
     const hello = { kind: 'hello', token: null, worker } as const;
     expect(() => encodeControl(hello)).not.toThrow();
     const header = Buffer.from(JSON.stringify(hello));
