@@ -18,7 +18,8 @@ export const packages = {
   control: ['common', 'wire', 'planning'],
   worker: ['common', 'wire', 'identity', 'constraint', 'ggml', 'model', 'weights', 'stage'],
   orchestrator: ['common', 'wire', 'identity', 'model', 'planning', 'engine', 'control'],
-  api: ['common', 'wire', 'identity', 'ggml', 'text', 'engine', 'generation', 'orchestrator'],
+  telemetry: ['common', 'orchestrator'],
+  api: ['common', 'wire', 'identity', 'ggml', 'text', 'engine', 'generation', 'orchestrator', 'telemetry'],
   butterfly: [
     'common',
     'identity',
@@ -30,6 +31,7 @@ export const packages = {
     'engine',
     'generation',
     'orchestrator',
+    'telemetry',
     'api',
   ],
   testkit: ['common', 'wire', 'ggml'],
@@ -79,6 +81,7 @@ export const folders = {
     verification: ['fleet', 'view'],
     deployment: ['fleet', 'links', 'verification'],
   },
+  telemetry: { view: [] },
   api: {
     access: ['http', 'context.ts'],
     http: ['context.ts'],

@@ -1,0 +1,17 @@
+export type {
+  ClusterGlance,
+  EventView,
+  JoinLine,
+  LiveMessage,
+  ModelGlance,
+  Percentiles,
+  Pulse,
+  SeriesBucket,
+} from './view/live-view.js';
+export type {
+  RequestSpan,
+  RequestState,
+  RequestTimeline,
+  RequestView,
+  SpanStage,
+} from './view/request-view.js';
