@@ -14,11 +14,12 @@ export {
   toButterflyError,
 } from './errors.js';
 export type { ErrorCode, ErrorKind } from './errors.js';
-export { logObserver } from './events/event-log.js';
+export { lineOf, logObserver } from './events/event-log.js';
 export type {
   BrokenProtocol,
   ButterflyEvent,
   ClusterEvent,
+  EngineEvent,
   EventOf,
   EventStage,
   LayerRange,
@@ -26,7 +27,10 @@ export type {
   Observer,
   ProcessEvent,
   RequestEvent,
+  SequenceEnd,
+  StepPart,
 } from './events/events.js';
+export { observerOfModel } from './events/events.js';
 export { workerLogObserver } from './events/worker-event-log.js';
 export type { WorkerEvent, WorkerObserver } from './events/worker-events.js';
 export { deadlines, limits, runningMaxOf } from './limits.js';

@@ -1,5 +1,12 @@
 import { randomInt } from 'node:crypto';
-import { ButterflyError, type Clock, type Observer, deadlines, runningMaxOf } from '@butterfly/common';
+import {
+  ButterflyError,
+  type Clock,
+  type Observer,
+  deadlines,
+  observerOfModel,
+  runningMaxOf,
+} from '@butterfly/common';
 import {
   ConstraintDesk,
   type DraftModel,
@@ -94,8 +101,12 @@ export class DeployedModel {
   constructor(
     private readonly cluster: ServingCluster,
     private readonly options: ModelOptions,
-    around: Surroundings,
+    surroundings: Surroundings,
   ) {
+    const around = {
+      ...surroundings,
+      observe: observerOfModel(surroundings.observe, options.modelId),
+    };
     const draft = draftModel(options);
     const { spec, modelId, capacity, wishes, numerics, files, vocabulary } = options;
     const contextSlots = Math.ceil(capacity.contextTokens / cacheBlockSlots) * cacheBlockSlots;
@@ -199,6 +210,7 @@ function startEngine(
     replica,
     engine: new PipelineEngine({
       pipeline: replica,
+      replica: replica.number,
       scheduler,
       ledger,
       clock,
@@ -216,14 +228,8 @@ function startEngine(
   }));
   const constraints = constraintDesk(options, deployment, clock);
   const describe = (): string => deployment.describe();
-  const replicated = new ReplicatedEngine({
-    replicas,
-    ledger,
-    contextTokensMax: contextTokens,
-    constraints,
-    describe,
-    clock,
-  });
+  const shared = { ledger, contextTokensMax: contextTokens, constraints };
+  const replicated = new ReplicatedEngine({ replicas, ...shared, describe, clock });
   for (const { replica, engine } of replicas)
     replica.attach({
       onLive: (current, reports) => {
