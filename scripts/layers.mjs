@@ -81,7 +81,7 @@ export const folders = {
     verification: ['fleet', 'view'],
     deployment: ['fleet', 'links', 'verification'],
   },
-  telemetry: { view: [] },
+  telemetry: { view: [], kept: ['view'], live: ['view', 'kept'] },
   api: {
     access: ['http', 'context.ts'],
     http: ['context.ts'],

@@ -36,8 +36,7 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
     return { ready, detail, running, queued };
   });
 
-  if (context.administration)
-    addClusterRoutes(adder('administrator'), context.administration, context.models);
+  if (context.administration) addClusterRoutes(adder('administrator'), context.administration, context);
 }
 
 function addPath(app: FastifyInstance, url: string, handlers: RouteHandlers, access: RouteAccess): void {

@@ -1,4 +1,5 @@
 export { addressBlock } from './address-block.js';
+export { addressForOthers } from './address-for-others.js';
 export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
 export { formatAddress, isLoopbackHost, parseAddress, parseConfig } from './config.js';
@@ -37,6 +38,7 @@ export { deadlines, limits, runningMaxOf } from './limits.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger } from './log.js';
 export { makeDirectory } from './make-directory.js';
+export { packageVersion } from './package-version.js';
 export { printable, printableLine } from './printable.js';
 export { secretsEqual } from './secrets.js';
 export { sha256 } from './sha256.js';

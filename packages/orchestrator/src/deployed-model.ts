@@ -13,6 +13,7 @@ import {
   EngineLedger,
   PipelineEngine,
   ReplicatedEngine,
+  type SchedulerStats,
   sharedTokens,
 } from '@butterfly/engine';
 import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
@@ -73,6 +74,15 @@ export interface ModelOptions {
 export interface DraftOptions {
   readonly engine: DraftModel['engine'];
   readonly vocabulary: () => TokenTable;
+}
+
+/** How much a model has to do. */
+export interface ModelLoad {
+  readonly running: number;
+  readonly queued: number;
+  readonly arenaSlots: number;
+  /** Of these, those that are free or hold only what may be dropped at once. */
+  readonly availableSlots: number;
 }
 
 /** What all models of an orchestrator have in common. */
@@ -145,6 +155,19 @@ export class DeployedModel {
   /** Memory of all workers that its shards take or will take, in bytes. */
   get bytes(): number {
     return [...this.#deployment.taken.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** Requests that hold a place and that wait for one, and slots of its arenas; of all replicas together. */
+  get load(): ModelLoad {
+    const loads = this.engine.loads();
+    const sum = (of: (stats: SchedulerStats) => number): number =>
+      loads.reduce((total, stats) => total + of(stats), 0);
+    return {
+      running: sum(({ running }) => running),
+      queued: sum(({ waiting }) => waiting),
+      arenaSlots: this.#arenaSlots * loads.length,
+      availableSlots: sum(({ availableSlots }) => availableSlots),
+    };
   }
 
   workers(): WorkerView[] {
