@@ -105,6 +105,7 @@ export const folders = {
     fetching: ['environment.ts', 'options.ts', 'progress.ts', 'signals.ts', 'terminal.ts'],
     'first-run': ['doctor', 'environment.ts', 'log.ts', 'table.ts', 'worker-program.ts'],
     completion: [],
+    following: ['table.ts', 'terminal.ts'],
     'admin-client': ['environment.ts', 'options.ts', 'table.ts', 'server-url.ts'],
     'api-client': ['server-url.ts'],
     chat: ['api-client', 'terminal.ts'],

@@ -80,6 +80,50 @@ export class ClusterClient {
     return (await this.#ask('POST', '/models/unload', modelSchema, { model })).value;
   }
 
+  /** What a path of those who run a cluster answers, as it is. @throws ButterflyError as `describe` */
+  async read(path: string): Promise<Readonly<Record<string, unknown>>> {
+    return (await this.#ask('GET', path, z.record(z.string(), z.unknown()))).value;
+  }
+
+  /**
+   * The bytes of an answer that goes on.
+   * @throws ButterflyError as `describe`, and CANCELLED for a signal that was given before it began
+   */
+  async open(path: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    let response: Response;
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), deadlines.fetchMs);
+    try {
+      response = await fetch(this.#origin + path, {
+        headers: this.#headers,
+        redirect: 'error',
+        signal: AbortSignal.any([signal, late.signal]),
+      });
+    } catch (cause) {
+      throw this.#unreachable(cause);
+    } finally {
+      clearTimeout(timer);
+    }
+    if (!response.ok) {
+      const body: unknown = await response.json().catch(() => null);
+      throw refusal(body) ?? this.#foreign(`status ${response.status}`);
+    }
+    if (!response.body) throw this.#foreign('no body');
+    return response.body;
+  }
+
+  get #headers(): Record<string, string> {
+    return this.token === null ? {} : { authorization: `Bearer ${this.token}` };
+  }
+
+  #unreachable(cause: unknown): ButterflyError {
+    return new ButterflyError(
+      'PEER_UNREACHABLE',
+      `No server answers at ${this.#origin}; is "butterfly serve" running there? Else give its address with --url.`,
+      { cause },
+    );
+  }
+
   /** @param sent as JSON; whoever sends something waits for work to be done */
   async #ask<T>(
     method: 'GET' | 'POST',
@@ -102,7 +146,7 @@ export class ClusterClient {
       const response = await fetch(this.#origin + path, {
         method,
         headers: {
-          ...(this.token === null ? {} : { authorization: `Bearer ${this.token}` }),
+          ...this.#headers,
           ...(sent ? { 'content-type': 'application/json' } : {}),
         },
         ...(sent ? { body: JSON.stringify(sent) } : {}),
@@ -118,11 +162,7 @@ export class ClusterClient {
       if (cause instanceof SyntaxError) throw this.#foreign('no JSON');
       if (cause instanceof DOMException && cause.name === 'TimeoutError')
         throw new ButterflyError('TIMEOUT', `${this.#origin} does not answer; look at its log.`, { cause });
-      throw new ButterflyError(
-        'PEER_UNREACHABLE',
-        `No server answers at ${this.#origin}; is "butterfly serve" running there? Else give its address with --url.`,
-        { cause },
-      );
+      throw this.#unreachable(cause);
     }
   }
 

@@ -47,7 +47,7 @@ export class PulseMeter {
     });
     this.#beats = new Map();
     this.#atMs = nowMs;
-    return { atMs: nowMs, models };
+    return { atMs: nowMs, lengthMs, models };
   }
 
   #beat(modelId = ''): ModelBeat {

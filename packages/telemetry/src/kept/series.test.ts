@@ -60,6 +60,7 @@ describe('a pulse', () => {
     const loads = [{ id: 'stories', running: 1, queued: 0 }];
     expect(meter.beat(loads, 10)).toEqual({
       atMs: 10,
+      lengthMs: 10,
       models: [
         {
           id: 'stories',

@@ -126,7 +126,11 @@ export class Telemetry implements TelemetryView, Disposable {
     watcher.eventIndex = events.at(-1)?.index ?? 0;
     tell({ kind: 'events', events });
     tellCluster(watcher, this.#glance());
-    if (this.#watchers.size === 1) this.#schedulePulse();
+    if (this.#watchers.size === 1) {
+      // What happened while nobody watched is no part of the first pulse.
+      this.#pulses.beat([], this.wallMs());
+      this.#schedulePulse();
+    }
     return {
       [Symbol.dispose]: () => {
         this.#watchers.delete(watcher);

@@ -86,6 +86,8 @@ export interface ClusterGlance {
 export interface Pulse {
   /** Milliseconds since 1970. */
   readonly atMs: number;
+  /** Since the last one. */
+  readonly lengthMs: number;
   /** Of each loaded model since the last pulse. */
   readonly models: readonly {
     readonly id: string;
