@@ -19,7 +19,8 @@ export const packages = {
   worker: ['common', 'wire', 'identity', 'constraint', 'ggml', 'model', 'weights', 'stage'],
   orchestrator: ['common', 'wire', 'identity', 'model', 'planning', 'engine', 'control'],
   telemetry: ['common', 'orchestrator'],
-  api: ['common', 'wire', 'identity', 'ggml', 'text', 'engine', 'generation', 'orchestrator', 'telemetry'],
+  page: ['telemetry'],
+  api: ['common', 'wire', 'identity', 'ggml', 'text', 'engine', 'generation', 'orchestrator', 'telemetry', 'page'],
   butterfly: [
     'common',
     'identity',
@@ -82,10 +83,12 @@ export const folders = {
     deployment: ['fleet', 'links', 'verification'],
   },
   telemetry: { view: [] },
+  page: { browser: [] },
   api: {
     access: ['http', 'context.ts'],
     http: ['context.ts'],
     admin: ['access', 'http', 'fields', 'context.ts'],
+    page: ['http'],
     fields: [],
     answers: ['access', 'http', 'context.ts'],
     openai: ['access', 'http', 'fields', 'answers', 'context.ts'],

@@ -1,0 +1,58 @@
+import type { EventView } from '@butterfly/telemetry';
+import { useState } from 'preact/hooks';
+import { momentWords } from '../parts/format.js';
+import { Panel, Pill, type Tone } from '../parts/ui.js';
+
+const levels = ['debug', 'info', 'warn', 'error'] as const;
+type Level = (typeof levels)[number];
+const tones: Readonly<Record<Level, Tone>> = { debug: 'quiet', info: 'quiet', warn: 'warn', error: 'bad' };
+const shownMax = 200;
+
+/** What happened, the newest first. */
+export function EventList({
+  events,
+  nowMs,
+}: {
+  readonly events: readonly EventView[];
+  readonly nowMs: number;
+}) {
+  const [least, setLeast] = useState<Level>('info');
+  const found = events.filter(({ level }) => levels.indexOf(level) >= levels.indexOf(least));
+  const filter = (
+    <label>
+      from{' '}
+      <select value={least} onChange={({ currentTarget }) => setLeast(currentTarget.value as Level)}>
+        {levels.map((level) => (
+          <option key={level}>{level}</option>
+        ))}
+      </select>
+    </label>
+  );
+  return (
+    <Panel title="What happened" beside={filter}>
+      {found.length === 0 && <p class="quiet">Nothing of this level yet.</p>}
+      <ol class="events" tabIndex={0} aria-label="Events">
+        {found
+          .slice(-shownMax)
+          .reverse()
+          .map((event) => (
+            <li key={event.index}>
+              <time dateTime={new Date(event.atMs).toISOString()}>{momentWords(event.atMs, nowMs)}</time>
+              <Pill tone={tones[event.level]}>{event.level}</Pill>
+              <span>
+                {event.words} <span class="quiet">{detailsOf(event)}</span>
+              </span>
+            </li>
+          ))}
+      </ol>
+    </Panel>
+  );
+}
+
+/** The fields that say something to a person, in one line. */
+function detailsOf({ modelId, fields }: EventView): string {
+  const told = Object.entries(fields)
+    .filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))
+    .map(([name, value]) => `${name} ${String(value)}`);
+  return [...(modelId === null ? [] : [`model ${modelId}`]), ...told].join(', ').slice(0, 300);
+}
