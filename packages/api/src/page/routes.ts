@@ -1,24 +1,9 @@
 import { ButterflyError } from '@butterfly/common';
-import { assetsFolder } from '@butterfly/page';
+import { assetsFolder, pageHeaders } from '@butterfly/page';
 import type { FastifyReply } from 'fastify';
 import type { AddRoute } from '../http/add-route.js';
 import { prefersHtml } from './accept.js';
 import { type Asset, readAssets } from './assets.js';
-
-/** The page has nothing but its own files, asks nobody but its own server, and lies in no frame of another page. */
-const policy = [
-  "default-src 'none'",
-  ...['script', 'style', 'img', 'font', 'connect'].map((kind) => `${kind}-src 'self'`),
-  ...['frame-ancestors', 'base-uri', 'form-action'].map((kind) => `${kind} 'none'`),
-].join('; ');
-
-const headers = {
-  'content-security-policy': policy,
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-};
 
 /** Its name tells what is in it: another content is another file. */
 const keptForEver = 'public, max-age=31536000, immutable';
@@ -45,7 +30,7 @@ export function addPageRoutes(addOpen: AddRoute, folder = assetsFolder): void {
 
 function send(reply: FastifyReply, { type, bytes }: Asset, caching: string): FastifyReply {
   return reply
-    .headers({ ...headers, 'cache-control': caching })
+    .headers({ ...pageHeaders, 'cache-control': caching })
     .type(type)
     .send(bytes);
 }

@@ -2,7 +2,7 @@ import type { ClusterGlance } from '@butterfly/telemetry';
 import { useState } from 'preact/hooks';
 import { Figure, Panel } from '../parts/ui.js';
 import { countWords, durationWords, plural, rounded } from '../parts/format.js';
-import { useNow, usePage } from '../parts/page-context.js';
+import { usePage } from '../parts/page-context.js';
 import { ratesOf } from '../state/live-state.js';
 import { Apart } from './apart.js';
 import { EventList } from './event-list.js';
@@ -11,7 +11,8 @@ import { ModelPanel } from './model-panel.js';
 /** What the cluster is and does. */
 export function ClusterView() {
   const { live } = usePage();
-  const nowMs = useNow() + live.skewMs;
+  // Pulses draw it anew often enough.
+  const nowMs = Date.now() + live.skewMs;
   const { cluster } = live;
   if (cluster === null) return <p class="quiet">Nothing is known of the cluster yet.</p>;
   return (

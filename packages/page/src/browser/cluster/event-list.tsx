@@ -1,6 +1,7 @@
 import type { EventView } from '@butterfly/telemetry';
 import { useState } from 'preact/hooks';
 import { momentWords } from '../parts/format.js';
+import { kept } from '../parts/kept.js';
 import { Panel, Pill, type Tone } from '../parts/ui.js';
 
 const levels = ['debug', 'info', 'warn', 'error'] as const;
@@ -9,13 +10,7 @@ const tones: Readonly<Record<Level, Tone>> = { debug: 'quiet', info: 'quiet', wa
 const shownMax = 200;
 
 /** What happened, the newest first. */
-export function EventList({
-  events,
-  nowMs,
-}: {
-  readonly events: readonly EventView[];
-  readonly nowMs: number;
-}) {
+function Events({ events, nowMs }: { readonly events: readonly EventView[]; readonly nowMs: number }) {
   const [least, setLeast] = useState<Level>('info');
   const found = events.filter(({ level }) => levels.indexOf(level) >= levels.indexOf(least));
   const filter = (
@@ -56,3 +51,6 @@ function detailsOf({ modelId, fields }: EventView): string {
     .map(([name, value]) => `${name} ${String(value)}`);
   return [...(modelId === null ? [] : [`model ${modelId}`]), ...told].join(', ').slice(0, 300);
 }
+
+/** Of the time, the day alone matters here. */
+export const EventList = kept(Events, ({ events, nowMs }) => [events, new Date(nowMs).toDateString()]);

@@ -1,4 +1,5 @@
 import { bytesWords, durationWords, layerWords, plural, shareWords, speedWords } from '../parts/format.js';
+import { kept } from '../parts/kept.js';
 import { Bar, ConfirmButton, Pill } from '../parts/ui.js';
 import type { Hop, Pipeline, StageBox } from './pipeline.js';
 
@@ -29,12 +30,12 @@ export function PipelineBoxes(props: {
       </li>
       {stages.map((stage, index) => (
         <li key={`${stage.workerId} ${stage.layers[0]}`}>
-          <HopArrow hop={hops[index] ?? null} />
-          <Stage stage={stage} onDrain={props.onDrain} />
+          <KeptHop hop={hops[index] ?? null} />
+          <KeptStage stage={stage} onDrain={props.onDrain} />
         </li>
       ))}
       <li class="end">
-        <HopArrow hop={hops[stages.length] ?? null} />
+        <KeptHop hop={hops[stages.length] ?? null} />
         <span class="box">back with tokens</span>
       </li>
     </ol>
@@ -120,3 +121,13 @@ function Stage(props: {
     </article>
   );
 }
+
+const KeptHop = kept(HopArrow, ({ hop }) => [hop?.latencyMs, hop?.bytesPerSecond, hop?.isRelayed]);
+
+/** A bar of a hundred steps is as good as any. */
+const KeptStage = kept(Stage, ({ stage: { busyShare, layers, host, ...stage } }) => [
+  ...Object.values(stage),
+  Math.round(busyShare * 100),
+  ...layers,
+  host?.usedBytes,
+]);

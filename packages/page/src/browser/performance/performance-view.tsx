@@ -2,7 +2,9 @@ import { Chart } from '../parts/chart.js';
 import { pathOf, placesOf } from '../parts/chart-shape.js';
 import { countWords, durationWords, rounded, shareWords } from '../parts/format.js';
 import { usePage } from '../parts/page-context.js';
+import { kept } from '../parts/kept.js';
 import { Bar, Panel } from '../parts/ui.js';
+import type { LiveState } from '../state/live-state.js';
 import { type ChartOfSeries, chartsOf, type Occupancy, occupancyOf } from './series.js';
 
 const words: Readonly<Record<ChartOfSeries['unit'], (value: number) => string>> = {
@@ -16,14 +18,30 @@ const hourMs = 3_600_000;
 /** The last hour. */
 export function PerformanceView() {
   const { live } = usePage();
-  const { buckets, cluster } = live;
+  return (
+    <KeptHour
+      buckets={live.buckets}
+      workers={live.cluster?.workers ?? null}
+      nowMs={Date.now() + live.skewMs}
+    />
+  );
+}
+
+type Workers = NonNullable<LiveState['cluster']>['workers'] | null;
+
+function Hour(props: {
+  readonly buckets: LiveState['buckets'];
+  readonly workers: Workers;
+  readonly nowMs: number;
+}) {
+  const { buckets } = props;
   const last = buckets.at(-1);
-  const toMs = last ? last.atMs + last.lengthMs : Date.now() + live.skewMs;
+  const toMs = last ? last.atMs + last.lengthMs : props.nowMs;
   // What is shorter than an hour is drawn over the whole width, from a minute on.
   const fromMs = Math.max(toMs - hourMs, Math.min(buckets[0]?.atMs ?? toMs, toMs - 60_000));
   const shown = buckets.filter(({ atMs }) => atMs >= fromMs);
   const atMs = shown.map((bucket) => bucket.atMs + bucket.lengthMs);
-  const names = new Map(cluster?.workers.map(({ workerId, name }) => [workerId, name]));
+  const names = new Map(props.workers?.map(({ workerId, name }) => [workerId, name]));
   return (
     <>
       <Panel title="The last hour" beside={<span class="quiet">{durationWords(toMs - fromMs)} shown</span>}>
@@ -44,6 +62,8 @@ export function PerformanceView() {
     </>
   );
 }
+
+const KeptHour = kept(Hour, ({ buckets, workers }) => [buckets, workers]);
 
 function Busy(props: {
   readonly all: readonly Occupancy[];

@@ -1,7 +1,8 @@
 import type { RequestState, RequestView } from '@butterfly/telemetry';
 import { useState } from 'preact/hooks';
 import { clockWords, countWords, durationWords, rounded, shareWords } from '../parts/format.js';
-import { useNow, usePage } from '../parts/page-context.js';
+import { usePage } from '../parts/page-context.js';
+import { kept } from '../parts/kept.js';
 import { Panel, Pill, type Tone } from '../parts/ui.js';
 import { filtered, type RequestFilter } from './filter.js';
 import { OpenedRequest } from './opened-request.js';
@@ -22,7 +23,7 @@ const shownAtOnce = 100;
 /** @param openedId of the address; null for the list alone */
 export function RequestsView({ openedId }: { readonly openedId: string | null }) {
   const { live } = usePage();
-  const nowMs = useNow() + live.skewMs;
+  const nowMs = Date.now() + live.skewMs;
   const [filter, setFilter] = useState<RequestFilter>({ group: 'all', text: '' });
   const [shown, show] = useState(shownAtOnce);
   const found = filtered(live.requests, filter);
@@ -48,7 +49,7 @@ export function RequestsView({ openedId }: { readonly openedId: string | null })
             </thead>
             <tbody>
               {found.slice(0, shown).map((request) => (
-                <Row key={request.id} request={request} nowMs={nowMs} isOpen={request.id === openedId} />
+                <KeptRow key={request.id} request={request} nowMs={nowMs} isOpen={request.id === openedId} />
               ))}
             </tbody>
           </table>
@@ -130,3 +131,10 @@ function Row(props: { readonly request: RequestView; readonly nowMs: number; rea
     </tr>
   );
 }
+
+/** What is over stays as it is. */
+const KeptRow = kept(Row, ({ request, nowMs, isOpen }) => [
+  ...Object.values(request),
+  request.endedMs === null ? nowMs : null,
+  isOpen,
+]);
