@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { hasChromium, launchChromium, openPage, type WatchedPage } from './testing/index.js';
@@ -7,14 +6,15 @@ import { tabs } from './browser/route.js';
 import { chunk, ContractServer } from './testing/contract-server.js';
 import { requestsOf } from './testing/glance.js';
 
-const measureMs = Number(process.env['PAGE_MEASURE_MS'] ?? 1_500);
+const measureMs = Number(process.env.PAGE_MEASURE_MS ?? 1_500);
 
 let browser: Browser;
 let server: ContractServer;
 const opened: WatchedPage[] = [];
 
 async function open(hash = '#/cluster', options: Parameters<typeof openPage>[2] = {}): Promise<Page> {
-  const watched = await openPage(browser, `${server.url}/${hash}`, options);
+  const still = { reducedMotion: 'reduce' as const, ...options };
+  const watched = await openPage(browser, `${server.url}/${hash}`, still);
   opened.push(watched);
   return watched.page;
 }
@@ -40,7 +40,7 @@ describe.skipIf(!hasChromium)('the page in a browser', () => {
 
   it('shows a hundred workers and a thousand requests', async () => {
     [server.workers, server.stages, server.requests] = [100, 90, requestsOf(1_000, Date.now())];
-    const page = await open();
+    const page = await open('#/cluster', { reducedMotion: 'no-preference' });
     [server.workers, server.stages] = [12, 4];
     await page.locator('.stage').first().waitFor();
     expect(await page.locator('.stage').count()).toBe(90);
@@ -70,13 +70,12 @@ describe.skipIf(!hasChromium)('the page in a browser', () => {
   });
 
   it('has no violation of accessibility, in light and dark', async () => {
-    const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     const found: string[] = [];
     for (const colorScheme of ['light', 'dark'] as const) {
       const options = { bypassCSP: true, colorScheme, reducedMotion: 'reduce' } as const;
       const { page } = await openPage(browser, `${server.url}/`, options);
       await page.locator('.stage').first().waitFor();
-      await page.evaluate(axe);
+      await page.evaluate(axe.source);
       // In the dark colours alone are another matter.
       const rules = colorScheme === 'dark' ? ['color-contrast'] : null;
       for (const tab of tabs) {
@@ -84,9 +83,7 @@ describe.skipIf(!hasChromium)('the page in a browser', () => {
         if (tab === 'requests') await page.locator('tbody a').first().click();
         if (tab === 'requests') await page.locator('.timeline').waitFor();
         found.push(
-          ...((await page.evaluate(axeRun(rules))) as string[]).map(
-            (each) => `${colorScheme} ${tab}: ${each}`,
-          ),
+          ...(await page.evaluate<string[]>(axeRun(rules))).map((each) => `${colorScheme} ${tab}: ${each}`),
         );
       }
       await page.context().close();
@@ -218,7 +215,7 @@ const axeRun = (rules: readonly string[] | null): string =>
 
 /** Frames of a while, and the memory of its scripts: for people to read. */
 async function speedOf(page: Page): Promise<string> {
-  const frames = (await page.evaluate(`new Promise((resolve) => {
+  const frames = await page.evaluate<number>(`new Promise((resolve) => {
     const startMs = performance.now();
     let count = 0;
     const next = (nowMs) => {
@@ -227,7 +224,7 @@ async function speedOf(page: Page): Promise<string> {
       else resolve((count * 1000) / (nowMs - startMs));
     };
     requestAnimationFrame(next);
-  })`)) as number;
+  })`);
   const session = await page.context().newCDPSession(page);
   await session.send('Performance.enable');
   const { metrics } = await session.send('Performance.getMetrics');

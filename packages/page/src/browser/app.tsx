@@ -129,7 +129,7 @@ function ThemeChoice() {
     >
       {themes.map((each) => (
         <option key={each} value={each}>
-          {each === 'system' ? 'as the system' : each}
+          {each === 'system' ? 'auto' : each}
         </option>
       ))}
     </select>

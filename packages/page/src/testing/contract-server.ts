@@ -79,31 +79,36 @@ export class ContractServer {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url ?? '/';
-    if (path === '/' || path.startsWith('/assets/')) return this.#file(path, response);
-    if (this.key !== null && request.headers.authorization !== `Bearer ${this.key}`) {
+    const isLetIn = this.key === null || request.headers.authorization === `Bearer ${this.key}`;
+    if (path === '/' || path.startsWith('/assets/')) this.#file(path, response);
+    else if (!isLetIn) {
       const error = { message: 'This is for the administrator of the cluster.', code: 'access_denied' };
-      return json(response, 403, { error }, { 'x-butterfly-code': 'ACCESS_DENIED' });
+      json(response, 403, { error }, { 'x-butterfly-code': 'ACCESS_DENIED' });
+    } else if (request.method === 'POST') this.#post(path, response);
+    else if (path === '/cluster/live') this.#open(response);
+    else {
+      const opened = this.requests.find(({ id }) => path === `/cluster/requests/${id}`);
+      json(response, opened ? 200 : 404, opened ? timelineOf(opened) : {});
     }
-    if (request.method === 'POST') this.posted.push(path);
-    if (path === '/cluster/live') return this.#open(response);
-    if (path === '/cluster/join-lines')
-      return json(response, 200, {
-        line: 'BUTTERFLY_TOKEN=abc butterfly worker --join 10.0.0.1:7070',
-        expiresMs: Date.now() + 3_600_000,
-        usesMax: 1,
-      });
+  }
+
+  #post(path: string, response: ServerResponse): void {
+    this.posted.push(path);
     if (path === '/v1/chat/completions') {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
-      return this.chat(response);
+      this.chat(response);
+      return;
     }
-    const opened = this.requests.find(({ id }) => path === `/cluster/requests/${id}`);
-    if (opened) return json(response, 200, timelineOf(opened));
-    return json(response, request.method === 'POST' ? 200 : 404, {});
+    const line = 'BUTTERFLY_TOKEN=abc butterfly worker --join 10.0.0.1:7070';
+    json(response, 200, { line, expiresMs: Date.now() + 3_600_000, usesMax: 1 });
   }
 
   #file(path: string, response: ServerResponse): void {
     const name = path === '/' ? 'index.html' : path.slice('/assets/'.length);
-    if (!readdirSync(assetsFolder).includes(name)) return json(response, 404, {});
+    if (!readdirSync(assetsFolder).includes(name)) {
+      json(response, 404, {});
+      return;
+    }
     response.writeHead(200, { ...pageHeaders, 'content-type': types[extname(name)] ?? '' });
     response.end(readFileSync(join(assetsFolder, name)));
   }

@@ -50,15 +50,9 @@ function HopArrow({ hop }: { readonly hop: Hop | null }) {
       </span>
       {hop && (
         <span class="hop-words">
-          {durationWords(hop.latencyMs)}
-          <br />
-          {speedWords(hop.bytesPerSecond)}
-          {hop.isRelayed && (
-            <>
-              <br />
-              relayed
-            </>
-          )}
+          <span>{durationWords(hop.latencyMs)}</span>
+          <span>{speedWords(hop.bytesPerSecond)}</span>
+          {hop.isRelayed && <span>relayed</span>}
         </span>
       )}
     </span>

@@ -101,7 +101,7 @@ function Rows({ shape }: { readonly shape: TimelineShape }) {
       <div class="marks">
         {marksOf(shape.totalMs).map((at) => (
           <span key={at} style={{ left: percent(at / shape.totalMs) }}>
-            {durationWords(at)}
+            {at === 0 ? '0' : durationWords(at)}
           </span>
         ))}
       </div>

@@ -134,7 +134,7 @@ function Row(props: { readonly request: RequestView; readonly nowMs: number; rea
 
 /** What is over stays as it is. */
 const KeptRow = kept(Row, ({ request, nowMs, isOpen }) => [
-  ...Object.values(request),
+  ...(Object.values(request) as readonly unknown[]),
   request.endedMs === null ? nowMs : null,
   isOpen,
 ]);
