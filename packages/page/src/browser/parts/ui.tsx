@@ -141,11 +141,14 @@ export function Dialog(props: {
 export function CopyButton({ text, label = 'Copy' }: { readonly text: string; readonly label?: string }) {
   const [said, say] = useState(label);
   const copy = async (): Promise<void> => {
-    // Browsers give the clipboard to pages of this machine, or over TLS.
-    await navigator.clipboard.writeText(text).then(
-      () => say('Copied'),
-      () => say('Select it, and copy by hand'),
-    );
+    // Browsers give the clipboard to pages of their own machine, or over TLS, alone.
+    const isCopied =
+      isSecureContext &&
+      (await navigator.clipboard.writeText(text).then(
+        () => true,
+        () => false,
+      ));
+    say(isCopied ? 'Copied' : 'Select it, and copy by hand');
     setTimeout(() => say(label), 2_000);
   };
   return (
