@@ -9,7 +9,10 @@ if (!hasChromium) console.warn(`${executablePath} is not installed: what a brows
 
 /** The browser of Debian, without windows. */
 export function launchChromium(): Promise<Browser> {
-  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'] });
+  return chromium.launch({
+    executablePath,
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
+  });
 }
 
 /** A page of a window of its own, and all that it complained of: errors, and breaches of its policy. */

@@ -4,6 +4,7 @@ import { bucketOf, eventOf, glanceOf, pulseOf, requestsOf } from '../../testing/
 import { bounds } from './bounds.js';
 import {
   afterMessage,
+  afterOpening,
   busySharesOf,
   emptyState,
   groupOf,
@@ -37,6 +38,16 @@ describe('what is known of a cluster', () => {
     const restarted = after([cluster(2), events(1)], before);
     expect(restarted.events.map(({ index }) => index)).toEqual([1]);
     expect([restarted.requests, restarted.pulses, restarted.lastPulseMs]).toEqual([[], [], null]);
+  });
+
+  it('is of the server that answers now, in whatever order that begins to tell', () => {
+    const before = after([cluster(1), events(7)]);
+    const restarted = after([events(1, 2), cluster(2)], afterOpening(before));
+    expect(restarted.events.map(({ index }) => index)).toEqual([1, 2]);
+    const same = after([events(8), cluster(1), events(9)], afterOpening(before));
+    expect(same.events.map(({ index }) => index)).toEqual([7, 8, 9]);
+    const silent = after([events(8), { kind: 'pulse', pulse: pulseOf(0, 1) }], afterOpening(before));
+    expect([silent.events.length, silent.held]).toEqual([2, null]);
   });
 
   it('has each request as it was told last', () => {

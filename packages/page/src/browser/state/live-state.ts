@@ -22,6 +22,8 @@ export interface LiveState {
   readonly lastPulseMs: number | null;
   /** What to add to the clock of this machine to have the server's. */
   readonly skewMs: number;
+  /** What a new connection told before it told of which server; null once that is known. */
+  readonly held: readonly LiveMessage[] | null;
 }
 
 export const emptyState: LiveState = {
@@ -32,10 +34,28 @@ export const emptyState: LiveState = {
   pulses: [],
   lastPulseMs: null,
   skewMs: 0,
+  held: null,
 };
+
+/** What is known when a connection was opened: it may lead to another server than the one before. Pure. */
+export function afterOpening(state: LiveState): LiveState {
+  return { ...state, held: [] };
+}
 
 /** What is known after a message. Pure. */
 export function afterMessage(state: LiveState, message: LiveMessage, nowMs: number): LiveState {
+  const { held } = state;
+  if (held === null) return afterNews(state, message, nowMs);
+  const isBegin = message.kind !== 'cluster' && message.kind !== 'pulse';
+  if (isBegin) return { ...state, held: [...held, message] };
+  // What was told before is of the server that is told of now.
+  return held.reduce(
+    (known, each) => afterNews(known, each, nowMs),
+    afterNews({ ...state, held: null }, message, nowMs),
+  );
+}
+
+function afterNews(state: LiveState, message: LiveMessage, nowMs: number): LiveState {
   switch (message.kind) {
     case 'cluster': {
       const isOther = state.cluster !== null && state.cluster.startedMs !== message.cluster.startedMs;

@@ -1,6 +1,6 @@
 import { Api } from './api.js';
 import { LiveLink } from './live-link.js';
-import { afterMessage, emptyState } from './live-state.js';
+import { afterMessage, afterOpening, emptyState } from './live-state.js';
 import type { PageState, PageStore } from './page-state.js';
 import { keepKey, readKey } from './settings.js';
 
@@ -14,7 +14,10 @@ export class LiveStore implements PageStore {
   readonly #link = new LiveLink(
     this.api,
     (message) => this.#change({ live: afterMessage(this.#state.live, message, Date.now()) }),
-    (link) => this.#change({ link }),
+    (link) => {
+      const { live } = this.#state;
+      this.#change({ link, ...(link.kind === 'open' ? { live: afterOpening(live) } : {}) });
+    },
   );
 
   get state(): PageState {
