@@ -82,7 +82,7 @@ export const folders = {
     verification: ['fleet', 'view'],
     deployment: ['fleet', 'links', 'verification'],
   },
-  telemetry: { view: [] },
+  telemetry: { view: [], kept: ['view'], live: ['view', 'kept'] },
   page: { browser: [] },
   api: {
     access: ['http', 'context.ts'],

@@ -38,7 +38,7 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   });
 
   if (!context.administration) return;
-  addClusterRoutes(adder('administrator'), context.administration, context.models);
+  addClusterRoutes(adder('administrator'), context.administration, context);
   addPageRoutes(addOpen);
 }
 

@@ -1,9 +1,9 @@
+import { packageVersion } from '@butterfly/common';
 import type { ButterflyError } from '@butterfly/common';
 import { Command } from 'commander';
 import type { Environment } from './environment.js';
 import { refuseBlankValues } from './options.js';
 import { reportUsageErrors } from './terminal.js';
-import { version } from './version.js';
 
 type MakeCommand = (environment: Environment) => Command;
 
@@ -57,7 +57,7 @@ export async function createProgram(
 ): Promise<Command> {
   const program = new Command('butterfly')
     .description('Run a large language model across the machines that you have.')
-    .version(version)
+    .version(packageVersion)
     .hook('preAction', () => {
       if (problem) throw problem;
     });

@@ -222,6 +222,22 @@ export const limits = Object.freeze({
   verifiedStepsMax: 256,
   /** Known output of a constrained sequence that one step carries, and of all in one step: a half, and half of a header. */
   constraintTokensMax: 256 * 1024,
+  /** Whose ends and lives are remembered for those who watch: some kilobytes each. */
+  requestsRememberedMax: 1000,
+  /** Of one of its answers; older ones are joined, since nobody looks at hundreds. */
+  requestSpansMax: 64,
+  /** Of one request whose lives are told apart: more do not fit on a page. */
+  requestSequencesShownMax: 16,
+  /** Lines of the log that are shown without a look into it. */
+  eventsRememberedMax: 1000,
+  /** Of which names are known when plans name them. */
+  workersRememberedMax: 4096,
+  /** Each ten seconds long: an hour. */
+  seriesBucketsMax: 360,
+  /** Of one interval, from which percentiles are taken. */
+  samplesPerIntervalMax: 1024,
+  /** Pages and terminals that follow a cluster at once: each is told of every change. */
+  watchersMax: 32,
 });
 
 /** How many sequences run at once where there is room for so many contexts. */
@@ -274,6 +290,10 @@ export const deadlines = Object.freeze({
   filesLookedAtEveryMs: 1_000,
   /** A failure until then is an HTTP status; proxies and clients wait longer for the headers of a stream. */
   streamHeadersMs: 2_000,
+  /** Between two signs of life of whoever tells of a cluster. */
+  pulseMs: 500,
+  /** Length of the intervals of the last hour. */
+  seriesIntervalMs: 10_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */
   keepAliveMs: 15_000,
   /** Rendering a conversation by a chat template; the longest take some 100 ms. */

@@ -15,3 +15,5 @@ export type {
   RequestView,
   SpanStage,
 } from './view/request-view.js';
+export { Telemetry } from './live/telemetry.js';
+export type { TelemetryView, Watched, WatchedModel, Watching } from './live/telemetry.js';

@@ -22,7 +22,10 @@ beforeEach(async () => {
   paths = { certificate: join(directory, 'cert.pem'), privateKey: join(directory, 'key.pem') };
   made = await write();
   events = [];
-  const context = { ...apiContext(), observe: (event: ButterflyEvent) => void events.push(event) };
+  const keep = (event: ButterflyEvent): void => {
+    if (event.kind.startsWith('certificate')) events.push(event);
+  };
+  const context = { ...apiContext(), observe: keep };
   api = await startApi(context, { host: '127.0.0.1', port: 0, tls: paths });
 });
 afterEach(async () => {

@@ -7,7 +7,7 @@ import { PromptMaker } from '@butterfly/text';
 import { surveysDirectory } from '../directories.js';
 import type * as HttpApi from '../http-api.js';
 import { openModel, ownModel, resolveModelPath } from '../models/model.js';
-import { type Serving, observerOf, startServing } from '../serving.js';
+import { type Serving, startServing } from '../serving.js';
 import type { ServingOptions } from '../serving-options.js';
 import type { WorkerProgram } from '../worker-processes.js';
 import { type Answer, answerOf } from './answers.js';
@@ -181,7 +181,7 @@ export class Cluster implements AsyncDisposable {
  * @throws ButterflyError as `openModel` and `startServing` do
  */
 export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { log = silentLogger, onEvent, cacheDirectory } = options;
+  const { log = silentLogger, cacheDirectory } = options;
   // A library has no main: this is its edge.
   // eslint-disable-next-line no-restricted-properties
   const environment = options.environment ?? process.env;
@@ -211,8 +211,8 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       }),
     log,
   });
-  const observe = observerOf({ log, onEvent });
-  const handler = api.createFetchHandler(apiContext({ models: serving.models, observe }, open));
+  const { models, observe } = serving;
+  const handler = api.createFetchHandler(apiContext({ models, observe }, open));
   return new Cluster({ serving, api, handler });
 }
 
