@@ -101,7 +101,7 @@ describe('a chat', () => {
 
   it('is called by its first words, and can be read elsewhere', () => {
     const chat = chatOf([{ role: 'user', text: ' Tell  me\nmore ' }, calling], { model: 'm' });
-    expect([titleOf(chat), titleOf(chatOf([]))]).toEqual(['Tell me more', 'New chat']);
+    expect([titleOf(chat), titleOf(chatOf([]))]).toEqual(['Tell me more', 'Empty chat']);
     expect(markdownOf(chat)).toBe(
       '# Tell me more\n\n## You\n\n Tell  me\nmore \n\n## m\n\nHi\n\nCalls one: `{}`\n',
     );

@@ -187,7 +187,7 @@ export function openCalls(messages: readonly ChatMessage[]): readonly ToolCall[]
 export function titleOf({ messages }: Chat): string {
   const first = messages.find(({ role }) => role === 'user');
   const words = first?.text.trim().replaceAll(/\s+/g, ' ') ?? '';
-  return words === '' ? 'New chat' : words.length > 60 ? `${words.slice(0, 60)}…` : words;
+  return words === '' ? 'Empty chat' : words.length > 60 ? `${words.slice(0, 60)}…` : words;
 }
 
 /** For people to read elsewhere. */
