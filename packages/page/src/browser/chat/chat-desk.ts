@@ -147,7 +147,11 @@ export class ChatDesk {
   #endOf(thrown: unknown, answer: Answer, isStopped: boolean): NonNullable<Answer['end']> {
     if (isStopped) return { kind: 'stopped' };
     if (thrown instanceof SyntaxError)
-      return { kind: 'failed', code: 'REQUEST_INVALID', message: `The tools are no JSON: ${thrown.message}` };
+      return {
+        kind: 'failed',
+        code: 'REQUEST_INVALID',
+        message: `The tools, or the further fields, are no JSON: ${thrown.message}`,
+      };
     const { status, code, message } = failureOf(thrown);
     return status === 0 && answer !== emptyAnswer ? { kind: 'cut' } : { kind: 'failed', code, message };
   }

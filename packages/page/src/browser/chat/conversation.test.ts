@@ -77,8 +77,10 @@ describe('a chat', () => {
       ...{ stream: true, stream_options: { include_usage: true } },
     });
     const settings = { model: 'm', system: 'Be kind.', temperature: '0', maxTokens: '5', hasLogprobs: true };
-    expect(bodyOf(chatOf([], { ...settings, tools: '[{"type":"function"}]' }))).toMatchObject({
-      ...{ model: 'm', temperature: 0, max_tokens: 5, logprobs: true, top_logprobs: 5 },
+    expect(
+      bodyOf(chatOf([], { ...settings, tools: '[{"type":"function"}]', more: '{"top_k":4}' })),
+    ).toMatchObject({
+      ...{ model: 'm', temperature: 0, top_k: 4, max_tokens: 5, logprobs: true, top_logprobs: 5 },
       messages: [{ role: 'system', content: 'Be kind.' }],
       tools: [{ type: 'function' }],
     });

@@ -50,6 +50,8 @@ export interface ChatSettings {
   readonly seed: string;
   /** A JSON list of tools as OpenAI has them. */
   readonly tools: string;
+  /** A JSON object of further fields of the request, such as `{"top_k": 40}`. */
+  readonly more: string;
   readonly hasLogprobs: boolean;
 }
 
@@ -61,7 +63,7 @@ export interface Chat {
 }
 
 export const plainSettings: ChatSettings = {
-  ...{ model: '', system: '', temperature: '', topP: '', maxTokens: '', seed: '', tools: '' },
+  ...{ model: '', system: '', temperature: '', topP: '', maxTokens: '', seed: '', tools: '', more: '' },
   hasLogprobs: false,
 };
 
@@ -136,9 +138,9 @@ function withCall(calls: readonly ToolCall[], { index, id, function: piece }: Ca
   return [...calls.slice(0, index), next, ...calls.slice(index + 1)];
 }
 
-/** The body that asks for the next answer of a chat. @throws SyntaxError where its tools are no JSON */
+/** The body that asks for the next answer of a chat. @throws SyntaxError where its tools or further fields are no JSON */
 export function bodyOf({ settings, messages }: Chat): Record<string, unknown> {
-  const { model, system, temperature, topP, maxTokens, seed, tools, hasLogprobs } = settings;
+  const { model, system, temperature, topP, maxTokens, seed, tools, more, hasLogprobs } = settings;
   const number = (name: string, text: string) => (text.trim() === '' ? {} : { [name]: Number(text) });
   return {
     ...(model === '' ? {} : { model }),
@@ -152,6 +154,7 @@ export function bodyOf({ settings, messages }: Chat): Record<string, unknown> {
     ...number('seed', seed),
     ...(tools.trim() === '' ? {} : { tools: JSON.parse(tools) as unknown }),
     ...(hasLogprobs ? { logprobs: true, top_logprobs: 5 } : {}),
+    ...(more.trim() === '' ? {} : (JSON.parse(more) as object)),
     stream: true,
     stream_options: { include_usage: true },
   };

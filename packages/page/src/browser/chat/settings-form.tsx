@@ -74,6 +74,15 @@ export function SettingsForm(props: {
           onInput={({ currentTarget }) => onChange({ tools: currentTarget.value })}
         />
       </label>
+      <label>
+        Further fields, as JSON
+        <textarea
+          rows={2}
+          placeholder='{"top_k": 40}'
+          value={settings.more}
+          onInput={({ currentTarget }) => onChange({ more: currentTarget.value })}
+        />
+      </label>
       <label class="check">
         <input
           type="checkbox"

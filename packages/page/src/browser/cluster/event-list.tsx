@@ -1,6 +1,6 @@
 import type { EventView } from '@butterfly/telemetry';
 import { useState } from 'preact/hooks';
-import { momentWords } from '../parts/format.js';
+import { momentWords, rounded } from '../parts/format.js';
 import { kept } from '../parts/kept.js';
 import { Panel, Pill, type Tone } from '../parts/ui.js';
 
@@ -48,8 +48,14 @@ function Events({ events, nowMs }: { readonly events: readonly EventView[]; read
 function detailsOf({ modelId, fields }: EventView): string {
   const told = Object.entries(fields)
     .filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))
-    .map(([name, value]) => `${name} ${String(value)}`);
+    .map(([name, value]) => `${name} ${shortWords(value)}`);
   return [...(modelId === null ? [] : [`model ${modelId}`]), ...told].join(', ').slice(0, 300);
+}
+
+/** Hashes by their beginning, and numbers as people read them. */
+function shortWords(value: unknown): string {
+  if (typeof value === 'number') return Number.isInteger(value) ? String(value) : rounded(value);
+  return String(value).replaceAll(/\b[\da-f]{8}[\da-f]{24,}\b/g, (hash) => `${hash.slice(0, 8)}…`);
 }
 
 /** Of the time, the day alone matters here. */

@@ -36,7 +36,7 @@ export function PipelineBoxes(props: {
       ))}
       <li class="end">
         <KeptHop hop={hops[stages.length] ?? null} />
-        <span class="box">back with tokens</span>
+        <span class="box">tokens back</span>
       </li>
     </ol>
   );
@@ -84,7 +84,7 @@ function Stage(props: {
         <span>memory</span>
         <Bar share={usedBytes / Math.max(1, offeredBytes)} label="memory" tone="quiet" />
         <span>
-          {bytesWords(usedBytes)} of {bytesWords(offeredBytes)}
+          {bytesWords(usedBytes)} / {bytesWords(offeredBytes)}
         </span>
       </p>
       {host && (
