@@ -38,7 +38,7 @@ const answered = (page: Page): Promise<void> =>
 it.skipIf(!hasChromium)('the page shows a worker die, and the chat that outlives it', async () => {
   await using server = new Server(
     ['--workers', '0', '--wait-for', '3', '--stages', '3', '--ctx', '2048', '--deterministic'],
-    { path: ownModel },
+    { path: ownModel, clusterHost: '0.0.0.0' },
   );
   await server.line(/^Join with/);
   await using _first = startWorker(server, ['--name', 'attic']);

@@ -5,7 +5,7 @@ import { useNow, usePage, useStore } from '../parts/page-context.js';
 import { Figure, Panel } from '../parts/ui.js';
 import { failureOf } from '../state/api.js';
 import { times } from '../state/bounds.js';
-import { marksOf, shapeOf, spanWords, type TimelineRow, type TimelineShape } from './timeline.js';
+import { marksOf, shapeOf, spanKinds, spanWords, type TimelineRow, type TimelineShape } from './timeline.js';
 
 /** One request as a timeline, asked for once a second while it runs. */
 export function OpenedRequest({ id }: { readonly id: string }) {
@@ -57,7 +57,7 @@ export function OpenedRequest({ id }: { readonly id: string }) {
 
 function Timeline({ request, nowMs }: { readonly request: RequestTimeline; readonly nowMs: number }) {
   const shape = shapeOf(request, nowMs);
-  const kinds = [...new Set(request.spans.map(({ kind }) => kind))];
+  const kinds = spanKinds.filter((each) => request.spans.some(({ kind }) => kind === each));
   return (
     <>
       <dl class="figures">

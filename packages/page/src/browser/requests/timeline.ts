@@ -29,11 +29,14 @@ export interface TimelineShape {
 const kindWords: Readonly<Record<RequestSpan['kind'], string>> = {
   queue: 'queued',
   prefill: 'prompt',
-  replay: 'replay of what was known',
   decode: 'tokens',
   recovery: 'recovery after a loss',
+  replay: 'replay of what was known',
   pushedOut: 'pushed out for others',
 };
+
+/** In the order of a life. */
+export const spanKinds = Object.keys(kindWords) as RequestSpan['kind'][];
 
 export const spanWords = (kind: RequestSpan['kind']): string => kindWords[kind];
 
