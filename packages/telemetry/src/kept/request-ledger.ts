@@ -108,7 +108,7 @@ export class RequestLedger {
     if (!open) return;
     const { tokens } = event;
     const { isFirst, waitedMs } = open.request.came(tokens, nowMs);
-    open.record.outputTokens += tokens;
+    open.record.came();
     this.tally.generated(tokens);
     if (isFirst) this.tally.firstToken(waitedMs);
     else if (open.request.sequences.length === 1) this.tally.between(waitedMs / tokens);

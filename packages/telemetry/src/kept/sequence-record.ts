@@ -18,7 +18,8 @@ const stepBackTokensMax = 64;
 /** One prompt with its answer, as the spans of its life. Times are on the clock of whoever calls. */
 export class SequenceRecord {
   readonly spans: Span[] = [];
-  outputTokens = 0;
+  /** Whether tokens of its answer came, since it was last interrupted. */
+  #isAnswering = false;
   end: SequenceEnd | null = null;
   /** Position behind the last token that was computed. */
   #computed = 0;
@@ -37,14 +38,15 @@ export class SequenceRecord {
 
   /** What it does now. */
   get state(): 'queued' | 'prefill' | 'decode' | 'recovering' {
-    switch (this.spans.at(-1)?.kind) {
+    const kind = this.spans.at(-1)?.kind;
+    switch (kind) {
       case 'decode':
         return 'decode';
       case 'recovery':
       case 'replay':
-        return 'recovering';
+        return this.#isAnswering ? 'decode' : 'recovering';
       case 'prefill':
-        return 'prefill';
+        return this.#isAnswering ? 'decode' : 'prefill';
       default:
         return 'queued';
     }
@@ -77,9 +79,14 @@ export class SequenceRecord {
   interrupted(words: string, nowMs: number): boolean {
     if (this.#computed === 0) return false;
     this.#replayTo = this.#computed;
+    this.#isAnswering = false;
     this.#close(nowMs);
     this.#open('recovery', nowMs, words);
     return true;
+  }
+
+  came(): void {
+    this.#isAnswering = true;
   }
 
   ended(reason: SequenceEnd, nowMs: number): void {
