@@ -6,7 +6,7 @@ import { tabs } from './browser/route.js';
 import { chunk, ContractServer } from './testing/contract-server.js';
 import { requestsOf } from './testing/glance.js';
 
-const measureMs = Number(process.env.PAGE_MEASURE_MS ?? 1_500);
+const measureMs = Number(process.env.PAGE_MEASURE_MS ?? 600);
 
 let browser: Browser;
 let server: ContractServer;
