@@ -81,7 +81,7 @@ export const folders = {
     verification: ['fleet', 'view'],
     deployment: ['fleet', 'links', 'verification'],
   },
-  telemetry: { view: [] },
+  telemetry: { view: [], metrics: [] },
   api: {
     access: ['http', 'context.ts'],
     http: ['context.ts'],

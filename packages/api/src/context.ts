@@ -3,6 +3,7 @@ import type { EngineStatus } from '@butterfly/engine';
 import type { KeyRing } from '@butterfly/identity';
 import type { AnsweringModel } from '@butterfly/generation';
 import type { ClusterView } from '@butterfly/orchestrator';
+import type { MetricsPage } from '@butterfly/telemetry';
 
 /** Who is let in, and how long a stream may be silent. */
 export interface HttpSettings {
@@ -27,6 +28,8 @@ export interface ClusterAdministration {
   readonly view: ClusterView;
   /** What callers from elsewhere must show; null keeps them out. */
   readonly token: string | null;
+  /** For a scraper that takes this; absent where nothing is measured. */
+  readonly metrics?: ((accept: string | undefined) => Promise<MetricsPage>) | undefined;
 }
 
 /** What clients are told of a model, so that they need not be told by hand. */

@@ -9,6 +9,7 @@ import {
 } from '@butterfly/api';
 import { type Observer, deadlines, systemClock } from '@butterfly/common';
 import type { ClusterView } from '@butterfly/orchestrator';
+import type { Metrics } from '@butterfly/telemetry';
 
 /** Where the HTTP API listens and for whom, by default for no pages but its own; port 0 lets the system choose. */
 export type HttpOptions = {
@@ -30,11 +31,15 @@ export async function startHttpApi(options: {
   /** Opens what administrates the cluster. */
   readonly token: string | null;
   readonly observe: Observer;
+  readonly metrics: Metrics;
 }): Promise<ListeningApi> {
-  const { view, token } = options;
+  const { view, token, metrics } = options;
   const { host, port, access, tls, ...settings } = options.http;
   const context = apiContext(options, access, settings);
-  return startApi({ ...context, administration: { view, token } }, { host, port, tls });
+  const administration = { view, token, metrics: (accept: string | undefined) => metrics.page(accept) };
+  const api = await startApi({ ...context, administration }, { host, port, tls });
+  if (api.certificateEndsMs !== null) metrics.certificateEnds(api.certificateEndsMs);
+  return api;
 }
 
 /** What the API serves, without what administrates the cluster. */

@@ -2,6 +2,7 @@ import type { ListeningApi } from '@butterfly/api';
 import { ButterflyError, deadlines, logObserver, systemClock, type Observer } from '@butterfly/common';
 import { openSecurity } from '@butterfly/identity';
 import { Orchestrator } from '@butterfly/orchestrator';
+import { type Metrics, openMetrics } from '@butterfly/telemetry';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import type { OpenedModel } from './models/opened-model.js';
@@ -10,6 +11,7 @@ import { isLasting } from './models/shelved-model.js';
 import { stockedShelf } from './models/stocked-shelf.js';
 import { cpusOfWorkers } from './placement.js';
 import type { ServingOptions } from './serving-options.js';
+import { version } from './version.js';
 
 /** An orchestrator with its models and local workers, stopped together. */
 export interface Serving {
@@ -20,6 +22,10 @@ export interface Serving {
   /** Of the API; 0 without one. */
   readonly httpPort: number;
   readonly token: string;
+  /** What is counted of all of it. */
+  readonly metrics: Metrics;
+  /** Hears what happens, as its parts tell it. */
+  readonly observe: Observer;
   /** Resolves when no worker is left and none will come. */
   readonly lost: Promise<ButterflyError>;
   /**
@@ -33,7 +39,9 @@ export interface Serving {
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID, and as `openModel` and `openPrompts` do */
 export async function startServing(options: ServingOptions): Promise<Serving> {
   const { log } = options;
-  const observe = observerOf(options);
+  // A program that has a cluster inside measures itself.
+  const metrics = await openMetrics({ version, clock: systemClock, isOfProcess: options.http !== null });
+  const observe = observerOf(options, metrics);
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
@@ -49,11 +57,12 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       throw error;
     },
   );
-  const api = await startApi(options, { orchestrator, models, token, observe });
+  metrics.watch({ orchestrator, directory: models });
+  const api = await startApi(options, { orchestrator, models, token, observe, metrics });
   models.watch();
   const { localWorkers, lost } = startLocalWorkers(options, { orchestrator, token, threads, observe });
   return {
-    ...{ orchestrator, models, first, token, lost },
+    ...{ orchestrator, models, first, token, metrics, observe, lost },
     httpPort: api?.port ?? 0,
     checkTrouble: () => checkTrouble(options, orchestrator, models),
     stop: async () => {
@@ -135,12 +144,12 @@ function startLocalWorkers(
   return { localWorkers, lost };
 }
 
-export function observerOf({ log, onEvent }: Pick<ServingOptions, 'log' | 'onEvent'>): Observer {
+function observerOf({ log, onEvent }: ServingOptions, metrics: Metrics): Observer {
   const logged = logObserver(log);
-  if (!onEvent) return logged;
   return (event) => {
     logged(event);
-    onEvent(event);
+    metrics.observe(event);
+    onEvent?.(event);
   };
 }
 
@@ -151,6 +160,7 @@ async function startApi(
     readonly models: ModelShelf;
     readonly token: string;
     readonly observe: Observer;
+    readonly metrics: Metrics;
   },
 ): Promise<ListeningApi | null> {
   if (!http) return null;

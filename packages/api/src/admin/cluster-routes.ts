@@ -9,7 +9,7 @@ import { addModelRoutes } from './model-routes.js';
 /** Adds the routes for those who run the cluster. */
 export function addClusterRoutes(
   add: AddAdminRoute,
-  { view, token }: ClusterAdministration,
+  { view, token, metrics }: ClusterAdministration,
   models: ModelDirectory,
 ): void {
   const guarded: AddAdminRoute = (method, url, handler) =>
@@ -42,6 +42,11 @@ export function addClusterRoutes(
     return { workerId, name, state: 'revoked' };
   });
   addModelRoutes(guarded, models);
+  if (metrics)
+    guarded('GET', '/metrics', async (request, reply) => {
+      const { contentType, text } = await metrics(request.headers.accept);
+      return reply.header('content-type', contentType).send(text);
+    });
 }
 
 /**

@@ -7,7 +7,7 @@ import { PromptMaker } from '@butterfly/text';
 import { surveysDirectory } from '../directories.js';
 import type * as HttpApi from '../http-api.js';
 import { openModel, ownModel, resolveModelPath } from '../models/model.js';
-import { type Serving, observerOf, startServing } from '../serving.js';
+import { type Serving, startServing } from '../serving.js';
 import type { ServingOptions } from '../serving-options.js';
 import type { WorkerProgram } from '../worker-processes.js';
 import { type Answer, answerOf } from './answers.js';
@@ -79,6 +79,15 @@ export class Cluster implements AsyncDisposable {
   /** Who is here, what they hold, and the plan in force. */
   describe(): ClusterDescription {
     return this.parts.serving.orchestrator.describe();
+  }
+
+  /**
+   * What is counted of the cluster, and how it stands, as a scraper of Prometheus takes it; not of this process, which is the
+   * program's own. `fetch` has no route for it, since whoever may ask models may not see this.
+   * @param accept as the scraper's header says
+   */
+  metrics(accept?: string): Promise<{ readonly contentType: string; readonly text: string }> {
+    return this.parts.serving.metrics.page(accept);
   }
 
   /**
@@ -181,7 +190,7 @@ export class Cluster implements AsyncDisposable {
  * @throws ButterflyError as `openModel` and `startServing` do
  */
 export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { log = silentLogger, onEvent, cacheDirectory } = options;
+  const { log = silentLogger, cacheDirectory } = options;
   // A library has no main: this is its edge.
   // eslint-disable-next-line no-restricted-properties
   const environment = options.environment ?? process.env;
@@ -211,8 +220,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       }),
     log,
   });
-  const observe = observerOf({ log, onEvent });
-  const handler = api.createFetchHandler(apiContext({ models: serving.models, observe }, open));
+  const handler = api.createFetchHandler(apiContext(serving, open));
   return new Cluster({ serving, api, handler });
 }
 
