@@ -21,17 +21,19 @@ const frequent = new Set<ButterflyEvent['kind']>([
   'tokensCame',
 ]);
 
-/** In a registry of its own: a program that has a cluster inside has others of its own. */
 export class PrometheusMetrics implements Metrics {
-  readonly #registry = new Registry();
   readonly #state: StateMetrics;
   readonly #certificate: Gauge<'of'>;
   #server: MeasuredServer | null = null;
 
   readonly observe: Observer;
 
-  constructor({ version, clock, isOfProcess }: MetricsWishes) {
-    const make = new Instruments(this.#registry);
+  /** @param registry never the global one: a program that has a cluster inside has metrics of its own */
+  constructor(
+    { version, clock, isOfProcess }: MetricsWishes,
+    private readonly registry = new Registry(),
+  ) {
+    const make = new Instruments(registry);
     make
       .gauge('butterfly_build_info', 'Always 1, for the version that runs.', ['version', 'node'])
       .set({ version, node: process.version }, 1);
@@ -56,7 +58,7 @@ export class PrometheusMetrics implements Metrics {
       if (event.kind === 'certificateReplaced') this.certificateEnds(Date.parse(event.expiresAt));
       for (const handlers of all) handle(handlers, event.kind, event);
     };
-    if (isOfProcess) measureProcess(this.#registry);
+    if (isOfProcess) measureProcess(registry);
   }
 
   watch(server: MeasuredServer): void {
@@ -69,8 +71,8 @@ export class PrometheusMetrics implements Metrics {
 
   async page(accept = ''): Promise<MetricsPage> {
     if (this.#server) this.#state.read(this.#server);
-    const registry = takesOpenMetrics(accept) ? asOpenMetrics(this.#registry) : this.#registry;
-    return { contentType: registry.contentType, text: await registry.metrics() };
+    const asked = takesOpenMetrics(accept) ? asOpenMetrics(this.registry) : this.registry;
+    return { contentType: asked.contentType, text: await asked.metrics() };
   }
 }
 
