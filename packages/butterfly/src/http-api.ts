@@ -31,14 +31,16 @@ export async function startHttpApi(options: {
   /** Opens what administrates the cluster. */
   readonly token: string | null;
   readonly observe: Observer;
-  readonly metrics: Metrics;
+  /** Shown beside it. */
+  readonly metrics?: Metrics | undefined;
 }): Promise<ListeningApi> {
   const { view, token, metrics } = options;
   const { host, port, access, tls, ...settings } = options.http;
   const context = apiContext(options, access, settings);
-  const administration = { view, token, metrics: (accept: string | undefined) => metrics.page(accept) };
+  const page = metrics && ((accept: string | undefined) => metrics.page(accept));
+  const administration = { view, token, metrics: page };
   const api = await startApi({ ...context, administration }, { host, port, tls });
-  if (api.certificateEndsMs !== null) metrics.certificateEnds(api.certificateEndsMs);
+  if (api.certificateEndsMs !== null) metrics?.certificateEnds(api.certificateEndsMs);
   return api;
 }
 

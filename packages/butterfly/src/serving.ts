@@ -2,7 +2,6 @@ import type { ListeningApi } from '@butterfly/api';
 import { ButterflyError, deadlines, logObserver, systemClock, type Observer } from '@butterfly/common';
 import { openSecurity } from '@butterfly/identity';
 import { Orchestrator } from '@butterfly/orchestrator';
-import { type Metrics, openMetrics } from '@butterfly/telemetry';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import type { OpenedModel } from './models/opened-model.js';
@@ -11,7 +10,6 @@ import { isLasting } from './models/shelved-model.js';
 import { stockedShelf } from './models/stocked-shelf.js';
 import { cpusOfWorkers } from './placement.js';
 import type { ServingOptions } from './serving-options.js';
-import { version } from './version.js';
 
 /** An orchestrator with its models and local workers, stopped together. */
 export interface Serving {
@@ -22,8 +20,6 @@ export interface Serving {
   /** Of the API; 0 without one. */
   readonly httpPort: number;
   readonly token: string;
-  /** What is counted of all of it. */
-  readonly metrics: Metrics;
   /** Hears what happens, as its parts tell it. */
   readonly observe: Observer;
   /** Resolves when no worker is left and none will come. */
@@ -39,9 +35,7 @@ export interface Serving {
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID, and as `openModel` and `openPrompts` do */
 export async function startServing(options: ServingOptions): Promise<Serving> {
   const { log } = options;
-  // A program that has a cluster inside measures itself.
-  const metrics = await openMetrics({ version, clock: systemClock, isOfProcess: options.http !== null });
-  const observe = observerOf(options, metrics);
+  const observe = observerOf(options);
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
@@ -57,12 +51,12 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       throw error;
     },
   );
-  metrics.watch({ orchestrator, directory: models });
-  const api = await startApi(options, { orchestrator, models, token, observe, metrics });
+  options.metrics?.watch({ orchestrator, directory: models });
+  const api = await startApi(options, { orchestrator, models, token, observe });
   models.watch();
   const { localWorkers, lost } = startLocalWorkers(options, { orchestrator, token, threads, observe });
   return {
-    ...{ orchestrator, models, first, token, metrics, observe, lost },
+    ...{ orchestrator, models, first, token, observe, lost },
     httpPort: api?.port ?? 0,
     checkTrouble: () => checkTrouble(options, orchestrator, models),
     stop: async () => {
@@ -144,30 +138,29 @@ function startLocalWorkers(
   return { localWorkers, lost };
 }
 
-function observerOf({ log, onEvent }: ServingOptions, metrics: Metrics): Observer {
+function observerOf({ log, metrics, onEvent }: ServingOptions): Observer {
   const logged = logObserver(log);
   return (event) => {
     logged(event);
-    metrics.observe(event);
+    metrics?.observe(event);
     onEvent?.(event);
   };
 }
 
 async function startApi(
-  { http }: ServingOptions,
+  { http, metrics }: ServingOptions,
   parts: {
     readonly orchestrator: Orchestrator;
     readonly models: ModelShelf;
     readonly token: string;
     readonly observe: Observer;
-    readonly metrics: Metrics;
   },
 ): Promise<ListeningApi | null> {
   if (!http) return null;
   try {
     // Takes a while to load, and is for servers alone.
     const { startHttpApi } = await import('./http-api.js');
-    return await startHttpApi({ http, ...parts, view: parts.orchestrator });
+    return await startHttpApi({ http, metrics, ...parts, view: parts.orchestrator });
   } catch (error) {
     await parts.orchestrator.stop(0);
     throw error;

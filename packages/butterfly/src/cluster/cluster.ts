@@ -3,10 +3,12 @@ import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly
 import { type EmbedSpec, type Embeddings, EmbeddingRun, type GenerationSpec } from '@butterfly/generation';
 import type { ClusterDescription } from '@butterfly/orchestrator';
 import { isOwn } from '@butterfly/planning';
+import type { Metrics } from '@butterfly/telemetry';
 import { PromptMaker } from '@butterfly/text';
 import { surveysDirectory } from '../directories.js';
 import type * as HttpApi from '../http-api.js';
 import { openModel, ownModel, resolveModelPath } from '../models/model.js';
+import { openServerMetrics } from '../server-metrics.js';
 import { type Serving, startServing } from '../serving.js';
 import type { ServingOptions } from '../serving-options.js';
 import type { WorkerProgram } from '../worker-processes.js';
@@ -40,6 +42,7 @@ const open = { keys: null, isKeyRequired: false } as const;
 
 interface Parts {
   readonly serving: Serving;
+  readonly metrics: Metrics;
   readonly api: typeof Api;
   readonly handler: Api.FetchHandler;
 }
@@ -87,7 +90,7 @@ export class Cluster implements AsyncDisposable {
    * @param accept as the scraper's header says
    */
   metrics(accept?: string): Promise<{ readonly contentType: string; readonly text: string }> {
-    return this.parts.serving.metrics.page(accept);
+    return this.parts.metrics.page(accept);
   }
 
   /**
@@ -205,8 +208,10 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       aliases: Object.entries(options.aliases ?? {}).flatMap(([alias, of]) => (of === named ? [alias] : [])),
     })),
   );
+  const metrics = await openServerMetrics({ isOfProcess: false });
   const serving = await startServing({
     ...servingOptions(options, environment),
+    metrics,
     models: sources,
     draft:
       options.draft === undefined
@@ -221,7 +226,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     log,
   });
   const handler = api.createFetchHandler(apiContext(serving, open));
-  return new Cluster({ serving, api, handler });
+  return new Cluster({ serving, metrics, api, handler });
 }
 
 function servingOptions(

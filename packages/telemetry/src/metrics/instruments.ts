@@ -4,11 +4,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 export class Instruments {
   constructor(private readonly registry: Registry) {}
 
-  counter<L extends string = never>(
-    name: string,
-    help: string,
-    labelNames: readonly L[] = [],
-  ): Counter<L> {
+  counter<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
     return new Counter({ name, help, labelNames, registers: [this.registry] });
   }
 

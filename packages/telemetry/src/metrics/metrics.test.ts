@@ -37,7 +37,14 @@ const begun = (requestId: string, tenant: string | null = null): ButterflyEvent 
   ...{ kind: 'requestBegun', requestId, tenant, isStream: true, promptTokens: 7 },
 });
 const ended = (requestId: string): ButterflyEvent => ({
-  ...{ kind: 'requestEnded', requestId, completionId: requestId, totalMs: 1, promptTokens: 7, outputTokens: 3 },
+  ...{
+    kind: 'requestEnded',
+    requestId,
+    completionId: requestId,
+    totalMs: 1,
+    promptTokens: 7,
+    outputTokens: 3,
+  },
 });
 const sent = (requestId: string, status = 200): ButterflyEvent => ({
   ...{ kind: 'responseSent', requestId, method: 'POST', route: '/v1/chat/completions', status, elapsedMs: 1 },
@@ -72,7 +79,12 @@ describe('a request', () => {
     await clock.advance(40);
     tell(step(1, 0, 10_000), came(1));
     await clock.advance(200);
-    tell(step(1), came(1, 2), { kind: 'sequenceEnded', sequenceId: 1, reason: 'stop', cachedPromptTokens: 5 });
+    tell(step(1), came(1, 2), {
+      kind: 'sequenceEnded',
+      sequenceId: 1,
+      reason: 'stop',
+      cachedPromptTokens: 5,
+    });
     tell(ended('r'));
     await clock.advance(60);
     tell(sent('r'));
@@ -109,7 +121,10 @@ describe('a request', () => {
     const { tell, value } = await measured();
     const error = new ButterflyError('QUEUE_FULL', 'Too many.');
     tell(arrived('r'));
-    tell({ kind: 'requestFailed', requestId: 'r', method: 'POST', url: '/', status: 429, error }, sent('r', 429));
+    tell(
+      { kind: 'requestFailed', requestId: 'r', method: 'POST', url: '/', status: 429, error },
+      sent('r', 429),
+    );
     const strange = { requestId: 's', method: 'PROPFIND', route: null, status: 404, elapsedMs: 1 };
     tell({ kind: 'responseSent', ...strange });
     expect(await value('butterfly_request_errors_total{code="QUEUE_FULL"}')).toBe(1);
@@ -182,7 +197,9 @@ describe('a page', () => {
     const before = await metrics.page();
     const open = await metrics.page(prometheus);
     expect(open.contentType).toMatch(/^application\/openmetrics-text; version=1\.0\.0/u);
-    expect(open.text).toMatch(/^# TYPE butterfly_workers_joined counter\nbutterfly_workers_joined_total 0$/mu);
+    expect(open.text).toMatch(
+      /^# TYPE butterfly_workers_joined counter\nbutterfly_workers_joined_total 0$/mu,
+    );
     expect(open.text).toMatch(/\n# EOF\n$/u);
     for (const accept of [undefined, '*/*', 'text/plain', 'application/openmetrics-text;q=0, text/plain'])
       expect(await metrics.page(accept)).toEqual(before);

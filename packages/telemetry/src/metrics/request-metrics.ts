@@ -111,7 +111,10 @@ export class RequestMetrics {
     this.#metrics.responses.inc({ method: known, route: route ?? 'none', status: String(status) });
     const request = this.#followed.get(requestId);
     if (!request) return;
-    this.#change(requestId, { isSent: true, code: request.code ?? (status < 400 ? undefined : String(status)) });
+    this.#change(requestId, {
+      isSent: true,
+      code: request.code ?? (status < 400 ? undefined : String(status)),
+    });
     if (!request.isAnswering) this.#over(requestId);
   }
 
@@ -123,7 +126,7 @@ export class RequestMetrics {
   #over(requestId: string): void {
     const request = this.#followed.get(requestId);
     this.#followed.delete(requestId);
-    if (!request || request.operation === null) return;
+    if (request?.operation == null) return;
     const { operation, modelId, arrivedMs, code } = request;
     this.#metrics.duration.observe(
       { ...labelsOf(operation, modelId), ...(code === undefined ? {} : { error_type: code }) },

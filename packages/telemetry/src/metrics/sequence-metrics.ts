@@ -123,7 +123,10 @@ export class SequenceMetrics {
       this.#metrics.prefixHits.inc({ model_name: model }, cachedPromptTokens);
     }
     if (tokens > 1)
-      this.#metrics.perToken.observe({ gen_ai_request_model: model }, seconds((lastMs - firstMs) / (tokens - 1)));
+      this.#metrics.perToken.observe(
+        { gen_ai_request_model: model },
+        seconds((lastMs - firstMs) / (tokens - 1)),
+      );
   }
 }
 

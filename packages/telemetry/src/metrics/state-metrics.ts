@@ -122,7 +122,11 @@ export class StateMetrics {
 }
 
 /** Some of what is measured may be infinite, as the speed of a link within a machine. */
-function setKnown<L extends string>(gauge: Gauge<L>, labels: Partial<Record<L, string>>, value: number): void {
+function setKnown<L extends string>(
+  gauge: Gauge<L>,
+  labels: Partial<Record<L, string>>,
+  value: number,
+): void {
   if (Number.isFinite(value)) gauge.set(labels, value);
 }
 
@@ -138,8 +142,12 @@ function stateInstruments(make: Instruments) {
       'butterfly_ready',
       'Whether every loaded model has a plan in force, which the first token has gone through; as /ready.',
     ),
-    modelLoaded: make.gauge('butterfly_model_loaded', 'Whether a model that is offered is loaded.', ['model']),
-    modelReady: make.gauge('butterfly_model_ready', 'Whether a plan for a loaded model is in force.', ['model']),
+    modelLoaded: make.gauge('butterfly_model_loaded', 'Whether a model that is offered is loaded.', [
+      'model',
+    ]),
+    modelReady: make.gauge('butterfly_model_ready', 'Whether a plan for a loaded model is in force.', [
+      'model',
+    ]),
     live: make.gauge('butterfly_replica_live', 'Whether a plan for this replica is in force.', ofReplica),
     epoch: make.gauge('butterfly_epoch', 'Number of the plan in force.', ofReplica),
     predicted: make.gauge(
@@ -178,8 +186,14 @@ function loadInstruments(make: Instruments) {
 function workerInstruments(make: Instruments) {
   return {
     workers: make.gauge('butterfly_workers', 'Workers that are here.'),
-    state: make.gauge('butterfly_worker_state', 'Always 1, for the state of a worker.', [...ofStage, 'state']),
-    memory: make.gauge('butterfly_worker_memory_bytes', 'Memory that a worker offers.', ['worker', 'worker_id']),
+    state: make.gauge('butterfly_worker_state', 'Always 1, for the state of a worker.', [
+      ...ofStage,
+      'state',
+    ]),
+    memory: make.gauge('butterfly_worker_memory_bytes', 'Memory that a worker offers.', [
+      'worker',
+      'worker_id',
+    ]),
     resident: make.gauge(
       'butterfly_worker_resident_bytes',
       'Native memory that the shard of a worker takes, as it said when it had loaded.',
