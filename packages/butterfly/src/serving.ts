@@ -15,13 +15,13 @@ import type { ServingOptions } from './serving-options.js';
 export interface Serving {
   readonly orchestrator: Orchestrator;
   readonly models: ModelShelf;
+  /** Hears what happens to requests from elsewhere than its own API. */
+  readonly observe: Observer;
   /** Of the first model, as it was opened: its name, and what was read of its file. */
   readonly first: Pick<OpenedModel, 'id' | 'spec'>;
   /** Of the API; 0 without one. */
   readonly httpPort: number;
   readonly token: string;
-  /** Hears what happens, as its parts tell it. */
-  readonly observe: Observer;
   /** Resolves when no worker is left and none will come. */
   readonly lost: Promise<ButterflyError>;
   /**
@@ -34,8 +34,8 @@ export interface Serving {
 
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID, and as `openModel` and `openPrompts` do */
 export async function startServing(options: ServingOptions): Promise<Serving> {
-  const { log } = options;
-  const observe = observerOf(options);
+  const { log, metrics } = options;
+  const observe = observerOf(options, ...(metrics ? [metrics.observe] : []));
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
@@ -51,12 +51,12 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       throw error;
     },
   );
-  options.metrics?.watch({ orchestrator, directory: models });
+  metrics?.watch({ orchestrator, directory: models });
   const api = await startApi(options, { orchestrator, models, token, observe });
   models.watch();
   const { localWorkers, lost } = startLocalWorkers(options, { orchestrator, token, threads, observe });
   return {
-    ...{ orchestrator, models, first, token, observe, lost },
+    ...{ orchestrator, models, observe, first, token, lost },
     httpPort: api?.port ?? 0,
     checkTrouble: () => checkTrouble(options, orchestrator, models),
     stop: async () => {
@@ -138,12 +138,14 @@ function startLocalWorkers(
   return { localWorkers, lost };
 }
 
-function observerOf({ log, metrics, onEvent }: ServingOptions): Observer {
-  const logged = logObserver(log);
+/** The log, others of ours, and whoever embeds the server, one after the other. */
+function observerOf(
+  { log, onEvent }: Pick<ServingOptions, 'log' | 'onEvent'>,
+  ...others: readonly Observer[]
+): Observer {
+  const observers = [logObserver(log), ...others, ...(onEvent ? [onEvent] : [])];
   return (event) => {
-    logged(event);
-    metrics?.observe(event);
-    onEvent?.(event);
+    for (const observe of observers) observe(event);
   };
 }
 

@@ -37,6 +37,7 @@ export { deadlines, limits, runningMaxOf } from './limits.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger } from './log.js';
 export { makeDirectory } from './make-directory.js';
+export { packageVersion } from './package-version.js';
 export { printable, printableLine } from './printable.js';
 export { secretsEqual } from './secrets.js';
 export { sha256 } from './sha256.js';

@@ -1,4 +1,4 @@
-export { openMetrics } from './metrics/metrics-page.js';
+export { openMetrics } from './metrics/open-metrics.js';
 export type { Metrics, MetricsPage, MetricsWishes } from './metrics/metrics-page.js';
 export type { MeasuredModel, MeasuredServer } from './metrics/state-metrics.js';
 export type {

@@ -225,7 +225,8 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       }),
     log,
   });
-  const handler = api.createFetchHandler(apiContext(serving, open));
+  const { models, observe } = serving;
+  const handler = api.createFetchHandler(apiContext({ models, observe }, open));
   return new Cluster({ serving, metrics, api, handler });
 }
 

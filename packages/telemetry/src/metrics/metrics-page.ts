@@ -26,9 +26,3 @@ export interface Metrics {
   /** @param accept what the scraper takes, as its header says: the text format of Prometheus, unless it takes that of OpenMetrics */
   page(accept?: string): Promise<MetricsPage>;
 }
-
-/** Begins to count. What does that takes a while to load, and is for servers alone. */
-export async function openMetrics(wishes: MetricsWishes): Promise<Metrics> {
-  const { PrometheusMetrics } = await import('./prometheus-metrics.js');
-  return new PrometheusMetrics(wishes);
-}

@@ -3,7 +3,8 @@ import { ButterflyError, type ButterflyEvent, limits } from '@butterfly/common';
 import { SimulatedClock } from '@butterfly/testkit';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { type Metrics, openMetrics } from './metrics-page.js';
+import type { Metrics } from './metrics-page.js';
+import { openMetrics } from './open-metrics.js';
 import { PrometheusMetrics } from './prometheus-metrics.js';
 
 interface Measured {
