@@ -93,7 +93,7 @@ export const folders = {
     verification: ['fleet', 'view'],
     deployment: ['fleet', 'links', 'verification'],
   },
-  telemetry: { view: [], kept: ['view'], live: ['view', 'kept'] },
+  telemetry: { view: [], kept: ['view'], live: ['view', 'kept'], metrics: [] },
   page: { browser: [] },
   api: {
     access: ['http', 'context.ts'],

@@ -3,7 +3,7 @@ import type { EngineStatus } from '@butterfly/engine';
 import type { KeyRing } from '@butterfly/identity';
 import type { AnsweringModel } from '@butterfly/generation';
 import type { ClusterView } from '@butterfly/orchestrator';
-import type { JoinLine, TelemetryView } from '@butterfly/telemetry';
+import type { JoinLine, MetricsPage, TelemetryView } from '@butterfly/telemetry';
 
 /** Who is let in, and how long a stream may be silent. */
 export interface HttpSettings {
@@ -32,6 +32,8 @@ export interface ClusterAdministration {
   readonly joinLine?: ((wishes: JoinWishes) => Promise<JoinLine>) | undefined;
   /** What callers from elsewhere must show; null keeps them out. */
   readonly token: string | null;
+  /** For a scraper that takes this; absent where nothing is measured. */
+  readonly metrics?: ((accept: string | undefined) => Promise<MetricsPage>) | undefined;
 }
 
 /** What is wished of the next machine. */

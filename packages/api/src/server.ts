@@ -204,6 +204,8 @@ export function createFetchHandler(context: ApiContext): FetchHandler {
 /** The HTTP API while it listens. */
 export interface ListeningApi {
   readonly port: number;
+  /** When its certificate ends, in milliseconds since 1970; null without one. Of those that replace it an event tells. */
+  readonly certificateEndsMs: number | null;
   /** Lets the answers that are under way end, for `deadlines.drainMs`, and then cuts every connection. */
   close(): Promise<void>;
 }
@@ -236,6 +238,7 @@ export async function startApi(
   const port = typeof bound === 'object' && bound ? bound.port : wantedPort;
   return {
     port,
+    certificateEndsMs: certificate?.endsMs ?? null,
     close: async () => {
       stopFollowing?.();
       await api.close();

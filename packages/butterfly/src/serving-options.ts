@@ -3,6 +3,7 @@ import type { ClusterSecurity } from '@butterfly/identity';
 import type { WindowCache } from '@butterfly/llama-graph';
 import type { Capacity, Numerics } from '@butterfly/orchestrator';
 import type { ExpertWish, PlanWishes } from '@butterfly/planning';
+import type { Metrics } from '@butterfly/telemetry';
 import type { PromptMaker } from '@butterfly/text';
 import type { HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
@@ -65,6 +66,8 @@ export interface ServingOptions {
   };
   /** Of the local workers; undefined leaves that to the environment. */
   readonly logFormat?: LogFormat | undefined;
+  /** What counts what happens, for whoever asks; by default nothing is counted. */
+  readonly metrics?: Metrics | undefined;
   readonly log: Logger;
   /** Hears all that the log does. */
   readonly onEvent?: Observer | undefined;

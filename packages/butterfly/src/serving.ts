@@ -36,9 +36,9 @@ export interface Serving {
 
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID, and as `openModel` and `openPrompts` do */
 export async function startServing(options: ServingOptions): Promise<Serving> {
-  const { log } = options;
+  const { log, metrics } = options;
   const telemetry = new Telemetry(systemClock);
-  const observe = observerOf(options, telemetry.observe);
+  const observe = observerOf(options, telemetry.observe, ...(metrics ? [metrics.observe] : []));
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
@@ -55,6 +55,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     },
   );
   telemetry.start(watched(orchestrator, models));
+  metrics?.watch({ orchestrator, directory: models });
   const joinLine = (wishes: JoinWishes): Promise<JoinLine> =>
     joinLineOf(wishes, { host, port: orchestrator.clusterPort }, makeToken);
   const api = await startApi(options, { orchestrator, models, token, observe, telemetry, joinLine });
@@ -157,7 +158,7 @@ function observerOf(
 }
 
 async function startApi(
-  { http }: ServingOptions,
+  { http, metrics }: ServingOptions,
   parts: {
     readonly orchestrator: Orchestrator;
     readonly models: ModelShelf;
@@ -171,7 +172,7 @@ async function startApi(
   try {
     // Takes a while to load, and is for servers alone.
     const { startHttpApi } = await import('./http-api.js');
-    return await startHttpApi({ http, ...parts, view: parts.orchestrator });
+    return await startHttpApi({ http, metrics, ...parts, view: parts.orchestrator });
   } catch (error) {
     await parts.orchestrator.stop(0);
     throw error;

@@ -153,6 +153,8 @@ export const limits = Object.freeze({
   joinTokenCharactersMax: 512,
   /** Keys of one API; each is a file that is looked for by name. */
   apiKeysMax: 1024,
+  /** Keys that metrics name, beyond which all others are one: each is three series of every model, which a scraper keeps for weeks. */
+  metricKeysMax: 64,
   /** Models that one key may name, and the characters of the longest name of a file. */
   apiKeyModelsMax: 64,
   modelIdCharactersMax: 256,

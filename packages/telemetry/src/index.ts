@@ -1,3 +1,6 @@
+export { openMetrics } from './metrics/open-metrics.js';
+export type { Metrics, MetricsPage, MetricsWishes } from './metrics/metrics-page.js';
+export type { MeasuredModel, MeasuredServer } from './metrics/state-metrics.js';
 export type {
   ClusterGlance,
   EventView,

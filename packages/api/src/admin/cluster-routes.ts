@@ -13,7 +13,7 @@ export function addClusterRoutes(
   administration: ClusterAdministration,
   context: ApiContext,
 ): void {
-  const { view, token } = administration;
+  const { view, token, metrics } = administration;
   const { models } = context;
   const guarded: AddAdminRoute = (method, url, handler) =>
     add(method, url, (request, reply) => {
@@ -46,6 +46,11 @@ export function addClusterRoutes(
   });
   addModelRoutes(guarded, models);
   addObservationRoutes(guarded, administration, context);
+  if (metrics)
+    guarded('GET', '/metrics', async (request, reply) => {
+      const { contentType, text } = await metrics(request.headers.accept);
+      return reply.header('content-type', contentType).send(text);
+    });
 }
 
 /**

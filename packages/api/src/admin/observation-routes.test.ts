@@ -76,8 +76,8 @@ describe('GET /cluster/live', () => {
       all.some(({ kind, data }) => kind === 'requests' && JSON.stringify(data).includes('"done"')),
     );
     await answered;
-    expect(told.slice(0, 4).map(({ kind }) => kind)).toEqual(['series', 'requests', 'events', 'cluster']);
-    expect(told[3]?.data).toEqual({ cluster: glance });
+    expect(told.slice(0, 4).map(({ kind }) => kind)).toEqual(['cluster', 'requests', 'events', 'series']);
+    expect(told[0]?.data).toEqual({ cluster: glance });
     const requests = told.filter(({ kind }) => kind === 'requests');
     expect(requests.at(-1)?.data).toMatchObject({
       requests: [{ route: 'POST /v1/chat/completions', modelId: 'echo', state: 'done', error: null }],

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { connect as connectPlainly } from 'node:net';
@@ -74,6 +75,10 @@ describe('the API over TLS', () => {
     rmSync(paths.certificate);
     await expect.poll(() => events.length, { timeout: 30_000 }).toBe(3);
     expect(await health(next.authority)).toBe(200);
+  });
+
+  it('says until when it is good', () => {
+    expect(api.certificateEndsMs).toBe(Date.parse(new X509Certificate(made.certificate).validTo));
   });
 
   it('speaks nothing older than TLS 1.2, nothing in the clear, and lives on', async () => {

@@ -6,6 +6,7 @@ import {
   type HttpOptions,
   type Serving,
   openApiAccess,
+  openServerMetrics,
   startServing,
 } from 'butterfly/command';
 import { checkInsecure, usualLocalDevices } from 'butterfly/process';
@@ -222,6 +223,7 @@ async function serve(
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,
+    metrics: await openServerMetrics({ isOfProcess: true }),
     capacity: {
       contextTokens: flags.ctx,
       parallel: flags.parallel,

@@ -231,6 +231,7 @@ export function pulseOf(atMs: number, stages: number): Pulse {
   ]);
   return {
     atMs,
+    lengthMs: 500,
     models: [
       {
         ...{ id: 'large-70b', running: 3, queued: 1, steps: 12, rows: 96, outputTokens: 96 },

@@ -54,9 +54,8 @@ interface Glance {
   readonly words: string;
 }
 
-/** How many requests and events a watcher is told of at first. */
+/** How many requests a watcher is told of at first. */
 const firstRequests = 200;
-const firstEvents = 200;
 
 /** Keeps what happens, and tells it to whoever watches. */
 export class Telemetry implements TelemetryView, Disposable {
@@ -118,14 +117,14 @@ export class Telemetry implements TelemetryView, Disposable {
       );
     const watcher: Watcher = { tell, onEnd, changes: 0, eventIndex: 0, cluster: '' };
     this.#watchers.add(watcher);
-    tell({ kind: 'series', buckets: this.#series.buckets });
+    tellCluster(watcher, this.#glance());
     const { changes } = this.#ledger.changedSince(Infinity);
     watcher.changes = changes;
     tell({ kind: 'requests', requests: this.#ledger.list(firstRequests) });
-    const events = this.#events.after(0).slice(-firstEvents);
+    const events = this.#events.after(0);
     watcher.eventIndex = events.at(-1)?.index ?? 0;
     tell({ kind: 'events', events });
-    tellCluster(watcher, this.#glance());
+    tell({ kind: 'series', buckets: this.#series.buckets });
     if (this.#watchers.size === 1) {
       // What happened while nobody watched is no part of the first pulse.
       this.#pulses.beat([], this.wallMs());

@@ -48,12 +48,13 @@ async function showLogs(
     if (isAtLeast(event, level)) print(json ? `${JSON.stringify(event)}\n` : logLine(event));
   };
   for await (const message of follow({ source, signal: ending.signal, onLost })) {
-    if (message.kind === 'events') message.events.forEach(showOne);
-    if (message.kind !== 'cluster') continue;
-    // One that was started anew counts from the beginning.
-    if (startedMs !== null && startedMs !== message.cluster.startedMs) shownIndex = 0;
-    startedMs = message.cluster.startedMs;
-    // It comes behind the events that there were.
+    if (message.kind === 'cluster') {
+      // One that was started anew counts from the beginning.
+      if (startedMs !== null && startedMs !== message.cluster.startedMs) shownIndex = 0;
+      startedMs = message.cluster.startedMs;
+    }
+    if (message.kind !== 'events') continue;
+    message.events.forEach(showOne);
     if (!isFollowing) return;
   }
 }

@@ -21,6 +21,11 @@ const numbers = [
   { name: 'seed', label: 'Seed', hint: 'blank: another one each time', min: 0, max: 1e15, step: 1 },
 ] as const;
 
+const fields = [
+  { name: 'tools', label: 'Tools, as a JSON list', hint: '[{"type": "function", …}]' },
+  { name: 'more', label: 'Further fields, as JSON', hint: '{"top_k": 40}' },
+] as const;
+
 /** How answers are asked for. */
 export function SettingsForm(props: {
   readonly settings: ChatSettings;
@@ -65,24 +70,17 @@ export function SettingsForm(props: {
           />
         </label>
       ))}
-      <label>
-        Tools, as a JSON list
-        <textarea
-          rows={2}
-          placeholder='[{"type": "function", …}]'
-          value={settings.tools}
-          onInput={({ currentTarget }) => onChange({ tools: currentTarget.value })}
-        />
-      </label>
-      <label>
-        Further fields, as JSON
-        <textarea
-          rows={2}
-          placeholder='{"top_k": 40}'
-          value={settings.more}
-          onInput={({ currentTarget }) => onChange({ more: currentTarget.value })}
-        />
-      </label>
+      {fields.map(({ name, label, hint }) => (
+        <label key={name}>
+          {label}
+          <textarea
+            rows={2}
+            placeholder={hint}
+            value={settings[name]}
+            onInput={({ currentTarget }) => onChange({ [name]: currentTarget.value })}
+          />
+        </label>
+      ))}
       <label class="check">
         <input
           type="checkbox"

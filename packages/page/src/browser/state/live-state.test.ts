@@ -92,7 +92,7 @@ describe('rates', () => {
 
   it('add up over models, and nobody is busier than all the time', () => {
     const model = pulseOf(0, 0).models.map((each) => ({ ...each, busyShares: { a: 0.7, b: 0.2 } }));
-    const shares = busySharesOf({ atMs: 0, models: [...model, ...model] });
+    const shares = busySharesOf({ atMs: 0, lengthMs: 500, models: [...model, ...model] });
     expect([...shares]).toEqual([
       ['a', 1],
       ['b', 0.4],
