@@ -54,11 +54,12 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       throw error;
     },
   );
-  telemetry.start(watched(orchestrator, models));
   metrics?.watch({ orchestrator, directory: models });
   const joinLine = (wishes: JoinWishes): Promise<JoinLine> =>
     joinLineOf(wishes, { host, port: orchestrator.clusterPort }, makeToken);
   const api = await startApi(options, { orchestrator, models, token, observe, telemetry, joinLine });
+  // Not before the API listens: its timers would outlive a port that is taken.
+  telemetry.start(watched(orchestrator, models));
   models.watch();
   const { localWorkers, lost } = startLocalWorkers(options, { orchestrator, token, threads, observe });
   return {
