@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ButterflyError } from '@butterfly/common';
+import { type ButterflyError, limits } from '@butterfly/common';
 import { follow } from './follow.js';
 import { redacted } from './redact.js';
 import { serverEvents } from './server-events.js';
@@ -35,6 +35,14 @@ describe('server-sent events', () => {
         },
       ),
     );
+  });
+});
+
+describe('an event without an end', () => {
+  it('is given up', async () => {
+    const half = 'x'.repeat(limits.requestBodyBytesMax / 2);
+    const endless = inParts(`data: ${half}${half}${half}`, [limits.requestBodyBytesMax / 4]);
+    await expect(serverEvents(endless).next()).rejects.toMatchObject({ code: 'PROTOCOL_INVALID' });
   });
 });
 

@@ -1,41 +1,33 @@
 import { ButterflyError, limits } from '@butterfly/common';
+import { createParser } from 'eventsource-parser';
 
 /** One of server-sent events. */
 export interface ServerEvent {
+  /** `message` where none is named. */
   readonly kind: string;
   readonly data: string;
 }
 
 /**
- * Events of a stream, as the HTML standard has them, without ids and times to wait; comments are no events.
+ * Events of a stream, as they come.
  * @throws ButterflyError PROTOCOL_INVALID for one that does not end
  */
 export async function* serverEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerEvent> {
+  const events: ServerEvent[] = [];
+  let isEndless = false;
+  const parser = createParser({
+    maxBufferSize: limits.requestBodyBytesMax,
+    onEvent: ({ event: kind = 'message', data }) => events.push({ kind, data }),
+    onError: ({ type }) => (isEndless ||= type === 'max-buffer-size-exceeded'),
+  });
   const decoder = new TextDecoder();
-  let text = '';
   for await (const bytes of body) {
-    text += decoder.decode(bytes, { stream: true });
-    const blocks = text.split(/\r?\n\r?\n/u);
-    text = blocks.pop() ?? '';
-    if (text.length > limits.requestBodyBytesMax)
+    parser.feed(decoder.decode(bytes, { stream: true }));
+    yield* events.splice(0);
+    if (isEndless)
       throw new ButterflyError(
         'PROTOCOL_INVALID',
         'An event of the server does not end; is it a Butterfly server of this version?',
       );
-    for (const block of blocks) {
-      const event = parsed(block);
-      if (event) yield event;
-    }
   }
-}
-
-function parsed(block: string): ServerEvent | null {
-  let kind = 'message';
-  const data: string[] = [];
-  for (const line of block.split(/\r?\n/u)) {
-    const [, field, value = ''] = /^(\w+):? ?(.*)$/su.exec(line) ?? [];
-    if (field === 'event') kind = value;
-    if (field === 'data') data.push(value);
-  }
-  return data.length === 0 ? null : { kind, data: data.join('\n') };
 }

@@ -26,7 +26,7 @@ export class EventRing {
   }
 }
 
-/** What can be written as JSON: of an error, its message. */
+/** What can be written as JSON, and is not told beside it. */
 function plain(fields: object): Record<string, unknown> {
   const isPlain = ([name]: [string, unknown]): boolean => name !== 'modelId' && name !== 'err';
   return Object.fromEntries(Object.entries(fields).filter(isPlain));

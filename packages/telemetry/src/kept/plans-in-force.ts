@@ -12,6 +12,9 @@ export interface PlanInForce {
   readonly stages: readonly StageInForce[];
 }
 
+/** What is asked of it by those who hear the same events, each before it does. */
+export type KnownPlans = Pick<PlansInForce, 'of' | 'reason'>;
+
 /** Which plan each replica of each model has, and why the last one ended, from events alone. */
 export class PlansInForce {
   readonly #plans = new Map<string, PlanInForce>();

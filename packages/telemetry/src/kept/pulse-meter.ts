@@ -1,7 +1,7 @@
 import type { ButterflyEvent } from '@butterfly/common';
 import type { Pulse } from '../view/live-view.js';
 import { BusyTime } from './busy-time.js';
-import { PlansInForce } from './plans-in-force.js';
+import type { KnownPlans } from './plans-in-force.js';
 
 /** What runs and waits of a loaded model. */
 export interface ModelLoad {
@@ -19,23 +19,24 @@ class ModelBeat {
 
 /** What happened between two pulses, by model. */
 export class PulseMeter {
-  readonly #plans = new PlansInForce();
   #beats = new Map<string, ModelBeat>();
   #atMs: number;
 
-  constructor(nowMs: number) {
+  constructor(
+    private readonly plans: KnownPlans,
+    nowMs: number,
+  ) {
     this.#atMs = nowMs;
   }
 
-  take(event: ButterflyEvent, nowMs: number): void {
+  take(event: ButterflyEvent): void {
     if (event.kind === 'stepDone') {
       const beat = this.#beat(event.modelId);
       beat.steps += 1;
       beat.rows += event.rows;
-      beat.busy.add(event, this.#plans.of(event.modelId, event.replica));
+      beat.busy.add(event, this.plans.of(event.modelId, event.replica));
     }
     if (event.kind === 'tokensCame') this.#beat(event.modelId).outputTokens += event.tokens;
-    this.#plans.take(event, nowMs);
   }
 
   /** Ends the interval, of which only loaded models are told. */

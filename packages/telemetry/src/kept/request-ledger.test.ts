@@ -2,20 +2,26 @@ import { type ButterflyEvent, ButterflyError, limits } from '@butterfly/common';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { told } from '../testing/told-request.js';
+import { PlansInForce } from './plans-in-force.js';
 import { RequestLedger } from './request-ledger.js';
 import { Series } from './series.js';
 
+let plans: PlansInForce;
 let series: Series;
 let ledger: RequestLedger;
 
 beforeEach(() => {
-  series = new Series(0);
-  ledger = new RequestLedger(series);
+  plans = new PlansInForce();
+  series = new Series(plans, 0);
+  ledger = new RequestLedger(series, plans);
   take(0, told.joined('w1', 'desk'), told.joined('w2', 'laptop'), told.live(1, 'w1', 'w2'));
 });
 
 function take(nowMs: number, ...events: readonly ButterflyEvent[]): void {
-  for (const event of events) ledger.take(event, nowMs);
+  for (const event of events) {
+    ledger.take(event, nowMs);
+    plans.take(event, nowMs);
+  }
 }
 
 const idle = { running: 0, queued: 0, arenaShare: 0 };
@@ -191,8 +197,12 @@ describe('the ledger', () => {
     );
     fc.assert(
       fc.property(fc.array(event, { maxLength: 60 }), (events) => {
-        const one = new RequestLedger(new Series(0));
-        for (const [at, each] of events.entries()) one.take(each, at * 7);
+        const known = new PlansInForce();
+        const one = new RequestLedger(new Series(known, 0), known);
+        for (const [at, each] of events.entries()) {
+          one.take(each, at * 7);
+          known.take(each, at * 7);
+        }
         for (const { id } of one.list(9)) {
           const spans = one.timeline(id)?.spans ?? [];
           const starts = spans.map(({ startMs }) => startMs);

@@ -1,6 +1,6 @@
 import { type ButterflyEvent, type EventOf, limits } from '@butterfly/common';
 import type { RequestTimeline, RequestView } from '../view/request-view.js';
-import { PlansInForce } from './plans-in-force.js';
+import type { KnownPlans } from './plans-in-force.js';
 import { RequestRecord } from './request-record.js';
 import type { SequenceRecord } from './sequence-record.js';
 import type { Tally } from './tally.js';
@@ -18,10 +18,12 @@ export class RequestLedger {
   readonly #requests = new Map<string, RequestRecord>();
   /** By model and number. */
   readonly #open = new Map<string, OpenSequence>();
-  readonly #plans = new PlansInForce();
   #changes = 0;
 
-  constructor(private readonly tally: Tally) {}
+  constructor(
+    private readonly tally: Tally,
+    private readonly plans: KnownPlans,
+  ) {}
 
   /** @param nowMs milliseconds since 1970 */
   take(event: ButterflyEvent, nowMs: number): void {
@@ -60,7 +62,6 @@ export class RequestLedger {
       default:
       // Nothing else is of a request.
     }
-    this.#plans.take(event, nowMs);
   }
 
   /** The newest last. */
@@ -94,7 +95,7 @@ export class RequestLedger {
   }
 
   #stepped(step: EventOf<'stepDone'>, nowMs: number): void {
-    const plan = this.#plans.of(step.modelId, step.replica);
+    const plan = this.plans.of(step.modelId, step.replica);
     for (const part of step.parts) {
       const open = this.#open.get(keyOf({ ...part, modelId: step.modelId }));
       if (!open) continue;
@@ -142,7 +143,7 @@ export class RequestLedger {
   }
 
   #interrupted({ modelId, replica }: EventOf<'planRetired'>, nowMs: number): void {
-    const words = this.#plans.reason(nowMs);
+    const words = this.plans.reason(nowMs);
     const interrupted = new Set<RequestRecord>();
     for (const [key, { request, record }] of this.#open)
       if (isOfModel(key, modelId) && record.replica === replica && record.interrupted(words, nowMs))

@@ -1,18 +1,20 @@
 import { limits } from '@butterfly/common';
 import { describe, expect, it } from 'vitest';
 import { told } from '../testing/told-request.js';
+import { PlansInForce } from './plans-in-force.js';
 import { PulseMeter } from './pulse-meter.js';
 import { Samples } from './samples.js';
 import { Series } from './series.js';
 
+const plans = new PlansInForce();
+plans.take(told.live(1, 'w1', 'w2'), 0);
 const load = { running: 1, queued: 2, arenaShare: 0.5 };
 
 describe('the last hour', () => {
   it('has steps, rows and how busy each worker was, by interval', () => {
-    const series = new Series(0);
-    series.take(told.live(1, 'w1', 'w2'), 0);
-    series.take(told.step({ sequenceId: 1, rows: 4 }, 5), 5);
-    series.take(told.step({ sequenceId: 1, rows: 1 }, 5), 9);
+    const series = new Series(plans, 0);
+    series.take(told.step({ sequenceId: 1, rows: 4 }, 5));
+    series.take(told.step({ sequenceId: 1, rows: 1 }, 5));
     expect(series.close(load, 10)).toMatchObject({
       ...{ atMs: 0, lengthMs: 10, steps: 2, rows: 5, ...load },
       busyShares: { w1: 0.4, w2: 0.6 },
@@ -22,7 +24,7 @@ describe('the last hour', () => {
   });
 
   it('has percentiles of what was measured', () => {
-    const series = new Series(0);
+    const series = new Series(plans, 0);
     for (let ms = 1; ms <= 100; ms += 1) series.firstToken(ms);
     series.ended(7, true);
     expect(series.close(load, 10)).toMatchObject({
@@ -33,7 +35,7 @@ describe('the last hour', () => {
   });
 
   it('is no longer than an hour', () => {
-    const series = new Series(0);
+    const series = new Series(plans, 0);
     for (let at = 1; at <= limits.seriesBucketsMax + 3; at += 1) series.close(load, at);
     expect(series.buckets).toHaveLength(limits.seriesBucketsMax);
     expect(series.buckets[0]?.atMs).toBe(3);
@@ -53,10 +55,9 @@ describe('samples', () => {
 
 describe('a pulse', () => {
   it('tells of loaded models what happened since the last one', () => {
-    const meter = new PulseMeter(0);
-    meter.take(told.live(1, 'w1', 'w2'), 0);
-    meter.take(told.step({ sequenceId: 1, rows: 3 }, 5), 5);
-    meter.take(told.came(1, 2), 6);
+    const meter = new PulseMeter(plans, 0);
+    meter.take(told.step({ sequenceId: 1, rows: 3 }, 5));
+    meter.take(told.came(1, 2));
     const loads = [{ id: 'stories', running: 1, queued: 0 }];
     expect(meter.beat(loads, 10)).toEqual({
       atMs: 10,

@@ -1,7 +1,7 @@
 import { type ButterflyEvent, limits } from '@butterfly/common';
 import type { SeriesBucket } from '../view/live-view.js';
 import { BusyTime } from './busy-time.js';
-import { PlansInForce } from './plans-in-force.js';
+import type { KnownPlans } from './plans-in-force.js';
 import { Samples } from './samples.js';
 import type { Tally } from './tally.js';
 
@@ -28,7 +28,6 @@ const nothing = {
 /** Figures of the last hour in intervals of one length. */
 export class Series implements Tally {
   readonly #buckets: SeriesBucket[] = [];
-  readonly #plans = new PlansInForce();
   readonly #busy = new BusyTime();
   #counts = { ...nothing };
   #firstTokens: Samples;
@@ -37,6 +36,7 @@ export class Series implements Tally {
   #beganMs: number;
 
   constructor(
+    private readonly plans: KnownPlans,
     nowMs: number,
     private readonly random: () => number = Math.random,
   ) {
@@ -46,13 +46,11 @@ export class Series implements Tally {
     this.#requests = new Samples(random);
   }
 
-  take(event: ButterflyEvent, nowMs: number): void {
-    if (event.kind === 'stepDone') {
-      this.#counts.steps += 1;
-      this.#counts.rows += event.rows;
-      this.#busy.add(event, this.#plans.of(event.modelId, event.replica));
-    }
-    this.#plans.take(event, nowMs);
+  take(event: ButterflyEvent): void {
+    if (event.kind !== 'stepDone') return;
+    this.#counts.steps += 1;
+    this.#counts.rows += event.rows;
+    this.#busy.add(event, this.plans.of(event.modelId, event.replica));
   }
 
   /** Ends the interval. */

@@ -1,6 +1,7 @@
 import { type ButterflyEvent, ButterflyError, type Clock, deadlines, limits } from '@butterfly/common';
 import { EventRing } from '../kept/event-ring.js';
 import { type ModelLoad, PulseMeter } from '../kept/pulse-meter.js';
+import { PlansInForce } from '../kept/plans-in-force.js';
 import { RequestLedger } from '../kept/request-ledger.js';
 import { Series } from '../kept/series.js';
 import type { ClusterGlance, EventView, LiveMessage, SeriesBucket } from '../view/live-view.js';
@@ -59,6 +60,7 @@ const firstRequests = 200;
 
 /** Keeps what happens, and tells it to whoever watches. */
 export class Telemetry implements TelemetryView, Disposable {
+  readonly #plans = new PlansInForce();
   readonly #events = new EventRing();
   readonly #series: Series;
   readonly #ledger: RequestLedger;
@@ -73,18 +75,20 @@ export class Telemetry implements TelemetryView, Disposable {
     private readonly clock: Clock,
     private readonly wallMs: () => number = () => performance.timeOrigin + performance.now(),
   ) {
-    this.#series = new Series(wallMs());
-    this.#ledger = new RequestLedger(this.#series);
-    this.#pulses = new PulseMeter(wallMs());
+    this.#series = new Series(this.#plans, wallMs());
+    this.#ledger = new RequestLedger(this.#series, this.#plans);
+    this.#pulses = new PulseMeter(this.#plans, wallMs());
   }
 
   /** An `Observer`. */
   readonly observe = (event: ButterflyEvent): void => {
     const nowMs = this.wallMs();
     this.#ledger.take(event, nowMs);
-    this.#series.take(event, nowMs);
-    this.#pulses.take(event, nowMs);
+    this.#series.take(event);
+    this.#pulses.take(event);
     this.#events.take(event, nowMs);
+    // Last, so that the end of a plan is heard while it is known what plan that was.
+    this.#plans.take(event, nowMs);
   };
 
   /** From now on there is somebody to ask, and somebody may watch. */

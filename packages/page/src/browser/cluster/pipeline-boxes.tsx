@@ -118,7 +118,7 @@ function Stage(props: {
 
 const KeptHop = kept(HopArrow, ({ hop }) => [hop?.latencyMs, hop?.bytesPerSecond, hop?.isRelayed]);
 
-/** A bar of a hundred steps is as good as any. */
+/** Nobody sees less than a hundredth of a bar. */
 const KeptStage = kept(Stage, ({ stage: { busyShare, layers, host, ...stage } }) => [
   ...Object.values(stage),
   Math.round(busyShare * 100),

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { messageOf, pauseMs } from './live-link.js';
-import { EventReader, eventsOf } from './sse.js';
+import { bounds } from './bounds.js';
+import { eventsOf, type ServerEvent } from './sse.js';
 
 const text =
   ': a comment\n\nevent: pulse\ndata: {"a":\ndata: 1}\n\ndata:x\r\n\r\nid: 7\n\nevent: end\n\ndata\n\n';
@@ -11,28 +12,38 @@ const expected = [
   { name: 'message', data: '' },
 ];
 
-it('reads the events of a stream, wherever it is cut', () => {
-  fc.assert(
-    fc.property(fc.array(fc.nat(text.length), { maxLength: 8 }), (places) => {
-      const cuts = [0, ...places.sort((a, b) => a - b), text.length];
-      const reader = new EventReader();
-      const events = cuts.slice(1).flatMap((end, index) => reader.push(text.slice(cuts[index], end)));
-      expect(events).toEqual(expected);
+async function read(parts: readonly Uint8Array[]): Promise<ServerEvent[]> {
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const part of parts) controller.enqueue(part);
+      controller.close();
+    },
+  });
+  const events = [];
+  for await (const event of eventsOf(body)) events.push(event);
+  return events;
+}
+
+it('reads the events of a stream, wherever it is cut', async () => {
+  const bytes = new TextEncoder().encode(text);
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.nat(bytes.length), { maxLength: 8 }), async (places) => {
+      const cuts = [0, ...places.sort((a, b) => a - b), bytes.length];
+      const parts = cuts.slice(1).map((end, index) => bytes.subarray(cuts[index], end));
+      expect(await read(parts)).toEqual(expected);
     }),
   );
 });
 
 it('reads letters that are cut', async () => {
   const bytes = new TextEncoder().encode('data: 蝶🦋\n\n');
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      for (const byte of bytes) controller.enqueue(Uint8Array.of(byte));
-      controller.close();
-    },
-  });
-  const events = [];
-  for await (const event of eventsOf(body)) events.push(event);
-  expect(events).toEqual([{ name: 'message', data: '蝶🦋' }]);
+  const parts = [...bytes].map((byte) => Uint8Array.of(byte));
+  expect(await read(parts)).toEqual([{ name: 'message', data: '蝶🦋' }]);
+});
+
+it('gives up an event that has no end', async () => {
+  const part = new TextEncoder().encode(`data: ${'x'.repeat(bounds.eventCharactersMax / 2)}`);
+  await expect(read([part, part.subarray(6), part.subarray(6)])).rejects.toThrow('has no end');
 });
 
 it('knows the kinds of messages, and lets others pass', () => {
