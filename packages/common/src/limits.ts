@@ -294,6 +294,8 @@ export const deadlines = Object.freeze({
   streamHeadersMs: 2_000,
   /** Between two signs of life of whoever tells of a cluster. */
   pulseMs: 500,
+  /** Silence of whoever should tell every `pulseMs`, after which the link to it is taken for cut. */
+  pulseSilenceMs: 10_000,
   /** Length of the intervals of the last hour. */
   seriesIntervalMs: 10_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */

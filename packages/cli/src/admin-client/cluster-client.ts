@@ -86,24 +86,13 @@ export class ClusterClient {
   }
 
   /**
-   * The bytes of an answer that goes on.
-   * @throws ButterflyError as `describe`, and CANCELLED for a signal that was given before it began
+   * The bytes of an answer that goes on, for as long as the signal lets them: whoever reads them watches for silence.
+   * @throws ButterflyError as `describe`, without TIMEOUT
    */
   async open(path: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    let response: Response;
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(), deadlines.fetchMs);
-    try {
-      response = await fetch(this.#origin + path, {
-        headers: this.#headers,
-        redirect: 'error',
-        signal: AbortSignal.any([signal, late.signal]),
-      });
-    } catch (cause) {
+    const response = await fetch(this.#origin + path, { ...this.#usual, signal }).catch((cause: unknown) => {
       throw this.#unreachable(cause);
-    } finally {
-      clearTimeout(timer);
-    }
+    });
     if (!response.ok) {
       const body: unknown = await response.json().catch(() => null);
       throw refusal(body) ?? this.#foreign(`status ${response.status}`);
@@ -112,8 +101,11 @@ export class ClusterClient {
     return response.body;
   }
 
-  get #headers(): Record<string, string> {
-    return this.token === null ? {} : { authorization: `Bearer ${this.token}` };
+  get #usual(): { readonly headers: Record<string, string>; readonly redirect: 'error' } {
+    const headers: Record<string, string> =
+      this.token === null ? {} : { authorization: `Bearer ${this.token}` };
+    // A token must not follow where anybody points.
+    return { headers, redirect: 'error' };
   }
 
   #unreachable(cause: unknown): ButterflyError {
@@ -144,14 +136,12 @@ export class ClusterClient {
     try {
       const askedMs = Date.now();
       const response = await fetch(this.#origin + path, {
+        ...this.#usual,
         method,
-        headers: {
-          ...this.#headers,
-          ...(sent ? { 'content-type': 'application/json' } : {}),
-        },
-        ...(sent ? { body: JSON.stringify(sent) } : {}),
-        // A token must not follow where anybody points.
-        redirect: 'error',
+        ...(sent && {
+          headers: { ...this.#usual.headers, 'content-type': 'application/json' },
+          body: JSON.stringify(sent),
+        }),
         signal: AbortSignal.timeout(sent ? deadlines.requestMs : deadlines.fetchMs),
       });
       const answeredMs = Date.now();

@@ -15,6 +15,13 @@ async function* inParts(text: string, sizes: readonly number[]): AsyncGenerator<
   }
 }
 
+/** As a network that is cut: no more bytes, and no end. */
+async function* thenSilent(text: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  yield new TextEncoder().encode(text);
+  signal.throwIfAborted();
+  await new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+}
+
 const pulse = (atMs: number): string =>
   `event: pulse\ndata: ${JSON.stringify({ pulse: { atMs, lengthMs: 500, models: [] } })}\n\n`;
 
@@ -59,6 +66,25 @@ describe('following a server', () => {
       if (times.length === 3) ending.abort();
     }
     expect([times, lost[0]]).toEqual([[1, 2, 3], 'PEER_UNREACHABLE']);
+  });
+
+  it('takes one that says nothing any more for lost, and lets go of it', async () => {
+    const ending = new AbortController();
+    const given: AbortSignal[] = [];
+    const lost: string[] = [];
+    const source = {
+      open: (_path: string, signal: AbortSignal) => {
+        given.push(signal);
+        return Promise.resolve(thenSilent(pulse(given.length), signal));
+      },
+    };
+    const onLost = ({ code }: ButterflyError): void => void lost.push(code);
+    const times: number[] = [];
+    for await (const message of follow({ source, signal: ending.signal, onLost, silenceMs: 50 })) {
+      if (message.kind === 'pulse') times.push(message.pulse.atMs);
+      if (times.length === 2) ending.abort();
+    }
+    expect([times, lost, given[0]?.aborted]).toEqual([[1, 2], ['TIMEOUT'], true]);
   });
 
   it('ends where there never was one, and where it is of another kind', async () => {

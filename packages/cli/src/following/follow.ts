@@ -1,5 +1,5 @@
-import { setTimeout } from 'node:timers/promises';
-import { ButterflyError, toButterflyError } from '@butterfly/common';
+import { setTimeout as pause } from 'node:timers/promises';
+import { ButterflyError, deadlines, toButterflyError } from '@butterfly/common';
 import { type ShownMessage, shownMessage } from './live-schema.js';
 import { serverEvents } from './server-events.js';
 
@@ -13,6 +13,8 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
   /** Hears that it was lost, before it is tried again. */
   readonly onLost: (error: ButterflyError) => void;
+  /** After which a server is taken for lost; by default `deadlines.pulseSilenceMs`. */
+  readonly silenceMs?: number;
 }
 
 const pauseMs = 1_000;
@@ -23,13 +25,24 @@ const pauseMsMax = 10_000;
  * again with all that it knows. Ends with the signal.
  * @throws ButterflyError where it cannot be heard at all, the first time; PROTOCOL_INVALID for what is no server of this version
  */
-export async function* follow({ source, signal, onLost }: FollowOptions): AsyncGenerator<ShownMessage> {
+export async function* follow({
+  source,
+  signal,
+  onLost,
+  silenceMs = deadlines.pulseSilenceMs,
+}: FollowOptions): AsyncGenerator<ShownMessage> {
   let waitMs = pauseMs;
   let isFirst = true;
   const isOver = (): boolean => signal.aborted;
   while (!isOver()) {
+    const silence = new AbortController();
+    const cut = (): void => silence.abort();
+    let timer = setTimeout(cut, silenceMs);
     try {
-      for await (const { kind, data } of serverEvents(await source.open('/cluster/live', signal))) {
+      const either = AbortSignal.any([signal, silence.signal]);
+      for await (const { kind, data } of serverEvents(await source.open('/cluster/live', either))) {
+        clearTimeout(timer);
+        timer = setTimeout(cut, silenceMs);
         const message = read(kind, data);
         isFirst = false;
         waitMs = pauseMs;
@@ -38,13 +51,21 @@ export async function* follow({ source, signal, onLost }: FollowOptions): AsyncG
       onLost(new ButterflyError('PEER_UNREACHABLE', 'The server ended.'));
     } catch (thrown) {
       if (isOver()) return;
-      const error = toButterflyError(thrown);
+      const error = silence.signal.aborted ? silent(silenceMs, thrown) : toButterflyError(thrown);
       if (isFirst || error.code === 'PROTOCOL_INVALID' || error.code === 'ACCESS_DENIED') throw error;
       onLost(error);
+    } finally {
+      clearTimeout(timer);
     }
-    await setTimeout(waitMs, undefined, { signal }).catch(() => undefined);
+    await pause(waitMs, undefined, { signal }).catch(() => undefined);
     waitMs = Math.min(waitMs * 2, pauseMsMax);
   }
+}
+
+function silent(silenceMs: number, cause: unknown): ButterflyError {
+  return new ButterflyError('TIMEOUT', `The server said nothing for ${silenceMs} ms; look at its log.`, {
+    cause,
+  });
 }
 
 function read(kind: string, data: string): ShownMessage | null {

@@ -14,17 +14,17 @@ export interface ServerEvent {
  */
 export async function* serverEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerEvent> {
   const events: ServerEvent[] = [];
-  let isEndless = false;
+  const overflows: unknown[] = [];
   const parser = createParser({
     maxBufferSize: limits.requestBodyBytesMax,
     onEvent: ({ event: kind = 'message', data }) => events.push({ kind, data }),
-    onError: ({ type }) => (isEndless ||= type === 'max-buffer-size-exceeded'),
+    onError: (error) => error.type === 'max-buffer-size-exceeded' && overflows.push(error),
   });
   const decoder = new TextDecoder();
   for await (const bytes of body) {
     parser.feed(decoder.decode(bytes, { stream: true }));
     yield* events.splice(0);
-    if (isEndless)
+    if (overflows.length > 0)
       throw new ButterflyError(
         'PROTOCOL_INVALID',
         'An event of the server does not end; is it a Butterfly server of this version?',

@@ -1,3 +1,4 @@
+import { NumberField } from '../parts/ui.js';
 import type { ChatSettings } from './conversation.js';
 
 const numbers = [
@@ -58,17 +59,13 @@ export function SettingsForm(props: {
           onInput={({ currentTarget }) => onChange({ system: currentTarget.value })}
         />
       </label>
-      {numbers.map(({ name, label, hint, min, max, step }) => (
-        <label key={name}>
-          {label}
-          <input
-            type="number"
-            {...{ min, max, step }}
-            placeholder={hint}
-            value={settings[name]}
-            onInput={({ currentTarget }) => onChange({ [name]: currentTarget.value })}
-          />
-        </label>
+      {numbers.map(({ name, ...field }) => (
+        <NumberField
+          key={name}
+          {...field}
+          value={settings[name]}
+          onInput={(value) => onChange({ [name]: value })}
+        />
       ))}
       {fields.map(({ name, label, hint }) => (
         <label key={name}>

@@ -2,7 +2,7 @@ import type { JoinLine } from '@butterfly/telemetry';
 import { useState } from 'preact/hooks';
 import { durationWords, momentWords, plural } from '../parts/format.js';
 import { useNow, usePage, useStore } from '../parts/page-context.js';
-import { CopyButton, Panel, WorkButton } from '../parts/ui.js';
+import { CopyButton, NumberField, Panel, WorkButton } from '../parts/ui.js';
 
 /** Makes the line with which the next machine joins. */
 export function JoinView() {
@@ -23,26 +23,8 @@ export function JoinView() {
     <Panel title="The next machine">
       <p>Make a line here, and run it on the machine that is to join. It has Butterfly and nothing else.</p>
       <div class="fields">
-        <label>
-          Good for hours
-          <input
-            type="number"
-            min="1"
-            max="8760"
-            value={hours}
-            onInput={(event) => setHours(event.currentTarget.value)}
-          />
-        </label>
-        <label>
-          For machines
-          <input
-            type="number"
-            min="1"
-            max="1000"
-            value={uses}
-            onInput={(event) => setUses(event.currentTarget.value)}
-          />
-        </label>
+        <NumberField label="Good for hours" min={1} max={8760} value={hours} onInput={setHours} />
+        <NumberField label="For machines" min={1} max={1000} value={uses} onInput={setUses} />
         <WorkButton work={make}>Make the line</WorkButton>
       </div>
       {made && (

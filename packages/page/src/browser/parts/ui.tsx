@@ -118,6 +118,46 @@ export function ConfirmButton(props: {
   );
 }
 
+/** A number that may be left blank, as text. */
+export function NumberField(props: {
+  readonly label: string;
+  readonly value: string;
+  readonly onInput: (value: string) => void;
+  readonly min: number;
+  readonly max: number;
+  readonly step?: number;
+  readonly hint?: string;
+}) {
+  const { label, value, onInput, hint, ...bounds } = props;
+  return (
+    <label>
+      {label}
+      <input
+        type="number"
+        {...bounds}
+        placeholder={hint}
+        value={value}
+        onInput={({ currentTarget }) => onInput(currentTarget.value)}
+      />
+    </label>
+  );
+}
+
+/** The heads of the columns of a table. */
+export function Heads({ of }: { readonly of: readonly string[] }) {
+  return (
+    <thead>
+      <tr>
+        {of.map((head) => (
+          <th key={head} scope="col">
+            {head}
+          </th>
+        ))}
+      </tr>
+    </thead>
+  );
+}
+
 /** A window before the rest of the page; Escape closes it. */
 export function Dialog(props: {
   readonly title: string;

@@ -2,7 +2,7 @@ import type { RequestTimeline } from '@butterfly/telemetry';
 import { useEffect, useState } from 'preact/hooks';
 import { countWords, durationWords, momentWords, rounded } from '../parts/format.js';
 import { useNow, usePage, useStore } from '../parts/page-context.js';
-import { Figure, Panel } from '../parts/ui.js';
+import { Figure, Panel, Heads } from '../parts/ui.js';
 import { failureOf } from '../state/api.js';
 import { times } from '../state/bounds.js';
 import { marksOf, shapeOf, spanKinds, spanWords, type TimelineRow, type TimelineShape } from './timeline.js';
@@ -151,17 +151,7 @@ function Spans({ request }: { readonly request: RequestTimeline }) {
       <summary>In words</summary>
       <div class="scroll" tabIndex={0} role="region" aria-label="Parts of the request">
         <table>
-          <thead>
-            <tr>
-              <th scope="col">Part</th>
-              <th scope="col">From</th>
-              <th scope="col">Took</th>
-              <th scope="col">Tokens</th>
-              <th scope="col">Steps</th>
-              <th scope="col">Computed by</th>
-              <th scope="col">Because</th>
-            </tr>
-          </thead>
+          <Heads of={['Part', 'From', 'Took', 'Tokens', 'Steps', 'Computed by', 'Because']} />
           <tbody>
             {request.spans.slice(-spansShownMax).map((span, index) => (
               <tr key={index}>

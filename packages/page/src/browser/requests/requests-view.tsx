@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { clockWords, countWords, durationWords, rounded, shareWords } from '../parts/format.js';
 import { usePage } from '../parts/page-context.js';
 import { kept } from '../parts/kept.js';
-import { Panel, Pill, type Tone } from '../parts/ui.js';
+import { Panel, Pill, type Tone, Heads } from '../parts/ui.js';
 import { filtered, type RequestFilter } from './filter.js';
 import { OpenedRequest } from './opened-request.js';
 
@@ -33,20 +33,20 @@ export function RequestsView({ openedId }: { readonly openedId: string | null })
       <Panel title="Requests" beside={<Filter filter={filter} onChange={setFilter} />}>
         <div class="scroll" tabIndex={0} role="region" aria-label="List of requests">
           <table>
-            <thead>
-              <tr>
-                <th scope="col">Request</th>
-                <th scope="col">State</th>
-                <th scope="col">Began</th>
-                <th scope="col">Took</th>
-                <th scope="col">Prompt</th>
-                <th scope="col">Cached</th>
-                <th scope="col">Answer</th>
-                <th scope="col">First token</th>
-                <th scope="col">Tokens/s</th>
-                <th scope="col">Replays</th>
-              </tr>
-            </thead>
+            <Heads
+              of={[
+                'Request',
+                'State',
+                'Began',
+                'Took',
+                'Prompt',
+                'Cached',
+                'Answer',
+                'First token',
+                'Tokens/s',
+                'Replays',
+              ]}
+            />
             <tbody>
               {found.slice(0, shown).map((request) => (
                 <KeptRow key={request.id} request={request} nowMs={nowMs} isOpen={request.id === openedId} />

@@ -15,11 +15,11 @@ export interface ServerEvent {
  */
 export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
   const events: ServerEvent[] = [];
-  let isEndless = false;
+  const overflows: unknown[] = [];
   const parser = createParser({
     maxBufferSize: bounds.eventCharactersMax,
     onEvent: ({ event: name = 'message', data }) => events.push({ name, data }),
-    onError: ({ type }) => (isEndless ||= type === 'max-buffer-size-exceeded'),
+    onError: (error) => error.type === 'max-buffer-size-exceeded' && overflows.push(error),
   });
   const decoder = new TextDecoder();
   const source = body.getReader();
@@ -29,7 +29,7 @@ export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerato
       if (done) return;
       parser.feed(decoder.decode(value, { stream: true }));
       yield* events.splice(0);
-      if (isEndless) throw new RangeError('An event has no end.');
+      if (overflows.length > 0) throw new RangeError('An event has no end.');
     }
   } finally {
     await source.cancel().catch(() => undefined);
