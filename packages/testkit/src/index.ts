@@ -11,6 +11,7 @@ export type { OracleBatchOptions } from './oracle-batch.js';
 export { openEmbeddingOracle } from './oracle-embeddings.js';
 export { OracleSamplers } from './oracle-samplers.js';
 export type { OracleCandidate, OracleSampler } from './oracle-samplers.js';
+export { OracleHead } from './oracle-head.js';
 export { openOracleSteps } from './oracle-steps.js';
 export type { OraclePart } from './oracle-steps.js';
 export { Oracle, openOracle } from './oracle.js';

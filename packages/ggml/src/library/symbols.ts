@@ -332,6 +332,13 @@ export const llamaSymbols = {
       microsoft: '?llama_graph_reserve@@YAPEAUggml_cgraph@@PEAUllama_context@@III@Z',
     },
   },
+  llama_set_embeddings_nextn: {
+    ...signature<[Ptr, boolean, boolean], undefined>('void', P, 'bool', 'bool'),
+    mangled: {
+      itanium: '_Z26llama_set_embeddings_nextnP13llama_contextbb',
+      microsoft: '?llama_set_embeddings_nextn@@YAXPEAUllama_context@@_N1@Z',
+    },
+  },
   llama_model_get_vocab: signature<[Ptr], Ptr>(P, P),
   llama_vocab_n_tokens: signature<[Ptr], number>('int32_t', P),
   llama_vocab_get_text: signature<[Ptr, number], string | null>('const char *', P, 'int32_t'),
