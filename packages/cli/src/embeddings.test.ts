@@ -40,7 +40,8 @@ class Cluster implements AsyncDisposable {
       awake: false,
       numerics: { kvCacheType: 'f16', isDeterministic: false },
       wishes: { ...plainWishes, objective: 'latency', stagesMin: workers },
-      speculation: 'off',
+      mtp: 'off',
+    speculation: 'off',
       capacity: { contextTokens, parallel: 4, stateCheckpoints: 0, windowCache: 'auto' },
       log: silentLogger,
     });

@@ -8,7 +8,7 @@ import {
   ReplicatedEngine,
   sharedTokens,
 } from '@butterfly/engine';
-import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, servedHead, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
 import type { TokenTable } from '@butterfly/wire';
 import { describeCluster, type DescribedCluster, viewOf } from './cluster-description.js';
@@ -193,6 +193,7 @@ function startEngine(
     windows: windowsOf(options.spec),
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
     draftTokensMax: draft?.engine.contextTokensMax ?? 0,
+    headGuessesMax: servedHead(options.spec) ? 1 : 0,
   };
   const onIdle = (): void => replicated.idle();
   const replicas = deployment.replicas.map((replica) => ({

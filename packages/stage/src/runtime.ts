@@ -333,7 +333,8 @@ export class StageRuntime implements Stage {
   ): StageResult['guess'] {
     const head = this.#head;
     if (!head || hidden === null || !ids) return undefined;
-    const tokens = new Int32Array(ids.slice().buffer);
+    // What came in a frame lies anywhere in the memory of others.
+    const tokens = new Int32Array(new Uint8Array(ids).buffer);
     return (outputs) => head.guess({ sequences, tokens, hidden, outputs });
   }
 

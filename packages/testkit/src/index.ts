@@ -22,6 +22,7 @@ export {
 } from './synthetic/architecture-model.js';
 export type { ArchitectureFixture, ArchitectureHeader, MatrixType } from './synthetic/architecture-model.js';
 export { cachedArchitectureModel, cachedSyntheticModel } from './synthetic/cached-model.js';
+export { withHeadLayer } from './synthetic/head-model.js';
 export { encodeGgufHeader } from './synthetic/gguf-encoder.js';
 export type { MetadataEntry, TensorEntry } from './synthetic/gguf-encoder.js';
 export { randomBits } from './synthetic/random.js';

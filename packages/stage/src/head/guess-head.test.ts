@@ -1,14 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { OracleHead, writeArchitectureModel } from '@butterfly/testkit';
+import { OracleHead, withHeadLayer, writeArchitectureModel } from '@butterfly/testkit';
 import { emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
 import { stateSlotsOf } from '@butterfly/model';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { largestIndex } from '../sampling/blocks.js';
 import { SplitModel } from '../split-model.js';
 import { describeFile, difference, part, someTokens, tokenStep } from '../testing/stages.js';
-import { withHeadLayer } from '../testing/head-models.js';
 
 const models = ['qwen35', 'glm4moe', 'deepseek2'] as const;
 let folder: string;

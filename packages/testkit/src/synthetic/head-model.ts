@@ -1,5 +1,5 @@
 import { ensure } from '@butterfly/common';
-import { type ArchitectureFixture, architectureFixtures, architectureHeader } from '@butterfly/testkit';
+import { type ArchitectureFixture, architectureFixtures, architectureHeader } from './architecture-model.js';
 
 const headTensors = ['eh_proj', 'enorm', 'hnorm', 'shared_head_norm'];
 
