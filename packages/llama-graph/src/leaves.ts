@@ -84,8 +84,9 @@ const noName = /^leaf_\d+$/u;
 /** What gemma3n and gemma4 look up beside the embedding (build_inp_per_layer of src/models/gemma4.cpp and gemma3n.cpp). */
 const perLayerEmbedding = 'per_layer_token_embd.weight';
 
-/** What layers look up that predict the token after the next one (graph_mtp of src/models/qwen35.cpp and others). */
+/** What layers look up that predict the token after the next one, and in which node (graph_mtp of src/models/qwen35.cpp and others). */
 const headEmbedding = /^(?:token_embd|blk\.\d+\.nextn\.embed_tokens)\.weight$/u;
+const headLookup = /^mtp_tok_embd-\d+$/u;
 
 /** Whether a leaf without a name is an input by which rows of an embedding are chosen: token ids again. */
 function looksTokensUp(
@@ -97,7 +98,8 @@ function looksTokensUp(
   if (!noName.test(name) || (flags & tensorFlags.input) === 0) return false;
   if (node.op !== 'GET_ROWS' || ids !== pointer || !table) return false;
   const { name: embedding } = get(table);
-  return isWeight(embedding) && (embedding === perLayerEmbedding || headEmbedding.test(embedding));
+  const isOfHead = headLookup.test(node.name) && headEmbedding.test(embedding);
+  return isWeight(embedding) && (embedding === perLayerEmbedding || isOfHead);
 }
 
 function isVector(shape: Readonly<Shape>, length: number): boolean {

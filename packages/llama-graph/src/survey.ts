@@ -4,7 +4,7 @@ import { attendsWithoutCache, attentionsOf } from './attention-survey.js';
 import { viewOperations } from './cores.js';
 import { crossingParts, widthOf } from './crossing.js';
 import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
-import type { SurveyedHead } from './heads/head-graph.js';
+import type { SurveyedHead } from './heads/head-cut.js';
 import { surveyPooling, type SurveyedEmbedding } from './texts/pooled-end.js';
 import { refuse } from './refusal.js';
 import { leafOf, leavesOf, readingsOf, rootOf, stateKind, weightUse, type Leaf } from './leaves.js';

@@ -304,7 +304,7 @@ export class StageRuntime implements Stage {
       const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
       const { activations, logits, vectors, hidden, rowSums, logitRowSums } = outputs;
       const sums = logitRowSums ? [rowSums, logitRowSums] : [rowSums];
-      const guess = this.#guessing(step.sequences, { ids: this.isFirst ? payload : tokens, hidden });
+      const guess = this.#head?.behind(step.sequences, this.isFirst ? payload : tokens, hidden);
       return { activations, logits, vectors, rowSums: sums, faults, computeMicros, ...(guess && { guess }) };
     };
   }
@@ -325,17 +325,6 @@ export class StageRuntime implements Stage {
     this.#lookup?.[Symbol.dispose]();
     this.#backend[Symbol.dispose]();
     this.#host[Symbol.dispose]();
-  }
-
-  #guessing(
-    sequences: Step['sequences'],
-    { ids, hidden }: { readonly ids: Uint8Array | undefined; readonly hidden: Float32Array | null },
-  ): StageResult['guess'] {
-    const head = this.#head;
-    if (!head || hidden === null || !ids) return undefined;
-    // What came in a frame lies anywhere in the memory of others.
-    const tokens = new Int32Array(new Uint8Array(ids).buffer);
-    return (outputs) => head.guess({ sequences, tokens, hidden, outputs });
   }
 
   #compile(sequences: Step['sequences']): CompiledStep {

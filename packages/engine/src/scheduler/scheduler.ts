@@ -280,8 +280,8 @@ export class Scheduler {
     if (draft.isEmpty) return null;
     const guesses = this.#guessesFor(sequences, draft.rows, true);
     // Where guesses pay, the next token must be known first.
-    if ([...guesses.values()].some(({ tokens }) => tokens.length > 0) || this.drafting.isWantedNext(sequences))
-      return null;
+    const isAnyTried = [...guesses.values()].some(({ tokens }) => tokens.length > 0);
+    if (isAnyTried || this.drafting.isWantedNext(sequences)) return null;
     this.#aheadOfStepId = oldestStepId;
     return this.#dispatch(draft, nowMs);
   }

@@ -96,7 +96,6 @@ type ContextParams = Record<string, unknown>;
 
 /** `struct gguf_init_params` of gguf.h. */
 const ggufParams = koffi.struct({ noAlloc: 'bool', context: P });
-
 /** `struct ggml_init_params` of ggml.h. */
 const initParams = koffi.struct({ memSize: 'size_t', memBuffer: P, noAlloc: 'bool' });
 

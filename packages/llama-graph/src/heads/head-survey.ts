@@ -1,6 +1,6 @@
 import { HeaderModel, type Ggml, type HeaderModelOptions, type Shape } from '@butterfly/ggml';
 import { attentionsOf } from '../attention-survey.js';
-import { cutHead, type SurveyedHead } from './head-graph.js';
+import { cutHead, type SurveyedHead } from './head-cut.js';
 import { leafOf, readingsOf } from '../leaves.js';
 import { refuse } from '../refusal.js';
 import { readAsFloats, surveyedRows } from '../survey.js';

@@ -1,5 +1,4 @@
 import { ButterflyError } from '@butterfly/common';
-import { layerOf } from './layer-tensors.js';
 import type { HeadSpec, ModelSpec } from './spec.js';
 
 /** The layer that predicts the token after the next one, where it is there and guesses; else null. */
@@ -32,7 +31,7 @@ export function withHead(spec: ModelSpec): ModelSpec {
     if (!head.tensors.includes(tensor.name)) continue;
     const users = Object.hasOwn(shared, tensor.name) ? shared[tensor.name] : undefined;
     // What serves all layers is there in any case.
-    if (users === undefined && layerOf(tensor) === null) continue;
+    if (users === undefined && !tensor.name.startsWith('blk.')) continue;
     shared[tensor.name] = [...new Set([...(users ?? []), last])];
   }
   return {

@@ -89,3 +89,23 @@ describe('GuessHead', () => {
     expect(second.guess).toBe(largestIndex(behind));
   });
 });
+
+describe('a head that is right by construction', () => {
+  it('guesses the token that comes', async () => {
+    const path = join(folder, 'circle.gguf');
+    const fixture = { ...withHeadLayer('qwen35'), vocabulary: 1024, circleTokens: 512 };
+    await writeArchitectureModel(path, fixture, 'Q8_0');
+    using model = await SplitModel.open(await describeFile(path), {
+      ...{ threads: 1, contextTokens: 512, hasHead: true, cuts: [] },
+    });
+    const run = new Run(model);
+    const prompt = [600, 700, 800];
+    let { token, guess } = await run.step(prompt, 0);
+    for (let position = prompt.length; position < 12; position += 1) {
+      const expected = guess;
+      ({ token, guess } = await run.step([token], position));
+      expect(token).toBe(expected);
+      expect(token).toBe(800 + position - 1);
+    }
+  });
+});

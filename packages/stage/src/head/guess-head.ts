@@ -14,7 +14,7 @@ import type { CacheType, StepSequence } from '@butterfly/wire';
 import { CompiledSteps } from '../compiled-steps.js';
 import { dtypeOf } from '../kv-cache.js';
 import { largestIndex, noToken } from '../sampling/blocks.js';
-import type { GuessedOutputs } from '../stage.js';
+import type { GuessedOutputs, StageResult } from '../stage.js';
 import { findIn, type LoadedWeights, type UsedWeight } from '../stage-weights.js';
 import { DeviceComputer } from '../step-computer.js';
 import { batchShape } from '../steps/step-shape.js';
@@ -107,6 +107,21 @@ export class GuessHead implements Disposable {
     const tokens = Array.from({ length: rows }, () => 0);
     const region = { sequenceId: 0, regionStart: 0, regionSlots: slots, positionStart: 0 };
     this.#compiled([{ ...region, tokens, hidden: [], isWanted: true }]);
+  }
+
+  /**
+   * Guesses behind a step, once it is known what was sampled; undefined where it gives no hidden states.
+   * @param ids I32 of its rows, in bytes.
+   */
+  behind(
+    sequences: readonly StepSequence[],
+    ids: Uint8Array | undefined,
+    hidden: Float32Array | null,
+  ): StageResult['guess'] {
+    if (hidden === null || !ids) return undefined;
+    // What came in a frame lies anywhere in the memory of others.
+    const tokens = new Int32Array(new Uint8Array(ids).buffer);
+    return (outputs) => this.guess({ sequences, tokens, hidden, outputs });
   }
 
   /** The outputs of a step with a guess beside each sampled token, where it has one. @throws ButterflyError COMPUTE_FAILED */

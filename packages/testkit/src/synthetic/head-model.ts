@@ -5,9 +5,9 @@ const headTensors = ['eh_proj', 'enorm', 'hnorm', 'shared_head_norm'];
 
 /**
  * A model of `architectures.jsonl` with a layer more, like its last, which predicts the token after the next one.
- * @param circleTokens as in `ArchitectureFixture`, where its guesses are to be right
+ * With `circleTokens`, its guesses are right.
  */
-export function withHeadLayer(name: string, circleTokens?: number): ArchitectureFixture {
+export function withHeadLayer(name: string): ArchitectureFixture {
   const found = architectureFixtures().find((each) => each.name === name);
   ensure(found !== undefined, () => `There is no fixture ${name}.`);
   const fixture = { ...found, optional: [...new Set([...found.optional, 'output.weight'])] };
@@ -19,10 +19,9 @@ export function withHeadLayer(name: string, circleTokens?: number): Architecture
   const ofHead = [...own, ...headTensors.map((each) => `nextn.${each}.weight`)];
   return {
     ...fixture,
-    name: `${name}-head${circleTokens ?? ''}`,
+    name: `${name}-head`,
     metadata: { ...fixture.metadata, block_count: layers + 1, nextn_predict_layers: 1 },
     optional: [...names, ...ofHead.map((each) => `blk.${layers}.${each}`)],
     hasHeads: true,
-    ...(circleTokens === undefined ? {} : { circleTokens }),
   };
 }
