@@ -71,6 +71,15 @@ export const folders = {
   'llama-graph': {
     texts: ['cut.ts', 'leaves.ts', 'refusal.ts'],
     kept: ['survey.ts', 'survey-model.ts'],
+    heads: [
+      'attention-survey.ts',
+      'cut.ts',
+      'graph-builder.ts',
+      'leaves.ts',
+      'refusal.ts',
+      'stage-graph.ts',
+      'survey.ts',
+    ],
   },
   model: { gguf: [], spec: ['gguf'], architecture: ['spec'] },
   stage: { steps: [], sampling: ['faults.ts', 'stage.ts'] },

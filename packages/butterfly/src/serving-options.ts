@@ -7,6 +7,7 @@ import type { Metrics } from '@butterfly/telemetry';
 import type { PromptMaker } from '@butterfly/text';
 import type { HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
+import type { MtpWish } from './models/model.js';
 import type { OpenedModel } from './models/opened-model.js';
 import type { WorkerProgram } from './worker-processes.js';
 
@@ -51,6 +52,8 @@ export interface ServingOptions {
   readonly numerics: Numerics;
   readonly wishes: PlanWishes;
   readonly speculation: 'auto' | 'off';
+  /** Whether the layer of a model that predicts further tokens guesses. */
+  readonly mtp: MtpWish;
   /** The share of requests whose steps spare workers compute too, to be compared; by default none. */
   readonly verifyRate?: number | undefined;
   /** Of the local workers; undefined for their defaults. */

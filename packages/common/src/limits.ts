@@ -25,6 +25,8 @@ export const limits = Object.freeze({
   stepCopiesMax: 0xffff,
   /** Guessed tokens of one sequence in one step: more than any text repeats often, and few enough to compute in vain. */
   draftTokensMax: 32,
+  /** Sequences of which the last stage knows how far its head has filled its cache; what is forgotten only makes guesses worse. */
+  headSequencesMax: 1024,
   /** Answers to one request: each is a sequence of its own. */
   choicesMax: 32,
   /** Prompts of one request for texts: each has sequences of its own. */

@@ -16,7 +16,7 @@ import {
   type SchedulerStats,
   sharedTokens,
 } from '@butterfly/engine';
-import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, servedHead, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
 import type { TokenTable } from '@butterfly/wire';
 import { describeCluster, type DescribedCluster, viewOf } from './cluster-description.js';
@@ -223,10 +223,10 @@ function startEngine(
     runningMax: stateSlots > 0 ? parallel : runningMaxOf(parallel),
     stepRowsMax: stepRowsMax(options.spec, contextTokens),
     model: engineModel(options.spec),
-    stateSlots,
-    windows: windowsOf(options.spec),
+    ...{ stateSlots, windows: windowsOf(options.spec) },
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
     draftTokensMax: draft?.engine.contextTokensMax ?? 0,
+    headGuessesMax: servedHead(options.spec) ? 1 : 0,
   };
   const onIdle = (): void => replicated.idle();
   const replicas = deployment.replicas.map((replica) => ({

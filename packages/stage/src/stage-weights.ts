@@ -1,3 +1,4 @@
+import { ensure } from '@butterfly/common';
 import {
   type Backend,
   type BufferType,
@@ -30,6 +31,15 @@ interface Placement extends UsedWeight {
   readonly home: Backend;
   readonly tensor: Tensor;
   readonly type: BufferType;
+}
+
+/** Finds weights that must have been wanted. */
+export function findIn(loaded: LoadedWeights): (name: string, use: WeightUse) => Tensor {
+  return (name, use) => {
+    const tensor = loaded.find(name, use);
+    ensure(tensor !== null, () => `${name} is not loaded to be used for ${use}.`);
+    return tensor;
+  };
 }
 
 /** Weights in native memory, each in the layout that its kernel prefers. */
@@ -231,4 +241,9 @@ function isVector({ shape }: ModelTensor): boolean {
 
 function isNumber(value: number): boolean {
   return !Number.isNaN(value);
+}
+
+/** Each weight once for each of its uses. */
+export function distinctUses(weights: readonly UsedWeight[]): UsedWeight[] {
+  return [...new Map(weights.map((weight) => [`${weight.use} ${weight.source.name}`, weight])).values()];
 }

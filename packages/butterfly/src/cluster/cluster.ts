@@ -263,6 +263,7 @@ function servingOptions(
       replicasMax: replicas,
     },
     speculation: 'auto',
+    mtp: 'off',
     cacheDirectory: options.cacheDirectory,
     capacity: {
       contextTokens: options.contextTokens,
