@@ -21,6 +21,7 @@ export type {
   EngineModel,
   EngineStatus,
   GenerateEvent,
+  TokenLogprobs,
   GenerateRequest,
   Generation,
 } from './types.js';

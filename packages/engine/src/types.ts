@@ -7,6 +7,11 @@ export interface GenerateRequest {
   readonly promptTokens: Int32Array;
   /** 0 computes, caches and scores the prompt and says nothing; prompt and output together fit the context. */
   readonly outputTokensMax: number;
+  /**
+   * Output that is known already, of an answer that was begun elsewhere: it goes on behind it, and only what is new is told.
+   * Fewer tokens than `outputTokensMax`, and none of those that end it. Absent for none.
+   */
+  readonly knownOutput?: Int32Array | undefined;
   readonly sampling: SamplingParams;
   /** How many of the likeliest tokens to tell of with each token, and its own log probability; null for neither. */
   readonly logprobs: number | null;

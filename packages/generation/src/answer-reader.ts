@@ -4,7 +4,6 @@ import type { OutputEvent } from './events.js';
 import { AnswerOutput } from './formats/answer-output.js';
 import type { Parser } from './formats/parser.js';
 import type { AnswerReading } from './formats/answer-reading.js';
-import { newCallId } from './formats/call-ids.js';
 
 /** Turns the tokens of one answer into its events. */
 export interface AnswerReader {
@@ -26,6 +25,8 @@ interface ReaderOptions {
   readonly sink: (event: OutputEvent) => void;
   /** Null for an answer that is text and nothing else. */
   readonly reading: AnswerReading | null;
+  /** Ids of calls whose family gives them none. */
+  readonly newCallId: () => string;
 }
 
 export function answerReader(options: ReaderOptions): AnswerReader {
@@ -75,7 +76,7 @@ class PartsReader implements AnswerReader {
   readonly #parser: Parser;
 
   constructor(
-    { choice, vocabulary, stops, sink }: ReaderOptions,
+    { choice, vocabulary, stops, sink, newCallId }: ReaderOptions,
     private readonly reading: AnswerReading,
   ) {
     this.#detokenizer = new IncrementalDetokenizer(vocabulary);

@@ -1,11 +1,11 @@
 import { ButterflyError, type Clock } from '@butterfly/common';
-import type { GenerateRequest, Generation } from '@butterfly/engine';
+import type { GenerateRequest } from '@butterfly/engine';
 import { dryBreakers } from '@butterfly/text';
 import type { DrySampling } from '@butterfly/wire';
-import type { Answering, OutputSink } from './answering.js';
+import type { Answering } from './answering.js';
 import type { AnsweringModel } from './answering-model.js';
+import { Answers } from './answers.js';
 import { BestAnswers } from './best-answers.js';
-import { followChoice, type ChoiceEnd } from './choice.js';
 import { type AnswerReading, modelSyntax } from './formats/answer-reading.js';
 import { answerConstraint } from './formats/call-constraint.js';
 import { engineConstraint } from './formats/engine-constraint.js';
@@ -13,6 +13,7 @@ import { plainSyntax } from './formats/syntax.js';
 import { type Prompt, contextExceeded, promptOf } from './prompt.js';
 import { type GenerationSpec, type InfillInput, type OneInput, type PlainInput, noTools } from './spec.js';
 import { SeveralAnswers } from './several-answers.js';
+import { noTape, type Tape, tapeOfInput } from './tape.js';
 
 const noTokens: ReadonlySet<number> = new Set();
 
@@ -21,9 +22,16 @@ export type Charge = (tokens: number, answers: number) => void;
 
 const freely: Charge = () => undefined;
 
+/** What whoever starts an answer may have a hand in. */
+export interface StartOptions {
+  /** Called once for each input; what it throws ends all of them. By default everything is free. */
+  readonly charge?: Charge;
+  /** Where the answer is kept, with what was heard of it already; by default nowhere. */
+  readonly tape?: Tape;
+}
+
 /**
- * Makes the prompt and hands it to the engine.
- * @param charge called once for each input; what it throws ends all of them
+ * Makes the prompt and hands it to the engine, with what is known of the answer already.
  * @throws ButterflyError CONTEXT_EXCEEDED with the numbers; REQUEST_INVALID for an empty prompt; QUEUE_FULL;
  * CLUSTER_NOT_READY; those of `promptOf`
  */
@@ -31,12 +39,12 @@ export async function startAnswer(
   model: AnsweringModel,
   spec: GenerationSpec,
   clock: Clock,
-  charge: Charge = freely,
+  { charge = freely, tape = noTape }: StartOptions = {},
 ): Promise<Answering> {
   const { input } = spec;
   return input.kind === 'several'
-    ? startSeveral({ model, spec, clock, charge }, input.inputs)
-    : startOne({ model, spec: { ...spec, input }, clock, charge });
+    ? startSeveral({ model, spec, clock, charge, tape }, input.inputs)
+    : startOne({ model, spec: { ...spec, input }, clock, charge, tape });
 }
 
 /** A spec with one thing to continue. */
@@ -48,20 +56,30 @@ interface Start<T extends GenerationSpec> {
   readonly spec: T;
   readonly clock: Clock;
   readonly charge: Charge;
+  readonly tape: Tape;
 }
 
-async function startOne({ model, spec, clock, charge }: Start<OneSpec>): Promise<Answering> {
-  const prompt = await promptOf(model, spec.input, spec.inputField, spec.outputTokensMax);
+async function startOne({ model, spec, clock, charge, tape }: Start<OneSpec>): Promise<Answering> {
+  const prompt = await keptPrompt(model, spec, tape);
   const sampling = { ...spec.sampling, dry: await drySampling(model, spec.dry) };
   const request = { ...engineRequest(model, { ...spec, sampling }, prompt), ...heldTo(model, spec, prompt) };
   const { choices, candidates, logprobs } = spec;
   const answers = Math.max(choices, candidates);
   charge(prompt.tokens.length + answers * request.outputTokensMax, answers);
   const ofAll = (told: GenerateRequest): Answers =>
-    new Answers({ model, spec, request: told, reading: prompt.reading, clock });
+    new Answers({ model, spec, request: told, reading: prompt.reading, clock, tape });
   if (candidates <= choices) return ofAll(request);
   const all = ofAll({ ...request, logprobs: logprobs ?? 0 });
   return new BestAnswers(all, { choices, tellsTokens: logprobs !== null });
+}
+
+/** The tokens that an answer began with stay its own, even where its template would say something else by now, as of the date. */
+async function keptPrompt(model: AnsweringModel, spec: OneSpec, tape: Tape): Promise<Prompt> {
+  const prompt = await promptOf(model, spec.input, spec.inputField, spec.outputTokensMax);
+  const kept = tape.heard.find((line) => line.kind === 'input');
+  if (kept) return { ...prompt, tokens: kept.tokens };
+  tape.record({ kind: 'input', input: 0, tokens: prompt.tokens });
+  return prompt;
 }
 
 async function drySampling(
@@ -114,10 +132,18 @@ async function startSeveral(
   start: Start<GenerationSpec>,
   inputs: readonly (PlainInput | InfillInput)[],
 ): Promise<Answering> {
-  const { spec } = start;
+  const { spec, tape } = start;
+  const candidates = Math.max(spec.choices, spec.candidates);
   const parts: Answering[] = [];
   try {
-    for (const input of inputs) parts.push(await startOne({ ...start, spec: { ...spec, input } }));
+    for (const [index, input] of inputs.entries())
+      parts.push(
+        await startOne({
+          ...start,
+          spec: { ...spec, input },
+          tape: tapeOfInput(tape, index, candidates),
+        }),
+      );
   } catch (error) {
     for (const part of parts) part.cancel();
     throw error;
@@ -141,98 +167,4 @@ function heldTo(
     specialTokens: textlessTokens,
   });
   return constraint === undefined ? {} : { constraint };
-}
-
-interface AnswersOptions {
-  readonly model: AnsweringModel;
-  readonly spec: GenerationSpec;
-  readonly request: GenerateRequest;
-  readonly reading: AnswerReading | null;
-  readonly clock: Clock;
-}
-
-/** The candidates of one spec: the first computes the prompt, and the others begin when it is cached. */
-class Answers implements Answering {
-  readonly #generations: Generation[];
-  readonly #startMs: number;
-  #firstMs: number | null = null;
-  #cancelled = false;
-  #outputTokens = 0;
-
-  constructor(private readonly options: AnswersOptions) {
-    this.#startMs = options.clock.nowMs();
-    this.#generations = [options.model.engine.submit(options.request)];
-  }
-
-  get promptTokens(): number {
-    return this.options.request.promptTokens.length;
-  }
-
-  get outputTokens(): number {
-    return this.#outputTokens;
-  }
-
-  async run(sink: OutputSink): Promise<void> {
-    const ends = await this.#follow(sink);
-    const outputTokens = ends.reduce((sum, end) => sum + end.outputTokens, 0);
-    const cachedPromptTokens = ends[0]?.cachedPromptTokens ?? null;
-    const reasoningTokens = ends.reduce((sum, end) => sum + end.reasoningTokens, 0);
-    const usage = { promptTokens: this.promptTokens, outputTokens, reasoningTokens, cachedPromptTokens };
-    const totalMs = this.options.clock.nowMs() - this.#startMs;
-    sink({ kind: 'usage', usage, timing: { firstTokenMs: this.#firstMs ?? totalMs, totalMs } });
-  }
-
-  cancel(): void {
-    this.#cancelled = true;
-    for (const generation of this.#generations) generation.cancel();
-  }
-
-  /** All choices to their ends. Who fails first ends the others, and what these say then is of no interest. */
-  async #follow(sink: OutputSink): Promise<readonly ChoiceEnd[]> {
-    const failures: unknown[] = [];
-    const watched = (following: Promise<ChoiceEnd>): Promise<ChoiceEnd | null> =>
-      following.catch((error: unknown) => {
-        failures.push(error);
-        this.cancel();
-        return null;
-      });
-    const others: Promise<ChoiceEnd | null>[] = [];
-    const first = this.#followOne(0, sink, () => {
-      this.#firstMs = this.options.clock.nowMs() - this.#startMs;
-      for (let choice = 1; choice < this.options.spec.candidates; choice++)
-        others.push(watched(this.#begin(choice, sink)));
-    });
-    const ends = [await watched(first), ...(await Promise.all(others))];
-    if (failures.length > 0) throw failures[0];
-    return ends.filter((end) => end !== null);
-  }
-
-  async #begin(choice: number, sink: OutputSink): Promise<ChoiceEnd> {
-    if (this.#cancelled) throw new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
-    const { sampling } = this.options.request;
-    const seed = (sampling.seed + choice) >>> 0;
-    this.#generations[choice] = this.options.model.engine.submit({
-      ...this.options.request,
-      sampling: { ...sampling, seed },
-      // The first choice tells of the prompt.
-      promptLogprobs: null,
-    });
-    return this.#followOne(choice, sink, () => undefined);
-  }
-
-  #followOne(choice: number, sink: OutputSink, onFirst: () => void): Promise<ChoiceEnd> {
-    const generation = this.#generations[choice];
-    if (!generation) throw new ButterflyError('INTERNAL', `Choice ${choice} has not begun.`);
-    const { model, reading } = this.options;
-    const { vocabulary } = model;
-    return followChoice(generation, {
-      choice,
-      vocabulary,
-      stops: this.options.spec.stops,
-      reading,
-      sink,
-      onFirst,
-      onToken: () => this.#outputTokens++,
-    });
-  }
 }

@@ -5,6 +5,7 @@ import { type AnswerReader, answerReader } from './answer-reader.js';
 import type { FinishReason, OutputEvent, ScoredToken } from './events.js';
 import type { AnswerReading } from './formats/answer-reading.js';
 import { scoredToken } from './scored-token.js';
+import type { HeardLine } from './tape.js';
 
 export interface ChoiceEnd {
   readonly outputTokens: number;
@@ -20,65 +21,121 @@ interface ChoiceOptions {
   readonly stops: readonly string[];
   /** How it is read; null for plain text. */
   readonly reading: AnswerReading | null;
+  readonly newCallId: () => string;
   readonly sink: (event: OutputEvent) => void;
   /** Called once, with the first thing that comes: the prompt is computed. */
   readonly onFirst: () => void;
   readonly onToken: () => void;
 }
 
+/** Turns what is heard of one choice into its events, at once; what went in decides what comes out. */
+export class ChoiceReader {
+  readonly #reader: AnswerReader;
+  readonly #tokens: number[] = [];
+  /** Of the token that is read now: they go out with the text that it completes. */
+  readonly #scored: ScoredToken[] = [];
+  /** Tokens since the event before: what they say may be held back until it is decided what it is. */
+  #undecided = 0;
+  #reasoningTokens = 0;
+  #isFirst = true;
+  #end: ChoiceEnd | null = null;
+
+  constructor(private readonly options: ChoiceOptions) {
+    this.#reader = answerReader({ ...options, sink: (event) => this.#tell(event) });
+  }
+
+  /** What was said so far, but for what ended it. */
+  get tokens(): readonly number[] {
+    return this.#tokens;
+  }
+
+  /** Whether its prompt is computed, and told of where it is. */
+  get hasBegun(): boolean {
+    return !this.#isFirst;
+  }
+
+  /** How it ended; null while it goes on. */
+  get end(): ChoiceEnd | null {
+    return this.#end;
+  }
+
+  take(line: HeardLine): void {
+    const { choice, vocabulary, sink } = this.options;
+    if (line.kind === 'prompt') {
+      const tokens = line.tokens.map(({ token, logprobs }) => scoredToken(vocabulary, token, logprobs));
+      sink({ kind: 'prompt', choice, tokens });
+    }
+    if (this.#isFirst) this.options.onFirst();
+    this.#isFirst = false;
+    switch (line.kind) {
+      case 'prompt':
+        return;
+      case 'token':
+        this.#take(line);
+        if (this.#reader.isOver) this.#finish('stop', null);
+        return;
+      case 'end':
+        this.#reader.end();
+        this.#finish(line.reason, line.cachedPromptTokens);
+        return;
+      default:
+        line satisfies never;
+    }
+  }
+
+  #take({ token, logprobs }: Extract<HeardLine, { readonly kind: 'token' }>): void {
+    this.#tokens.push(token);
+    this.options.onToken();
+    this.#undecided++;
+    if (logprobs) this.#scored.push(scoredToken(this.options.vocabulary, token, logprobs));
+    this.#reader.push(token);
+    if (this.#scored.length > 0) this.#tell({ kind: 'text', choice: this.options.choice, text: '' });
+  }
+
+  #tell(event: OutputEvent): void {
+    if (event.kind === 'reasoning') this.#reasoningTokens += this.#undecided;
+    if (event.kind !== 'text' || event.text !== '') this.#undecided = 0;
+    const isScored = event.kind === 'text' && this.#scored.length > 0;
+    this.options.sink(isScored ? { ...event, tokens: this.#scored.splice(0) } : event);
+  }
+
+  #finish(ended: 'stop' | 'length', cachedPromptTokens: number | null): void {
+    const { choice, sink } = this.options;
+    const reason = reasonOf(this.#reader, ended);
+    sink({ kind: 'finish', choice, reason, stop: this.#reader.stop });
+    const outputTokens = this.#tokens.length;
+    this.#end = { outputTokens, reasoningTokens: this.#reasoningTokens, cachedPromptTokens };
+  }
+}
+
 /**
- * Follows one answer to its end: tokens to events. At a stop text, or behind its only call, the generation is
- * left, and with that freed.
+ * Follows one answer to its end. At a stop text, or behind its only call, the generation is left, and with that freed.
+ * @param record hears each line before the reader does
  * @throws ButterflyError the one of the error event, or CANCELLED.
  */
-export async function followChoice(generation: Generation, options: ChoiceOptions): Promise<ChoiceEnd> {
-  const { choice, vocabulary, sink } = options;
-  // Of the token that is read now: they go out with the text that it completes.
-  const scored: ScoredToken[] = [];
-  // Tokens since the event before: what they say may be held back until it is decided what it is.
-  let undecided = 0;
-  let reasoningTokens = 0;
-  const tell = (event: OutputEvent): void => {
-    if (event.kind === 'reasoning') reasoningTokens += undecided;
-    if (event.kind !== 'text' || event.text !== '') undecided = 0;
-    sink(event.kind === 'text' && scored.length > 0 ? { ...event, tokens: scored.splice(0) } : event);
+export async function followChoice(
+  generation: Generation,
+  reader: ChoiceReader,
+  record: (line: HeardLine) => void,
+): Promise<ChoiceEnd> {
+  const take = (line: HeardLine): void => {
+    record(line);
+    reader.take(line);
   };
-  const reader = answerReader({ ...options, sink: tell });
-  const prompt: ScoredToken[] = [];
-  let outputTokens = 0;
-  let isFirst = true;
+  const prompt: Extract<HeardLine, { readonly kind: 'prompt' }>['tokens'][number][] = [];
   for await (const event of generation) {
+    if (event.kind === 'error') throw event.error;
     if (event.kind === 'promptToken') {
-      prompt.push(scoredToken(vocabulary, event.token, event.logprobs));
+      prompt.push({ token: event.token, logprobs: event.logprobs });
       continue;
     }
-    if (isFirst && event.kind !== 'error') {
-      if (prompt.length > 0) sink({ kind: 'prompt', choice, tokens: prompt });
-      options.onFirst();
-    }
-    isFirst = false;
-    switch (event.kind) {
-      case 'token': {
-        outputTokens++;
-        options.onToken();
-        undecided++;
-        if (event.logprobs) scored.push(scoredToken(vocabulary, event.token, event.logprobs));
-        reader.push(event.token);
-        if (scored.length > 0) tell({ kind: 'text', choice, text: '' });
-        if (!reader.isOver) break;
-        sink({ kind: 'finish', choice, reason: reasonOf(reader, 'stop'), stop: reader.stop });
-        return { outputTokens, reasoningTokens, cachedPromptTokens: null };
-      }
-      case 'end': {
-        reader.end();
-        sink({ kind: 'finish', choice, reason: reasonOf(reader, event.reason), stop: reader.stop });
-        return { outputTokens, reasoningTokens, cachedPromptTokens: event.cachedPromptTokens };
-      }
-      case 'error':
-        throw event.error;
-      default:
-        event satisfies never;
-    }
+    if (prompt.length > 0) take({ kind: 'prompt', tokens: prompt.splice(0) });
+    take(
+      event.kind === 'token'
+        ? { kind: 'token', token: event.token, logprobs: event.logprobs }
+        : { kind: 'end', reason: event.reason, cachedPromptTokens: event.cachedPromptTokens },
+    );
+    if (reader.end) return reader.end;
   }
   throw new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
 }

@@ -1,6 +1,7 @@
 export { answerConstraint } from './formats/call-constraint.js';
 export type { AnswerConstraint, ArgumentsForm, CallForm } from './formats/call-constraint.js';
 export { startAnswer } from './answer.js';
+export type { StartOptions } from './answer.js';
 export type { Answering, OutputSink } from './answering.js';
 export type { AnsweringModel } from './answering-model.js';
 export type { AnswerTiming, FinishReason, OutputEvent, ScoredToken, TokenLogprob, Usage } from './events.js';
@@ -8,6 +9,9 @@ export { modelCapabilities } from './formats/answer-reading.js';
 export { EmbeddingRun } from './embed.js';
 export type { EmbedSpec, Embeddings } from './embed.js';
 export { promptText, promptTokens } from './prompt.js';
+export { noTape } from './tape.js';
+export type { HeardLine, Tape, TapeChoiceLine, TapeLine } from './tape.js';
+export { decodeTapeLine, encodeTapeLine } from './tape-codec.js';
 export { noTools } from './spec.js';
 export type {
   AnswerFormat,

@@ -111,7 +111,7 @@ async function startFor(
   const priority = visit.priorityOf(spec.priority);
   try {
     const charge = (tokens: number, answers: number): void => visit.charge(tokens, answers);
-    return await startAnswer(model, { ...spec, tenant, priority, requestId }, clock, charge);
+    return await startAnswer(model, { ...spec, tenant, priority, requestId }, clock, { charge });
   } catch (error) {
     visit.settle(0);
     throw error;

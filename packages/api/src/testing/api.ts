@@ -193,7 +193,8 @@ export class EchoEngine implements Engine, Embedder {
       timing: { queuedMs: 0, firstTokenMs: 0, totalMs: 0 },
       cachedPromptTokens,
     });
-    let left = request.outputTokensMax;
+    let known = request.knownOutput?.length ?? 0;
+    let left = request.outputTokensMax - known;
     try {
       if (left === 0) return yield end('length');
       for (const line of script(request)) {
@@ -209,6 +210,7 @@ export class EchoEngine implements Engine, Embedder {
         if (cancelled()) return;
         if (line instanceof ButterflyError) return yield { kind: 'error', error: line };
         if (line === 'stop' || line === 'length') return yield end(line);
+        if (known-- > 0) continue;
         const { token, logprob } = typeof line === 'number' ? { token: line, logprob: 0 } : line;
         if (request.stopTokens.has(token)) return yield end('stop');
         yield {

@@ -7,7 +7,7 @@ import type { SchedulerConfig, SchedulerRequest } from './scheduler-types.js';
 /** What is checked of a request. */
 type Checked = Pick<
   GenerateRequest,
-  'promptTokens' | 'outputTokensMax' | 'sampling' | 'logprobs' | 'promptLogprobs'
+  'promptTokens' | 'outputTokensMax' | 'knownOutput' | 'sampling' | 'logprobs' | 'promptLogprobs'
 >;
 
 /** What it is checked against. */
@@ -93,7 +93,7 @@ function checkText({ length }: Int32Array, pooling: Pooling, bounds: Bounds): vo
 
 /** @throws ButterflyError CONTEXT_EXCEEDED, or REQUEST_INVALID that names the parameter */
 export function checkRequest(request: Checked, contextTokensMax: number): void {
-  const { promptTokens, outputTokensMax, sampling, logprobs, promptLogprobs } = request;
+  const { promptTokens, outputTokensMax, knownOutput, sampling, logprobs, promptLogprobs } = request;
   if (!Number.isSafeInteger(outputTokensMax) || outputTokensMax < 0)
     throw invalid('max_tokens', `must be a whole number from 0, not ${outputTokensMax}`);
   if (promptTokens.length === 0)
@@ -103,6 +103,11 @@ export function checkRequest(request: Checked, contextTokensMax: number): void {
       'CONTEXT_EXCEEDED',
       `${promptTokens.length} tokens of prompt and ${outputTokensMax} of output exceed the context of ` +
         `${contextTokensMax}; shorten either or serve with a larger --ctx.`,
+    );
+  if (knownOutput && knownOutput.length >= outputTokensMax)
+    throw invalid(
+      'knownOutput',
+      `must leave room for more: it has ${knownOutput.length} of at most ${outputTokensMax} tokens`,
     );
   for (const [param, wanted] of Object.entries({ logprobs, promptLogprobs }))
     if (wanted !== null) checkNumber(param, wanted, [0, limits.logprobsMax, true]);

@@ -94,6 +94,7 @@ export class Sequence {
     this.scores =
       request.promptLogprobs === null ? null : new PromptScores(this.known, request.promptLogprobs);
     this.tokensMax = request.promptTokens.length + request.outputTokensMax;
+    for (const token of request.knownOutput ?? noTokens) this.known.push(token);
     this.lookup = new PromptLookup(this.known);
     this.#constraintId = request.constraintId;
     this.#stopTokens = request.stopTokens;

@@ -58,6 +58,8 @@ export interface SchedulerRequest {
   readonly promptTokens: Int32Array;
   /** 0 where only the prompt is of interest, as of a text whose embedding is wanted. */
   readonly outputTokensMax: number;
+  /** As in `GenerateRequest`. */
+  readonly knownOutput?: Int32Array | undefined;
   readonly sampling: SamplingParams;
   readonly logprobs: number | null;
   readonly promptLogprobs: number | null;

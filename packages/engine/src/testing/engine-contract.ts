@@ -56,6 +56,20 @@ export function describeEngine(name: string, createWorld: () => EngineWorld): vo
       expect(events.at(-1)).toMatchObject({ kind: 'end', reason: 'stop' });
     });
 
+    it('goes on behind output that is known, and tells only what is new', async () => {
+      const world = createWorld();
+      const whole = await eventsOf(world, world.engine.submit(request()));
+      const said = tokensOf(whole);
+      for (const known of [0, 1, said.length - 1]) {
+        const knownOutput = Int32Array.from(said.slice(0, known));
+        const events = await eventsOf(world, world.engine.submit(request({ knownOutput })));
+        expect(tokensOf(events)).toEqual(said.slice(known));
+        expect(events.at(-1)).toMatchObject({ kind: 'end', reason: 'length' });
+      }
+      const full = request({ knownOutput: Int32Array.from(said) });
+      expect(() => world.engine.submit(full)).toThrow(withCode('REQUEST_INVALID'));
+    });
+
     it('says the same to the same request, whatever else runs', async () => {
       const world = createWorld();
       const alone = tokensOf(await eventsOf(world, world.engine.submit(request())));

@@ -2,6 +2,7 @@ import { PromptMaker } from '@butterfly/text';
 import { markerVocabulary, type ToolFamilyName, toolTemplates } from '@butterfly/text/testing';
 import { describe, expect, it } from 'vitest';
 import { answerReader } from '../answer-reader.js';
+import { callIds } from './call-ids.js';
 import type { OutputEvent } from '../events.js';
 import { type ToolUse, noTools } from '../spec.js';
 import { tools } from '../testing/samples.js';
@@ -46,6 +47,7 @@ describe('answerConstraint', () => {
     } as const;
     const reader = answerReader({
       choice: 0,
+      newCallId: callIds(undefined, 0),
       vocabulary,
       stops: [],
       sink: (event) => events.push(event),

@@ -3,6 +3,7 @@ import { PromptMaker } from '@butterfly/text';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { answerReader } from '../answer-reader.js';
+import { callIds } from './call-ids.js';
 import type { OutputEvent } from '../events.js';
 import { type ChatInput, noTools } from '../spec.js';
 import { type Sample, bern, markers, samples, splitMarkers, tools } from '../testing/samples.js';
@@ -60,6 +61,7 @@ function read(
   const events: OutputEvent[] = [];
   const reader = answerReader({
     choice: 0,
+    newCallId: callIds(undefined, 0),
     // Pieces are tokens, beside those of markers.
     vocabulary: {
       ...vocabulary,

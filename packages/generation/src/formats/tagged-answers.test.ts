@@ -5,6 +5,7 @@ import { PromptMaker } from '@butterfly/text';
 import { markerVocabulary, type ToolFamilyName, toolTemplates } from '@butterfly/text/testing';
 import { afterAll, describe, expect, it } from 'vitest';
 import { answerReader } from '../answer-reader.js';
+import { callIds } from './call-ids.js';
 import type { ToolUse } from '../spec.js';
 import { answerReading, modelSyntax } from './answer-reading.js';
 import { answerConstraint } from './call-constraint.js';
@@ -40,6 +41,7 @@ function argumentsIn(family: ToolFamilyName, answer: string): unknown {
   const given: string[] = [];
   const reader = answerReader({
     choice: 0,
+    newCallId: callIds(undefined, 0),
     vocabulary,
     stops: [],
     sink: (event) => {
