@@ -112,11 +112,12 @@ export const folders = {
     fields: [],
     answers: ['access', 'http', 'context.ts'],
     openai: ['access', 'http', 'fields', 'answers', 'context.ts'],
-    responses: ['http', 'fields', 'answers', 'openai', 'context.ts'],
+    responses: ['access', 'http', 'fields', 'answers', 'openai', 'context.ts'],
     infill: ['http', 'fields', 'answers', 'openai', 'context.ts'],
     anthropic: ['http', 'fields', 'answers', 'context.ts'],
     embeddings: ['access', 'http', 'fields', 'answers', 'context.ts'],
     ollama: ['access', 'http', 'fields', 'answers', 'embeddings', 'context.ts'],
+    resumption: ['access', 'http', 'fields', 'answers'],
     'text-tools': ['http', 'fields', 'answers', 'context.ts'],
   },
   cli: {

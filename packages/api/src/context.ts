@@ -2,6 +2,7 @@ import type { ButterflyError, Clock, Observer } from '@butterfly/common';
 import type { EngineStatus } from '@butterfly/engine';
 import type { KeyRing } from '@butterfly/identity';
 import type { AnsweringModel } from '@butterfly/generation';
+import type { Journal } from '@butterfly/journal';
 import type { ClusterView } from '@butterfly/orchestrator';
 import type { JoinLine, MetricsPage, TelemetryView } from '@butterfly/telemetry';
 
@@ -116,6 +117,16 @@ export interface ModelDirectory {
   status(): EngineStatus;
 }
 
+/** What becomes of answers whose clients asked for a way to come back to them. */
+export interface Resumption {
+  /** Where they are kept, so that they outlive this process; null for nowhere. */
+  readonly journal: Journal | null;
+  /** Whether a token is told before it is kept: after a death, what was told last may then be other words. */
+  readonly isRelaxed: boolean;
+  /** How long an answer goes on when its client is gone. */
+  readonly graceMs: number;
+}
+
 /** What the API serves, and with what. */
 export interface ApiContext {
   readonly models: ModelDirectory;
@@ -124,6 +135,8 @@ export interface ApiContext {
   readonly clock: Clock;
   readonly http: HttpSettings;
   readonly access: ApiAccess;
+  /** By default they outlive connections alone. */
+  readonly resumption?: Resumption | undefined;
   /** Absent where there is nothing to administrate. */
   readonly administration?: ClusterAdministration;
 }

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify';
 import type { RouteAccess } from './access/let-in.js';
 import { addClusterRoutes } from './admin/cluster-routes.js';
 import { addAnthropicRoutes } from './anthropic/routes.js';
-import type { ApiContext } from './context.js';
+import type { ApiServing } from './answers/serving.js';
 import { addEmbeddingRoutes } from './embeddings/routes.js';
 import type { AddRoute, RouteHandlers } from './http/add-route.js';
 import { HttpRefusal } from './http/errors.js';
@@ -11,10 +11,11 @@ import { addOllamaRoutes } from './ollama/routes.js';
 import { addOpenaiRoutes } from './openai/routes.js';
 import { addPageRoutes } from './page/routes.js';
 import { addResponseRoutes } from './responses/routes.js';
+import { addResumptionRoutes } from './resumption/routes.js';
 import { addTextRoutes } from './text-tools/routes.js';
 
 /** Adds all routes; each path answers 405 to the methods that it does not have. */
-export function addRoutes(app: FastifyInstance, context: ApiContext): void {
+export function addRoutes(app: FastifyInstance, context: ApiServing): void {
   const adder =
     (access: RouteAccess): AddRoute =>
     (method, url, handler) =>
@@ -29,6 +30,7 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
   addEmbeddingRoutes(add, context);
   addOllamaRoutes(add, context);
   addTextRoutes(add, context);
+  addResumptionRoutes((url, handlers) => addPath(app, url, handlers, 'key'), context);
 
   addOpen('GET', '/health', () => ({ status: 'ok' }));
   addOpen('GET', '/ready', (_request, reply) => {

@@ -11,6 +11,7 @@ import { letIn } from './access/let-in.js';
 import { boundBodies } from './http/body-budget.js';
 import { boundConnections, type ConnectionBounds, usualBounds } from './http/connection-bounds.js';
 import { cutUnreadAnswers } from './http/unread-answers.js';
+import { ResumableAnswers } from './answers/resumable-answers.js';
 import type { ApiContext } from './context.js';
 import { type FetchHandler, fetchHandlerOf } from './fetch-handler.js';
 import { errorShape } from './error-shapes.js';
@@ -32,6 +33,7 @@ export function createApi(
   context: ApiContext,
   secure: SecureTexts | null = null,
   bounds: ConnectionBounds = usualBounds,
+  resumables = new ResumableAnswers(context),
 ): FastifyInstance {
   const failWith = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) =>
     sendFailure(context, thrown, request, reply);
@@ -54,6 +56,7 @@ export function createApi(
   for (const method of METHODS) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method);
   boundBodies(app);
   readBodiesAsJson(app, Math.max(...context.models.list().map(({ contextTokens }) => contextTokens)));
+  keepAnswers(app, resumables);
   const openResponses = watchResponses(app, context, bounds);
   app.addHook('onRequest', (request, _reply, done) => {
     done(hostRefusal(app, request, context.http.hostNames) ?? undefined);
@@ -71,9 +74,22 @@ export function createApi(
       done(request.is404 ? noSuchRoute(request) : undefined);
     });
     letIn(app, new Gate(context.access, context.clock), context.observe);
-    addRoutes(app, context);
+    addRoutes(app, { ...context, resumables });
   });
   return app;
+}
+
+/** Goes on with the answers of an earlier process once it listens, and leaves its own to the next one before it closes. */
+function keepAnswers(app: FastifyInstance, resumables: ResumableAnswers): void {
+  app.addHook('onListen', (done) => {
+    resumables.restore();
+    done();
+  });
+  app.addHook('preClose', () => resumables.suspend());
+  app.addHook('onClose', (_app, done) => {
+    resumables.close();
+    done();
+  });
 }
 
 /** Gives each request its id, and follows its response until it is out, or nobody reads it. */
@@ -206,6 +222,8 @@ export interface ListeningApi {
   readonly port: number;
   /** When its certificate ends, in milliseconds since 1970; null without one. Of those that replace it an event tells. */
   readonly certificateEndsMs: number | null;
+  /** Leaves the answers that a journal keeps to the server that comes next; their clients are to ask that one. */
+  suspend(): Promise<void>;
   /** Lets the answers that are under way end, for `deadlines.drainMs`, and then cuts every connection. */
   close(): Promise<void>;
 }
@@ -222,7 +240,9 @@ export async function startApi(
   const { host, port: wantedPort, tls } = address;
   const certificate = tls ? await ServedCertificate.open(tls) : null;
   const names = [host, ...context.http.hostNames].map(hostName);
-  const api = createApi({ ...context, http: { ...context.http, hostNames: names } }, certificate?.texts);
+  const named = { ...context, http: { ...context.http, hostNames: names } };
+  const resumables = new ResumableAnswers(named);
+  const api = createApi(named, certificate?.texts, usualBounds, resumables);
   try {
     await api.listen({ host, port: wantedPort });
   } catch (cause) {
@@ -239,6 +259,7 @@ export async function startApi(
   return {
     port,
     certificateEndsMs: certificate?.endsMs ?? null,
+    suspend: () => resumables.suspend(),
     close: async () => {
       stopFollowing?.();
       await api.close();

@@ -26,7 +26,7 @@ export { localModels } from './offers/local-models.js';
 export { offers } from './offers/offers.js';
 export type { Misfit, Offer, OfferFacts, Offers } from './offers/offers.js';
 export { openApiAccess } from './api-access.js';
-export type { HttpOptions } from './http-api.js';
+export type { HttpOptions, JournalWishes } from './http-api.js';
 export { openServerMetrics } from './server-metrics.js';
 export { startServing } from './serving.js';
 export type { Serving } from './serving.js';

@@ -8,7 +8,9 @@ import {
   type ModelDirectory,
   startApi,
 } from '@butterfly/api';
-import { type Observer, deadlines, systemClock } from '@butterfly/common';
+import { join } from 'node:path';
+import { type Observer, deadlines, limits, systemClock } from '@butterfly/common';
+import { type Journal, openEmbeddedJournal } from '@butterfly/journal';
 import type { ClusterView } from '@butterfly/orchestrator';
 import type { Metrics, TelemetryView } from '@butterfly/telemetry';
 
@@ -19,9 +21,19 @@ export type HttpOptions = {
   readonly access: ApiAccess;
   /** Of what proves the server over TLS; undefined for plain HTTP. */
   readonly tls?: CertificateFiles | undefined;
+  /** Where the answers to which clients may come back outlive this process; by default nowhere. */
+  readonly journal?: JournalWishes | undefined;
 } & {
   readonly [K in keyof HttpSettings]?: HttpSettings[K] | undefined;
 };
+
+/** Where requests are kept. */
+export interface JournalWishes {
+  /** Each port has a folder of its own in it, so that two servers do not take each other's. */
+  readonly directory: string;
+  /** Whether a token is told before it is kept. */
+  readonly isRelaxed: boolean;
+}
 
 /** Offers models over HTTP. @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
 export async function startHttpApi(options: {
@@ -39,13 +51,36 @@ export async function startHttpApi(options: {
   readonly metrics?: Metrics | undefined;
 }): Promise<ListeningApi> {
   const { view, token, telemetry, joinLine, metrics } = options;
-  const { host, port, access, tls, ...settings } = options.http;
-  const context = apiContext(options, access, settings);
+  const { host, port, access, tls, journal: wishes, ...settings } = options.http;
+  const journal = await openJournal(wishes, port);
+  const resumption = { journal, isRelaxed: wishes?.isRelaxed ?? true, graceMs: deadlines.resumeGraceMs };
+  const context = { ...apiContext(options, access, settings), resumption };
   const page = metrics && ((accept: string | undefined) => metrics.page(accept));
   const administration = { view, token, telemetry, joinLine, metrics: page };
-  const api = await startApi({ ...context, administration }, { host, port, tls });
+  const api = await startApi({ ...context, administration }, { host, port, tls }).catch(
+    async (error: unknown) => {
+      await journal?.close();
+      throw error;
+    },
+  );
   if (api.certificateEndsMs !== null) metrics?.certificateEnds(api.certificateEndsMs);
-  return api;
+  return {
+    ...api,
+    close: async () => {
+      await api.close();
+      await journal?.close();
+    },
+  };
+}
+
+/** Null where nothing is kept: a port of the system's choice is another one at the next start. */
+async function openJournal(wishes: JournalWishes | undefined, port: number): Promise<Journal | null> {
+  if (!wishes || port === 0) return null;
+  return openEmbeddedJournal({
+    directory: join(wishes.directory, String(port)),
+    bytesMax: limits.journalBytesMax,
+    requestsMax: limits.resumableAnswersMax,
+  });
 }
 
 /** What the API serves, without what administrates the cluster. */

@@ -68,6 +68,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     checkTrouble: () => checkTrouble(options, orchestrator, models),
     stop: async () => {
       models.close();
+      await api?.suspend();
       // Answers that are under way end before their connections are closed, and workers go last.
       await Promise.all(models.deployed.map(({ engine }) => engine.drain(deadlines.drainMs)));
       // Whoever watches would else hold it up.

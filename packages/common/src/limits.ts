@@ -240,6 +240,17 @@ export const limits = Object.freeze({
   seriesBucketsMax: 360,
   /** Of one interval, from which percentiles are taken. */
   samplesPerIntervalMax: 1024,
+  /** Answers that clients may come back to, running or over. */
+  resumableAnswersMax: 1024,
+  /** The stream of one: a context of 128 Ki tokens with some 500 bytes for each; and of all that are over. */
+  resumableAnswerBytesMax: 64 * mib,
+  resumableBytesMax: 256 * mib,
+  /** What is kept of their requests and answers on a disk: long prompts, and the tokens of some days. */
+  journalBytesMax: 512 * mib,
+  /** By what a client finds its answer again. */
+  answerHandleCharactersMax: 512,
+  /** Conversations that one request may look for. */
+  conversationsLookedUpMax: 256,
   /** Pages and terminals that follow a cluster at once: each is told of every change. */
   watchersMax: 32,
 });
@@ -302,6 +313,10 @@ export const deadlines = Object.freeze({
   seriesIntervalMs: 10_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */
   keepAliveMs: 15_000,
+  /** How long an answer that can be resumed goes on without a client: longer than a server takes to come back with a model that is cached. */
+  resumeGraceMs: 60_000,
+  /** How long it can be heard again when it is over, as with llama-server. */
+  resumableKeptMs: 300_000,
   /** Rendering a conversation by a chat template; the longest take some 100 ms. */
   templateMs: 10_000,
   /** Compiling a grammar; half a second is usual for a schema of twenty fields. */

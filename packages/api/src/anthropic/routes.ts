@@ -1,12 +1,12 @@
 import { promptTokens } from '@butterfly/generation';
-import { answer } from '../answers/answer.js';
+import { addAnswers } from '../answers/answer.js';
 import { useModel } from '../answers/models.js';
-import type { ApiContext } from '../context.js';
+import type { ApiServing } from '../answers/serving.js';
 import type { AddRoute } from '../http/add-route.js';
 import { parseCountRequest, parseMessagesRequest } from './parse.js';
 
-export function addAnthropicRoutes(add: AddRoute, context: ApiContext): void {
-  add('POST', '/v1/messages', (request, reply) => answer(context, reply, parseMessagesRequest(request.body)));
+export function addAnthropicRoutes(add: AddRoute, context: ApiServing): void {
+  addAnswers(add, context, '/v1/messages', parseMessagesRequest);
   add('POST', '/v1/messages/count_tokens', async (request) => {
     const { model, input } = parseCountRequest(request.body);
     using use = await useModel(context, request, model);

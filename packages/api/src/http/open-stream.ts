@@ -60,6 +60,40 @@ export class OpenStream implements Disposable {
     if (part !== '') this.#write(part);
   }
 
+  /** The same for bytes, which may begin or end within a character. */
+  sendBytes(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    if (!this.#opened) this.#open();
+    this.#flush();
+    this.#lastSentMs = this.#options.clock.nowMs();
+    if (!this.#raw.destroyed) this.#raw.write(bytes);
+  }
+
+  /** Resolves when the client has read most of what was sent, or is gone. */
+  async taken(): Promise<void> {
+    this.#flush();
+    const raw = this.#raw;
+    if (raw.destroyed || !raw.writableNeedDrain) return;
+    await new Promise<void>((resolve) => {
+      const settle = (): void => {
+        raw.off('drain', settle).off('close', settle);
+        resolve();
+      };
+      raw.on('drain', settle).on('close', settle);
+    });
+  }
+
+  /** Opens it, though nothing is to be said yet. */
+  open(): void {
+    if (!this.#opened) this.#openEarly();
+  }
+
+  /** Cuts the connection: what comes is not the end. */
+  cut(): void {
+    this.#pending = '';
+    this.#raw.destroy();
+  }
+
   /** Ends the response after what was sent. */
   end(): void {
     this.#flush();

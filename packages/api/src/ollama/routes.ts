@@ -1,4 +1,4 @@
-import { deadlines, limits } from '@butterfly/common';
+import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { answer, nameWithoutEffect } from '../answers/answer.js';
@@ -8,6 +8,7 @@ import { plainInputs } from '../fields/plain-inputs.js';
 import { embedFields } from './fields.js';
 import { keepMsOf } from './keep-alive.js';
 import { requireModel, useModel } from '../answers/models.js';
+import type { ApiServing } from '../answers/serving.js';
 import { visitOf } from '../access/visit.js';
 import type { ApiContext, OfferedModel } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';
@@ -19,18 +20,23 @@ import { type OllamaRequest, modelName, parseChat, parseGenerate } from './parse
 const embedSchema = z.strictObject(shapeOf(embedFields));
 const showSchema = z.looseObject({ model: z.string().nullish(), name: z.string().nullish() });
 
-export function addOllamaRoutes(add: AddRoute, context: ApiContext): void {
+export function addOllamaRoutes(add: AddRoute, context: ApiServing): void {
   const listed = (request: FastifyRequest): readonly OfferedModel[] =>
     context.models.list().filter(({ id }) => visitOf(request).mayUse(id));
-  const addAnswers = (url: string, parse: (body: unknown) => OllamaRequest) => {
+  const addOllamaAnswers = (url: string, parse: (body: unknown) => OllamaRequest) => {
+    context.resumables.reads(url, (body) => {
+      const { asked } = parse(body);
+      if (asked) return asked;
+      throw new ButterflyError('REQUEST_INVALID', 'There is nothing to answer.');
+    });
     add('POST', url, (request, reply) => {
       const { model, keepMs, asked } = parse(request.body);
       if (asked !== null) return answer(context, reply, asked);
       return loadOrUnload(context, request, { model, keepMs, isChat: url === '/api/chat' });
     });
   };
-  addAnswers('/api/chat', parseChat);
-  addAnswers('/api/generate', parseGenerate);
+  addOllamaAnswers('/api/chat', parseChat);
+  addOllamaAnswers('/api/generate', parseGenerate);
   add('POST', '/api/embed', (request, reply) => embed(context, request, reply));
   add('POST', '/api/embeddings', async (request, reply) => {
     const { embeddings } = await embed(context, request, reply);

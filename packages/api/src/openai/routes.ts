@@ -1,16 +1,15 @@
 import type { FastifyRequest } from 'fastify';
 import { visitOf } from '../access/visit.js';
-import { answer } from '../answers/answer.js';
+import { addAnswers } from '../answers/answer.js';
 import { requireModel } from '../answers/models.js';
-import type { ApiContext, OfferedModel } from '../context.js';
+import type { ApiServing } from '../answers/serving.js';
+import type { OfferedModel } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';
 import { parseChatRequest, parseTextRequest } from './parse.js';
 
-export function addOpenaiRoutes(add: AddRoute, context: ApiContext): void {
-  add('POST', '/v1/chat/completions', (request, reply) =>
-    answer(context, reply, parseChatRequest(request.body)),
-  );
-  add('POST', '/v1/completions', (request, reply) => answer(context, reply, parseTextRequest(request.body)));
+export function addOpenaiRoutes(add: AddRoute, context: ApiServing): void {
+  addAnswers(add, context, '/v1/chat/completions', parseChatRequest);
+  addAnswers(add, context, '/v1/completions', parseTextRequest);
 
   const list = (request: FastifyRequest): object => {
     const visit = visitOf(request);

@@ -37,7 +37,7 @@ class ResponseWriter {
     private readonly head: ResponseHead,
     private readonly options: EncodingOptions,
   ) {
-    this.#items = new OutputItems(options.sealsReasoning);
+    this.#items = new OutputItems(head.id, options.sealsReasoning);
   }
 
   soFar(): ResponseObject {

@@ -1,8 +1,17 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 
 /** A new id in OpenAI's form, as `resp_…`; the prefix says of what. */
 export const newItemId = (prefix: 'resp' | 'msg' | 'rs' | 'fc' | 'fco'): string =>
   `${prefix}_${randomUUID().replaceAll('-', '')}`;
+
+/** Makes the ids of what a response says: the same for the same response, so that one which goes on elsewhere keeps them. */
+export function outputItemIds(responseId: string): (prefix: 'msg' | 'rs' | 'fc') => string {
+  let count = 0;
+  return (prefix) => {
+    const hash = createHash('sha256').update(`${responseId}/${count++}`).digest('hex');
+    return `${prefix}_${hash.slice(0, 32)}`;
+  };
+}
 
 export type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
 

@@ -1,6 +1,6 @@
 import { ButterflyError } from '@butterfly/common';
 import type { FinishReason, OutputEvent } from '@butterfly/generation';
-import { type ItemStatus, newItemId, type OutputItem, outputText, sealed } from './items.js';
+import { type ItemStatus, type OutputItem, outputItemIds, outputText, sealed } from './items.js';
 
 /** An event of the stream before it has its number. */
 export interface NewEvent {
@@ -34,8 +34,15 @@ export class OutputItems {
   readonly #done: OutputItem[] = [];
   #open: Open = none;
 
+  readonly #newId: ReturnType<typeof outputItemIds>;
+
   /** @param seals gives thoughts in a form too in which they can be sent back */
-  constructor(private readonly seals: boolean) {}
+  constructor(
+    responseId: string,
+    private readonly seals: boolean,
+  ) {
+    this.#newId = outputItemIds(responseId);
+  }
 
   /** What there is: the finished items, and the one that grows as far as it is, with the status that it has then. */
   items(openStatus: ItemStatus): readonly OutputItem[] {
@@ -51,7 +58,7 @@ export class OutputItems {
         return event.text === '' ? [] : this.#say('reasoning', event.text);
       case 'toolStart': {
         const { call, id: callId, name } = event;
-        return this.#begin({ kind: 'call', id: newItemId('fc'), call, callId, name, text: '' });
+        return this.#begin({ kind: 'call', id: this.#newId('fc'), call, callId, name, text: '' });
       }
       case 'toolArguments':
         return this.#argue(event.call, event.text);
@@ -69,7 +76,7 @@ export class OutputItems {
     const begun =
       this.#open.kind === kind
         ? []
-        : this.#begin({ kind, id: newItemId(kind === 'message' ? 'msg' : 'rs'), text: '' });
+        : this.#begin({ kind, id: this.#newId(kind === 'message' ? 'msg' : 'rs'), text: '' });
     if (this.#open.kind !== kind) throw new ButterflyError('INTERNAL', `No ${kind} is open.`);
     this.#open.text += text;
     const delta = { item_id: this.#open.id, output_index: this.#done.length, content_index: 0, delta: text };
@@ -109,7 +116,7 @@ export class OutputItems {
   /** An answer without a word has an empty message all the same: clients read the last one. */
   #finish(reason: FinishReason): readonly NewEvent[] {
     const isEmpty = this.#done.length === 0 && this.#open.kind === 'none';
-    const begun = isEmpty ? this.#begin({ kind: 'message', id: newItemId('msg'), text: '' }) : [];
+    const begun = isEmpty ? this.#begin({ kind: 'message', id: this.#newId('msg'), text: '' }) : [];
     return [...begun, ...this.#end(reason === 'length' ? 'incomplete' : 'completed')];
   }
 

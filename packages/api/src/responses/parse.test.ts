@@ -309,7 +309,6 @@ describe('parseResponseRequest', () => {
       'input.0.output.0.type',
     ],
     [{ previous_response_id: 'resp_1' }, 'NOT_FOUND', 'previous_response_id'],
-    [{ background: true, stream: true }, 'REQUEST_UNSUPPORTED', 'background'],
     [{ background: true, store: false }, 'REQUEST_INVALID', 'background'],
     [{ truncation: 'auto' }, 'REQUEST_UNSUPPORTED', 'truncation'],
     [{ include: ['message.output_text.logprobs'] }, 'REQUEST_UNSUPPORTED', 'include.0'],

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { shownWord } from '../fields/shown-word.js';
-import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
+import { invalid, parseBody } from '../fields/parse-body.js';
 import { dryOf, samplingOf } from '../openai/sampling.js';
 import { messagesOf } from './conversation.js';
 import { responsesEncoding } from './encoding.js';
@@ -79,11 +79,9 @@ export function parseResponseRequest(body: unknown, memory: ResponseMemory): Par
 }
 
 /** What nobody keeps, nobody could ask for. */
-function isBackground({ background, store, stream }: Body): boolean {
+function isBackground({ background, store }: Body): boolean {
   if (background !== true) return false;
   if (store === false) throw invalid('background', 'needs store, since its end is asked for later');
-  if (stream === true)
-    throw unsupportedField('background', 'not supported with stream; ask for the response by its id instead');
   return true;
 }
 

@@ -1,10 +1,15 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { answer, answerInBackground, provisionalHead } from '../answers/answer.js';
+import { answer, nameWithoutEffect, provisionalHead } from '../answers/answer.js';
 import { requireModel } from '../answers/models.js';
 import type { ParsedRequest } from '../answers/dialect.js';
-import type { ApiContext } from '../context.js';
+import { fromStart } from '../answers/answer-log.js';
+import { followAnswer } from '../answers/follow-answer.js';
+import { beginResumable } from '../answers/resume.js';
+import { behindEvent, handleText } from '../answers/resume-wish.js';
+import type { ApiServing } from '../answers/serving.js';
+import { visitOf } from '../access/visit.js';
 import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
 import { publicError } from '../http/errors.js';
 import type { Item } from './items.js';
@@ -15,22 +20,23 @@ type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown;
 type Add = (url: string, handlers: Partial<Record<'GET' | 'POST' | 'DELETE', Handler>>) => void;
 
 /** `/v1/responses` and what is kept of them. */
-export function addResponseRoutes(add: Add, context: ApiContext): void {
+export function addResponseRoutes(add: Add, context: ApiServing): void {
   const responses = new Responses(context.clock);
+  context.resumables.reads('/v1/responses', (body) => parseResponseRequest(body, responses));
   const idOf = ({ params }: FastifyRequest) => (params as { readonly id: string }).id;
 
   add('/v1/responses', {
     POST: async (request, reply) => {
       const asked = parseResponseRequest(request.body, responses);
-      if (!asked.isBackground) return answerOrFail(context, reply, asked);
-      return responses.response(await answerInBackground(context, reply, asked));
+      return asked.isBackground
+        ? answerInBackground(context, reply, asked, responses)
+        : answerOrFail(context, reply, asked);
     },
   });
   add('/v1/responses/:id', {
-    GET: (request) => {
-      const { stream } = request.query as { readonly stream?: unknown };
-      if (stream === 'true')
-        throw unsupportedField('stream', 'a response that began cannot be streamed again; ask without it');
+    GET: (request, reply) => {
+      const { stream, starting_after: after } = parseBody(streamQuery, request.query);
+      if (stream === 'true') return streamAgain(context, reply, idOf(request), after, responses);
       return responses.response(idOf(request));
     },
     DELETE: (request) => {
@@ -45,12 +51,49 @@ export function addResponseRoutes(add: Add, context: ApiContext): void {
   add('/v1/responses/:id/cancel', { POST: (request) => responses.cancel(idOf(request)) });
 }
 
+const streamQuery = z.looseObject({
+  stream: z.string().optional(),
+  starting_after: z.string().optional(),
+});
+
+/** It goes on whoever is there to hear of it, with this server too. */
+async function answerInBackground(
+  context: ApiServing,
+  reply: FastifyReply,
+  asked: ParsedRequest,
+  responses: Responses,
+): Promise<object | undefined> {
+  nameWithoutEffect(reply, asked.withoutEffect);
+  const answer = await beginResumable(context, reply, asked, null);
+  if (asked.stream) return followAnswer(context, reply, answer, fromStart);
+  return responses.response(answer.kept.answerId);
+}
+
+/** The stream of a response in the background. @throws ButterflyError NOT_FOUND, REQUEST_INVALID */
+async function streamAgain(
+  context: ApiServing,
+  reply: FastifyReply,
+  id: string,
+  after: string | undefined,
+  responses: Responses,
+): Promise<object | undefined> {
+  const heard = after === undefined ? fromStart : behindEvent(after, 'starting_after');
+  const handle = handleText({ kind: 'response', id }, visitOf(reply.request).tenant);
+  const answer = await context.resumables.find(handle);
+  if (answer) return followAnswer(context, reply, answer, heard);
+  responses.response(id);
+  throw unsupportedField(
+    'stream',
+    'not supported for a response that was not begun with "background": true, or is over for long; ask without it',
+  );
+}
+
 /**
  * A stream tells in its events that the input is too long, as OpenAI's does: agents look for it there alone, and shorten
  * their history.
  */
 async function answerOrFail(
-  context: ApiContext,
+  context: ApiServing,
   reply: FastifyReply,
   asked: ParsedRequest,
 ): Promise<object | undefined> {

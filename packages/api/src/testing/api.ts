@@ -18,7 +18,7 @@ import { checkRequest } from '@butterfly/engine/testing';
 import type { Vocabulary } from '@butterfly/ggml';
 import { PromptMaker } from '@butterfly/text';
 import OpenAI from 'openai';
-import type { ApiAccess, ApiContext, ClusterAdministration, HttpSettings } from '../context.js';
+import type { ApiAccess, ApiContext, ClusterAdministration, HttpSettings, Resumption } from '../context.js';
 import { type ConnectionBounds, usualBounds } from '../http/connection-bounds.js';
 import { createApi } from '../server.js';
 
@@ -267,6 +267,7 @@ type Settings = Partial<
     readonly access: ApiAccess;
     readonly bounds: Partial<ConnectionBounds>;
     readonly observe: Observer;
+    readonly resumption: Resumption;
   }
 >;
 
@@ -290,6 +291,7 @@ export function apiContext(
     observe: http.observe ?? (() => undefined),
     access: http.access ?? { keys: null, isKeyRequired: false },
     clock: systemClock,
+    resumption: http.resumption,
     http: { keepAliveMs: deadlines.keepAliveMs, corsOrigins: [], hostNames: [], ...http },
   };
 }

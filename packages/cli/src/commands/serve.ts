@@ -57,6 +57,7 @@ import {
 import { stopSignal } from '../signals.js';
 import { workerProgram } from '../worker-program.js';
 import { mtpOption } from '../mtp-option.js';
+import { type JournalMode, journalOption, journalWishes } from '../journal-option.js';
 import { windowCacheOption } from '../window-cache-option.js';
 import { print } from '../terminal.js';
 
@@ -76,6 +77,7 @@ interface ServeFlags extends LogFlags, PromptFlags, ModelFlags {
   readonly streamKeepAlive?: number;
   readonly cors?: readonly string[];
   readonly allowHost?: readonly string[];
+  readonly journal: JournalMode;
   readonly requireKey?: boolean;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -141,6 +143,7 @@ export function serveCommand(environment: Environment, sayHow: SayHow = sayHowTo
     .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
     .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
     .addOption(streamKeepAliveOption())
+    .addOption(journalOption())
     .addOption(corsOption())
     .addOption(allowHostOption())
     .option(
@@ -291,6 +294,7 @@ async function httpOf(
     host,
     port: httpPort,
     streamKeepAlive,
+    journal,
     cors,
     allowHost,
     requireKey,
@@ -319,6 +323,7 @@ async function httpOf(
         ? undefined
         : { certificate: tlsCert, privateKey: tlsKey },
     keepAliveMs: streamKeepAlive,
+    journal: journalWishes(journal, directory),
     corsOrigins: cors,
     hostNames: allowHost,
   };

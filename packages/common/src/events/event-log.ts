@@ -71,6 +71,17 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
     { sequenceId, code: 'COMPUTE_FAILED' },
   ],
   readerTooSlow: (event) => ['warn', 'Cancelled a request whose client reads too slowly.', fieldsOf(event)],
+  requestRestored: (event) => ['info', 'An answer goes on that an earlier process began.', fieldsOf(event)],
+  requestAbandoned: (event) => [
+    'info',
+    'Cancelled an answer whose client did not come back.',
+    fieldsOf(event),
+  ],
+  journalFailed: ({ requestId, error }) => [
+    'warn',
+    `The journal of requests failed: ${error.message}`,
+    { requestId, code: error.code, err: error },
+  ],
   streamBroken: ({ requestId, isClientGone, error }) => [
     isClientGone ? 'debug' : 'warn',
     'A stream ended early.',

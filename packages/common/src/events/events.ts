@@ -236,6 +236,12 @@ export type RequestEvent =
   | { readonly kind: 'certificateUnusable'; readonly reason: string }
   /** A client does not read its stream, so its request is cancelled. */
   | { readonly kind: 'readerTooSlow'; readonly requestId: string }
+  /** An answer that an earlier process began goes on, behind so many lines of its journal. */
+  | { readonly kind: 'requestRestored'; readonly requestId: string; readonly lines: number }
+  /** The client of an answer did not come back in time, so it is cancelled. */
+  | { readonly kind: 'requestAbandoned'; readonly requestId: string; readonly graceMs: number }
+  /** A request, or all of them for null, is not kept, or does not go on from what was kept. */
+  | { readonly kind: 'journalFailed'; readonly requestId: string | null; readonly error: ButterflyError }
   /** A stream ended with an error after its head had gone out. */
   | {
       readonly kind: 'streamBroken';

@@ -1,0 +1,91 @@
+import { ButterflyError } from '@butterfly/common';
+import type { FastifyReply } from 'fastify';
+import { isDeepStrictEqual } from 'node:util';
+import { visitOf } from '../access/visit.js';
+import { fromStart } from './answer-log.js';
+import type { ParsedRequest } from './dialect.js';
+import { followAnswer } from './follow-answer.js';
+import type { KeptAnswer } from './kept-answer.js';
+import { requireModel } from './models.js';
+import type { ResumableAnswer } from './resumable-answer.js';
+import { type AnswerHandle, handleText, type ResumeWish } from './resume-wish.js';
+import type { ApiServing } from './serving.js';
+
+/**
+ * Answers a request to which its client may come back: begins the answer, or goes on with the one that there is.
+ * @returns as `followAnswer`
+ * @throws ButterflyError NOT_FOUND for a client that wants the rest of what is not there; REQUEST_INVALID for a key of another request;
+ * as `ResumableAnswers.begin`
+ */
+export async function resumableAnswer(
+  serving: ApiServing,
+  reply: FastifyReply,
+  asked: ParsedRequest,
+  { handle, heard }: ResumeWish,
+): Promise<object | undefined> {
+  if (heard === null) {
+    const answer = await beginResumable(serving, reply, asked, handle);
+    return followAnswer(serving, reply, answer, fromStart);
+  }
+  const answer = await serving.resumables.find(handleText(handle, visitOf(reply.request).tenant));
+  if (!answer)
+    throw new ButterflyError(
+      'NOT_FOUND',
+      `Nothing is left of the answer that Last-Event-ID goes on with; send the request without it to begin anew.`,
+      { param: 'Last-Event-ID' },
+    );
+  checkSame(answer, reply);
+  reply.header('idempotent-replayed', 'true');
+  return followAnswer(serving, reply, answer, heard);
+}
+
+/** @throws ButterflyError as `ResumableAnswers.begin`; REQUEST_INVALID, REQUEST_UNSUPPORTED */
+export async function beginResumable(
+  serving: ApiServing,
+  reply: FastifyReply,
+  asked: ParsedRequest,
+  handle: AnswerHandle | null,
+): Promise<ResumableAnswer> {
+  const { request } = reply;
+  const { spec, encoding } = asked;
+  const { choices, candidates, input } = spec;
+  if (candidates > choices && input.kind === 'several')
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'best_of with several prompts cannot be resumed; send one prompt in each request.',
+      { param: 'best_of' },
+    );
+  const visit = visitOf(request);
+  const answerId = encoding.newId();
+  const kept: KeptAnswer = {
+    requestId: request.id,
+    handle: handle ?? { kind: 'response', id: answerId },
+    tenant: visit.tenant,
+    priority: visit.priorityOf(spec.priority),
+    model: requireModel(serving, request, asked.model).id,
+    url: request.routeOptions.url ?? '',
+    body: request.body,
+    seed: spec.sampling.seed,
+    answerId,
+    createdS: Math.floor(Date.now() / 1000),
+    deadlineMs: Date.now() + spec.timeoutMs,
+  };
+  const answer = await serving.resumables.begin(kept, asked, visit);
+  if (answer.kept.requestId === request.id) return answer;
+  checkSame(answer, reply);
+  reply.header('idempotent-replayed', 'true');
+  return answer;
+}
+
+/** @throws ButterflyError REQUEST_INVALID */
+function checkSame({ kept }: ResumableAnswer, { request }: FastifyReply): void {
+  if (kept.url === request.routeOptions.url && isDeepStrictEqual(plain(kept.body), plain(request.body)))
+    return;
+  throw new ButterflyError(
+    'REQUEST_INVALID',
+    `${kept.handle.kind === 'key' ? 'Idempotency-Key' : 'X-Conversation-Id'} is that of another request; take another one.`,
+  );
+}
+
+/** As it would be read from its text. */
+const plain = (body: unknown): unknown => JSON.parse(JSON.stringify(body));
