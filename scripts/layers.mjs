@@ -1,6 +1,7 @@
 /** Imports run downward only: each package may import those named behind it. Read by ESLint and by structure.mjs. */
 export const packages = {
   common: [],
+  journal: ['common'],
   wire: ['common'],
   identity: ['common', 'wire'],
   constraint: ['common', 'wire'],
@@ -22,6 +23,7 @@ export const packages = {
   page: ['telemetry'],
   api: [
     'common',
+    'journal',
     'wire',
     'identity',
     'ggml',
@@ -34,6 +36,7 @@ export const packages = {
   ],
   butterfly: [
     'common',
+    'journal',
     'identity',
     'ggml',
     'model',

@@ -64,6 +64,15 @@ describe('a fetch that resumes', () => {
     expect(server.last).toEqual([undefined, '1', '1', '1', '2']);
   });
 
+  it('asks again where a server breaks off before its first word, but not where nobody is', async () => {
+    await using server = await serverOf((request) => request.socket.destroy(), ends('id: 0\ndata: a\n\n'));
+    const response = await resumingFetch()(server.url, { method: 'POST', body: '{}' });
+    expect(await response.text()).toBe('id: 0\ndata: a\n\n');
+    const { url } = server;
+    await server[Symbol.asyncDispose]();
+    await expect(resumingFetch()(url, { method: 'POST', body: '{}' })).rejects.toThrow();
+  });
+
   it('asks again for a whole answer, with the key that was given', async () => {
     await using server = await serverOf(
       (_request, response) => {

@@ -28,7 +28,9 @@ export function resumingFetch({
     if (request.method !== 'POST') return ask(request);
     const body = await request.arrayBuffer();
     const headers = new Headers(request.headers);
-    if (!headers.has('idempotency-key')) headers.set('idempotency-key', randomUUID());
+    // The answer of a conversation is for whoever looks at it next, and is left to go on.
+    const isConversation = headers.has('x-conversation-id');
+    if (!isConversation && !headers.has('idempotency-key')) headers.set('idempotency-key', randomUUID());
     const { url, signal, redirect } = request;
     const send = (last: string | null): Promise<Response> => {
       const sent = new Headers(headers);
@@ -38,10 +40,14 @@ export function resumingFetch({
     // Its connection alone would let it run on for a while.
     const leave = (): void => {
       const stream = url.replace(/\/v1\/.*$/, '/v1/stream');
-      if (stream !== url) ask(stream, { method: 'DELETE', headers, redirect }).catch(() => undefined);
+      if (stream !== url && !isConversation)
+        ask(stream, { method: 'DELETE', headers, redirect }).catch(() => undefined);
     };
     const asking: Asking = { send, signal, goneMs };
-    const first = await send(null);
+    const first = await send(null).catch((error: unknown) => {
+      if (isUnreachable(error)) throw error;
+      return askedAgain(null, asking, error);
+    });
     const isStream = first.headers.get('content-type')?.startsWith('text/event-stream') ?? false;
     if (!first.ok || !first.body) return first;
     const { status, statusText, headers: answered } = first;
@@ -107,6 +113,12 @@ async function* wholeText(first: Response, asking: Asking): AsyncGenerator<Uint8
       response = await askedAgain(null, asking, error);
     }
   }
+}
+
+/** Nobody was ever there; a server that broke off before its first word may come back. */
+function isUnreachable(error: unknown): boolean {
+  const { code } = ((error as { cause?: unknown } | null)?.cause ?? {}) as { code?: unknown };
+  return code !== 'UND_ERR_SOCKET' && code !== 'ECONNRESET' && code !== 'EPIPE';
 }
 
 /** Asks until somebody answers. @throws the error where nobody does in time, or the answer is not there any more */
