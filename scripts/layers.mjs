@@ -1,6 +1,7 @@
 /** Imports run downward only: each package may import those named behind it. Read by ESLint and by structure.mjs. */
 export const packages = {
   common: [],
+  journal: ['common'],
   wire: ['common'],
   identity: ['common', 'wire'],
   constraint: ['common', 'wire'],
