@@ -78,6 +78,7 @@ export const errorTable = {
   MODEL_UNSUPPORTED: server(500, exitCodes.model, 'The architecture or a tensor type is not supported.'),
   MODEL_TOO_LARGE: server(500, exitCodes.model, 'The model does not fit the memory of the workers.'),
   DISK_FULL: server(500, exitCodes.model, 'There is no room on the disk for a file.'),
+  JOURNAL_FAILED: server(500, exitCodes.engine, 'The journal of requests could not be read or written.'),
   LIBRARY_MISSING: server(500, exitCodes.engine, 'No ggml libraries were found for this platform.'),
   LIBRARY_MISMATCH: server(
     500,

@@ -29,13 +29,13 @@ export interface KeptRequest {
 export interface Journal {
   /**
    * Keeps a request. Resolves when it is kept.
-   * @throws ButterflyError QUEUE_FULL where there is no room for more, JOURNAL_FAILED
+   * @throws ButterflyError QUEUE_FULL where there is no room for more, JOURNAL_FAILED, also for an id that is kept already
    */
   begin(record: RequestRecord): Promise<void>;
   /**
    * Keeps what came of a request since. Resolves when it is kept, after all that was appended before; may be called again
-   * before that.
-   * @throws ButterflyError JOURNAL_FAILED, also for a request that is not kept, and where there is no room for more
+   * before that. Once some of a request could not be kept nothing more of it is, lest there be a gap: it can only be forgotten.
+   * @throws ButterflyError JOURNAL_FAILED, also for a request that is not kept or is over, and where there is no room for more
    */
   append(id: string, entries: readonly Uint8Array[]): Promise<void>;
   /** Its answer is over, and stays for those who come late until it is forgotten. @throws ButterflyError JOURNAL_FAILED */

@@ -1,0 +1,3 @@
+export { openEmbeddedJournal } from './embedded/open.js';
+export type { EmbeddedJournalOptions } from './embedded/open.js';
+export type { Journal, KeptRequest, RequestRecord } from './journal.js';
