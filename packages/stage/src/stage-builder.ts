@@ -22,7 +22,7 @@ import {
 } from '@butterfly/model';
 import type { CacheType } from '@butterfly/wire';
 import { dtypeOf } from './kv-cache.js';
-import type { LayerRange, LoadedWeights, UsedWeight } from './stage-weights.js';
+import type { LayerRange, LoadedWeights, UsedWeight } from './loading/stage-weights.js';
 
 /** Makes the graphs of a stage. */
 export interface StageBuilder extends Disposable {

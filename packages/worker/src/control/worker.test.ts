@@ -87,7 +87,7 @@ describe('a shard', () => {
     await worker.stop();
   });
 
-  it('that the orchestrator cannot read is refused, and what is live goes on', async () => {
+  it('that the orchestrator cannot read is refused, and needs it no more once all of its weights are held', async () => {
     await using orchestrator = await ScriptedOrchestrator.open();
     const { worker, member } = await orchestrator.startWorker(spec, { remoteOnly: true });
     /** Answers what is fetched until the shard is loaded, or refused. */
@@ -101,17 +101,24 @@ describe('a shard', () => {
         await new Promise((resolve) => setImmediate(resolve));
       }
     };
-    expect(await load(prepareOf(whole, [0, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
-    member.send(assignOf(1, whole));
-    await member.next('ready');
-    const token = await sampledBy(member, 1);
+    expect(await load(prepareOf(back, [2, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
     expect(await load(prepareOf(front, [0, 2]), false)).toMatchObject({
       kind: 'unprepared',
       shardId: front,
       code: 'MODEL_NOT_FOUND',
     });
+    expect(await load(prepareOf(whole, [0, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
+    member.send(assignOf(1, whole));
+    await member.next('ready');
+    const token = await sampledBy(member, 1);
+    // All of its weights are here now.
+    expect(await load(prepareOf(front, [0, 2]), false)).toMatchObject({
+      ...{ kind: 'prepared', shardId: front },
+      loaded: { orchestratorBytes: 0 },
+    });
+    member.send({ kind: 'release', shardId: back });
+    member.send({ kind: 'release', shardId: front });
     expect(await sampledBy(member, 1, 2)).toBe(token);
-    expect(await load(prepareOf(front, [0, 2]), true)).toMatchObject({ kind: 'prepared', shardId: front });
     await worker.stop();
   });
 
