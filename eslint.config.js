@@ -5,10 +5,11 @@ import tseslint from 'typescript-eslint';
 import { folders, packages } from './scripts/layers.mjs';
 
 const testFiles = ['**/*.test.ts', '**/testing/**'];
+const sourceFiles = ['**/*.ts', '**/*.tsx'];
 
 /** Each package may import those below it, through their doors. */
 const packageRules = Object.entries(packages).map(([name, below]) => ({
-  files: [`packages/${name}/src/**/*.ts`],
+  files: [`packages/${name}/src/**/*.{ts,tsx}`],
   ignores: testFiles,
   rules: {
     'no-restricted-imports': [
@@ -27,7 +28,7 @@ const packageRules = Object.entries(packages).map(([name, below]) => ({
 
 /** Each folder of a package may import those below it. */
 const folderRules = Object.entries(folders).map(([name, rooms]) => ({
-  files: [`packages/${name}/src/**/*.ts`],
+  files: [`packages/${name}/src/**/*.{ts,tsx}`],
   ignores: testFiles,
   rules: {
     'import-x/no-restricted-paths': [
@@ -62,7 +63,7 @@ export default tseslint.config(
     languageOptions: { globals: { console: 'readonly', process: 'readonly', URL: 'readonly' } },
   },
   {
-    files: ['**/*.ts'],
+    files: sourceFiles,
     extends: [...tseslint.configs.strictTypeChecked, ...tseslint.configs.stylisticTypeChecked],
     plugins: { 'import-x': importX },
     settings: { 'import-x/resolver-next': [createTypeScriptImportResolver({ alwaysTryTypes: true })] },
@@ -84,11 +85,11 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'error',
     },
   },
-  { files: ['**/*.ts'], ignores: testFiles, rules: { 'max-lines-per-function': ['error', 70] } },
+  { files: sourceFiles, ignores: testFiles, rules: { 'max-lines-per-function': ['error', 70] } },
   ...packageRules,
   ...folderRules,
   {
-    files: ['packages/*/src/**/*.ts'],
+    files: ['packages/*/src/**/*.{ts,tsx}'],
     ignores: ['packages/cli/**', 'packages/testkit/**', '**/*.test.ts'],
     rules: {
       'no-restricted-properties': [

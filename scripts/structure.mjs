@@ -13,10 +13,10 @@ const root = resolve(import.meta.dirname, '..');
 const isTest = (path) => /\.test\.ts$|[/\\]testing[/\\]/.test(path);
 const faults = [];
 
-/** All files below a folder that end so. */
-function filesBelow(folder, ending) {
+/** All files below a folder that end in one of these ways. */
+function filesBelow(folder, ...endings) {
   return readdirSync(folder, { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
+    .filter((entry) => entry.isFile() && endings.some((ending) => entry.name.endsWith(ending)))
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
@@ -25,7 +25,9 @@ function importsOf(path, known) {
   const { importedFiles } = ts.preProcessFile(readFileSync(path, 'utf8'), true, true);
   return importedFiles
     .filter(({ fileName }) => fileName.startsWith('.'))
-    .map(({ fileName }) => resolve(dirname(path), fileName.replace(/\.js$/, '.ts')))
+    .flatMap(({ fileName }) =>
+      ['.ts', '.tsx'].map((ending) => resolve(dirname(path), fileName.replace(/\.js$/, ending))),
+    )
     .filter((target) => known.has(target));
 }
 
@@ -51,7 +53,7 @@ function chains(graph, source) {
 
 for (const name of [...Object.keys(packages), 'cli']) {
   const source = join(root, 'packages', name, 'src');
-  const files = filesBelow(source, '.ts').filter((path) => !isTest(path));
+  const files = filesBelow(source, '.ts', '.tsx').filter((path) => !isTest(path));
   const inner = new Set(files.filter((path) => path !== join(source, 'index.ts')));
   const graph = new Map([...inner].map((path) => [path, importsOf(path, inner)]));
   const deepest = [...chains(graph, source).values()].sort((a, b) => b.length - a.length)[0] ?? [];

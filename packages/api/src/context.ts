@@ -3,6 +3,7 @@ import type { EngineStatus } from '@butterfly/engine';
 import type { KeyRing } from '@butterfly/identity';
 import type { AnsweringModel } from '@butterfly/generation';
 import type { ClusterView } from '@butterfly/orchestrator';
+import type { JoinLine, MetricsPage, TelemetryView } from '@butterfly/telemetry';
 
 /** Who is let in, and how long a stream may be silent. */
 export interface HttpSettings {
@@ -25,8 +26,24 @@ export interface ApiAccess {
 /** What the administration routes are served from, and to whom. */
 export interface ClusterAdministration {
   readonly view: ClusterView;
+  /** What happened and happens; absent where nobody keeps it. */
+  readonly telemetry?: TelemetryView | undefined;
+  /** Makes the line with which another machine joins; absent where none may. @throws ButterflyError REQUEST_UNSUPPORTED, CONFIG_INVALID */
+  readonly joinLine?: ((wishes: JoinWishes) => Promise<JoinLine>) | undefined;
   /** What callers from elsewhere must show; null keeps them out. */
   readonly token: string | null;
+  /** For a scraper that takes this; absent where nothing is measured. */
+  readonly metrics?: ((accept: string | undefined) => Promise<MetricsPage>) | undefined;
+}
+
+/** What is wished of the next machine. */
+export interface JoinWishes {
+  /** How long it may take until it joins; null for ever. */
+  readonly lifeMs: number | null;
+  /** How many machines may come; null for any number. */
+  readonly usesMax: number | null;
+  /** By which this server was asked: an address that somebody reached. */
+  readonly host: string;
 }
 
 /** What clients are told of a model, so that they need not be told by hand. */

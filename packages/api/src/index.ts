@@ -1,6 +1,8 @@
 export type {
   ApiAccess,
+  ClusterAdministration,
   HttpSettings,
+  JoinWishes,
   ModelDirectory,
   ModelFacts,
   ModelState,

@@ -9,6 +9,7 @@ import { HttpRefusal } from './http/errors.js';
 import { addInfillRoutes } from './infill/routes.js';
 import { addOllamaRoutes } from './ollama/routes.js';
 import { addOpenaiRoutes } from './openai/routes.js';
+import { addPageRoutes } from './page/routes.js';
 import { addResponseRoutes } from './responses/routes.js';
 import { addTextRoutes } from './text-tools/routes.js';
 
@@ -36,8 +37,9 @@ export function addRoutes(app: FastifyInstance, context: ApiContext): void {
     return { ready, detail, running, queued };
   });
 
-  if (context.administration)
-    addClusterRoutes(adder('administrator'), context.administration, context.models);
+  if (!context.administration) return;
+  addClusterRoutes(adder('administrator'), context.administration, context);
+  addPageRoutes(addOpen);
 }
 
 function addPath(app: FastifyInstance, url: string, handlers: RouteHandlers, access: RouteAccess): void {

@@ -19,7 +19,7 @@ import { HttpRefusal, publicError, toHttpFailure } from './http/errors.js';
 import { hostName, hostRefusal } from './http/host-check.js';
 import { readBodiesAsJson } from './http/json-body.js';
 import { type CertificateFiles, type SecureTexts, ServedCertificate } from './http/served-certificate.js';
-import { OpenResponses } from './http/open-responses.js';
+import { onResponseOver, OpenResponses } from './http/open-responses.js';
 import { errorBody } from './openai/error-body.js';
 import { addRoutes } from './routes.js';
 
@@ -70,7 +70,7 @@ export function createApi(
     app.addHook('onRequest', (request, _reply, done) => {
       done(request.is404 ? noSuchRoute(request) : undefined);
     });
-    letIn(app, new Gate(context.access, context.clock));
+    letIn(app, new Gate(context.access, context.clock), context.observe);
     addRoutes(app, context);
   });
   return app;
@@ -86,6 +86,12 @@ function watchResponses(
   app.addHook('onRequest', (request, reply, done) => {
     const refusal = openResponses.add(request, reply.raw);
     reply.header('x-request-id', request.id);
+    onResponseOver(request, reply.raw, () => {
+      const { method, id: requestId, routeOptions } = request;
+      const route = request.is404 ? null : (routeOptions.url ?? null);
+      const { statusCode: status, elapsedTime: elapsedMs } = reply;
+      observe({ kind: 'responseSent', requestId, method, route, status, elapsedMs });
+    });
     done(refusal ?? undefined);
   });
   let stop: () => void = () => undefined;
@@ -198,6 +204,8 @@ export function createFetchHandler(context: ApiContext): FetchHandler {
 /** The HTTP API while it listens. */
 export interface ListeningApi {
   readonly port: number;
+  /** When its certificate ends, in milliseconds since 1970; null without one. Of those that replace it an event tells. */
+  readonly certificateEndsMs: number | null;
   /** Lets the answers that are under way end, for `deadlines.drainMs`, and then cuts every connection. */
   close(): Promise<void>;
 }
@@ -230,6 +238,7 @@ export async function startApi(
   const port = typeof bound === 'object' && bound ? bound.port : wantedPort;
   return {
     port,
+    certificateEndsMs: certificate?.endsMs ?? null,
     close: async () => {
       stopFollowing?.();
       await api.close();

@@ -10,6 +10,7 @@ export { findPulled } from './hub/pulled.js';
 export { parseHubReference } from './hub/reference.js';
 export {
   contextTokens,
+  mtpWishes,
   openModel,
   ownModel,
   readModelSpec,
@@ -17,6 +18,7 @@ export {
   servedModel,
 } from './models/model.js';
 export { windowCaches } from '@butterfly/llama-graph';
+export type { MtpWish } from './models/model.js';
 export type { WindowCache } from '@butterfly/llama-graph';
 export type { OpenedModel } from './models/opened-model.js';
 export { readCatalogue } from './offers/catalogue.js';
@@ -25,6 +27,7 @@ export { offers } from './offers/offers.js';
 export type { Misfit, Offer, OfferFacts, Offers } from './offers/offers.js';
 export { openApiAccess } from './api-access.js';
 export type { HttpOptions } from './http-api.js';
+export { openServerMetrics } from './server-metrics.js';
 export { startServing } from './serving.js';
 export type { Serving } from './serving.js';
 export type { ModelSource } from './serving-options.js';

@@ -2,6 +2,7 @@ import {
   type ApiAccess,
   type ApiContext,
   type CertificateFiles,
+  type ClusterAdministration,
   type HttpSettings,
   type ListeningApi,
   type ModelDirectory,
@@ -9,6 +10,7 @@ import {
 } from '@butterfly/api';
 import { type Observer, deadlines, systemClock } from '@butterfly/common';
 import type { ClusterView } from '@butterfly/orchestrator';
+import type { Metrics, TelemetryView } from '@butterfly/telemetry';
 
 /** Where the HTTP API listens and for whom, by default for no pages but its own; port 0 lets the system choose. */
 export type HttpOptions = {
@@ -30,11 +32,20 @@ export async function startHttpApi(options: {
   /** Opens what administrates the cluster. */
   readonly token: string | null;
   readonly observe: Observer;
+  /** What happened and happens in it. */
+  readonly telemetry: TelemetryView;
+  readonly joinLine: ClusterAdministration['joinLine'];
+  /** Shown beside it. */
+  readonly metrics?: Metrics | undefined;
 }): Promise<ListeningApi> {
-  const { view, token } = options;
+  const { view, token, telemetry, joinLine, metrics } = options;
   const { host, port, access, tls, ...settings } = options.http;
   const context = apiContext(options, access, settings);
-  return startApi({ ...context, administration: { view, token } }, { host, port, tls });
+  const page = metrics && ((accept: string | undefined) => metrics.page(accept));
+  const administration = { view, token, telemetry, joinLine, metrics: page };
+  const api = await startApi({ ...context, administration }, { host, port, tls });
+  if (api.certificateEndsMs !== null) metrics?.certificateEnds(api.certificateEndsMs);
+  return api;
 }
 
 /** What the API serves, without what administrates the cluster. */

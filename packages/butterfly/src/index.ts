@@ -8,6 +8,7 @@ export type {
   BrokenProtocol,
   ButterflyEvent,
   ClusterEvent,
+  EngineEvent,
   ErrorCode,
   ErrorKind,
   EventStage,
@@ -17,6 +18,8 @@ export type {
   Observer,
   ProcessEvent,
   RequestEvent,
+  SequenceEnd,
+  StepPart,
   StepTime,
 } from '@butterfly/common';
 export type {

@@ -3,9 +3,11 @@ import type { ClusterSecurity } from '@butterfly/identity';
 import type { WindowCache } from '@butterfly/llama-graph';
 import type { Capacity, Numerics } from '@butterfly/orchestrator';
 import type { ExpertWish, PlanWishes } from '@butterfly/planning';
+import type { Metrics } from '@butterfly/telemetry';
 import type { PromptMaker } from '@butterfly/text';
 import type { HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
+import type { MtpWish } from './models/model.js';
 import type { OpenedModel } from './models/opened-model.js';
 import type { WorkerProgram } from './worker-processes.js';
 
@@ -50,6 +52,8 @@ export interface ServingOptions {
   readonly numerics: Numerics;
   readonly wishes: PlanWishes;
   readonly speculation: 'auto' | 'off';
+  /** Whether the layer of a model that predicts further tokens guesses. */
+  readonly mtp: MtpWish;
   /** The share of requests whose steps spare workers compute too, to be compared; by default none. */
   readonly verifyRate?: number | undefined;
   /** Of the local workers; undefined for their defaults. */
@@ -65,6 +69,8 @@ export interface ServingOptions {
   };
   /** Of the local workers; undefined leaves that to the environment. */
   readonly logFormat?: LogFormat | undefined;
+  /** What counts what happens, for whoever asks; by default nothing is counted. */
+  readonly metrics?: Metrics | undefined;
   readonly log: Logger;
   /** Hears all that the log does. */
   readonly onEvent?: Observer | undefined;

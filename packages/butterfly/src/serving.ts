@@ -1,7 +1,8 @@
-import type { ListeningApi } from '@butterfly/api';
+import type { JoinWishes, ListeningApi } from '@butterfly/api';
 import { ButterflyError, deadlines, logObserver, systemClock, type Observer } from '@butterfly/common';
 import { openSecurity } from '@butterfly/identity';
 import { Orchestrator } from '@butterfly/orchestrator';
+import { type JoinLine, Telemetry } from '@butterfly/telemetry';
 import { LocalWorkers } from './local-workers.js';
 import { availableMemoryBytes, checkThreads, threadsPerWorker, warnOfCrowding } from './machine.js';
 import type { OpenedModel } from './models/opened-model.js';
@@ -10,11 +11,14 @@ import { isLasting } from './models/shelved-model.js';
 import { stockedShelf } from './models/stocked-shelf.js';
 import { cpusOfWorkers } from './placement.js';
 import type { ServingOptions } from './serving-options.js';
+import { joinLineOf, watched } from './watched.js';
 
 /** An orchestrator with its models and local workers, stopped together. */
 export interface Serving {
   readonly orchestrator: Orchestrator;
   readonly models: ModelShelf;
+  /** Hears what happens to requests from elsewhere than its own API. */
+  readonly observe: Observer;
   /** Of the first model, as it was opened: its name, and what was read of its file. */
   readonly first: Pick<OpenedModel, 'id' | 'spec'>;
   /** Of the API; 0 without one. */
@@ -32,12 +36,13 @@ export interface Serving {
 
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID, and as `openModel` and `openPrompts` do */
 export async function startServing(options: ServingOptions): Promise<Serving> {
-  const { log } = options;
-  const observe = observerOf(options);
+  const { log, metrics } = options;
+  const telemetry = new Telemetry(systemClock);
+  const observe = observerOf(options, telemetry.observe, ...(metrics ? [metrics.observe] : []));
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
-  const { admission, transport, token } = await openSecurity(options.security);
+  const { admission, transport, token, makeToken } = await openSecurity(options.security);
   const { clusterHost: host, clusterPort: port } = options;
   const orchestrator = await Orchestrator.start({
     ...{ host, port, admission, transport, observe },
@@ -49,17 +54,24 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       throw error;
     },
   );
-  const api = await startApi(options, { orchestrator, models, token, observe });
+  metrics?.watch({ orchestrator, directory: models });
+  const joinLine = (wishes: JoinWishes): Promise<JoinLine> =>
+    joinLineOf(wishes, { host, port: orchestrator.clusterPort }, makeToken);
+  const api = await startApi(options, { orchestrator, models, token, observe, telemetry, joinLine });
+  // Not before the API listens: its timers would outlive a port that is taken.
+  telemetry.start(watched(orchestrator, models));
   models.watch();
   const { localWorkers, lost } = startLocalWorkers(options, { orchestrator, token, threads, observe });
   return {
-    ...{ orchestrator, models, first, token, lost },
+    ...{ orchestrator, models, observe, first, token, lost },
     httpPort: api?.port ?? 0,
     checkTrouble: () => checkTrouble(options, orchestrator, models),
     stop: async () => {
       models.close();
       // Answers that are under way end before their connections are closed, and workers go last.
       await Promise.all(models.deployed.map(({ engine }) => engine.drain(deadlines.drainMs)));
+      // Whoever watches would else hold it up.
+      telemetry[Symbol.dispose]();
       await api?.close();
       await orchestrator.stop(0);
       await models.unloadAll();
@@ -135,29 +147,33 @@ function startLocalWorkers(
   return { localWorkers, lost };
 }
 
-export function observerOf({ log, onEvent }: Pick<ServingOptions, 'log' | 'onEvent'>): Observer {
-  const logged = logObserver(log);
-  if (!onEvent) return logged;
+/** The log, others of ours, and whoever embeds the server, one after the other. */
+function observerOf(
+  { log, onEvent }: Pick<ServingOptions, 'log' | 'onEvent'>,
+  ...others: readonly Observer[]
+): Observer {
+  const observers = [logObserver(log), ...others, ...(onEvent ? [onEvent] : [])];
   return (event) => {
-    logged(event);
-    onEvent(event);
+    for (const observe of observers) observe(event);
   };
 }
 
 async function startApi(
-  { http }: ServingOptions,
+  { http, metrics }: ServingOptions,
   parts: {
     readonly orchestrator: Orchestrator;
     readonly models: ModelShelf;
     readonly token: string;
     readonly observe: Observer;
+    readonly telemetry: Telemetry;
+    readonly joinLine: (wishes: JoinWishes) => Promise<JoinLine>;
   },
 ): Promise<ListeningApi | null> {
   if (!http) return null;
   try {
     // Takes a while to load, and is for servers alone.
     const { startHttpApi } = await import('./http-api.js');
-    return await startHttpApi({ http, ...parts, view: parts.orchestrator });
+    return await startHttpApi({ http, metrics, ...parts, view: parts.orchestrator });
   } catch (error) {
     await parts.orchestrator.stop(0);
     throw error;

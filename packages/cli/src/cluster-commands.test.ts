@@ -55,6 +55,39 @@ describe('a running server', () => {
     expect(again.stdout[0]).toMatch(/2 of 2 workers/);
   });
 
+  it('is followed by top and logs, and told of by a report without secrets', async () => {
+    await using server = await new Server(['--workers', '2', '--stages', '2']).ready();
+    const prompt = 'A prompt that nobody else should read';
+    await server.openai.completions.create({ model: 'aidreams-260k', prompt, max_tokens: 5 });
+    const at = ['--url', server.url];
+    const [top, logs, report, status] = await Promise.all([
+      run(['top', '--once', ...at]),
+      run(['logs', '--json', ...at]),
+      run(['report', ...at]),
+      run(['status', '--url', 'http://127.0.0.1:9', '--watch']),
+    ]);
+    expect(top).toMatchObject({ code: 0, stderr: [] });
+    expect(top.stdout.join('\n')).toMatch(/^aidreams-260k +1 +local-\d +serving +0-/m);
+    expect(top.stdout.join('\n')).toMatch(/^req_\w+ +aidreams-260k +done +\d+ +0 +5 /m);
+    const kinds = logs.stdout
+      .filter((line) => line !== '')
+      .map((line) => (JSON.parse(line) as { kind: string }).kind);
+    expect(kinds.filter((kind) => kind === 'workerJoined')).toHaveLength(2);
+    expect(kinds).toContain('planLive');
+    const told = report.stdout.join('\n');
+    expect(JSON.parse(told)).toMatchObject({
+      server: {
+        cluster: { isReady: true },
+        requests: { requests: [{ state: 'done', outputTokens: 5 }] },
+        events: {
+          events: expect.arrayContaining([expect.objectContaining({ kind: 'planLive' })]) as unknown,
+        },
+      },
+    });
+    for (const secret of ['local-1', '127.0.0.1', 'nobody else', 'bf1-']) expect(told).not.toContain(secret);
+    expect([status.code, status.stderr.join()]).toEqual([4, expect.stringContaining('PEER_UNREACHABLE')]);
+  });
+
   it('loses a drained worker and no stream', async () => {
     await using server = await new Server(['--workers', '1', '--ctx', '2048']).ready();
     await using guest = startWorker(server, ['--name', 'guest']);

@@ -1,10 +1,10 @@
+import { packageVersion } from '@butterfly/common';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Butterfly, run } from './testing/butterfly.js';
 import { model } from './testing/models.js';
-import { version } from './version.js';
 
 const commands = ['serve', 'worker', 'generate', 'inspect', 'pull', 'plan', 'status', 'drain', 'discover'];
 
@@ -31,7 +31,7 @@ describe('help', () => {
   });
 
   it.concurrent('and the version', async () => {
-    expect(await run(['--version'])).toMatchObject({ code: 0, stdout: [version], stderr: [] });
+    expect(await run(['--version'])).toMatchObject({ code: 0, stdout: [packageVersion], stderr: [] });
   });
 });
 

@@ -40,6 +40,7 @@ class Cluster implements AsyncDisposable {
       awake: false,
       numerics: { kvCacheType: 'f16', isDeterministic: false },
       wishes: { ...plainWishes, objective: 'latency', stagesMin: workers },
+      mtp: 'off',
       speculation: 'off',
       capacity: { contextTokens, parallel: 4, stateCheckpoints: 0, windowCache: 'auto' },
       log: silentLogger,

@@ -67,6 +67,9 @@ it('serves the model that ships, and a second process joins with the line that i
   );
   await server.line(/^Ready\.$/);
   const [, url = ''] = await server.line(/^API on (\S+)\/v1/);
+  const page = await (await fetch(url, { headers: { accept: 'text/html' } })).text();
+  const script = /src="(.*?)"/.exec(page)?.[1] ?? '';
+  expect((await fetch(url + script)).headers.get('content-type')).toContain('javascript');
   const answer = await fetch(`${url}/v1/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

@@ -78,6 +78,16 @@ describe('a cluster inside a program', () => {
     await expect(answer.text()).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
   });
 
+  it('is measured by itself, and shows that to its program alone', async () => {
+    const page = await cluster.metrics('application/openmetrics-text; version=1.0.0');
+    expect(page.contentType).toMatch(/^application\/openmetrics-text/u);
+    expect(page.text).toMatch(/^butterfly_ready 1$/mu);
+    expect(page.text).toMatch(/^vllm:generation_tokens_total\{model_name="[^"]+"\} [1-9]/mu);
+    // The process is the program's own.
+    expect(page.text).not.toContain('butterfly_process_');
+    expect((await cluster.fetch(new Request('http://localhost/metrics'))).status).toBe(404);
+  });
+
   it('makes embeddings', async () => {
     const { vectors } = await cluster.embed(['a dog', 'a dog', 'the moon']);
     expect(vectors).toHaveLength(3);

@@ -97,6 +97,7 @@ export async function startLocal(
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
     wishes: { ...plainWishes, objective, stagesMin: flags.workers },
     speculation: flags.speculation,
+    mtp: 'off',
     capacity: { contextTokens: flags.ctx, parallel, stateCheckpoints, windowCache: 'auto' },
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,

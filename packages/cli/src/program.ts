@@ -1,9 +1,9 @@
+import { packageVersion } from '@butterfly/common';
 import type { ButterflyError } from '@butterfly/common';
 import { Command } from 'commander';
 import type { Environment } from './environment.js';
 import { refuseBlankValues } from './options.js';
 import { reportUsageErrors } from './terminal.js';
-import { version } from './version.js';
 
 type MakeCommand = (environment: Environment) => Command;
 
@@ -18,11 +18,14 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   inspect: async () => (await import('./commands/inspect.js')).inspectCommand,
   pull: async () => (await import('./commands/pull.js')).pullCommand,
   plan: async () => (await import('./commands/plan.js')).planCommand,
-  status: async () => (await import('./commands/status.js')).statusCommand,
-  ps: async () => (await import('./commands/models.js')).psCommand,
-  load: async () => (await import('./commands/models.js')).loadCommand,
-  unload: async () => (await import('./commands/models.js')).unloadCommand,
-  drain: async () => (await import('./commands/drain.js')).drainCommand,
+  status: async () => (await import('./commands/running/status.js')).statusCommand,
+  top: async () => (await import('./commands/running/top.js')).topCommand,
+  logs: async () => (await import('./commands/running/logs.js')).logsCommand,
+  report: async () => (await import('./commands/running/report.js')).reportCommand,
+  ps: async () => (await import('./commands/running/models.js')).psCommand,
+  load: async () => (await import('./commands/running/models.js')).loadCommand,
+  unload: async () => (await import('./commands/running/models.js')).unloadCommand,
+  drain: async () => (await import('./commands/running/drain.js')).drainCommand,
   token: async () => (await import('./commands/token.js')).tokenCommand,
   key: async () => (await import('./commands/key.js')).keyCommand,
   revoke: async () => (await import('./commands/revoke.js')).revokeCommand,
@@ -57,7 +60,7 @@ export async function createProgram(
 ): Promise<Command> {
   const program = new Command('butterfly')
     .description('Run a large language model across the machines that you have.')
-    .version(version)
+    .version(packageVersion)
     .hook('preAction', () => {
       if (problem) throw problem;
     });

@@ -22,6 +22,20 @@ export function printAnswer(text: string): void {
   process.stdout.write(process.stdout.isTTY ? printable(text) : text);
 }
 
+/** Where the cursor goes and what is cleared: sequences of our own, which no text of others is a part of. */
+const controls = {
+  enter: '\u001B[?1049h\u001B[?25l',
+  leave: '\u001B[?25h\u001B[?1049l',
+  home: '\u001B[H',
+  nextLine: '\u001B[K\n',
+  clearBelow: '\u001B[J',
+} as const;
+
+/** Commands a terminal. */
+export function control(name: keyof typeof controls): void {
+  process.stdout.write(controls[name]);
+}
+
 /** Resolves when whoever reads the standard output has left, as `head` and closed terminals do. */
 export function readerGone(): Promise<void> {
   return new Promise((resolve) => {

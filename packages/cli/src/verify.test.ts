@@ -76,13 +76,17 @@ async function normOf(layer: number): Promise<Buffer> {
 
 it('finds a worker whose memory changes, which is left out, and goes on with the right words', async () => {
   await using server = await new Server(flags).ready();
-  const stage = await auditedStage(server);
   const ask = (prompt: string): Promise<{ readonly text: string }> => streamFrom(server, prompt, 60);
   const prompts = ['Once upon a time', 'The little dog', 'Tom and Lily went'];
-  const undisturbed = await Promise.all(prompts.map(ask));
-  const before = await verifiedByNow(server);
-  expect(before).toMatchObject({ sequences: 3, abandoned: 0, differenceMax: 0 });
-  expect(before.steps).toBeGreaterThan(100);
+  const { stage, start, undisturbed, before } = await server.inOnePlan(async () => ({
+    stage: await auditedStage(server),
+    start: await verifiedByNow(server),
+    undisturbed: await Promise.all(prompts.map(ask)),
+    before: await verifiedByNow(server),
+  }));
+  expect([before.sequences - start.sequences, before.abandoned - start.abandoned]).toEqual([3, 0]);
+  expect(before.differenceMax).toBe(0);
+  expect(before.steps - start.steps).toBeGreaterThan(100);
 
   const victim = await workerOf(server, stage);
   const norm = await normOf(victim.layers[0]);

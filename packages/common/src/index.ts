@@ -1,4 +1,5 @@
 export { addressBlock } from './address-block.js';
+export { addressForOthers } from './address-for-others.js';
 export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
 export { formatAddress, isLoopbackHost, parseAddress, parseConfig } from './config.js';
@@ -14,11 +15,12 @@ export {
   toButterflyError,
 } from './errors.js';
 export type { ErrorCode, ErrorKind } from './errors.js';
-export { logObserver } from './events/event-log.js';
+export { lineOf, logObserver } from './events/event-log.js';
 export type {
   BrokenProtocol,
   ButterflyEvent,
   ClusterEvent,
+  EngineEvent,
   EventOf,
   EventStage,
   LayerRange,
@@ -26,13 +28,17 @@ export type {
   Observer,
   ProcessEvent,
   RequestEvent,
+  SequenceEnd,
+  StepPart,
 } from './events/events.js';
+export { observerOfModel } from './events/events.js';
 export { workerLogObserver } from './events/worker-event-log.js';
 export type { WorkerEvent, WorkerObserver } from './events/worker-events.js';
 export { deadlines, limits, runningMaxOf } from './limits.js';
 export { createLogger, logLevels, silentLogger } from './log.js';
 export type { Logger } from './log.js';
 export { makeDirectory } from './make-directory.js';
+export { packageVersion } from './package-version.js';
 export { printable, printableLine } from './printable.js';
 export { secretsEqual } from './secrets.js';
 export { sha256 } from './sha256.js';

@@ -25,6 +25,8 @@ export const limits = Object.freeze({
   stepCopiesMax: 0xffff,
   /** Guessed tokens of one sequence in one step: more than any text repeats often, and few enough to compute in vain. */
   draftTokensMax: 32,
+  /** Sequences of which the last stage knows how far its head has filled its cache; what is forgotten only makes guesses worse. */
+  headSequencesMax: 1024,
   /** Answers to one request: each is a sequence of its own. */
   choicesMax: 32,
   /** Prompts of one request for texts: each has sequences of its own. */
@@ -153,6 +155,8 @@ export const limits = Object.freeze({
   joinTokenCharactersMax: 512,
   /** Keys of one API; each is a file that is looked for by name. */
   apiKeysMax: 1024,
+  /** Keys that metrics name, beyond which all others are one: each is three series of every model, which a scraper keeps for weeks. */
+  metricKeysMax: 64,
   /** Models that one key may name, and the characters of the longest name of a file. */
   apiKeyModelsMax: 64,
   modelIdCharactersMax: 256,
@@ -222,6 +226,22 @@ export const limits = Object.freeze({
   verifiedStepsMax: 256,
   /** Known output of a constrained sequence that one step carries, and of all in one step: a half, and half of a header. */
   constraintTokensMax: 256 * 1024,
+  /** Whose ends and lives are remembered for those who watch: some kilobytes each. */
+  requestsRememberedMax: 1000,
+  /** Of one of its answers; older ones are joined, since nobody looks at hundreds. */
+  requestSpansMax: 64,
+  /** Of one request whose lives are told apart: more do not fit on a page. */
+  requestSequencesShownMax: 16,
+  /** Lines of the log that are shown without a look into it. */
+  eventsRememberedMax: 1000,
+  /** Of which names are known when plans name them. */
+  workersRememberedMax: 4096,
+  /** Each ten seconds long: an hour. */
+  seriesBucketsMax: 360,
+  /** Of one interval, from which percentiles are taken. */
+  samplesPerIntervalMax: 1024,
+  /** Pages and terminals that follow a cluster at once: each is told of every change. */
+  watchersMax: 32,
 });
 
 /** How many sequences run at once where there is room for so many contexts. */
@@ -274,6 +294,12 @@ export const deadlines = Object.freeze({
   filesLookedAtEveryMs: 1_000,
   /** A failure until then is an HTTP status; proxies and clients wait longer for the headers of a stream. */
   streamHeadersMs: 2_000,
+  /** Between two signs of life of whoever tells of a cluster. */
+  pulseMs: 500,
+  /** Silence of whoever should tell every `pulseMs`, after which the link to it is taken for cut. */
+  pulseSilenceMs: 10_000,
+  /** Length of the intervals of the last hour. */
+  seriesIntervalMs: 10_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */
   keepAliveMs: 15_000,
   /** Rendering a conversation by a chat template; the longest take some 100 ms. */

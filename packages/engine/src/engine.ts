@@ -1,4 +1,10 @@
-import { ButterflyError, type Clock, type Observer, type StepTime, deadlines } from '@butterfly/common';
+import {
+  ButterflyError,
+  type Clock,
+  type Observer,
+  type SequenceEnd,
+  type StepTime,
+} from '@butterfly/common';
 import type { PlanStage } from '@butterfly/planning';
 import { type Pooling, type StepResult, greedySampling } from '@butterfly/wire';
 import { DraftGuesser, type DraftModel } from './draft-guesser.js';
@@ -9,6 +15,8 @@ import { checkSubmission, textTokensMax } from './scheduler/request-checks.js';
 import { checkedConfig } from './scheduler/scheduler-checks.js';
 import type { Sequence } from './scheduler/scheduler-sequence.js';
 import { Scheduler } from './scheduler/scheduler.js';
+import { noNumbers, tokensOf } from './sequence-events.js';
+import { StepsUnderWay } from './steps-under-way.js';
 import type {
   PlannedStep,
   SchedulerConfig,
@@ -46,10 +54,14 @@ export interface Pipeline {
 
 /** A sequence whose steps saw this many epochs end without a token between is given up: it may be what ends them. */
 const rewindsWithoutTokenMax = 5;
-/** A step that takes so many times as long as predicted hangs; and anything may take the grace. */
-const stepTimesMax = 20;
-const stepGraceMs = 5_000;
 const tickMs = 100;
+
+/** What of a request is told when it begins. */
+interface Begun {
+  readonly promptTokens: Int32Array;
+  readonly requestId?: string | null | undefined;
+  readonly constraintId?: number;
+}
 
 interface Request {
   /** Tells whoever reads its events; those of the other kind of request do not come. */
@@ -68,6 +80,8 @@ export interface MovedRequest {
 
 export interface PipelineEngineOptions {
   readonly pipeline: Pipeline;
+  /** Number of the replica that it is, from 1. */
+  readonly replica: number;
   readonly scheduler: SchedulerConfig;
   /** Shared by all engines between which requests may move. */
   readonly ledger: EngineLedger;
@@ -81,14 +95,6 @@ export interface PipelineEngineOptions {
   readonly onIdle?: () => void;
 }
 
-/** A step under way. */
-interface Sent {
-  readonly sentMs: number;
-  readonly deadlineMs: number;
-  readonly rows: number;
-  readonly scheduleMicros: number;
-}
-
 /**
  * Requests, scheduler and step loop of one pipeline: the only place that turns scheduler decisions into steps and results
  * into tokens. Results and submissions come in as calls; each runs the scheduler at once and sends what can be sent.
@@ -98,7 +104,7 @@ export class PipelineEngine {
   /** The same whatever plan is live. */
   readonly #bounds: ReturnType<typeof checkedConfig>;
   readonly #requests = new Map<number, Request>();
-  readonly #sent = new Map<number, Sent>();
+  readonly #underWay = new StepsUnderWay();
   readonly #guesser: DraftGuesser | null;
   #cancelTick: () => void;
 
@@ -142,15 +148,14 @@ export class PipelineEngine {
     const isVerified = this.options.isToVerify?.() ?? false;
     this.#scheduler.submit({ ...asked, id, isVerified, nowMs, deadlineMs: nowMs + asked.timeoutMs });
     const stream = new GenerationStream(() => request.engine.#abandon(id));
-    const isConstrained = asked.constraintId !== undefined;
-    const request = this.#begin(id, isConstrained, (event) => {
+    const request = this.#begin(id, asked, (event) => {
       if (event.kind !== 'embedding') stream.push(event);
     });
     return stream;
   }
 
   /** @throws ButterflyError QUEUE_FULL, CONTEXT_EXCEEDED, REQUEST_UNSUPPORTED */
-  embed({ tokens, pooling, priority, tenant, timeoutMs }: EmbedRequest): Embedding {
+  embed({ tokens, pooling, priority, tenant, requestId, timeoutMs }: EmbedRequest): Embedding {
     const id = this.options.ledger.nextId();
     const nowMs = this.options.clock.nowMs();
     this.#scheduler.submit({
@@ -168,7 +173,7 @@ export class PipelineEngine {
       deadlineMs: nowMs + timeoutMs,
     });
     const stream = new EmbeddingStream(() => request.engine.#abandon(id));
-    const request = this.#begin(id, false, (event) => {
+    const request = this.#begin(id, { promptTokens: tokens, requestId }, (event) => {
       if (event.kind === 'embedding' || event.kind === 'error') stream.push(event);
     });
     return stream;
@@ -184,9 +189,16 @@ export class PipelineEngine {
     return textTokensMax(pooling ?? this.model.usualPooling, this.#bounds);
   }
 
-  #begin(id: number, isConstrained: boolean, push: Request['push']): Request {
+  #begin(
+    id: number,
+    { promptTokens, requestId = null, constraintId }: Begun,
+    push: Request['push'],
+  ): Request {
+    const isConstrained = constraintId !== undefined;
     const request: Request = { push, isConstrained, engine: this, rewinds: 0 };
     this.#requests.set(id, request);
+    const { length } = promptTokens;
+    this.options.observe({ kind: 'sequenceQueued', sequenceId: id, requestId, promptTokens: length });
     this.#pump();
     return request;
   }
@@ -215,18 +227,14 @@ export class PipelineEngine {
 
   onResult(result: StepResult): void {
     const nowMs = this.options.clock.nowMs();
-    const sent = this.#sent.get(result.stepId);
-    this.#sent.delete(result.stepId);
+    const done = this.#underWay.done(result, this.options.replica, nowMs);
     const events = this.#scheduler.complete(result, nowMs);
     this.options.ledger.speed.observe(events, nowMs);
     const completeMicros = (this.options.clock.nowMs() - nowMs) * 1000;
     // The next step leaves before the tokens of this one are told.
     this.#pump();
+    if (done) this.options.observe({ ...done, completeMicros });
     this.#tell(events, nowMs);
-    if (!sent) return;
-    const { rows, scheduleMicros } = sent;
-    const { stageTimes } = result;
-    this.options.observe({ kind: 'stepDone', rows, stageTimes, scheduleMicros, completeMicros });
   }
 
   /** A plan of these stages is live, which measured this of themselves. */
@@ -246,13 +254,14 @@ export class PipelineEngine {
   /** What was computed is gone with the epoch; known tokens stay known and are computed again. */
   onDown(): void {
     const touched = this.#scheduler.rewind();
-    this.#sent.clear();
+    this.#underWay.clear();
     for (const id of touched) {
       const request = this.#requests.get(id);
       if (!request || ++request.rewinds < rewindsWithoutTokenMax) continue;
       this.#scheduler.cancel(id);
       this.#end(
         id,
+        'lost',
         new ButterflyError(
           'WORKER_LOST',
           `Workers were lost ${request.rewinds} times while this request ran; it was given up.`,
@@ -265,7 +274,8 @@ export class PipelineEngine {
   close(): void {
     for (const id of [...this.#requests.keys()]) {
       this.#scheduler.cancel(id);
-      this.#end(id, new ButterflyError('CANCELLED', 'The server was stopped before this request was done.'));
+      const stopped = new ButterflyError('CANCELLED', 'The server was stopped before this request was done.');
+      this.#end(id, 'cancelled', stopped);
     }
     this.#cancelTick();
     this.#guesser?.close();
@@ -274,7 +284,7 @@ export class PipelineEngine {
   /** Its client wants no more of it. */
   #abandon(id: number): void {
     this.#scheduler.cancel(id);
-    this.#forget(id);
+    this.#forget(id, 'cancelled');
     this.#pump();
   }
 
@@ -292,25 +302,15 @@ export class PipelineEngine {
       const step = this.#scheduler.nextStep(nowMs);
       if (!step) return;
       pipeline.send(step);
-      const sentMs = clock.nowMs();
-      const rows = step.tokens.length;
-      this.#sent.set(step.stepId, {
-        sentMs: nowMs,
-        deadlineMs: nowMs + this.#stepDeadlineMs(rows),
-        rows,
-        scheduleMicros: (sentMs - nowMs) * 1000,
-      });
+      const { length: rows } = step.tokens;
+      const lapMicros = this.#scheduler.lapMicros(rows) + pipeline.linksMicros(rows);
+      this.#underWay.add(step, nowMs, clock.nowMs(), lapMicros);
     }
   }
 
-  /** Steps before it in the pipeline are paid for too: no more than there are stages. */
-  #stepDeadlineMs(rows: number): number {
-    const lapMicros = this.#scheduler.lapMicros(rows) + this.options.pipeline.linksMicros(rows);
-    const lapsMs = ((1 + this.#sent.size) * lapMicros) / 1000;
-    return Math.min(deadlines.stepMs, stepGraceMs + stepTimesMax * lapsMs);
-  }
-
   #tell(events: readonly SchedulerEvent[], nowMs: number): void {
+    for (const [sequenceId, tokens] of tokensOf(events))
+      this.options.observe({ kind: 'tokensCame', sequenceId, tokens });
     for (const event of events) {
       const request = this.#requests.get(event.id);
       if (!request) continue;
@@ -335,27 +335,19 @@ export class PipelineEngine {
             cachedPromptTokens: event.cachedPromptTokens,
           });
           this.options.ledger.ends.ended(nowMs);
-          this.#forget(event.id);
+          this.#forget(event.id, event.reason, event.cachedPromptTokens);
           break;
         case 'embedding':
           request.push({ kind: 'embedding', vector: event.vector, timing: event.timing });
           this.options.ledger.ends.ended(nowMs);
-          this.#forget(event.id);
+          this.#forget(event.id, 'embedding', 0);
           break;
         case 'expired':
-          this.#end(event.id, this.#expiry());
+          this.#end(event.id, 'expired', this.#expiry());
           break;
         case 'failed':
           this.options.observe({ kind: 'numbersFailed', sequenceId: event.id });
-          this.#end(
-            event.id,
-            new ButterflyError(
-              'COMPUTE_FAILED',
-              request.isConstrained
-                ? 'The model gives no numbers for this request (NaN or infinity in its computation), or none of its tokens goes on with the constraint; check both, or ask otherwise.'
-                : 'The model gives no numbers for this request (NaN or infinity in its computation); check the model file, or ask otherwise.',
-            ),
-          );
+          this.#end(event.id, 'failed', noNumbers(request.isConstrained));
           break;
         default:
           event satisfies never;
@@ -375,23 +367,25 @@ export class PipelineEngine {
         );
   }
 
-  #end(id: number, error: ButterflyError): void {
+  #end(id: number, reason: SequenceEnd, error: ButterflyError): void {
     this.#requests.get(id)?.push({ kind: 'error', error });
-    this.#forget(id);
+    this.#forget(id, reason);
   }
 
-  #forget(id: number): void {
+  #forget(id: number, reason: SequenceEnd, cachedPromptTokens: number | null = null): void {
     this.#guesser?.forget(id);
-    if (this.#requests.delete(id) && this.isIdle) this.options.onIdle?.();
+    if (!this.#requests.delete(id)) return;
+    this.options.observe({ kind: 'sequenceEnded', sequenceId: id, reason, cachedPromptTokens });
+    if (this.isIdle) this.options.onIdle?.();
   }
 
   #scheduleTick(): () => void {
     return this.options.clock.after(tickMs, () => {
       const nowMs = this.options.clock.nowMs();
       this.#tell(this.#scheduler.expire(nowMs), nowMs);
-      const oldest = this.#sent.values().next().value;
-      if (oldest && nowMs > oldest.deadlineMs) {
-        this.options.observe({ kind: 'stepStalled', waitedMs: nowMs - oldest.sentMs });
+      const waitedMs = this.#underWay.lateMs(nowMs);
+      if (waitedMs !== null) {
+        this.options.observe({ kind: 'stepStalled', waitedMs });
         this.options.pipeline.stalled();
       }
       this.#cancelTick = this.#scheduleTick();

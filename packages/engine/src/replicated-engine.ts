@@ -112,6 +112,8 @@ export class ReplicatedEngine implements Engine, Embedder {
       missed: sum('missed'),
       guessed: sum('guessed'),
       confirmed: sum('confirmed'),
+      headGuessed: sum('headGuessed'),
+      headConfirmed: sum('headConfirmed'),
     };
   }
 

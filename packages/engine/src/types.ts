@@ -21,6 +21,8 @@ export interface GenerateRequest {
   readonly priority: number;
   /** On whose behalf: tenants get equal shares. Absent for nobody in particular, who is one tenant too. */
   readonly tenant?: string | undefined;
+  /** As whoever asked knows it, for those who watch; absent for what no client asked for. */
+  readonly requestId?: string | undefined;
   /** How long the request may take, waiting included. */
   readonly timeoutMs: number;
   /**
@@ -36,9 +38,10 @@ export interface EmbedRequest {
   readonly tokens: Int32Array;
   /** By default as the model's file says, else the mean of an encoder and the last token of any other model. */
   readonly pooling?: Pooling | null;
-  /** As in `GenerateRequest`, like the next two. */
+  /** As in `GenerateRequest`, like the next three. */
   readonly priority: number;
   readonly tenant?: string | undefined;
+  readonly requestId?: string | undefined;
   readonly timeoutMs: number;
 }
 

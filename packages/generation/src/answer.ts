@@ -99,6 +99,7 @@ function engineRequest(
     stopTokens: ignoreEos ? noTokens : endsOf(vocabulary.endOfGenerationTokens, reading),
     priority: spec.priority,
     tenant: spec.tenant,
+    requestId: spec.requestId,
     timeoutMs: spec.timeoutMs,
   };
 }

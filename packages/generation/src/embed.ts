@@ -21,6 +21,7 @@ export interface EmbedSpec {
   /** As in `GenerationSpec`; 0 where it is absent. */
   readonly priority?: number;
   readonly tenant?: string | undefined;
+  readonly requestId?: string | undefined;
 }
 
 /** Vectors of texts, in the order in which they were asked for. */
@@ -74,8 +75,8 @@ export class EmbeddingRun {
 
   async #vector(tokens: Int32Array): Promise<Float32Array> {
     if (this.#cancelled) throw new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
-    const { pooling, timeoutMs, tenant, priority = 0 } = this.spec;
-    const embedding = this.model.engine.embed({ tokens, pooling, priority, tenant, timeoutMs });
+    const { priority = 0, pooling, timeoutMs, tenant, requestId } = this.spec;
+    const embedding = this.model.engine.embed({ tokens, pooling, priority, tenant, requestId, timeoutMs });
     this.#underWay.add(embedding);
     try {
       return await vectorOf(embedding);

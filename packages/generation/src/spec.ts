@@ -136,6 +136,8 @@ export interface GenerationSpec {
   readonly priority: number;
   /** On whose behalf, so that each gets a share; absent for nobody in particular. */
   readonly tenant?: string | undefined;
+  /** As whoever asked knows it, for those who watch. */
+  readonly requestId?: string | undefined;
   /** From here to the last token, waiting included. */
   readonly timeoutMs: number;
 }

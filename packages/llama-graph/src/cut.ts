@@ -66,8 +66,9 @@ export class GraphCutter {
   /**
    * The nodes of layers `start` to `end` (exclusive).
    * @param wanted what is computed: all, or only what is written to caches.
+   * @param beside positions of nodes that are computed in any case.
    */
-  cut(start: number, end: number, wanted: 'all' | 'cachesOnly' = 'all'): Cut {
+  cut(start: number, end: number, wanted: 'all' | 'cachesOnly' = 'all', beside: readonly number[] = []): Cut {
     ensure(
       start >= 0 && start < end && end <= this.layers,
       () => `layers ${start} to ${end} are no range within ${this.layers} layers`,
@@ -85,6 +86,7 @@ export class GraphCutter {
       }
     };
     exits.forEach(visit);
+    for (const position of beside) visit(this.graph.nodes[position]?.pointer ?? 0n);
     for (const node of this.graph.nodes) {
       const layer = this.#writtenLayer(node);
       if (layer !== null && layer >= start && layer < end) visit(node.pointer);

@@ -13,6 +13,7 @@ import {
   readPooling,
   readVocabulary,
   specOf,
+  withHead,
 } from '@butterfly/model';
 import { ButterflyError, runningMaxOf, toButterflyError } from '@butterfly/common';
 import { firstOwnState, roomSlotsFor } from '@butterfly/wire';
@@ -26,6 +27,8 @@ interface HiddenFacts {
   readonly isChunked?: boolean;
   /** Whether its head scores the last row of a text, as llm_graph_input_cls::set_input of src/llama-graph.cpp has it. */
   readonly ranksLast?: boolean;
+  /** Whether what llama.cpp asserts of a layer that predicts the token after the next one is so (`graph_mtp` in src/models/). */
+  readonly hasHead?: (reader: MetadataReader) => boolean;
   /** Parameters of `inp_attn_scale`; null without. */
   readonly temperature?: (reader: MetadataReader) => ImportedGraphSpec['temperature'];
 }
@@ -51,7 +54,16 @@ const hiddenFacts: Readonly<Record<string, HiddenFacts>> = {
       return scale === 0 ? null : { floorScale, scale: Math.fround(scale), offset: 0 };
     },
   },
-  deepseek2: { temperature: latentTemperature },
+  deepseek2: {
+    temperature: latentTemperature,
+    hasHead: (reader) =>
+      (reader.count('attention.key_length_mla') ?? 0) > 0 &&
+      (reader.count('attention.value_length_mla') ?? 0) > 0 &&
+      (reader.number('attention.temperature_scale') ?? 0) === 0,
+  },
+  glm4moe: { hasHead: () => true },
+  qwen35: { hasHead: () => true },
+  qwen35moe: { hasHead: () => true },
   mistral4: { temperature: latentTemperature },
   qwen3: { ranksLast: true },
   qwen3vl: { ranksLast: true },
@@ -78,6 +90,7 @@ export function surveyRequest(gguf: GgufFile): SurveyRequest {
     names: gguf.tensors.map(({ name }) => name),
     isChunked: factsOf(architecture).isChunked ?? false,
     isRanking: readPooling(readerOf(gguf, architecture)) === 'rank',
+    hasHead: hasHead(gguf, architecture),
   };
 }
 
@@ -89,10 +102,11 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
   const architecture = readArchitecture(gguf);
   const reader = readerOf(gguf, architecture);
   const contextTrained = reader.requiredCount('context_length');
-  const plainWeights = new Set(survey.plainWeights);
+  const plainWeights = new Set([...survey.plainWeights, ...(survey.head?.plainWeights ?? [])]);
+  const shapes = { ...survey.head?.shapes, ...survey.shapes };
   for (const tensor of gguf.tensors) {
     if (plainWeights.has(tensor.name)) checkPlain(tensor);
-    const shape = Object.hasOwn(survey.shapes, tensor.name) ? survey.shapes[tensor.name] : undefined;
+    const shape = Object.hasOwn(shapes, tensor.name) ? shapes[tensor.name] : undefined;
     if (shape) checkShape(tensor, shape);
   }
   const { metadata, keys } = architectureEntries(gguf.entries, architecture);
@@ -125,6 +139,11 @@ export function describeImported(gguf: GgufFile, survey: GraphSurvey): ModelSpec
       windows: null,
       experts: expertsOf(reader),
       temperature: survey.hasTemperature ? temperature : null,
+      head: survey.head && {
+        attention: survey.head.attention,
+        tensors: Object.keys(survey.head.shapes),
+        isOn: false,
+      },
     },
   });
 }
@@ -158,6 +177,8 @@ export interface Service {
   readonly windowCache: WindowCache;
   /** Of one step. */
   readonly rowsMax: number;
+  /** Whether its layer that predicts the token after the next one guesses, where it has one; by default not. */
+  readonly hasHead?: boolean;
 }
 
 /** What layers with a sliding window keep: what it needs, the whole context, or the former where that saves half and more. */
@@ -165,7 +186,8 @@ export const windowCaches = ['auto', 'window', 'full'] as const;
 export type WindowCache = (typeof windowCaches)[number];
 
 /** The model as it is served. */
-export function servedSpec(spec: ModelSpec, service: Service): ModelSpec {
+export function servedSpec(described: ModelSpec, service: Service): ModelSpec {
+  const spec = service.hasHead ? withHead(described) : described;
   const { graph } = spec;
   if (graph.kind !== 'imported') return spec;
   const { contextTokens, sequences, checkpoints } = service;
@@ -201,6 +223,17 @@ export function headerOf({ architecture, vocabulary, tensors, graph }: ModelSpec
     metadataKeys: graph.metadataKeys,
     tensors,
   });
+}
+
+/** The layer whose guesses llama.cpp builds the graph of lies behind all others, and is the only one of its kind. */
+function hasHead(gguf: GgufFile, architecture: string): boolean {
+  const reader = readerOf(gguf, architecture);
+  const layer = (reader.count('block_count') ?? 0) - 1;
+  return (
+    reader.count('nextn_predict_layers') === 1 &&
+    (factsOf(architecture).hasHead?.(reader) ?? false) &&
+    gguf.tensors.some(({ name }) => name === `blk.${layer}.nextn.eh_proj.weight`)
+  );
 }
 
 function factsOf(architecture: string): HiddenFacts {

@@ -22,7 +22,7 @@ import { AttentionBuilder } from './attention-builder.js';
 import { viewOperations, type Core } from './cores.js';
 import { packCrossing, unpackCrossing, widthOf, type CrossingPart } from './crossing.js';
 import { cacheLayer, isStateName } from './cut.js';
-import { type FindWeight, leafOf, rootOf, weightUse } from './leaves.js';
+import { type FindWeight, beforeLogits, leafOf, rootOf, weightUse } from './leaves.js';
 import { poolNodes, tensorsOfTexts, type PooledNodes } from './texts/pooling-builder.js';
 import { refuse } from './refusal.js';
 import { StateBuilder, type StateGroup } from './state-builder.js';
@@ -46,6 +46,8 @@ export interface GraphBuilderOptions {
   readonly logits: Pointer | null;
   /** In place of logits, how embeddings are made; null where none are wanted. */
   readonly pooled: PooledNodes | null;
+  /** The last hidden states of all rows; null where nobody wants them. */
+  readonly hidden: Pointer | null;
   /** What enters the last layer of those that are computed, if not the stage, of which numbers are watched on the last. */
   readonly watched: readonly CrossingPart[];
   readonly isLast: boolean;
@@ -230,7 +232,7 @@ export class GraphBuilder {
             node.viewOf === null ? null : this.#operand(node, -1, node.viewOf),
           );
     this.#made.set(node.pointer, made);
-    if (node.pointer === this.options.logits) graph.keep(made);
+    if (node.pointer === this.options.logits || node.pointer === this.options.hidden) graph.keep(made);
     // One by one, so that the order is llama.cpp's: what is cached must be written before it is attended to.
     graph.expand(made);
   }
@@ -295,6 +297,8 @@ export class GraphBuilder {
         this.#inputs.rotations.push(made);
         return keep(made);
       }
+      case 'hidden':
+        return keep((this.#inputs.hidden = this.#input(tensor.type, tensor.shape)));
       case 'scratch':
         return keep(this.#graph.tensor(tensor.type, tensor.shape));
       case 'cache':
@@ -323,9 +327,12 @@ export class GraphBuilder {
     }
     const sums = this.#sums(this.#packed(this.options.watched) ?? this.#entered());
     if (this.options.pooled) return this.#embeddings(this.options.pooled, sums);
-    const before = logits === null ? null : this.#beforeLogits(logits);
+    const { hidden, names } = this.options;
+    const isWeight = (name: string): boolean => names.has(name);
+    const before = logits === null ? null : beforeLogits(logits, this.options, isWeight, this.#made);
     return {
       activations: null,
+      hidden: hidden === null ? null : (this.#made.get(hidden) ?? null),
       logits: logits === null ? null : (this.#made.get(logits) ?? null),
       rowSums: sums,
       logitRowSums: before && this.#sums(before),
@@ -363,20 +370,6 @@ export class GraphBuilder {
     const made = node && this.#made.get(node.pointer);
     if (!made) throw refuse('begins with no embedding');
     return made;
-  }
-
-  /** What the matrix of the output is multiplied by. */
-  #beforeLogits(exit: Pointer): Tensor {
-    const { get, names } = this.options;
-    for (let node = get(exit); node.op !== 'NONE';) {
-      const [first, second] = node.sources;
-      if (!first) break;
-      const isOutput = node.op === 'MUL_MAT' && names.has(get(first).name);
-      const made = isOutput && second ? this.#made.get(second) : undefined;
-      if (made) return made;
-      node = get(first);
-    }
-    throw refuse('makes logits without a matrix');
   }
 
   /** The sum of each row: a product with ones, which all threads compute, as ggml has one thread alone add up rows. */

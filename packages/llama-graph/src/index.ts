@@ -10,6 +10,7 @@ export {
 export type { WindowCache } from './describe.js';
 export type { FindWeight } from './leaves.js';
 export { checkShape } from './refusal.js';
+export { HeadGraphs } from './heads/head-graph.js';
 export { StageGraphs } from './stage-graph.js';
 export type { ImportedWeight } from './stage-graph.js';
 export { SurveyCache } from './kept/survey-cache.js';

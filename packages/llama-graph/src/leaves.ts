@@ -21,6 +21,8 @@ export type Leaf =
   | { readonly kind: 'temperature' }
   /** F32 [n, n]: what rotates heads before they are cached in few bits. */
   | { readonly kind: 'rotation'; readonly size: number }
+  /** F32 [hidden, rows]: last hidden states, of which the token after the next one is predicted. */
+  | { readonly kind: 'hidden' }
   /** What texts are pooled by: F32 [rows, texts] weights of means, or I32 [texts] rows. */
   | { readonly kind: 'pooling'; readonly takes: 'mean' | 'row' }
   /** Memory whose values do not count, because all of them are replaced at once. */
@@ -59,7 +61,7 @@ export function leafOf(
     }
     return { kind: 'cache', layer, part: part === 'k' ? 'keys' : 'values' };
   }
-  const isTokens = name === 'inp_tokens' || (reader !== null && looksUpPerLayer(leaf, reader, isWeight));
+  const isTokens = name === 'inp_tokens' || (reader !== null && looksTokensUp(leaf, reader, isWeight));
   if (isTokens && type === dtype.I32 && isVector(shape, rows)) return { kind: 'tokens' };
   if (name === 'inp_pos' && type === dtype.I32 && shape[0] % rows === 0)
     return { kind: 'positions', each: shape[0] / rows };
@@ -68,6 +70,7 @@ export function leafOf(
   if (rotations.test(name) && type === dtype.F32 && shape[0] === shape[1])
     return { kind: 'rotation', size: shape[0] };
   if (madeAnew.test(name) || (reader !== null && isMaskOf(leaf, reader.node))) return { kind: 'ours' };
+  if (name === 'mtp_h_input' && type === dtype.F32 && shape[1] === rows) return { kind: 'hidden' };
   if (name === 'mean' && type === dtype.F32) return { kind: 'pooling', takes: 'mean' };
   if (name === 'cls' && type === dtype.I32) return { kind: 'pooling', takes: 'row' };
   const isInput = (leaf.flags & tensorFlags.input) !== 0;
@@ -81,8 +84,12 @@ const noName = /^leaf_\d+$/u;
 /** What gemma3n and gemma4 look up beside the embedding (build_inp_per_layer of src/models/gemma4.cpp and gemma3n.cpp). */
 const perLayerEmbedding = 'per_layer_token_embd.weight';
 
-/** Whether a leaf without a name is an input by which rows of the embedding for each layer are chosen: token ids again. */
-function looksUpPerLayer(
+/** What layers look up that predict the token after the next one, and in which node (graph_mtp of src/models/qwen35.cpp and others). */
+const headEmbedding = /^(?:token_embd|blk\.\d+\.nextn\.embed_tokens)\.weight$/u;
+const headLookup = /^mtp_tok_embd-\d+$/u;
+
+/** Whether a leaf without a name is an input by which rows of an embedding are chosen: token ids again. */
+function looksTokensUp(
   { name, pointer, flags }: ImportedTensor,
   { node, get }: Reader,
   isWeight: (name: string) => boolean,
@@ -90,7 +97,9 @@ function looksUpPerLayer(
   const [table, ids] = node.sources;
   if (!noName.test(name) || (flags & tensorFlags.input) === 0) return false;
   if (node.op !== 'GET_ROWS' || ids !== pointer || !table) return false;
-  return isWeight(perLayerEmbedding) && get(table).name === perLayerEmbedding;
+  const { name: embedding } = get(table);
+  const isOfHead = headLookup.test(node.name) && headEmbedding.test(embedding);
+  return isWeight(embedding) && (embedding === perLayerEmbedding || isOfHead);
 }
 
 function isVector(shape: Readonly<Shape>, length: number): boolean {
@@ -148,4 +157,26 @@ export function weightUse({ op }: ImportedTensor, index: number): WeightUse {
   if (op === 'GET_ROWS') return 'lookup';
   if (op === 'MUL_MAT') return 'matmul';
   return op === 'MUL_MAT_ID' ? 'experts' : 'elementwise';
+}
+
+/**
+ * What the matrix of the output is multiplied by.
+ * @param made what stands for the nodes of the graph
+ * @throws ButterflyError MODEL_UNSUPPORTED where there is none
+ */
+export function beforeLogits(
+  logits: ImportedTensor['pointer'],
+  { get }: Pick<WholeGraph, 'get'>,
+  isWeight: (name: string) => boolean,
+  made: ReadonlyMap<ImportedTensor['pointer'], Tensor>,
+): Tensor {
+  for (let node = get(logits); node.op !== 'NONE';) {
+    const [first, second] = node.sources;
+    if (!first) break;
+    const isOutput = node.op === 'MUL_MAT' && isWeight(get(first).name);
+    const found = isOutput && second ? made.get(second) : undefined;
+    if (found) return found;
+    node = get(first);
+  }
+  throw refuse('makes logits without a matrix');
 }

@@ -40,6 +40,8 @@ export interface StageGraphOptions {
   readonly isLookedUp?: boolean;
   /** How embeddings of texts may be wanted; null, the default, where none can be made. */
   readonly embedding?: { readonly isRanking: boolean } | null;
+  /** Whether the last stage gives the last hidden state of every row too, where the model is made for that; by default not. */
+  readonly givesHidden?: boolean;
 }
 
 /** A step and the memory that it is computed over. */
@@ -57,6 +59,8 @@ export class StageGraphs {
   readonly #exits: readonly CrossingPart[];
   /** What enters the last layer, of the last stage, as far as it is computed there. */
   readonly #watched: { readonly whole: readonly CrossingPart[]; readonly silent: readonly CrossingPart[] };
+  /** The position of the last hidden states; null where they are not given. */
+  readonly #hidden: number | null;
   readonly #operations: readonly string[];
   /** Of the last stage, where embeddings can be made. */
   readonly #pooled: Pick<PooledCut, 'end' | 'operations'> | null;
@@ -72,8 +76,9 @@ export class StageGraphs {
     const cutter = new GraphCutter(graph, model.layers);
     const { layerStart, layerEnd } = range;
     const behind = options.isLookedUp && layerStart === 0 ? lookupOf(graph) : null;
+    this.#hidden = options.givesHidden && this.isLast ? hiddenOf(graph) : null;
     const cut = (wanted: 'all' | 'cachesOnly'): Cut => {
-      const made = cutter.cut(layerStart, layerEnd, wanted);
+      const made = cutter.cut(layerStart, layerEnd, wanted, this.#hidden === null ? [] : [this.#hidden]);
       if (behind === null) return made;
       return { ...made, nodes: made.nodes.filter((position) => position !== behind), entries: [behind] };
     };
@@ -145,6 +150,7 @@ export class StageGraphs {
         nodes,
         logits: logits === undefined ? null : imported.node(logits).pointer,
         pooled: null,
+        hidden: this.#hidden === null ? null : imported.node(this.#hidden).pointer,
         watched: isSilent ? this.#watched.silent : this.#watched.whole,
         cores: isSilent ? this.#cores.silent : this.#cores.whole,
       },
@@ -168,6 +174,7 @@ export class StageGraphs {
     return this.#builder(imported, step, {
       nodes,
       logits: null,
+      hidden: null,
       pooled: {
         rows: imported.node(end.rows).pointer,
         taken: imported.node(end.taken).pointer,
@@ -182,7 +189,7 @@ export class StageGraphs {
   #builder(
     imported: ImportedGraph,
     step: StepMemory,
-    parts: Pick<GraphBuilderOptions, 'nodes' | 'logits' | 'pooled' | 'watched' | 'cores'>,
+    parts: Pick<GraphBuilderOptions, 'nodes' | 'logits' | 'pooled' | 'hidden' | 'watched' | 'cores'>,
   ): StepGraph<CloningGraph> {
     return new GraphBuilder({
       ...this.options,
@@ -218,7 +225,7 @@ export class StageGraphs {
 }
 
 /** Rows of the graphs by which a stage is cut, unlike any dimension of a model, so that the dimension of rows shows. */
-const coreRows = 7;
+export const coreRows = 7;
 /** Graphs of thousands of nodes are some megabytes each. */
 const groupGraphsMax = 32;
 
@@ -256,8 +263,16 @@ function lookupOf(graph: WholeGraph): number {
   return found;
 }
 
+/** The node of the last hidden states of all rows. */
+function hiddenOf(graph: WholeGraph): number {
+  const found = graph.nodes.findIndex(({ name }) => name === 'h_nextn');
+  if (found < 0 || graph.nodes[found]?.shape[1] !== coreRows)
+    throw refuse('gives no last hidden state of every row');
+  return found;
+}
+
 /** How each weight is used by the nodes of cuts. */
-function weightsOf(
+export function weightsOf(
   names: ReadonlySet<string>,
   cuts: readonly { readonly graph: WholeGraph; readonly cut: Cut }[],
 ): ImportedWeight[] {

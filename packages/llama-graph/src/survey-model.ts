@@ -6,6 +6,7 @@ import {
   surveySequencesMax,
   type GraphSurvey,
 } from './survey.js';
+import { surveyHead } from './heads/head-survey.js';
 import { tryGraphs } from './trial.js';
 
 /** What a survey needs of a file. */
@@ -17,6 +18,8 @@ export interface SurveyRequest {
   readonly isChunked: boolean;
   /** Whether the file says that its embeddings are scores. */
   readonly isRanking: boolean;
+  /** Whether it has a layer that predicts the token after the next one, which llama.cpp builds the graph of. */
+  readonly hasHead: boolean;
 }
 
 /** What a process of its own says of a model. */
@@ -39,7 +42,10 @@ export function surveyModel(ggml: Ggml, request: SurveyRequest): GraphSurvey {
   };
   const known = { names: new Set(names), isChunked, isRanking };
   using first = new HeaderModel(ggml, options);
-  if (first.windowTokens === 0) return surveyWith(ggml, first, known, options);
+  if (first.windowTokens === 0) {
+    const survey = surveyWith(ggml, first, known, options);
+    return request.hasHead ? { ...survey, head: surveyHead(ggml, options, known.names) } : survey;
+  }
   const wide = { ...options, contextTokens: surveyContextTokens(first.windowTokens) };
   using second = new HeaderModel(ggml, wide);
   return surveyWith(ggml, second, known, wide);

@@ -4,6 +4,7 @@ import { attendsWithoutCache, attentionsOf } from './attention-survey.js';
 import { viewOperations } from './cores.js';
 import { crossingParts, widthOf } from './crossing.js';
 import { cacheLayer, GraphCutter, isStateName, type Cut, type WholeGraph } from './cut.js';
+import type { SurveyedHead } from './heads/head-cut.js';
 import { surveyPooling, type SurveyedEmbedding } from './texts/pooled-end.js';
 import { refuse } from './refusal.js';
 import { leafOf, leavesOf, readingsOf, rootOf, stateKind, weightUse, type Leaf } from './leaves.js';
@@ -29,10 +30,12 @@ export interface GraphSurvey {
   readonly isEncoder: boolean;
   /** Null where none can be made. */
   readonly embedding: SurveyedEmbedding | null;
+  /** The layer that predicts the token after the next one; null without one that can be computed here. */
+  readonly head: SurveyedHead | null;
 }
 
 /** Unlike any dimension of a model, so that the dimension of the rows shows. */
-const surveyedRows = 7;
+export const surveyedRows = 7;
 const surveyedOutputs = 3;
 /** Rows that a header model for a survey must allow. */
 export const surveyRowsMax = 64;
@@ -108,6 +111,7 @@ export function surveyGraph(
     hasTemperature: [...cuts.keys()].some((layer) => reads(layer, 'temperature')),
     isEncoder,
     embedding: pooled?.embedding ?? null,
+    head: null,
   };
 }
 
@@ -150,7 +154,7 @@ function checkKernels(graph: WholeGraph): void {
 const anyType: ReadonlySet<string> = new Set(['CPY', 'CONT', 'DUP']);
 
 /** Names of the leaves that the nodes of a cut read number by number, directly or through views. */
-function readAsFloats(graph: WholeGraph, cut: Cut): string[] {
+export function readAsFloats(graph: WholeGraph, cut: Cut): string[] {
   return cut.nodes.flatMap((position) => {
     const node = graph.nodes[position];
     if (!node || viewOperations.has(node.op) || anyType.has(node.op)) return [];

@@ -45,6 +45,8 @@ export {
   windowsOf,
   withoutRooms,
 } from './spec/kv-cache-size.js';
+export { hasHeadTensors, servedHead, withHead } from './spec/head.js';
+export type { HeadSpec } from './spec/spec.js';
 export { activeBytes, kindOfLayers, layerKinds, readBytes } from './spec/layer-kinds.js';
 export type { LayerKind } from './spec/layer-kinds.js';
 export { meanTimes, timedLayers, timesOfKinds } from './spec/layer-times.js';

@@ -30,6 +30,23 @@ describe('weights', () => {
   });
 });
 
+describe('a plan', () => {
+  it('is in force only when a token has gone through all stages', async () => {
+    await using scripted = await ScriptedCluster.start();
+    const workers = [await scripted.join('a'), await scripted.join('b')];
+    for (const worker of workers) worker.isMute = true;
+    await scripted.until(() => workers.some(({ lastStageOf }) => lastStageOf !== null));
+    await scripted.pass(1_000);
+    expect([scripted.deployment.isLive, scripted.deployment.describe()]).toEqual([
+      false,
+      expect.stringContaining('token'),
+    ]);
+    for (const worker of workers) worker.speakUp();
+    await scripted.pass(1_000);
+    expect(scripted.deployment.isLive).toBe(true);
+  });
+});
+
 describe('a cluster that is closed', () => {
   it('waits for nothing any more, which would keep its process up', async () => {
     const scripted = await ScriptedCluster.live(['a', 'b']);

@@ -1,4 +1,4 @@
-import { ButterflyError, type Clock, limits, type Observer } from '@butterfly/common';
+import { ButterflyError, type Clock, limits, type Observer, observerOfModel } from '@butterfly/common';
 import { EpochNumbers, type Member } from '@butterfly/control';
 import type { Admission } from '@butterfly/identity';
 import type { Link } from '@butterfly/planning';
@@ -111,8 +111,9 @@ export class Cluster {
    * @throws ButterflyError QUEUE_FULL where there are too many; CONFIG_INVALID for a name that another one has
    */
   deploy({ files, ...settings }: DeployOptions): Deployment {
-    const { clock, observe } = this.options;
+    const { clock } = this.options;
     const { name, shards } = settings;
+    const observe = observerOfModel(this.options.observe, name);
     if (this.deployments.some((each) => each.name === name))
       throw new ButterflyError(
         'CONFIG_INVALID',

@@ -1,14 +1,22 @@
 import { randomInt } from 'node:crypto';
-import { ButterflyError, type Clock, type Observer, deadlines, runningMaxOf } from '@butterfly/common';
+import {
+  ButterflyError,
+  type Clock,
+  type Observer,
+  deadlines,
+  observerOfModel,
+  runningMaxOf,
+} from '@butterfly/common';
 import {
   ConstraintDesk,
   type DraftModel,
   EngineLedger,
   PipelineEngine,
   ReplicatedEngine,
+  type SchedulerStats,
   sharedTokens,
 } from '@butterfly/engine';
-import { type ModelSpec, cacheBlockSlots, stateSlotsOf, windowsOf } from '@butterfly/model';
+import { type ModelSpec, cacheBlockSlots, servedHead, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { PlanWishes } from '@butterfly/planning';
 import type { TokenTable } from '@butterfly/wire';
 import { describeCluster, type DescribedCluster, viewOf } from './cluster-description.js';
@@ -68,6 +76,15 @@ export interface DraftOptions {
   readonly vocabulary: () => TokenTable;
 }
 
+/** How much a model has to do. */
+export interface ModelLoad {
+  readonly running: number;
+  readonly queued: number;
+  readonly arenaSlots: number;
+  /** Of these, those that are free or hold only what may be dropped at once. */
+  readonly availableSlots: number;
+}
+
 /** What all models of an orchestrator have in common. */
 export interface Surroundings {
   readonly clock: Clock;
@@ -94,8 +111,12 @@ export class DeployedModel {
   constructor(
     private readonly cluster: ServingCluster,
     private readonly options: ModelOptions,
-    around: Surroundings,
+    surroundings: Surroundings,
   ) {
+    const around = {
+      ...surroundings,
+      observe: observerOfModel(surroundings.observe, options.modelId),
+    };
     const draft = draftModel(options);
     const { spec, modelId, capacity, wishes, numerics, files, vocabulary } = options;
     const contextSlots = Math.ceil(capacity.contextTokens / cacheBlockSlots) * cacheBlockSlots;
@@ -134,6 +155,19 @@ export class DeployedModel {
   /** Memory of all workers that its shards take or will take, in bytes. */
   get bytes(): number {
     return [...this.#deployment.taken.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** Requests that hold a place and that wait for one, and slots of its arenas; of all replicas together. */
+  get load(): ModelLoad {
+    const loads = this.engine.loads();
+    const sum = (of: (stats: SchedulerStats) => number): number =>
+      loads.reduce((total, stats) => total + of(stats), 0);
+    return {
+      running: sum(({ running }) => running),
+      queued: sum(({ waiting }) => waiting),
+      arenaSlots: this.#arenaSlots * loads.length,
+      availableSlots: sum(({ availableSlots }) => availableSlots),
+    };
   }
 
   workers(): WorkerView[] {
@@ -189,16 +223,17 @@ function startEngine(
     runningMax: stateSlots > 0 ? parallel : runningMaxOf(parallel),
     stepRowsMax: stepRowsMax(options.spec, contextTokens),
     model: engineModel(options.spec),
-    stateSlots,
-    windows: windowsOf(options.spec),
+    ...{ stateSlots, windows: windowsOf(options.spec) },
     ...(options.speculation === 'off' ? { guessesMax: 0 } : {}),
     draftTokensMax: draft?.engine.contextTokensMax ?? 0,
+    headGuessesMax: servedHead(options.spec) ? 1 : 0,
   };
   const onIdle = (): void => replicated.idle();
   const replicas = deployment.replicas.map((replica) => ({
     replica,
     engine: new PipelineEngine({
       pipeline: replica,
+      replica: replica.number,
       scheduler,
       ledger,
       clock,
@@ -216,14 +251,8 @@ function startEngine(
   }));
   const constraints = constraintDesk(options, deployment, clock);
   const describe = (): string => deployment.describe();
-  const replicated = new ReplicatedEngine({
-    replicas,
-    ledger,
-    contextTokensMax: contextTokens,
-    constraints,
-    describe,
-    clock,
-  });
+  const shared = { ledger, contextTokensMax: contextTokens, constraints };
+  const replicated = new ReplicatedEngine({ replicas, ...shared, describe, clock });
   for (const { replica, engine } of replicas)
     replica.attach({
       onLive: (current, reports) => {

@@ -48,7 +48,7 @@ export class CompiledStep implements Disposable {
    */
   bind(isHost: boolean): void {
     const { inputs, outputs } = this.step;
-    const { activations, logits, vectors = [], rowSums, logitRowSums } = outputs;
+    const { activations, logits, vectors = [], hidden = null, rowSums, logitRowSums } = outputs;
     const { rows, paddedRows, logitRows, paddedLogitRows } = this.batch;
     const access =
       (copies: 'inputs' | 'outputs') =>
@@ -83,6 +83,8 @@ export class CompiledStep implements Disposable {
       rotations: inputs.rotations.map((tensor) => new Float32Array(data(tensor))),
       ones: inputs.ones.map((tensor) => new Float32Array(data(tensor))),
       means: (inputs.means ?? []).map((tensor) => new Float32Array(data(tensor))),
+      entered: inputs.hidden ? new Float32Array(data(inputs.hidden)) : null,
+      hidden: hidden && firstRows(new Float32Array(result(hidden)), rows, paddedRows),
       vectors: vectors.map((tensor) => new Float32Array(result(tensor))),
       rowSums: firstRows(new Float32Array(result(rowSums)), rows, paddedRows),
       logitRowSums:
@@ -93,9 +95,9 @@ export class CompiledStep implements Disposable {
   }
 
   /** What the latest computation gave, without the rows that pad. */
-  outputs(): Pick<Views, 'activations' | 'logits' | 'vectors' | 'rowSums' | 'logitRowSums'> {
-    const { activations, logits, vectors, rowSums, logitRowSums } = this.#bound();
-    return { activations, logits, vectors, rowSums, logitRowSums };
+  outputs(): Pick<Views, 'activations' | 'logits' | 'vectors' | 'hidden' | 'rowSums' | 'logitRowSums'> {
+    const { activations, logits, vectors, hidden, rowSums, logitRowSums } = this.#bound();
+    return { activations, logits, vectors, hidden, rowSums, logitRowSums };
   }
 
   /** Takes what was filled to the device, to be called last before each computation. */
@@ -116,6 +118,12 @@ export class CompiledStep implements Disposable {
     if (!tokens) return;
     tokens.set(ids ?? []);
     tokens.fill(0, ids?.length ?? 0);
+  }
+
+  /** Writes the hidden states that a head takes, F32 [hidden] of each row. */
+  fillHidden(rows: readonly Float32Array[]): void {
+    const { entered } = this.#bound();
+    for (const [row, state] of rows.entries()) entered?.set(state, row * state.length);
   }
 
   /** Writes all other inputs. `sequences` must have the shape that this was compiled for. */
@@ -190,6 +198,9 @@ interface Views {
   readonly ones: readonly Float32Array[];
   readonly means: readonly Float32Array[];
   readonly vectors: readonly Float32Array[];
+  /** Of a head, what it takes. */
+  readonly entered: Float32Array | null;
+  readonly hidden: Float32Array | null;
   readonly rowSums: Float32Array;
   readonly logitRowSums: Float32Array | null;
   readonly activations: Uint8Array | null;

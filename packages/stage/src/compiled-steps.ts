@@ -11,7 +11,7 @@ export class CompiledSteps implements Disposable {
   readonly #compiled = new Map<string, CompiledStep>();
 
   constructor(
-    private readonly builder: StageBuilder,
+    private readonly builder: Pick<StageBuilder, 'build'>,
     private readonly spec: ModelSpec,
     private readonly computer: StepComputer,
   ) {}

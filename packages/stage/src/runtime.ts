@@ -10,6 +10,7 @@ import {
   layerOf,
   plainLayout,
   readsTokens,
+  servedHead,
   timedLayers,
   windowsOf,
 } from '@butterfly/model';
@@ -19,12 +20,13 @@ import type { CompiledStep } from './compiled-step.js';
 import { CompiledSteps } from './compiled-steps.js';
 import { EmbeddingLookup } from './embedding-lookup.js';
 import { StageFaultFinder } from './fault-finder.js';
+import { GuessHead } from './head/guess-head.js';
 import { KvCache } from './kv-cache.js';
 import { RoomCache, isInRooms } from './room-cache.js';
 import { StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
 import type { SharedWeights } from './loading/shared-weights.js';
-import { LoadedWeights, type LayerRange, type UsedWeight } from './loading/stage-weights.js';
+import { LoadedWeights, distinctUses, type LayerRange, type UsedWeight } from './loading/stage-weights.js';
 import type {
   ComputeStep,
   Stage,
@@ -76,6 +78,8 @@ export class StageRuntime implements Stage {
   readonly #faults: StageFaultFinder;
   readonly #computer: StepComputer;
   readonly #compiled: CompiledSteps;
+  /** On the last stage of a model whose own layer guesses. */
+  readonly #head: GuessHead | null;
   /** Expected times of steps that are not padded; empty until then. */
   #curve: readonly StepTime[] = [];
   /** Steps with parts of prompts are filled to whole groups of so many rows. */
@@ -121,16 +125,23 @@ export class StageRuntime implements Stage {
       this.#builder = keep(stageBuilder({ ...options, isLookedUp: this.#lookup !== null }));
       const homeOf = (weight: UsedWeight): Backend =>
         isHostExpert(weight, options) ? this.#host : this.#backend;
-      const { weights } = this.#builder;
+      const head = this.isLast ? servedHead(spec) : null;
+      this.#head = head && keep(new GuessHead({ ...options, head }));
+      const weights = distinctUses([...this.#builder.weights, ...(this.#head?.weights ?? [])]);
       this.#shard = keep(new LoadedWeights(this.#host, spec, weights, homeOf, shared));
       const layers = spec.attention.slice(range.layerStart, range.layerEnd);
       const windows = windowsOf(spec);
       const inArena = layers.map((layer) => (isInRooms(layer, windows) ? null : layer));
-      this.#cache = keep(new KvCache(this.#backend, inArena, arenaSlots, cacheType));
+      const ofHead = head ? [head.attention] : [];
+      this.#cache = keep(new KvCache(this.#backend, [...inArena, ...ofHead], arenaSlots, cacheType));
       this.#rooms = keep(new RoomCache(this.#backend, layers, windows, cacheType));
       this.#states = keep(stateArena(this.#backend, spec, range));
-      const caches = this.#cache.layers.map((cache, layer) => cache ?? this.#rooms.layers[layer] ?? null);
+      const caches = layers
+        .map((_, i) => this.#cache.layers[i])
+        .map((cache, layer) => cache ?? this.#rooms.layers[layer] ?? null);
       this.#builder.use(this.#shard, caches, this.#states.layers);
+      const headCache = this.#cache.layers.at(-1);
+      if (headCache) this.#head?.use(this.#shard, headCache, { backend: this.#backend, host: this.#host });
       this.#faults = new StageFaultFinder(this.#cache, this.#rooms, { isFirst: this.isFirst });
       const isShared = !isOnHost && weights.some((weight) => homeOf(weight) === this.#host);
       this.#computer = keep(
@@ -163,13 +174,18 @@ export class StageRuntime implements Stage {
   }
 
   get computeBytes(): number {
-    const { device, host } = this.#computer.bytes;
+    const { device, host } = this.#intermediates;
     return device + host;
+  }
+
+  get #intermediates(): StepComputer['bytes'] {
+    const [own, ofHead] = [this.#computer.bytes, this.#head?.bytes ?? { device: 0, host: 0 }];
+    return { device: own.device + ofHead.device, host: own.host + ofHead.host };
   }
 
   /** Bytes of all native memory that it holds, by where they lie. */
   get memory(): { readonly deviceBytes: number; readonly hostBytes: number } {
-    const { device, host } = this.#computer.bytes;
+    const { device, host } = this.#intermediates;
     const isOnHost = this.#backend === this.#host;
     const deviceBytes = isOnHost ? 0 : this.#shard.bytesOn(this.#backend) + this.arenaBytes + device;
     const all = this.shardBytes + this.arenaBytes + device + host;
@@ -206,7 +222,9 @@ export class StageRuntime implements Stage {
     }
     // The largest step decides the compute memory, so that it does not grow while serving.
     const { spec, rowsMax } = this.options;
-    this.#compile([largestSequence(spec, Math.min(rowsMax, this.#cache.slots), this.#cache.slots)]);
+    const rows = Math.min(rowsMax, this.#cache.slots);
+    this.#compile([largestSequence(spec, rows, this.#cache.slots)]);
+    this.#head?.reserve(rows, this.#cache.slots);
   }
 
   /**
@@ -291,9 +309,10 @@ export class StageRuntime implements Stage {
       this.#threads?.took({ rows, micros: computeMicros }, endedMs);
       const outputs = compiled.outputs();
       const faults = this.#faults.find(step.sequences, { payload, inherited, outputs });
-      const { activations, logits, vectors, rowSums, logitRowSums } = outputs;
+      const { activations, logits, vectors, hidden, rowSums, logitRowSums } = outputs;
       const sums = logitRowSums ? [rowSums, logitRowSums] : [rowSums];
-      return { activations, logits, vectors, rowSums: sums, faults, computeMicros };
+      const guess = this.#head?.behind(step.sequences, this.isFirst ? payload : tokens, hidden);
+      return { activations, logits, vectors, rowSums: sums, faults, computeMicros, ...(guess && { guess }) };
     };
   }
 
@@ -303,6 +322,7 @@ export class StageRuntime implements Stage {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     this.#compiled[Symbol.dispose]();
+    this.#head?.[Symbol.dispose]();
     this.#computer[Symbol.dispose]();
     this.#states[Symbol.dispose]();
     this.#rooms[Symbol.dispose]();

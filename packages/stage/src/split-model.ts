@@ -34,6 +34,8 @@ interface SplitOptions {
   readonly isDeterministic?: boolean;
   /** What window layers keep; the whole context by default, as other layers. */
   readonly windowCache?: WindowCache;
+  /** Whether the model's own layer guesses; off by default. */
+  readonly hasHead?: boolean;
   /** Of the stages in turn; the CPU for those that it has none for. */
   readonly devices?: readonly string[];
   /** As in `StageRequest`, of the stages in turn; none for those that it has none for. */
@@ -83,6 +85,7 @@ export class SplitModel implements Disposable {
       checkpoints: 0,
       windowCache: options.windowCache ?? 'full',
       rowsMax,
+      hasHead: options.hasHead ?? false,
     });
     const stages: StageRuntime[] = [];
     const bounds = [0, ...options.cuts, spec.layers];

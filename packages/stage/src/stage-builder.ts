@@ -16,13 +16,14 @@ import {
   evenLayout,
   graphTensorsMax,
   plainLayout,
+  servedHead,
   shardTensors,
   typicalAttention,
   weightUse,
 } from '@butterfly/model';
 import type { CacheType } from '@butterfly/wire';
 import { dtypeOf } from './kv-cache.js';
-import type { LayerRange, LoadedWeights, UsedWeight } from './loading/stage-weights.js';
+import { findIn, type LayerRange, type LoadedWeights, type UsedWeight } from './loading/stage-weights.js';
 
 /** Makes the graphs of a stage. */
 export interface StageBuilder extends Disposable {
@@ -112,7 +113,9 @@ class ImportedStageBuilder implements StageBuilder {
   constructor({ ggml, spec, range, cacheType, rowsMax, isLookedUp }: BuilderOptions) {
     const { graph, attention, tensors } = spec;
     ensure(graph.kind === 'imported', () => `${spec.architecture} is not imported.`);
+    const givesHidden = range.layerEnd === spec.layers && servedHead(spec) !== null;
     this.#model = new HeaderModel(ggml, {
+      ...(givesHidden ? { part: 'trunk' as const } : {}),
       header: headerOf(spec),
       contextTokens: graph.contextTokens,
       rowsMax: rowsMax + rowsPadded,
@@ -129,6 +132,7 @@ class ImportedStageBuilder implements StageBuilder {
         attention,
         names,
         isLookedUp,
+        givesHidden,
         embedding: spec.embedding && { isRanking: spec.embedding.ranks !== null },
       });
       this.weights = this.#graphs.weights.map(({ name, use, shape }) => {
@@ -144,12 +148,7 @@ class ImportedStageBuilder implements StageBuilder {
   }
 
   use(loaded: LoadedWeights, caches: readonly (LayerCache | null)[], states: readonly LayerStates[]): void {
-    const find: FindWeight = (name, use) => {
-      const tensor = loaded.find(name, use);
-      ensure(tensor !== null, () => `${name} is not loaded to be used for ${use}.`);
-      return tensor;
-    };
-    this.#memory = { find, caches, states };
+    this.#memory = { find: findIn(loaded), caches, states };
   }
 
   build(batch: BatchShape): StepGraph {

@@ -28,8 +28,20 @@ export interface StageResult {
   readonly rowSums?: readonly Float32Array[];
   /** Null where all numbers are finite. */
   readonly faults: StageFaults | null;
+  /**
+   * Of a last stage with a head: given what was sampled, makes guesses of how each sequence goes on; once, before the next step
+   * is prepared.
+   */
+  readonly guess?: (outputs: StepResult['outputs']) => Promise<GuessedOutputs>;
   /** Native compute time. */
   readonly computeMicros: number;
+}
+
+/** What was sampled in a step, with guesses of what follows. */
+export interface GuessedOutputs {
+  readonly outputs: StepResult['outputs'];
+  /** F32 [guessed sequences, vocabulary], of which the likeliest are the guesses; void as soon as the next step runs. */
+  readonly logits: Float32Array | null;
 }
 
 /** Which tokens may come next, of sequences with a constraint: the masks of the step that is computed. */

@@ -11,6 +11,7 @@ export type { OracleBatchOptions } from './oracle-batch.js';
 export { openEmbeddingOracle } from './oracle-embeddings.js';
 export { OracleSamplers } from './oracle-samplers.js';
 export type { OracleCandidate, OracleSampler } from './oracle-samplers.js';
+export { OracleHead } from './oracle-head.js';
 export { openOracleSteps } from './oracle-steps.js';
 export type { OraclePart } from './oracle-steps.js';
 export { Oracle, openOracle } from './oracle.js';
@@ -21,6 +22,7 @@ export {
 } from './synthetic/architecture-model.js';
 export type { ArchitectureFixture, ArchitectureHeader, MatrixType } from './synthetic/architecture-model.js';
 export { cachedArchitectureModel, cachedSyntheticModel } from './synthetic/cached-model.js';
+export { withHeadLayer } from './synthetic/head-model.js';
 export { encodeGgufHeader } from './synthetic/gguf-encoder.js';
 export type { MetadataEntry, TensorEntry } from './synthetic/gguf-encoder.js';
 export { randomBits } from './synthetic/random.js';

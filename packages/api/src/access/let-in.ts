@@ -1,3 +1,4 @@
+import type { Observer } from '@butterfly/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { onResponseOver } from '../http/open-responses.js';
 import { isBelow } from '../http/path.js';
@@ -16,12 +17,15 @@ declare module 'fastify' {
   }
 }
 
-/** Asks who each request is from before its body is read, and counts it. */
-export function letIn(app: FastifyInstance, gate: Gate): void {
+/** Asks who each request is from before its body is read, and counts it. What asks for work is told of, let in or not. */
+export function letIn(app: FastifyInstance, gate: Gate, observe: Observer): void {
   app.addHook('onRequest', async (request, reply) => {
     const { access = 'key' } = request.routeOptions.config;
     // Browsers ask beforehand without a key, and nothing is ever found under this method.
     if (access === 'everybody' || request.method === 'OPTIONS') return;
+    const { id: requestId, method, routeOptions } = request;
+    if (access === 'key' && method === 'POST')
+      observe({ kind: 'requestArrived', requestId, route: `${method} ${routeOptions.url ?? ''}` });
     if (access === 'administrator') await recogniseAdministrator(gate, request);
     else await admit(gate, request, reply);
   });

@@ -95,6 +95,37 @@ describe('GET /cluster', () => {
   });
 });
 
+describe('GET /metrics', () => {
+  const asked: (string | undefined)[] = [];
+  const metrics = (accept: string | undefined) => {
+    asked.push(accept);
+    return Promise.resolve({ contentType: 'text/plain; version=0.0.4; charset=utf-8', text: 'up 1\n' });
+  };
+
+  it('is for those who may read /cluster, in the form that they take', async () => {
+    await using measured = await startApi({ view, token: 'the token', metrics });
+    const url = `${measured.url}/metrics`;
+    const local = await fetch(url, { headers: { accept: 'application/openmetrics-text' } });
+    expect([local.headers.get('content-type'), await local.text()]).toEqual([
+      'text/plain; version=0.0.4; charset=utf-8',
+      'up 1\n',
+    ]);
+    expect(asked).toEqual(['application/openmetrics-text']);
+    const proxied = { 'x-forwarded-for': '10.0.0.9' };
+    for (const headers of [proxied, { ...proxied, authorization: 'Bearer another' }])
+      expect((await fetch(url, { headers })).status).toBe(403);
+    const shown = { ...proxied, authorization: 'Bearer the token' };
+    expect((await fetch(url, { headers: shown })).status).toBe(200);
+    expect((await fetch(url, { method: 'POST' })).status).toBe(405);
+  });
+
+  it('is not there where nothing is measured, or there is nothing to administrate', async () => {
+    expect((await fetch(`${api.url}/metrics`)).status).toBe(404);
+    await using bare = await startApi();
+    expect((await fetch(`${bare.url}/metrics`)).status).toBe(404);
+  });
+});
+
 describe('POST /cluster/workers/NAME/drain', () => {
   it('begins to empty the worker of this name or id', async () => {
     const response = await drain('desk');

@@ -2,16 +2,19 @@ import { ButterflyError } from '@butterfly/common';
 import type { ClusterDescription, WorkerDescription } from '@butterfly/orchestrator';
 import { findVisit } from '../access/visit.js';
 import { requireAdministrator } from './cluster-access.js';
-import type { ClusterAdministration, ModelDirectory } from '../context.js';
+import type { ApiContext, ClusterAdministration } from '../context.js';
 import type { AddAdminRoute } from './add-admin-route.js';
 import { addModelRoutes } from './model-routes.js';
+import { addObservationRoutes } from './observation-routes.js';
 
 /** Adds the routes for those who run the cluster. */
 export function addClusterRoutes(
   add: AddAdminRoute,
-  { view, token }: ClusterAdministration,
-  models: ModelDirectory,
+  administration: ClusterAdministration,
+  context: ApiContext,
 ): void {
+  const { view, token, metrics } = administration;
+  const { models } = context;
   const guarded: AddAdminRoute = (method, url, handler) =>
     add(method, url, (request, reply) => {
       requireAdministrator(
@@ -42,6 +45,12 @@ export function addClusterRoutes(
     return { workerId, name, state: 'revoked' };
   });
   addModelRoutes(guarded, models);
+  addObservationRoutes(guarded, administration, context);
+  if (metrics)
+    guarded('GET', '/metrics', async (request, reply) => {
+      const { contentType, text } = await metrics(request.headers.accept);
+      return reply.header('content-type', contentType).send(text);
+    });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { limits } from '@butterfly/common';
+import { limits, observerOfModel } from '@butterfly/common';
 import { AnswerCollector, startAnswer, type Answering } from '@butterfly/generation';
 import type { FastifyReply } from 'fastify';
 import { type Visit, visitOf } from '../access/visit.js';
@@ -63,19 +63,25 @@ async function begin(context: ApiContext, reply: FastifyReply, asked: ParsedRequ
   const visit = visitOf(reply.request);
   const startMs = context.clock.nowMs();
   const requestId = reply.request.id;
+  const observe = observerOfModel(context.observe, model.id);
   try {
-    const answering = await startFor(visit, model, asked, context);
+    const answering = await startFor(visit, model, { ...asked, requestId }, context);
     const head: ResponseHead = {
       ...provisionalHead(reply, asked, model.id),
       promptTokens: answering.promptTokens,
     };
+    const { promptTokens } = answering;
+    const tenant = visit.tenant ?? null;
+    observe({ kind: 'requestBegun', requestId, tenant, isStream: asked.stream, promptTokens });
     const watched = asked.encoding.begun?.(head, () => answering.cancel());
     const ended = (): void => {
       watched?.();
       visit.settle(answering.promptTokens + answering.outputTokens);
       use[Symbol.dispose]();
       const totalMs = Math.round(context.clock.nowMs() - startMs);
-      context.observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs });
+      const { promptTokens, outputTokens } = answering;
+      const tokens = { promptTokens, outputTokens };
+      observe({ kind: 'requestEnded', requestId, completionId: head.id, totalMs, ...tokens });
     };
     return { head, answering, [Symbol.dispose]: ended };
   } catch (error) {
@@ -98,14 +104,14 @@ export function provisionalHead(
 async function startFor(
   visit: Visit,
   model: ServedModel,
-  { spec }: ParsedRequest,
+  { spec, requestId }: ParsedRequest & { readonly requestId: string },
   { clock }: ApiContext,
 ): Promise<Answering> {
   const { tenant } = visit;
   const priority = visit.priorityOf(spec.priority);
   try {
     const charge = (tokens: number, answers: number): void => visit.charge(tokens, answers);
-    return await startAnswer(model, { ...spec, tenant, priority }, clock, charge);
+    return await startAnswer(model, { ...spec, tenant, priority, requestId }, clock, charge);
   } catch (error) {
     visit.settle(0);
     throw error;

@@ -1,4 +1,4 @@
-import { ButterflyError, deadlines, limits } from '@butterfly/common';
+import { ButterflyError, deadlines, limits, observerOfModel } from '@butterfly/common';
 import { type EmbedSpec, EmbeddingRun, type Embeddings } from '@butterfly/generation';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -26,21 +26,31 @@ export function addEmbeddingRoutes(add: AddRoute, context: ApiContext): void {
 
 /** Runs to the end, unless its client goes away. @throws ButterflyError as `EmbeddingRun` does; RATE_LIMITED */
 export async function embedded(
+  context: Pick<ApiContext, 'observe' | 'clock'>,
   request: FastifyRequest,
   model: ServedModel,
   spec: EmbedSpec,
 ): Promise<Embeddings> {
   const visit = visitOf(request);
   const { tenant } = visit;
-  const run = new EmbeddingRun(model, { ...spec, tenant, priority: visit.priorityOf(spec.priority ?? 0) });
+  const { id: requestId } = request;
+  const priority = visit.priorityOf(spec.priority ?? 0);
+  const run = new EmbeddingRun(model, { ...spec, tenant, priority, requestId });
+  const observe = observerOfModel(context.observe, model.id);
+  const startMs = context.clock.nowMs();
+  const { promptTokens } = run;
   // Texts take turns, and of one request few are under way.
-  visit.charge(run.promptTokens, 1);
+  visit.charge(promptTokens, 1);
+  observe({ kind: 'requestBegun', requestId, tenant: tenant ?? null, isStream: false, promptTokens });
   const stopWatching = onClientGone(request, () => run.cancel());
   try {
     return await run.run();
   } finally {
     stopWatching();
-    visit.settle(run.promptTokens);
+    visit.settle(promptTokens);
+    const totalMs = Math.round(context.clock.nowMs() - startMs);
+    const tokens = { promptTokens, outputTokens: 0 };
+    observe({ kind: 'requestEnded', requestId, completionId: requestId, totalMs, ...tokens });
   }
 }
 
@@ -53,7 +63,7 @@ async function embeddings(
   nameWithoutEffect(reply, namesWithoutEffect(embeddingFields, fields));
   using use = await useModel(context, request, isBlank(fields.model) ? null : fields.model);
   const { model } = use;
-  const { vectors, promptTokens } = await embedded(request, model, {
+  const { vectors, promptTokens } = await embedded(context, request, model, {
     inputs: plainInputs(fields.input, 'input', limits.embeddingInputsMax),
     inputField: 'input',
     pooling: fields.pooling === '' ? null : (fields.pooling ?? null),
@@ -95,7 +105,7 @@ async function rerank(context: ApiContext, request: FastifyRequest, reply: Fasti
       { param: 'model' },
     );
   const texts = documents.map((document) => (typeof document === 'string' ? document : document.text));
-  const { vectors, promptTokens } = await embedded(request, model, {
+  const { vectors, promptTokens } = await embedded(context, request, model, {
     inputs: texts.map((text) => ({ kind: 'tokens', tokens: rankedTokens(model, query, text) })),
     inputField: 'documents',
     pooling: 'rank',

@@ -35,8 +35,8 @@ export function onResponseOver(
   response.once('close', over);
 }
 
-/** Those who watch a connection for one request: for its response, its place among those of a key, and its answer. */
-const watchersOfRequest = 4;
+/** Those who watch a connection for one request: for its response, what is told of it, its place among those of a key, and its answer. */
+const watchersOfRequest = 5;
 
 /** The responses that are not out yet, so that closing can wait for them, with the ids of their requests. */
 export class OpenResponses {

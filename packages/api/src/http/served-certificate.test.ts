@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { connect as connectPlainly } from 'node:net';
@@ -22,7 +23,10 @@ beforeEach(async () => {
   paths = { certificate: join(directory, 'cert.pem'), privateKey: join(directory, 'key.pem') };
   made = await write();
   events = [];
-  const context = { ...apiContext(), observe: (event: ButterflyEvent) => void events.push(event) };
+  const keep = (event: ButterflyEvent): void => {
+    if (event.kind.startsWith('certificate')) events.push(event);
+  };
+  const context = { ...apiContext(), observe: keep };
   api = await startApi(context, { host: '127.0.0.1', port: 0, tls: paths });
 });
 afterEach(async () => {
@@ -71,6 +75,10 @@ describe('the API over TLS', () => {
     rmSync(paths.certificate);
     await expect.poll(() => events.length, { timeout: 30_000 }).toBe(3);
     expect(await health(next.authority)).toBe(200);
+  });
+
+  it('says until when it is good', () => {
+    expect(api.certificateEndsMs).toBe(Date.parse(new X509Certificate(made.certificate).validTo));
   });
 
   it('speaks nothing older than TLS 1.2, nothing in the clear, and lives on', async () => {

@@ -37,6 +37,11 @@ export class ServedCertificate {
     }
   }
 
+  /** When it ends as it was opened, in milliseconds since 1970. */
+  get endsMs(): number {
+    return Date.parse(new X509Certificate(this.texts.cert).validTo);
+  }
+
   /**
    * Has new connections of the server see what the files become, within a second; those that cannot be used, as while one of
    * the two is new, change nothing.

@@ -76,7 +76,7 @@ async function embed(
   using use = await useModel(context, request, modelName(fields.model), keepMsOf(fields.keep_alive));
   const { model } = use;
   const startMs = context.clock.nowMs();
-  const { vectors, promptTokens } = await embedded(request, model, {
+  const { vectors, promptTokens } = await embedded(context, request, model, {
     inputs: plainInputs(fields.input ?? fields.prompt, 'input', limits.embeddingInputsMax),
     inputField: 'input',
     pooling: null,

@@ -3,11 +3,13 @@ import { ButterflyError, deadlines, silentLogger, systemClock } from '@butterfly
 import { type EmbedSpec, type Embeddings, EmbeddingRun, type GenerationSpec } from '@butterfly/generation';
 import type { ClusterDescription } from '@butterfly/orchestrator';
 import { isOwn } from '@butterfly/planning';
+import type { Metrics } from '@butterfly/telemetry';
 import { PromptMaker } from '@butterfly/text';
 import { surveysDirectory } from '../directories.js';
 import type * as HttpApi from '../http-api.js';
 import { openModel, ownModel, resolveModelPath } from '../models/model.js';
-import { type Serving, observerOf, startServing } from '../serving.js';
+import { openServerMetrics } from '../server-metrics.js';
+import { type Serving, startServing } from '../serving.js';
 import type { ServingOptions } from '../serving-options.js';
 import type { WorkerProgram } from '../worker-processes.js';
 import { type Answer, answerOf } from './answers.js';
@@ -40,6 +42,7 @@ const open = { keys: null, isKeyRequired: false } as const;
 
 interface Parts {
   readonly serving: Serving;
+  readonly metrics: Metrics;
   readonly api: typeof Api;
   readonly handler: Api.FetchHandler;
 }
@@ -79,6 +82,15 @@ export class Cluster implements AsyncDisposable {
   /** Who is here, what they hold, and the plan in force. */
   describe(): ClusterDescription {
     return this.parts.serving.orchestrator.describe();
+  }
+
+  /**
+   * What is counted of the cluster, and how it stands, as a scraper of Prometheus takes it; not of this process, which is the
+   * program's own. `fetch` has no route for it, since whoever may ask models may not see this.
+   * @param accept as the scraper's header says
+   */
+  metrics(accept?: string): Promise<{ readonly contentType: string; readonly text: string }> {
+    return this.parts.metrics.page(accept);
   }
 
   /**
@@ -181,7 +193,7 @@ export class Cluster implements AsyncDisposable {
  * @throws ButterflyError as `openModel` and `startServing` do
  */
 export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { log = silentLogger, onEvent, cacheDirectory } = options;
+  const { log = silentLogger, cacheDirectory } = options;
   // A library has no main: this is its edge.
   // eslint-disable-next-line no-restricted-properties
   const environment = options.environment ?? process.env;
@@ -196,8 +208,10 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       aliases: Object.entries(options.aliases ?? {}).flatMap(([alias, of]) => (of === named ? [alias] : [])),
     })),
   );
+  const metrics = await openServerMetrics({ isOfProcess: false });
   const serving = await startServing({
     ...servingOptions(options, environment),
+    metrics,
     models: sources,
     draft:
       options.draft === undefined
@@ -211,9 +225,9 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       }),
     log,
   });
-  const observe = observerOf({ log, onEvent });
-  const handler = api.createFetchHandler(apiContext({ models: serving.models, observe }, open));
-  return new Cluster({ serving, api, handler });
+  const { models, observe } = serving;
+  const handler = api.createFetchHandler(apiContext({ models, observe }, open));
+  return new Cluster({ serving, metrics, api, handler });
 }
 
 function servingOptions(
@@ -249,6 +263,7 @@ function servingOptions(
       replicasMax: replicas,
     },
     speculation: 'auto',
+    mtp: 'off',
     cacheDirectory: options.cacheDirectory,
     capacity: {
       contextTokens: options.contextTokens,

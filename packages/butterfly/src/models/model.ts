@@ -97,17 +97,33 @@ const defaultContextTokens = 4096;
 /** A single chat has some states that are worth keeping; of many, each has one. */
 const checkpointsMin = 4;
 
-/** The model with the states that it is served with. @param checkpoints undefined for as many as are usual */
+/** Whether the layer of a model that predicts further tokens guesses: where it has such a layer, in any case, or never. */
+export const mtpWishes = ['auto', 'on', 'off'] as const;
+export type MtpWish = (typeof mtpWishes)[number];
+
+/**
+ * The model with the states and the head that it is served with.
+ * @param checkpoints undefined for as many as are usual
+ * @throws ButterflyError CONFIG_INVALID, MODEL_UNSUPPORTED for a head that is wanted where there is none
+ */
 export function servedModel(
   spec: ModelSpec,
-  { contextTokens: tokens, parallel, checkpoints, windowCache }: ServedSizes,
+  { contextTokens: tokens, parallel, checkpoints, windowCache, mtp, speculation = 'auto' }: ServedSizes,
 ): ModelSpec {
+  if (mtp === 'on' && speculation === 'off')
+    throw new ButterflyError(
+      'CONFIG_INVALID',
+      'The layer of the model that predicts further tokens guesses them, and speculation is off; leave out one or the other.',
+      { param: 'mtp' },
+    );
+  const isAsked = mtp === 'on' || (mtp === 'auto' && speculation === 'auto');
   return servedSpec(spec, {
     contextTokens: tokens,
     sequences: parallel,
     checkpoints: checkpoints ?? Math.max(checkpointsMin, parallel),
     windowCache,
     rowsMax: stepRowsMax(spec, tokens),
+    hasHead: isAsked && (mtp === 'on' || (spec.graph.kind === 'imported' && spec.graph.head !== null)),
   });
 }
 
@@ -116,6 +132,9 @@ interface ServedSizes {
   readonly parallel: number;
   readonly checkpoints: number | undefined;
   readonly windowCache: WindowCache;
+  readonly mtp: MtpWish;
+  /** Whether anything guesses; by default it may. */
+  readonly speculation?: 'auto' | 'off';
 }
 
 /**

@@ -22,6 +22,7 @@ type StockOptions = Pick<
   | 'numerics'
   | 'wishes'
   | 'speculation'
+  | 'mtp'
   | 'verifyRate'
   | 'devices'
   | 'workersElsewhere'
@@ -126,9 +127,11 @@ async function deploy(
   draft: DraftOptions | undefined,
   options: StockOptions,
 ): Promise<DeployedModel> {
-  const { orchestrator, observe, numerics, wishes, speculation, verifyRate } = options;
+  const { orchestrator, observe, numerics, wishes, speculation, mtp, verifyRate } = options;
   const { parallel, stateCheckpoints: checkpoints, windowCache } = options.capacity;
-  const spec = servedModel(model.spec, { contextTokens: tokens, parallel, checkpoints, windowCache });
+  const spec = servedModel(model.spec, {
+    ...{ contextTokens: tokens, parallel, checkpoints, windowCache, mtp, speculation },
+  });
   const files = new FileServer(spec);
   await files.hold({ clock: systemClock, observe });
   try {

@@ -123,6 +123,7 @@ function inputFor(described: ModelSpec, members: readonly PlannerMember[], paral
     parallel,
     checkpoints: undefined,
     windowCache: 'auto',
+    mtp: 'off',
   });
   const options = {
     spec,

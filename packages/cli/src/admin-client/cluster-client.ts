@@ -80,6 +80,42 @@ export class ClusterClient {
     return (await this.#ask('POST', '/models/unload', modelSchema, { model })).value;
   }
 
+  /** What a path of those who run a cluster answers, as it is. @throws ButterflyError as `describe` */
+  async read(path: string): Promise<Readonly<Record<string, unknown>>> {
+    return (await this.#ask('GET', path, z.record(z.string(), z.unknown()))).value;
+  }
+
+  /**
+   * The bytes of an answer that goes on, for as long as the signal lets them: whoever reads them watches for silence.
+   * @throws ButterflyError as `describe`, without TIMEOUT
+   */
+  async open(path: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const response = await fetch(this.#origin + path, { ...this.#usual, signal }).catch((cause: unknown) => {
+      throw this.#unreachable(cause);
+    });
+    if (!response.ok) {
+      const body: unknown = await response.json().catch(() => null);
+      throw refusal(body) ?? this.#foreign(`status ${response.status}`);
+    }
+    if (!response.body) throw this.#foreign('no body');
+    return response.body;
+  }
+
+  get #usual(): { readonly headers: Record<string, string>; readonly redirect: 'error' } {
+    const headers: Record<string, string> =
+      this.token === null ? {} : { authorization: `Bearer ${this.token}` };
+    // A token must not follow where anybody points.
+    return { headers, redirect: 'error' };
+  }
+
+  #unreachable(cause: unknown): ButterflyError {
+    return new ButterflyError(
+      'PEER_UNREACHABLE',
+      `No server answers at ${this.#origin}; is "butterfly serve" running there? Else give its address with --url.`,
+      { cause },
+    );
+  }
+
   /** @param sent as JSON; whoever sends something waits for work to be done */
   async #ask<T>(
     method: 'GET' | 'POST',
@@ -100,14 +136,12 @@ export class ClusterClient {
     try {
       const askedMs = Date.now();
       const response = await fetch(this.#origin + path, {
+        ...this.#usual,
         method,
-        headers: {
-          ...(this.token === null ? {} : { authorization: `Bearer ${this.token}` }),
-          ...(sent ? { 'content-type': 'application/json' } : {}),
-        },
-        ...(sent ? { body: JSON.stringify(sent) } : {}),
-        // A token must not follow where anybody points.
-        redirect: 'error',
+        ...(sent && {
+          headers: { ...this.#usual.headers, 'content-type': 'application/json' },
+          body: JSON.stringify(sent),
+        }),
         signal: AbortSignal.timeout(sent ? deadlines.requestMs : deadlines.fetchMs),
       });
       const answeredMs = Date.now();
@@ -118,11 +152,7 @@ export class ClusterClient {
       if (cause instanceof SyntaxError) throw this.#foreign('no JSON');
       if (cause instanceof DOMException && cause.name === 'TimeoutError')
         throw new ButterflyError('TIMEOUT', `${this.#origin} does not answer; look at its log.`, { cause });
-      throw new ButterflyError(
-        'PEER_UNREACHABLE',
-        `No server answers at ${this.#origin}; is "butterfly serve" running there? Else give its address with --url.`,
-        { cause },
-      );
+      throw this.#unreachable(cause);
     }
   }
 

@@ -1,4 +1,4 @@
-import { exitCodes, isLoopbackHost, toButterflyError } from '@butterfly/common';
+import { exitCodes, isLoopbackHost, toButterflyError, packageVersion } from '@butterfly/common';
 import { Command } from 'commander';
 import { addSecretOptions, administratorOf, type SecretFlags } from '../admin-client/administrator.js';
 import { clusterFindings } from '../doctor/cluster-findings.js';
@@ -9,7 +9,6 @@ import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { serverOrigin } from '../server-url.js';
 import { formatTable } from '../table.js';
 import { print } from '../terminal.js';
-import { version } from '../version.js';
 
 interface DoctorFlags extends LogFlags, SecretFlags {
   readonly url?: string;
@@ -67,7 +66,7 @@ async function serverFindings(
 ): Promise<Finding[]> {
   try {
     const { value, clocks } = await administratorOf(server, environment).describeWithClocks();
-    return clusterFindings(value, clocks, version);
+    return clusterFindings(value, clocks, packageVersion);
   } catch (thrown) {
     const { message } = toButterflyError(thrown);
     return [{ verdict: 'fault', what: 'server', found: message, remedy: null }];

@@ -25,6 +25,7 @@ import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { layersTogether } from '../layers-together.js';
 import { cacheDirectoryOption } from '../options.js';
 import { print } from '../terminal.js';
+import { headWords } from '../mtp-option.js';
 
 interface InspectFlags extends LogFlags {
   readonly json?: boolean;
@@ -91,6 +92,7 @@ function summarize(spec: ModelSpec) {
       .reduce((sum, layer) => sum + cacheBytesPerSlot(layer, 'f16'), 0),
     stateBytesPerSequence: spec.attention.reduce((sum, _, layer) => sum + stateBytesPerSlot(spec, layer), 0),
     operationsPerToken: operationsPerToken(spec),
+    furtherTokens: headWords(spec),
   };
 }
 
@@ -184,6 +186,7 @@ function toText(summary: ReturnType<typeof summarize>): string {
     ['attention', attentionWords(summary)],
     ['embeddings', embeddingWords(summary)],
     ...graphRows(summary),
+    ...(summary.furtherTokens === null ? [] : [['further tokens', summary.furtherTokens] as const]),
     ['context trained', `${summary.contextTrained} tokens`],
     ['KV cache', `${bytes(summary.cacheBytesPerToken)} per token in F16${windowShare(summary)}`],
     ...(summary.stateBytesPerSequence === 0

@@ -16,6 +16,7 @@ import {
 } from '@butterfly/planning';
 import { nativeMachine } from '@butterfly/worker';
 import {
+  type MtpWish,
   type WindowCache,
   contextTokens,
   ownModel,
@@ -45,6 +46,7 @@ import {
   wholeNumber,
 } from '../options.js';
 import { layersTogether } from '../layers-together.js';
+import { headWords, mtpOption } from '../mtp-option.js';
 import { windowCacheOption, windowWords } from '../window-cache-option.js';
 import { print, tell } from '../terminal.js';
 
@@ -63,6 +65,7 @@ interface PlanFlags extends LogFlags, SecretFlags {
   readonly parallel: number;
   readonly stateCheckpoints?: number;
   readonly windowCache: WindowCache;
+  readonly mtp: MtpWish;
   readonly json?: boolean;
   readonly cacheDir?: string;
 }
@@ -118,6 +121,7 @@ export function planCommand(environment: Environment): Command {
     .addOption(parallelOption())
     .addOption(stateCheckpointsOption())
     .addOption(windowCacheOption())
+    .addOption(mtpOption())
     .addOption(cacheDirectoryOption())
     .addOption(logFormatOption())
     .option('--json', 'print JSON')
@@ -142,6 +146,7 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
     parallel: flags.parallel,
     checkpoints: flags.stateCheckpoints,
     windowCache: flags.windowCache,
+    mtp: flags.mtp,
   });
   const machines =
     flags.workersFile === undefined
@@ -188,8 +193,8 @@ async function planModel(named: string, flags: PlanFlags, environment: Environme
   const total = replicas.length === 1 ? '' : `All replicas together make ${rate.toFixed(1)} tokens/s. `;
   const joined = layersTogether(spec);
   const together = joined === null ? '' : ` Of this model, ${joined} stay in one stage.`;
-  const windows = windowWords(spec);
-  const cache = [`The KV cache is ${choice.type}. ${choice.reason}`, ...(windows === null ? [] : [windows])];
+  const beside = [windowWords(spec), headWords(spec)].filter((words) => words !== null);
+  const cache = [`The KV cache is ${choice.type}. ${choice.reason}`, ...beside];
   const lines = [...pictures, `${total}${cache.join(' ')}${together}`];
   print(`${lines.map(printableLine).join('\n')}\n`);
 }

@@ -2,10 +2,12 @@ import { ButterflyError, type Logger, formatAddress, isLoopbackHost, limits } fr
 import { authorityDirectory, type ClusterSecurity, keysDirectory } from '@butterfly/identity';
 import type { ExpertWish, Objective, PlanWishes } from '@butterfly/planning';
 import {
+  type MtpWish,
   type WindowCache,
   type HttpOptions,
   type Serving,
   openApiAccess,
+  openServerMetrics,
   startServing,
 } from 'butterfly/command';
 import { checkInsecure, usualLocalDevices } from 'butterfly/process';
@@ -54,6 +56,7 @@ import {
 } from '../offering/served-models.js';
 import { stopSignal } from '../signals.js';
 import { workerProgram } from '../worker-program.js';
+import { mtpOption } from '../mtp-option.js';
 import { windowCacheOption } from '../window-cache-option.js';
 import { print } from '../terminal.js';
 
@@ -67,6 +70,7 @@ interface ServeFlags extends LogFlags, PromptFlags, ModelFlags {
   readonly awake: boolean;
   readonly kvCacheType: string;
   readonly speculation: 'auto' | 'off';
+  readonly mtp: MtpWish;
   readonly host: string;
   readonly port: number;
   readonly streamKeepAlive?: number;
@@ -167,6 +171,7 @@ export function serveCommand(environment: Environment, sayHow: SayHow = sayHowTo
     .addOption(replicasOption())
     .addOption(cacheTypeOption())
     .addOption(speculationOption())
+    .addOption(mtpOption())
     .addOption(deterministicOption())
     .addOption(cacheDirectoryOption())
     .addOption(cacheBytesOption())
@@ -218,10 +223,12 @@ async function serve(
     numerics: { kvCacheType: flags.kvCacheType, isDeterministic: flags.deterministic ?? false },
     wishes: wishesOf(flags, devices.length),
     speculation: flags.speculation,
+    mtp: flags.mtp,
     verifyRate: verifyRateOf(flags),
     cacheDirectory: flags.cacheDir,
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,
+    metrics: await openServerMetrics({ isOfProcess: true }),
     capacity: {
       contextTokens: flags.ctx,
       parallel: flags.parallel,

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { ButterflyError, formatAddress, formatBytes } from '@butterfly/common';
+import { ButterflyError, formatAddress, formatBytes, addressForOthers } from '@butterfly/common';
 import type { Serving } from 'butterfly/command';
 import { Command } from 'commander';
 import type { Environment } from '../environment.js';
@@ -7,7 +7,6 @@ import { ask, confirmDownload, isAnswered } from '../fetching/confirm.js';
 import { directoryOf, hubUrlOf, pullModel, type PullFlags } from '../fetching/pull-model.js';
 import { type Choice, choiceOf, serveArguments, type ServerWishes } from '../first-run/choice.js';
 import { lookAround, type Surroundings } from '../first-run/look-around.js';
-import { addressForOthers } from '../first-run/next-machine.js';
 import { formatOffers } from '../first-run/offers-table.js';
 import { logFormatOption, openLog } from '../log.js';
 import { cacheDirectoryOption, dataDirectoryOption, hubUrlOption, port } from '../options.js';

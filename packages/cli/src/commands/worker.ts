@@ -10,6 +10,7 @@ import {
   systemClock,
   toButterflyError,
   workerLogObserver,
+  packageVersion,
 } from '@butterfly/common';
 import {
   type Device,
@@ -67,7 +68,6 @@ import {
 } from '../options.js';
 import { stopSignal, stopSignals } from '../signals.js';
 import { print } from '../terminal.js';
-import { version } from '../version.js';
 import { workerProgram } from '../worker-program.js';
 
 interface WorkerFlags extends LogFlags, CrewFlags, MembershipFlags {
@@ -264,7 +264,7 @@ async function workerOptions(
     threads,
     memoryBytes,
     offersAllFree: flags.memory === undefined || (sharesMemory && device.kind === 'cpu'),
-    version,
+    version: packageVersion,
     machineId: await machineId(cache.path),
     device,
     ...(device.kind === 'cpu' ? {} : { host: hostOffer(flags, sharesMemory) }),

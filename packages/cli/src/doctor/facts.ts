@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, mkdir, readFile, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
-import { type Logger, toButterflyError } from '@butterfly/common';
+import { type Logger, toButterflyError, packageVersion } from '@butterfly/common';
 import { cpuFeatures, expectedVersions, type Ggml, listDevices, loadGgml, loadGpus } from '@butterfly/ggml';
 import { protocolVersion } from '@butterfly/wire';
 import {
@@ -13,7 +13,6 @@ import {
   workerDirectory,
 } from 'butterfly/process';
 import type { Environment } from '../environment.js';
-import { version } from '../version.js';
 
 /** A folder that Butterfly writes to. */
 export interface PlaceFacts {
@@ -64,7 +63,7 @@ export async function machineFacts(environment: Environment, log: Logger): Promi
   };
   return {
     node: process.versions.node,
-    butterfly: version,
+    butterfly: packageVersion,
     protocol: protocolVersion,
     architecture: process.arch,
     ...librariesFacts(found),

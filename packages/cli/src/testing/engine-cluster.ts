@@ -6,6 +6,7 @@ import { ensure, silentLogger, systemClock } from '@butterfly/common';
 import type { GenerateEvent, GenerateRequest } from '@butterfly/engine';
 import { SharedTokenAdmission } from '@butterfly/identity';
 import { type DeployedModel, type DraftOptions, Orchestrator } from '@butterfly/orchestrator';
+import { withHead } from '@butterfly/model';
 import { plainWishes } from '@butterfly/planning';
 import { TcpProxy, freePort } from '@butterfly/testkit';
 import { tokenPieces } from '@butterfly/text';
@@ -20,6 +21,8 @@ interface EngineClusterOptions {
   readonly draft?: DraftOptions;
   /** From any process of it to any other, one way; by default they reach each other directly. */
   readonly hopMs?: number;
+  /** Whether the model's own head guesses; by default not. */
+  readonly hasHead?: boolean;
 }
 
 type TokenEvent = Exclude<GenerateEvent, { kind: 'end' | 'error' }>;
@@ -39,7 +42,7 @@ export class EngineCluster implements AsyncDisposable {
   static async start(
     modelPath: string,
     workers: number,
-    { draft, hopMs }: EngineClusterOptions = {},
+    { draft, hopMs, hasHead = false }: EngineClusterOptions = {},
   ): Promise<EngineCluster> {
     const model = await openModel(modelPath, { ggmlDirectory: undefined, surveys: null, log: silentLogger });
     const pieces = tokenPieces(model.vocabulary);
@@ -51,7 +54,7 @@ export class EngineCluster implements AsyncDisposable {
       ...{ clock: systemClock, observe: () => undefined },
     });
     const deployed = orchestrator.deploy({
-      spec: model.spec,
+      spec: hasHead ? withHead(model.spec) : model.spec,
       modelId: 'tested',
       capacity: { contextTokens: 256, parallel: 4 },
       numerics: { kvCacheType: 'f16', isDeterministic: true },

@@ -26,7 +26,8 @@ describe('the log of events', () => {
   });
 
   it('says nothing of what happens at every token', () => {
-    const step = { rows: 1, stageTimes: [], scheduleMicros: 1, completeMicros: 1 };
+    const times = { elapsedMicros: 9, stageTimes: [], scheduleMicros: 1, completeMicros: 1 };
+    const step = { replica: 1, stepId: 0, rows: 1, parts: [], ...times };
     expect(told({ kind: 'stepDone', ...step }, { kind: 'planRetired', replica: 1, epoch: 1 })).toEqual([]);
   });
 

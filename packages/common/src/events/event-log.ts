@@ -45,6 +45,12 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
   drainRefused: ({ workerId, reason }) => ['warn', `It stays: ${reason}`, { workerId }],
   drainResumed: (event) => ['info', 'It was lost before it was empty.', fieldsOf(event)],
   stepDone: null,
+  sequenceQueued: null,
+  tokensCame: null,
+  sequenceEnded: null,
+  requestArrived: null,
+  requestBegun: null,
+  responseSent: null,
   stepStalled: (event) => ['error', 'A step missed its deadline.', fieldsOf(event)],
   requestEnded: (event) => ['debug', 'Request finished.', fieldsOf(event)],
   requestFailed: ({ requestId, method, url, status, error }) => {
@@ -86,11 +92,12 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
       : ['error', 'A local worker ended too often and is not started again.', { name }],
 };
 
+/** What a person reads of an event; null for what would be too much to read. */
+export function lineOf<K extends Kind>(kind: K, event: EventOf<K>): Line | null {
+  return lines[kind]?.(event) ?? null;
+}
+
 /** The first reader of events: a line of the log for each that a person wants to know of. */
 export function logObserver(log: Logger): Observer {
   return (event) => writeLine(log, lineOf(event.kind, event));
-}
-
-function lineOf<K extends Kind>(kind: K, event: EventOf<K>): Line | null {
-  return lines[kind]?.(event) ?? null;
 }

@@ -136,11 +136,37 @@ export type ClusterEvent =
       readonly message: string;
     };
 
-/** What happens to steps and requests, told by the engine and the API. */
-export type RequestEvent =
+/** What a step computed of one sequence. */
+export interface StepPart {
+  readonly sequenceId: number;
+  /** Position of its first row: how many tokens were cached before it. */
+  readonly positionStart: number;
+  readonly rows: number;
+  /** Of these rows, those that were guesses. */
+  readonly guesses: number;
+}
+
+/** Why a sequence is over. `cancelled`: nobody wants more of it. `lost`: workers were lost too often while it ran. */
+export type SequenceEnd = 'stop' | 'length' | 'embedding' | 'cancelled' | 'expired' | 'failed' | 'lost';
+
+/** What happens to steps and sequences, told by the engine. A sequence is one prompt with its answer; a request may have several. */
+export type EngineEvent =
+  | {
+      readonly kind: 'sequenceQueued';
+      readonly sequenceId: number;
+      /** Null for what no client asked for, such as guesses. */
+      readonly requestId: string | null;
+      readonly promptTokens: number;
+    }
   | {
       readonly kind: 'stepDone';
+      /** From 1. */
+      readonly replica: number;
+      readonly stepId: number;
       readonly rows: number;
+      readonly parts: readonly StepPart[];
+      /** From its forming to its result. */
+      readonly elapsedMicros: number;
       /** Of each stage: native compute, and its own code around it. */
       readonly stageTimes: readonly { readonly computeMicros: number; readonly hostMicros: number }[];
       /** Forming the step and handing it to the socket. */
@@ -150,11 +176,50 @@ export type RequestEvent =
     }
   /** A step missed its deadline, and its epoch is given up. */
   | { readonly kind: 'stepStalled'; readonly waitedMs: number }
+  /** So many tokens of its answer came with a step. */
+  | { readonly kind: 'tokensCame'; readonly sequenceId: number; readonly tokens: number }
+  | {
+      readonly kind: 'sequenceEnded';
+      readonly sequenceId: number;
+      readonly reason: SequenceEnd;
+      /** Tokens of its prompt that were not computed for it; null where that is not known. */
+      readonly cachedPromptTokens: number | null;
+    }
+  /** The numbers of a request became NaN or infinite. */
+  | { readonly kind: 'numbersFailed'; readonly sequenceId: number };
+
+/** What happens to requests, told by the API. */
+export type RequestEvent =
+  /** Somebody asks for something to be computed. */
+  | { readonly kind: 'requestArrived'; readonly requestId: string; readonly route: string }
+  /** Its model is there, and its prompt made. */
+  | {
+      readonly kind: 'requestBegun';
+      readonly requestId: string;
+      /** The id of the key that it came with; null without. */
+      readonly tenant: string | null;
+      readonly isStream: boolean;
+      readonly promptTokens: number;
+    }
+  /** Its answer is complete, or was given up. */
   | {
       readonly kind: 'requestEnded';
       readonly requestId: string;
       readonly completionId: string;
       readonly totalMs: number;
+      readonly promptTokens: number;
+      readonly outputTokens: number;
+    }
+  /** The response is out, or nobody is left to read it. */
+  | {
+      readonly kind: 'responseSent';
+      readonly requestId: string;
+      readonly method: string;
+      /** As it is declared, such as `/cluster/workers/:name/drain`; null for what is not there. */
+      readonly route: string | null;
+      /** Of HTTP. */
+      readonly status: number;
+      readonly elapsedMs: number;
     }
   /** A request was refused, or failed before anything of its answer went out. */
   | {
@@ -169,8 +234,6 @@ export type RequestEvent =
   /** The certificate of the API was replaced in its files: new connections see the new one, or still the old one. */
   | { readonly kind: 'certificateReplaced'; readonly expiresAt: string }
   | { readonly kind: 'certificateUnusable'; readonly reason: string }
-  /** The numbers of a request became NaN or infinite. */
-  | { readonly kind: 'numbersFailed'; readonly sequenceId: number }
   /** A client does not read its stream, so its request is cancelled. */
   | { readonly kind: 'readerTooSlow'; readonly requestId: string }
   /** A stream ended with an error after its head had gone out. */
@@ -209,9 +272,17 @@ export type ProcessEvent =
  * All that happens in the process of an orchestrator, as plain values. The log is one reader; metrics, traces and pages are
  * others.
  */
-export type ButterflyEvent = ClusterEvent | RequestEvent | ProcessEvent;
+export type ButterflyEvent = (ClusterEvent | EngineEvent | RequestEvent | ProcessEvent) & {
+  /** Of which model it is; absent for what is not of one. */
+  readonly modelId?: string;
+};
 
 export type EventOf<K extends ButterflyEvent['kind']> = Extract<ButterflyEvent, { readonly kind: K }>;
 
 /** Takes what happens, at once and without throwing: it is called where it happens. */
 export type Observer = (event: ButterflyEvent) => void;
+
+/** Tells the same to another one, and of which model it is. */
+export function observerOfModel(observe: Observer, modelId: string): Observer {
+  return (event) => observe({ ...event, modelId });
+}

@@ -40,7 +40,7 @@ export function draftsWorthwhile(candidates: readonly DraftCandidate[], times: R
   return best;
 }
 
-/** Whether guesses by lookup, which are there at once, give a sequence more than any of another model, and than none. */
+/** Whether guesses by lookup or by the model's own head, which are there at once, give a sequence more than any of another model, and than none. */
 export function prefersLookup(candidate: DraftCandidate, lookup: DraftCandidate, times: RoundTimes): boolean {
   const bestOf = (each: DraftCandidate, roundMicros: (guesses: number) => number): number =>
     Math.max(

@@ -23,7 +23,7 @@ export interface WantsGuesses {
   guessed(sequenceId: number, atTokens: number, tokens: Int32Array, nowMs: number): void;
 }
 
-/** What became of guesses of another model since the start. */
+/** What became of guesses of another model, and of the model's own head, since the start. */
 export interface DraftFigures {
   /** How often the draft was asked by sequences that waited for it. */
   readonly asked: number;
@@ -32,4 +32,7 @@ export interface DraftFigures {
   /** Guesses that steps computed, and how many of these were right. */
   readonly guessed: number;
   readonly confirmed: number;
+  /** The same of guesses of the model's own head. */
+  readonly headGuessed: number;
+  readonly headConfirmed: number;
 }

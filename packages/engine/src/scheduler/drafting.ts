@@ -64,7 +64,7 @@ export class Drafting implements WantsGuesses {
   readonly #resting = new Resting();
   #trialsDue = trialsInARow;
   #plainTokens = 0;
-  readonly #figures = { asked: 0, missed: 0, guessed: 0, confirmed: 0 };
+  readonly #figures = { asked: 0, missed: 0, guessed: 0, confirmed: 0, headGuessed: 0, headConfirmed: 0 };
   /** Share of guesses that were right of late, in all sequences. */
   #rate = rateAssumed;
 
@@ -141,6 +141,10 @@ export class Drafting implements WantsGuesses {
    * @param isDecoding whether the step that gave them had no part of a prompt
    */
   came({ sequence, guesses }: TriedGuesses, tokens: number, isDecoding: boolean, nowMs: number): void {
+    if (guesses.by === 'head' && tokens > 0) {
+      this.#figures.headGuessed += guesses.tokens.length;
+      this.#figures.headConfirmed += tokens - 1;
+    }
     if (!this.#isOn || tokens === 0) return;
     const { tokenMs } = sequence.drafts;
     sequence.drafts.tokenMs = nowMs;
@@ -197,18 +201,22 @@ export class Drafting implements WantsGuesses {
     return wantedOf(sequence, asked, timeoutMs);
   }
 
-  /** Those that are ready and could ask, but for those that lookup guesses better for. */
+  /** Those that are ready and could ask, but for those that lookup or the model's own head guesses better for. */
   #group(nowMs: number): Sequence[] {
     const times = this.#times();
     return [...this.roster.ready].filter((sequence) => {
-      const { drafts, lookup, acceptance } = sequence;
+      const { drafts, lookup, acceptance, head, known } = sequence;
       // What the draft was to begin with takes too long.
       if (drafts.asked && drafts.asked.dueMs <= nowMs) drafts.giveUp();
       if (!this.#mayAsk(sequence, 0)) return false;
       const candidate = this.#candidate(sequence, 0);
-      const { length } = lookup.guess(candidate.countMax);
-      if (length === 0) return true;
-      return !prefersLookup(candidate, { ...candidate, rate: acceptance.rate, countMax: length }, times);
+      const atOnce = [
+        { rate: acceptance.rate, countMax: lookup.guess(candidate.countMax).length },
+        { rate: head.acceptance.rate, countMax: head.at(known.length, candidate.countMax).length },
+      ];
+      return !atOnce.some(
+        (each) => each.countMax > 0 && prefersLookup(candidate, { ...candidate, ...each }, times),
+      );
     });
   }
 

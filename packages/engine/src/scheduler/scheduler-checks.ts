@@ -22,6 +22,7 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     prefixBlockTokens: 32,
     guessesMax: 15,
     draftTokensMax: 0,
+    headGuessesMax: 0,
     stateSlots: 0,
     windows: null,
     checkpointTokens: 256,
@@ -30,7 +31,7 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
     goesAhead: config.stages === 1,
     ...config,
   };
-  const { guessesMax, draftTokensMax, stateSlots } = checked;
+  const { guessesMax, draftTokensMax, headGuessesMax, stateSlots } = checked;
   if (stateSlots > 0 && stateSlots < firstOwnState + 2)
     throw new ButterflyError('CONFIG_INVALID', `stateSlots is ${stateSlots}, too few for one sequence.`, {
       param: 'stateSlots',
@@ -44,6 +45,7 @@ export function checkedConfig(config: SchedulerConfig): Required<SchedulerConfig
   const above = {
     guessesMax: guessesMax + 1,
     draftTokensMax: draftTokensMax + 1,
+    headGuessesMax: headGuessesMax + 1,
     stateSlots: stateSlots + 1,
   };
   for (const [param, value] of Object.entries({ ...checked, ...above }))

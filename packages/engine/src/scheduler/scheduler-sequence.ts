@@ -7,6 +7,7 @@ import { noTokens, TokenList } from '../kv/token-list.js';
 import { nobody } from '../queue/tenant-shares.js';
 import { Acceptance } from '../guesses/acceptance.js';
 import { type Guesses, noGuesses } from '../guesses/guesses.js';
+import { HeadGuesses } from '../guesses/head-guesses.js';
 import { SequenceDrafts } from '../guesses/sequence-drafts.js';
 import type { RequestTiming } from '../types.js';
 
@@ -45,6 +46,7 @@ export class Sequence {
   /** How often guesses by lookup come true. */
   readonly acceptance = new Acceptance();
   readonly drafts = new SequenceDrafts();
+  readonly head = new HeadGuesses();
   /** Its region of the arena; null while it waits. */
   regionId: number | null = null;
   /** Behind how many known tokens its steps end, so that the state is kept; ascending, and empty in models without states. */

@@ -44,6 +44,8 @@ export interface SchedulerConfig {
   readonly guessesMax?: number;
   /** Context of another model that guesses, in tokens; 0, the default, where there is none. */
   readonly draftTokensMax?: number;
+  /** Most tokens that the model's own head guesses with each that it gives; 0, the default, where it has none. */
+  readonly headGuessesMax?: number;
   /** What may be asked of the model; by default to continue texts, and embeddings pooled in any way but by scores. */
   readonly model?: EngineModel;
   /** Measured time of a step over its rows in each stage; by default a common CPU is assumed. */

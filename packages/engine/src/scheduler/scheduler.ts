@@ -228,8 +228,8 @@ export class Scheduler {
     // Beside a part of a prompt every row is dear; for what another model guessed the price was paid.
     if (this.#hasPrompts) return;
     const others = sequences.filter((each) => draft.guessesOf(each) === noGuesses);
-    for (const [each, tokens] of this.#guessesFor(others, draft.rows))
-      this.#addGuesses(draft, each, { by: 'lookup', tokens });
+    for (const [each, guesses] of this.#guessesFor(others, draft.rows))
+      this.#addGuesses(draft, each, guesses);
   }
 
   #addGuesses(draft: StepDraft, sequence: Sequence, guesses: Guesses): void {
@@ -239,13 +239,13 @@ export class Scheduler {
     if (this.#roster.grow(sequence, scheduled + pending + length)) draft.add(sequence, pending, guesses);
   }
 
-  #guessesFor(sequences: readonly Sequence[], rows: number): ReadonlyMap<Sequence, Int32Array> {
-    const { guessesMax, stepRowsMax: rowsMax, stages, goesAhead, stateSlots } = this.#config;
+  #guessesFor(sequences: readonly Sequence[], rows: number, isAhead = false): Map<Sequence, Guesses> {
+    const { stepRowsMax: rowsMax, stages, goesAhead } = this.#config;
     // Steps need not wait for the way to the orchestrator and back, unless there are guesses. Each stage has its share.
     const waitMicros = goesAhead ? (2 * hopMicros) / stages : 0;
     const stepMicros = (count: number): number => this.#curve.micros(count) + (stages === 1 ? 0 : hopMicros);
     const step = { rows, rowsMax, tokens: sequences.length, stepMicros, waitMicros };
-    return chooseGuesses(sequences, { guessesMax, hasStates: stateSlots > 0 }, step);
+    return chooseGuesses(sequences, this.#config, step, isAhead);
   }
 
   /** Whether a step in flight went ahead of its tokens, and these are still unknown. */
@@ -278,10 +278,10 @@ export class Scheduler {
       draft.add(sequence, 1);
     }
     if (draft.isEmpty) return null;
-    const guesses = this.#guessesFor(sequences, draft.rows);
+    const guesses = this.#guessesFor(sequences, draft.rows, true);
     // Where guesses pay, the next token must be known first.
-    if ([...guesses.values()].some(({ length }) => length > 0) || this.drafting.isWantedNext(sequences))
-      return null;
+    const isAnyTried = [...guesses.values()].some(({ tokens }) => tokens.length > 0);
+    if (isAnyTried || this.drafting.isWantedNext(sequences)) return null;
     this.#aheadOfStepId = oldestStepId;
     return this.#dispatch(draft, nowMs);
   }

@@ -156,7 +156,7 @@ function takeEmbedding(
 function takeTokens(
   roster: LivingSequences,
   { sequence, position, guesses }: Expected,
-  { tokens, logprobs }: StepOutput,
+  { tokens, logprobs, guesses: ofHead }: StepOutput,
   nowMs: number,
   events: SchedulerEvent[],
 ): void {
@@ -176,6 +176,7 @@ function takeTokens(
   const byLookup = guesses.by === 'lookup' ? guesses.tokens.length : 0;
   if (byLookup > 0) sequence.acceptance.judged(byLookup, confirmed);
   else sequence.acceptance.came(tokens[0] ?? 0);
+  sequence.head.judge(guesses.by === 'head' ? guesses.tokens.length : 0, tokens);
   for (const [index, token] of tokens.entries()) {
     const reason = sequence.extend(token, nowMs);
     if (reason !== 'stop') {
@@ -187,6 +188,7 @@ function takeTokens(
     end(reason);
     return;
   }
+  if (ofHead) sequence.head.came(sequence.known.length, ofHead);
   if (!roster.running.has(sequence)) return;
   sequence.awaited -= 1;
   const isAhead = sequence.awaited > 0;

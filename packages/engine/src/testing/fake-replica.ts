@@ -45,6 +45,7 @@ export class FakeReplica implements EngineReplica {
         },
         describe: () => 'not yet',
       },
+      replica: 1,
       scheduler: config,
       ledger,
       clock,

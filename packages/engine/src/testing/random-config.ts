@@ -55,6 +55,7 @@ export function randomConfig(
     windows: hasRooms ? randomRooms(random, windowTokens, stepRowsMax) : null,
     checkpointTokens: random.between(1, 6),
     draftTokensMax: 0,
+    headGuessesMax: 0,
     guessesMax: guesses ? random.between(4, 12) : random.between(0, 4),
     goesAhead: random.below(4) > 0,
     model: usualModel,

@@ -19,6 +19,12 @@ export interface HeaderModelOptions {
   readonly cacheType: number;
   /** Whether pooled graphs end with the scores of the model's own head; else with one row of each sequence. */
   readonly isRanking?: boolean;
+  /**
+   * Of a model with layers that predict the token after the next one (NextN, MTP): `trunk` for graphs of the model itself
+   * that compute the last hidden state of every row, `head` for those of its first such layer. By default it is as if it had
+   * none.
+   */
+  readonly part?: 'trunk' | 'head';
 }
 
 /** What a graph ends with: the logits of a text, or what becomes of one row, or of the mean of all rows. */
@@ -29,6 +35,9 @@ const poolingTypes = { last: 3, rank: 4 } as const;
 
 /** `llama_flash_attn_type`. */
 const flashAttentionOn = 1;
+
+/** `llama_context_type`. */
+const contextTypes = { usual: 0, head: 1 } as const;
 
 /** An empty list: with a GPU in sight llama.cpp builds other graphs. */
 let emptyList: unknown;
@@ -50,6 +59,7 @@ let noData: Pointer | null = null;
  * names and types of weights from the header and their shapes from the metadata: whether those agree is not checked.
  */
 export class HeaderModel implements Disposable {
+  /** Without those that predict the token after the next one. */
   readonly layers: number;
   /** Tokens that window layers see; 0 without such. */
   readonly windowTokens: number;
@@ -76,6 +86,7 @@ export class HeaderModel implements Disposable {
           devices: noDevices(),
           gpuLayers: 0,
           noAlloc: true,
+          loadMtp: options.part !== undefined,
         }),
       );
       this.#model = model.result;
@@ -83,6 +94,7 @@ export class HeaderModel implements Disposable {
       const context = withNativeErrors(() =>
         llama.llama_init_from_model(this.#alive(), {
           ...llama.llama_context_default_params(),
+          contextType: options.part === 'head' ? contextTypes.head : contextTypes.usual,
           contextTokens,
           batchTokens: rowsMax,
           microBatchTokens: rowsMax,
@@ -100,6 +112,8 @@ export class HeaderModel implements Disposable {
       );
       this.#context = context.result;
       if (this.#context === null) throw refusal('has no context', context.errors);
+      // Not only of the rows whose logits are wanted.
+      if (options.part === 'trunk') llama.llama_set_embeddings_nextn(this.#context, true, false);
       this.layers = llama.llama_model_n_layer(this.#alive());
       this.windowTokens = Math.max(0, llama.llama_model_n_swa(this.#alive()));
     } catch (error) {

@@ -13,11 +13,13 @@ export interface WantedTensor {
  * Which weights llama.cpp wants of a model with these metadata, in its order: for files that are made up. It makes memory
  * for them, and ends the process on metadata that contradict themselves.
  * @param header a GGUF header; tensors in it are those that are optional and wanted.
+ * @param loadsHeads whether it wants those of layers too that predict the token after the next one
  * @returns none, with llama.cpp's words, where it builds no such model
  */
 export function wantedTensors(
   ggml: Ggml,
   header: Uint8Array,
+  loadsHeads = false,
 ): { readonly tensors: readonly WantedTensor[]; readonly errors: readonly string[] } {
   const { base, llama } = ggml;
   const metadata = base.gguf_init_from_buffer(header, header.byteLength, { noAlloc: true, context: null });
@@ -37,6 +39,7 @@ export function wantedTensors(
       llama.llama_model_init_from_user(metadata, callback, null, {
         ...llama.llama_model_default_params(),
         gpuLayers: 0,
+        loadMtp: loadsHeads,
       }),
     );
     if (result !== null) llama.llama_model_free(result);

@@ -96,7 +96,6 @@ type ContextParams = Record<string, unknown>;
 
 /** `struct gguf_init_params` of gguf.h. */
 const ggufParams = koffi.struct({ noAlloc: 'bool', context: P });
-
 /** `struct ggml_init_params` of ggml.h. */
 const initParams = koffi.struct({ memSize: 'size_t', memBuffer: P, noAlloc: 'bool' });
 
@@ -330,6 +329,13 @@ export const llamaSymbols = {
     mangled: {
       itanium: '_Z19llama_graph_reserveP13llama_contextjjj',
       microsoft: '?llama_graph_reserve@@YAPEAUggml_cgraph@@PEAUllama_context@@III@Z',
+    },
+  },
+  llama_set_embeddings_nextn: {
+    ...signature<[Ptr, boolean, boolean], undefined>('void', P, 'bool', 'bool'),
+    mangled: {
+      itanium: '_Z26llama_set_embeddings_nextnP13llama_contextbb',
+      microsoft: '?llama_set_embeddings_nextn@@YAXPEAUllama_context@@_N1@Z',
     },
   },
   llama_model_get_vocab: signature<[Ptr], Ptr>(P, P),

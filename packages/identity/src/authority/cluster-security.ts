@@ -6,7 +6,7 @@ import { formatJoinToken, parseJoinToken } from '../join-token.js';
 import { TlsTransport } from '../tls/tls-transport.js';
 import { type Admission, CertificateAdmission, SharedTokenAdmission } from './admission.js';
 import { ClusterAuthority } from './cluster-authority.js';
-import { type JoinTokens, PassingTokens } from './join-tokens.js';
+import { type JoinTokens, PassingTokens, type TokenWishes } from './join-tokens.js';
 import { Revocations } from './revocations.js';
 import { TokenFiles } from './token-files.js';
 
@@ -24,12 +24,26 @@ export type ClusterSecurity =
   /** For a trusted bench: nothing is encrypted, and a shared secret is all that workers show. */
   | { readonly kind: 'insecure'; readonly token: string | undefined };
 
+/** A token, and what may be done with it. */
+export interface MadeToken {
+  readonly token: string;
+  /** By the clock of the system; null for ever. */
+  readonly expiresAtMs: number | null;
+  /** How many workers may join with it; null for any number. */
+  readonly usesMax: number | null;
+}
+
 /** What comes of it. */
 export interface OpenedSecurity {
   readonly admission: Admission;
   readonly transport: Transport;
   /** With which workers join. */
   readonly token: string;
+  /**
+   * Makes another one, which ends with this process. Without certificates there is but one, for ever.
+   * @throws ButterflyError CONFIG_INVALID when there are too many
+   */
+  readonly makeToken: (wishes: TokenWishes) => Promise<MadeToken>;
 }
 
 /** Where the authority of clusters is kept within the data folder of a user. */
@@ -41,7 +55,8 @@ export function authorityDirectory(dataDirectory: string): string {
 export async function openSecurity(security: ClusterSecurity): Promise<OpenedSecurity> {
   if (security.kind === 'insecure') {
     const token = security.token ?? randomBytes(16).toString('hex');
-    return { admission: new SharedTokenAdmission(token), transport: tcpTransport, token };
+    const makeToken = (): Promise<MadeToken> => Promise.resolve({ token, expiresAtMs: null, usesMax: null });
+    return { admission: new SharedTokenAdmission(token), transport: tcpTransport, token, makeToken };
   }
   const { directory } = security;
   const authority = await (directory === null
@@ -56,6 +71,11 @@ export async function openSecurity(security: ClusterSecurity): Promise<OpenedSec
     admission: new CertificateAdmission(authority, all, revocations),
     transport: new TlsTransport({ credentials, admitsStrangers: true }),
     token,
+    makeToken: async (wishes) => ({
+      token: formatJoinToken(await passing.create(wishes)),
+      expiresAtMs: wishes.lifeMs === null ? null : Date.now() + wishes.lifeMs,
+      usesMax: wishes.usesMax,
+    }),
   };
 }
 

@@ -90,9 +90,12 @@ export class PassingTokens implements JoinTokens {
   constructor(private readonly fingerprint: Buffer) {}
 
   create(wishes: TokenWishes): Promise<JoinToken> {
+    const nowMs = Date.now();
+    for (const [id, { record }] of this.#records)
+      if (record.expiresAtMs !== null && record.expiresAtMs <= nowMs) this.#records.delete(id);
     checkRoom(this.#records.size);
     const token = newJoinToken(this.fingerprint);
-    this.#records.set(token.id, { record: recordOf(token, wishes, Date.now()), uses: 0 });
+    this.#records.set(token.id, { record: recordOf(token, wishes, nowMs), uses: 0 });
     return Promise.resolve(token);
   }
 

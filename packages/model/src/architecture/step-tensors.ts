@@ -49,6 +49,8 @@ export interface StepInputs {
   readonly ones: readonly Tensor[];
   /** F32 [rows] for each text whose embedding is a mean, all 1 / rows. */
   readonly means?: readonly Tensor[];
+  /** F32 [hidden, paddedRows]: last hidden states of the model, in graphs that predict the token after the next one. */
+  readonly hidden?: Tensor;
 }
 
 /** Results to read after the computation: activations F32 [crossing width, paddedRows], or logits F32 [vocabulary, paddedLogitRows]. */
@@ -57,6 +59,8 @@ export interface StepOutputs {
   readonly logits: Tensor | null;
   /** F32 [width] for each text whose embedding is wanted. */
   readonly vectors?: readonly Tensor[];
+  /** F32 [hidden, paddedRows]: the last hidden state of every row, on a last stage that has a head for guesses. */
+  readonly hidden?: Tensor | null;
   /**
    * F32 [1, paddedRows]: of each row the sum of its activations, or on the last stage of what enters its last layer, as
    * most rows go no further. A sum is finite exactly when all of its summands are; quantizing, as the matrix products

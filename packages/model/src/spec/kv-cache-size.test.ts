@@ -26,6 +26,7 @@ const spec: Pick<ModelSpec, 'attention' | 'graph'> = {
     windows: { windowTokens: 1024, rooms: 20, roomSlots: 2048 },
     experts: null,
     temperature: null,
+    head: null,
   },
 };
 const sizesOf = (of: typeof spec): number[] =>

@@ -1,4 +1,5 @@
 import type { CacheType } from '@butterfly/wire';
+import { servedHead } from './head.js';
 import type { LayerAttention, ModelSpec, WindowsOfModel } from './spec.js';
 
 /** Cached slots are read in whole blocks of this many, so that a graph serves many steps; as llama.cpp pads its cache. */
@@ -32,7 +33,7 @@ export function fitsRooms(layer: Pick<LayerAttention, 'window'> | null): boolean
   return layer?.window?.kind === 'sliding';
 }
 
-/** Bytes of all cached tokens in a layer: those of its rooms, or of an arena of so many slots. */
+/** Bytes of all cached tokens in a layer: those of its rooms, or of an arena of so many slots; with the last, those of a head. */
 export function cacheBytes(
   spec: Pick<ModelSpec, 'attention' | 'graph'>,
   layer: number,
@@ -41,7 +42,9 @@ export function cacheBytes(
   const attention = spec.attention[layer] ?? null;
   const windows = windowsOf(spec);
   const slots = windows && fitsRooms(attention) ? windows.rooms * windows.roomSlots : arenaSlots;
-  return cacheBytesPerSlot(attention, type) * slots;
+  const head = layer === spec.attention.length - 1 ? servedHead(spec) : null;
+  const headBytes = head ? cacheBytesPerSlot(head.attention, type) * arenaSlots : 0;
+  return cacheBytesPerSlot(attention, type) * slots + headBytes;
 }
 
 /** Slots of states that each stage has; 0 for a model without. */

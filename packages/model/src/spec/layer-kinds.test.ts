@@ -37,6 +37,7 @@ function unlike(): ModelSpec {
       windows: null,
       experts: { count: 8, used: 2 },
       temperature: null,
+      head: null,
     },
   };
 }

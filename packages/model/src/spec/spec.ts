@@ -169,6 +169,18 @@ const importedSchema = z.object({
   temperature: z
     .object({ floorScale: z.number().positive(), scale: z.number(), offset: z.number() })
     .nullable(),
+  /**
+   * The layer behind the last that predicts the token after the next one (NextN, MTP), and whether it guesses. Null without one
+   * that can.
+   */
+  head: z
+    .object({
+      attention: attentionSchema,
+      /** All that it uses. */
+      tensors: z.array(z.string()).max(64),
+      isOn: z.boolean(),
+    })
+    .nullable(),
 });
 
 const shapeSchema = z.object({
@@ -238,6 +250,7 @@ export type ModelSpec = Readonly<z.output<typeof modelSpecSchema>>;
 export type FamilyGraph = Extract<ModelSpec['graph'], { kind: 'family' }>;
 export type ImportedGraphSpec = Extract<ModelSpec['graph'], { kind: 'imported' }>;
 export type LayerAttention = NonNullable<ModelSpec['attention'][number]>;
+export type HeadSpec = NonNullable<ImportedGraphSpec['head']>;
 export type WindowsOfModel = NonNullable<ImportedGraphSpec['windows']>;
 export type EmbeddingSpec = NonNullable<ModelSpec['embedding']>;
 export type LayerState = ImportedGraphSpec['states'][number][number];

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { limits } from '@butterfly/common';
 import type { EpochPlan } from '@butterfly/control';
-import { type ModelSpec, modelFingerprint, stateSlotsOf, windowsOf } from '@butterfly/model';
+import { type ModelSpec, modelFingerprint, servedHead, stateSlotsOf, windowsOf } from '@butterfly/model';
 import type { Plan, PlanStage } from '@butterfly/planning';
 import { type ControlMessageOf, type Step, emptyState, wasteState } from '@butterfly/wire';
 import type { ShardSettings } from './deployment-types.js';
@@ -36,6 +36,7 @@ export function shardIds(
           layerEnd,
           cacheType,
           ...served,
+          ...(servedHead(spec) ? [{ hasHead: true }] : []),
           ...(host && host.experts > 0 ? [{ hostExperts: host.experts }] : []),
         ]),
       )

@@ -166,12 +166,15 @@ export class ScriptedWorker {
   lastStageOf: number | null = null;
   /** Whether it keeps those waiting who want something loaded, until it catches up. */
   isSlow = false;
+  /** Whether it keeps results back, as the last stage. */
+  isMute = false;
   ending: { readonly error: ButterflyError | null; readonly reason: string } | null = null;
   readonly prepares: ControlMessageOf<'prepare'>[] = [];
   /** Channels of models that it was told to let go. */
   readonly closed: number[] = [];
   readonly #channelOf = new Map<string, number>();
   #connection: Connection | null = null;
+  #kept: { readonly epoch: number; readonly stepId: number; readonly channel: number } | null = null;
 
   constructor(
     private readonly unreachable: readonly string[],
@@ -209,6 +212,14 @@ export class ScriptedWorker {
 
   /** As the last stage. */
   finish(epoch: number, stepId: number, channel: number): void {
+    this.#kept = { epoch, stepId, channel };
+    if (!this.isMute) this.speakUp();
+  }
+
+  /** Tells its last result. */
+  speakUp(): void {
+    if (!this.#kept) return;
+    const { epoch, stepId, channel } = this.#kept;
     this.#send(encodeStepResult({ epoch, stepId, outputs: [], stageTimes: [] }), channel);
   }
 

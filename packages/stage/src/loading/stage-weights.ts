@@ -1,3 +1,4 @@
+import { ensure } from '@butterfly/common';
 import { type Backend, type BufferType, type Tensor, dtype } from '@butterfly/ggml';
 import type { ModelSpec, ModelTensor, WeightUse } from '@butterfly/model';
 import type { TensorSource, WeightMemory } from '@butterfly/weights';
@@ -23,6 +24,20 @@ export interface LayerRange {
 
 interface Placement extends UsedWeight {
   readonly group: WeightGroup;
+}
+
+/** Finds weights that must have been wanted. */
+export function findIn(loaded: LoadedWeights): (name: string, use: WeightUse) => Tensor {
+  return (name, use) => {
+    const tensor = loaded.find(name, use);
+    ensure(tensor !== null, () => `${name} is not loaded to be used for ${use}.`);
+    return tensor;
+  };
+}
+
+/** Each weight once for each of its uses. */
+export function distinctUses(weights: readonly UsedWeight[]): UsedWeight[] {
+  return [...new Map(weights.map((weight) => [`${weight.use} ${weight.source.name}`, weight])).values()];
 }
 
 /** Weights in native memory, each in the layout that its kernel prefers; what the process holds already is shared. */

@@ -40,6 +40,11 @@ export interface ArchitectureFixture {
   readonly small?: ArchitectureFixture['metadata'];
   /** As in `SyntheticModelOptions`: layers add nothing, and after each token comes its successor; needs `output.weight`. */
   readonly circleTokens?: number;
+  /**
+   * Whether it has the layers behind the last that predict the token after the next one. In a model of circles such a layer
+   * hands the embedding of the next token on.
+   */
+  readonly hasHeads?: boolean;
 }
 
 /** Types of matrices. */
@@ -192,7 +197,7 @@ function askForTensors(fixture: ArchitectureFixture): readonly WantedTensor[] {
     const names = [...optional, ...Array.from({ length: fillers }, (_, i) => `filler.${i}`)];
     const tensors = names.map((name, i) => ({ name, type: types.F32, shape: [1], offset: alignGguf(4) * i }));
     const metadata = { ...metadataOf(fixture), 'tokenizer.ggml.model': text('none') };
-    return wantedTensors(ggml, encodeGgufHeader(metadata, tensors));
+    return wantedTensors(ggml, encodeGgufHeader(metadata, tensors), fixture.hasHeads);
   };
   const first = attempt(0);
   if (first.tensors.length > 0) return first.tensors;
@@ -256,6 +261,12 @@ function typeOf(
   return candidates.find((each) => (shape[0] ?? 1) % typeTraits(ggml, types[each]).blockSize === 0) ?? 'F32';
 }
 
+/** Each row takes the number of its own position, of the first half: that of the embedding. */
+function handOn(values: Float32Array, columns: number): Float32Array {
+  for (let row = 0; row * columns < values.length; row++) values[row * columns + row] = 1;
+  return values;
+}
+
 /** Random numbers that keep activations about as large as they are. */
 function valuesOf(
   { name: model, circleTokens }: ArchitectureFixture,
@@ -264,6 +275,8 @@ function valuesOf(
 ): Float32Array {
   const values = new Float32Array(count);
   if (circleTokens !== undefined && closing.test(name)) return values;
+  if (circleTokens !== undefined && name.endsWith('nextn.eh_proj.weight'))
+    return handOn(values, shape[0] ?? 1);
   const isNorm = name.includes('norm') && name.endsWith('weight');
   const isMatrix = shape.slice(1).some((each) => each > 1);
   const deviation = isNorm ? 0.1 : isMatrix ? 1 / Math.sqrt(shape[0] ?? 1) : 0.1;

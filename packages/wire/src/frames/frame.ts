@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 import { ButterflyError, limits, toButterflyError } from '@butterfly/common';
 
 /** Both sides must speak the same version; docs/protocol.md says what raises it. */
-export const protocolVersion = 11;
+export const protocolVersion = 12;
 
 const preludeBytes = 24;
 /** The part of the prelude that the prelude checksum covers. */

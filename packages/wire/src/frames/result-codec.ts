@@ -4,21 +4,23 @@ import { checkTokens, integer, within } from './checks.js';
 import type { Logprobs, StepOutput } from './types.js';
 
 /** What comes with an output. */
-const marks = { logprobs: 4, scored: 16, vector: 128 } as const;
+const marks = { logprobs: 4, guesses: 8, scored: 16, vector: 128 } as const;
 
 const fixedBytes = 11;
 const logprobsFixedBytes = 1;
 const scoredCountBytes = 2;
+const guessCountBytes = 1;
 const numbersBytes = 4;
 const noBytes = new Uint8Array(0);
 
-export function outputBytes({ tokens, logprobs, scored, vector }: StepOutput): number {
+export function outputBytes({ tokens, logprobs, scored, vector, guesses }: StepOutput): number {
   return (
     fixedBytes +
     tokens.byteLength +
     (logprobs ? logprobsBytes(logprobs) : 0) +
     (scored ? scoredCountBytes + logprobsBytes(scored) : 0) +
-    (vector ? numbersBytes : 0)
+    (vector ? numbersBytes : 0) +
+    (guesses ? guessCountBytes + guesses.byteLength : 0)
   );
 }
 
@@ -28,10 +30,15 @@ function logprobsBytes({ chosen, topTokens, topValues }: Logprobs): number {
 
 /** Of an embedding the header says how many numbers it has; they are in the payload, see `packVectors`. */
 export function writeOutput(writer: ByteWriter, output: StepOutput): void {
-  const { sequenceId, tokens, logprobs, scored, vector } = output;
+  const { sequenceId, tokens, logprobs, scored, vector, guesses } = output;
   writer.u64(sequenceId);
   writer.u16(tokens.length);
-  writer.u8((logprobs ? marks.logprobs : 0) + (scored ? marks.scored : 0) + (vector ? marks.vector : 0));
+  writer.u8(
+    (logprobs ? marks.logprobs : 0) +
+      (guesses ? marks.guesses : 0) +
+      (scored ? marks.scored : 0) +
+      (vector ? marks.vector : 0),
+  );
   writer.int32s(tokens);
   if (logprobs) writeLogprobs(writer, logprobs);
   if (scored) {
@@ -39,6 +46,9 @@ export function writeOutput(writer: ByteWriter, output: StepOutput): void {
     writeLogprobs(writer, scored);
   }
   if (vector) writer.u32(vector.length);
+  if (!guesses) return;
+  writer.u8(guesses.length);
+  writer.int32s(guesses);
 }
 
 /** The payload of a result: the embeddings of all outputs, one after the other. */
@@ -63,19 +73,21 @@ export function readOutput(reader: ByteReader, vectors: ByteReader): StepOutput 
   const sequenceId = reader.u64();
   const count = reader.count(limits.stepRowsMax, 'tokens');
   const marked = reader.u8();
-  if ((marked & ~(marks.logprobs | marks.scored | marks.vector)) !== 0)
-    throw reader.fail(`the marks of an output are ${marked}, other than 4, 16 and 128`);
+  if ((marked & ~(marks.logprobs | marks.guesses | marks.scored | marks.vector)) !== 0)
+    throw reader.fail(`the marks of an output are ${marked}, other than 4, 8, 16 and 128`);
   const tokens = reader.int32s(count);
   const logprobs = marked & marks.logprobs ? readLogprobs(reader, count) : null;
   const scored =
     marked & marks.scored ? readLogprobs(reader, reader.count(limits.scoredRowsMax, 'scored tokens')) : null;
   const vector = marked & marks.vector ? readVector(reader, vectors) : null;
+  const guesses = marked & marks.guesses ? reader.int32s(reader.u8()) : null;
   return {
     sequenceId,
     tokens,
     ...(logprobs && { logprobs }),
     ...(scored && { scored }),
     ...(vector && { vector }),
+    ...(guesses && { guesses }),
   };
 }
 
@@ -110,7 +122,7 @@ export function checkOutputs(outputs: readonly StepOutput[]): void {
   integer(outputs.length, 0, limits.stepSequencesMax, 'number of outputs');
   let tokenCount = 0;
   let scoredCount = 0;
-  for (const { sequenceId, tokens, logprobs, scored, vector } of outputs) {
+  for (const { sequenceId, tokens, logprobs, scored, vector, guesses } of outputs) {
     integer(sequenceId, 0, Number.MAX_SAFE_INTEGER, 'sequenceId');
     if (vector) {
       integer(vector.length, 1, limits.embeddingNumbersMax, 'numbers of an embedding');
@@ -118,6 +130,10 @@ export function checkOutputs(outputs: readonly StepOutput[]): void {
     }
     checkTokens(tokens, 0, limits.stepRowsMax, 'tokens of an output');
     tokenCount += tokens.length;
+    if (guesses) {
+      checkTokens(guesses, 1, limits.draftTokensMax, 'guesses of an output');
+      integer(tokens.length, 1, limits.stepRowsMax, 'tokens before guesses');
+    }
     if (logprobs) checkLogprobs(logprobs, tokens.length);
     if (!scored) continue;
     integer(scored.chosen.length, 1, limits.scoredRowsMax, 'number of scored tokens');

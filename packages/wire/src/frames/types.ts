@@ -214,6 +214,8 @@ export interface StepOutput {
   readonly scored?: Logprobs;
   /** F32 [numbers of the embedding], where one is wanted; nothing else comes beside it. */
   readonly vector?: Float32Array;
+  /** What the model's own head guesses behind `tokens`, where it has one and anything was sampled; at least one. */
+  readonly guesses?: Int32Array;
 }
 
 /**

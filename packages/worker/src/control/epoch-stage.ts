@@ -234,9 +234,10 @@ export class EpochStage {
     compute: () => Promise<StageResult>,
   ): Promise<Pick<StageResult, 'activations' | 'faults' | 'computeMicros'> & Pick<Computed, 'outputs'>> {
     using _turn = await this.options.turns?.take();
-    const { activations, logits, vectors = [], faults, computeMicros } = await compute();
+    const { activations, logits, vectors = [], faults, computeMicros, guess } = await compute();
     if (!wantsEmbeddings(step)) {
-      const outputs = (await this.#sampler?.sample(step.sequences, logits, faults)) ?? [];
+      const sampled = (await this.#sampler?.sample(step.sequences, logits, faults)) ?? [];
+      const { outputs } = guess ? await guess(sampled) : { outputs: sampled };
       return { activations, faults, computeMicros, outputs };
     }
     const outputs = this.options.stage.isLast ? embeddingOutputs(step.sequences, vectors, faults) : [];

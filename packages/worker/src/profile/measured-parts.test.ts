@@ -41,6 +41,7 @@ function withLayers(sizes: readonly number[]): ModelSpec {
       windows: null,
       experts: null,
       temperature: null,
+      head: null,
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { NetworkInterfaceInfo } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { addressForOthers } from './next-machine.js';
+import { addressForOthers } from './address-for-others.js';
 
 const at = (address: string, internal = false): NetworkInterfaceInfo[] => [
   {

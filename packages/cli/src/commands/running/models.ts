@@ -1,9 +1,9 @@
 import { formatBytes } from '@butterfly/common';
 import { Command } from 'commander';
-import { addServerOptions, administratorOf, type ServerFlags } from '../admin-client/administrator.js';
-import { formatModels } from '../admin-client/format-models.js';
-import type { Environment } from '../environment.js';
-import { print } from '../terminal.js';
+import { addServerOptions, administratorOf, type ServerFlags } from '../../admin-client/administrator.js';
+import { formatModels } from '../../admin-client/format-models.js';
+import type { Environment } from '../../environment.js';
+import { print } from '../../terminal.js';
 
 const named = 'name of the model, or an alias, as "butterfly ps" shows them';
 

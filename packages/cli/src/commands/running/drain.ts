@@ -1,10 +1,10 @@
 import { systemClock } from '@butterfly/common';
 import { Command } from 'commander';
-import { addServerOptions, administratorOf, type ServerFlags } from '../admin-client/administrator.js';
-import { drainWorker } from '../admin-client/drain.js';
-import type { Environment } from '../environment.js';
-import { wholeNumber } from '../options.js';
-import { print } from '../terminal.js';
+import { addServerOptions, administratorOf, type ServerFlags } from '../../admin-client/administrator.js';
+import { drainWorker } from '../../admin-client/drain.js';
+import type { Environment } from '../../environment.js';
+import { wholeNumber } from '../../options.js';
+import { print } from '../../terminal.js';
 
 interface DrainFlags extends ServerFlags {
   readonly timeout: number;
