@@ -23,10 +23,10 @@ import { StageFaultFinder } from './fault-finder.js';
 import { GuessHead } from './head/guess-head.js';
 import { KvCache } from './kv-cache.js';
 import { RoomCache, isInRooms } from './room-cache.js';
-import { StateArena } from './state-arena.js';
+import { stateArena, type StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
 import type { SharedWeights } from './loading/shared-weights.js';
-import { LoadedWeights, distinctUses, type LayerRange, type UsedWeight } from './loading/stage-weights.js';
+import { LoadedWeights, distinctUses, type UsedWeight } from './loading/stage-weights.js';
 import type {
   ComputeStep,
   Stage,
@@ -392,10 +392,4 @@ function stageLayers(profile: ModelCurves, { spec, range, hostExperts = 0 }: Sta
 /** Whether a weight belongs to the experts that lie in the memory of the host. */
 function isHostExpert({ source }: UsedWeight, { range, hostExperts = 0 }: StageOptions): boolean {
   return isOfExperts(source) && (layerOf(source) ?? Infinity) < range.layerStart + hostExperts;
-}
-
-/** The states of a range of layers; of most models none. */
-function stateArena(backend: Backend, { graph }: ModelSpec, range: LayerRange): StateArena {
-  if (graph.kind !== 'imported') return new StateArena(backend, [], 0);
-  return new StateArena(backend, graph.states.slice(range.layerStart, range.layerEnd), graph.stateSlots);
 }
