@@ -32,6 +32,7 @@ export class FakeStage implements Stage {
   readonly isLast: boolean;
   readonly handsOnTokens: boolean;
   readonly shardBytes: number;
+  readonly sharedBytes = 0;
   readonly fileBytes: number;
   readonly arenaBytes: number;
   isLoading = false;

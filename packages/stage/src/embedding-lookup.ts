@@ -1,7 +1,8 @@
 import { ComputeAllocator, type CpuBackend, Graph, dtype, shapeOf } from '@butterfly/ggml';
 import { ensure } from '@butterfly/common';
 import type { ModelSpec } from '@butterfly/model';
-import { LoadedWeights } from './stage-weights.js';
+import type { SharedWeights } from './loading/shared-weights.js';
+import { LoadedWeights } from './loading/stage-weights.js';
 
 export const embeddingName = 'token_embd.weight';
 
@@ -17,10 +18,11 @@ export class EmbeddingLookup implements Disposable {
   constructor(
     private readonly host: CpuBackend,
     spec: Pick<ModelSpec, 'files' | 'tensors'>,
+    shared?: SharedWeights,
   ) {
     const source = spec.tensors.find(({ name }) => name === embeddingName);
     ensure(source !== undefined, () => `The model has no ${embeddingName}.`);
-    this.weights = new LoadedWeights(host, spec, [{ source, use: 'lookup' }]);
+    this.weights = new LoadedWeights(host, spec, [{ source, use: 'lookup' }], () => host, shared);
     this.#allocator = new ComputeAllocator(host);
   }
 

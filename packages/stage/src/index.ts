@@ -1,8 +1,9 @@
 export { faultySequences } from './faults.js';
 export type { FaultOrigin, StageFaults } from './faults.js';
 export { canCache, dtypeOf } from './kv-cache.js';
-export type { LayerRange } from './stage-weights.js';
+export type { LayerRange } from './loading/stage-weights.js';
 export { embeddingOutputs, wantsEmbeddings } from './sampling/embedding-outputs.js';
+export { SharedWeights } from './loading/shared-weights.js';
 export { StageRuntime } from './runtime.js';
 export { SplitModel } from './split-model.js';
 export type { ComputeStep, Stage, StageFactory, StageRequest, StageResult, StageSampler } from './stage.js';

@@ -23,9 +23,10 @@ import { StageFaultFinder } from './fault-finder.js';
 import { GuessHead } from './head/guess-head.js';
 import { KvCache } from './kv-cache.js';
 import { RoomCache, isInRooms } from './room-cache.js';
-import { StateArena } from './state-arena.js';
+import { stateArena, type StateArena } from './state-arena.js';
 import { stageBuilder, type StageBuilder } from './stage-builder.js';
-import { LoadedWeights, distinctUses, type LayerRange, type UsedWeight } from './stage-weights.js';
+import type { SharedWeights } from './loading/shared-weights.js';
+import { LoadedWeights, distinctUses, type UsedWeight } from './loading/stage-weights.js';
 import type {
   ComputeStep,
   Stage,
@@ -51,6 +52,8 @@ export interface StageOptions extends Omit<StageRequest, 'isDeterministic'> {
   readonly threads: number;
   /** As in `StageRequest`; off by default. */
   readonly isDeterministic?: boolean;
+  /** By all stages of this process; by default with none. */
+  readonly shared?: SharedWeights;
   /** Told when deterministic mode does not keep its word, and of weights that are no numbers. */
   readonly observe?: WorkerObserver;
 }
@@ -90,7 +93,7 @@ export class StageRuntime implements Stage {
 
   /** Allocates; `load` must run before the first step. @throws ButterflyError COMPUTE_FAILED when memory is short */
   constructor(private readonly options: StageOptions) {
-    const { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax, device = 'cpu' } = options;
+    const { ggml, spec, range, threads, arenaSlots, cacheType, rowsMax, shared, device = 'cpu' } = options;
     ensure(
       arenaSlots > 0 && arenaSlots % cacheBlockSlots === 0,
       () => `An arena of ${arenaSlots} slots is not whole blocks of ${cacheBlockSlots}.`,
@@ -118,14 +121,14 @@ export class StageRuntime implements Stage {
       if (options.isDeterministic) this.#host.setReferenceKernels(true);
       const isOnHost = device === 'cpu';
       this.#backend = isOnHost ? this.#host : keep(openDevice(ggml, device, threads));
-      this.#lookup = this.isFirst && !isOnHost ? keep(new EmbeddingLookup(this.#host, spec)) : null;
+      this.#lookup = this.isFirst && !isOnHost ? keep(new EmbeddingLookup(this.#host, spec, shared)) : null;
       this.#builder = keep(stageBuilder({ ...options, isLookedUp: this.#lookup !== null }));
       const homeOf = (weight: UsedWeight): Backend =>
         isHostExpert(weight, options) ? this.#host : this.#backend;
       const head = this.isLast ? servedHead(spec) : null;
       this.#head = head && keep(new GuessHead({ ...options, head }));
       const weights = distinctUses([...this.#builder.weights, ...(this.#head?.weights ?? [])]);
-      this.#shard = keep(new LoadedWeights(this.#host, spec, weights, homeOf));
+      this.#shard = keep(new LoadedWeights(this.#host, spec, weights, homeOf, shared));
       const layers = spec.attention.slice(range.layerStart, range.layerEnd);
       const windows = windowsOf(spec);
       const inArena = layers.map((layer) => (isInRooms(layer, windows) ? null : layer));
@@ -157,7 +160,11 @@ export class StageRuntime implements Stage {
     return this.#shard.bytes + (this.#lookup?.weights.bytes ?? 0);
   }
 
-  /** Bytes that `load` reads. */
+  get sharedBytes(): number {
+    return this.#shard.sharedBytes + (this.#lookup?.weights.sharedBytes ?? 0);
+  }
+
+  /** Bytes of the file that are there after `load`. */
   get fileBytes(): number {
     return this.#shard.fileBytes + (this.#lookup?.weights.fileBytes ?? 0);
   }
@@ -385,10 +392,4 @@ function stageLayers(profile: ModelCurves, { spec, range, hostExperts = 0 }: Sta
 /** Whether a weight belongs to the experts that lie in the memory of the host. */
 function isHostExpert({ source }: UsedWeight, { range, hostExperts = 0 }: StageOptions): boolean {
   return isOfExperts(source) && (layerOf(source) ?? Infinity) < range.layerStart + hostExperts;
-}
-
-/** The states of a range of layers; of most models none. */
-function stateArena(backend: Backend, { graph }: ModelSpec, range: LayerRange): StateArena {
-  if (graph.kind !== 'imported') return new StateArena(backend, [], 0);
-  return new StateArena(backend, graph.states.slice(range.layerStart, range.layerEnd), graph.stateSlots);
 }

@@ -23,7 +23,7 @@ import {
 } from '@butterfly/model';
 import type { CacheType } from '@butterfly/wire';
 import { dtypeOf } from './kv-cache.js';
-import { findIn, type LayerRange, type LoadedWeights, type UsedWeight } from './stage-weights.js';
+import { findIn, type LayerRange, type LoadedWeights, type UsedWeight } from './loading/stage-weights.js';
 
 /** Makes the graphs of a stage. */
 export interface StageBuilder extends Disposable {

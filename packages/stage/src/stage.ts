@@ -3,7 +3,7 @@ import type { ModelSpec } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import type { CacheType, Step, StepResult, WorkerProfile } from '@butterfly/wire';
 import type { StageFaults } from './faults.js';
-import type { LayerRange } from './stage-weights.js';
+import type { LayerRange } from './loading/stage-weights.js';
 
 /** A stage that is ready to serve. */
 export interface WarmStage {
@@ -89,8 +89,10 @@ export interface Stage extends Disposable {
   /** Whether any stage behind this one reads token ids, which are to be sent on with the activations then. */
   readonly handsOnTokens: boolean;
   readonly shardBytes: number;
+  /** Of `shardBytes`, what other stages of the process had loaded when it was made. */
+  readonly sharedBytes: number;
   readonly arenaBytes: number;
-  /** Bytes that `load` reads. */
+  /** Bytes of the file that are there after `load`, which reads those that are not shared. */
   readonly fileBytes: number;
   /** @param onProgress may throw to end it. */
   load(source: TensorSource, onProgress?: (loadedBytes: number) => void): Promise<void>;

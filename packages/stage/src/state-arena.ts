@@ -1,5 +1,6 @@
 import { type Backend, Graph, TensorMemory, dtype, shapeOf } from '@butterfly/ggml';
-import type { LayerState, LayerStates } from '@butterfly/model';
+import type { LayerState, LayerStates, ModelSpec } from '@butterfly/model';
+import type { LayerRange } from './loading/stage-weights.js';
 
 /**
  * The states of a stage: for each of its layers that keeps such, numbered slots. Steps say which are read and written; the
@@ -44,4 +45,10 @@ export class StateArena implements Disposable {
     this.#memory[Symbol.dispose]();
     this.#graph[Symbol.dispose]();
   }
+}
+
+/** The states of a range of layers; of most models none. */
+export function stateArena(backend: Backend, { graph }: ModelSpec, range: LayerRange): StateArena {
+  if (graph.kind !== 'imported') return new StateArena(backend, [], 0);
+  return new StateArena(backend, graph.states.slice(range.layerStart, range.layerEnd), graph.stateSlots);
 }

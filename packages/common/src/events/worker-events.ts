@@ -40,7 +40,13 @@ type PresenceEvent =
 /** What happens to the shards and stages of a worker. */
 type StageEvent =
   | { readonly kind: 'weightsLoading'; readonly shardId: string; readonly layers: LayerRange }
-  | ({ readonly kind: 'weightsLoaded'; readonly shardId: string; readonly warmUpMs: number } & LoadedBytes)
+  | ({
+      readonly kind: 'weightsLoaded';
+      readonly shardId: string;
+      /** Of native memory, of weights that other shards had loaded. */
+      readonly sharedBytes: number;
+      readonly warmUpMs: number;
+    } & LoadedBytes)
   | {
       readonly kind: 'weightsNotLoaded';
       readonly shardId: string;

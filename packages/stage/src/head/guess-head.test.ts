@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OracleHead, withHeadLayer, writeArchitectureModel } from '@butterfly/testkit';
 import { emptyState, firstOwnState, greedySampling } from '@butterfly/wire';
-import { stateSlotsOf } from '@butterfly/model';
+import { type ModelSpec, stateSlotsOf } from '@butterfly/model';
+import { servedSpec } from '@butterfly/llama-graph';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { largestIndex } from '../sampling/blocks.js';
+import { SharedWeights } from '../loading/shared-weights.js';
 import { SplitModel } from '../split-model.js';
-import { describeFile, difference, part, someTokens, tokenStep } from '../testing/stages.js';
+import { describeFile, difference, loadStage, part, someTokens, tokenStep } from '../testing/stages.js';
 
 const models = ['qwen35', 'glm4moe', 'deepseek2'] as const;
 let folder: string;
@@ -87,6 +89,24 @@ describe('GuessHead', () => {
     const behind = oracle.head([{ token: second.token, hidden: state }]);
     expect(difference([second.guessLogits], [behind])).toBe(0);
     expect(second.guess).toBe(largestIndex(behind));
+  });
+});
+
+describe('the weights of a head', () => {
+  it('are shared as others are, and the rest of its stage is as without it', async () => {
+    const model = await describeFile(pathOf('qwen35'));
+    const served = (hasHead: boolean): ModelSpec =>
+      servedSpec(model, {
+        ...{ contextTokens: 512, sequences: 4, checkpoints: 0, windowCache: 'full', rowsMax: 64, hasHead },
+      });
+    const shared = new SharedWeights();
+    const options = { shared, range: { layerStart: model.layers - 1, layerEnd: model.layers } };
+    using plain = await loadStage(served(false), options);
+    using first = await loadStage(served(true), options);
+    expect([plain.sharedBytes, first.sharedBytes]).toEqual([0, plain.shardBytes]);
+    expect(first.shardBytes).toBeGreaterThan(plain.shardBytes);
+    using second = await loadStage(served(true), options);
+    expect([second.sharedBytes, shared.bytes]).toEqual([first.shardBytes, first.shardBytes]);
   });
 });
 

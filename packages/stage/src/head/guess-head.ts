@@ -15,7 +15,7 @@ import { CompiledSteps } from '../compiled-steps.js';
 import { dtypeOf } from '../kv-cache.js';
 import { largestIndex, noToken } from '../sampling/blocks.js';
 import type { GuessedOutputs, StageResult } from '../stage.js';
-import { findIn, type LoadedWeights, type UsedWeight } from '../stage-weights.js';
+import { findIn, type LoadedWeights, type UsedWeight } from '../loading/stage-weights.js';
 import { DeviceComputer } from '../step-computer.js';
 import { batchShape } from '../steps/step-shape.js';
 import { HeadRows, type ComputedRows, type HeadPart } from './head-rows.js';

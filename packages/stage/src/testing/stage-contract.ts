@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ModelSpec } from '@butterfly/model';
 import type { TensorSource } from '@butterfly/weights';
 import { type Step, type StepSequence, greedySampling } from '@butterfly/wire';
-import type { LayerRange } from '../stage-weights.js';
+import type { LayerRange } from '../loading/stage-weights.js';
 import type { Stage, StageFactory } from '../stage.js';
 import { part, someTokens, tokenStep, type PlainStep } from './stages.js';
 

@@ -1,7 +1,7 @@
 import { stateSlotsOf } from '@butterfly/model';
 import { type CacheType, type SequenceState, emptyState, firstOwnState } from '@butterfly/wire';
 import type { SplitModel } from '../split-model.js';
-import type { LayerRange } from '../stage-weights.js';
+import type { LayerRange } from '../loading/stage-weights.js';
 import { loadStage, part, runThrough, someTokens, tokenStep } from './stages.js';
 
 /** Slots of the arena for each sequence. */

@@ -18,6 +18,7 @@ function stageWith(change: Pick<Stage, 'isFirst' | 'handsOnTokens'>): {
   const stage: Stage = {
     isLast: false,
     shardBytes: 1,
+    sharedBytes: 0,
     arenaBytes: 1,
     fileBytes: 1,
     load: () => Promise.resolve(),

@@ -1,7 +1,7 @@
 import type { WorkerObserver } from '@butterfly/common';
 import type { Ggml } from '@butterfly/ggml';
 import type { ModelSpec } from '@butterfly/model';
-import { type StageFactory, StageRuntime } from '@butterfly/stage';
+import { SharedWeights, type StageFactory, StageRuntime } from '@butterfly/stage';
 import type { MeasuredProfile } from '../profile/profile-cache.js';
 import type { HostOffer } from '../profile/capabilities.js';
 import { profileModel } from '../profile/profile-model.js';
@@ -16,7 +16,7 @@ export interface Machine {
 }
 
 /**
- * ggml on a device of this machine.
+ * ggml on a device of this machine. Its stages share the weights that they have in common.
  * @param options.directory where measurements are kept for the next time; null keeps none
  */
 export function nativeMachine(options: {
@@ -31,8 +31,9 @@ export function nativeMachine(options: {
   readonly observe: WorkerObserver;
 }): Machine {
   const { ggml, threads, device, observe } = options;
+  const shared = new SharedWeights();
   return {
-    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads, device, observe }) },
+    stages: { create: (request) => new StageRuntime({ ...request, ggml, threads, device, shared, observe }) },
     profiler: (spec, isDeterministic) => profileModel({ ...options, spec, isDeterministic }),
   };
 }

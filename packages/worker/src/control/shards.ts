@@ -223,7 +223,8 @@ export class ShardHolder {
       const warmth = await stage.warmUp(profile, () => signal.throwIfAborted());
       signal.throwIfAborted();
       const warmUpMs = clock.nowMs() - startedMs - loaded.elapsedMs;
-      observe({ kind: 'weightsLoaded', shardId, ...loaded, warmUpMs });
+      const { sharedBytes } = stage;
+      observe({ kind: 'weightsLoaded', shardId, ...loaded, sharedBytes, warmUpMs });
       const prepared: Prepared = {
         kind: 'prepared',
         shardId,

@@ -19,6 +19,7 @@ import {
   peerToken,
   prepareOf,
   ScriptedOrchestrator,
+  type Member,
   modelChannel,
   openingOf,
   welcomeOf,
@@ -35,6 +36,22 @@ let spec: ModelSpec;
 beforeAll(async () => {
   spec = await describeFile(await cachedSyntheticModel(tinyModel));
 });
+
+/** Orders a shard and answers what is fetched until it is loaded, or refused. */
+async function load(
+  member: Member,
+  order: ControlMessageOf<'prepare'>,
+  hasFile: boolean,
+): Promise<ControlMessage> {
+  member.send(order);
+  for (;;) {
+    for (const message of member.take())
+      if (message.kind !== 'fetch') return message;
+      else if (hasFile) member.answer(message, spec);
+      else member.send({ kind: 'fetchMissing', requestId: message.requestId });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
 
 describe('a shard', () => {
   it('is loaded once, and told again when it is ordered again', async () => {
@@ -87,31 +104,61 @@ describe('a shard', () => {
     await worker.stop();
   });
 
-  it('that the orchestrator cannot read is refused, and what is live goes on', async () => {
+  it('that the orchestrator cannot read is refused, and needs it no more once all of its weights are held', async () => {
     await using orchestrator = await ScriptedOrchestrator.open();
     const { worker, member } = await orchestrator.startWorker(spec, { remoteOnly: true });
-    /** Answers what is fetched until the shard is loaded, or refused. */
-    const load = async (order: ControlMessageOf<'prepare'>, hasFile: boolean): Promise<ControlMessage> => {
-      member.send(order);
-      for (;;) {
-        for (const message of member.take())
-          if (message.kind !== 'fetch') return message;
-          else if (hasFile) member.answer(message, spec);
-          else member.send({ kind: 'fetchMissing', requestId: message.requestId });
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    };
-    expect(await load(prepareOf(whole, [0, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
-    member.send(assignOf(1, whole));
-    await member.next('ready');
-    const token = await sampledBy(member, 1);
-    expect(await load(prepareOf(front, [0, 2]), false)).toMatchObject({
+    expect(await load(member, prepareOf(back, [2, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
+    expect(await load(member, prepareOf(front, [0, 2]), false)).toMatchObject({
       kind: 'unprepared',
       shardId: front,
       code: 'MODEL_NOT_FOUND',
     });
+    expect(await load(member, prepareOf(whole, [0, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
+    member.send(assignOf(1, whole));
+    await member.next('ready');
+    const token = await sampledBy(member, 1);
+    // All of its weights are here now.
+    expect(await load(member, prepareOf(front, [0, 2]), false)).toMatchObject({
+      ...{ kind: 'prepared', shardId: front },
+      loaded: { orchestratorBytes: 0 },
+    });
+    member.send({ kind: 'release', shardId: back });
+    member.send({ kind: 'release', shardId: front });
     expect(await sampledBy(member, 1, 2)).toBe(token);
-    expect(await load(prepareOf(front, [0, 2]), true)).toMatchObject({ kind: 'prepared', shardId: front });
+    await worker.stop();
+  });
+
+  it('whose loading fails leaves what is live as it is', async () => {
+    await using orchestrator = await ScriptedOrchestrator.open();
+    const { worker, member } = await orchestrator.startWorker(spec, { remoteOnly: true });
+    /** What the last stage samples of some activations. */
+    const sampled = async (stepId: number): Promise<number | undefined> => {
+      member.channel.send(encodeStep(stepOf(1, { stepId, payload: noBytes })));
+      const payload = new Uint8Array(Float32Array.from({ length: spec.hidden }, (_, i) => i % 7).buffer);
+      member.channel.send(
+        encodeActivations({
+          epoch: 1,
+          stepId,
+          stageTimes: [{ computeMicros: 1, hostMicros: 1 }],
+          tokens: noBytes,
+          payload,
+        }),
+      );
+      return decodeStepResult(await member.frame('result')).outputs[0]?.tokens[0];
+    };
+    expect(await load(member, prepareOf(back, [2, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
+    member.send(assignOf(1, back, { stageIndex: 1, stageCount: 2, isRelayed: true }));
+    await member.next('ready');
+    const token = await sampled(1);
+    expect(token).toBeGreaterThanOrEqual(0);
+    expect(await load(member, prepareOf(whole, [0, spec.layers]), false)).toMatchObject({
+      kind: 'unprepared',
+      shardId: whole,
+      code: 'MODEL_NOT_FOUND',
+    });
+    expect(await sampled(2)).toBe(token);
+    expect(await load(member, prepareOf(whole, [0, spec.layers]), true)).toMatchObject({ kind: 'prepared' });
+    expect(await sampled(3)).toBe(token);
     await worker.stop();
   });
 

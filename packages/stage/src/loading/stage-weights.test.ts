@@ -6,9 +6,9 @@ import { type ModelSpec, type StageWeights, arrangeWeights } from '@butterfly/mo
 import { cachedSyntheticModel, tinyModel } from '@butterfly/testkit';
 import type { TensorSource } from '@butterfly/weights';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { familyWeights } from './stage-builder.js';
+import { familyWeights } from '../stage-builder.js';
 import { LoadedWeights } from './stage-weights.js';
-import { describeFile, ggml, openSource } from './testing/stages.js';
+import { describeFile, ggml, openSource } from '../testing/stages.js';
 
 const backend = new CpuBackend(ggml, 1);
 const reader = new Graph(ggml, 1);
