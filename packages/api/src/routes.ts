@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify';
 import type { RouteAccess } from './access/let-in.js';
 import { addClusterRoutes } from './admin/cluster-routes.js';
 import { addAnthropicRoutes } from './anthropic/routes.js';
-import type { ApiServing } from './answers/serving.js';
+import type { ApiServing } from './answers/resumable-answers.js';
 import { addEmbeddingRoutes } from './embeddings/routes.js';
 import type { AddRoute, RouteHandlers } from './http/add-route.js';
 import { HttpRefusal } from './http/errors.js';

@@ -38,14 +38,11 @@ export function resumedConversation(
   conversationId: string,
 ): ReturnType<ButterflyProvider> {
   const ask = fetchOf(source);
-  const follow: Fetch = (url, init) => {
+  const follow: Fetch = (...asked) => {
+    const { url, headers, signal } = new Request(...asked);
     // From `…/v1/chat/completions`.
-    const stream = new URL('../stream', String(url));
+    const stream = new URL('../stream', url);
     stream.searchParams.set('conv_id', conversationId);
-    const { headers, signal } = new Request(String(url), {
-      headers: init?.headers ?? {},
-      signal: init?.signal ?? null,
-    });
     headers.delete('content-type');
     return ask(stream, { headers, signal });
   };

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { deadlines } from '@butterfly/common';
 
+/** How answers are resumed. */
 export interface ResumingOptions {
   /** What asks; by default that of the system. */
   readonly fetch?: typeof fetch;

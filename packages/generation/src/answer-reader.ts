@@ -1,22 +1,10 @@
 import type { Vocabulary } from '@butterfly/ggml';
 import { IncrementalDetokenizer, StopMatcher } from '@butterfly/text';
+import type { AnswerReader } from './choice.js';
 import type { OutputEvent } from './events.js';
 import { AnswerOutput } from './formats/answer-output.js';
 import type { Parser } from './formats/parser.js';
 import type { AnswerReading } from './formats/answer-reading.js';
-
-/** Turns the tokens of one answer into its events. */
-export interface AnswerReader {
-  push(token: number): void;
-  /** Nothing comes any more. */
-  end(): void;
-  /** The stop text that ended the answer. */
-  readonly stop: string | null;
-  /** Calls of tools that began. */
-  readonly calls: number;
-  /** Whether the answer is over although the model would go on. */
-  readonly isOver: boolean;
-}
 
 interface ReaderOptions {
   readonly choice: number;

@@ -2,11 +2,14 @@ import { ButterflyError, type Clock } from '@butterfly/common';
 import type { GenerateRequest } from '@butterfly/engine';
 import { dryBreakers } from '@butterfly/text';
 import type { DrySampling } from '@butterfly/wire';
-import type { Answering } from './answering.js';
+import { answerReader } from './answer-reader.js';
+import type { Answering, OutputSink } from './answering.js';
 import type { AnsweringModel } from './answering-model.js';
 import { Answers } from './answers.js';
 import { BestAnswers } from './best-answers.js';
 import { type AnswerReading, modelSyntax } from './formats/answer-reading.js';
+import type { AnswerReader } from './choice.js';
+import { callIds } from './formats/call-ids.js';
 import { answerConstraint } from './formats/call-constraint.js';
 import { engineConstraint } from './formats/engine-constraint.js';
 import { plainSyntax } from './formats/syntax.js';
@@ -66,8 +69,13 @@ async function startOne({ model, spec, clock, charge, tape }: Start<OneSpec>): P
   const { choices, candidates, logprobs } = spec;
   const answers = Math.max(choices, candidates);
   charge(prompt.tokens.length + answers * request.outputTokensMax, answers);
+  const newReader = (choice: number, sink: OutputSink): AnswerReader =>
+    answerReader({
+      ...{ choice, vocabulary: model.vocabulary, stops: spec.stops, reading: prompt.reading, sink },
+      newCallId: callIds(spec.requestId, choice),
+    });
   const ofAll = (told: GenerateRequest): Answers =>
-    new Answers({ model, spec, request: told, reading: prompt.reading, clock, tape });
+    new Answers({ model, spec, request: told, newReader, clock, tape });
   if (candidates <= choices) return ofAll(request);
   const all = ofAll({ ...request, logprobs: logprobs ?? 0 });
   return new BestAnswers(all, { choices, tellsTokens: logprobs !== null });

@@ -2,10 +2,8 @@ import { ButterflyError, type Clock } from '@butterfly/common';
 import type { GenerateRequest, Generation } from '@butterfly/engine';
 import type { Answering, OutputSink } from './answering.js';
 import type { AnsweringModel } from './answering-model.js';
-import { type ChoiceEnd, ChoiceReader, followChoice } from './choice.js';
+import { type AnswerReader, type ChoiceEnd, ChoiceReader, followChoice } from './choice.js';
 import type { OutputEvent } from './events.js';
-import type { AnswerReading } from './formats/answer-reading.js';
-import { callIds } from './formats/call-ids.js';
 import type { GenerationSpec } from './spec.js';
 import type { Tape } from './tape.js';
 
@@ -13,7 +11,8 @@ interface AnswersOptions {
   readonly model: AnsweringModel;
   readonly spec: GenerationSpec;
   readonly request: GenerateRequest;
-  readonly reading: AnswerReading | null;
+  /** What reads the tokens of a choice. */
+  readonly newReader: (choice: number, sink: OutputSink) => AnswerReader;
   readonly clock: Clock;
   readonly tape: Tape;
 }
@@ -70,13 +69,11 @@ export class Answers implements Answering {
   }
 
   #newReader(choice: number): ChoiceReader {
-    const { model, spec, reading } = this.options;
+    const { model, newReader } = this.options;
     return new ChoiceReader({
       choice,
       vocabulary: model.vocabulary,
-      stops: spec.stops,
-      reading,
-      newCallId: callIds(spec.requestId, choice),
+      newReader: (sink) => newReader(choice, sink),
       sink: (event) => this.#sink(event),
       onFirst: () => {
         if (choice > 0) return;

@@ -1,11 +1,23 @@
 import { ButterflyError } from '@butterfly/common';
 import type { Generation } from '@butterfly/engine';
 import type { Vocabulary } from '@butterfly/ggml';
-import { type AnswerReader, answerReader } from './answer-reader.js';
+import type { OutputSink } from './answering.js';
 import type { FinishReason, OutputEvent, ScoredToken } from './events.js';
-import type { AnswerReading } from './formats/answer-reading.js';
 import { scoredToken } from './scored-token.js';
 import type { HeardLine } from './tape.js';
+
+/** Turns the tokens of one answer into its events. */
+export interface AnswerReader {
+  push(token: number): void;
+  /** Nothing comes any more. */
+  end(): void;
+  /** The stop text that ended the answer. */
+  readonly stop: string | null;
+  /** Calls of tools that began. */
+  readonly calls: number;
+  /** Whether the answer is over although the model would go on. */
+  readonly isOver: boolean;
+}
 
 export interface ChoiceEnd {
   readonly outputTokens: number;
@@ -18,11 +30,9 @@ export interface ChoiceEnd {
 interface ChoiceOptions {
   readonly choice: number;
   readonly vocabulary: Vocabulary;
-  readonly stops: readonly string[];
-  /** How it is read; null for plain text. */
-  readonly reading: AnswerReading | null;
-  readonly newCallId: () => string;
-  readonly sink: (event: OutputEvent) => void;
+  /** What reads its tokens, and gives what they say to this sink. */
+  readonly newReader: (sink: OutputSink) => AnswerReader;
+  readonly sink: OutputSink;
   /** Called once, with the first thing that comes: the prompt is computed. */
   readonly onFirst: () => void;
   readonly onToken: () => void;
@@ -41,7 +51,7 @@ export class ChoiceReader {
   #end: ChoiceEnd | null = null;
 
   constructor(private readonly options: ChoiceOptions) {
-    this.#reader = answerReader({ ...options, sink: (event) => this.#tell(event) });
+    this.#reader = options.newReader((event) => this.#tell(event));
   }
 
   /** What was said so far, but for what ended it. */

@@ -1,19 +1,19 @@
-import { limits } from '@butterfly/common';
-import { AnswerCollector } from '@butterfly/generation';
+import { isDeepStrictEqual } from 'node:util';
+import { ButterflyError } from '@butterfly/common';
 import type { FastifyReply } from 'fastify';
 import { visitOf } from '../access/visit.js';
-import type { ApiContext } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';
-import { publicError, toHttpFailure } from '../http/errors.js';
-import { OpenStream } from '../http/open-stream.js';
-import { onClientGone } from '../http/open-responses.js';
-import { beginAnswer, type Begun } from './begun.js';
-import type { ParsedRequest, ResponseHead, StreamEncoder } from './dialect.js';
-import { requireModel, useModel } from './models.js';
-import type { ReadRequest } from './resumable-answers.js';
-import { resumableAnswer } from './resume.js';
-import { resumeWish } from './resume-wish.js';
-import type { ApiServing } from './serving.js';
+import { fromStart } from './answer-log.js';
+import { streamAnswer, wholeAnswer } from './connected-answer.js';
+import type { ParsedRequest } from './dialect.js';
+import { followAnswer } from './follow-answer.js';
+import type { KeptAnswer } from './kept-answer.js';
+import { requireModel } from './models.js';
+import { nameWithoutEffect } from './no-effect.js';
+import type { ResumableAnswer } from './resumable-answer.js';
+import type { ApiServing, ReadRequest } from './resumable-answers.js';
+import { type AnswerHandle, handleText } from './answer-handle.js';
+import { resumeWish, type ResumeWish } from './resume-wish.js';
 
 /**
  * Runs the request and answers it, at once or as a stream. A client that goes away cancels it, unless it named a way to come back.
@@ -38,84 +38,81 @@ export function addAnswers(add: AddRoute, serving: ApiServing, url: string, read
   add('POST', url, (request, reply) => answer(serving, reply, read(request.body)));
 }
 
-/** Waits for the model, where it is not loaded. */
-async function begin(context: ApiContext, reply: FastifyReply, asked: ParsedRequest): Promise<Begun> {
-  const use = await useModel(context, reply.request, asked.model, asked.keepMs);
-  const head = provisionalHead(reply, asked, use.model.id);
-  return beginAnswer(context, { asked, head, visit: visitOf(reply.request), use });
-}
-
-/** Of an answer that has not begun. */
-export function provisionalHead(
-  reply: FastifyReply,
-  { encoding }: ParsedRequest,
-  model: string,
-): ResponseHead {
-  const createdS = Math.floor(Date.now() / 1000);
-  return { id: encoding.newId(), createdS, model, requestId: reply.request.id, promptTokens: 0 };
-}
-
-/** Says which fields were let through although they change nothing: names alone, and few. */
-export function nameWithoutEffect(reply: FastifyReply, names: readonly string[]): void {
-  if (names.length === 0) return;
-  const shown = names.slice(0, limits.fieldsReportedMax);
-  if (shown.length < names.length) shown.push('...');
-  reply.header('x-butterfly-no-effect', shown.join(', '));
-}
-
-async function wholeAnswer(context: ApiContext, reply: FastifyReply, asked: ParsedRequest): Promise<object> {
-  using begun = await begin(context, reply, asked);
-  const { answering, head } = begun;
-  const stopWatching = onClientGone(reply.request, () => answering.cancel());
-  try {
-    const collector = new AnswerCollector();
-    await answering.run((event) => collector.take(event));
-    return asked.encoding.whole(head, collector.whole());
-  } finally {
-    stopWatching();
-  }
-}
-
-/** It may open, and break its silence, while its model is loaded. */
-async function streamAnswer(
-  context: ApiContext,
+/**
+ * Answers a request to which its client may come back: begins the answer, or goes on with the one that there is.
+ * @returns as `followAnswer`
+ * @throws ButterflyError NOT_FOUND for a client that wants the rest of what is not there; REQUEST_INVALID for a key of another request;
+ * as `ResumableAnswers.begin`
+ */
+async function resumableAnswer(
+  serving: ApiServing,
   reply: FastifyReply,
   asked: ParsedRequest,
-): Promise<undefined> {
-  const requestId = reply.request.id;
-  const { id, state } = requireModel(context, reply.request, asked.model);
-  const atOnce = state === 'loaded' ? await begin(context, reply, asked) : null;
-  let encoder: StreamEncoder | null = null;
-  let cancel: () => void = () => undefined;
-  using stream = new OpenStream(reply, asked.encoding.form, {
-    clock: context.clock,
-    keepAliveMs: context.http.keepAliveMs,
-    opening: () => encoder?.opening?.() ?? '',
-    onOverflow: () => {
-      cancel();
-      context.observe({ kind: 'readerTooSlow', requestId });
-    },
-  });
-  try {
-    using begun = atOnce ?? (await begin(context, reply, asked));
-    const { answering, head } = begun;
-    const sending = asked.encoding.stream(head);
-    encoder = sending;
-    if (stream.opened) stream.send(sending.opening?.() ?? '');
-    cancel = () => answering.cancel();
-    const stopWatching = onClientGone(reply.request, cancel);
-    try {
-      await answering.run((event) => stream.send(sending.encode(event)));
-    } finally {
-      stopWatching();
-    }
-  } catch (thrown) {
-    if (!stream.opened) throw thrown;
-    const { error } = toHttpFailure(thrown);
-    context.observe({ kind: 'streamBroken', requestId, isClientGone: reply.raw.destroyed, error });
-    encoder ??= asked.encoding.stream(provisionalHead(reply, asked, id));
-    stream.send(encoder.failure(publicError(error, requestId)));
+  { handle, heard }: ResumeWish,
+): Promise<object | undefined> {
+  if (heard === null) {
+    const answer = await beginResumable(serving, reply, asked, handle);
+    return followAnswer(serving, reply, answer, fromStart);
   }
-  stream.end();
-  return undefined;
+  const answer = await serving.resumables.find(handleText(handle, visitOf(reply.request).tenant));
+  if (!answer)
+    throw new ButterflyError(
+      'NOT_FOUND',
+      `Nothing is left of the answer that Last-Event-ID goes on with; send the request without it to begin anew.`,
+      { param: 'Last-Event-ID' },
+    );
+  checkSame(answer, reply);
+  reply.header('idempotent-replayed', 'true');
+  return followAnswer(serving, reply, answer, heard);
 }
+
+/** @throws ButterflyError as `ResumableAnswers.begin`; REQUEST_INVALID, REQUEST_UNSUPPORTED */
+export async function beginResumable(
+  serving: ApiServing,
+  reply: FastifyReply,
+  asked: ParsedRequest,
+  handle: AnswerHandle | null,
+): Promise<ResumableAnswer> {
+  const { request } = reply;
+  const { spec, encoding } = asked;
+  const { choices, candidates, input } = spec;
+  if (candidates > choices && input.kind === 'several')
+    throw new ButterflyError(
+      'REQUEST_UNSUPPORTED',
+      'best_of with several prompts cannot be resumed; send one prompt in each request.',
+      { param: 'best_of' },
+    );
+  const visit = visitOf(request);
+  const answerId = encoding.newId();
+  const kept: KeptAnswer = {
+    requestId: request.id,
+    handle: handle ?? { kind: 'response', id: answerId },
+    tenant: visit.tenant,
+    priority: visit.priorityOf(spec.priority),
+    model: requireModel(serving, request, asked.model).id,
+    url: request.routeOptions.url ?? '',
+    body: request.body,
+    seed: spec.sampling.seed,
+    answerId,
+    createdS: Math.floor(Date.now() / 1000),
+    deadlineMs: Date.now() + spec.timeoutMs,
+  };
+  const answer = await serving.resumables.begin(kept, asked, visit);
+  if (answer.kept.requestId === request.id) return answer;
+  checkSame(answer, reply);
+  reply.header('idempotent-replayed', 'true');
+  return answer;
+}
+
+/** @throws ButterflyError REQUEST_INVALID */
+function checkSame({ kept }: ResumableAnswer, { request }: FastifyReply): void {
+  if (kept.url === request.routeOptions.url && isDeepStrictEqual(plain(kept.body), plain(request.body)))
+    return;
+  throw new ButterflyError(
+    'REQUEST_INVALID',
+    `${kept.handle.kind === 'key' ? 'Idempotency-Key' : 'X-Conversation-Id'} is that of another request; take another one.`,
+  );
+}
+
+/** As it would be read from its text. */
+const plain = (body: unknown): unknown => JSON.parse(JSON.stringify(body));

@@ -19,7 +19,10 @@ export async function followAnswer(
   const gone = clientGone(reply);
   const leave = answer.listen();
   try {
-    if (answer.isStream) return await followStream(context, reply, { answer, heard, gone });
+    if (answer.isStream) {
+      await followStream(context, reply, { answer, heard, gone });
+      return undefined;
+    }
     while (answer.log.end === null && !gone.signal.aborted)
       await Promise.race([answer.log.changed(), gone.promise]);
     return answer.whole();
@@ -39,7 +42,7 @@ async function followStream(
   { clock, http }: ApiContext,
   reply: FastifyReply,
   { answer, heard, gone }: Following,
-): Promise<undefined> {
+): Promise<void> {
   const { log, form, kept } = answer;
   // Who counts bytes must be sent the same ones each time.
   const countsBytes = kept.handle.kind === 'conversation';
@@ -64,7 +67,6 @@ async function followStream(
   if (log.end === 'cut') stream.cut();
   if (!stream.opened) stream.open();
   stream.end();
-  return undefined;
 }
 
 interface ClientGone {

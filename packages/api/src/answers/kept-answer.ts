@@ -1,8 +1,7 @@
 import { ButterflyError } from '@butterfly/common';
 import type { RequestRecord } from '@butterfly/journal';
 import { z } from 'zod';
-import type { ParsedRequest } from './dialect.js';
-import { type AnswerHandle, handleText } from './resume-wish.js';
+import { type AnswerHandle, handleText } from './answer-handle.js';
 
 /** A request with all that was drawn or decided for it, so that its answer can be made again as it was: a plain value. */
 export interface KeptAnswer {
@@ -59,13 +58,4 @@ export function keptAnswerOf({ id, model, deadlineMs, asked }: RequestRecord): K
       { cause },
     );
   }
-}
-
-/** The request as it was when it was begun. @param parsed its body, read anew @param nowMs since 1970 */
-export function askedAgain(kept: KeptAnswer, parsed: ParsedRequest, nowMs: number): ParsedRequest {
-  const { tenant, priority, seed, deadlineMs, model } = kept;
-  const { spec } = parsed;
-  const timeoutMs = Math.max(1, deadlineMs - nowMs);
-  const sampling = { ...spec.sampling, seed };
-  return { ...parsed, model, spec: { ...spec, tenant, priority, timeoutMs, sampling } };
 }

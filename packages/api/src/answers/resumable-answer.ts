@@ -1,11 +1,16 @@
 import { ButterflyError, limits } from '@butterfly/common';
-import { AnswerCollector, type OutputEvent, type Tape, type TapeLine } from '@butterfly/generation';
+import {
+  AnswerCollector,
+  type Answering,
+  type OutputEvent,
+  type Tape,
+  type TapeLine,
+} from '@butterfly/generation';
 import { publicError, toHttpFailure } from '../http/errors.js';
 import { serverSentEvents } from '../http/open-stream.js';
 import type { AnswerJournal } from './answer-journal.js';
 import { AnswerLog } from './answer-log.js';
-import type { Begun } from './begun.js';
-import type { ParsedRequest, StreamEncoder } from './dialect.js';
+import type { ParsedRequest, ResponseHead, StreamEncoder } from './dialect.js';
 import type { KeptAnswer } from './kept-answer.js';
 
 export interface ResumableAnswerOptions {
@@ -85,7 +90,7 @@ export class ResumableAnswer {
   }
 
   /** Follows it to its end. */
-  async run({ answering, head }: Begun): Promise<void> {
+  async run(answering: Answering, head: ResponseHead): Promise<void> {
     const { asked } = this.options;
     this.#cancel = () => answering.cancel();
     const encoder = this.isStream ? asked.encoding.stream(head) : null;

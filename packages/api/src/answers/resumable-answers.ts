@@ -7,12 +7,17 @@ import { AnswerJournal } from './answer-journal.js';
 import { beginAnswer } from './begun.js';
 import type { ParsedRequest } from './dialect.js';
 import { earlierRequests } from './earlier-answers.js';
-import { askedAgain, type KeptAnswer, keptAnswerOf, recordOf } from './kept-answer.js';
+import { type KeptAnswer, keptAnswerOf, recordOf } from './kept-answer.js';
 import { ResumableAnswer } from './resumable-answer.js';
-import { handleText } from './resume-wish.js';
+import { handleText } from './answer-handle.js';
 
 /** Reads what was asked at a path. @throws ButterflyError as it does for a client */
 export type ReadRequest = (body: unknown) => ParsedRequest;
+
+/** What routes answer from: what the API serves, and the answers that clients may come back to. */
+export interface ApiServing extends ApiContext {
+  readonly resumables: ResumableAnswers;
+}
 
 /** An answer of this process, or on its way to be one. */
 interface Entry {
@@ -160,7 +165,7 @@ export class ResumableAnswers {
     const use = await this.context.models.use(model, keepMs === undefined ? {} : { keepMs });
     const [head, tape] = [{ id, createdS, requestId }, answer.tape(heard)];
     const begun = await beginAnswer(this.context, { asked, head, visit, use, tape });
-    void answer.run(begun).finally(() => begun[Symbol.dispose]());
+    void answer.run(begun.answering, begun.head).finally(() => begun[Symbol.dispose]());
     return answer;
   }
 
@@ -279,4 +284,13 @@ export class ResumableAnswers {
       this.#drop(handle);
     }
   }
+}
+
+/** The request as it was when it was begun. @param parsed its body, read anew @param nowMs since 1970 */
+function askedAgain(kept: KeptAnswer, parsed: ParsedRequest, nowMs: number): ParsedRequest {
+  const { tenant, priority, seed, deadlineMs, model } = kept;
+  const { spec } = parsed;
+  const timeoutMs = Math.max(1, deadlineMs - nowMs);
+  const sampling = { ...spec.sampling, seed };
+  return { ...parsed, model, spec: { ...spec, tenant, priority, timeoutMs, sampling } };
 }

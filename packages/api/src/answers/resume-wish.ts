@@ -1,15 +1,7 @@
 import { ButterflyError, limits } from '@butterfly/common';
 import type { FastifyRequest } from 'fastify';
 import { fromStart, type HeardOf } from './answer-log.js';
-
-/** How a client may find its answer again. */
-export type AnswerHandle =
-  /** The latest answer of a conversation: llama-server's `X-Conversation-Id`. */
-  | { readonly kind: 'conversation'; readonly id: string }
-  /** The answer to one request, however often it is sent. */
-  | { readonly kind: 'key'; readonly id: string }
-  /** By its own id: a response in the background. */
-  | { readonly kind: 'response'; readonly id: string };
+import type { AnswerHandle } from './answer-handle.js';
 
 /** What a request says of that. */
 export interface ResumeWish {
@@ -17,10 +9,6 @@ export interface ResumeWish {
   /** What of the answer is known already; null where nothing was said of that. */
   readonly heard: HeardOf | null;
 }
-
-/** Handles of one client are not those of another. */
-export const handleText = ({ kind, id }: AnswerHandle, tenant: string | undefined): string =>
-  `${kind}/${tenant ?? ''}/${id}`;
 
 /**
  * Whether the answer is to outlive the connection, and by what it is found again; null where nobody asked for that.

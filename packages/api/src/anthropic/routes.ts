@@ -1,7 +1,7 @@
 import { promptTokens } from '@butterfly/generation';
 import { addAnswers } from '../answers/answer.js';
 import { useModel } from '../answers/models.js';
-import type { ApiServing } from '../answers/serving.js';
+import type { ApiServing } from '../answers/resumable-answers.js';
 import type { AddRoute } from '../http/add-route.js';
 import { parseCountRequest, parseMessagesRequest } from './parse.js';
 

@@ -3,7 +3,7 @@ import { type EmbedSpec, EmbeddingRun, type Embeddings } from '@butterfly/genera
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { visitOf } from '../access/visit.js';
-import { nameWithoutEffect } from '../answers/answer.js';
+import { nameWithoutEffect } from '../answers/no-effect.js';
 import { useModel } from '../answers/models.js';
 import type { ApiContext, ServedModel } from '../context.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';

@@ -1,5 +1,5 @@
 import { addAnswers } from '../answers/answer.js';
-import type { ApiServing } from '../answers/serving.js';
+import type { ApiServing } from '../answers/resumable-answers.js';
 import type { AddRoute } from '../http/add-route.js';
 import { parseInfillRequest } from './parse.js';
 

@@ -1,14 +1,15 @@
 import { ButterflyError, deadlines, limits } from '@butterfly/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { answer, nameWithoutEffect } from '../answers/answer.js';
+import { answer } from '../answers/answer.js';
+import { nameWithoutEffect } from '../answers/no-effect.js';
 import { embedded } from '../embeddings/routes.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
 import { plainInputs } from '../fields/plain-inputs.js';
 import { embedFields } from './fields.js';
 import { keepMsOf } from './keep-alive.js';
 import { requireModel, useModel } from '../answers/models.js';
-import type { ApiServing } from '../answers/serving.js';
+import type { ApiServing } from '../answers/resumable-answers.js';
 import { visitOf } from '../access/visit.js';
 import type { ApiContext, OfferedModel } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';

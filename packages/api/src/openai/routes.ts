@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { visitOf } from '../access/visit.js';
 import { addAnswers } from '../answers/answer.js';
 import { requireModel } from '../answers/models.js';
-import type { ApiServing } from '../answers/serving.js';
+import type { ApiServing } from '../answers/resumable-answers.js';
 import type { OfferedModel } from '../context.js';
 import type { AddRoute } from '../http/add-route.js';
 import { parseChatRequest, parseTextRequest } from './parse.js';

@@ -4,8 +4,9 @@ import { z } from 'zod';
 import { visitOf } from '../access/visit.js';
 import { followAnswer } from '../answers/follow-answer.js';
 import type { ResumableAnswer } from '../answers/resumable-answer.js';
-import { behindBytes, checkedHandleId, handleText, lastEvent, resumeWish } from '../answers/resume-wish.js';
-import type { ApiServing } from '../answers/serving.js';
+import { handleText } from '../answers/answer-handle.js';
+import { behindBytes, checkedHandleId, lastEvent, resumeWish } from '../answers/resume-wish.js';
+import type { ApiServing } from '../answers/resumable-answers.js';
 import { parseBody } from '../fields/parse-body.js';
 import type { RouteHandlers } from '../http/add-route.js';
 

@@ -1,0 +1,183 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ButterflyError, type ButterflyEvent } from '@butterfly/common';
+import { type Journal, openEmbeddedJournal } from '@butterfly/journal';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { say, startApi, type TestApi } from '../testing/api.js';
+
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'butterfly-test-'));
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+const bytesMax = 16 * 1024 * 1024;
+
+interface Life extends AsyncDisposable {
+  readonly api: TestApi;
+  readonly journal: Journal;
+  readonly events: readonly ButterflyEvent[];
+}
+
+/** A server with the journal of the folder; the next one can be started when it is disposed. */
+async function start(isRelaxed = false): Promise<Life> {
+  const journal = await openEmbeddedJournal({ directory, bytesMax, requestsMax: 16 });
+  const events: ButterflyEvent[] = [];
+  const api = await startApi(undefined, {
+    resumption: { journal, isRelaxed, graceMs: 60_000 },
+    observe: (event) => events.push(event),
+  });
+  return {
+    ...{ api, journal, events },
+    [Symbol.asyncDispose]: async () => {
+      await api.close();
+      await journal.close();
+    },
+  };
+}
+
+const words = 'Grüße an alle';
+/** The first tokens, and then nothing more. */
+const begins = (tokens: number) => () => [...say(words).slice(0, tokens), 'hang'] as const;
+const whole = () => [...say(words), 'stop'] as const;
+
+const headers = { 'content-type': 'application/json', 'idempotency-key': 'mine' };
+const chat = { model: 'echo', messages: [{ role: 'user', content: 'Hi' }], stream: true, logprobs: true };
+
+/** What came before the connection ended, in whole events; broken off or not. */
+async function heard(response: Response): Promise<string> {
+  let text = '';
+  const decoder = new TextDecoder();
+  try {
+    for await (const bytes of response.body ?? [])
+      text += decoder.decode(bytes as Uint8Array, { stream: true });
+  } catch {
+    // It broke off.
+  }
+  return text.slice(0, text.lastIndexOf('\n\n') + 2);
+}
+
+describe('a server that is started again', () => {
+  it.each([0, 1, 3, 4, say(words).length])(
+    'goes on with a stream of which %i tokens were said, in other words for none of them',
+    async (tokens) => {
+      let [before, rest] = ['', ''];
+      {
+        await using life = await start();
+        life.api.engine.script = begins(tokens);
+        const response = await life.api.post('/v1/chat/completions', chat, headers);
+        const hearing = heard(response);
+        for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setTimeout(resolve, 2));
+        await life.api.close();
+        before = await hearing;
+      }
+      expect(before.split('\n\n')).toHaveLength(tokens === 0 ? 1 : tokens + 2);
+      await using life = await start();
+      life.api.engine.script = whole;
+      const last = before.split('\n\n').length - 2;
+      const more = last < 0 ? {} : { 'last-event-id': String(last) };
+      rest = await heard(await life.api.post('/v1/chat/completions', chat, { ...headers, ...more }));
+      const all = before + rest;
+      expect(await heard(await life.api.post('/v1/chat/completions', chat, headers))).toBe(all);
+      expect(life.api.engine.requests.map(({ knownOutput }) => knownOutput?.length ?? 0)).toEqual([tokens]);
+      expect(life.events.some(({ kind }) => kind === 'requestRestored')).toBe(true);
+      const said = [...all.matchAll(/"content":"([^"]*)"/g)].map(([, text]) => text).join('');
+      expect(said).toBe(words);
+      expect(all.match(/data: \[DONE\]/g)).toHaveLength(1);
+    },
+  );
+
+  it('tells again what was over, whole answers too, without another computation', async () => {
+    const asked = { ...chat, stream: false };
+    const answers: unknown[] = [];
+    for (let life = 0; life < 3; life++) {
+      await using server = await start(life > 0);
+      server.api.engine.script = whole;
+      answers.push(await (await server.api.post('/v1/chat/completions', asked, headers)).json());
+      expect(server.api.engine.requests).toHaveLength(life === 0 ? 1 : 0);
+    }
+    expect(answers[1]).toEqual(answers[0]);
+    expect(answers[2]).toEqual(answers[0]);
+  });
+
+  it('forgets what failed, what was ended, and what nobody can read any more', async () => {
+    {
+      await using life = await start();
+      life.api.engine.script = () => [...say('a'), new ButterflyError('WORKER_LOST', 'It is gone.')];
+      await heard(await life.api.post('/v1/chat/completions', chat, headers));
+      const other = { ...headers, 'idempotency-key': 'other' };
+      life.api.engine.script = begins(3);
+      const leaving = await life.api.post('/v1/chat/completions', chat, other);
+      await leaving.body?.cancel();
+      await fetch(`${life.api.url}/v1/stream`, { method: 'DELETE', headers: { 'idempotency-key': 'other' } });
+      await life.journal.begin({
+        ...{ id: 'req_odd', handle: 'key//odd', model: 'echo', startedMs: Date.now() },
+        ...{ deadlineMs: Date.now() + 60_000, asked: '{"odd":1}' },
+      });
+      await life.journal.begin({
+        ...{ id: 'req_late', handle: 'key//late', model: 'echo', startedMs: 0, deadlineMs: 1, asked: '{}' },
+      });
+    }
+    {
+      await using life = await start();
+      for (const key of ['odd', 'late', 'mine', 'other']) {
+        const asked = { headers: { 'idempotency-key': key } };
+        expect((await fetch(`${life.api.url}/v1/stream`, asked)).status).toBe(404);
+      }
+      expect(life.api.engine.requests).toHaveLength(0);
+      const failures = life.events.filter(({ kind }) => kind === 'journalFailed');
+      expect(failures).toMatchObject([{ requestId: 'req_odd' }]);
+    }
+    const journal = await openEmbeddedJournal({ directory, bytesMax, requestsMax: 16 });
+    expect(await journal.requests()).toEqual([]);
+    await journal.close();
+  });
+
+  it('keeps a response in the background, and its stream', async () => {
+    let id = '';
+    {
+      await using life = await start();
+      life.api.engine.script = begins(3);
+      const begun = await life.api.client.responses.create({ model: 'echo', input: 'Hi', background: true });
+      ({ id } = begun);
+      for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    await using life = await start();
+    life.api.engine.script = whole;
+    const texts: string[] = [];
+    for await (const event of await life.api.client.responses.retrieve(id, { stream: true }))
+      if (event.type === 'response.output_text.delta') texts.push(event.delta);
+    expect(texts.join('')).toBe(words);
+    expect(await life.api.client.responses.retrieve(id)).toMatchObject({ id, status: 'completed' });
+  });
+});
+
+describe('a journal that fails', () => {
+  const failing = (journal: Journal): Journal => ({
+    ...journal,
+    begin: (record) => journal.begin(record),
+    end: (id, endedMs) => journal.end(id, endedMs),
+    forget: (id) => journal.forget(id),
+    requests: () => journal.requests(),
+    entries: (id) => journal.entries(id),
+    close: () => journal.close(),
+    append: () => Promise.reject(new ButterflyError('JOURNAL_FAILED', 'The disk is full; free some of it.')),
+  });
+
+  it.each([
+    ['ends the answer, of which no word was told', false],
+    ['costs the answer nothing but its second life, where it is relaxed', true],
+  ] as const)('%s', async (_, isRelaxed) => {
+    const journal = await openEmbeddedJournal({ directory, bytesMax, requestsMax: 16 });
+    await using api = await startApi(undefined, {
+      resumption: { journal: failing(journal), isRelaxed, graceMs: 60_000 },
+    });
+    api.engine.script = whole;
+    const text = await heard(await api.post('/v1/chat/completions', chat, headers));
+    expect(text.includes('"content":"G"')).toBe(isRelaxed);
+    expect(text.includes('JOURNAL_FAILED')).toBe(!isRelaxed);
+    await api.close();
+    await journal.close();
+  });
+});
