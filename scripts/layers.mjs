@@ -54,6 +54,10 @@ export const packages = {
 
 /** The same for the folders of a package, and for the few files beside them that a folder may import. */
 export const folders = {
+  journal: {
+    embedded: ['failure.ts', 'framing.ts', 'journal.ts', 'ledger.ts', 'record.ts'],
+    nats: ['failure.ts', 'framing.ts', 'journal.ts', 'ledger.ts', 'record.ts'],
+  },
   common: { events: ['errors.ts', 'log.ts', 'step-time.ts'] },
   constraint: { automata: [], source: ['automata'], masks: ['source'] },
   identity: {

@@ -4,6 +4,7 @@ import { benchDepth } from './depth.js';
 import { benchDraft } from './draft.js';
 import { benchFailover } from './failover.js';
 import { benchImported } from './imported.js';
+import { benchJournal } from './journal.js';
 import { benchLookup } from './lookup.js';
 import { benchOccupancy } from './occupancy.js';
 import { parseOptions, type BenchOptions } from './options.js';
@@ -35,6 +36,7 @@ const usage = `Usage: npm run bench -- NAME [options]
   security   eight streams and one, over links with TLS against links without
   soak       memory over 10,000 requests
   scheduler  the scheduler alone: what a step of it costs
+  journal    the journal of requests: what keeping a token costs, and how late it is kept
   failover   how long a stream stands still when a worker dies, and how soon a new one serves
   weights    bytes that move when workers load, and loading from disk beside the disk alone
   planning   how long the planner takes for 5 to 1,000 workers
@@ -68,6 +70,7 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>
   security: benchSecurity,
   soak: benchSoak,
   scheduler: benchScheduler,
+  journal: benchJournal,
   failover: benchFailover,
   weights: benchWeights,
   planning: benchPlanning,

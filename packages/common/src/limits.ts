@@ -285,6 +285,8 @@ export const deadlines = Object.freeze({
   /** Shorter than for the orchestrator: a slow peer has others beside it, and the orchestrator behind it. */
   peerFetchMs: 10_000,
   drainMs: 10_000,
+  /** Keeping what came of a request on servers of which one died: these choose another leader within some seconds. */
+  journalMs: 15_000,
   requestMs: 60 * 60_000,
   /** All headers of a request, from the beginning of the connection or of the request: they fit one packet, or a few. */
   requestHeadersMs: 10_000,

@@ -28,6 +28,8 @@ describe('the folder of an embedded journal', () => {
       await Promise.all(pieces.map((piece) => journal.append(id, [piece])));
     }
     await journal.close();
+    // What was in the log alone is in tables once it was opened again.
+    await (await at.open(roomy)).close();
   };
   const refusal = (message: RegExp) => ({
     code: 'JOURNAL_FAILED',

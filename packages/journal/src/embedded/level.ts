@@ -1,6 +1,7 @@
 import { chmod, readdir } from 'node:fs/promises';
-import { ButterflyError, makeDirectory } from '@butterfly/common';
+import { type ButterflyError, makeDirectory } from '@butterfly/common';
 import type { ClassicLevel } from 'classic-level';
+import { failed } from '../failure.js';
 import { firstKey, lastKey } from './layout.js';
 import type { Change } from './layout.js';
 
@@ -116,12 +117,6 @@ export class LevelStore {
     await this.#open();
     this.#broken = false;
   }
-}
-
-/** Why an operation failed, in words for whoever runs the server. */
-export function failed(what: string, cause?: unknown): ButterflyError {
-  const why = cause instanceof Error && !(cause instanceof ButterflyError) ? ` (${cause.message})` : '';
-  return new ButterflyError('JOURNAL_FAILED', `${what}${why}.`, { cause });
 }
 
 /** The store would begin anew beside what is not its own, or beside what is left of it. */

@@ -1,18 +1,16 @@
 import { ButterflyError } from '@butterfly/common';
+import { failed } from '../failure.js';
 import type { Journal } from '../journal.js';
+import { checkBounds, type JournalBounds } from '../ledger.js';
 import { EmbeddedJournal } from './embedded-journal.js';
 import { keyBytes, sealed, slotsMax, unsealed } from './layout.js';
-import { failed, LevelStore } from './level.js';
+import { LevelStore } from './level.js';
 import { survey } from './survey.js';
 
 /** Where an embedded journal lies and how much it keeps at most. */
-export interface EmbeddedJournalOptions {
+export interface EmbeddedJournalOptions extends JournalBounds {
   /** A folder of its own; made where it is missing, for this user alone. */
   readonly directory: string;
-  /** What all requests and entries may take together, each with some 40 bytes beside it; the files take up to some more. */
-  readonly bytesMax: number;
-  /** At most 65,536. */
-  readonly requestsMax: number;
 }
 
 /** Of what lies in the folder. A later Butterfly may read those before; this one reads its own. */
@@ -31,10 +29,9 @@ const bufferBytesMin = 64 * 1024;
  */
 export async function openEmbeddedJournal(options: EmbeddedJournalOptions): Promise<Journal> {
   const { directory, bytesMax, requestsMax } = options;
-  if (!Number.isInteger(requestsMax) || requestsMax < 1 || requestsMax > slotsMax)
-    throw new ButterflyError('CONFIG_INVALID', `requestsMax must be from 1 to ${slotsMax}.`);
-  if (!Number.isSafeInteger(bytesMax) || bytesMax < 1)
-    throw new ButterflyError('CONFIG_INVALID', 'bytesMax must be a positive number of bytes.');
+  checkBounds(options);
+  if (requestsMax > slotsMax)
+    throw new ButterflyError('CONFIG_INVALID', `requestsMax must be at most ${slotsMax}.`);
   const bufferBytes = Math.min(bufferBytesMax, Math.max(bufferBytesMin, Math.floor(bytesMax / 16)));
   const store = await LevelStore.open(directory, bufferBytes);
   try {

@@ -1,5 +1,6 @@
+import { costOf, endOf, unframed } from '../framing.js';
 import { recordOf } from '../record.js';
-import { costOf, endOf, firstKey, keyBytes, keyOf, lastKey, unframed, unsealed } from './layout.js';
+import { firstKey, keyBytes, keyOf, lastKey, unsealed } from './layout.js';
 import type { KeptKey, Unsealed } from './layout.js';
 import type { KeyRange, LevelStore } from './level.js';
 import { entriesRange, newPlace } from './place.js';
