@@ -30,6 +30,8 @@ export type {
   RequestEvent,
   SequenceEnd,
   StepPart,
+  TraceContext,
+  TraceEvent,
 } from './events/events.js';
 export { observerOfModel } from './events/events.js';
 export { workerLogObserver } from './events/worker-event-log.js';

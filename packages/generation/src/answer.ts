@@ -179,7 +179,8 @@ class Answers implements Answering {
     const reasoningTokens = ends.reduce((sum, end) => sum + end.reasoningTokens, 0);
     const usage = { promptTokens: this.promptTokens, outputTokens, reasoningTokens, cachedPromptTokens };
     const totalMs = this.options.clock.nowMs() - this.#startMs;
-    sink({ kind: 'usage', usage, timing: { firstTokenMs: this.#firstMs ?? totalMs, totalMs } });
+    const queuedMs = ends[0]?.queuedMs ?? null;
+    sink({ kind: 'usage', usage, timing: { queuedMs, firstTokenMs: this.#firstMs ?? totalMs, totalMs } });
   }
 
   cancel(): void {

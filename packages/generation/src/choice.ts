@@ -12,6 +12,8 @@ export interface ChoiceEnd {
   readonly reasoningTokens: number;
   /** Null after a stop text, where the generation is left before it could tell. */
   readonly cachedPromptTokens: number | null;
+  /** Until it had a place in the cache; null in the same case. */
+  readonly queuedMs: number | null;
 }
 
 interface ChoiceOptions {
@@ -67,12 +69,13 @@ export async function followChoice(generation: Generation, options: ChoiceOption
         if (scored.length > 0) tell({ kind: 'text', choice, text: '' });
         if (!reader.isOver) break;
         sink({ kind: 'finish', choice, reason: reasonOf(reader, 'stop'), stop: reader.stop });
-        return { outputTokens, reasoningTokens, cachedPromptTokens: null };
+        return { outputTokens, reasoningTokens, cachedPromptTokens: null, queuedMs: null };
       }
       case 'end': {
         reader.end();
         sink({ kind: 'finish', choice, reason: reasonOf(reader, event.reason), stop: reader.stop });
-        return { outputTokens, reasoningTokens, cachedPromptTokens: event.cachedPromptTokens };
+        const { cachedPromptTokens, timing } = event;
+        return { outputTokens, reasoningTokens, cachedPromptTokens, queuedMs: timing.queuedMs };
       }
       case 'error':
         throw event.error;

@@ -8,6 +8,7 @@ import { OpenStream } from '../http/open-stream.js';
 import { onClientGone } from '../http/open-responses.js';
 import type { ParsedRequest, ResponseHead, StreamEncoder } from './dialect.js';
 import { requireModel, useModel } from './models.js';
+import { serverTiming } from './server-timing.js';
 
 /**
  * Runs the request and answers it, at once or as a stream. A client that goes away cancels it.
@@ -133,7 +134,9 @@ async function wholeAnswer(context: ApiContext, reply: FastifyReply, asked: Pars
   try {
     const collector = new AnswerCollector();
     await answering.run((event) => collector.take(event));
-    return asked.encoding.whole(head, collector.whole());
+    const whole = collector.whole();
+    reply.header('server-timing', serverTiming(whole.timing));
+    return asked.encoding.whole(head, whole);
   } finally {
     stopWatching();
   }

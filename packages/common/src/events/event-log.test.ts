@@ -51,7 +51,7 @@ describe('the log of events', () => {
   });
 
   it('is loud about defects alone', () => {
-    const request = { requestId: 'req_1', method: 'GET', url: '/', status: 400 };
+    const request = { requestId: 'req_1', method: 'GET', path: '/', status: 400 };
     const [refused, broken] = told(
       { kind: 'requestFailed', ...request, error: new ButterflyError('REQUEST_INVALID', 'no') },
       { kind: 'requestFailed', ...request, error: new ButterflyError('INTERNAL', 'a defect') },
