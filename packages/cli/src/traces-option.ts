@@ -20,8 +20,7 @@ export function tracesOf(
   { traces }: TracesFlags,
   environment: Environment,
 ): ReturnType<typeof openServerTraces> | undefined {
-  const { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: url, OTEL_EXPORTER_OTLP_ENDPOINT: collector } =
-    environment;
+  const { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: url, OTEL_EXPORTER_OTLP_ENDPOINT: collector } = environment;
   if (traces !== undefined) return openServerTraces({ collector: traces });
   if (url !== undefined) return openServerTraces({ url });
   return collector === undefined ? undefined : openServerTraces({ collector });

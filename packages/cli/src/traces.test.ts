@@ -9,7 +9,7 @@ const traceId = '0af7651916cd43dd8448eb211c80319c';
 const clientSpan = 'b7ad6b7169203331';
 const traceparent = `00-${traceId}-${clientSpan}-01`;
 /** Of prompts, which are nobody's business. */
-const canary = 'Xylophagous';
+const canary = 'Xylophagous beetles';
 
 let folder: Folder;
 let collector: Collector;
@@ -23,7 +23,7 @@ let trace: readonly CollectedSpan[];
 /** A long answer, in the midst of which the worker of the last stage dies. */
 async function askAcrossALoss(): Promise<void> {
   const victim = server.stages.at(-1)?.pid ?? 0;
-  const wanted = { model: server.modelName, prompt: `${canary} and`, max_tokens: 200, temperature: 0 };
+  const wanted = { model: server.modelName, prompt: `${canary} are`, max_tokens: 200, temperature: 0 };
   const stream = await openai.completions.create(
     { ...wanted, ...{ ignore_eos: true }, stream: true, stream_options: { include_usage: true } },
     { headers: { traceparent, tracestate: 'vendor=opaque' } },
@@ -38,7 +38,13 @@ async function askAcrossALoss(): Promise<void> {
 
 beforeAll(async () => {
   folder = new Folder();
-  const limits = { requestsPerMinute: null, tokensPerMinute: null, concurrent: null, models: null, priorityMax: 0 };
+  const limits = {
+    requestsPerMinute: null,
+    tokensPerMinute: null,
+    concurrent: null,
+    models: null,
+    priorityMax: 0,
+  };
   const wishes = { lifeMs: null, note: '', isAdmin: false, limits };
   apiKey = formatApiKey(await new KeyFiles(keysDirectory(folder.path)).create(wishes));
   collector = await Collector.start();
@@ -92,7 +98,9 @@ describe('the trace of an answer that outlives a worker', () => {
       expect(stages.map(({ name }) => name)).toEqual(stages.map(() => 'stage'));
       expect(stages.length).toBeGreaterThan(0);
       const took = stages.reduce((sum, stage) => sum + durationOf(stage), 0n);
-      expect(took > 0n && took <= durationOf(span), `${span.name}: ${took} of ${durationOf(span)}`).toBe(true);
+      expect(took > 0n && took <= durationOf(span), `${span.name}: ${took} of ${durationOf(span)}`).toBe(
+        true,
+      );
     }
   });
 
@@ -131,7 +139,11 @@ describe('what is said of requests elsewhere', () => {
   });
 
   it('is no secret in the log, whatever is wrong with a request', async () => {
-    const send = async (path: string, body: unknown, headers: Record<string, string> = {}): Promise<number> => {
+    const send = async (
+      path: string,
+      body: unknown,
+      headers: Record<string, string> = {},
+    ): Promise<number> => {
       const { status } = await fetch(server.url + path, {
         method: 'POST',
         headers: { 'content-type': 'application/json', authorization: `Bearer ${apiKey}`, ...headers },
@@ -146,15 +158,23 @@ describe('what is said of requests elsewhere', () => {
     const wrongKey = `bfk-${canary}`;
     const statuses = [
       await send('/v1/chat/completions', chat({})),
-      await send('/v1/chat/completions', chat({ max_tokens: -1 })),
+      await send('/v1/chat/completions', chat({ temperature: -1 })),
       await send('/v1/chat/completions', chat({ messages: [{ role: canary, content: canary }] })),
       await send('/v1/chat/completions', chat({ messages: canary })),
-      await send('/v1/chat/completions', chat({ [canary]: canary })),
+      await send('/v1/chat/completions', chat({ frobnicate: canary })),
       await send('/v1/chat/completions', chat({ messages: [{ role: 'user', content: canary.repeat(900) }] })),
       await send('/v1/chat/completions', chat({ grammar: canary })),
+      await send('/v1/chat/completions', chat({ response_format: { type: canary } })),
+      await send('/v1/chat/completions', chat({ tools: canary, tool_choice: canary })),
+      await send('/v1/responses', { input: [{ type: canary, content: canary }] }),
+      await send('/v1/messages', {
+        max_tokens: 2,
+        messages: [{ role: 'user', content: [{ type: canary }] }],
+      }),
+      await send('/api/chat', { messages: [{ role: 'user', content: canary }], format: canary }),
       await send('/v1/chat/completions', `{"messages": "${canary}`),
       await send('/v1/chat/completions', `${canary}`),
-      await send('/v1/completions', { prompt: canary, stop: canary, logit_bias: { [canary]: 1 } }),
+      await send('/v1/completions', { prompt: canary, stop: canary, logit_bias: { one: canary } }),
       await send('/v1/embeddings', { input: [canary, 5] }),
       await send(`/v1/nothing?key=${apiKey}`, {}),
       await send(`/health?key=${apiKey}`, {}),
@@ -163,11 +183,15 @@ describe('what is said of requests elsewhere', () => {
     expect(statuses[0]).toBe(200);
     expect(statuses.slice(1).filter((status) => status < 400 || status >= 500)).toEqual([]);
     await server.until('log of the last', () =>
-      server.stderr.filter((line) => line.includes('"event":"requestFailed"')).length >= statuses.length - 1 ? true : null,
+      server.stderr.filter((line) => line.includes('"event":"requestFailed"')).length >= statuses.length - 1
+        ? true
+        : null,
     );
-    const told = server.stderr.filter((line) => line.includes(canary) || line.includes(apiKey));
+    const told = server.stderr.filter((line) => line.includes('Xylophagous') || line.includes(apiKey));
     expect(told).toEqual([]);
-    const ofRequests = server.stderr.filter((line) => /"event":"(?:request|stream|reader|numbersFailed)/.test(line));
+    const ofRequests = server.stderr.filter((line) =>
+      /"event":"(?:request|stream|reader|numbersFailed)/.test(line),
+    );
     expect(ofRequests.filter((line) => !/"requestId":"req_\w+"/.test(line))).toEqual([]);
   });
 });

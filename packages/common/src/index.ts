@@ -43,6 +43,7 @@ export { makeDirectory } from './make-directory.js';
 export { packageVersion } from './package-version.js';
 export { printable, printableLine } from './printable.js';
 export { secretsEqual } from './secrets.js';
+export { shownWord } from './shown-word.js';
 export { sha256 } from './sha256.js';
 export { StepCurve } from './step-curve.js';
 export { stepMicros } from './step-time.js';

@@ -37,7 +37,10 @@ interface OtlpBody {
 }
 
 /** A span as it came. */
-export interface CollectedSpan extends Omit<OtlpSpan, 'attributes' | 'startTimeUnixNano' | 'endTimeUnixNano'> {
+export interface CollectedSpan extends Omit<
+  OtlpSpan,
+  'attributes' | 'startTimeUnixNano' | 'endTimeUnixNano'
+> {
   /** Since 1970. */
   readonly startNanos: bigint;
   readonly endNanos: bigint;

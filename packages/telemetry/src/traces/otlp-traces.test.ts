@@ -23,7 +23,13 @@ class World implements AsyncDisposable {
   }
 
   static async start(url: string, sendMs = 5_000): Promise<World> {
-    const wishes = { endpoint: tracesEndpoint(url), version: '1.2.3', clock: systemClock, gatheredMs: 10, sendMs };
+    const wishes = {
+      endpoint: tracesEndpoint(url),
+      version: '1.2.3',
+      clock: systemClock,
+      gatheredMs: 10,
+      sendMs,
+    };
     return new World(new Telemetry(systemClock), await openTraces(wishes));
   }
 
@@ -57,7 +63,10 @@ class World implements AsyncDisposable {
 async function collected(traceparent?: string, tracestate?: string): Promise<Collector['spans']> {
   await using collector = await Collector.start();
   await using world = await World.start(collector.url);
-  world.ask('r1', traceparent === undefined ? undefined : { traceparent, ...(tracestate !== undefined && { tracestate }) });
+  world.ask(
+    'r1',
+    traceparent === undefined ? undefined : { traceparent, ...(tracestate !== undefined && { tracestate }) },
+  );
   await world.traces.close();
   return collector.spans;
 }
@@ -77,10 +86,12 @@ describe('traces over OTLP', () => {
     const prefill = spans.find(({ name }) => name === 'prefill');
     expect(prefill?.parentSpanId).toBe(root?.spanId);
     const stages = spans.filter(({ name }) => name === 'stage');
-    expect(stages.map(({ resource }) => [resource['service.name'], resource['service.instance.id']])).toEqual([
-      ['butterfly-worker', 'w1'],
-      ['butterfly-worker', 'w2'],
-    ]);
+    expect(stages.map(({ resource }) => [resource['service.name'], resource['service.instance.id']])).toEqual(
+      [
+        ['butterfly-worker', 'w1'],
+        ['butterfly-worker', 'w2'],
+      ],
+    );
     expect(stages.map(({ parentSpanId }) => parentSpanId)).toEqual([prefill?.spanId, prefill?.spanId]);
   });
 
@@ -106,7 +117,11 @@ describe('traces over OTLP', () => {
     const spans = await collected(traceparent, 'vendor=opaque');
     expect(spans).toHaveLength(5);
     const root = spans.find(({ kind }) => kind === 2);
-    expect([root?.traceId === traceId, root?.parentSpanId ?? '', root?.traceState ?? '']).toEqual([false, '', '']);
+    expect([root?.traceId === traceId, root?.parentSpanId ?? '', root?.traceState ?? '']).toEqual([
+      false,
+      '',
+      '',
+    ]);
   });
 
   it('of a later version of the headers are read as this one', async () => {

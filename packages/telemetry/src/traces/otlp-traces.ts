@@ -10,7 +10,12 @@ import {
 } from '@opentelemetry/api';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
-import { type Resource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  type Resource,
+  detectResources,
+  envDetector,
+  resourceFromAttributes,
+} from '@opentelemetry/resources';
 import { BatchSpanProcessor, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { FollowedRequests } from './followed-requests.js';
 import { type PlannedSpan, requestSpans } from './request-spans.js';

@@ -113,16 +113,19 @@ describe('the trace of a request', () => {
     ['WORKER_LOST', true],
     ['REQUEST_INVALID', false],
     ['CANCELLED', false],
-  ] as const)('that ends with %s has that, and is failed where its client could not help it: %s', (code, isFailed) => {
-    const error = new ButterflyError(code, 'A word of the prompt.');
-    const trace = spansOf([
-      [0, told.arrived('r1')],
-      [5, { kind: 'requestFailed', requestId: 'r1', method: 'POST', path: '/', status: 400, error }],
-      [6, told.sent('r1', 400)],
-    ]);
-    expect(trace).toMatchObject({ isFailed, attributes: { 'error.type': code }, children: [] });
-    expect(JSON.stringify(trace)).not.toContain('word');
-  });
+  ] as const)(
+    'that ends with %s has that, and is failed where its client could not help it: %s',
+    (code, isFailed) => {
+      const error = new ButterflyError(code, 'A word of the prompt.');
+      const trace = spansOf([
+        [0, told.arrived('r1')],
+        [5, { kind: 'requestFailed', requestId: 'r1', method: 'POST', path: '/', status: 400, error }],
+        [6, told.sent('r1', 400)],
+      ]);
+      expect(trace).toMatchObject({ isFailed, attributes: { 'error.type': code }, children: [] });
+      expect(JSON.stringify(trace)).not.toContain('word');
+    },
+  );
 
   it('has every span within the one above it, whatever a step says that it took', () => {
     const part = fc.record({
@@ -188,8 +191,8 @@ describe('docs/traces.md', () => {
 
   it('tells of every attribute that a span has', () => {
     for (const { kind, attributes } of all(spansOf(recovered)))
-      expect(Object.keys(attributes).filter((name) => !spanMeanings[kind].attributes.includes(name as never))).toEqual(
-        [],
-      );
+      expect(
+        Object.keys(attributes).filter((name) => !spanMeanings[kind].attributes.includes(name as never)),
+      ).toEqual([]);
   });
 });
