@@ -109,7 +109,13 @@ export const folders = {
     verification: ['fleet', 'view'],
     deployment: ['fleet', 'links', 'verification'],
   },
-  telemetry: { view: [], kept: ['view'], live: ['view', 'kept'], metrics: [] },
+  telemetry: {
+    view: [],
+    kept: ['view'],
+    live: ['view', 'kept'],
+    metrics: ['asked-routes.ts'],
+    traces: ['view', 'asked-routes.ts'],
+  },
   page: { browser: [] },
   api: {
     access: ['http', 'context.ts'],

@@ -19,6 +19,7 @@ import { benchServers } from './servers/servers.js';
 import { benchSingle } from './single.js';
 import { benchSoak } from './soak.js';
 import { benchSplit } from './split.js';
+import { benchTraces } from './traces.js';
 import { benchWeights } from './weights.js';
 
 const usage = `Usage: npm run bench -- NAME [options]
@@ -34,6 +35,7 @@ const usage = `Usage: npm run bench -- NAME [options]
   depth      decode behind a long prompt with each type of KV cache beside llama.cpp
   models     models whose graphs are llama.cpp's beside llama.cpp and beside own graphs, and headers of very large models
   security   eight streams and one, over links with TLS against links without
+  traces     eight streams with a trace of each request against none
   soak       memory over 10,000 requests
   scheduler  the scheduler alone: what a step of it costs
   journal    the journal of requests: what keeping a token costs, and how late it is kept
@@ -68,6 +70,7 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>
   constraints: benchConstraints,
   models: benchImported,
   security: benchSecurity,
+  traces: benchTraces,
   soak: benchSoak,
   scheduler: benchScheduler,
   journal: benchJournal,

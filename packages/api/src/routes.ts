@@ -6,6 +6,7 @@ import type { ApiServing } from './answers/resumable-answers.js';
 import { addEmbeddingRoutes } from './embeddings/routes.js';
 import type { AddRoute, RouteHandlers } from './http/add-route.js';
 import { HttpRefusal } from './http/errors.js';
+import { pathOf } from './http/path.js';
 import { addInfillRoutes } from './infill/routes.js';
 import { addOllamaRoutes } from './ollama/routes.js';
 import { addOpenaiRoutes } from './openai/routes.js';
@@ -59,7 +60,7 @@ function addPath(app: FastifyInstance, url: string, handlers: RouteHandlers, acc
       405,
       isPreflight
         ? `Pages of ${request.headers.origin ?? 'another origin'} may not ask here; "serve --cors ORIGIN" lets them.`
-        : `${request.method} is not possible on ${request.url}; use ${methods.join(' or ')}.`,
+        : `${request.method} is not possible on ${pathOf(request.url)}; use ${methods.join(' or ')}.`,
       { allow: allowed.join(', ') },
     );
   };

@@ -18,6 +18,7 @@ import { errorShape } from './error-shapes.js';
 import { letPagesAsk } from './http/cors.js';
 import { HttpRefusal, publicError, toHttpFailure } from './http/errors.js';
 import { hostName, hostRefusal } from './http/host-check.js';
+import { pathOf } from './http/path.js';
 import { readBodiesAsJson } from './http/json-body.js';
 import { type CertificateFiles, type SecureTexts, ServedCertificate } from './http/served-certificate.js';
 import { onResponseOver, OpenResponses } from './http/open-responses.js';
@@ -161,7 +162,7 @@ function retryAfterS({ models }: ApiContext): number {
 function noSuchRoute(request: FastifyRequest): ButterflyError {
   return new ButterflyError(
     'NOT_FOUND',
-    `There is nothing at ${request.method} ${request.url}; paths of the API begin with /v1, see docs/api.md.`,
+    `There is nothing at ${request.method} ${pathOf(request.url)}; paths of the API begin with /v1, see docs/api.md.`,
   );
 }
 
@@ -173,7 +174,7 @@ function sendFailure(
 ): FastifyReply {
   const { error, status, headers } = toHttpFailure(thrown);
   const { id: requestId, method, url } = request;
-  context.observe({ kind: 'requestFailed', requestId, method, url, status, error });
+  context.observe({ kind: 'requestFailed', requestId, method, path: pathOf(url), status, error });
   if (error.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer');
   if (error.code === 'QUEUE_FULL') reply.header('retry-after', retryAfterS(context));
   return reply

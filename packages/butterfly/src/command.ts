@@ -28,6 +28,7 @@ export type { Misfit, Offer, OfferFacts, Offers } from './offers/offers.js';
 export { openApiAccess } from './api-access.js';
 export type { HttpOptions, JournalWishes } from './http-api.js';
 export { openServerMetrics } from './server-metrics.js';
+export { openServerTraces } from './server-traces.js';
 export { startServing } from './serving.js';
 export type { Serving } from './serving.js';
 export type { ModelSource } from './serving-options.js';

@@ -21,6 +21,8 @@ export type {
   SequenceEnd,
   StepPart,
   StepTime,
+  TraceContext,
+  TraceEvent,
 } from '@butterfly/common';
 export type {
   AnswerTiming,

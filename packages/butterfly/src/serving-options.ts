@@ -3,7 +3,7 @@ import type { ClusterSecurity } from '@butterfly/identity';
 import type { WindowCache } from '@butterfly/llama-graph';
 import type { Capacity, Numerics } from '@butterfly/orchestrator';
 import type { ExpertWish, PlanWishes } from '@butterfly/planning';
-import type { Metrics } from '@butterfly/telemetry';
+import type { Metrics, Traces } from '@butterfly/telemetry';
 import type { PromptMaker } from '@butterfly/text';
 import type { HttpOptions } from './http-api.js';
 import type { LogFormat } from './log-formats.js';
@@ -71,6 +71,8 @@ export interface ServingOptions {
   readonly logFormat?: LogFormat | undefined;
   /** What counts what happens, for whoever asks; by default nothing is counted. */
   readonly metrics?: Metrics | undefined;
+  /** What sends traces of requests, and is closed with it; by default nobody does. */
+  readonly traces?: Traces | undefined;
   readonly log: Logger;
   /** Hears all that the log does. */
   readonly onEvent?: Observer | undefined;

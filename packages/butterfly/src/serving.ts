@@ -36,9 +36,11 @@ export interface Serving {
 
 /** @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID, and as `openModel` and `openPrompts` do */
 export async function startServing(options: ServingOptions): Promise<Serving> {
-  const { log, metrics } = options;
+  const { log, metrics, traces } = options;
   const telemetry = new Telemetry(systemClock);
-  const observe = observerOf(options, telemetry.observe, ...(metrics ? [metrics.observe] : []));
+  const others = [metrics, traces].flatMap((each) => each?.observe ?? []);
+  const observe = observerOf(options, telemetry.observe, ...others);
+  traces?.watch({ timeline: (id) => telemetry.timeline(id), observe });
   const workers = options.devices.length;
   const threads = checkThreads(options.threads ?? threadsPerWorker(workers));
   warnOfCrowding(workers, threads, log);
@@ -74,9 +76,12 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       // Whoever watches would else hold it up.
       telemetry[Symbol.dispose]();
       await api?.close();
+      // The last requests are over, and a collector may be slow.
+      const tracesSent = traces?.close();
       await orchestrator.stop(0);
       await models.unloadAll();
       await localWorkers.stop();
+      await tracesSent;
     },
   };
 }

@@ -18,6 +18,9 @@ const schema = z.object({
   HUGGING_FACE_HUB_TOKEN: z.string().optional(),
   /** URL of another hub. */
   HF_ENDPOINT: z.string().optional(),
+  /** Where collectors of OpenTelemetry are, and where they take traces if that is elsewhere. What else it defines its library reads. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.string().optional(),
   /** Where systems say that caches go. */
   XDG_CACHE_HOME: z.string().optional(),
   LOCALAPPDATA: z.string().optional(),

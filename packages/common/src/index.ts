@@ -30,6 +30,8 @@ export type {
   RequestEvent,
   SequenceEnd,
   StepPart,
+  TraceContext,
+  TraceEvent,
 } from './events/events.js';
 export { observerOfModel } from './events/events.js';
 export { workerLogObserver } from './events/worker-event-log.js';
@@ -41,6 +43,7 @@ export { makeDirectory } from './make-directory.js';
 export { packageVersion } from './package-version.js';
 export { printable, printableLine } from './printable.js';
 export { secretsEqual } from './secrets.js';
+export { shownWord } from './shown-word.js';
 export { sha256 } from './sha256.js';
 export { StepCurve } from './step-curve.js';
 export { stepMicros } from './step-time.js';

@@ -251,6 +251,8 @@ export const limits = Object.freeze({
   answerHandleCharactersMax: 512,
   /** Conversations that one request may look for. */
   conversationsLookedUpMax: 256,
+  /** Spans that wait to be sent, some 1.5 kB each; a request has a few dozen of them, so that this is some hundred requests. */
+  traceSpansQueuedMax: 8192,
   /** Pages and terminals that follow a cluster at once: each is told of every change. */
   watchersMax: 32,
 });
@@ -311,6 +313,10 @@ export const deadlines = Object.freeze({
   pulseMs: 500,
   /** Silence of whoever should tell every `pulseMs`, after which the link to it is taken for cut. */
   pulseSilenceMs: 10_000,
+  /** For how long traces are gathered before they are sent: somebody may look for one just after its request. */
+  tracesGatheredMs: 1_000,
+  /** For sending them, with all attempts, and for the last of them when a server ends; a collector is near. */
+  tracesSendMs: 5_000,
   /** Length of the intervals of the last hour. */
   seriesIntervalMs: 10_000,
   /** Silence on a stream before a comment breaks it: proxies cut after 30 s or more. */

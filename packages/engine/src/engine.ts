@@ -67,6 +67,8 @@ interface Request {
   /** Tells whoever reads its events; those of the other kind of request do not come. */
   readonly push: (event: GenerateEvent | EmbedEvent) => void;
   readonly isConstrained: boolean;
+  /** Null for what no client asked for. */
+  readonly requestId: string | null;
   /** Where it runs or waits now. */
   engine: PipelineEngine;
   rewinds: number;
@@ -195,7 +197,7 @@ export class PipelineEngine {
     push: Request['push'],
   ): Request {
     const isConstrained = constraintId !== undefined;
-    const request: Request = { push, isConstrained, engine: this, rewinds: 0 };
+    const request: Request = { push, isConstrained, requestId, engine: this, rewinds: 0 };
     this.#requests.set(id, request);
     const { length } = promptTokens;
     this.options.observe({ kind: 'sequenceQueued', sequenceId: id, requestId, promptTokens: length });
@@ -346,13 +348,17 @@ export class PipelineEngine {
           this.#end(event.id, 'expired', this.#expiry());
           break;
         case 'failed':
-          this.options.observe({ kind: 'numbersFailed', sequenceId: event.id });
+          this.#tellOfNumbers(event.id, request.requestId);
           this.#end(event.id, 'failed', noNumbers(request.isConstrained));
           break;
         default:
           event satisfies never;
       }
     }
+  }
+
+  #tellOfNumbers(sequenceId: number, requestId: string | null): void {
+    this.options.observe({ kind: 'numbersFailed', sequenceId, requestId });
   }
 
   #expiry(): ButterflyError {

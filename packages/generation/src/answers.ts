@@ -60,7 +60,8 @@ export class Answers implements Answering {
     const reasoningTokens = ends.reduce((sum, end) => sum + end.reasoningTokens, 0);
     const usage = { promptTokens: this.promptTokens, outputTokens, reasoningTokens, cachedPromptTokens };
     const totalMs = this.options.clock.nowMs() - this.#startMs;
-    sink({ kind: 'usage', usage, timing: { firstTokenMs: this.#firstMs ?? totalMs, totalMs } });
+    const queuedMs = ends[0]?.queuedMs ?? null;
+    sink({ kind: 'usage', usage, timing: { queuedMs, firstTokenMs: this.#firstMs ?? totalMs, totalMs } });
   }
 
   cancel(): void {
@@ -95,7 +96,7 @@ export class Answers implements Answering {
     const { request, tape } = this.options;
     const { tokens, end } = this.#reader(choice);
     if (end || tokens.length === 0 || tokens.length < request.outputTokensMax) return;
-    const line = { kind: 'end', reason: 'length', cachedPromptTokens: 0 } as const;
+    const line = { kind: 'end', reason: 'length', cachedPromptTokens: 0, queuedMs: null } as const;
     tape.record({ choice, ...line });
     this.#reader(choice).take(line);
   }

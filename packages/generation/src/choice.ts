@@ -1,5 +1,5 @@
 import { ButterflyError } from '@butterfly/common';
-import type { Generation } from '@butterfly/engine';
+import type { GenerateEvent, Generation } from '@butterfly/engine';
 import type { Vocabulary } from '@butterfly/ggml';
 import type { OutputSink } from './answering.js';
 import type { FinishReason, OutputEvent, ScoredToken } from './events.js';
@@ -25,6 +25,8 @@ export interface ChoiceEnd {
   readonly reasoningTokens: number;
   /** Null after a stop text, where the generation is left before it could tell. */
   readonly cachedPromptTokens: number | null;
+  /** Until it had a place in the cache; null in the same case. */
+  readonly queuedMs: number | null;
 }
 
 interface ChoiceOptions {
@@ -82,11 +84,11 @@ export class ChoiceReader {
         return;
       case 'token':
         this.#take(line);
-        if (this.#reader.isOver) this.#finish('stop', null);
+        if (this.#reader.isOver) this.#finish('stop', { cachedPromptTokens: null, queuedMs: null });
         return;
       case 'end':
         this.#reader.end();
-        this.#finish(line.reason, line.cachedPromptTokens);
+        this.#finish(line.reason, line);
         return;
       default:
         line satisfies never;
@@ -109,12 +111,15 @@ export class ChoiceReader {
     this.options.sink(isScored ? { ...event, tokens: this.#scored.splice(0) } : event);
   }
 
-  #finish(ended: 'stop' | 'length', cachedPromptTokens: number | null): void {
+  #finish(
+    ended: 'stop' | 'length',
+    { cachedPromptTokens, queuedMs }: Pick<ChoiceEnd, 'cachedPromptTokens' | 'queuedMs'>,
+  ): void {
     const { choice, sink } = this.options;
     const reason = reasonOf(this.#reader, ended);
     sink({ kind: 'finish', choice, reason, stop: this.#reader.stop });
     const outputTokens = this.#tokens.length;
-    this.#end = { outputTokens, reasoningTokens: this.#reasoningTokens, cachedPromptTokens };
+    this.#end = { outputTokens, reasoningTokens: this.#reasoningTokens, cachedPromptTokens, queuedMs };
   }
 }
 
@@ -140,14 +145,16 @@ export async function followChoice(
       continue;
     }
     if (prompt.length > 0) take({ kind: 'prompt', tokens: prompt.splice(0) });
-    take(
-      event.kind === 'token'
-        ? { kind: 'token', token: event.token, logprobs: event.logprobs }
-        : { kind: 'end', reason: event.reason, cachedPromptTokens: event.cachedPromptTokens },
-    );
+    take(heardLine(event));
     if (reader.end) return reader.end;
   }
   throw new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
+}
+
+function heardLine(event: Extract<GenerateEvent, { readonly kind: 'token' | 'end' }>): HeardLine {
+  if (event.kind === 'token') return { kind: 'token', token: event.token, logprobs: event.logprobs };
+  const { kind, reason, cachedPromptTokens, timing } = event;
+  return { kind, reason, cachedPromptTokens, queuedMs: timing.queuedMs };
 }
 
 /** A text that was cut off is that, whatever was called in it; a stop text ends before any call that would follow. */

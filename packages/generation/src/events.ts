@@ -32,6 +32,8 @@ export interface ScoredToken extends Omit<TokenLogprob, 'logprob'> {
 
 /** In milliseconds from when the engine took the request. */
 export interface AnswerTiming {
+  /** Until its first choice had a place in the cache; null where that is not known, as after a stop text. */
+  readonly queuedMs: number | null;
   /** Until the prompt was computed. */
   readonly firstTokenMs: number;
   readonly totalMs: number;

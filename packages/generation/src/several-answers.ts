@@ -56,7 +56,9 @@ function sumOf(endings: readonly Ending[]): Usage {
 }
 
 function longest(endings: readonly Ending[]): AnswerTiming {
+  const queued = endings.flatMap(({ timing }) => timing.queuedMs ?? []);
   return {
+    queuedMs: queued.length < endings.length ? null : Math.min(...queued),
     firstTokenMs: Math.min(...endings.map(({ timing }) => timing.firstTokenMs)),
     totalMs: Math.max(...endings.map(({ timing }) => timing.totalMs)),
   };

@@ -28,6 +28,7 @@ const line: fc.Arbitrary<TapeLine> = fc.oneof(
     choice,
     reason: fc.constantFrom('stop' as const, 'length' as const),
     cachedPromptTokens: fc.nat(),
+    queuedMs: fc.option(fc.nat()),
   }),
 );
 

@@ -11,7 +11,12 @@ type Written =
   | { readonly i: number; readonly tokens: string }
   | { readonly c: number; readonly p: readonly (readonly [number, WrittenLogprobs | null])[] }
   | { readonly c: number; readonly t: number; readonly l?: WrittenLogprobs }
-  | { readonly c: number; readonly end: 'stop' | 'length'; readonly cached: number };
+  | {
+      readonly c: number;
+      readonly end: 'stop' | 'length';
+      readonly cached: number;
+      readonly queued: number | null;
+    };
 
 /** A line as bytes: JSON, which whoever looks into a journal can read. */
 export function encodeTapeLine(line: TapeLine): Uint8Array {
@@ -45,7 +50,12 @@ function written(line: TapeLine): Written {
         ...(line.logprobs ? { l: writtenLogprobs(line.logprobs) } : {}),
       };
     case 'end':
-      return { c: line.choice, end: line.reason, cached: line.cachedPromptTokens };
+      return {
+        c: line.choice,
+        end: line.reason,
+        cached: line.cachedPromptTokens,
+        queued: line.queuedMs,
+      };
     default:
       return line satisfies never;
   }
@@ -66,7 +76,7 @@ function heardOf(from: Exclude<Written, { readonly i: number }>): HeardLine {
   }
   if ('t' in from)
     return { kind: 'token', token: from.t, ...(from.l ? { logprobs: logprobsOf(from.l) } : {}) };
-  return { kind: 'end', reason: from.end, cachedPromptTokens: from.cached };
+  return { kind: 'end', reason: from.end, cachedPromptTokens: from.cached, queuedMs: from.queued };
 }
 
 function writtenLogprobs({ logprob, top }: TokenLogprobs): WrittenLogprobs {

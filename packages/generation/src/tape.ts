@@ -18,7 +18,10 @@ export type HeardLine =
       readonly tokens: readonly { readonly token: number; readonly logprobs: TokenLogprobs | null }[];
     }
   | { readonly kind: 'token'; readonly token: number; readonly logprobs?: TokenLogprobs | undefined }
-  | Pick<Extract<GenerateEvent, { readonly kind: 'end' }>, 'kind' | 'reason' | 'cachedPromptTokens'>;
+  | (Pick<Extract<GenerateEvent, { readonly kind: 'end' }>, 'kind' | 'reason' | 'cachedPromptTokens'> & {
+      /** Until it had a place in the cache, in milliseconds; null where that is not known. */
+      readonly queuedMs: number | null;
+    });
 
 /** What is kept of an answer while it is made, so that it goes on elsewhere. */
 export interface Tape {

@@ -18,5 +18,7 @@ export type {
   RequestView,
   SpanStage,
 } from './view/request-view.js';
+export { exactTracesEndpoint, openTraces, tracesEndpoint } from './traces/open-traces.js';
+export type { TracedServer, Traces, TracesWishes } from './traces/traces.js';
 export { Telemetry } from './live/telemetry.js';
 export type { TelemetryView, Watched, WatchedModel, Watching } from './live/telemetry.js';

@@ -1,4 +1,4 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, shownWord } from '@butterfly/common';
 import { Text } from '@butterfly/python';
 
 /** A part of a message in OpenAI's form; `{type: 'text', text}` is the one that models here understand. */
@@ -53,7 +53,7 @@ function textOf(message: ChatMessage, messageIndex: number): string {
       if (part.type !== 'text')
         throw new ButterflyError(
           'REQUEST_UNSUPPORTED',
-          `${param}: content of type "${part.type}" is not supported; send parts of type "text".`,
+          `${param}: content of type "${shownWord(part.type)}" is not supported; send parts of type "text".`,
           { param: `${param}.type` },
         );
       if (part.text === undefined)

@@ -1,4 +1,4 @@
-import type { Observer } from '@butterfly/common';
+import type { Observer, TraceContext } from '@butterfly/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { onResponseOver } from '../http/open-responses.js';
 import { isBelow } from '../http/path.js';
@@ -25,7 +25,10 @@ export function letIn(app: FastifyInstance, gate: Gate, observe: Observer): void
     if (access === 'everybody' || request.method === 'OPTIONS') return;
     const { id: requestId, method, routeOptions } = request;
     if (access === 'key' && method === 'POST')
-      observe({ kind: 'requestArrived', requestId, route: `${method} ${routeOptions.url ?? ''}` });
+      observe({
+        ...{ kind: 'requestArrived', requestId, route: `${method} ${routeOptions.url ?? ''}` },
+        ...traceOf(request),
+      });
     if (access === 'administrator') await recogniseAdministrator(gate, request);
     else await admit(gate, request, reply);
   });
@@ -64,4 +67,11 @@ function headersOf({ url }: FastifyRequest, reply: FastifyReply): RateListener {
 /** Looking costs next to nothing, and whoever has all that it may have must be able to end some of it. */
 function isFree({ method, routeOptions }: FastifyRequest): boolean {
   return method !== 'POST' || (routeOptions.url ?? '').endsWith('/cancel');
+}
+
+/** What its client says of the trace that it is part of; nothing where that is not said, or twice. */
+function traceOf({ headers }: FastifyRequest): { readonly trace?: TraceContext } {
+  const { traceparent, tracestate } = headers;
+  if (typeof traceparent !== 'string') return {};
+  return { trace: { traceparent, ...(typeof tracestate === 'string' ? { tracestate } : {}) } };
 }

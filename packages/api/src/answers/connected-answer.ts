@@ -8,6 +8,7 @@ import { onClientGone } from '../http/open-responses.js';
 import { beginAnswer, type Begun } from './begun.js';
 import type { ParsedRequest, ResponseHead, StreamEncoder } from './dialect.js';
 import { requireModel, useModel } from './models.js';
+import { serverTiming } from './server-timing.js';
 
 /** Of an answer that has not begun. */
 export function provisionalHead(
@@ -38,7 +39,9 @@ export async function wholeAnswer(
   try {
     const collector = new AnswerCollector();
     await answering.run((event) => collector.take(event));
-    return asked.encoding.whole(head, collector.whole());
+    const whole = collector.whole();
+    reply.header('server-timing', serverTiming(whole.timing));
+    return asked.encoding.whole(head, whole);
   } finally {
     stopWatching();
   }

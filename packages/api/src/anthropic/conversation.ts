@@ -1,4 +1,4 @@
-import { ButterflyError } from '@butterfly/common';
+import { ButterflyError, shownWord } from '@butterfly/common';
 import type { ChatMessage, ChatToolCall } from '@butterfly/text';
 import { z } from 'zod';
 
@@ -95,7 +95,7 @@ function blockText(each: Block, path: string): string {
   if (each.type !== 'text')
     throw new ButterflyError(
       'REQUEST_UNSUPPORTED',
-      `${path}: content of type "${each.type}" is not supported; send parts of type "text".`,
+      `${path}: content of type "${shownWord(each.type)}" is not supported; send parts of type "text".`,
       { param: `${path}.type` },
     );
   if (typeof each.text !== 'string') throw invalidPart(path, 'a part of type "text" needs a "text" string');

@@ -7,7 +7,7 @@ import { parseMessagesRequest } from './parse.js';
 
 const head = { id: 'msg_1', createdS: 1, model: 'm', requestId: 'req_1', promptTokens: 7 };
 const usage = { promptTokens: 7, outputTokens: 9, cachedPromptTokens: 2 };
-const timing = { firstTokenMs: 10, totalMs: 30 };
+const timing = { queuedMs: 0, firstTokenMs: 10, totalMs: 30 };
 const events: readonly OutputEvent[] = [
   { kind: 'reasoning', choice: 0, text: 'Hm' },
   { kind: 'reasoning', choice: 0, text: '.' },

@@ -1,9 +1,8 @@
-import { ButterflyError, deadlines, limits } from '@butterfly/common';
+import { ButterflyError, deadlines, limits, shownWord } from '@butterfly/common';
 import type { AnswerFormat } from '@butterfly/generation';
 import { z } from 'zod';
 import type { ParsedRequest } from '../answers/dialect.js';
 import { namesWithoutEffect, shapeOf } from '../fields/field-kinds.js';
-import { shownWord } from '../fields/shown-word.js';
 import { invalid, parseBody } from '../fields/parse-body.js';
 import { dryOf, samplingOf } from '../openai/sampling.js';
 import { messagesOf } from './conversation.js';

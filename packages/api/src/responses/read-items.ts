@@ -1,7 +1,6 @@
-import { limits } from '@butterfly/common';
+import { limits, shownWord } from '@butterfly/common';
 import { z } from 'zod';
 import { isAbsent } from '../fields/field-kinds.js';
-import { shownWord } from '../fields/shown-word.js';
 import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
 import { type Item, type ItemStatus, newItemId, outputText, unsealed } from './items.js';
 import type { Recall } from './recall.js';

@@ -1,7 +1,6 @@
-import { limits } from '@butterfly/common';
+import { limits, shownWord } from '@butterfly/common';
 import { noTools, type ToolChoice, type ToolDefinition, type ToolUse } from '@butterfly/generation';
 import { z } from 'zod';
-import { shownWord } from '../fields/shown-word.js';
 import { invalid, parseBody, unsupportedField } from '../fields/parse-body.js';
 
 const toolHead = z.looseObject({ type: z.string() }, { error: 'expected a tool: an object with a type' });

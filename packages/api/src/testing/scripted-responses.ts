@@ -37,7 +37,7 @@ export function eventsFor(lines: readonly Line[], reason?: 'length'): readonly O
   return [
     ...said,
     { kind: 'finish', choice: 0, reason: reason ?? (call > 0 ? 'toolCalls' : 'stop'), stop: null },
-    { kind: 'usage', usage, timing: { firstTokenMs: 1, totalMs: 2 } },
+    { kind: 'usage', usage, timing: { queuedMs: 0, firstTokenMs: 1, totalMs: 2 } },
   ];
 }
 

@@ -9,6 +9,7 @@ import { surveysDirectory } from '../directories.js';
 import type * as HttpApi from '../http-api.js';
 import { openModel, ownModel, resolveModelPath } from '../models/model.js';
 import { openServerMetrics } from '../server-metrics.js';
+import { openServerTraces } from '../server-traces.js';
 import { type Serving, startServing } from '../serving.js';
 import type { ServingOptions } from '../serving-options.js';
 import type { WorkerProgram } from '../worker-processes.js';
@@ -209,9 +210,11 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     })),
   );
   const metrics = await openServerMetrics({ isOfProcess: false });
+  const { traces: collector } = options;
+  const traces = collector === undefined ? undefined : await openServerTraces({ collector });
   const serving = await startServing({
     ...servingOptions(options, environment),
-    metrics,
+    ...{ metrics, traces },
     models: sources,
     draft:
       options.draft === undefined

@@ -49,6 +49,11 @@ export interface ClusterOptions {
   readonly cacheDirectory?: string;
   /** Where caches go and how workers are set up, as the command reads it; by default that of this process. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
+  /**
+   * Where a collector takes OpenTelemetry's traces over HTTP, such as `http://127.0.0.1:4318`: one of each request that `fetch`
+   * answers. By default none are sent.
+   */
+  readonly traces?: string;
   /** By default nothing is logged. */
   readonly log?: Logger;
   /** Hears everything that happens: workers that come and go, plans, failures. */

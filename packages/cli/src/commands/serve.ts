@@ -58,10 +58,11 @@ import { stopSignal } from '../signals.js';
 import { workerProgram } from '../worker-program.js';
 import { mtpOption } from '../mtp-option.js';
 import { type JournalMode, journalOption, journalWishes } from '../journal-option.js';
+import { tracesOf, tracesOption, type TracesFlags } from '../traces-option.js';
 import { windowCacheOption } from '../window-cache-option.js';
 import { print } from '../terminal.js';
 
-interface ServeFlags extends LogFlags, PromptFlags, ModelFlags {
+interface ServeFlags extends LogFlags, PromptFlags, ModelFlags, TracesFlags {
   readonly workers?: number;
   readonly device?: readonly string[];
   readonly experts: ExpertWish;
@@ -178,6 +179,7 @@ export function serveCommand(environment: Environment, sayHow: SayHow = sayHowTo
     .addOption(deterministicOption())
     .addOption(cacheDirectoryOption())
     .addOption(cacheBytesOption())
+    .addOption(tracesOption())
     .addOption(logFormatOption())
     .addHelpText('after', examples)
     .action((models: readonly string[], flags: ServeFlags) => serve(models, flags, environment, sayHow));
@@ -232,6 +234,7 @@ async function serve(
     cacheBytes: flags.cacheBytes,
     logFormat: flags.logFormat,
     metrics: await openServerMetrics({ isOfProcess: true }),
+    traces: await tracesOf(flags, environment),
     capacity: {
       contextTokens: flags.ctx,
       parallel: flags.parallel,

@@ -20,8 +20,19 @@ describe('the log of events', () => {
         { kind: 'workerLeft', workerId: 'w1', name: 'desk', isOrderly: false, reason: 'it was silent' },
       ),
     ).toEqual([
-      ['info', 'A worker joined.', { workerId: 'w1', name: 'desk', memoryBytes: 8, threads: 2 }],
-      ['warn', 'A worker left: it was silent', { workerId: 'w1', name: 'desk' }],
+      [
+        'info',
+        'A worker joined.',
+        { event: 'workerJoined', workerId: 'w1', name: 'desk', memoryBytes: 8, threads: 2 },
+      ],
+      ['warn', 'A worker left: it was silent', { event: 'workerLeft', workerId: 'w1', name: 'desk' }],
+    ]);
+  });
+
+  it('says of which model it is', () => {
+    const plan = { kind: 'stagesLinking', epoch: 2 } as const;
+    expect(told({ ...plan, modelId: 'stories' })).toEqual([
+      ['info', 'The stages are to be linked.', { event: 'stagesLinking', modelId: 'stories', epoch: 2 }],
     ]);
   });
 
@@ -37,7 +48,7 @@ describe('the log of events', () => {
       { ...breach, member: null, workerId: null, name: null, reason: 'Noise.' },
       { ...breach, member: 'f00d', workerId: 'w2', name: 'desk', reason: 'A step.' },
     );
-    const fields = { peer: '192.0.2.7:4711', offences: 2, keptOutMs: 4_000 };
+    const fields = { event: 'protocolBroken', peer: '192.0.2.7:4711', offences: 2, keptOutMs: 4_000 };
     expect(stranger).toEqual([
       'warn',
       'A peer broke the protocol: Noise.',
@@ -51,12 +62,12 @@ describe('the log of events', () => {
   });
 
   it('is loud about defects alone', () => {
-    const request = { requestId: 'req_1', method: 'GET', url: '/', status: 400 };
+    const request = { requestId: 'req_1', method: 'GET', path: '/', status: 400 };
     const [refused, broken] = told(
       { kind: 'requestFailed', ...request, error: new ButterflyError('REQUEST_INVALID', 'no') },
       { kind: 'requestFailed', ...request, error: new ButterflyError('INTERNAL', 'a defect') },
     );
-    expect(refused).toEqual(['debug', 'no', { ...request, code: 'REQUEST_INVALID' }]);
+    expect(refused).toEqual(['debug', 'no', { event: 'requestFailed', ...request, code: 'REQUEST_INVALID' }]);
     expect(broken).toMatchObject(['error', 'a defect', { code: 'INTERNAL' }]);
   });
 });

@@ -53,8 +53,8 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
   responseSent: null,
   stepStalled: (event) => ['error', 'A step missed its deadline.', fieldsOf(event)],
   requestEnded: (event) => ['debug', 'Request finished.', fieldsOf(event)],
-  requestFailed: ({ requestId, method, url, status, error }) => {
-    const fields = { requestId, method, url, status, code: error.code };
+  requestFailed: ({ requestId, method, path, status, error }) => {
+    const fields = { requestId, method, path, status, code: error.code };
     return error.code === 'INTERNAL'
       ? ['error', error.message, { ...fields, err: error }]
       : ['debug', error.message, fields];
@@ -65,10 +65,10 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
     `The certificate of the API was changed and cannot be used, so the one before stays: ${reason}`,
     {},
   ],
-  numbersFailed: ({ sequenceId }) => [
+  numbersFailed: ({ sequenceId, requestId }) => [
     'error',
     'Numbers of a request became NaN or infinite; the log of the worker that found it names the layers.',
-    { sequenceId, code: 'COMPUTE_FAILED' },
+    { requestId, sequenceId, code: 'COMPUTE_FAILED' },
   ],
   readerTooSlow: (event) => ['warn', 'Cancelled a request whose client reads too slowly.', fieldsOf(event)],
   requestRestored: (event) => ['info', 'An answer goes on that an earlier process began.', fieldsOf(event)],
@@ -87,6 +87,12 @@ const lines: { readonly [K in Kind]: ((event: EventOf<K>) => Line) | null } = {
     'A stream ended early.',
     { requestId, code: error.code, err: error },
   ],
+  tracesNotTaken: ({ reason, collector }) => [
+    'warn',
+    `Traces are not taken, and lost until they are: ${reason}`,
+    { collector },
+  ],
+  tracesTakenAgain: (event) => ['info', 'Traces are taken again.', fieldsOf(event)],
   localWorkerStarted: (event) => ['info', 'A local worker starts.', fieldsOf(event)],
   localWorkerSentAway: (event) => ['info', 'A local worker was sent away.', fieldsOf(event)],
   localWorkerEnded: (event) => ['warn', 'A local worker ended.', fieldsOf(event)],
@@ -110,5 +116,5 @@ export function lineOf<K extends Kind>(kind: K, event: EventOf<K>): Line | null 
 
 /** The first reader of events: a line of the log for each that a person wants to know of. */
 export function logObserver(log: Logger): Observer {
-  return (event) => writeLine(log, lineOf(event.kind, event));
+  return (event) => writeLine(log, event, lineOf(event.kind, event));
 }

@@ -186,12 +186,30 @@ export type EngineEvent =
       readonly cachedPromptTokens: number | null;
     }
   /** The numbers of a request became NaN or infinite. */
-  | { readonly kind: 'numbersFailed'; readonly sequenceId: number };
+  | {
+      readonly kind: 'numbersFailed';
+      readonly sequenceId: number;
+      /** Null for what no client asked for. */
+      readonly requestId: string | null;
+    };
+
+/** Which trace a request is part of, as its client says: the headers of W3C Trace Context, unread. */
+export interface TraceContext {
+  readonly traceparent: string;
+  /** Absent where there is none. */
+  readonly tracestate?: string;
+}
 
 /** What happens to requests, told by the API. */
 export type RequestEvent =
   /** Somebody asks for something to be computed. */
-  | { readonly kind: 'requestArrived'; readonly requestId: string; readonly route: string }
+  | {
+      readonly kind: 'requestArrived';
+      readonly requestId: string;
+      readonly route: string;
+      /** Absent where its client says nothing of a trace. */
+      readonly trace?: TraceContext;
+    }
   /** Its model is there, and its prompt made. */
   | {
       readonly kind: 'requestBegun';
@@ -226,7 +244,8 @@ export type RequestEvent =
       readonly kind: 'requestFailed';
       readonly requestId: string;
       readonly method: string;
-      readonly url: string;
+      /** Without what follows a question mark. */
+      readonly path: string;
       /** Of HTTP. */
       readonly status: number;
       readonly error: ButterflyError;
@@ -249,6 +268,17 @@ export type RequestEvent =
       readonly isClientGone: boolean;
       readonly error: ButterflyError;
     };
+
+/** What becomes of the traces of requests, told by who sends them. */
+export type TraceEvent =
+  /** Nothing is told of those that follow, until some are taken again. */
+  | {
+      readonly kind: 'tracesNotTaken';
+      /** As `host:port`. */
+      readonly collector: string;
+      readonly reason: string;
+    }
+  | { readonly kind: 'tracesTakenAgain'; readonly collector: string; readonly lostSpans: number };
 
 /** What happens to the worker processes of this machine, told by who started them. */
 export type ProcessEvent =
@@ -278,7 +308,7 @@ export type ProcessEvent =
  * All that happens in the process of an orchestrator, as plain values. The log is one reader; metrics, traces and pages are
  * others.
  */
-export type ButterflyEvent = (ClusterEvent | EngineEvent | RequestEvent | ProcessEvent) & {
+export type ButterflyEvent = (ClusterEvent | EngineEvent | RequestEvent | TraceEvent | ProcessEvent) & {
   /** Of which model it is; absent for what is not of one. */
   readonly modelId?: string;
 };

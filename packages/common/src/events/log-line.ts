@@ -4,9 +4,16 @@ import type { BrokenProtocol } from './events.js';
 /** What a person reads of an event, and fields for programs. */
 export type Line = readonly [level: Exclude<LogLevel, 'trace' | 'silent'>, message: string, fields: object];
 
-/** @param line null for what would be too much to read */
-export function writeLine(log: Logger, line: Line | null): void {
-  if (line) log[line[0]](line[2], line[1]);
+/**
+ * Writes the line of an event, beside its fields with its stable name as `event`, and the model that it is of.
+ * @param line null for what would be too much to read
+ */
+export function writeLine(
+  log: Logger,
+  { kind: event, modelId }: { readonly kind: string; readonly modelId?: string },
+  line: Line | null,
+): void {
+  if (line) log[line[0]]({ event, ...(modelId === undefined ? {} : { modelId }), ...line[2] }, line[1]);
 }
 
 /** All that an event says. */

@@ -20,8 +20,8 @@ describe('the log of a worker', () => {
         { kind: 'stageReady', epoch: 1, layers: [0, 6], shardId: 'aa' },
       ),
     ).toEqual([
-      ['info', 'Loading the weights.', { shardId: 'aa', layers: [0, 6] }],
-      ['info', 'The stage is ready.', { epoch: 1, layers: [0, 6], shardId: 'aa' }],
+      ['info', 'Loading the weights.', { event: 'weightsLoading', shardId: 'aa', layers: [0, 6] }],
+      ['info', 'The stage is ready.', { event: 'stageReady', epoch: 1, layers: [0, 6], shardId: 'aa' }],
     ]);
   });
 
@@ -33,15 +33,19 @@ describe('the log of a worker', () => {
         { kind: 'peerLeft', workerId: 'w3', ...failure },
       ),
     ).toEqual([
-      ['error', 'It was silent.', { epoch: 2, code: 'TIMEOUT', lostWorkerId: 'w2' }],
-      ['warn', 'a peer is asked for no more weights: It was silent.', { workerId: 'w3', code: 'TIMEOUT' }],
+      ['error', 'It was silent.', { event: 'stageFailed', epoch: 2, code: 'TIMEOUT', lostWorkerId: 'w2' }],
+      [
+        'warn',
+        'a peer is asked for no more weights: It was silent.',
+        { event: 'peerLeft', workerId: 'w3', code: 'TIMEOUT' },
+      ],
     ]);
   });
 
   it('shows errors as the logger shows them', () => {
     const error = new ButterflyError('INTERNAL', 'not JSON');
     expect(told({ kind: 'measurementsDamaged', path: '/p', error })).toEqual([
-      ['warn', '/p is damaged and is measured anew.', { err: error }],
+      ['warn', '/p is damaged and is measured anew.', { event: 'measurementsDamaged', err: error }],
     ]);
   });
 });

@@ -89,9 +89,10 @@ const lines: { readonly [K in Kind]: ((event: WorkerEventOf<K>) => Line) | null 
 
 /** The first reader of what happens in the process of a worker. */
 export function workerLogObserver(log: Logger): WorkerObserver {
-  return (event) => writeLine(log, lineOf(event.kind, event));
+  return (event) => writeLine(log, event, workerLineOf(event.kind, event));
 }
 
-function lineOf<K extends Kind>(kind: K, event: WorkerEventOf<K>): Line | null {
+/** What a person reads of an event; null for what is told on the terminal. */
+export function workerLineOf<K extends Kind>(kind: K, event: WorkerEventOf<K>): Line | null {
   return lines[kind]?.(event) ?? null;
 }

@@ -132,7 +132,13 @@ describe('a request', () => {
   it('that was refused before it began is kept with its error, and one that asks for nothing to be computed is not', () => {
     take(0, told.arrived('r1'), told.arrived('r2'));
     take(5, {
-      ...{ kind: 'requestFailed', requestId: 'r1', method: 'POST', url: '/v1/chat/completions', status: 400 },
+      ...{
+        kind: 'requestFailed',
+        requestId: 'r1',
+        method: 'POST',
+        path: '/v1/chat/completions',
+        status: 400,
+      },
       error: new ButterflyError('REQUEST_INVALID', 'messages: expected an array.'),
     });
     take(6, told.sent('r1', 400), told.sent('r2'));

@@ -123,7 +123,7 @@ describe('a request', () => {
     const error = new ButterflyError('QUEUE_FULL', 'Too many.');
     tell(arrived('r'));
     tell(
-      { kind: 'requestFailed', requestId: 'r', method: 'POST', url: '/', status: 429, error },
+      { kind: 'requestFailed', requestId: 'r', method: 'POST', path: '/', status: 429, error },
       sent('r', 429),
     );
     const strange = { requestId: 's', method: 'PROPFIND', route: null, status: 404, elapsedMs: 1 };

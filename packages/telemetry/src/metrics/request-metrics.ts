@@ -1,30 +1,12 @@
 import { type Clock, type EventOf, limits } from '@butterfly/common';
+import { operationOf, requestsFollowedMax } from '../asked-routes.js';
 import { BoundedLabel } from './bounded-label.js';
 import { buckets } from './buckets.js';
 import { type Handlers, modelOf, seconds } from './handlers.js';
 import type { Instruments } from './instruments.js';
 
-/** Routes that a model answers, and what the conventions of OpenTelemetry call that. */
-const operations: ReadonlyMap<string, string> = new Map([
-  ['/v1/chat/completions', 'chat'],
-  ['/v1/responses', 'chat'],
-  ['/v1/messages', 'chat'],
-  ['/api/chat', 'chat'],
-  ['/v1/completions', 'text_completion'],
-  ['/api/generate', 'text_completion'],
-  ['/infill', 'text_completion'],
-  ['/v1/embeddings', 'embeddings'],
-  ['/api/embed', 'embeddings'],
-  ['/api/embeddings', 'embeddings'],
-  ['/rerank', 'rerank'],
-  ['/v1/rerank', 'rerank'],
-]);
-
 /** Those of our routes; whatever else somebody tries is one. */
 const methods = new Set(['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS']);
-
-/** All that connections to the API may ask at once. */
-const followedMax = limits.httpConnectionsMax * limits.requestsPerConnectionMax;
 
 const genAiLabels = ['gen_ai_operation_name', 'gen_ai_request_model'] as const;
 
@@ -56,9 +38,9 @@ export class RequestMetrics {
 
   readonly handlers: Handlers = {
     requestArrived: ({ requestId, route }) => {
-      const [oldest] = this.#followed.size >= followedMax ? this.#followed.keys() : [];
+      const [oldest] = this.#followed.size >= requestsFollowedMax ? this.#followed.keys() : [];
       if (oldest !== undefined) this.#followed.delete(oldest);
-      const operation = operations.get(route.split(' ')[1] ?? '') ?? null;
+      const operation = operationOf(route);
       const arrivedMs = this.clock.nowMs();
       const begins = { hasFirstToken: false, isAnswering: false, isSent: false };
       this.#followed.set(requestId, { operation, arrivedMs, ...begins });

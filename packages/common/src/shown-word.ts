@@ -1,4 +1,4 @@
-import { limits } from '@butterfly/common';
+import { limits } from './limits.js';
 
 const plainName = new RegExp(`^[\\w$.-]{1,${limits.fieldNameCharactersMax}}$`);
 

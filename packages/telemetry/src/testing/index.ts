@@ -1,0 +1,2 @@
+export { Collector } from './collector.js';
+export type { CollectedSpan } from './collector.js';
