@@ -105,7 +105,7 @@ describe('the trace of an answer that outlives a worker', () => {
   });
 
   it('names three workers, the loss of one, and what was computed again', () => {
-    const root = trace.find(({ kind }) => kind === 2) as CollectedSpan;
+    const root = found(trace, ({ kind }) => kind === 2);
     const lives = below(root).toSorted((a, b) => Number(a.startNanos - b.startNanos));
     const names = lives.map(({ name }) => name);
     expect(names.slice(0, 3)).toEqual(['queue', 'prefill', 'decode']);
@@ -114,7 +114,7 @@ describe('the trace of an answer that outlives a worker', () => {
     expect(names.at(-1)).toBe('decode');
     const recovery = lives.find(({ name }) => name === 'recovery');
     expect(recovery?.attributes['butterfly.reason']).toMatch(/ left: /);
-    const stages = below(lives.find(({ name }) => name === 'prefill') as CollectedSpan);
+    const stages = below(found(lives, ({ name }) => name === 'prefill'));
     expect(new Set(stages.map(({ resource }) => resource['service.instance.id'])).size).toBe(3);
     for (const { resource, attributes } of stages)
       expect(resource).toMatchObject({
@@ -173,7 +173,7 @@ describe('what is said of requests elsewhere', () => {
       }),
       await send('/api/chat', { messages: [{ role: 'user', content: canary }], format: canary }),
       await send('/v1/chat/completions', `{"messages": "${canary}`),
-      await send('/v1/chat/completions', `${canary}`),
+      await send('/v1/chat/completions', canary),
       await send('/v1/completions', { prompt: canary, stop: canary, logit_bias: { one: canary } }),
       await send('/v1/embeddings', { input: [canary, 5] }),
       await send(`/v1/nothing?key=${apiKey}`, {}),
@@ -195,3 +195,10 @@ describe('what is said of requests elsewhere', () => {
     expect(ofRequests.filter((line) => !/"requestId":"req_\w+"/.test(line))).toEqual([]);
   });
 });
+
+/** The first that is so. */
+function found<T>(all: readonly T[], isSo: (each: T) => boolean): T {
+  const first = all.find(isSo);
+  if (first === undefined) throw new Error('There is none.');
+  return first;
+}

@@ -43,7 +43,7 @@ class World implements AsyncDisposable {
   /** A whole request, with what its client says of a trace. */
   ask(requestId: string, trace?: { readonly traceparent: string; readonly tracestate?: string }): void {
     this.tell(
-      { ...told.arrived(requestId), ...(trace && { trace }) } as ButterflyEvent,
+      { ...told.arrived(requestId), ...(trace && { trace }) },
       told.begun(requestId, 4),
       told.queued(requestId, 7, 4),
       told.step({ sequenceId: 7, rows: 4 }, 0),

@@ -129,7 +129,7 @@ export class OtlpTraces implements Traces {
 
 /** Of a connection that failed to all addresses of a name there is a code alone, and of a refusal its status. */
 function reasonOf(error: Error & { readonly code?: unknown }): string {
-  const { message, code } = error;
-  const isCodeTold = code === undefined || message.includes(String(code));
-  return (isCodeTold ? message : `${message} (${String(code)})`.trim()).slice(0, reasonCharactersMax);
+  const { message } = error;
+  const code = typeof error.code === 'string' || typeof error.code === 'number' ? String(error.code) : '';
+  return (message.includes(code) ? message : `${message} (${code})`.trim()).slice(0, reasonCharactersMax);
 }

@@ -3,7 +3,7 @@ import type { RequestSpan, RequestTimeline, SpanStage } from '../view/request-vi
 import type { FollowedRequest } from './followed-requests.js';
 import type { AttributeName, SpanName } from './span-table.js';
 
-export type SpanAttributes = { readonly [K in AttributeName]?: string | number };
+export type SpanAttributes = Readonly<Partial<Record<AttributeName, string | number>>>;
 
 /** A span as it is to be told, with those below it. Times in milliseconds since 1970. */
 export interface PlannedSpan {
@@ -121,6 +121,6 @@ function within(above: Stretch, startMs: number, endMs: number): Stretch {
   return { startMs: start, endMs: Math.min(Math.max(endMs, start), above.endMs) };
 }
 
-function known(all: { readonly [K in AttributeName]?: string | number | null | undefined }): SpanAttributes {
+function known(all: Readonly<Partial<Record<AttributeName, string | number | null | undefined>>>): SpanAttributes {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && value !== undefined));
 }
