@@ -138,6 +138,7 @@ export const folders = {
     discovery: [],
     joining: ['environment.ts'],
     crew: [],
+    'serve-options': ['environment.ts'],
     doctor: ['environment.ts', 'version.ts'],
     fetching: ['environment.ts', 'options.ts', 'progress.ts', 'signals.ts', 'terminal.ts'],
     'first-run': ['doctor', 'environment.ts', 'log.ts', 'table.ts', 'worker-program.ts'],

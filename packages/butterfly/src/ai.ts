@@ -1,9 +1,9 @@
 import { type OpenAICompatibleProvider, createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import type { Cluster } from './cluster/cluster.js';
-import { resumingFetch } from './resuming-fetch.js';
+import { resumingFetch } from './clients/resuming-fetch.js';
 
-export { resumingFetch } from './resuming-fetch.js';
-export type { ResumingOptions } from './resuming-fetch.js';
+export { resumingFetch } from './clients/resuming-fetch.js';
+export type { ResumingOptions } from './clients/resuming-fetch.js';
 
 /** A server of `butterfly serve`, with `/v1` at the end of its address. */
 export interface ServedButterfly {

@@ -62,7 +62,7 @@ describe('a server that is started again', () => {
   it.each([0, 1, 3, 4, say(words).length])(
     'goes on with a stream of which %i tokens were said, in other words for none of them',
     async (tokens) => {
-      let [before, rest] = ['', ''];
+      let before: string;
       {
         await using life = await start();
         life.api.engine.script = begins(tokens);
@@ -77,7 +77,7 @@ describe('a server that is started again', () => {
       life.api.engine.script = whole;
       const last = before.split('\n\n').length - 2;
       const more = last < 0 ? {} : { 'last-event-id': String(last) };
-      rest = await heard(await life.api.post('/v1/chat/completions', chat, { ...headers, ...more }));
+      const rest = await heard(await life.api.post('/v1/chat/completions', chat, { ...headers, ...more }));
       const all = before + rest;
       expect(await heard(await life.api.post('/v1/chat/completions', chat, headers))).toBe(all);
       expect(life.api.engine.requests.map(({ knownOutput }) => knownOutput?.length ?? 0)).toEqual([tokens]);
@@ -135,7 +135,7 @@ describe('a server that is started again', () => {
   });
 
   it('keeps a response in the background, and its stream', async () => {
-    let id = '';
+    let id: string;
     {
       await using life = await start();
       life.api.engine.script = begins(3);

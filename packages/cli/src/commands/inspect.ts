@@ -25,7 +25,7 @@ import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { layersTogether } from '../layers-together.js';
 import { cacheDirectoryOption } from '../options.js';
 import { print } from '../terminal.js';
-import { headWords } from '../mtp-option.js';
+import { headWords } from '../serve-options/mtp-option.js';
 
 interface InspectFlags extends LogFlags {
   readonly json?: boolean;

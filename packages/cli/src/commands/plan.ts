@@ -33,7 +33,7 @@ import { readMachines, type Machines } from '../admin-client/machines.js';
 import { drawRunningPlan } from '../admin-client/running-plan.js';
 import type { Environment } from '../environment.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
-import { objectiveOption } from '../objective-option.js';
+import { objectiveOption } from '../serve-options/objective-option.js';
 import {
   byteCount,
   cacheDirectoryOption,
@@ -46,8 +46,8 @@ import {
   wholeNumber,
 } from '../options.js';
 import { layersTogether } from '../layers-together.js';
-import { headWords, mtpOption } from '../mtp-option.js';
-import { windowCacheOption, windowWords } from '../window-cache-option.js';
+import { headWords, mtpOption } from '../serve-options/mtp-option.js';
+import { windowCacheOption, windowWords } from '../serve-options/window-cache-option.js';
 import { print, tell } from '../terminal.js';
 
 interface PlanFlags extends LogFlags, SecretFlags {

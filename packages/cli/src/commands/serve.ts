@@ -18,7 +18,7 @@ import type { Environment } from '../environment.js';
 import { announce, type Announcement } from '../discovery/announce.js';
 import { logFormatOption, openLog, type LogFlags } from '../log.js';
 import { modelOpening } from '../offering/model-opening.js';
-import { objectiveOption } from '../objective-option.js';
+import { objectiveOption } from '../serve-options/objective-option.js';
 import {
   allowHostOption,
   awakeOption,
@@ -56,10 +56,10 @@ import {
 } from '../offering/served-models.js';
 import { stopSignal } from '../signals.js';
 import { workerProgram } from '../worker-program.js';
-import { mtpOption } from '../mtp-option.js';
-import { type JournalMode, journalOption, journalWishes } from '../journal-option.js';
-import { tracesOf, tracesOption, type TracesFlags } from '../traces-option.js';
-import { windowCacheOption } from '../window-cache-option.js';
+import { mtpOption } from '../serve-options/mtp-option.js';
+import { type JournalMode, journalOption, journalWishes } from '../serve-options/journal-option.js';
+import { tracesOf, tracesOption, type TracesFlags } from '../serve-options/traces-option.js';
+import { windowCacheOption } from '../serve-options/window-cache-option.js';
 import { print } from '../terminal.js';
 
 interface ServeFlags extends LogFlags, PromptFlags, ModelFlags, TracesFlags {
@@ -235,12 +235,7 @@ async function serve(
     logFormat: flags.logFormat,
     metrics: await openServerMetrics({ isOfProcess: true }),
     traces: await tracesOf(flags, environment),
-    capacity: {
-      contextTokens: flags.ctx,
-      parallel: flags.parallel,
-      stateCheckpoints: flags.stateCheckpoints,
-      windowCache: flags.windowCache,
-    },
+    capacity: capacityOf(flags),
     log,
   });
   const ending = Promise.race([stopping, serving.lost]);
@@ -259,6 +254,13 @@ async function serve(
     await serving.stop();
   }
 }
+
+const capacityOf = ({ ctx, parallel, stateCheckpoints, windowCache }: ServeFlags) => ({
+  contextTokens: ctx,
+  parallel,
+  stateCheckpoints,
+  windowCache,
+});
 
 type SayHow = (serving: Serving) => void;
 

@@ -22,7 +22,7 @@ function rowsOf(kind: string, lines: readonly (Line | null)[]): Row[] {
 
 function documented(heading: string): string[][] {
   const part = page.split(`## ${heading}\n`)[1]?.split('\n## ')[0] ?? '';
-  const rows = part.split('\n').filter((line) => line.startsWith("| `"));
+  const rows = part.split('\n').filter((line) => line.startsWith('| `'));
   return rows.map((row) =>
     row
       .split('|')

@@ -164,7 +164,7 @@ describe('docs/traces.md', () => {
   const rows = (heading: string): string[][] =>
     (page.split(`## ${heading}\n`)[1]?.split('\n## ')[0] ?? '')
       .split('\n')
-      .filter((line) => line.startsWith("| `"))
+      .filter((line) => line.startsWith('| `'))
       .map((line) =>
         line
           .split('|')

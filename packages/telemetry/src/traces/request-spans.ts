@@ -121,6 +121,8 @@ function within(above: Stretch, startMs: number, endMs: number): Stretch {
   return { startMs: start, endMs: Math.min(Math.max(endMs, start), above.endMs) };
 }
 
-function known(all: Readonly<Partial<Record<AttributeName, string | number | null | undefined>>>): SpanAttributes {
+function known(
+  all: Readonly<Partial<Record<AttributeName, string | number | null | undefined>>>,
+): SpanAttributes {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && value !== undefined));
 }

@@ -1,6 +1,6 @@
 import { openServerTraces } from 'butterfly/command';
 import { Option } from 'commander';
-import type { Environment } from './environment.js';
+import type { Environment } from '../environment.js';
 
 /** What a command takes from its command line to send traces. */
 export interface TracesFlags {
