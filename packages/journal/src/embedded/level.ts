@@ -66,6 +66,8 @@ export class LevelStore {
 
   /** In the order of keys, as of now. @throws ButterflyError JOURNAL_FAILED */
   async *read(range: KeyRange): AsyncGenerator<readonly [Uint8Array, Uint8Array]> {
+    if (this.level.status !== 'open')
+      throw failed(`The journal in ${this.directory} is not open since its disk failed; see to that`);
     const iterator = this.level.iterator(range);
     try {
       yield* iterator;
