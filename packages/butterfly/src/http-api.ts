@@ -10,7 +10,7 @@ import {
 } from '@butterfly/api';
 import { join } from 'node:path';
 import { type Observer, deadlines, limits, systemClock } from '@butterfly/common';
-import { type Journal, openEmbeddedJournal } from '@butterfly/journal';
+import { type Journal, openEmbeddedJournal, openNatsJournal } from '@butterfly/journal';
 import type { ClusterView } from '@butterfly/orchestrator';
 import type { Metrics, TelemetryView } from '@butterfly/telemetry';
 
@@ -28,12 +28,23 @@ export type HttpOptions = {
 };
 
 /** Where requests are kept. */
-export interface JournalWishes {
-  /** Each port has a folder of its own in it, so that two servers do not take each other's. */
-  readonly directory: string;
+export type JournalWishes = {
   /** Whether a token is told before it is kept. */
   readonly isRelaxed: boolean;
-}
+} & (
+  | {
+      readonly kind: 'folder';
+      /** Each port has a folder of its own in it, so that two servers do not take each other's. */
+      readonly directory: string;
+    }
+  | {
+      readonly kind: 'nats';
+      /** `HOST:PORT` of JetStream servers: one that keeps all, or three or five that each do. */
+      readonly servers: readonly string[];
+      /** Which requests of theirs are those of this server, and of whoever takes its place. */
+      readonly pool: string;
+    }
+);
 
 /** Offers models over HTTP. @throws ButterflyError PORT_IN_USE, ADDRESS_INVALID, CONFIG_INVALID */
 export async function startHttpApi(options: {
@@ -73,14 +84,23 @@ export async function startHttpApi(options: {
   };
 }
 
-/** Null where nothing is kept: a port of the system's choice is another one at the next start. */
+/** Null where nothing is kept. @throws ButterflyError JOURNAL_FAILED, CONFIG_INVALID */
 async function openJournal(wishes: JournalWishes | undefined, port: number): Promise<Journal | null> {
-  if (!wishes || port === 0) return null;
-  return openEmbeddedJournal({
-    directory: join(wishes.directory, String(port)),
-    bytesMax: limits.journalBytesMax,
-    requestsMax: limits.resumableAnswersMax,
-  });
+  const bounds = { bytesMax: limits.journalBytesMax, requestsMax: limits.resumableAnswersMax };
+  switch (wishes?.kind) {
+    case undefined:
+      return null;
+    case 'folder':
+      // A port of the system's choice is another one at the next start.
+      if (port === 0) return null;
+      return openEmbeddedJournal({ ...bounds, directory: join(wishes.directory, String(port)) });
+    case 'nats': {
+      const { servers, pool } = wishes;
+      return openNatsJournal({ ...bounds, servers, pool, replicas: servers.length });
+    }
+    default:
+      return wishes satisfies never;
+  }
 }
 
 /** What the API serves, without what administrates the cluster. */

@@ -57,12 +57,17 @@ import {
 import { stopSignal } from '../signals.js';
 import { workerProgram } from '../worker-program.js';
 import { mtpOption } from '../serve-options/mtp-option.js';
-import { type JournalMode, journalOption, journalWishes } from '../serve-options/journal-option.js';
+import {
+  type JournalFlags,
+  journalOption,
+  journalWishes,
+  natsOptions,
+} from '../serve-options/journal-option.js';
 import { tracesOf, tracesOption, type TracesFlags } from '../serve-options/traces-option.js';
 import { windowCacheOption } from '../serve-options/window-cache-option.js';
 import { print } from '../terminal.js';
 
-interface ServeFlags extends LogFlags, PromptFlags, ModelFlags, TracesFlags {
+interface ServeFlags extends LogFlags, PromptFlags, ModelFlags, JournalFlags, TracesFlags {
   readonly workers?: number;
   readonly device?: readonly string[];
   readonly experts: ExpertWish;
@@ -78,7 +83,6 @@ interface ServeFlags extends LogFlags, PromptFlags, ModelFlags, TracesFlags {
   readonly streamKeepAlive?: number;
   readonly cors?: readonly string[];
   readonly allowHost?: readonly string[];
-  readonly journal: JournalMode;
   readonly requireKey?: boolean;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -141,12 +145,6 @@ export function serveCommand(environment: Environment, sayHow: SayHow = sayHowTo
     )
     .option('--no-pin', 'let the system place several local workers, instead of giving each its own cores')
     .addOption(awakeOption())
-    .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
-    .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
-    .addOption(streamKeepAliveOption())
-    .addOption(journalOption())
-    .addOption(corsOption())
-    .addOption(allowHostOption())
     .option(
       '--cluster-host <address>',
       'where workers join (default: 127.0.0.1, or every address when others are waited for)',
@@ -183,9 +181,22 @@ export function serveCommand(environment: Environment, sayHow: SayHow = sayHowTo
     .addOption(logFormatOption())
     .addHelpText('after', examples)
     .action((models: readonly string[], flags: ServeFlags) => serve(models, flags, environment, sayHow));
-  for (const option of [...keyRequirementOptions(), ...certificateOptions(), ...promptOptions()])
-    command.addOption(option);
+  addApiOptions(command);
+  for (const option of promptOptions()) command.addOption(option);
   return command;
+}
+
+/** Where the API is, for whom, and what becomes of its answers. */
+function addApiOptions(command: Command): void {
+  command
+    .option('--host <address>', 'where the HTTP API listens', '127.0.0.1')
+    .option('--port <n>', 'port of the HTTP API; 0 chooses a free one', port, 8080)
+    .addOption(streamKeepAliveOption())
+    .addOption(journalOption())
+    .addOption(corsOption())
+    .addOption(allowHostOption());
+  for (const option of [...natsOptions(), ...keyRequirementOptions(), ...certificateOptions()])
+    command.addOption(option);
 }
 
 async function serve(
@@ -299,13 +310,13 @@ async function httpOf(
     host,
     port: httpPort,
     streamKeepAlive,
-    journal,
     cors,
     allowHost,
     requireKey,
     tlsCert,
     tlsKey,
     dataDir,
+    ...journalFlags
   }: ServeFlags,
   environment: Environment,
 ): Promise<HttpOptions> {
@@ -328,7 +339,7 @@ async function httpOf(
         ? undefined
         : { certificate: tlsCert, privateKey: tlsKey },
     keepAliveMs: streamKeepAlive,
-    journal: journalWishes(journal, directory),
+    journal: journalWishes(journalFlags, directory),
     corsOrigins: cors,
     hostNames: allowHost,
   };

@@ -1,0 +1,1 @@
+export { hasNats, NatsServers } from './nats-servers.js';
