@@ -12,6 +12,7 @@ import { benchPlanning } from './planning.js';
 import { benchPrediction } from './prediction.js';
 import { benchPrefix } from './prefix.js';
 import { benchProfile } from './profile.js';
+import { benchResume } from './resume.js';
 import { benchScheduler } from './scheduler.js';
 import { benchServe } from './serve.js';
 import { benchSecurity } from './security.js';
@@ -39,6 +40,7 @@ const usage = `Usage: npm run bench -- NAME [options]
   soak       memory over 10,000 requests
   scheduler  the scheduler alone: what a step of it costs
   journal    the journal of requests: what keeping a token costs, and how late it is kept
+  resume     what keeping requests costs, and how long a stream stands still when the orchestrator is killed
   failover   how long a stream stands still when a worker dies, and how soon a new one serves
   weights    bytes that move when workers load, and loading from disk beside the disk alone
   planning   how long the planner takes for 5 to 1,000 workers
@@ -74,6 +76,7 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<void>>
   soak: benchSoak,
   scheduler: benchScheduler,
   journal: benchJournal,
+  resume: benchResume,
   failover: benchFailover,
   weights: benchWeights,
   planning: benchPlanning,

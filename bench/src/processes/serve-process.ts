@@ -57,6 +57,11 @@ export class ServeProcess implements AsyncDisposable {
     };
   }
 
+  /** Ends it at once, as a crash does. */
+  kill(): Promise<void> {
+    return this.child.kill();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.client[Symbol.dispose]();
     await this.child[Symbol.asyncDispose]();

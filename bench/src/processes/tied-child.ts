@@ -60,6 +60,12 @@ export class TiedChild implements AsyncDisposable {
     throw this.#failure(`is not ready after ${deadlineMs} ms`);
   }
 
+  /** Ends it at once. Resolves when it has ended. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+
   #failure(reason: string): Error {
     return new Error(`${this.#command} ${reason}.\n${this.#stderr}`);
   }
