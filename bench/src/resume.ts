@@ -87,14 +87,23 @@ function post(url: string, ask: typeof fetch, prompt: string, outputTokens: numb
   });
 }
 
+/** In milliseconds. */
+interface Stall {
+  /** From the death to an answer of the next server. */
+  readonly startMs: number;
+  /** From then to the next token. */
+  readonly resumeMs: number;
+  readonly allMs: number;
+}
+
 async function measureStalls(start: () => Promise<ServeProcess>, rounds: number) {
-  const each = [];
+  const each: Stall[] = [];
   for (let round = 0; round < rounds; round++) each.push(await measureStall(start));
-  const of = (what: 'startMs' | 'resumeMs' | 'allMs'): number => median(each.map((stall) => stall[what]));
+  const of = (what: keyof Stall): number => median(each.map((stall) => stall[what]));
   return { rounds, startMs: of('startMs'), resumeMs: of('resumeMs'), allMs: of('allMs') };
 }
 
-async function measureStall(start: () => Promise<ServeProcess>) {
+async function measureStall(start: () => Promise<ServeProcess>): Promise<Stall> {
   const server = await start();
   const response = await post(server.url, resumingFetch(), 'Once upon a time', killedStreamTokens);
   const decoder = new TextDecoder();

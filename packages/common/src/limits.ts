@@ -242,8 +242,8 @@ export const limits = Object.freeze({
   samplesPerIntervalMax: 1024,
   /** Answers that clients may come back to, running or over. */
   resumableAnswersMax: 1024,
-  /** The stream of one: a context of 128 Ki tokens with some 500 bytes for each; and of all that are over. */
-  resumableAnswerBytesMax: 64 * mib,
+  /** The stream of one: a context of 128 Ki tokens with 250 bytes for each; and of all, beyond which no further one begins. */
+  resumableAnswerBytesMax: 32 * mib,
   resumableBytesMax: 256 * mib,
   /** What is kept of their requests and answers on a disk: long prompts, and the tokens of some days. */
   journalBytesMax: 512 * mib,

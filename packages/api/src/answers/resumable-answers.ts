@@ -245,7 +245,7 @@ export class ResumableAnswers {
     // What failed is not to be made again: whoever asks again asks for another try.
     if (answer.state === 'failed') this.#forget(requestId);
     else this.#settings.journal?.end(requestId, Date.now()).catch(this.#tell(requestId));
-    this.#dropLargest();
+    this.#dropOldest();
   }
 
   #forget(requestId: string): void {
@@ -258,31 +258,31 @@ export class ResumableAnswers {
     };
   }
 
-  /** Those that are over go first, the oldest of them. @throws ButterflyError QUEUE_FULL */
+  /** @throws ButterflyError QUEUE_FULL */
   #makeRoom(): void {
     const most = limits.resumableAnswersMax;
-    const over = [...this.#entries].filter(([, { isOver }]) => isOver);
-    for (const handle of [...this.#earlier.keys(), ...over.map(([each]) => each)]) {
-      if (this.#entries.size + this.#earlier.size < most) return;
+    for (const handle of this.#earlier.keys()) {
+      if (this.#entries.size + this.#earlier.size < most) break;
       this.#drop(handle);
     }
-    if (this.#entries.size < most) return;
+    this.#dropOldest(most - 1);
+    if (this.#entries.size < most && this.#bytes < limits.resumableBytesMax) return;
     throw new ButterflyError(
       'QUEUE_FULL',
-      `${most} answers that can be resumed are under way already; retry later, or ask without a way to resume.`,
+      `${this.#entries.size} answers that can be resumed are under way already; retry later, or ask without a way to resume.`,
     );
   }
 
-  /** Of those that are over, the oldest go where all have too many bytes. */
-  #dropLargest(): void {
-    const bytesOf = ({ begun }: Entry): number => begun?.log.bytes ?? 0;
-    let bytes = [...this.#entries.values()].reduce((sum, entry) => sum + bytesOf(entry), 0);
-    for (const [handle, entry] of this.#entries) {
-      if (bytes <= limits.resumableBytesMax) return;
-      if (!entry.isOver) continue;
-      bytes -= bytesOf(entry);
-      this.#drop(handle);
+  /** Of those that are over, until there are so many left, and few enough bytes. */
+  #dropOldest(most = limits.resumableAnswersMax): void {
+    for (const [handle, { isOver }] of this.#entries) {
+      if (this.#entries.size <= most && this.#bytes < limits.resumableBytesMax) return;
+      if (isOver) this.#drop(handle);
     }
+  }
+
+  get #bytes(): number {
+    return [...this.#entries.values()].reduce((sum, { begun }) => sum + (begun?.log.bytes ?? 0), 0);
   }
 }
 
