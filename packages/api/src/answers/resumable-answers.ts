@@ -274,7 +274,7 @@ export class ResumableAnswers {
   }
 
   /** Of those that are over, until there are so many left, and few enough bytes. */
-  #dropOldest(most = limits.resumableAnswersMax): void {
+  #dropOldest(most: number = limits.resumableAnswersMax): void {
     for (const [handle, { isOver }] of this.#entries) {
       if (this.#entries.size <= most && this.#bytes < limits.resumableBytesMax) return;
       if (isOver) this.#drop(handle);
