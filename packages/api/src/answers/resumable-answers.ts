@@ -108,7 +108,10 @@ export class ResumableAnswers {
   async begin(kept: KeptAnswer, asked: ParsedRequest, visit: Visit): Promise<ResumableAnswer> {
     const handle = handleText(kept.handle, kept.tenant);
     const before = await this.find(handle);
-    if (before && kept.handle.kind === 'key' && before.state !== 'failed') return before;
+    // Another request with this key may have begun it meanwhile.
+    const entry = this.#entries.get(handle);
+    const hasFailed = before?.state === 'failed' && entry?.begun === before;
+    if (entry && kept.handle.kind === 'key' && !hasFailed) return entry.answer;
     this.#drop(handle);
     this.#makeRoom();
     return this.#enter(handle, kept.requestId, async () => {

@@ -37,6 +37,18 @@ async function start(isRelaxed = false): Promise<Life> {
   };
 }
 
+/** A journal that does some things in another way. */
+const over = (journal: Journal, changes: Partial<Journal>): Journal => ({
+  begin: (record) => journal.begin(record),
+  append: (id, entries) => journal.append(id, entries),
+  end: (id, endedMs) => journal.end(id, endedMs),
+  forget: (id) => journal.forget(id),
+  requests: () => journal.requests(),
+  entries: (id) => journal.entries(id),
+  close: () => journal.close(),
+  ...changes,
+});
+
 const words = 'Grüße an alle';
 /** The first tokens, and then nothing more. */
 const begins = (tokens: number) => () => [...say(words).slice(0, tokens), 'hang'] as const;
@@ -87,6 +99,31 @@ describe('a server that is started again', () => {
       expect(all.match(/data: \[DONE\]/g)).toHaveLength(1);
     },
   );
+
+  it('makes one answer of several requests with one key that come before it knows what was left', async () => {
+    const journal = await openEmbeddedJournal({ directory, bytesMax, requestsMax: 16 });
+    let tell: () => void = () => undefined;
+    const told = new Promise<void>((resolve) => (tell = resolve));
+    const slow = over(journal, {
+      requests: async () => {
+        await told;
+        return journal.requests();
+      },
+    });
+    await using api = await startApi(undefined, {
+      resumption: { journal: slow, isRelaxed: false, graceMs: 60_000 },
+    });
+    api.engine.script = whole;
+    const asked = [1, 2, 3].map(() => api.post('/v1/chat/completions', chat, headers));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    tell();
+    const texts = await Promise.all((await Promise.all(asked)).map(heard));
+    expect(new Set(texts).size).toBe(1);
+    expect(texts[0]).toContain('[DONE]');
+    expect(api.engine.requests).toHaveLength(1);
+    await api.close();
+    await journal.close();
+  });
 
   it('tells again what was over, whole answers too, without another computation', async () => {
     const asked = { ...chat, stream: false };
@@ -154,16 +191,8 @@ describe('a server that is started again', () => {
 });
 
 describe('a journal that fails', () => {
-  const failing = (journal: Journal): Journal => ({
-    ...journal,
-    begin: (record) => journal.begin(record),
-    end: (id, endedMs) => journal.end(id, endedMs),
-    forget: (id) => journal.forget(id),
-    requests: () => journal.requests(),
-    entries: (id) => journal.entries(id),
-    close: () => journal.close(),
-    append: () => Promise.reject(new ButterflyError('JOURNAL_FAILED', 'The disk is full; free some of it.')),
-  });
+  const append = (): Promise<void> =>
+    Promise.reject(new ButterflyError('JOURNAL_FAILED', 'The disk is full; free some of it.'));
 
   it.each([
     ['ends the answer, of which no word was told', false],
@@ -171,7 +200,7 @@ describe('a journal that fails', () => {
   ] as const)('%s', async (_, isRelaxed) => {
     const journal = await openEmbeddedJournal({ directory, bytesMax, requestsMax: 16 });
     await using api = await startApi(undefined, {
-      resumption: { journal: failing(journal), isRelaxed, graceMs: 60_000 },
+      resumption: { journal: over(journal, { append }), isRelaxed, graceMs: 60_000 },
     });
     api.engine.script = whole;
     const text = await heard(await api.post('/v1/chat/completions', chat, headers));
