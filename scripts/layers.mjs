@@ -147,6 +147,7 @@ export const folders = {
     'admin-client': ['environment.ts', 'options.ts', 'table.ts', 'server-url.ts'],
     'api-client': ['server-url.ts'],
     chat: ['api-client', 'terminal.ts'],
-    batch: ['api-client'],
+    batch: ['api-client', 'text-lines.ts'],
+    'load-test': ['api-client', 'table.ts', 'text-lines.ts'],
   },
 };

@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { percentile } from '@butterfly/common';
 import { type Journal, openEmbeddedJournal } from '@butterfly/journal';
-import { percentile } from './load/statistics.js';
 import { printTable, writeResult } from './report.js';
 
 const streams = 16;

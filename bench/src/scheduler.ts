@@ -1,6 +1,6 @@
+import { percentile } from '@butterfly/common';
 import { type PlannedStep, Scheduler, type SchedulerConfig } from '@butterfly/engine';
 import { greedySampling } from '@butterfly/wire';
-import { percentile } from './load/statistics.js';
 import { chatLengths, trafficOf, type LoadRequest } from './load/traffic.js';
 import { printTable, writeResult } from './report.js';
 

@@ -1,3 +1,4 @@
+import { poissonArrivals, uniforms } from '@butterfly/common';
 import { interleave } from './load/compare.js';
 import {
   figureCells,
@@ -8,7 +9,7 @@ import {
   type LoadPattern,
 } from './load/run-load.js';
 import { contextTokens, parallel, requestsFor, serverSide, type Side } from './load/sides.js';
-import { chatLengths, poissonArrivals, type TokenRequest } from './load/traffic.js';
+import { chatLengths, type TokenRequest } from './load/traffic.js';
 import { benchModels, vocabularyOf, type BenchModel } from './models.js';
 import type { BenchOptions } from './options.js';
 import { Peer } from './processes/peer.js';
@@ -129,7 +130,7 @@ async function fasterPace(sides: Sides, requests: readonly TokenRequest[], clien
 
 function compareOpen(sides: Sides, perSecond: number, repeats: number): Promise<Comparison> {
   const requests = sides.requestsFor(referenceClients);
-  const arrivalsMs = poissonArrivals('serve', requests.length, perSecond);
+  const arrivalsMs = poissonArrivals(uniforms('serve'), requests.length, perSecond);
   const load = `${perSecond.toFixed(2)} arrivals/s`;
   return comparison(load, sides, requests, { kind: 'open', arrivalsMs }, 'together', repeats);
 }

@@ -1,15 +1,8 @@
+import { percentile, percentiles } from '@butterfly/common';
+
 /** The middle of the values, or the mean of the two in the middle. NaN of none. */
 export function median(values: readonly number[]): number {
   return percentile(values, 50);
-}
-
-/** The value below which so many percent lie, in a straight line between the two nearest. NaN of none. */
-export function percentile(values: readonly number[], percent: number): number {
-  const sorted = Float64Array.from(values).sort();
-  const place = ((sorted.length - 1) * percent) / 100;
-  const below = sorted[Math.floor(place)] ?? NaN;
-  const above = sorted[Math.ceil(place)] ?? NaN;
-  return below + (above - below) * (place - Math.floor(place));
 }
 
 /** What most, nearly all and all but the unluckiest see. */
@@ -20,7 +13,8 @@ export interface Spread {
 }
 
 export function spreadOf(values: readonly number[]): Spread {
-  return { p50: percentile(values, 50), p95: percentile(values, 95), p99: percentile(values, 99) };
+  const [p50 = NaN, p95 = NaN, p99 = NaN] = percentiles(values, [50, 95, 99]);
+  return { p50, p95, p99 };
 }
 
 /** The medians of several spreads, percentile by percentile. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { median } from './statistics.js';
-import { chatLengths, poissonArrivals, trafficOf } from './traffic.js';
+import { chatLengths, trafficOf } from './traffic.js';
 
 const options = (key: string, requests: number) =>
   ({ key, requests, tokens: [300, 32_000], ...chatLengths }) as const;
@@ -37,17 +37,5 @@ describe('the requests', () => {
     expect(Math.abs(median(requests.map(({ outputTokens }) => outputTokens)) - 80)).toBeLessThan(8);
     const long = prompts.filter((length) => length > 100 * Math.exp(0.8)).length / prompts.length;
     expect(Math.abs(long - 0.159)).toBeLessThan(0.03);
-  });
-});
-
-describe('Poisson arrivals', () => {
-  it('come at their rate, later and later, with gaps that vary as much as they are long', () => {
-    const arrivalsMs = poissonArrivals('a', 5_000, 4);
-    const gapsMs = arrivalsMs.map((atMs, index) => atMs - (arrivalsMs[index - 1] ?? 0));
-    expect(Math.min(...gapsMs)).toBeGreaterThanOrEqual(0);
-    const meanMs = gapsMs.reduce((a, b) => a + b, 0) / gapsMs.length;
-    const deviationMs = Math.sqrt(gapsMs.reduce((sum, gap) => sum + (gap - meanMs) ** 2, 0) / gapsMs.length);
-    expect(Math.abs(meanMs - 250)).toBeLessThan(15);
-    expect(Math.abs(deviationMs - 250)).toBeLessThan(25);
   });
 });

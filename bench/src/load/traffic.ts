@@ -1,4 +1,4 @@
-import { randomBits } from '@butterfly/testkit';
+import { uniforms } from '@butterfly/common';
 
 /** One request of the load, the same for whoever serves it. */
 export interface LoadRequest {
@@ -53,21 +53,8 @@ export function trafficOf(options: TrafficOptions): TokenRequest[] {
   });
 }
 
-/** When requests arrive, in milliseconds from the start, if they come at random and independently at this rate. */
-export function poissonArrivals(key: string, requests: number, perSecond: number): number[] {
-  const uniform = uniforms(key);
-  let atMs = 0;
-  return Array.from({ length: requests }, () => (atMs -= (Math.log(1 - uniform()) * 1000) / perSecond));
-}
-
 function drawLength({ median, sigma, min, max }: Lengths, uniform: () => number): number {
   // Box and Muller's normal variate.
   const normal = Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
   return Math.min(max, Math.max(min, Math.round(median * Math.exp(sigma * normal))));
-}
-
-/** Numbers from 0 up to, but not including, 1. */
-function uniforms(key: string): () => number {
-  const bits = randomBits(key);
-  return () => (bits() >>> 0) / 2 ** 32;
 }

@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   generate: async () => (await import('./commands/generate.js')).generateCommand,
   chat: async () => (await import('./commands/chat.js')).chatCommand,
   batch: async () => (await import('./commands/batch.js')).batchCommand,
+  bench: async () => (await import('./commands/bench.js')).benchCommand,
   inspect: async () => (await import('./commands/inspect.js')).inspectCommand,
   pull: async () => (await import('./commands/pull.js')).pullCommand,
   plan: async () => (await import('./commands/plan.js')).planCommand,

@@ -253,6 +253,15 @@ export const limits = Object.freeze({
   conversationsLookedUpMax: 256,
   /** Spans that wait to be sent, some 1.5 kB each; a request has a few dozen of them, so that this is some hundred requests. */
   traceSpansQueuedMax: 8192,
+  /** Requests of one load test: a day at one in a second. */
+  loadTestRequestsMax: 100_000,
+  /** Tokens of all its answers, each of which is a time that percentiles are taken of: 32 MiB. */
+  loadTestTokensMax: 4 * mib,
+  /** Requests of it that are under way at once: more, and its client is measured, not the server. */
+  loadTestInFlightMax: 1024,
+  /** Codes of errors that it tells apart, and characters of each: servers may make them up. */
+  loadTestErrorCodesMax: 64,
+  loadTestErrorCodeCharactersMax: 64,
   /** Pages and terminals that follow a cluster at once: each is told of every change. */
   watchersMax: 32,
 });

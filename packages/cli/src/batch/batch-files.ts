@@ -1,30 +1,7 @@
-import { createReadStream } from 'node:fs';
 import { type FileHandle, open, truncate } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
-import { ButterflyError, limits } from '@butterfly/common';
+import { ButterflyError } from '@butterfly/common';
+import { linesOf, unreadable } from '../text-lines.js';
 import { type BatchRequest, finishedId, parseBatchLine } from './batch-line.js';
-
-/** Lines of a text file, without blank ones, with their numbers from 1. @throws ButterflyError CONFIG_INVALID */
-async function* linesOf(
-  path: string,
-): AsyncGenerator<readonly [text: string, number: number], void, undefined> {
-  const stream = createReadStream(path, 'utf8');
-  const lines = createInterface({ input: stream, crlfDelay: Infinity });
-  let number = 0;
-  try {
-    for await (const text of lines) {
-      number += 1;
-      if (text.length > limits.requestBodyBytesMax)
-        throw new ButterflyError(
-          'REQUEST_TOO_LARGE',
-          `Line ${number} of ${path} has over ${limits.requestBodyBytesMax} characters; shorten it.`,
-        );
-      if (text.trim() !== '') yield [text, number];
-    }
-  } finally {
-    stream.destroy();
-  }
-}
 
 /**
  * Looks at a whole batch before anything of it is asked, and counts it. Only the ids are kept.
@@ -83,12 +60,5 @@ export async function finishedIds(path: string): Promise<ReadonlySet<string>> {
 export async function openLines(path: string, mode: 'append' | 'anew'): Promise<FileHandle> {
   return open(path, mode === 'append' ? 'a' : 'w').catch((cause: unknown) => {
     throw unreadable(path, cause);
-  });
-}
-
-function unreadable(path: string, cause: unknown): ButterflyError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new ButterflyError('CONFIG_INVALID', `${path} cannot be used (${reason}); name another file.`, {
-    cause,
   });
 }

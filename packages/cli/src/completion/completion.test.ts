@@ -24,6 +24,8 @@ async function scriptFor(shell: string): Promise<string> {
 
 const cases: [string, string[]][] = [
   ['dra', ['drain']],
+  ['ben', ['bench']],
+  ['bench --prompt-f', ['--prompt-file']],
   ['serve --kv', ['--kv-cache-type']],
   ['serve --kv-cache-type q', ['q8_0']],
   ['serve --port 80 --experts h', ['host']],
