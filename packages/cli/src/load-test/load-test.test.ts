@@ -204,7 +204,7 @@ describe('the tally', () => {
       2 * limits.loadTestErrorCodesMax,
     ]);
     expect(Object.keys(errors)).toHaveLength(limits.loadTestErrorCodesMax);
-    expect(errors['others']).toBe(limits.loadTestErrorCodesMax + 1);
+    expect(errors.others).toBe(limits.loadTestErrorCodesMax + 1);
     expect(formatReport(tally.report(500))).toMatch(/E0 +1\n/);
   });
 
