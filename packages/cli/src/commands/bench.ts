@@ -152,7 +152,7 @@ function show(report: LoadReport, about: Readonly<Record<string, unknown>>, asJs
   if (asJson) print(`${JSON.stringify({ ...about, ...report }, null, 2)}\n`);
   else {
     print(formatReport(report));
-    tell(`[--seed ${String(about['seed'])} sends the same again]\n`);
+    tell(`[--seed ${String(about.seed)} sends the same again]\n`);
   }
   if (answered + failed < planned)
     throw new ButterflyError(
