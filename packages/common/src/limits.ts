@@ -245,7 +245,7 @@ export const limits = Object.freeze({
   /** The stream of one: a context of 128 Ki tokens with 250 bytes for each; and of all, beyond which no further one begins. */
   resumableAnswerBytesMax: 32 * mib,
   resumableBytesMax: 256 * mib,
-  /** What is kept of their requests and answers on a disk: long prompts, and the tokens of some days. */
+  /** What is kept of their requests and answers on a disk, until minutes after their ends: long prompts, and some millions of tokens. */
   journalBytesMax: 512 * mib,
   /** By what a client finds its answer again. */
   answerHandleCharactersMax: 512,

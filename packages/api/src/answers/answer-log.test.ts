@@ -37,16 +37,20 @@ describe('a log of an answer', () => {
     expect(reader.next()).toBe('c');
   });
 
-  it('wakes who waits when it grows, and when it is closed, for the first reason that there is', async () => {
+  it('tells who listens that it grew, and that it was closed, for the first reason that there is', () => {
     const log = new AnswerLog();
-    const grown = log.changed();
+    const seen: unknown[] = [];
+    const leave = log.onChange(() => seen.push([log.parts, log.end]));
     log.append('a');
-    await grown;
-    const closed = log.changed();
     log.close('cut');
-    await closed;
     log.close('over');
-    expect(log.end).toBe('cut');
+    leave();
+    log.append('b');
+    expect(seen).toEqual([
+      [1, null],
+      [1, 'cut'],
+      [1, 'cut'],
+    ]);
   });
 });
 

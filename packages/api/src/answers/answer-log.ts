@@ -15,7 +15,7 @@ export class AnswerLog {
   readonly #parts: string[] = [];
   #bytes = 0;
   #end: 'over' | 'cut' | null = null;
-  #changed = signal();
+  readonly #listeners = new Set<() => void>();
 
   /** Of all parts. */
   get bytes(): number {
@@ -46,14 +46,14 @@ export class AnswerLog {
     return this.#parts[index];
   }
 
-  /** Resolves when there is more, or no more will come. */
-  async changed(): Promise<void> {
-    await this.#changed.promise;
+  /** Calls back when there is more, or no more will come. @returns what ends that */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   #change(): void {
-    this.#changed.resolve();
-    this.#changed = signal();
+    for (const listener of this.#listeners) listener();
   }
 }
 
@@ -87,15 +87,4 @@ export class LogReader {
       if (skipped < bytes.length) return bytes.subarray(skipped);
     }
   }
-}
-
-interface Signal {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-}
-
-function signal(): Signal {
-  let resolve: () => void = () => undefined;
-  const promise = new Promise<void>((done) => (resolve = done));
-  return { promise, resolve };
 }

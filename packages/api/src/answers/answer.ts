@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { ButterflyError } from '@butterfly/common';
 import type { FastifyReply } from 'fastify';
 import { visitOf } from '../access/visit.js';
@@ -7,7 +6,7 @@ import { fromStart } from './answer-log.js';
 import { streamAnswer, wholeAnswer } from './connected-answer.js';
 import type { ParsedRequest } from './dialect.js';
 import { followAnswer } from './follow-answer.js';
-import type { KeptAnswer } from './kept-answer.js';
+import { bodyHash, type KeptAnswer } from './kept-answer.js';
 import { requireModel } from './models.js';
 import { nameWithoutEffect } from './no-effect.js';
 import type { ResumableAnswer } from './resumable-answer.js';
@@ -91,13 +90,13 @@ export async function beginResumable(
     priority: visit.priorityOf(spec.priority),
     model: requireModel(serving, request, asked.model).id,
     url: request.routeOptions.url ?? '',
-    body: request.body,
+    bodyHash: bodyHash(request.body),
     seed: spec.sampling.seed,
     answerId,
     createdS: Math.floor(Date.now() / 1000),
     deadlineMs: Date.now() + spec.timeoutMs,
   };
-  const answer = await serving.resumables.begin(kept, asked, visit);
+  const answer = await serving.resumables.begin({ kept, body: request.body, asked, visit });
   if (answer.kept.requestId === request.id) return answer;
   checkSame(answer, reply);
   reply.header('idempotent-replayed', 'true');
@@ -106,13 +105,9 @@ export async function beginResumable(
 
 /** @throws ButterflyError REQUEST_INVALID */
 function checkSame({ kept }: ResumableAnswer, { request }: FastifyReply): void {
-  if (kept.url === request.routeOptions.url && isDeepStrictEqual(plain(kept.body), plain(request.body)))
-    return;
+  if (kept.url === request.routeOptions.url && kept.bodyHash === bodyHash(request.body)) return;
   throw new ButterflyError(
     'REQUEST_INVALID',
     `${kept.handle.kind === 'key' ? 'Idempotency-Key' : 'X-Conversation-Id'} is that of another request; take another one.`,
   );
 }
-
-/** As it would be read from its text. */
-const plain = (body: unknown): unknown => JSON.parse(JSON.stringify(body));

@@ -16,32 +16,29 @@ export async function followAnswer(
   answer: ResumableAnswer,
   heard: HeardOf,
 ): Promise<object | undefined> {
-  const gone = clientGone(reply);
-  const leave = answer.listen();
+  const client = new Client(reply, answer);
   try {
     if (answer.isStream) {
-      await followStream(context, reply, { answer, heard, gone });
+      await followStream(context, reply, { answer, heard, client });
       return undefined;
     }
-    while (answer.log.end === null && !gone.signal.aborted)
-      await Promise.race([answer.log.changed(), gone.promise]);
+    while (answer.log.end === null && !client.isGone) await client.news();
     return answer.whole();
   } finally {
-    leave();
-    gone.stop();
+    client.leave();
   }
 }
 
 interface Following {
   readonly answer: ResumableAnswer;
   readonly heard: HeardOf;
-  readonly gone: ClientGone;
+  readonly client: Client;
 }
 
 async function followStream(
   { clock, http }: ApiContext,
   reply: FastifyReply,
-  { answer, heard, gone }: Following,
+  { answer, heard, client }: Following,
 ): Promise<void> {
   const { log, form, kept } = answer;
   // Who counts bytes must be sent the same ones each time.
@@ -53,15 +50,14 @@ async function followStream(
     onOverflow: () => undefined,
   });
   const reader = new LogReader(log, heard);
-  while (!gone.signal.aborted) {
+  while (!client.isGone) {
     const next = reader.next();
     if (next !== null) {
       if (typeof next === 'string') stream.send(next);
       else stream.sendBytes(next);
       await stream.taken();
-    } else if (log.end === null) {
-      await Promise.race([log.changed(), gone.promise]);
-    } else break;
+    } else if (log.end === null) await client.news();
+    else break;
   }
   if (!stream.opened && log.bytes === 0 && answer.failure) throw answer.failure;
   if (log.end === 'cut') stream.cut();
@@ -69,19 +65,36 @@ async function followStream(
   stream.end();
 }
 
-interface ClientGone {
-  readonly signal: AbortSignal;
-  readonly promise: Promise<void>;
-  readonly stop: () => void;
-}
+/** One who listens to an answer, until it leaves or its connection closes. */
+class Client {
+  isGone = false;
+  readonly #ends: readonly (() => void)[];
+  #isAnyNews = false;
+  #wake: () => void = () => undefined;
 
-function clientGone(reply: FastifyReply): ClientGone {
-  const controller = new AbortController();
-  let resolve: () => void = () => undefined;
-  const promise = new Promise<void>((done) => (resolve = done));
-  const stop = onClientGone(reply.request, () => {
-    controller.abort();
-    resolve();
-  });
-  return { signal: controller.signal, promise, stop };
+  constructor(reply: FastifyReply, answer: ResumableAnswer) {
+    this.#ends = [
+      answer.listen(),
+      answer.log.onChange(() => this.#tell()),
+      onClientGone(reply.request, () => {
+        this.isGone = true;
+        this.#tell();
+      }),
+    ];
+  }
+
+  /** Resolves when the log changed since the last time, or the client is gone. */
+  async news(): Promise<void> {
+    if (!this.#isAnyNews) await new Promise<void>((resolve) => (this.#wake = resolve));
+    this.#isAnyNews = false;
+  }
+
+  leave(): void {
+    for (const end of this.#ends) end();
+  }
+
+  #tell(): void {
+    this.#isAnyNews = true;
+    this.#wake();
+  }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { ButterflyError } from '@butterfly/common';
 import type { RequestRecord } from '@butterfly/journal';
 import { z } from 'zod';
@@ -12,9 +13,10 @@ export interface KeptAnswer {
   readonly priority: number;
   /** The model's own id. */
   readonly model: string;
-  /** Where it was asked, which says how it is read, and what. */
+  /** Where it was asked, which says how its body is read. */
   readonly url: string;
-  readonly body: unknown;
+  /** By which the same request is known again; the body itself may have megabytes. */
+  readonly bodyHash: string;
   /** Where the client named none, it was drawn. */
   readonly seed: number;
   /** What the answer is called. */
@@ -35,22 +37,28 @@ const askedSchema = z.object({
   createdS: z.number(),
 });
 
-export function recordOf({ requestId, model, deadlineMs, ...asked }: KeptAnswer): RequestRecord {
+/** SHA-256 of its text, so that another order of fields is another request. */
+export const bodyHash = (body: unknown): string =>
+  createHash('sha256').update(JSON.stringify(body)).digest('base64');
+
+/** @param body of the request, which is read again where the answer goes on */
+export function recordOf(kept: KeptAnswer, body: unknown): RequestRecord {
+  const { requestId: id, handle, tenant, model, createdS, deadlineMs } = kept;
   return {
-    id: requestId,
-    handle: handleText(asked.handle, asked.tenant),
-    model,
-    startedMs: asked.createdS * 1000,
-    deadlineMs,
-    asked: JSON.stringify(asked),
+    ...{ id, model, deadlineMs, handle: handleText(handle, tenant), startedMs: createdS * 1000 },
+    asked: JSON.stringify({ ...kept, body }),
   };
 }
 
 /** @throws ButterflyError JOURNAL_FAILED for what this version does not read */
-export function keptAnswerOf({ id, model, deadlineMs, asked }: RequestRecord): KeptAnswer {
+export function keptAnswerOf({ id, model, deadlineMs, asked }: RequestRecord): {
+  readonly kept: KeptAnswer;
+  readonly body: unknown;
+} {
   try {
-    const { tenant, ...rest } = askedSchema.parse(JSON.parse(asked));
-    return { requestId: id, model, deadlineMs, tenant, ...rest };
+    const { tenant, body, ...rest } = askedSchema.parse(JSON.parse(asked));
+    const kept = { requestId: id, model, deadlineMs, tenant, bodyHash: bodyHash(body), ...rest };
+    return { kept, body };
   } catch (cause) {
     throw new ButterflyError(
       'JOURNAL_FAILED',

@@ -7,15 +7,17 @@ import {
   type TapeLine,
 } from '@butterfly/generation';
 import { publicError, toHttpFailure } from '../http/errors.js';
-import { serverSentEvents } from '../http/open-stream.js';
+import { serverSentEvents, type StreamForm } from '../http/open-stream.js';
 import type { AnswerJournal } from './answer-journal.js';
 import { AnswerLog } from './answer-log.js';
-import type { ParsedRequest, ResponseHead, StreamEncoder } from './dialect.js';
+import type { AnswerEncoding, ResponseHead, StreamEncoder } from './dialect.js';
 import type { KeptAnswer } from './kept-answer.js';
 
 export interface ResumableAnswerOptions {
   readonly kept: KeptAnswer;
-  readonly asked: ParsedRequest;
+  readonly form: StreamForm;
+  /** Whether it is heard as a stream, and not as a whole. */
+  readonly isStream: boolean;
   /** Where it is kept too, so that it outlives this process; null for nowhere. */
   readonly journal: AnswerJournal | null;
   /** Nobody listens any more; not called for one that goes on by itself. */
@@ -32,27 +34,25 @@ type State = 'running' | 'done' | 'failed' | 'suspended';
 /** An answer that goes on whoever listens, and can be heard again from anywhere. */
 export class ResumableAnswer {
   readonly log = new AnswerLog();
-  readonly #collector = new AnswerCollector();
-  /** In the background it is the stream that tells how it stands. */
-  readonly isStream: boolean;
   #state: State = 'running';
   #failure: ButterflyError | null = null;
-  #whole: object | null = null;
   #endedS: number | null = null;
   #listeners = 0;
   #events = 0;
   #cancel: () => void = () => undefined;
 
-  constructor(private readonly options: ResumableAnswerOptions) {
-    this.isStream = options.asked.stream || options.kept.handle.kind === 'response';
-  }
+  constructor(private readonly options: ResumableAnswerOptions) {}
 
   get kept(): KeptAnswer {
     return this.options.kept;
   }
 
-  get form(): ParsedRequest['encoding']['form'] {
-    return this.options.asked.encoding.form;
+  get form(): StreamForm {
+    return this.options.form;
+  }
+
+  get isStream(): boolean {
+    return this.options.isStream;
   }
 
   get state(): State {
@@ -80,7 +80,8 @@ export class ResumableAnswer {
 
   /** Of one that is done and no stream. @throws ButterflyError what ended it, CANCELLED */
   whole(): object {
-    if (this.#whole) return this.#whole;
+    const json = this.log.part(0);
+    if (json !== undefined) return JSON.parse(json) as object;
     throw this.#failure ?? new ButterflyError('CANCELLED', 'The request was cancelled before its end.');
   }
 
@@ -90,25 +91,26 @@ export class ResumableAnswer {
   }
 
   /** Follows it to its end. */
-  async run(answering: Answering, head: ResponseHead): Promise<void> {
-    const { asked } = this.options;
+  async run(encoding: AnswerEncoding, answering: Answering, head: ResponseHead): Promise<void> {
+    const { journal } = this.options;
     this.#cancel = () => answering.cancel();
-    const encoder = this.isStream ? asked.encoding.stream(head) : null;
+    const encoder = this.isStream ? encoding.stream(head) : null;
+    const collector = new AnswerCollector();
+    const take = (event: OutputEvent): void => {
+      if (this.#state !== 'running' || this.#failure) return;
+      if (encoder) this.#say(encoder.encode(event));
+      else collector.take(event);
+    };
     try {
       this.#say(encoder?.opening?.() ?? '');
-      await answering.run((event) => this.#whenKept(() => this.#take(event, encoder)));
-      await this.options.journal?.flushed();
-      if (this.#state !== 'running') return;
-      if (!encoder) this.#whole = asked.encoding.whole(head, this.#collector.whole());
+      await answering.run((event) => (journal ? journal.whenKept(() => take(event)) : take(event)));
+      await journal?.flushed();
+      if (this.#failure) throw this.#failure;
+      if (!encoder) this.#append(JSON.stringify(encoding.whole(head, collector.whole())));
       this.#over('done');
     } catch (thrown) {
       this.#fail(thrown, encoder);
     }
-  }
-
-  /** Could not begin. */
-  fail(thrown: unknown): void {
-    this.#fail(thrown, null);
   }
 
   /** Somebody listens. @returns what to call when they do no longer */
@@ -141,33 +143,25 @@ export class ResumableAnswer {
     this.#cancel();
   }
 
-  #whenKept(action: () => void): void {
-    const { journal } = this.options;
-    if (journal) journal.whenKept(action);
-    else action();
+  /** Events get their numbers, by which clients say what they know. */
+  #say(text: string): void {
+    if (text === '') return;
+    if (this.form !== serverSentEvents) {
+      this.#append(text);
+      return;
+    }
+    for (const event of text.split('\n\n'))
+      if (event !== '') this.#append(`id: ${this.#events++}\n${event}\n\n`);
   }
 
-  #take(event: OutputEvent, encoder: StreamEncoder | null): void {
-    if (this.#state !== 'running' || this.#failure) return;
-    if (encoder) this.#say(encoder.encode(event));
-    else this.#collector.take(event);
-    if (this.log.bytes <= limits.resumableAnswerBytesMax) return;
+  #append(part: string): void {
+    this.log.append(part);
+    if (this.log.bytes <= limits.resumableAnswerBytesMax || this.#failure) return;
     this.#failure = new ButterflyError(
       'REQUEST_TOO_LARGE',
       `The answer has over ${limits.resumableAnswerBytesMax} bytes, more than is kept of one; ask for less with each token, or without a way to resume.`,
     );
     this.#cancel();
-  }
-
-  /** Events get their numbers, by which clients say what they know. */
-  #say(text: string): void {
-    if (text === '') return;
-    if (this.form !== serverSentEvents) {
-      this.log.append(text);
-      return;
-    }
-    for (const event of text.split('\n\n'))
-      if (event !== '') this.log.append(`id: ${this.#events++}\n${event}\n\n`);
   }
 
   #fail(thrown: unknown, encoder: StreamEncoder | null): void {
@@ -181,7 +175,10 @@ export class ResumableAnswer {
   }
 
   #over(state: 'done' | 'failed'): void {
+    if (this.#state !== 'running') return;
     this.#state = state;
+    // With it goes all that the answer was made from.
+    this.#cancel = () => undefined;
     this.#endedS = Math.floor(Date.now() / 1000);
     this.log.close('over');
     this.options.onOver();

@@ -19,6 +19,14 @@ export interface ApiServing extends ApiContext {
   readonly resumables: ResumableAnswers;
 }
 
+/** An answer that is wanted. */
+interface Asking {
+  readonly kept: KeptAnswer;
+  readonly asked: ParsedRequest;
+  /** Null for one that was let in and paid for before. */
+  readonly visit: Visit | null;
+}
+
 /** An answer of this process, or on its way to be one. */
 interface Entry {
   readonly requestId: string;
@@ -83,7 +91,8 @@ export class ResumableAnswers {
     const earlier = this.#earlier.get(handle);
     if (earlier) {
       this.#earlier.delete(handle);
-      this.#revive(earlier);
+      // Of which all was told before.
+      this.#revive(earlier, { ...this.context, observe: () => undefined });
     }
     return (await this.#entries.get(handle)?.answer.catch(() => null)) ?? null;
   }
@@ -105,7 +114,8 @@ export class ResumableAnswers {
    * the model, where it is not loaded.
    * @throws ButterflyError as `beginAnswer` and `ModelDirectory.use` do; QUEUE_FULL, JOURNAL_FAILED, CLUSTER_NOT_READY
    */
-  async begin(kept: KeptAnswer, asked: ParsedRequest, visit: Visit): Promise<ResumableAnswer> {
+  async begin({ body, ...asking }: Asking & { readonly body: unknown }): Promise<ResumableAnswer> {
+    const { kept } = asking;
     const handle = handleText(kept.handle, kept.tenant);
     const before = await this.find(handle);
     // Another request with this key may have begun it meanwhile.
@@ -115,8 +125,8 @@ export class ResumableAnswers {
     this.#drop(handle);
     this.#makeRoom();
     return this.#enter(handle, kept.requestId, async () => {
-      await this.#settings.journal?.begin(recordOf(kept));
-      return this.#started(kept, asked, [], visit);
+      await this.#settings.journal?.begin(recordOf(kept, body));
+      return this.#started(asking, [], this.context);
     });
   }
 
@@ -156,19 +166,19 @@ export class ResumableAnswers {
     return answer;
   }
 
+  /** @param heard in an earlier life @param context where it is told of */
   async #started(
-    kept: KeptAnswer,
-    asked: ParsedRequest,
+    { kept, asked, visit }: Asking,
     heard: readonly TapeLine[],
-    visit: Visit | null,
+    context: ApiContext,
   ): Promise<ResumableAnswer> {
     const { requestId, answerId: id, createdS, model } = kept;
     const answer = this.#newAnswer(kept, asked);
-    const { keepMs } = asked;
-    const use = await this.context.models.use(model, keepMs === undefined ? {} : { keepMs });
+    const { keepMs, encoding } = asked;
+    const use = await context.models.use(model, keepMs === undefined ? {} : { keepMs });
     const [head, tape] = [{ id, createdS, requestId }, answer.tape(heard)];
-    const begun = await beginAnswer(this.context, { asked, head, visit, use, tape });
-    void answer.run(begun.answering, begun.head).finally(() => begun[Symbol.dispose]());
+    const begun = await beginAnswer(context, { asked, head, visit, use, tape });
+    void answer.run(encoding, begun.answering, begun.head).finally(() => begun[Symbol.dispose]());
     return answer;
   }
 
@@ -185,7 +195,9 @@ export class ResumableAnswers {
         },
       });
     const answer: ResumableAnswer = new ResumableAnswer({
-      ...{ kept, asked, journal: journal && keepsIn(journal) },
+      ...{ kept, form: asked.encoding.form, journal: journal && keepsIn(journal) },
+      // In the background it is the stream that tells how it stands.
+      isStream: asked.stream || kept.handle.kind === 'response',
       onLeft: () => this.#abandonLater(entry(), answer),
       onOver: () => this.#isOver(entry(), answer),
       onFailure: (error) =>
@@ -203,19 +215,21 @@ export class ResumableAnswers {
       this.#cancelTimer = this.context.clock.after(deadlines.resumableKeptMs, () => {
         for (const handle of this.#earlier.keys()) this.#drop(handle);
       });
-    for (const { record } of unfinished) this.#revive(record);
+    for (const { record } of unfinished) this.#revive(record, this.context);
   }
 
   /** Tells an answer of an earlier process again, and goes on with it where it is not over. */
-  #revive(record: RequestRecord): void {
+  #revive(record: RequestRecord, context: ApiContext): void {
     const revived = this.#enter(record.handle, record.id, async () => {
       const { journal } = this.#settings;
       const heard = ((await journal?.entries(record.id)) ?? []).map(decodeTapeLine);
-      const kept = keptAnswerOf(record);
+      const { kept, body } = keptAnswerOf(record);
       const read = this.#readers.get(kept.url);
       if (!read) throw new ButterflyError('JOURNAL_FAILED', `Nothing answers at ${kept.url} any more.`);
-      this.context.observe({ kind: 'requestRestored', requestId: record.id, lines: heard.length });
-      return this.#started(kept, askedAgain(kept, read(kept.body), Date.now()), heard, null);
+      const asking = { kept, asked: askedAgain(kept, read(body), Date.now()), visit: null };
+      const route = `POST ${kept.url}`;
+      context.observe({ kind: 'requestRestored', requestId: record.id, route, lines: heard.length });
+      return this.#started(asking, heard, context);
     });
     revived.then((answer) => {
       // Its client has as long to come back as if it had just gone.

@@ -256,7 +256,12 @@ export type RequestEvent =
   /** A client does not read its stream, so its request is cancelled. */
   | { readonly kind: 'readerTooSlow'; readonly requestId: string }
   /** An answer that an earlier process began goes on, behind so many lines of its journal. */
-  | { readonly kind: 'requestRestored'; readonly requestId: string; readonly lines: number }
+  | {
+      readonly kind: 'requestRestored';
+      readonly requestId: string;
+      readonly route: string;
+      readonly lines: number;
+    }
   /** The client of an answer did not come back in time, so it is cancelled. */
   | { readonly kind: 'requestAbandoned'; readonly requestId: string; readonly graceMs: number }
   /** A request, or all of them for null, is not kept, or does not go on from what was kept. */

@@ -67,7 +67,7 @@ export const sampleEvents: { readonly [K in ButterflyEvent['kind']]: readonly Om
   certificateReplaced: [{ expiresAt: '2026-12-02T00:00:00.000Z' }],
   certificateUnusable: [{ reason: words }],
   readerTooSlow: [request],
-  requestRestored: [{ ...request, lines: 1 }],
+  requestRestored: [{ ...request, route: 'POST /v1/completions', lines: 1 }],
   requestAbandoned: [{ ...request, graceMs: 1 }],
   journalFailed: [{ ...request, error }],
   streamBroken: [

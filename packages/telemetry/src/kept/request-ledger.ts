@@ -29,6 +29,7 @@ export class RequestLedger {
   take(event: ButterflyEvent, nowMs: number): void {
     switch (event.kind) {
       case 'requestArrived':
+      case 'requestRestored':
         this.#arrived(event, nowMs);
         break;
       case 'requestBegun':
@@ -80,7 +81,7 @@ export class RequestLedger {
     return { changes: this.#changes, requests: changed.map(({ view }) => view) };
   }
 
-  #arrived({ requestId, route }: EventOf<'requestArrived'>, nowMs: number): void {
+  #arrived({ requestId, route }: EventOf<'requestArrived' | 'requestRestored'>, nowMs: number): void {
     this.#requests.set(requestId, new RequestRecord(requestId, route, nowMs));
     this.#change(requestId);
     this.tally.started();
