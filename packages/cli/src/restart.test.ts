@@ -1,41 +1,58 @@
+import { join } from 'node:path';
 import { freePort } from '@butterfly/testkit';
 import { streamText } from 'ai';
 import { createButterfly, resumingFetch } from 'butterfly/ai';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Butterfly } from './testing/butterfly.js';
 import { formTokens, question, weatherFault, weatherSchema } from './testing/asked.js';
 import { Folder } from './testing/models.js';
-import { Server } from './testing/server.js';
+import { Server, startWorker } from './testing/server.js';
 
-/** Long enough that a server can die twice in the midst of each. */
+/** Long enough that a server can die in the midst of each. */
 const outputTokens = 300;
 const prompt = 'Once upon a time';
 
 let folder: Folder;
-let port: number;
+let ports: readonly [api: number, cluster: number];
 let server: Server;
-const start = async (): Promise<void> => {
-  const ports = ['--port', String(port), '--data-dir', folder.path];
-  server = await new Server(['--ctx', '1024', '--parallel', '8', '--deterministic', ...ports]).ready();
-};
+/** They outlive each server, keep what they have loaded, and dial the next one. */
+let workers: readonly Butterfly[];
+const restarts: Promise<void>[] = [];
+
+function begin(): Server {
+  const [api, cluster] = ports.map(String) as [string, string];
+  return new Server([
+    ...['--workers', '0', '--wait-for', '2', '--stages', '2', '--cluster-port', cluster],
+    ...['--port', api, '--data-dir', folder.path, '--ctx', '1024', '--parallel', '8', '--deterministic'],
+  ]);
+}
 /** Ends it at once, and starts another one in its place. */
 async function restart(): Promise<void> {
   server.kill('SIGKILL');
   await server.ended();
-  await start();
+  server = begin();
+  await server.ready();
 }
 
 beforeAll(async () => {
   folder = new Folder();
-  port = await freePort();
-  await start();
+  ports = [await freePort(), await freePort()];
+  server = begin();
+  await server.line(/^Join with: /);
+  workers = ['one', 'two'].map((name) =>
+    startWorker(server, ['--data-dir', join(folder.path, name), '--name', name]),
+  );
+  await server.ready();
 });
 afterAll(async () => {
+  await Promise.allSettled(restarts);
   await server[Symbol.asyncDispose]();
+  for (const worker of workers) await worker[Symbol.asyncDispose]();
   folder[Symbol.dispose]();
 });
 
-const base = (): string => `http://127.0.0.1:${port}/v1`;
+const base = (): string => `http://127.0.0.1:${ports[0]}/v1`;
 const openai = (): OpenAI =>
   new OpenAI({ baseURL: base(), apiKey: 'none', maxRetries: 0, fetch: resumingFetch() });
 
@@ -176,18 +193,18 @@ describe('an orchestrator that is killed while clients of all kinds hear their a
     const undisturbed = await Promise.all(names.map((name) => clients[name](() => undefined)));
     expect(weatherFault((JSON.parse(undisturbed[1] ?? '') as unknown[])[0])).toBeNull();
     for (const killedAt of [3, 40]) {
-      const restarting: Promise<void>[] = [];
       const heard = await Promise.all(
         names.map((name) =>
           clients[name]((pieces) => {
-            if (pieces === killedAt && name === 'completion') restarting.push(restart());
+            if (pieces === killedAt && name === 'completion') restarts.push(restart());
           }),
         ),
       );
-      await Promise.all(restarting);
+      await Promise.all(restarts);
       for (const [index, name] of names.entries())
         expect(`${name}: ${heard[index] ?? ''}`).toBe(`${name}: ${undisturbed[index] ?? ''}`);
       expect(server.records('An answer goes on that an earlier process began.').length).toBeGreaterThan(3);
+      expect(workers.map(({ ending }) => ending)).toEqual([null, null]);
     }
   });
 });
